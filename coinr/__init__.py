@@ -1,0 +1,1 @@
+"""coinr: small, bit-exact files for trained implicit neural representations."""

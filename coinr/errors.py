@@ -1,0 +1,39 @@
+"""Typed errors: every failure that coinr can foresee is a :class:`CoinrError`."""
+
+from __future__ import annotations
+
+
+class CoinrError(Exception):
+    """Base of every error that coinr raises on purpose."""
+
+
+class InputError(CoinrError, ValueError):
+    """An argument has a value that is not allowed; the message names it and what is allowed."""
+
+
+class StateDictError(InputError):
+    """The state dict cannot be coded: nested, wrongly typed, or not finite."""
+
+
+class BackendError(CoinrError, RuntimeError):
+    """The backend that was asked for cannot run here; the message says why."""
+
+
+class FormatError(CoinrError, ValueError):
+    """The bytes are not a well-formed coinr file."""
+
+
+class VersionError(FormatError):
+    """The file was written by a format version, or uses a flag, that this release does not know."""
+
+
+class TruncatedError(FormatError):
+    """The file ends before its header says it does."""
+
+
+class ChecksumError(FormatError):
+    """Stored and computed checksums differ: the file was damaged."""
+
+
+class LimitError(CoinrError):
+    """Decoding would need more memory or work than the caller's :class:`~coinr.Limits` allow."""

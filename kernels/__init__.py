@@ -1,0 +1,1 @@
+"""Triton kernels: dictionary words, correlation with argmax, least squares and synthesis."""
