@@ -145,6 +145,20 @@ def write_image(path: str | os.PathLike[str], image: Picture) -> None:
     write_atomic(path, buffer.getvalue())
 
 
+def to_device(network: nn.Module, device: str | torch.device) -> None:
+    """Move a network to a device.
+
+    Raises
+    ------
+    InputError
+        If there is no such device here.
+    """
+    try:
+        network.to(torch.device(device))
+    except (RuntimeError, AssertionError) as error:  # torch raises either, by the kind of device
+        raise InputError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
+
+
 def pixel_coordinates(indices: Tensor, height: int, width: int) -> Tensor:
     """Return float32 [N, 2], the centres (y, x) of the pixels with row-major ``indices`` (int64 [N])."""
     rows = torch.div(indices, width, rounding_mode="floor")
