@@ -188,7 +188,7 @@ def render_image(
         Size of the whole picture in pixels.
     crop : (x, y, w, h), optional
         The part to render, in pixels of the ``height`` × ``width`` picture: column and row of its top left pixel, then
-        its width and height. It equals the same part of the whole picture.
+        its width and height. It shows what the whole picture has there, up to the rounding of floats.
 
     Returns
     -------
