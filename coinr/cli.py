@@ -21,6 +21,7 @@ from coinr.cli_common import (
     codec_arguments,
     codec_options,
     echo_json,
+    examples,
     json_option,
 )
 from coinr.errors import CoinrError
@@ -77,35 +78,40 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    "coinr",
+    cls=_Commands,
+    epilog=examples(
+        "coinr encode photo.png -o photo.coinr        fit a network to a picture and store it",
+        "coinr decode photo.coinr -o big.png --scale 2",
+        "coinr pack model.safetensors -o model.coinr  store any state dict",
+        "coinr unpack model.coinr -o model.safetensors",
+        "coinr info model.coinr",
+        "coinr verify model.coinr",
+    ),
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(package_name="coinr", message="%(prog)s %(version)s")
 def cli() -> None:
-    r"""Small, bit-exact files for pictures and for trained implicit neural representations.
-
-    \b
-    coinr encode photo.png -o photo.coinr        fit a network to a picture and store it
-    coinr decode photo.coinr -o big.png --scale 2
-    coinr pack model.safetensors -o model.coinr  store any state dict
-    coinr unpack model.coinr -o model.safetensors
-    coinr info model.coinr
-    coinr verify model.coinr
-    """
+    """Small, bit-exact files for pictures and for trained implicit neural representations."""
 
 
-@cli.command(no_args_is_help=True)
+@cli.command(
+    no_args_is_help=True,
+    epilog=examples(
+        "coinr pack model.safetensors -o model.coinr",
+        "coinr pack model.pt -o model.coinr --tolerance 0.01 --seed 7",
+        "coinr pack model.npz -o model.coinr --profile uniform -O bits=10",
+    ),
+)
 @click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .coinr file to write.")
 @codec_options
 @json_option
 def pack(model: Path, output: Path, as_json: bool, **options: Any) -> None:
-    r"""Store the state dict in MODEL (.safetensors, .pt, .pth or .npz) as a coinr file.
+    """Store the state dict in MODEL (.safetensors, .pt, .pth or .npz) as a coinr file.
 
     A .pt file must hold tensors only: nothing is ever unpickled.
-
-    \b
-    coinr pack model.safetensors -o model.coinr
-    coinr pack model.pt -o model.coinr --tolerance 0.01 --seed 7
-    coinr pack model.npz -o model.coinr --profile uniform -O bits=10
     """
     check_output(output, (COINR_FILE,))
     arguments = codec_arguments(options)
@@ -122,15 +128,16 @@ def pack(model: Path, output: Path, as_json: bool, **options: Any) -> None:
         click.echo(f"{output}: {len(blob)} bytes for {totals['decoded_bytes']}{rate}")
 
 
-@cli.command(no_args_is_help=True)
+@cli.command(
+    no_args_is_help=True,
+    epilog=examples(
+        "coinr unpack model.coinr -o model.safetensors",
+    ),
+)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The model file to write.")
 def unpack(file: Path, output: Path) -> None:
-    r"""Give back the state dict in FILE as .safetensors, .pt, .pth or .npz (the suffix decides).
-
-    \b
-    coinr unpack model.coinr -o model.safetensors
-    """
+    """Give back the state dict in FILE as .safetensors, .pt, .pth or .npz (the suffix decides)."""
     from coinr.codec import decode_state_dict
     from coinr.files import STATE_DICT_SUFFIXES, write_state_dict_file
 
@@ -138,18 +145,19 @@ def unpack(file: Path, output: Path) -> None:
     write_state_dict_file(output, decode_state_dict(file.read_bytes()))
 
 
-@cli.command(no_args_is_help=True)
+@cli.command(
+    no_args_is_help=True,
+    epilog=examples(
+        "coinr info photo.coinr",
+        "coinr info model.coinr --json",
+        "coinr info --backends",
+    ),
+)
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--backends", is_flag=True, help="Instead of a file: what can run the heavy operations here.")
 @json_option
 def info(file: Path | None, backends: bool, as_json: bool) -> None:
-    r"""Show what FILE holds, from its header alone.
-
-    \b
-    coinr info photo.coinr
-    coinr info model.coinr --json
-    coinr info --backends
-    """
+    """Show what FILE holds, from its header alone."""
     if (file is None) != backends:
         raise click.UsageError("give a FILE, or --backends alone")
     if file is None:
@@ -174,16 +182,17 @@ def info(file: Path | None, backends: bool, as_json: bool) -> None:
         click.echo(f"metadata: {json.dumps(report.meta)}")
 
 
-@cli.command(no_args_is_help=True)
+@cli.command(
+    no_args_is_help=True,
+    epilog=examples(
+        "coinr verify model.coinr && echo sound",
+        "coinr verify model.coinr --json",
+    ),
+)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @json_option
 def verify(file: Path, as_json: bool) -> None:
-    r"""Check all of FILE: header, checksums, and that every tensor decodes.
-
-    \b
-    coinr verify model.coinr && echo sound
-    coinr verify model.coinr --json
-    """
+    """Check all of FILE: header, checksums, and that every tensor decodes."""
     from coinr.codec import verify as verify_bytes
 
     try:
@@ -200,4 +209,4 @@ def verify(file: Path, as_json: bool) -> None:
 
 def main() -> NoReturn:
     """Run the command line of this process and exit."""
-    cli.main()
+    cli.main(prog_name="coinr")

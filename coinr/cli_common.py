@@ -34,6 +34,12 @@ class _ProfileOption(click.ParamType[tuple[str, Any]]):
             return key, text
 
 
+def examples(*lines: str) -> str:
+    """Return command lines as the last part of a help text."""
+    # \b keeps click from filling the lines into a paragraph
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
 def codec_options(command: _Command) -> _Command:
     """Add the options that go to the codec; :func:`codec_arguments` turns them into its arguments."""
     for option in (
@@ -73,6 +79,17 @@ def codec_arguments(options: dict[str, Any]) -> dict[str, Any]:
         **arguments,
         **extra,
     }
+
+
+def try_codec(arguments: dict[str, Any]) -> None:
+    """Raise now what the codec would say of these arguments after a long fit."""
+    import torch
+
+    from coinr._backend import select
+    from coinr.codec import encode_state_dict
+
+    select(arguments.get("backend"))
+    encode_state_dict({"w": torch.zeros(2, 2)}, **arguments)
 
 
 def check_output(path: Path, suffixes: Sequence[str]) -> None:

@@ -16,7 +16,9 @@ from coinr.cli_common import (
     codec_arguments,
     codec_options,
     echo_json,
+    examples,
     json_option,
+    try_codec,
 )
 
 if TYPE_CHECKING:
@@ -38,7 +40,14 @@ class _Numbers(click.ParamType[tuple[int, ...]]):
         return tuple(int(part) for part in parts)
 
 
-@click.command(no_args_is_help=True)
+@click.command(
+    no_args_is_help=True,
+    epilog=examples(
+        "coinr encode photo.png -o photo.coinr",
+        "coinr encode photo.jpg -o photo.coinr --width 128 --steps 20000",
+        "coinr encode photo.png -o photo.coinr --profile uniform -O bits=10 --json",
+    ),
+)
 @click.argument("image", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .coinr file to write.")
 @click.option("--width", type=click.IntRange(1, 4096), default=64, show_default=True, help="Neurons per layer.")
@@ -69,15 +78,10 @@ def encode(
     as_json: bool,
     **options: Any,
 ) -> None:
-    r"""Fit a SIREN to the picture IMAGE and store it as a coinr file.
+    """Fit a SIREN to the picture IMAGE and store it as a coinr file.
 
     RGB and grey pictures of 8 bits; 16-bit grey is rounded to 8. More width, layers and steps give a better picture;
     width and layers also a larger file.
-
-    \b
-    coinr encode photo.png -o photo.coinr
-    coinr encode photo.jpg -o photo.coinr --width 128 --steps 20000
-    coinr encode photo.png -o photo.coinr --profile uniform -O bits=10 --json
     """
     check_output(output, (COINR_FILE,))
     arguments = codec_arguments(options)
@@ -86,6 +90,7 @@ def encode(
     from coinr.image_file import open_image, pack_image
     from coinr.images import psnr, read_image
 
+    try_codec(arguments)
     picture = read_image(image)
     height, columns = picture.shape[:2]
     fit = fit_image(
@@ -126,7 +131,14 @@ def encode(
         )
 
 
-@click.command(no_args_is_help=True)
+@click.command(
+    no_args_is_help=True,
+    epilog=examples(
+        "coinr decode photo.coinr -o photo.png",
+        "coinr decode photo.coinr -o big.png --scale 2",
+        "coinr decode photo.coinr -o part.png --size 4000x6000 --crop 1000,500,800,600",
+    ),
+)
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The picture file to write.")
 @click.option(
@@ -149,13 +161,7 @@ def decode(
     device: str | None,
     as_json: bool,
 ) -> None:
-    r"""Render the picture in FILE at any size, to .png, .tif, .bmp, .ppm, .webp (lossless) or .jpg.
-
-    \b
-    coinr decode photo.coinr -o photo.png
-    coinr decode photo.coinr -o big.png --scale 2
-    coinr decode photo.coinr -o part.png --size 4000x6000 --crop 1000,500,800,600
-    """
+    """Render the picture in FILE at any size, to .png, .tif, .bmp, .ppm, .webp (lossless) or .jpg."""
     if scale is not None and size is not None:
         raise click.UsageError("give --scale or --size, not both")
     from coinr.image_file import open_image
