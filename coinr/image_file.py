@@ -44,7 +44,9 @@ class ImageFile:
         crop: tuple[int, int, int, int] | None = None,
     ) -> NDArray[np.uint8]:
         """Return the picture, by default at its own size; arguments and errors as :func:`~coinr.render_image`."""
-        return render_image(self.network, height or self.height, width or self.width, crop=crop)
+        height = self.height if height is None else height
+        width = self.width if width is None else width
+        return render_image(self.network, height, width, crop=crop)
 
 
 def pack_image(network: nn.Module, height: int, width: int, seed: int = 0, **options: Any) -> bytes:
