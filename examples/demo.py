@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import skimage
 import torch
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -31,18 +32,18 @@ from coinr.images import contact_sheet, error_map
 PHOTO = Path(skimage.__file__).parent / "data" / "coffee.png"
 
 BASELINES = {
-    "fp32": "raw fp32",
-    "fp16": "raw fp16",
-    "uniform16": "16-bit uniform + Brotli",
-    "uniform12": "12-bit uniform + Brotli",
-    "uniform10": "10-bit uniform + Brotli",
-    "uniform8": "8-bit uniform + Brotli",
+    "fp32": "fp32",
+    "fp16": "fp16",
+    "uniform16": "16-bit + Brotli",
+    "uniform12": "12-bit + Brotli",
+    "uniform10": "10-bit + Brotli",
+    "uniform8": "8-bit + Brotli",
 }
 
 
 @dataclass(frozen=True)
 class Row:
-    """One coder: the file it wrote, how good the picture is, and how long it took (medians)."""
+    """One coder: the file it wrote, how good the picture is, and how long it took."""
 
     name: str
     file: str
@@ -54,14 +55,14 @@ class Row:
     decode_seconds: float
 
 
-def median_seconds(function: Callable[[], Any], least: float = 0.2) -> float:
-    """Return the median wall-clock time of a call: at least three, and until ``least`` seconds are spent."""
+def timed(function: Callable[[], Any], enough: float = 0.2) -> tuple[Any, float]:
+    """Return what a call gives and its median wall-clock time, repeated until ``enough`` seconds are spent."""
     times: list[float] = []
-    while len(times) < 3 or sum(times) < least:
+    while sum(times) < enough:
         begin = time.perf_counter()
-        function()
+        result = function()
         times.append(time.perf_counter() - begin)
-    return float(np.median(times))
+    return result, float(np.median(times))
 
 
 def measure(
@@ -73,37 +74,41 @@ def measure(
     fit: coinr.Fit,
 ) -> tuple[Row, coinr.Siren]:
     """Write what ``encode`` gives to ``path``; return its row and the network decoded from that file."""
-    write_atomic(path, encode())
+    blob, encode_seconds = timed(encode)
+    write_atomic(path, blob)
     data = path.read_bytes()
-    network = coinr.Siren.from_state_dict(decode(data), fit.network.omega)
+    weights, decode_seconds = timed(lambda: decode(data))
+    network = coinr.Siren.from_state_dict(weights, fit.network.omega)
     height, width = photo.shape[:2]
+    size = path.stat().st_size
     return Row(
         name=name,
         file=path.name,
-        bytes=path.stat().st_size,
-        bits_per_pixel=8 * path.stat().st_size / (height * width),
+        bytes=size,
+        bits_per_pixel=8 * size / (height * width),
         psnr_fp32=fit.psnr,
         psnr=coinr.psnr(photo, coinr.render_image(network, height, width)),
-        encode_seconds=median_seconds(encode),
-        decode_seconds=median_seconds(lambda: decode(data)),
+        encode_seconds=encode_seconds,
+        decode_seconds=decode_seconds,
     ), network
 
 
-def table(rows: list[Row]) -> Table:
+def table(rows: list[Row], title: str) -> Table:
     """Return the rows as a table to print."""
-    shown = Table("coder", title="a (3, 64) SIREN of the photo", title_justify="left")
-    for column in ("bytes", "bits/pixel", "fp32 INR", "decoded", "loss", "encode", "decode"):
-        shown.add_column(column, justify="right")
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    shown.add_column("coder", no_wrap=True)
+    for column in ("bytes", "bpp", "INR dB", "file dB", "loss", "encode s", "decode s"):
+        shown.add_column(column, justify="right", no_wrap=True)
     for row in rows:
         shown.add_row(
             row.name,
             f"{row.bytes}",
             f"{row.bits_per_pixel:.3f}",
-            f"{row.psnr_fp32:.2f} dB",
-            f"{row.psnr:.2f} dB",
-            f"{row.psnr_fp32 - row.psnr:.2f} dB",
-            f"{row.encode_seconds * 1e3:.1f} ms",
-            f"{row.decode_seconds * 1e3:.1f} ms",
+            f"{row.psnr_fp32:.2f}",
+            f"{row.psnr:.2f}",
+            f"{row.psnr_fp32 - row.psnr:.3f}",
+            f"{row.encode_seconds:.4f}",
+            f"{row.decode_seconds:.4f}",
         )
     return shown
 
@@ -131,19 +136,24 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the demo."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("demo_out"), help="folder to write (default: demo_out)")
+    parser.add_argument("--photo", type=Path, default=PHOTO, help="another photo than scikit-image's coffee cup")
+    parser.add_argument("--width", type=int, default=64, help="neurons per layer (default: 64)")
+    parser.add_argument("--hidden-layers", type=int, default=3, help="hidden layers (default: 3)")
     parser.add_argument("--steps", type=int, default=8000, help="training steps (default: 8000)")
     options = parser.parse_args(arguments)
-    out: Path = options.out
+    out, name = options.out, options.photo.stem
     (out / "baselines").mkdir(parents=True, exist_ok=True)
 
-    photo = coinr.read_image(PHOTO)
+    photo = coinr.read_image(options.photo)
     height, width = photo.shape[:2]
-    fit = coinr.fit_image(photo, width=64, hidden_layers=3, steps=options.steps, device="cpu")
+    fit = coinr.fit_image(
+        photo, width=options.width, hidden_layers=options.hidden_layers, steps=options.steps, device="cpu"
+    )
     weights = fit.network.state_dict()
 
     row, network = measure(
-        "coinr, profile paper",
-        out / "coffee.coinr",
+        "coinr (paper)",
+        out / f"{name}.coinr",
         lambda: coinr.pack_image(fit.network, height, width, profile="paper"),
         coinr.decode_state_dict,
         photo,
@@ -151,7 +161,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     rows = [row]
     for method, label in BASELINES.items():
-        path = out / "baselines" / f"coffee.{method}"
+        path = out / "baselines" / f"{name}.{method}"
         rows.append(
             measure(
                 label,
@@ -175,7 +185,7 @@ def main(arguments: list[str] | None = None) -> None:
     coinr.write_image(out / "comparison.png", contact_sheet(panels))
 
     report = {
-        "photo": PHOTO.name,
+        "photo": options.photo.name,
         "size": [height, width],
         "network": fit.network.config,
         "steps": options.steps,
@@ -185,7 +195,9 @@ def main(arguments: list[str] | None = None) -> None:
     }
     write_atomic(out / "table.json", json.dumps(report, indent=1).encode())
     console = Console()
-    console.print(table(rows))
+    console.print(
+        table(rows, f"({options.hidden_layers}, {options.width}) SIREN of {options.photo.name}, {height} x {width}")
+    )
     console.print(f"fitted in {fit.seconds:.0f} s; files and pictures are in {out}/")
 
 
