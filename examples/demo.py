@@ -95,7 +95,7 @@ def measure(
 
 def table(rows: list[Row], title: str) -> Table:
     """Return the rows as a table to print."""
-    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0)
     shown.add_column("coder", no_wrap=True)
     for column in ("bytes", "bpp", "INR dB", "file dB", "loss", "encode s", "decode s"):
         shown.add_column(column, justify="right", no_wrap=True)
@@ -106,7 +106,7 @@ def table(rows: list[Row], title: str) -> Table:
             f"{row.bits_per_pixel:.3f}",
             f"{row.psnr_fp32:.2f}",
             f"{row.psnr:.2f}",
-            f"{row.psnr_fp32 - row.psnr:.3f}",
+            f"{round(row.psnr_fp32 - row.psnr, 3) + 0.0:.3f}",
             f"{row.encode_seconds:.4f}",
             f"{row.decode_seconds:.4f}",
         )
@@ -198,7 +198,7 @@ def main(arguments: list[str] | None = None) -> None:
     console.print(
         table(rows, f"({options.hidden_layers}, {options.width}) SIREN of {options.photo.name}, {height} x {width}")
     )
-    console.print(f"fitted in {fit.seconds:.0f} s; files and pictures are in {out}/")
+    console.print(f"fitted in {fit.seconds:.0f} s; files and pictures are in {out}/", soft_wrap=True)
 
 
 if __name__ == "__main__":
