@@ -44,6 +44,7 @@ def codec_options(command: _Command) -> _Command:
     """Add the options that go to the codec; :func:`codec_arguments` turns them into its arguments."""
     for option in (
         click.option("--backend", metavar="NAME", help="native, triton or reference; see: coinr info --backends."),
+        click.option("--threads", type=click.IntRange(1, 256), help="CPU threads.  [default: all cores]"),
         click.option("-O", "--option", type=_ProfileOption(), multiple=True, help="An option of the profile."),
         click.option("--lossless-nonfinite", is_flag=True, help="Store tensors with NaN or Inf bit-exactly."),
         click.option("--lossless", metavar="PATTERN", multiple=True, help="Store tensors so named bit-exactly."),
@@ -67,7 +68,9 @@ def codec_options(command: _Command) -> _Command:
 
 def codec_arguments(options: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments of ``encode_state_dict`` that the values of :func:`codec_options` stand for."""
-    arguments = {name: options[name] for name in ("profile", "tolerance", "backend") if options[name] is not None}
+    arguments = {
+        name: options[name] for name in ("profile", "tolerance", "backend", "threads") if options[name] is not None
+    }
     extra = dict(options["option"])
     reserved = {"sd", "seed", "lossless", "nonfinite", "meta", "threads", "profile", "tolerance", "backend"}
     if reserved & set(extra):

@@ -61,7 +61,6 @@ class _Numbers(click.ParamType[tuple[int, ...]]):
 )
 @click.option("--time-budget", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="End the fit by then.")
 @click.option("--device", metavar="NAME", help="Where to fit: cpu, cuda, cuda:1.  [default: a GPU if there is one]")
-@click.option("--threads", type=click.IntRange(1, 1024), help="CPU threads.  [default: all cores]")
 @codec_options
 @json_option
 def encode(
@@ -74,7 +73,6 @@ def encode(
     learning_rate: float,
     time_budget: float | None,
     device: str | None,
-    threads: int | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -102,11 +100,11 @@ def encode(
         learning_rate=learning_rate,
         seed=options["seed"],
         device=device,
-        threads=threads,
+        threads=options["threads"],
         time_budget=time_budget,
     )
     begin = time.perf_counter()
-    blob = pack_image(fit.network, height, columns, threads=threads, **arguments)
+    blob = pack_image(fit.network, height, columns, **arguments)
     seconds = time.perf_counter() - begin
     decoded = psnr(picture, open_image(blob).render())
     write_atomic(output, blob)
