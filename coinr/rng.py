@@ -34,7 +34,8 @@ def philox4x32(counters: NDArray[np.uint32], seed: int) -> NDArray[np.uint32]:
         counters: uint32 ``[..., 4]``.
         seed: the 64-bit key, ``0 … 2**64 - 1``; its low half is key word 0.
 
-    Returns:
+    Returns
+    -------
         uint32 ``[..., 4]``.
     """
     x0, x1, x2, x3 = (counters[..., k].astype(np.uint64) for k in range(4))
@@ -99,7 +100,7 @@ def entries(kind: str, n: int, seed: int, stream: int, indices: NDArray[np.int64
     indices = np.asarray(indices, np.int64)
     if kind == "gaussian":
         raw = _bytes_of(indices, -(-n // 16), seed, stream, KINDS[kind])
-        return _POPCOUNT8[raw[:, :n]] - np.int8(4)
+        return (_POPCOUNT8[raw[:, :n]] - np.int8(4)).astype(np.int8, copy=False)
     if kind == "rademacher":
         return _signs(indices, n, seed, stream, KINDS[kind])
     p = hadamard_order(n)
