@@ -188,7 +188,11 @@ def host_backend(name: str | None = None) -> HostBackend:
 
 
 def available_threads() -> int:
-    """Cores this process may use."""
+    """Threads by default: what the environment variable ``COINR_THREADS`` says, else the cores this process may use."""
+    if asked := os.environ.get("COINR_THREADS"):
+        if not asked.isdecimal() or asked == "0":
+            raise InputError(f"COINR_THREADS must be a positive integer, not {asked!r}")
+        return int(asked)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 

@@ -9,6 +9,7 @@ Given W of B vectors and a dictionary A, find for each vector w at most s atoms 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,8 @@ STOP = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-13}
 
 _BLOCK_ENTRIES = 1 << 24
 
+_Block = tuple[int, NDArray[np.float64]]
+
 
 @dataclass(frozen=True)
 class SparseCode:
@@ -40,7 +43,7 @@ class SparseCode:
         float32 ``[B, s]`` (float64 from the reference on float64 input), multiplying the raw integer atoms;
         0 where the index is -1.
     path
-        ``[B, s + 1]``: squared residual norm after 0 … s atoms.
+        float64 ``[B, s + 1]``: squared residual norm after 0 … s atoms.
     """
 
     indices: Any
@@ -107,10 +110,22 @@ def omp(
         raise InputError(f"W must be float32 or float64, not {tensor.dtype}")
     if not bool(torch.isfinite(tensor).all()):
         raise InputError("W holds NaN or Inf")
-    indices, values, path = select(backend, tensor.device).omp(tensor, dictionary, int(s), threads, exact)
+    scale = _power_of_two(tensor)
+    indices, values, path = select(backend, tensor.device).omp(tensor / scale, dictionary, int(s), threads, exact)
+    values, path = values * scale, path.double() * scale.double() ** 2
     if is_tensor:
         return SparseCode(indices, values, path)
     return SparseCode(indices.numpy(), values.numpy(), path.numpy())
+
+
+def _power_of_two(W: torch.Tensor) -> torch.Tensor:
+    """The power of two just above each row's largest magnitude: ``[B, 1]``, 1 for zero rows.
+
+    Divided by it, weights of any size pass through float32 squares without overflow or underflow.
+    """
+    peak = W.abs().amax(dim=1, keepdim=True) if W.numel() else W.new_zeros(len(W), 1)
+    exponent = torch.frexp(peak).exponent.clamp(-120, 120)
+    return torch.ldexp(torch.ones_like(peak), torch.where(peak > 0, exponent, torch.zeros_like(exponent)))
 
 
 def reference_omp(
@@ -118,13 +133,11 @@ def reference_omp(
 ) -> tuple[NDArray[np.int32], NDArray[np.floating], NDArray[np.floating]]:
     """Plain batched OMP, computed in float64: indices int32 ``[B, s]``, values ``[B, s]``, path ``[B, s + 1]``.
 
-    Values and path have the dtype of W. The residual is projected afresh in every step and values come from
+    Values have the dtype of W, the path is float64. The residual is projected afresh in every step and values come from
     a least-squares solver, so rounding does not accumulate.
     """
     stop = STOP[W.dtype]
-    scale = np.abs(W).max(axis=1, initial=0, keepdims=True).astype(np.float64)
-    scale = np.where(scale > 0, 2.0 ** np.floor(np.log2(np.where(scale > 0, scale, 1))), 1.0)
-    target = W.astype(np.float64) / scale
+    target = W.astype(np.float64)
     batch, n = target.shape
     indices = np.full((batch, s), -1, np.int32)
     path = np.repeat((target**2).sum(1, keepdims=True), s + 1, axis=1)
@@ -132,8 +145,9 @@ def reference_omp(
     residual = target.copy()
     norm = np.sqrt(path[:, 0])
     running = norm > 0
+    kept = list(_blocks(dictionary)) if n * dictionary.M <= _BLOCK_ENTRIES else None
     for k in range(s):
-        best, pick = _best_atoms(residual, dictionary, indices[:, :k])
+        best, pick = _best_atoms(residual, kept or _blocks(dictionary), indices[:, :k])
         running &= best > stop * norm
         if not running.any():
             break
@@ -154,26 +168,31 @@ def reference_omp(
         if chosen.size:
             support = rng.entries(dictionary.kind, n, dictionary.seed, dictionary.stream, chosen)
             values[b, : chosen.size] = np.linalg.lstsq(support.T.astype(np.float64), target[b], rcond=None)[0]
-    return indices, (values * scale).astype(W.dtype), (path * scale**2).astype(W.dtype)
+    return indices, values.astype(W.dtype), path
+
+
+def _blocks(dictionary: Dictionary) -> Iterator[_Block]:
+    """All atoms in order, a bounded number at a time: first index, atoms of unit norm (zero atoms stay zero)."""
+    size = max(1, _BLOCK_ENTRIES // dictionary.n)
+    for start in range(0, dictionary.M, size):
+        js = np.arange(start, min(start + size, dictionary.M))
+        atoms = rng.entries(dictionary.kind, dictionary.n, dictionary.seed, dictionary.stream, js).astype(np.float64)
+        norms = np.linalg.norm(atoms, axis=1, keepdims=True)
+        yield start, atoms / np.where(norms > 0, norms, 1)
 
 
 def _best_atoms(
-    residual: NDArray[np.float64], dictionary: Dictionary, used: NDArray[np.int32]
+    residual: NDArray[np.float64], blocks: Iterable[_Block], used: NDArray[np.int32]
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Largest |aᵀr| / ‖a‖ over unused nonzero atoms and its lowest index, for each residual: ``[B]``, ``[B]``."""
-    batch = len(residual)
-    best = np.full(batch, -1.0)
-    pick = np.zeros(batch, np.int64)
-    block = max(1, _BLOCK_ENTRIES // dictionary.n)
-    for start in range(0, dictionary.M, block):
-        js = np.arange(start, min(start + block, dictionary.M))
-        atoms = rng.entries(dictionary.kind, dictionary.n, dictionary.seed, dictionary.stream, js).astype(np.float64)
-        norms = np.sqrt((atoms**2).sum(1))
-        score = np.abs(residual @ atoms.T) / np.where(norms > 0, norms, np.inf)
-        rows, slots = np.nonzero((used >= start) & (used < js[-1] + 1))
+    every = np.arange(len(residual))
+    best = np.full(len(residual), -1.0)
+    pick = np.zeros(len(residual), np.int64)
+    for start, unit in blocks:
+        score = np.abs(residual @ unit.T)
+        rows, slots = np.nonzero((used >= start) & (used < start + len(unit)))
         score[rows, used[rows, slots] - start] = -1
         here = score.argmax(1)
-        top = score[np.arange(batch), here]
-        better = top > best
-        best[better], pick[better] = top[better], js[here[better]]
+        better = score[every, here] > best
+        best[better], pick[better] = score[every, here][better], start + here[better]
     return best, pick

@@ -24,7 +24,7 @@ ENTRIES_PER_CALL = {"gaussian": 16, "rademacher": 128, "hadamard": 128}
 
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
-_POPCOUNT8 = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1).astype(np.int8)
+_POPCOUNT8: NDArray[np.int8] = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1).astype(np.int8)
 
 
 def philox4x32(counters: NDArray[np.uint32], seed: int) -> NDArray[np.uint32]:
@@ -100,7 +100,8 @@ def entries(kind: str, n: int, seed: int, stream: int, indices: NDArray[np.int64
     indices = np.asarray(indices, np.int64)
     if kind == "gaussian":
         raw = _bytes_of(indices, -(-n // 16), seed, stream, KINDS[kind])
-        return (_POPCOUNT8[raw[:, :n]] - np.int8(4)).astype(np.int8, copy=False)
+        centred: NDArray[np.int8] = _POPCOUNT8[raw[:, :n]] - np.int8(4)
+        return centred
     if kind == "rademacher":
         return _signs(indices, n, seed, stream, KINDS[kind])
     p = hadamard_order(n)
@@ -108,4 +109,5 @@ def entries(kind: str, n: int, seed: int, stream: int, indices: NDArray[np.int64
     signs = _signs(blocks, n, seed, stream, KINDS[kind])[inverse]
     meet = (indices % p)[:, None] & hadamard_rows(n, seed, stream)[None, :]
     parity = np.bitwise_count(meet).astype(np.int8) & np.int8(1)
-    return (signs * (1 - 2 * parity)).astype(np.int8)
+    atoms: NDArray[np.int8] = signs * (1 - 2 * parity)
+    return atoms

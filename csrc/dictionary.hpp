@@ -1,0 +1,29 @@
+// The seeded dictionary: entries are a pure integer function of (seed, stream, kind, row, atom).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace coinr {
+
+enum class Kind : int { gaussian = 1, rademacher = 2, hadamard = 3 };
+constexpr uint32_t kHadamardRows = 4;  // fourth counter word of the row-selection keys
+constexpr int64_t kMaxDim = int64_t{1} << 24;
+
+class Dictionary {
+public:
+    // Throws std::invalid_argument unless kind is known and n, M lie in 1..2^24.
+    Dictionary(int kind, int64_t n, int64_t M, uint64_t seed, uint32_t stream);
+
+    // Entries of one atom (0 <= atom < M) and zeros up to padded(n): out [padded(n)].
+    void row(int64_t atom, int8_t* out) const;
+
+    Kind kind;
+    int64_t n, M;
+    uint64_t seed;
+    uint32_t stream;
+    int64_t order = 0;            // hadamard: the power of two p >= n
+    std::vector<uint32_t> rows;   // hadamard: the n chosen rows, ascending
+};
+
+}  // namespace coinr

@@ -1,0 +1,23 @@
+// Kernel table for x86-64 processors with AVX2.
+#include "kernels.hpp"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma,popcnt"))), apply_to = function)
+#else
+#pragma GCC push_options
+#pragma GCC target("avx2,fma,popcnt")
+#endif
+
+#define COINR_ISA "avx2"
+#define COINR_TABLE kKernelsAvx2
+#include "kernels_body.hpp"
+
+#if defined(__clang__)
+#pragma clang attribute pop
+#else
+#pragma GCC pop_options
+#endif
+#endif

@@ -1,0 +1,187 @@
+// Bodies of the tables in kernels.hpp. Included by kernels_<isa>.cpp inside that file's target region, after every
+// header; uses no inline function of another header, so that no code for one processor leaks into shared symbols.
+
+namespace coinr {
+namespace {
+
+typedef double f64x8 __attribute__((vector_size(64)));
+typedef float f32x16 __attribute__((vector_size(64)));
+typedef int32_t i32x16 __attribute__((vector_size(64)));
+typedef int8_t i8x8 __attribute__((vector_size(8)));
+typedef int8_t i8x16 __attribute__((vector_size(16)));
+typedef float f32x8 __attribute__((vector_size(32)));
+
+template <class V, class T>
+inline __attribute__((always_inline)) V load(const T* p) {
+    V v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+}
+template <class V, class T>
+inline __attribute__((always_inline)) void store(T* p, V v) {
+    __builtin_memcpy(p, &v, sizeof v);
+}
+inline __attribute__((always_inline)) double sum8(f64x8 v) {
+    return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
+}
+
+constexpr int64_t kCallsPerChunk = 64;
+
+#ifndef COINR_HAVE_WORDS
+// Words of `calls` consecutive counters (c0, c1.., c2, c3): out [calls, 4].
+void words(uint64_t seed, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, int64_t calls, uint32_t* out) {
+    for (int64_t c = 0; c < calls; ++c) {
+        uint32_t x0 = c0, x1 = c1 + static_cast<uint32_t>(c), x2 = c2, x3 = c3;
+        uint32_t key0 = static_cast<uint32_t>(seed), key1 = static_cast<uint32_t>(seed >> 32);
+        for (int round = 0; round < 10; ++round) {
+            const uint64_t p0 = static_cast<uint64_t>(x0) * 0xD2511F53u, p1 = static_cast<uint64_t>(x2) * 0xCD9E8D57u;
+            x0 = static_cast<uint32_t>(p1 >> 32) ^ x1 ^ key0;
+            x1 = static_cast<uint32_t>(p1);
+            x2 = static_cast<uint32_t>(p0 >> 32) ^ x3 ^ key1;
+            x3 = static_cast<uint32_t>(p0);
+            key0 += 0x9E3779B9u;
+            key1 += 0xBB67AE85u;
+        }
+        out[4 * c] = x0, out[4 * c + 1] = x1, out[4 * c + 2] = x2, out[4 * c + 3] = x3;
+    }
+}
+#endif
+
+void row_popcount(uint64_t seed, uint32_t stream, uint32_t kind, uint32_t atom, int64_t n, int8_t* out) {
+    uint32_t buffer[4 * kCallsPerChunk];
+    const int64_t calls = (n + 15) / 16, end = (n + 63) / 64 * 64;
+    for (int64_t first = 0; first < calls; first += kCallsPerChunk) {
+        const int64_t count = calls - first < kCallsPerChunk ? calls - first : kCallsPerChunk;
+        words(seed, atom, static_cast<uint32_t>(first), stream, kind, count, buffer);
+        for (int64_t c = 0; c < 4 * count; ++c) {
+            uint32_t v = buffer[c];
+            v -= (v >> 1) & 0x55555555u;
+            v = (v & 0x33333333u) + ((v >> 2) & 0x33333333u);
+            v = (v + (v >> 4)) & 0x0F0F0F0Fu;
+            // Bytes 0..8 less 4 without borrows between them.
+            v = ((v | 0x80808080u) - 0x04040404u) ^ 0x80808080u;
+            __builtin_memcpy(out + 16 * first + 4 * c, &v, 4);
+        }
+    }
+    for (int64_t i = n; i < end; ++i) out[i] = 0;
+}
+
+void row_signs(uint64_t seed, uint32_t stream, uint32_t kind, uint32_t atom, int64_t n, int8_t* out) {
+    uint32_t buffer[4 * kCallsPerChunk];
+    const int64_t calls = (n + 127) / 128, end = (n + 63) / 64 * 64;
+    for (int64_t first = 0; first < calls; first += kCallsPerChunk) {
+        const int64_t count = calls - first < kCallsPerChunk ? calls - first : kCallsPerChunk;
+        words(seed, atom, static_cast<uint32_t>(first), stream, kind, count, buffer);
+        const int64_t base = 128 * first, stop = base + 128 * count < end ? base + 128 * count : end;
+        for (int64_t i = base; i < stop; i += 8) {
+            // The 8 bits spread to the low bit of 8 bytes, then 0/1 -> +1/-1 (0x01 or 0xFF).
+            const uint64_t bits = (buffer[(i - base) >> 5] >> ((i - base) & 31)) & 0xFFu;
+            uint64_t spread = ((bits * 0x0101010101010101ull) & 0x8040201008040201ull);
+            spread = ((spread + 0x7F7F7F7F7F7F7F7Full) | spread) & 0x8080808080808080ull;
+            spread = (spread >> 7) * 0xFEull | 0x0101010101010101ull;
+            __builtin_memcpy(out + i, &spread, 8);
+        }
+    }
+    for (int64_t i = n; i < end; ++i) out[i] = 0;
+}
+
+void row_parity(const uint32_t* rows, uint32_t column, int64_t n, int8_t* inout) {
+    for (int64_t i = 0; i < n; ++i) {
+        uint32_t x = rows[i] & column;
+        x ^= x >> 16;
+        x ^= x >> 8;
+        x ^= x >> 4;
+        x ^= x >> 2;
+        x ^= x >> 1;
+        const int8_t flip = static_cast<int8_t>(-static_cast<int8_t>(x & 1));
+        inout[i] = static_cast<int8_t>((inout[i] ^ flip) - flip);
+    }
+}
+
+int32_t dot_i8(const int8_t* a, const int8_t* b, int64_t n) {
+    int32_t sum = 0;
+    for (int64_t i = 0; i < n; i += 64) {
+        int32_t part = 0;
+        for (int k = 0; k < 64; ++k) part += static_cast<int16_t>(a[i + k]) * static_cast<int16_t>(b[i + k]);
+        sum += part;
+    }
+    return sum;
+}
+
+double dot_i8_f32(const int8_t* a, const float* r, int64_t n) {
+    f64x8 acc0 = {}, acc1 = {};
+    for (int64_t i = 0; i < n; i += 16) {
+        acc0 += __builtin_convertvector(load<i8x8>(a + i), f64x8) * __builtin_convertvector(load<f32x8>(r + i), f64x8);
+        acc1 += __builtin_convertvector(load<i8x8>(a + i + 8), f64x8) *
+                __builtin_convertvector(load<f32x8>(r + i + 8), f64x8);
+    }
+    return sum8(acc0 + acc1);
+}
+
+double energy(const float* r, int64_t n) {
+    f64x8 acc0 = {}, acc1 = {};
+    for (int64_t i = 0; i < n; i += 16) {
+        const f64x8 x0 = __builtin_convertvector(load<f32x8>(r + i), f64x8);
+        const f64x8 x1 = __builtin_convertvector(load<f32x8>(r + i + 8), f64x8);
+        acc0 += x0 * x0;
+        acc1 += x1 * x1;
+    }
+    return sum8(acc0 + acc1);
+}
+
+void subtract(const int8_t* atoms, const float* u, int64_t k, int64_t n, float* r) {
+    for (int64_t i = 0; i < n; i += 64) {
+        f32x16 x0 = load<f32x16>(r + i), x1 = load<f32x16>(r + i + 16);
+        f32x16 x2 = load<f32x16>(r + i + 32), x3 = load<f32x16>(r + i + 48);
+        for (int64_t m = 0; m < k; ++m) {
+            const int8_t* a = atoms + m * n + i;
+            x0 -= u[m] * __builtin_convertvector(load<i8x16>(a), f32x16);
+            x1 -= u[m] * __builtin_convertvector(load<i8x16>(a + 16), f32x16);
+            x2 -= u[m] * __builtin_convertvector(load<i8x16>(a + 32), f32x16);
+            x3 -= u[m] * __builtin_convertvector(load<i8x16>(a + 48), f32x16);
+        }
+        store(r + i, x0), store(r + i + 16, x1), store(r + i + 32, x2), store(r + i + 48, x3);
+    }
+}
+
+void residual(const int8_t* atoms, const double* u, int64_t k, int64_t n, const float* w, float* r) {
+    for (int64_t i = 0; i < n; i += 16) {
+        f64x8 x0 = __builtin_convertvector(load<f32x8>(w + i), f64x8);
+        f64x8 x1 = __builtin_convertvector(load<f32x8>(w + i + 8), f64x8);
+        for (int64_t m = 0; m < k; ++m) {
+            const int8_t* a = atoms + m * n + i;
+            x0 -= u[m] * __builtin_convertvector(load<i8x8>(a), f64x8);
+            x1 -= u[m] * __builtin_convertvector(load<i8x8>(a + 8), f64x8);
+        }
+        store(r + i, __builtin_convertvector(x0, f32x8));
+        store(r + i + 8, __builtin_convertvector(x1, f32x8));
+    }
+}
+
+void add_i32(const int8_t* row, int32_t q, int64_t n, int32_t* acc) {
+    for (int64_t i = 0; i < n; ++i) acc[i] += q * row[i];
+}
+
+void add_i64(const int8_t* row, int64_t q, int64_t n, int64_t* acc) {
+    for (int64_t i = 0; i < n; ++i) acc[i] += q * row[i];
+}
+
+double dot_f64(const double* a, const double* b, int64_t n) {
+    f64x8 acc = {};
+    int64_t i = 0;
+    for (; i + 8 <= n; i += 8) acc += load<f64x8>(a + i) * load<f64x8>(b + i);
+    double tail = 0;
+    for (; i < n; ++i) tail += a[i] * b[i];
+    return sum8(acc) + tail;
+}
+
+void axpy_f64(double c, const double* a, int64_t n, double* y) {
+    for (int64_t i = 0; i < n; ++i) y[i] += c * a[i];
+}
+
+}  // namespace
+
+const Kernels COINR_TABLE = {COINR_ISA,    row_popcount, row_signs, row_parity, dot_i8,  dot_i8_f32, energy,
+                             subtract,     residual,     add_i32,   add_i64,    dot_f64, axpy_f64};
+
+}  // namespace coinr

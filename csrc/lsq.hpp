@@ -1,0 +1,49 @@
+// Least squares on a growing support, one atom at a time.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "dictionary.hpp"
+
+namespace coinr {
+
+// The pursuit of one vector: its support, its least-squares solution and its residual.
+//
+// Gram entries of integer atoms are exact, so the orthogonal basis is kept as coefficients V of the atoms
+// (q_k = A_S v_k, upper triangular, float64) instead of n floats per basis vector: the working set is s * n bytes.
+// The float32 residual is updated by every new basis vector and recomputed in float64 from w whenever its energy
+// has fallen by kRefresh, so its error stays near 1e-6 of its own norm however deep the pursuit goes.
+class Pursuit {
+public:
+    // Starts over on w [n] (finite) with room for s atoms. An exact power of two scales w to a maximum in [0.5, 1).
+    void start(const Dictionary& dictionary, const float* w, int64_t s);
+
+    // Adds `atom` to the support. False, with nothing changed, when it is numerically in the span of the support.
+    bool add(const Dictionary& dictionary, int64_t atom);
+
+    // Recomputes solution and residual from w in float64; x() and energy() are then at their most accurate.
+    void refresh();
+
+    bool contains(int64_t atom) const;
+    int64_t size() const { return static_cast<int64_t>(support_.size()); }
+    const std::vector<int32_t>& support() const { return support_; }
+    const float* residual() const { return r_.data(); }   // scaled, [padded(n)]
+    double energy() const { return energy_; }             // |r|^2, scaled
+    double input_energy() const { return input_energy_; } // |w|^2, scaled
+    int exponent() const { return exponent_; }            // w = scaled * 2^exponent
+    std::vector<double> solution() const;                 // scaled coefficients of the support
+
+private:
+    int64_t n_ = 0, stride_ = 0;
+    int exponent_ = 0;
+    double energy_ = 0, input_energy_ = 0, refreshed_energy_ = 0;
+    std::vector<int32_t> support_;
+    std::vector<int8_t> atoms_;   // [s, stride]
+    std::vector<double> basis_;   // row k: the k + 1 coefficients of q_k, packed
+    std::vector<double> z_;       // coordinates of w in the basis
+    std::vector<double> gram_, coefficients_;
+    std::vector<float> w_, r_, update_;
+};
+
+}  // namespace coinr

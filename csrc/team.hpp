@@ -1,0 +1,45 @@
+// A team of threads that lives as long as one call.
+#pragma once
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace coinr {
+
+class Team {
+public:
+    // `threads` in all, the caller's included. Throws std::invalid_argument unless it lies in 1..256.
+    explicit Team(int threads);
+    ~Team();
+    Team(const Team&) = delete;
+    Team& operator=(const Team&) = delete;
+
+    int size() const { return static_cast<int>(workers_.size()) + 1; }
+
+    // Calls task(rank) once on every thread and returns when all are done; rethrows the first exception.
+    void run(const std::function<void(int)>& task);
+
+    // Calls body(index, rank) for every index in [0, count), in chunks handed out as threads become free.
+    void for_each(int64_t count, int64_t chunk, const std::function<void(int64_t, int)>& body);
+
+private:
+    void work(int rank);
+    void invoke(int rank);
+
+    std::vector<std::thread> workers_;
+    std::mutex mutex_;
+    std::condition_variable wake_, done_;
+    const std::function<void(int)>* task_ = nullptr;
+    std::exception_ptr error_;
+    std::atomic<uint64_t> round_{0};
+    std::atomic<int> pending_{0};
+    bool stop_ = false;
+};
+
+}  // namespace coinr

@@ -1,0 +1,257 @@
+"""Native matching pursuit against a plain float64 pursuit in NumPy."""
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from coinr import _C, rng
+
+
+def scores_of(A, residual):
+    norms = np.sqrt((A * A).sum(0))
+    return np.abs(residual @ A) / np.where(norms > 0, norms, np.inf)
+
+
+def pursue(A, w, s):
+    """Textbook pursuit in float64 on the columns of A: support, values, squared residual norms."""
+    support, path, values = [], [w @ w], np.empty(0)
+    residual = w.copy()
+    while len(support) < s:
+        score = scores_of(A, residual)
+        score[support] = -1
+        best = int(np.argmax(score))
+        if score[best] <= 1e-6 * np.sqrt(w @ w):
+            break
+        values, _, rank, _ = np.linalg.lstsq(A[:, [*support, best]], w, rcond=1e-6)
+        if rank <= len(support):
+            values = np.linalg.lstsq(A[:, support], w, rcond=None)[0]
+            break
+        support.append(best)
+        residual = w - A[:, support] @ values
+        path.append(residual @ residual)
+    return support, values, path
+
+
+def compare(W, kind, M, seed, s, indices, values, path):
+    """Number of vectors whose support differs; every difference must be a tie within rounding."""
+    n = W.shape[1]
+    A = rng.entries(kind, n, seed, 0, np.arange(M)).T.astype(np.float64)
+    different = 0
+    for b in range(len(W)):
+        w = W[b].astype(np.float64)
+        support, x, energies = pursue(A, w, s)
+        k = len(support)
+        got = indices[b][indices[b] >= 0].tolist()
+        if got == support:
+            assert (indices[b, k:] == -1).all()
+            assert (values[b, k:] == 0).all()
+            np.testing.assert_allclose(values[b, :k], x, rtol=2e-4, atol=2e-6 * np.abs(x).max(initial=0))
+            np.testing.assert_allclose(path[b, : k + 1], energies, rtol=1e-3, atol=1e-9 * (w @ w))
+            assert (path[b, k:] == path[b, k]).all()
+            continue
+        different += 1
+        first = next(i for i in range(s) if i >= min(k, len(got)) or got[i] != support[i])
+        if first >= min(k, len(got)):  # one of them stopped: both must be at rounding level
+            assert path[b, first] <= 1e-9 * (w @ w)
+            continue
+        base = support[:first]
+        residual = w - A[:, base] @ np.linalg.lstsq(A[:, base], w, rcond=None)[0] if base else w
+        score = scores_of(A, residual)
+        assert abs(score[got[first]] - score[support[first]]) <= 1e-5 * score[support[first]]
+    return different
+
+
+def allowed(n, B):
+    """Vectors that may differ. Tiny integer dictionaries are full of exact ties, which rounding breaks either way."""
+    return B if n < 12 else 0.01 * B
+
+
+def targets(B, n, seed):
+    return np.random.default_rng(seed).standard_normal((B, n)).astype(np.float32)
+
+
+SHAPES = [
+    (1, 1, 1, 1),
+    (2, 5, 3, 2),
+    (3, 8, 4, 3),
+    (16, 100, 7, 16),
+    (63, 200, 5, 20),
+    (64, 1024, 48, 16),
+    (65, 300, 5, 24),
+    (100, 257, 9, 40),
+    (128, 4096, 8, 32),
+    (300, 2048, 3, 100),
+    (513, 1500, 2, 40),
+    (1024, 3000, 2, 60),
+]
+
+
+@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize(("n", "M", "B", "s"), SHAPES)
+@pytest.mark.parametrize("exact", [False, True])
+def test_equals_reference(kind, n, M, B, s, exact):
+    W = targets(B, n, n + M)
+    indices, values, path = _C.omp(W, rng.KINDS[kind], M, 2**64 - 3, 0, s, 1, exact)
+    assert (indices.dtype, values.dtype, path.dtype) == (np.int32, np.float32, np.float32)
+    assert (indices.shape, values.shape, path.shape) == ((B, s), (B, s), (B, s + 1))
+    assert compare(W, kind, M, 2**64 - 3, s, indices, values, path) <= allowed(n, B)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_random_shapes(data):
+    kind = data.draw(st.sampled_from(sorted(rng.KINDS)))
+    n = data.draw(st.integers(1, 150))
+    M = data.draw(st.integers(1, 400))
+    B = data.draw(st.integers(0, 20))
+    s = data.draw(st.integers(0, min(n, M, 40)))
+    seed = data.draw(st.integers(0, 2**64 - 1))
+    W = targets(B, n, data.draw(st.integers(0, 2**32)))
+    indices, values, path = _C.omp(W, rng.KINDS[kind], M, seed, 0, s, 1)
+    assert compare(W, kind, M, seed, s, indices, values, path) <= allowed(n, B)
+
+
+@pytest.mark.parametrize("kind", rng.KINDS)
+def test_full_support_reproduces_the_vector(kind):
+    n = 24
+    W = targets(6, n, 5)
+    indices, values, path = _C.omp(W, rng.KINDS[kind], 500, 1, 0, n, 1)
+    for b in range(6):
+        used = indices[b] >= 0
+        A = rng.entries(kind, n, 1, 0, indices[b][used]).astype(np.float64)
+        np.testing.assert_allclose(values[b][used] @ A, W[b], atol=1e-4)
+    assert (path[:, -1] <= 1e-9 * path[:, 0]).all()
+
+
+def test_zero_vectors_pick_nothing():
+    W = targets(3, 20, 0)
+    W[1] = 0
+    indices, values, path = _C.omp(W, 1, 50, 0, 0, 4, 1)
+    assert (indices[1] == -1).all()
+    assert (values[1] == 0).all()
+    assert (path[1] == 0).all()
+    assert (indices[[0, 2]] >= 0).all()
+
+
+def test_no_atoms_and_no_vectors():
+    indices, values, path = _C.omp(targets(3, 8, 0), 1, 50, 0, 0, 0, 1)
+    assert (indices.shape, values.shape, path.shape) == ((3, 0), (3, 0), (3, 1))
+    indices, values, path = _C.omp(np.empty((0, 8), np.float32), 1, 50, 0, 0, 4, 1)
+    assert (indices.shape, path.shape) == ((0, 4), (0, 5))
+
+
+@pytest.mark.parametrize("kind", rng.KINDS)
+def test_an_atom_is_found_alone_and_duplicates_go_to_the_lowest_index(kind):
+    n, M = 4, 3000
+    atoms = rng.entries(kind, n, 7, 0, np.arange(M)).astype(np.float32)
+    W = atoms[atoms.any(1)][-5:]
+    indices, values, _ = _C.omp(np.ascontiguousarray(W), rng.KINDS[kind], M, 7, 0, 3, 1)
+    for b in range(5):
+        cosine = np.abs(atoms @ W[b]) / np.where(atoms.any(1), np.linalg.norm(atoms, axis=1), np.inf)
+        # Parallel atoms score equal up to rounding of the norms.
+        parallel = np.flatnonzero(cosine >= np.linalg.norm(W[b]) * (1 - 1e-6))
+        assert indices[b, 0] in parallel
+        same = [j for j in parallel if np.array_equal(np.abs(atoms[j]), np.abs(atoms[indices[b, 0]]))]
+        assert indices[b, 0] == same[0]
+        assert (indices[b, 1:] == -1).all()
+        assert (values[b, 1:] == 0).all()
+
+
+@pytest.mark.parametrize("scale", [2.0**-100, 1e-30, 1e30])
+def test_scale_does_not_matter(scale):
+    W = targets(4, 32, 3)
+    base, x, _ = _C.omp(W, 1, 200, 0, 0, 8, 1)
+    indices, values, _ = _C.omp(W * np.float32(scale), 1, 200, 0, 0, 8, 1)
+    np.testing.assert_array_equal(indices, base)
+    np.testing.assert_allclose(values, x * np.float32(scale), rtol=1e-5)
+
+
+def test_subnormal_vectors_are_coded():
+    W = targets(2, 16, 1) * np.float32(1e-41)
+    indices, values, _ = _C.omp(W, 1, 100, 0, 0, 16, 1)
+    A = rng.entries("gaussian", 16, 0, 0, np.arange(100)).T.astype(np.float64)
+    for b in range(2):
+        assert np.abs(A[:, indices[b]] @ values[b].astype(np.float64) - W[b]).max() < 1e-42
+
+
+@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize("shape", [(64, 1500, 40, 12), (1100, 2500, 2, 30)], ids=["many", "few"])
+def test_threads_and_batches_do_not_change_a_bit(kind, shape):
+    n, M, B, s = shape
+    W = targets(B, n, 8)
+    one = _C.omp(W, rng.KINDS[kind], M, 5, 1, s, 1)
+    for threads in (2, 3):
+        for a, b in zip(one, _C.omp(W, rng.KINDS[kind], M, 5, 1, s, threads), strict=True):
+            np.testing.assert_array_equal(a, b)
+    alone = _C.omp(W[1:2], rng.KINDS[kind], M, 5, 1, s, 1)
+    np.testing.assert_array_equal(alone[0][0], one[0][1])
+
+
+def test_concurrent_calls_agree():
+    W = targets(20, 64, 2)
+    want = [_C.omp(W, kind, 2000, 1, 0, 12, 2) for kind in (1, 2, 3)]
+    failures = []
+
+    def run(kind):
+        for _ in range(3):
+            got = _C.omp(W, kind, 2000, 1, 0, 12, 2)
+            if not all(np.array_equal(a, b) for a, b in zip(got, want[kind - 1], strict=True)):
+                failures.append(kind)
+
+    workers = [threading.Thread(target=run, args=(kind,)) for kind in (1, 2, 3, 1)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert failures == []
+
+
+@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize(("B", "n", "M"), [(1, 1, 1), (5, 3, 20), (33, 64, 999), (2, 1200, 700), (100, 129, 2111)])
+@pytest.mark.parametrize("exact", [False, True])
+def test_correlate_argmax(kind, B, n, M, exact):
+    R = targets(B, n, 4)
+    A = rng.entries(kind, n, 3, 0, np.arange(M)).T.astype(np.float64)
+    norms = np.sqrt((A * A).sum(0))
+    signed = R @ A / np.where(norms > 0, norms, np.inf)
+    best, value = _C.correlate_argmax(R, rng.KINDS[kind], M, 3, 0, 2, exact)
+    assert (best.dtype, value.dtype) == (np.int32, np.float32)
+    if not norms.any():
+        assert (best == -1).all()
+        return
+    top = np.abs(signed).max(1)
+    picked = signed[np.arange(B), best]
+    assert (np.abs(picked) >= top * (1 - 1e-9)).all()
+    np.testing.assert_allclose(value, picked, rtol=1e-6)
+
+
+def test_correlate_argmax_of_zero_is_the_first_atom():
+    best, value = _C.correlate_argmax(np.zeros((2, 40), np.float32), 1, 100, 0, 0, 1)
+    assert (best == 0).all()
+    assert (value == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"s": -1}, "s is -1"),
+        ({"s": 9}, "s is 9"),
+        ({"s": 7, "M": 6}, "s is 7"),
+        ({"W": np.zeros((2, 8))}, "dtype float64"),
+        ({"W": np.zeros(8, np.float32)}, "1 dimensions"),
+        ({"W": np.zeros((2, 0), np.float32)}, "n is 0"),
+        ({"W": np.zeros((8, 2), np.float32).T}, "not C-contiguous"),
+        ({"W": np.full((2, 8), np.nan, np.float32)}, "not finite"),
+        ({"W": np.full((2, 8), np.inf, np.float32)}, "not finite"),
+        ({"kind": 9}, "kind is 9"),
+        ({"threads": 0}, "threads is 0"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else value,
+)
+def test_bad_arguments(change, message):
+    arguments = {"W": np.ones((2, 8), np.float32), "kind": 1, "M": 64, "seed": 0, "stream": 0, "s": 3, "threads": 1}
+    with pytest.raises(ValueError, match=message):
+        _C.omp(**(arguments | change))
