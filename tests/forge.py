@@ -114,7 +114,7 @@ class Forgery:
     def emit(self) -> bytes:
         """The file's bytes, every checksum right."""
         table = self.table()
-        stored = brotli.compress(table) if self.compressed else table
+        stored = brotli.compress(table, quality=5) if self.compressed else table
         flags = int(self.compressed) if self.flags is None else self.flags
         out = MAGIC + bytes([self.version & 255, flags & 255])
         out += varint(len(stored) if self.stored_size is None else self.stored_size)

@@ -7,7 +7,9 @@ from coinr import Dictionary, rng
 
 def gap_at(vector, support, mine, theirs, dictionary: Dictionary) -> float:
     """Relative gap between two atoms' normalised correlations with the float64 residual on a support."""
-    atoms = rng.entries(dictionary.kind, dictionary.n, dictionary.seed, dictionary.stream, np.array([*support, mine, theirs]))
+    atoms = rng.entries(
+        dictionary.kind, dictionary.n, dictionary.seed, dictionary.stream, np.array([*support, mine, theirs])
+    )
     atoms = atoms.astype(np.float64)
     residual = vector.astype(np.float64)
     if len(support):

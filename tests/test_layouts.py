@@ -10,19 +10,15 @@ import pytest
 import coinr
 
 from .layouts import LAYOUTS, build, rebuild
-from .round_trip import bits, relative_error
-
-# At 0.1 the dictionary carries hidden layers; at 1e-3 every tensor needs about ten bits per value.
-SETTINGS = {"paper": ("paper", 0.1), "uniform": ("uniform", 1e-3), "lossless": ("lossless", None)}
+from .round_trip import PROFILES, bits, relative_error
 
 every_layout = pytest.mark.parametrize("name", LAYOUTS)
-every_setting = pytest.mark.parametrize("setting", SETTINGS)
+every_setting = pytest.mark.parametrize("setting", PROFILES)
 
 
 @functools.cache
 def encoded(name: str, setting: str) -> bytes:
-    profile, tolerance = SETTINGS[setting]
-    return coinr.encode_state_dict(build(name), seed=7, profile=profile, tolerance=tolerance)
+    return coinr.encode_state_dict(build(name), seed=7, **PROFILES[setting])
 
 
 @every_layout
@@ -44,7 +40,7 @@ def test_values_are_exact_or_within_the_tolerance(name: str, setting: str) -> No
     blob = encoded(name, setting)
     want, got = build(name), coinr.decode_state_dict(blob)
     coder = {row["name"]: row["coder"] for row in coinr.inspect(blob).to_dict()["tensors"]}
-    tolerance = SETTINGS[setting][1]
+    tolerance = PROFILES[setting].get("tolerance")
     for key, tensor in want.items():
         weights = tensor.is_floating_point() or tensor.is_complex()
         if coder[key] == "lossless":
@@ -58,9 +54,7 @@ def test_values_are_exact_or_within_the_tolerance(name: str, setting: str) -> No
 @every_layout
 @every_setting
 def test_encoding_twice_gives_the_same_bytes(name: str, setting: str) -> None:
-    profile, tolerance = SETTINGS[setting]
-    again = coinr.encode_state_dict(build(name), seed=7, profile=profile, tolerance=tolerance)
-    assert again == encoded(name, setting)
+    assert coinr.encode_state_dict(build(name), seed=7, **PROFILES[setting]) == encoded(name, setting)
 
 
 @every_layout

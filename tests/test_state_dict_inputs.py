@@ -35,13 +35,15 @@ def test_numpy_arrays_as_values(profile: str, dtype: str) -> None:
         "strided": array[::-2, ::3],
         "scalar": array[0, 0:1].reshape(()),
     }
-    blob = coinr.encode_state_dict(sd, profile=profile, tolerance=PROFILES[profile])
+    blob = coinr.encode_state_dict(sd, **PROFILES[profile])
     got = coinr.decode_state_dict(blob)
     for key, value in sd.items():
         want = torch.from_numpy(np.ascontiguousarray(value)).reshape(value.shape)
         assert (got[key].shape, got[key].dtype) == (want.shape, want.dtype)
         weights = want.is_floating_point() or want.is_complex()
-        assert relative_error(got[key], want) <= PROFILES[profile] if weights else torch.equal(got[key], want)
+        assert (
+            relative_error(got[key], want) <= PROFILES[profile]["tolerance"] if weights else torch.equal(got[key], want)
+        )
 
 
 def test_a_read_only_array_needs_no_warning() -> None:
@@ -51,14 +53,11 @@ def test_a_read_only_array_needs_no_warning() -> None:
     assert np.array_equal(got["w"].numpy(), array)
 
 
-def test_an_array_of_foreign_byte_order_is_exact_or_refused_by_name() -> None:
+def test_arrays_of_foreign_byte_order_decode_to_the_same_values() -> None:
     array = np.arange(12, dtype=">f4")
-    try:
-        blob = coinr.encode_state_dict({"swapped": array}, profile="lossless")
-    except StateDictError as error:
-        assert "swapped" in str(error)
-    else:
-        assert coinr.decode_state_dict(blob)["swapped"].tolist() == array.tolist()
+    got = coinr.decode_state_dict(coinr.encode_state_dict({"w": array}, profile="lossless"))["w"]
+    assert got.dtype == torch.float32
+    assert got.tolist() == array.tolist()
 
 
 @pytest.mark.parametrize("prefix", ["module.", "_orig_mod.", "module._orig_mod.", "net.net."])
@@ -120,8 +119,9 @@ UNSUPPORTED = {
     "float": 0.5,
     "Linear": nn.Linear(2, 2),
     "generator": (i for i in range(3)),
-    "ndarray": np.array(["text"]),
+    "<U4": np.array(["text"]),
     "object": np.array([None, 1], dtype=object),
+    "datetime64": np.array(["2026-11-23"], dtype="datetime64[D]"),
 }
 
 
@@ -199,15 +199,8 @@ def test_a_name_that_is_no_unicode_text_is_refused() -> None:
         coinr.encode_state_dict({"bad\ud800": torch.ones(2)})
 
 
-def test_a_very_long_name_is_kept_or_refused_as_a_name() -> None:
-    name = "n" * 100_000
-    try:
-        blob = coinr.encode_state_dict({name: torch.ones(2)})
-    except StateDictError as error:
-        assert "name" in str(error)
-        assert len(str(error)) < 1000
-    else:
-        assert list(coinr.decode_state_dict(blob)) == [name]
+def test_a_very_long_name_is_kept() -> None:
+    round_trip({"n" * 60_000: torch.ones(2)})
 
 
 def test_a_thousand_tensors() -> None:
@@ -220,8 +213,8 @@ def test_a_thousand_tensors() -> None:
 @pytest.mark.parametrize("seed", [0, 1, 2**32, 2**63, 2**64 - 1])
 def test_every_seed_in_range_decodes(g: torch.Generator, seed: int) -> None:
     weight = torch.randn(64, 64, generator=g)
-    got = coinr.decode_state_dict(coinr.encode_state_dict({"w": weight}, seed, tolerance=0.1))
-    assert relative_error(got["w"], weight) <= 0.1
+    got = coinr.decode_state_dict(coinr.encode_state_dict({"w": weight}, seed, **PROFILES["paper"]))
+    assert relative_error(got["w"], weight) <= PROFILES["paper"]["tolerance"]
 
 
 @pytest.mark.parametrize("seed", [-1, 2**64, 1.5, "7", None], ids=repr)
@@ -263,7 +256,7 @@ def test_what_is_not_bytes_is_refused_with_its_type(blob: object) -> None:
 
 def test_a_file_comes_back_from_disk(tmp_path, g: torch.Generator) -> None:
     sd = {"w": torch.randn(64, 64, generator=g), "step": torch.tensor(3)}
-    coinr.save(tmp_path / "net.coinr", sd)
+    coinr.save(tmp_path / "net.coinr", sd, **PROFILES["paper"])
     got = coinr.load(tmp_path / "net.coinr")
     assert list(got) == list(sd)
     assert torch.equal(got["w"], coinr.decode_state_dict((tmp_path / "net.coinr").read_bytes())["w"])

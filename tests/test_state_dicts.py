@@ -12,7 +12,7 @@ from torch import nn
 import coinr
 from coinr.errors import StateDictError
 
-from .round_trip import bits, every_profile, relative_error, round_trip
+from .round_trip import PROFILES, bits, every_profile, relative_error, round_trip
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_bools_are_exact(g: torch.Generator, profile: str) -> None:
     round_trip({"mask": torch.rand(17, 5, generator=g) < 0.3, "on": torch.ones(9, dtype=torch.bool)}, profile)
 
 
-DTYPES_WITHOUT_PROMISE = [
+RARE_DTYPES = [
     torch.complex128,
     torch.complex32,
     torch.uint16,
@@ -65,18 +65,13 @@ DTYPES_WITHOUT_PROMISE = [
 ]
 
 
-@pytest.mark.parametrize("dtype", DTYPES_WITHOUT_PROMISE, ids=str)
-def test_other_dtypes_are_exact_or_refused_by_name(dtype: torch.dtype) -> None:
+@pytest.mark.filterwarnings("ignore:ComplexHalf support is experimental:UserWarning")
+@pytest.mark.parametrize("dtype", RARE_DTYPES, ids=str)
+def test_rarer_dtypes_are_stored_too(dtype: torch.dtype) -> None:
     tensor = torch.arange(12).to(torch.float32).to(dtype).reshape(3, 4)
-    try:
-        blob = coinr.encode_state_dict({"odd": tensor}, profile="lossless")
-    except StateDictError as error:
-        assert "odd" in str(error)
-        assert str(dtype).removeprefix("torch.") in str(error)
-    else:
-        got = coinr.decode_state_dict(blob)["odd"]
-        assert got.dtype == dtype
-        assert bits(got) == bits(tensor)
+    got = coinr.decode_state_dict(coinr.encode_state_dict({"odd": tensor}, profile="lossless"))["odd"]
+    assert (got.shape, got.dtype) == (tensor.shape, tensor.dtype)
+    assert bits(got) == bits(tensor)
 
 
 # shapes
@@ -109,13 +104,15 @@ def test_rectangular_skip_layers(g: torch.Generator, profile: str) -> None:
 
 
 @every_profile
-def test_a_large_embedding_of_two_columns(g: torch.Generator, profile: str) -> None:
-    round_trip({"encoder.embeddings": torch.rand(200_000, 2, generator=g) * 2e-4 - 1e-4}, profile)
+@pytest.mark.parametrize("rows", [10_007, pytest.param(500_000, marks=pytest.mark.slow)])
+def test_a_large_embedding_of_two_columns(g: torch.Generator, profile: str, rows: int) -> None:
+    round_trip({"encoder.embeddings": torch.rand(rows, 2, generator=g) * 2e-4 - 1e-4}, profile)
 
 
 @every_profile
-def test_a_flat_parameter_of_a_million(g: torch.Generator, profile: str) -> None:
-    round_trip({"mlp_base.params": torch.randn(1_000_003, generator=g) * 1e-2}, profile)
+@pytest.mark.parametrize("size", [20_011, pytest.param(1_000_003, marks=pytest.mark.slow)])
+def test_a_long_flat_parameter(g: torch.Generator, profile: str, size: int) -> None:
+    round_trip({"mlp_base.params": torch.randn(size, generator=g) * 1e-2}, profile)
 
 
 @every_profile
@@ -224,9 +221,10 @@ def test_the_payload_of_a_nan_survives() -> None:
 
 def test_tied_tensors_are_stored_once_and_tied_again(g: torch.Generator) -> None:
     weight = nn.Parameter(torch.randn(128, 64, generator=g))
-    alone = coinr.encode_state_dict({"embed.weight": weight, "head.bias": torch.zeros(4)})
+    options = PROFILES["paper"]
+    alone = coinr.encode_state_dict({"embed.weight": weight, "head.bias": torch.zeros(4)}, **options)
     sd = {"embed.weight": weight.detach(), "head.bias": torch.zeros(4), "head.weight": weight.detach()}
-    blob = coinr.encode_state_dict(sd)
+    blob = coinr.encode_state_dict(sd, **options)
     assert len(blob) < len(alone) + 40
     got = coinr.decode_state_dict(blob)
     assert list(got) == list(sd)
@@ -314,14 +312,15 @@ def test_the_input_and_the_random_state_are_left_alone(g: torch.Generator) -> No
     weight = torch.randn(64, 64, generator=g)
     before, state = weight.clone(), torch.get_rng_state()
     numpy_state = np.random.get_state()[1].copy()
-    coinr.decode_state_dict(coinr.encode_state_dict({"w": weight}))
+    coinr.decode_state_dict(coinr.encode_state_dict({"w": weight}, **PROFILES["paper"]))
     assert torch.equal(weight, before)
     assert torch.equal(torch.get_rng_state(), state)
     assert np.array_equal(np.random.get_state()[1], numpy_state)
 
 
 def test_decoded_tensors_are_the_callers_own(g: torch.Generator) -> None:
-    blob = coinr.encode_state_dict({"w": torch.randn(20, 20, generator=g), "i": torch.arange(30)})
+    sd = {"w": torch.randn(20, 20, generator=g), "i": torch.arange(30)}
+    blob = coinr.encode_state_dict(sd, **PROFILES["paper"])
     first = coinr.decode_state_dict(blob)
     for tensor in first.values():
         tensor.zero_()
