@@ -81,7 +81,7 @@ void pursue_block(const Dictionary& dictionary, const Select& select, const floa
             Pursuit& p = pursuits[b];
             const Choice& choice = choices[v];
             const double floor = kStop * std::sqrt(p.input_energy());
-            if (choice.atom < 0 || std::fabs(choice.score) <= floor || !p.add(dictionary, choice.atom)) {
+            if (choice.atom < 0 || !p.add(dictionary, choice.atom, floor)) {
                 active[b] = 0;
                 return;
             }
@@ -102,18 +102,24 @@ void correlate_argmax(const Dictionary& dictionary, const float* R, int64_t B, i
     if (B == 0) return;
     const int64_t n = dictionary.n, stride = padded(n);
     std::vector<float> residuals(B * stride, 0.0f);
+    std::vector<int> exponents(B);
     const std::vector<int32_t> none;
     std::vector<Query> queries(B);
     for (int64_t b = 0; b < B; ++b) {
-        std::copy_n(R + b * n, n, residuals.data() + b * stride);
+        exponents[b] = scale_exponent(R + b * n, n);
+        for (int64_t i = 0; i < n; ++i) residuals[b * stride + i] = std::ldexp(R[b * n + i], -exponents[b]);
         queries[b] = {residuals.data() + b * stride, &none};
     }
-    const bool dense = exact || dictionary.kind == Kind::hadamard;
-    const std::vector<Choice> choices = dense ? select_exact(dictionary, queries, team)
-                                              : select_screened(TileSource(dictionary, team), queries, team);
+    std::vector<Choice> choices;
+    if (exact || dictionary.kind == Kind::hadamard) {
+        choices = select_exact(dictionary, queries, team);
+    } else {
+        const TileSource source(dictionary, team);
+        choices = Screen(source, team).select(queries, true, team);
+    }
     for (int64_t b = 0; b < B; ++b) {
         best[b] = static_cast<int32_t>(choices[b].atom);
-        value[b] = static_cast<float>(choices[b].score);
+        value[b] = static_cast<float>(std::ldexp(choices[b].score, exponents[b]));
     }
 }
 
@@ -133,10 +139,11 @@ void omp(const Dictionary& dictionary, const float* W, int64_t B, int64_t s, int
         return;
     }
     const TileSource source(dictionary, team);
-    const Select select = [&](const std::vector<Query>& queries, Team& members) {
-        return select_screened(source, queries, members);
-    };
     if (!source.cached()) {
+        Screen screen(source, team);
+        const Select select = [&](const std::vector<Query>& queries, Team& members) {
+            return screen.select(queries, false, members);
+        };
         const int64_t block = block_size(n, s, kBlockBytes);
         for (int64_t b = 0; b < B; b += block)
             pursue_block(dictionary, select, W + b * n, std::min(block, B - b), s, team, block_output(b));
@@ -146,6 +153,10 @@ void omp(const Dictionary& dictionary, const float* W, int64_t B, int64_t s, int
     const int64_t block = std::min(block_size(n, s, kCacheBytes), (B + threads - 1) / threads);
     team.for_each((B + block - 1) / block, 1, [&](int64_t i, int) {
         Team alone(1);
+        Screen screen(source, alone);
+        const Select select = [&](const std::vector<Query>& queries, Team& members) {
+            return screen.select(queries, false, members);
+        };
         pursue_block(dictionary, select, W + i * block * n, std::min(block, B - i * block), s, alone,
                      block_output(i * block));
     });
