@@ -44,6 +44,20 @@ struct ScreenTask {
     void* context;
 };
 
+// Sixteen Walsh-Hadamard transforms side by side: `vectors` residuals times 16 / vectors blocks of signs.
+struct FwhtTask {
+    const float* residuals;   // [n][vectors]
+    int vectors;              // 1, 2, 4, 8 or 16
+    const uint32_t* signs;    // [ceil(n / 32)][16]
+    const uint32_t* rows;     // [n]: where entry i enters the transform
+    int64_t n, order;
+    float* x;                 // [order][16], scratch
+    const float* threshold;   // [16], not negative
+    // Called for a column some of whose values [16] may reach their threshold in magnitude; may raise it.
+    void (*hit)(void* context, int64_t column, const float* values);
+    void* context;
+};
+
 // Over all entries, in units of the step: squared rounding errors, squares, and the sum of each digit.
 struct QuantiseSums {
     double error, size;
@@ -87,6 +101,10 @@ struct Kernels {
                      const int64_t stride[2], QuantiseSums* sums);
     int screen_rows;
     void (*screen)(const ScreenTask& task);
+
+    // Words of counters (c0, 0.., c2, c3): out [calls rounded up to 8, 4].
+    void (*words)(uint64_t seed, uint32_t c0, uint32_t c2, uint32_t c3, int64_t calls, uint32_t* out);
+    void (*fwht)(const FwhtTask& task);
 };
 
 extern const Kernels kKernelsPortable;

@@ -86,6 +86,14 @@ COINR_INLINE u64x8 mul32(u64x8 a, uint32_t b) {
 #endif
 }
 
+COINR_INLINE u64x8 xor3(u64x8 a, u64x8 b, uint64_t c) {
+#if COINR_LEVEL == 2
+    return (u64x8)_mm512_ternarylogic_epi64((__m512i)a, (__m512i)b, _mm512_set1_epi64(static_cast<int64_t>(c)), 0x96);
+#else
+    return a ^ b ^ c;
+#endif
+}
+
 constexpr int64_t kCallsPerChunk = 64;
 
 // Words of `calls` consecutive counters (c0, c1.., c2, c3), eight lanes at a time: out [calls rounded up to 8, 4].
@@ -98,9 +106,9 @@ COINR_INLINE void words(uint64_t seed, uint32_t c0, uint32_t c1, uint32_t c2, ui
         for (int round = 0; round < 10; ++round) {
             const u64x8 p0 = mul32(x0, 0xD2511F53u), p1 = mul32(x2, 0xCD9E8D57u);
             // The upper halves of x1 and x3 are left over from the products; nothing reads them.
-            x0 = (p1 >> 32) ^ x1 ^ static_cast<uint64_t>(key0);
+            x0 = xor3(p1 >> 32, x1, key0);
             x1 = p1;
-            x2 = (p0 >> 32) ^ x3 ^ static_cast<uint64_t>(key1);
+            x2 = xor3(p0 >> 32, x3, key1);
             x3 = p0;
             key0 += 0x9E3779B9u;
             key1 += 0xBB67AE85u;
@@ -109,6 +117,10 @@ COINR_INLINE void words(uint64_t seed, uint32_t c0, uint32_t c1, uint32_t c2, ui
         store(out + 4 * c, __builtin_shuffle(low, high, u64x8{0, 8, 1, 9, 2, 10, 3, 11}));
         store(out + 4 * c + 16, __builtin_shuffle(low, high, u64x8{4, 12, 5, 13, 6, 14, 7, 15}));
     }
+}
+
+void words_from_zero(uint64_t seed, uint32_t c0, uint32_t c2, uint32_t c3, int64_t calls, uint32_t* out) {
+    words(seed, c0, 0, c2, c3, calls, out);
 }
 
 void row_popcount(uint64_t seed, uint32_t stream, uint32_t kind, uint32_t atom, int64_t n, int8_t* out) {

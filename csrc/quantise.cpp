@@ -30,6 +30,7 @@ QuantisedRows::QuantisedRows(const std::vector<Query>& queries, int64_t n, int64
     rows.assign(row_count * row_bytes, 0);
     offset.assign(row_count, 0);
     slack.assign(queries.size(), 0.0f);
+    step.assign(queries.size(), 0.0f);
     size.assign(queries.size(), 0.0f);
     const Kernels& kernel = kernels();
     const int32_t range = digits == 2 ? top * 2 * top : top;
@@ -38,6 +39,7 @@ QuantisedRows::QuantisedRows(const std::vector<Query>& queries, int64_t n, int64
         float largest = 0;
         for (int64_t i = 0; i < n; ++i) largest = std::max(largest, std::fabs(r[i]));
         if (largest == 0) return;
+        step[v] = largest / static_cast<float>(range);
         int8_t* to[2] = {nullptr, nullptr};
         int64_t stride[2] = {0, 0};
         for (int d = 0; d < digits; ++d) {

@@ -20,6 +20,7 @@ struct QuantisedRows {
     std::vector<int8_t> rows;
     std::vector<int32_t> offset;
     std::vector<float> slack;       // bound of |integer score - exact score| in steps of the quantiser
+    std::vector<float> step;        // of the quantiser
     std::vector<float> size;        // norm of the quantised residual
 };
 

@@ -9,7 +9,9 @@
 #include <memory>
 #include <vector>
 
+#include "candidates.hpp"
 #include "dictionary.hpp"
+#include "lazy.hpp"
 #include "quantise.hpp"
 #include "select.hpp"
 #include "team.hpp"
@@ -62,10 +64,15 @@ public:
     // needed no exact comparison has score NaN.
     std::vector<Choice> select(const std::vector<Query>& queries, bool score, Team& team);
 
+    // Fills `lazy[v]` of every query with its largest scores.
+    void refill(const std::vector<Query>& queries, const std::vector<const Pursuit*>& pursuits,
+                const std::vector<LazyScores*>& lazy, Team& team);
+
 private:
-    class Scan;
+    struct Scan;
+    QuantisedRows quantise(const std::vector<Query>& queries, int digits, Team& team) const;
     std::vector<Choice> select_above(const std::vector<Query>& queries, bool score, float height, Team& team);
-    void pass(const std::vector<Query>& queries, const QuantisedRows& q, float height, Team& team);
+    void pass(const QuantisedRows& q, bool keep_top, Team& team);
 
     const TileSource& source_;
     float height_;  // passes start from this many standard deviations, and are repeated where nothing reaches it

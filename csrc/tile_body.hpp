@@ -71,7 +71,7 @@ public:
 
     // The four words of one call for each atom.
     COINR_INLINE void words(uint32_t call, u32x16 out[4]) const {
-        const uint64_t product = static_cast<uint64_t>(stream_high_ ^ call ^ key0_[0]) * kM0;
+        const uint64_t product = (stream_high_ ^ call ^ key0_[0]) * kM0;
         u64x8 e[4], o[4];
         finish(even_, product, e);
         finish(odd_, product, o);
@@ -100,16 +100,18 @@ private:
         x[1] = third;
         x[2] = f.high0 ^ (product & 0xFFFFFFFFull);
         x[3] = f.low0;
+#pragma GCC unroll 7
         for (int round = 3; round < 10; ++round) {
             const u64x8 p0 = mul32(x[0], kM0), p1 = mul32(x[2], kM1);
-            x[0] = (p1 >> 32) ^ x[1] ^ static_cast<uint64_t>(key0_[round]);
+            x[0] = xor3(p1 >> 32, x[1], key0_[round]);
             x[1] = p1;
-            x[2] = (p0 >> 32) ^ x[3] ^ static_cast<uint64_t>(key1_[round]);
+            x[2] = xor3(p0 >> 32, x[3], key1_[round]);
             x[3] = p0;
         }
     }
 
-    uint32_t key0_[10], key1_[10], stream_high_;
+    uint64_t key0_[10], key1_[10];
+    uint32_t stream_high_;
     Fixed even_, odd_;
 };
 
