@@ -43,8 +43,10 @@ void LazyScores::refill(TopScores& scores, float step, float slack, const Pursui
     const std::vector<Hit>& hits = scores.finish(&floor);
     items_.clear();
     energies_.assign(1, pursuit.energy());
+    std::vector<int32_t> support = pursuit.support();
+    std::sort(support.begin(), support.end());
     for (const Hit& hit : hits)
-        if (!pursuit.contains(hit.atom))
+        if (!std::binary_search(support.begin(), support.end(), hit.atom))
             items_.push_back({hit.atom, 0, static_cast<double>(step) * (static_cast<double>(hit.score) + slack)});
     floor_ = floor > 0 ? static_cast<double>(step) * (static_cast<double>(floor) + slack) : -1;
     filled_ = true;
@@ -69,9 +71,11 @@ LazyScores::Next LazyScores::next(const Dictionary& dictionary, const Pursuit& p
         item.seen = seen;
         if (exact.beats(best)) best = exact;
     };
-    items_.erase(std::remove_if(items_.begin(), items_.end(),
-                                [&](const Item& item) { return pursuit.contains(item.atom); }),
-                 items_.end());
+    if (pursuit.size() > 0) {
+        const int32_t picked = pursuit.support().back();
+        items_.erase(std::remove_if(items_.begin(), items_.end(), [&](const Item& i) { return i.atom == picked; }),
+                     items_.end());
+    }
     // The likeliest first; then every other whose bound reaches the best so far.
     const auto likeliest = std::max_element(items_.begin(), items_.end(), [&](const Item& a, const Item& b) {
         return bound(a) < bound(b);
@@ -87,9 +91,11 @@ LazyScores::Next LazyScores::next(const Dictionary& dictionary, const Pursuit& p
     return Next::found;
 }
 
+int64_t LazyScores::keep(int64_t M) { return std::clamp<int64_t>(M / 16, 256, 8192); }
+
 bool lazy_pays(const Dictionary& dictionary, int64_t queries) {
     const double pass = static_cast<double>(dictionary.M) * (0.2 / static_cast<double>(queries) + 0.01);
-    return dictionary.n >= 512 && dictionary.M > 2 * LazyScores::kKeep && pass > 300;
+    return dictionary.n >= 512 && dictionary.M > 2 * LazyScores::keep(dictionary.M) && pass > 300;
 }
 
 }  // namespace coinr

@@ -51,7 +51,8 @@ private:
 // What a pursuit remembers of its last pass.
 class LazyScores {
 public:
-    static constexpr int64_t kKeep = 512;
+    // Scores that a pass keeps: fewer mean more passes, more mean more exact scores (measured: M / 16).
+    static int64_t keep(int64_t M);
     static constexpr double kSigmas = 5.0;
 
     // Scores are |a.q|/|a| in units of `step`, each within `slack` of its exact value.

@@ -159,7 +159,7 @@ void Screen::refill(const std::vector<Query>& queries, const std::vector<const P
     const QuantisedRows q = quantise(queries, 2, team);
     for (std::unique_ptr<Scan>& scan : scans_) {
         scan->top.resize(std::max(scan->top.size(), queries.size()));
-        for (size_t v = 0; v < queries.size(); ++v) scan->top[v].start(LazyScores::kKeep);
+        for (size_t v = 0; v < queries.size(); ++v) scan->top[v].start(LazyScores::keep(source_.dictionary().M));
         scan->top_thresholds.assign(queries.size(), 0.0f);
     }
     pass(q, true, team);
