@@ -24,7 +24,7 @@ ENTRIES_PER_CALL = {"gaussian": 16, "rademacher": 128, "hadamard": 128}
 
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
-_POPCOUNT8 = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1).astype(np.int8)
+_POPCOUNT8: NDArray[np.int8] = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(1).astype(np.int8)
 
 
 def philox4x32(counters: NDArray[np.uint32], seed: int) -> NDArray[np.uint32]:
@@ -34,7 +34,8 @@ def philox4x32(counters: NDArray[np.uint32], seed: int) -> NDArray[np.uint32]:
         counters: uint32 ``[..., 4]``.
         seed: the 64-bit key, ``0 … 2**64 - 1``; its low half is key word 0.
 
-    Returns:
+    Returns
+    -------
         uint32 ``[..., 4]``.
     """
     x0, x1, x2, x3 = (counters[..., k].astype(np.uint64) for k in range(4))
@@ -99,7 +100,8 @@ def entries(kind: str, n: int, seed: int, stream: int, indices: NDArray[np.int64
     indices = np.asarray(indices, np.int64)
     if kind == "gaussian":
         raw = _bytes_of(indices, -(-n // 16), seed, stream, KINDS[kind])
-        return _POPCOUNT8[raw[:, :n]] - np.int8(4)
+        centred: NDArray[np.int8] = _POPCOUNT8[raw[:, :n]] - np.int8(4)
+        return centred
     if kind == "rademacher":
         return _signs(indices, n, seed, stream, KINDS[kind])
     p = hadamard_order(n)
@@ -107,4 +109,5 @@ def entries(kind: str, n: int, seed: int, stream: int, indices: NDArray[np.int64
     signs = _signs(blocks, n, seed, stream, KINDS[kind])[inverse]
     meet = (indices % p)[:, None] & hadamard_rows(n, seed, stream)[None, :]
     parity = np.bitwise_count(meet).astype(np.int8) & np.int8(1)
-    return (signs * (1 - 2 * parity)).astype(np.int8)
+    atoms: NDArray[np.int8] = signs * (1 - 2 * parity)
+    return atoms

@@ -1,0 +1,49 @@
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := $(wildcard csrc/*.cpp csrc/*.hpp) setup.py pyproject.toml constraints.txt
+EXTENSION_TESTS := $(wildcard tests/test_native_*.py)
+
+.PHONY: help setup demo test test-all bench check asan tsan fuzz clean
+
+help:
+	@echo "make setup   .venv with coinr, its extension and all tools"
+	@echo "make demo    fit, encode and decode a photo; pictures and a table in demo_out/"
+	@echo "make test    the fast test suite"
+	@echo "make test-all  also slow and fuzz tests"
+	@echo "make fuzz    20 000 hostile files"
+	@echo "make bench   throughput suites (pytest-benchmark)"
+	@echo "make check   ruff and mypy"
+	@echo "make asan    the extension's tests under AddressSanitizer and UBSan"
+	@echo "make tsan    the extension's tests under ThreadSanitizer"
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: $(SOURCES)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools wheel pybind11
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e ".[dev]"
+	@touch $@
+
+demo: setup
+	$(BIN)/python -m examples.demo
+
+test: setup
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-all: setup
+	$(BIN)/python -m pytest -m "not gpu and not bench"
+
+fuzz: setup
+	$(BIN)/python -m pytest -m fuzz -s
+
+bench: setup
+	$(BIN)/python -m pytest bench -m bench --benchmark-only
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info coinr/*.so

@@ -1,0 +1,187 @@
+"""The codec's doors: a state dict to bytes and back. It knows no network and no signal."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from coinr import container
+from coinr.container import ALIAS, File, Header, Limits, Record
+from coinr.errors import InputError
+from coinr.files import write_atomic
+from coinr.profiles import Settings, encode_sources
+from coinr.report import Report, make_report
+from coinr.source import read_state_dict
+
+DEFAULT_PROFILE = "paper"
+
+
+def encode_state_dict(
+    sd: Mapping[str, Any],
+    seed: int = 0,
+    *,
+    profile: str = DEFAULT_PROFILE,
+    tolerance: float | None = None,
+    lossless: Sequence[str] = (),
+    nonfinite: str = "error",
+    meta: Mapping[str, Any] | None = None,
+    backend: str | None = None,
+    threads: int | None = None,
+    **options: Any,
+) -> bytes:
+    """A coinr file that decodes to the state dict: same names, order, shapes, dtypes and ties.
+
+    The same input, options and backend give the same bytes. A ``_metadata`` attribute is not stored.
+
+    Parameters
+    ----------
+    sd
+        Names to dense tensors or arrays, on any device, of any real, complex, integer or bool dtype. Integers
+        and bools are stored bit-exactly.
+    seed
+        Key of the random dictionaries, ``0 … 2**64 - 1``.
+    profile
+        ``"paper"``: the published method (:mod:`coinr.profiles.paper`). ``"uniform"``: one step a tensor and
+        Brotli. ``"lossless"``: bit-exact.
+    tolerance
+        Every lossy tensor decodes with ‖ŵ − w‖ ≤ tolerance · ‖w‖, verified before this returns; tensors that
+        cannot meet it are stored with more bits or losslessly. ``paper`` holds first layers (and everything
+        else that is much taller than wide) to a tenth of it where they are sparse coded. None: the profile's
+        own rule.
+    lossless
+        Shell patterns of names to store bit-exactly, for example ``("*.running_*",)``.
+    nonfinite
+        ``"error"``: NaN or Inf is a StateDictError. ``"lossless"``: such tensors are stored bit-exactly.
+    meta
+        JSON values stored with the file.
+    backend, threads
+        As for :func:`coinr.omp`.
+    **options
+        The profile's own: ``bits`` (uniform); ``kind``, ``M``, ``s``, ``bits``, ``sorted`` (paper).
+
+    Raises
+    ------
+    StateDictError
+        If the state dict is nested or holds what cannot be coded; the message names the key.
+    InputError
+        If an argument is out of range.
+    BackendError
+        If the backend cannot run here.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 64:
+        raise InputError(f"seed must be an integer in 0 … 2**64 - 1, not {seed!r}")
+    if tolerance is not None and not 0 <= tolerance < float("inf"):
+        raise InputError(f"tolerance must be a number ≥ 0, not {tolerance!r}")
+    if nonfinite not in ("error", "lossless"):
+        raise InputError(f"nonfinite must be 'error' or 'lossless', not {nonfinite!r}")
+    if isinstance(lossless, str):
+        raise InputError(f"lossless must be a sequence of patterns, not the string {lossless!r}")
+    checked_meta = container.check_meta(meta)
+    sources = read_state_dict(sd)
+    stored = [source for source in sources if source.alias is None]
+    settings = Settings(seed, tolerance, backend, threads, options)
+    coded = iter(encode_sources(stored, profile, settings, tuple(lossless), nonfinite))
+    records, payloads = [], []
+    for source in sources:
+        if source.alias is None:
+            chosen = next(coded)
+            payloads.append(chosen.payload)
+            records.append(Record(source.name, source.layout, chosen.coder, chosen.params, len(chosen.payload)))
+        else:
+            payloads.append(b"")
+            records.append(Record(source.name, source.layout, ALIAS, None, 0, source.alias))
+    return container.write(Header(seed, tuple(records), checked_meta), payloads)
+
+
+def decode_state_dict(
+    blob: bytes | bytearray | memoryview, *, device: str | torch.device = "cpu", limits: Limits | None = None
+) -> OrderedDict[str, torch.Tensor]:
+    """The state dict of a coinr file, bit for bit the same on every machine and backend.
+
+    Parameters
+    ----------
+    blob
+        Bytes of a whole file; they may come from a stranger.
+    device
+        Where the tensors go. Tensors that were tied are one tensor.
+    limits
+        What decoding may cost; :class:`Limits` by default.
+
+    Raises
+    ------
+    CoinrError
+        FormatError, VersionError, TruncatedError or ChecksumError for bytes that are no intact coinr file,
+        LimitError where the limits are too low; never a partial result.
+    """
+    file = _open(blob, limits)
+    tensors: list[torch.Tensor] = []
+    for row, record in enumerate(file.header.records):
+        tensors.append(file.decode(row, torch.device(device)) if record.alias is None else tensors[record.alias])
+    return OrderedDict((record.name, tensor) for record, tensor in zip(file.header.records, tensors, strict=True))
+
+
+def decode_tensor(
+    blob: bytes | bytearray | memoryview, name: str, *, device: str | torch.device = "cpu", limits: Limits | None = None
+) -> torch.Tensor:
+    """One tensor of a coinr file, without decoding the others; arguments and errors as for decode_state_dict.
+
+    Raises
+    ------
+    InputError
+        If the file has no tensor of that name.
+    """
+    file = File(blob, limits)
+    row = file.row(name)
+    alias = file.header.records[row].alias
+    row = row if alias is None else alias
+    record = file.header.records[row]
+    (limits or Limits()).check(record.layout.nbytes, record.params.work(record.layout) if record.params else 0)
+    return file.decode(row, torch.device(device))
+
+
+def inspect(blob: bytes | bytearray | memoryview) -> Report:
+    """What the file holds, from its header: prints as a table, ``.to_dict()`` gives plain values."""
+    return make_report(File(blob))
+
+
+def read_meta(blob: bytes | bytearray | memoryview) -> dict[str, Any]:
+    """The metadata that was given to encode_state_dict."""
+    return File(blob).header.meta
+
+
+def verify(blob: bytes | bytearray | memoryview, *, limits: Limits | None = None) -> Report:
+    """Check all of a file: header, checksums, and that each tensor decodes; holds one tensor at a time.
+
+    Raises
+    ------
+    CoinrError
+        As decode_state_dict.
+    """
+    file = _open(blob, limits)
+    for row, record in enumerate(file.header.records):
+        if record.alias is None:
+            file.decode(row, torch.device("cpu"))
+    return make_report(file)
+
+
+def save(path: str | os.PathLike[str], sd: Mapping[str, Any], **arguments: Any) -> int:
+    """Encode a state dict into a file, atomically; arguments as for encode_state_dict. Returns bytes written."""
+    blob = encode_state_dict(sd, **arguments)
+    write_atomic(path, blob)
+    return len(blob)
+
+
+def load(path: str | os.PathLike[str], **arguments: Any) -> OrderedDict[str, torch.Tensor]:
+    """Decode a file; arguments as for decode_state_dict."""
+    return decode_state_dict(Path(path).read_bytes(), **arguments)
+
+
+def _open(blob: bytes | bytearray | memoryview, limits: Limits | None) -> File:
+    file = File(blob, limits)
+    (limits or Limits()).check(*file.header.cost())
+    return file

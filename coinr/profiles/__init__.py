@@ -1,0 +1,45 @@
+"""Profiles by name: which coder each tensor gets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fnmatch import fnmatchcase
+
+from coinr.errors import InputError, StateDictError
+from coinr.profiles.base import Coded, Settings, lossless, relative_error
+from coinr.profiles.paper import encode_paper
+from coinr.profiles.simple import encode_lossless, encode_uniform
+from coinr.source import Source
+
+__all__ = ["PROFILES", "Coded", "Settings", "encode_sources", "relative_error"]
+
+PROFILES: dict[str, Callable[[list[Source], Settings], list[Coded]]] = {
+    "paper": encode_paper,
+    "uniform": encode_uniform,
+    "lossless": encode_lossless,
+}
+
+
+def encode_sources(
+    sources: list[Source], profile: str, settings: Settings, exact_names: tuple[str, ...], nonfinite: str
+) -> list[Coded]:
+    """Coded form of every source: integers, named exceptions and (where allowed) non-finite tensors lossless."""
+    if profile not in PROFILES:
+        raise InputError(f"profile {profile!r} is not one of {', '.join(PROFILES)}")
+    coded: dict[int, Coded] = {}
+    open_rows = []
+    for row, source in enumerate(sources):
+        exact = not source.lossy or any(fnmatchcase(source.name, pattern) for pattern in exact_names)
+        if not exact and not source.finite():
+            if nonfinite == "error" and profile != "lossless":
+                raise StateDictError(
+                    f"tensor {source.name!r} holds NaN or Inf; nonfinite='lossless' stores such tensors bit-exactly"
+                )
+            exact = True
+        if exact:
+            coded[row] = lossless(source)
+        else:
+            open_rows.append(row)
+    for row, result in zip(open_rows, PROFILES[profile]([sources[row] for row in open_rows], settings), strict=True):
+        coded[row] = result
+    return [coded[row] for row in range(len(sources))]

@@ -1,0 +1,97 @@
+"""What every profile works with: settings, one way to store a tensor, and the choice between several."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from coinr.coders import CODERS, LOSSLESS, UNIFORM, LosslessParams, Params, UniformParams
+from coinr.errors import InputError
+from coinr.source import Source
+from coinr.tensors import to_bytes, to_planes
+from coinr.wire import quick_size
+
+# From this many elements on, lossless storage is tried only where a quick look says that it might win.
+_LARGE = 512
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the caller asked for, beyond the tensors.
+
+    Attributes
+    ----------
+    tolerance
+        Largest ‖ŵ − w‖ / ‖w‖ of any lossy tensor; None leaves it to the profile.
+    options
+        The profile's own keyword arguments.
+    """
+
+    seed: int
+    tolerance: float | None
+    backend: str | None
+    threads: int | None
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Coded:
+    """One way to store a tensor."""
+
+    coder: int
+    params: Params
+    payload: bytes
+
+
+def relative_error(coded: Coded, source: Source, seed: int) -> float:
+    """‖ŵ − w‖ / ‖w‖ of what the payload decodes to; infinite where that is not finite."""
+    decoder = CODERS[coded.coder]
+    tensor = decoder.decode(memoryview(coded.payload), coded.params, source.layout, seed, torch.device("cpu"))
+    decoded = to_planes(tensor)
+    error = float(np.linalg.norm(decoded - source.planes))
+    if not np.isfinite(error):
+        return np.inf
+    norm = float(np.linalg.norm(source.planes))
+    return error / norm if norm else (np.inf if error else 0.0)
+
+
+def lossless(source: Source) -> Coded:
+    """The tensor bit-exactly."""
+    return Coded(LOSSLESS.id, LosslessParams(), LOSSLESS.encode(source.tensor, LosslessParams()))
+
+
+def uniform(source: Source, bits: int) -> list[Coded]:
+    """The tensor with one step; empty where no normal float32 step can hold its values."""
+    params = UniformParams(bits)
+    quantised = UNIFORM.quantise(source.planes, bits)
+    return [] if quantised is None else [Coded(UNIFORM.id, params, UNIFORM.encode(quantised, params))]
+
+
+def smallest(source: Source, options: list[Coded], tolerance: float | None, seed: int) -> Coded:
+    """The smallest option within the tolerance; the lossless one if it is no larger or none else qualifies."""
+    allowed = np.finfo(np.float64).max if tolerance is None else tolerance
+    for coded in sorted(options, key=lambda option: len(option.payload)):
+        if relative_error(coded, source, seed) <= allowed:
+            hopeless = source.layout.size >= _LARGE and quick_size(to_bytes(source.tensor)) > 2 * len(coded.payload)
+            return coded if hopeless else min(lossless(source), coded, key=lambda option: len(option.payload))
+    return lossless(source)
+
+
+def known_options(options: dict[str, Any], **defaults: Any) -> dict[str, Any]:
+    """The options over their defaults; InputError for a name that the profile does not know."""
+    unknown = sorted(set(options) - set(defaults))
+    if unknown:
+        allowed = ", ".join(defaults) or "none"
+        raise InputError(f"unknown option {unknown[0]!r}; this profile has: {allowed}")
+    return {**defaults, **options}
+
+
+def check_range(name: str, value: Any, low: int, high: int, *, optional: bool = False) -> None:
+    """InputError unless the value is an integer in the range, or None where optional."""
+    if value is None and optional:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise InputError(f"{name} must be an integer in {low} … {high}, not {value!r}")

@@ -1,0 +1,145 @@
+"""The ``paper`` profile: sparse codes in a seeded dictionary, 16-bit values, Brotli (paper, sections 3.2–3.4)."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coinr.coders import DICTIONARY, DictionaryParams
+from coinr.coders.symbols import MAX_BITS
+from coinr.dictionary import Dictionary
+from coinr.profiles import rules
+from coinr.profiles.base import Coded, Settings, check_range, known_options, smallest, uniform
+from coinr.pursuit import omp
+from coinr.source import Source
+from coinr.tensors import Cut
+
+# Float64 entries of the supports that are solved at once.
+_SOLVE_ENTRIES = 1 << 23
+
+
+@dataclass(frozen=True)
+class PaperOptions:
+    """Options of the ``paper`` profile; the defaults are the measured choices of :mod:`coinr.rules`."""
+
+    kind: str
+    M: int
+    s: int | None
+    bits: int
+    sorted: bool
+
+
+def encode_paper(sources: list[Source], settings: Settings) -> list[Coded]:
+    """The paper's method: sparse codes in a seeded dictionary, 16-bit values, Brotli (sections 3.2–3.4).
+
+    Options: ``kind`` (``"gaussian"``), ``M`` (65536), ``s`` (nonzeros per vector, 2s < n; by default the rule of
+    :mod:`coinr.rules`), ``bits`` (16, of every quantised value), ``sorted`` (True: atoms stored by ascending
+    index; False: in order of selection).
+    """
+    options = PaperOptions(
+        **known_options(settings.options, kind="gaussian", M=rules.ATOMS, s=None, bits=MAX_BITS, sorted=True)
+    )
+    Dictionary(options.kind, 1, options.M, settings.seed)
+    check_range("bits", options.bits, 2, MAX_BITS)
+    check_range("s", options.s, 1, rules.LONGEST, optional=True)
+    plans = [rules.plan(source.layout) for source in sources]
+    groups: dict[int, list[int]] = defaultdict(list)
+    for row, plan in enumerate(plans):
+        if plan is not None and _wanted(plan, settings.tolerance, options) is not None:
+            groups[plan.cut.n].append(row)
+    sparse: dict[int, Coded] = {}
+    for n, rows in groups.items():
+        chosen = [(sources[row], plan) for row in rows if (plan := plans[row]) is not None]
+        for row, coded in zip(rows, _pursue(n, chosen, options, settings), strict=True):
+            if coded is not None:
+                sparse[row] = coded
+    return [
+        smallest(
+            source,
+            uniform(source, options.bits) + ([sparse[row]] if row in sparse else []),
+            settings.tolerance,
+            settings.seed,
+        )
+        for row, source in enumerate(sources)
+    ]
+
+
+def _target(plan: rules.Plan, tolerance: float | None) -> float | None:
+    """The relative error to reach by choice of s; None where the rule's s is taken as it is."""
+    if tolerance is not None:
+        return tolerance * plan.factor
+    return None if plan.factor == 1 else rules.RULE_TOLERANCE * plan.factor
+
+
+def _wanted(plan: rules.Plan, tolerance: float | None, options: PaperOptions) -> int | None:
+    """Atoms to pursue for a tensor; None where 2s < n or s ≤ M leaves no hope."""
+    most = min(rules.most(plan.cut.n), options.M)
+    if options.s is not None:
+        return options.s if options.s <= most else None
+    target = _target(plan, tolerance)
+    expected = rules.sparsity(plan.cut.n, options.M, target)
+    if target is None:
+        return min(most, expected)
+    return min(most, expected + expected // 4 + 2) if expected <= most else None
+
+
+def _pursue(
+    n: int, chosen: list[tuple[Source, rules.Plan]], options: PaperOptions, settings: Settings
+) -> list[Coded | None]:
+    """One pursuit over the vectors of all tensors that share a dictionary."""
+    dictionary = Dictionary(options.kind, n, options.M, settings.seed)
+    vectors = [plan.cut.apply(source.planes, source.layout) for source, plan in chosen]
+    wanted = [_wanted(plan, settings.tolerance, options) or 0 for _, plan in chosen]
+    stack = np.concatenate(vectors)
+    scale = np.abs(stack).max(initial=0)
+    if not 1e-30 < scale < 1e30:
+        return [None] * len(chosen)
+    code = omp(stack.astype(np.float32), dictionary, max(wanted), backend=settings.backend, threads=settings.threads)
+    results, start = [], 0
+    for (source, plan), own, limit in zip(chosen, vectors, wanted, strict=True):
+        rows = slice(start, start + len(own))
+        start += len(own)
+        target = _target(plan, settings.tolerance) if options.s is None else None
+        s = limit if target is None else _enough(code.path[rows], limit, target)
+        results.append(s and _code(source, plan.cut, own, code.indices[rows, :s], dictionary, options, settings))
+    return [coded or None for coded in results]
+
+
+def _enough(path: NDArray[np.float32], limit: int, target: float) -> int | None:
+    """The smallest s ≤ limit whose residual leaves room for quantisation below the target; None if there is none."""
+    energy = path.astype(np.float64).sum(0)
+    good = np.flatnonzero(energy[: limit + 1] <= (0.99 * target) ** 2 * energy[0])
+    return max(1, int(good[0])) if good.size else None
+
+
+def _code(
+    source: Source,
+    cut: Cut,
+    vectors: NDArray[np.float64],
+    indices: NDArray[np.int32],
+    dictionary: Dictionary,
+    options: PaperOptions,
+    settings: Settings,
+) -> Coded | None:
+    params = DictionaryParams(cut, options.kind, options.M, indices.shape[1], 0, options.bits, options.sorted)
+    values = solve(vectors, np.ascontiguousarray(indices), dictionary)
+    quantised = DICTIONARY.quantise(indices, values, params)
+    return None if quantised is None else Coded(DICTIONARY.id, params, DICTIONARY.encode(quantised, params))
+
+
+def solve(vectors: NDArray[np.float64], indices: NDArray[np.int32], dictionary: Dictionary) -> NDArray[np.float64]:
+    """Least-squares values ``[B, s]`` of the vectors ``[B, n]`` on given supports; 0 where the index is -1."""
+    B, s = indices.shape
+    values = np.zeros((B, s))
+    step = max(1, _SOLVE_ENTRIES // (s * dictionary.n))
+    for start in range(0, B, step):
+        part = indices[start : start + step]
+        atoms = dictionary.atoms(np.maximum(part, 0).reshape(-1)).T.reshape(*part.shape, dictionary.n)
+        support = (atoms * (part >= 0)[..., None]).astype(np.float64)
+        gram = support @ support.transpose(0, 2, 1)
+        gram[:, range(s), range(s)] += np.where(part >= 0, 0.0, 1.0)
+        values[start : start + step] = np.linalg.solve(gram, (support @ vectors[start : start + step, :, None]))[..., 0]
+    return values

@@ -1,0 +1,129 @@
+"""From a state dict as it is in the wild to tensors that can be coded."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from coinr.errors import StateDictError
+from coinr.tensors import DTYPE_CODES, DTYPES, LOSSY_DTYPES, Layout, dtype_name, to_planes
+
+_SEARCH_DEPTH = 4
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """One entry of the state dict.
+
+    Attributes
+    ----------
+    tensor
+        On the CPU, contiguous, detached.
+    alias
+        Position of the earlier entry that this one is tied to, else None.
+    """
+
+    name: str
+    tensor: torch.Tensor
+    alias: int | None
+
+    @property
+    def layout(self) -> Layout:
+        """Dtype and shape."""
+        return Layout(self.tensor.dtype, tuple(self.tensor.shape))
+
+    @cached_property
+    def planes(self) -> NDArray[np.float64]:
+        """Values as float64 ``[planes, size]``."""
+        return to_planes(self.tensor)
+
+    @property
+    def lossy(self) -> bool:
+        """Whether this dtype may be coded with loss."""
+        return self.layout.dtype in LOSSY_DTYPES and self.layout.size > 0
+
+    def finite(self) -> bool:
+        """Whether no value is NaN or Inf; true of integers."""
+        kind = self.tensor.dtype
+        return not (kind.is_floating_point or kind.is_complex) or bool(np.isfinite(self.planes).all())
+
+
+def _nested(value: Any, path: str, depth: int) -> tuple[int, str]:
+    """Number of tensors in, and path of, the mapping with most tensors at or below ``value``."""
+    here = sum(isinstance(item, torch.Tensor | np.ndarray) for item in value.values())
+    best = (here, path)
+    if depth:
+        for key, item in value.items():
+            if isinstance(item, Mapping):
+                best = max(best, _nested(item, f"{path}[{key!r}]", depth - 1), key=lambda found: found[0])
+    return best
+
+
+def _refuse(sd: Mapping[Any, Any], name: str, value: Any) -> StateDictError:
+    count, path = _nested(sd, "", _SEARCH_DEPTH)
+    hint = f"; {path} holds {count} tensors: pass that" if path and count else ""
+    return StateDictError(f"the value of {name!r} is {type(value).__name__}, not a tensor or array{hint}")
+
+
+def _to_tensor(sd: Mapping[Any, Any], name: str, value: Any) -> torch.Tensor:
+    if isinstance(value, np.ndarray):
+        try:
+            return torch.from_numpy(np.ascontiguousarray(value).reshape(value.shape))
+        except TypeError as error:
+            raise StateDictError(f"tensor {name!r} has dtype {value.dtype}, which is not supported") from error
+    if not isinstance(value, torch.Tensor):
+        raise _refuse(sd, name, value)
+    if value.layout != torch.strided or value.is_quantized or value.device.type == "meta":
+        raise StateDictError(
+            f"tensor {name!r} is {value.layout} on {value.device.type}; only dense tensors with data are supported"
+        )
+    return value.detach()
+
+
+def _identity(value: Any, tensor: torch.Tensor) -> tuple[Any, ...] | None:
+    """What two entries share when they are tied: same memory, same geometry."""
+    if not tensor.numel():
+        return None
+    if isinstance(value, np.ndarray):
+        return ("numpy", value.__array_interface__["data"][0], value.shape, value.strides, value.dtype.str)
+    return ("torch", tensor.device, tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype)
+
+
+def read_state_dict(sd: Mapping[str, Any]) -> list[Source]:
+    """The entries in their order.
+
+    Raises
+    ------
+    StateDictError
+        If ``sd`` is no mapping of names to dense tensors or arrays of supported dtypes. For a nested checkpoint
+        the message names the key that looks like the state dict.
+    """
+    if not isinstance(sd, Mapping):
+        hint = "; pass its state_dict()" if isinstance(sd, torch.nn.Module) else ""
+        raise StateDictError(f"a state dict is a mapping of names to tensors, not {type(sd).__name__}{hint}")
+    sources: list[Source] = []
+    first: dict[tuple[Any, ...], int] = {}
+    for name, value in sd.items():
+        if not isinstance(name, str):
+            raise StateDictError(f"the name {name!r} is {type(name).__name__}, not str")
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise StateDictError(f"the name {name!r} is not valid Unicode") from error
+        view = _to_tensor(sd, name, value)
+        if view.dtype not in DTYPE_CODES:
+            allowed = ", ".join(map(dtype_name, DTYPES))
+            raise StateDictError(f"tensor {name!r} has dtype {dtype_name(view.dtype)}, not one of {allowed}")
+        identity = _identity(value, view)
+        alias = first.get(identity) if identity else None
+        if identity and alias is None:
+            first[identity] = len(sources)
+        host = view.resolve_conj().resolve_neg().cpu().contiguous() if alias is None else sources[alias].tensor
+        sources.append(Source(name, host, alias))
+    return sources

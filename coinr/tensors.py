@@ -1,0 +1,140 @@
+"""Tensors as the codec sees them: dtype codes, real planes, and the cut into vectors with its inverse."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from coinr.errors import FormatError
+
+# Position is the code in the file: append only.
+DTYPES: tuple[torch.dtype, ...] = (
+    torch.float32,
+    torch.float64,
+    torch.float16,
+    torch.bfloat16,
+    torch.complex64,
+    torch.complex128,
+    torch.bool,
+    torch.uint8,
+    torch.int8,
+    torch.int16,
+    torch.int32,
+    torch.int64,
+    torch.uint16,
+    torch.uint32,
+    torch.uint64,
+    torch.float8_e4m3fn,
+    torch.float8_e5m2,
+    torch.complex32,
+)
+DTYPE_CODES = {dtype: code for code, dtype in enumerate(DTYPES)}
+
+# Those that may be coded with loss; all others are lossless.
+LOSSY_DTYPES = frozenset(DTYPES[:6])
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """``float32`` for ``torch.float32``."""
+    return str(dtype).removeprefix("torch.")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """What a decoded tensor looks like, whatever coder made it."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
+    def planes(self) -> int:
+        """2 for complex tensors (real, imaginary), else 1."""
+        return 2 if self.dtype.is_complex else 1
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the decoded tensor."""
+        return self.size * self.dtype.itemsize
+
+
+def to_planes(tensor: torch.Tensor) -> NDArray[np.float64]:
+    """Values as float64 ``[planes, size]``: the real parts, then for complex tensors the imaginary parts."""
+    flat = tensor.reshape(-1)
+    if tensor.dtype.is_complex:
+        flat = torch.view_as_real(flat).T
+    planes: NDArray[np.float64] = flat.to(torch.float64).reshape(-1, tensor.numel()).numpy()
+    return planes
+
+
+def from_planes(planes: torch.Tensor, layout: Layout) -> torch.Tensor:
+    """The tensor of float32 ``[planes, size]``, each value rounded to the layout's dtype."""
+    if layout.dtype.is_complex:
+        wide = torch.complex(planes[0], planes[1])
+        return wide.to(layout.dtype).reshape(layout.shape)
+    return planes[0].to(layout.dtype).reshape(layout.shape)
+
+
+def to_bytes(tensor: torch.Tensor) -> bytes:
+    """Raw little-endian bytes in C order."""
+    raw: bytes = tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
+    return raw
+
+
+def from_bytes(raw: bytes | bytearray, layout: Layout) -> torch.Tensor:
+    """Inverse of :func:`to_bytes`."""
+    if not layout.size:
+        return torch.empty(layout.shape, dtype=layout.dtype)
+    return torch.frombuffer(bytearray(raw), dtype=torch.uint8).view(layout.dtype).reshape(layout.shape)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How a tensor becomes vectors ``[B, n]``.
+
+    Each plane is seen as a matrix ``[shape[0], rest]``, transposed if ``transposed``, laid out in C order and
+    chopped into runs of n; the last run is padded with zeros. Planes follow each other.
+    """
+
+    transposed: bool
+    n: int
+
+    def check(self, layout: Layout) -> None:
+        """FormatError unless this cut can belong to a tensor of this layout."""
+        if not 1 <= self.n <= layout.size:
+            raise FormatError(f"vectors of {self.n} cannot come from a tensor of {layout.size} elements")
+
+    def vectors_per_plane(self, layout: Layout) -> int:
+        """ceil(size / n)."""
+        return -(-layout.size // self.n)
+
+    def batch(self, layout: Layout) -> int:
+        """B, over all planes."""
+        return layout.planes * self.vectors_per_plane(layout)
+
+    def _matrix(self, layout: Layout) -> tuple[int, int]:
+        rows = layout.shape[0] if layout.shape else 1
+        return rows, layout.size // rows
+
+    def apply(self, planes: NDArray[np.float64], layout: Layout) -> NDArray[np.float64]:
+        """Vectors ``[B, n]`` of the planes ``[planes, size]``."""
+        if self.transposed:
+            planes = planes.reshape(-1, *self._matrix(layout)).transpose(0, 2, 1).reshape(len(planes), -1)
+        padding = self.vectors_per_plane(layout) * self.n - layout.size
+        return np.pad(planes, ((0, 0), (0, padding))).reshape(-1, self.n)
+
+    def undo(self, vectors: torch.Tensor, layout: Layout) -> torch.Tensor:
+        """Planes ``[planes, size]`` of the vectors ``[B, n]``."""
+        planes = vectors.reshape(layout.planes, -1)[:, : layout.size]
+        if self.transposed:
+            rows, columns = self._matrix(layout)
+            planes = planes.reshape(-1, columns, rows).transpose(1, 2).reshape(layout.planes, -1)
+        return planes

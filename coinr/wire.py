@@ -1,0 +1,97 @@
+"""Bytes that come from strangers: varints, capped Brotli, and a reader that never runs past the end."""
+
+from __future__ import annotations
+
+import brotli
+
+from coinr.errors import FormatError, TruncatedError
+
+VARINT_BYTES = 10  # enough for 64 bits
+
+
+def varint(value: int) -> bytes:
+    """LEB128: seven bits a byte, least significant first, high bit set on all bytes but the last."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+class Reader:
+    """A cursor over bytes whose every read is checked."""
+
+    def __init__(self, data: bytes | memoryview, start: int = 0) -> None:
+        self.data = memoryview(data)
+        self.at = start
+
+    def take(self, count: int) -> memoryview:
+        """The next ``count`` bytes; TruncatedError if there are fewer."""
+        if count > len(self.data) - self.at:
+            raise TruncatedError(f"needs {count} bytes at offset {self.at}, has {len(self.data) - self.at}")
+        part = self.data[self.at : self.at + count]
+        self.at += count
+        return part
+
+    def u8(self) -> int:
+        """One byte."""
+        return self.take(1)[0]
+
+    def u32(self) -> int:
+        """Four bytes, little-endian."""
+        return int.from_bytes(self.take(4), "little")
+
+    def varint(self) -> int:
+        """A canonical LEB128 integer below 2**64."""
+        value = 0
+        for k in range(VARINT_BYTES):
+            byte = self.u8()
+            value |= (byte & 0x7F) << 7 * k
+            if byte < 0x80:
+                if (k and not byte) or value >> 64:
+                    break
+                return value
+        raise FormatError(f"no canonical varint at offset {self.at}")
+
+    def end(self) -> None:
+        """FormatError unless everything was read."""
+        if self.at != len(self.data):
+            raise FormatError(f"{len(self.data) - self.at} bytes too many")
+
+
+def compress(data: bytes) -> bytes:
+    """Brotli at its highest quality."""
+    packed: bytes = brotli.compress(data, quality=11, lgwin=24)
+    return packed
+
+
+def quick_size(data: bytes) -> int:
+    """About what :func:`compress` would make of the data, in a hundredth of its time; an upper bound in practice."""
+    return len(brotli.compress(data, quality=1))
+
+
+def expand(data: bytes | memoryview, size: int) -> bytes:
+    """Exactly ``size`` bytes from a Brotli stream, without ever holding much more than that.
+
+    Raises
+    ------
+    FormatError
+        If the stream is damaged, unfinished, or holds another number of bytes.
+    """
+    decoder = brotli.Decompressor()
+    out = bytearray()
+    chunk = bytes(data)
+    try:
+        while len(out) <= size:
+            out += decoder.process(chunk, output_buffer_limit=size + 1 - len(out))
+            chunk = b""
+            if decoder.is_finished():
+                if len(out) == size:
+                    return bytes(out)
+                break
+            if decoder.can_accept_more_data():
+                raise FormatError("Brotli stream is not finished")
+    except brotli.error as error:
+        raise FormatError(f"damaged Brotli stream: {error}") from error
+    raise FormatError(f"Brotli stream does not hold {size} bytes")

@@ -1,0 +1,174 @@
+"""A second, trusting implementation of the file format (``FORMAT.md``): takes files apart and forges new ones.
+
+It checks nothing, so that any field can be given any value; checksums are always right. Tests use it to attack the
+real reader with files that a checksum cannot expose.
+"""
+
+from __future__ import annotations
+
+import copy
+import zlib
+from dataclasses import dataclass, field
+
+import brotli
+
+MAGIC = b"\x8fCNR"
+SECTION_BYTES = 4096
+ALIAS = 7
+# What follows a row's shape in the table: one letter a field, b a byte and v a varint.
+PARAMS = {0: "", 1: "b", 2: "bbvvvv"}
+
+
+def varint(value: int) -> bytes:
+    """LEB128 of any integer that is not negative, also beyond 64 bits."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+class _Cursor:
+    def __init__(self, data: bytes, at: int = 0) -> None:
+        self.data, self.at = data, at
+
+    def take(self, count: int) -> bytes:
+        self.at += count
+        return self.data[self.at - count : self.at]
+
+    def varint(self) -> int:
+        value = shift = 0
+        while True:
+            byte = self.take(1)[0]
+            value |= (byte & 0x7F) << shift
+            shift += 7
+            if byte < 0x80:
+                return value
+
+
+@dataclass
+class Row:
+    """One row of the tensor table with its payload; ``shape`` holds dimensions, or the aliased row for an alias."""
+
+    same: int
+    rest: bytes
+    code: int
+    shape: list[int]
+    params: list[int] = field(default_factory=list)
+    length: int | None = None
+    payload: bytes = b""
+    ndim: int | None = None
+
+    @property
+    def is_alias(self) -> bool:
+        """Whether the code says that this row shares another's storage."""
+        return self.code >> 5 == ALIAS
+
+    def layout_bytes(self) -> bytes:
+        """The alias, or the number of dimensions (``ndim`` where it lies) and the dimensions."""
+        if self.is_alias:
+            return varint(self.shape[0] if self.shape else 0)
+        count = len(self.shape) if self.ndim is None else self.ndim
+        return varint(count) + b"".join(map(varint, self.shape))
+
+    def param_bytes(self) -> bytes:
+        """Parameters in the form of the row's coder; an unknown coder has none."""
+        letters = "" if self.is_alias else PARAMS.get(self.code >> 5, "")
+        values = (self.params + [1] * len(letters))[: len(letters)]
+        return b"".join(
+            bytes([v & 255]) if letter == "b" else varint(v) for letter, v in zip(letters, values, strict=True)
+        )
+
+    def length_bytes(self) -> bytes:
+        """The payload's length, or what ``length`` claims."""
+        return b"" if self.is_alias else varint(len(self.payload) if self.length is None else self.length)
+
+
+@dataclass
+class Forgery:
+    """A file as its fields. ``None`` stands for the honest value of a count or size."""
+
+    rows: list[Row]
+    seed: int = 0
+    meta: bytes = b""
+    meta_size: int | None = None
+    count: int | None = None
+    version: int = 0
+    flags: int | None = None
+    compressed: bool = False
+    table_size: int | None = None
+    stored_size: int | None = None
+    table_tail: bytes = b""
+    tail: bytes = b""
+
+    def table(self) -> bytes:
+        """The tensor table, uncompressed."""
+        out = varint(self.seed) + varint(len(self.meta) if self.meta_size is None else self.meta_size) + self.meta
+        out += varint(len(self.rows) if self.count is None else self.count)
+        out += b"".join(varint(r.same) + varint(len(r.rest)) + r.rest for r in self.rows)
+        out += bytes(r.code & 255 for r in self.rows)
+        for part in (Row.layout_bytes, Row.param_bytes, Row.length_bytes):
+            out += b"".join(map(part, self.rows))
+        return out + self.table_tail
+
+    def emit(self) -> bytes:
+        """The file's bytes, every checksum right."""
+        table = self.table()
+        stored = brotli.compress(table, quality=5) if self.compressed else table
+        flags = int(self.compressed) if self.flags is None else self.flags
+        out = MAGIC + bytes([self.version & 255, flags & 255])
+        out += varint(len(stored) if self.stored_size is None else self.stored_size)
+        if self.compressed:
+            out += varint(len(table) if self.table_size is None else self.table_size)
+        out += stored
+        crc = zlib.crc32(out)
+        out += crc.to_bytes(4, "little")
+        for section in self.sections():
+            crc = zlib.crc32(section, crc)
+            out += section + crc.to_bytes(4, "little")
+        return out + self.tail
+
+    def sections(self) -> list[bytes]:
+        """All small payloads together, then each large one."""
+        payloads = [r.payload for r in self.rows if not r.is_alias]
+        small = b"".join(p for p in payloads if len(p) < SECTION_BYTES)
+        return [s for s in [small, *(p for p in payloads if len(p) >= SECTION_BYTES)] if s]
+
+    def copy(self) -> Forgery:
+        """An independent copy to change."""
+        return copy.deepcopy(self)
+
+
+def take_apart(blob: bytes) -> Forgery:
+    """The fields of a well-formed file."""
+    cursor = _Cursor(blob, len(MAGIC))
+    version, flags = cursor.take(2)
+    stored = cursor.varint()
+    if flags & 1:
+        cursor.varint()
+    raw = cursor.take(stored)
+    cursor.take(4)
+    table = _Cursor(brotli.decompress(raw) if flags & 1 else raw)
+    seed = table.varint()
+    meta = table.take(table.varint())
+    names = []
+    for _ in range(table.varint()):
+        same = table.varint()
+        names.append((same, table.take(table.varint())))
+    rows = [Row(same, rest, code, []) for (same, rest), code in zip(names, table.take(len(names)), strict=True)]
+    for row in rows:
+        row.shape = [table.varint() for _ in range(1 if row.is_alias else table.varint())]
+    for row in rows:
+        letters = "" if row.is_alias else PARAMS[row.code >> 5]
+        row.params = [table.take(1)[0] if letter == "b" else table.varint() for letter in letters]
+    lengths = [0 if row.is_alias else table.varint() for row in rows]
+    small = [(row, n) for row, n in zip(rows, lengths, strict=True) if 0 < n < SECTION_BYTES]
+    for row, n in small:
+        row.payload = cursor.take(n)
+    if small:
+        cursor.take(4)
+    for row, n in zip(rows, lengths, strict=True):
+        if n >= SECTION_BYTES:
+            row.payload = cursor.take(n)
+            cursor.take(4)
+    return Forgery(rows, seed, meta, version=version, compressed=bool(flags & 1))

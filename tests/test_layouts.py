@@ -1,0 +1,103 @@
+"""The state dicts of public code bases go through coinr and come back as what they were."""
+
+from __future__ import annotations
+
+import functools
+from collections import OrderedDict
+
+import pytest
+
+import coinr
+
+from .layouts import LAYOUTS, build, rebuild
+from .round_trip import PROFILES, bits, relative_error
+
+every_layout = pytest.mark.parametrize("name", LAYOUTS)
+every_setting = pytest.mark.parametrize("setting", PROFILES)
+
+
+@functools.cache
+def encoded(name: str, setting: str) -> bytes:
+    return coinr.encode_state_dict(build(name), seed=7, **PROFILES[setting])
+
+
+@every_layout
+def test_a_fixture_lists_its_tensors_in_the_order_a_module_emits_them(name: str) -> None:
+    assert list(rebuild(name).state_dict()) == list(build(name))
+
+
+@every_layout
+@every_setting
+def test_names_order_shapes_and_dtypes_are_kept(name: str, setting: str) -> None:
+    want, got = build(name), coinr.decode_state_dict(encoded(name, setting))
+    assert isinstance(got, OrderedDict)
+    assert [(k, v.shape, v.dtype) for k, v in got.items()] == [(k, v.shape, v.dtype) for k, v in want.items()]
+
+
+@every_layout
+@every_setting
+def test_values_are_exact_or_within_the_tolerance(name: str, setting: str) -> None:
+    blob = encoded(name, setting)
+    want, got = build(name), coinr.decode_state_dict(blob)
+    coder = {row["name"]: row["coder"] for row in coinr.inspect(blob).to_dict()["tensors"]}
+    tolerance = PROFILES[setting].get("tolerance")
+    for key, tensor in want.items():
+        weights = tensor.is_floating_point() or tensor.is_complex()
+        if coder[key] == "lossless":
+            assert bits(got[key]) == bits(tensor), key
+        else:
+            assert weights, f"{key} is {tensor.dtype} and was coded by {coder[key]}"
+            assert tolerance is not None, f"{key} was coded by {coder[key]} in a lossless file"
+            assert relative_error(got[key], tensor) <= tolerance, key
+
+
+@every_layout
+@every_setting
+def test_encoding_twice_gives_the_same_bytes(name: str, setting: str) -> None:
+    assert coinr.encode_state_dict(build(name), seed=7, **PROFILES[setting]) == encoded(name, setting)
+
+
+@every_layout
+@every_setting
+def test_one_tensor_alone_equals_the_full_decode(name: str, setting: str) -> None:
+    blob = encoded(name, setting)
+    for key, tensor in coinr.decode_state_dict(blob).items():
+        alone = coinr.decode_tensor(blob, key)
+        assert (alone.shape, alone.dtype) == (tensor.shape, tensor.dtype)
+        assert bits(alone) == bits(tensor), key
+
+
+@every_layout
+@every_setting
+def test_the_decoded_dict_loads_strictly(name: str, setting: str) -> None:
+    got = coinr.decode_state_dict(encoded(name, setting))
+    module = rebuild(name)
+    module.load_state_dict(got, strict=True)
+    for key, tensor in module.state_dict().items():
+        assert bits(tensor) == bits(got[key]), key
+
+
+@every_layout
+def test_the_default_call_is_smaller_than_the_tensors(name: str) -> None:
+    want = build(name)
+    blob = coinr.encode_state_dict(want)
+    assert len(blob) < sum(t.numel() * t.element_size() for t in want.values())
+    coinr.verify(blob)
+
+
+@pytest.mark.parametrize("name", ["siren", "siren-pytorch", "coin-fp32", "nerf-pytorch", "wire", "combiner-posterior"])
+def test_the_paper_profile_codes_hidden_layers_in_the_dictionary(name: str) -> None:
+    rows = coinr.inspect(encoded(name, "paper")).to_dict()["tensors"]
+    coded = [row for row in rows if row["coder"] == "dictionary"]
+    assert coded
+    for row in coded:
+        assert 0 < 2 * row["s"] < row["n"] < row["M"], row
+
+
+def test_a_ten_tensor_network_has_at_most_120_bytes_of_overhead() -> None:
+    blob = encoded("siren", "paper")
+    report = coinr.inspect(blob).to_dict()
+    assert len(report["tensors"]) == 10
+    payload = sum(row["bytes"] for row in report["tensors"])
+    names = sum(len(row["name"].encode()) for row in report["tensors"])
+    assert len(blob) - payload - names <= 120
