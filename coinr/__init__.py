@@ -4,31 +4,43 @@ blob = coinr.encode_state_dict(sd, seed=0)
 sd = coinr.decode_state_dict(blob)
 """
 
-from coinr.codec import (
-    decode_state_dict,
-    decode_tensor,
-    encode_state_dict,
-    inspect,
-    load,
-    read_meta,
-    save,
-    verify,
-)
-from coinr.container import Limits
-from coinr.dictionary import Dictionary
-from coinr.errors import (
-    BackendError,
-    ChecksumError,
-    CoinrError,
-    FormatError,
-    InputError,
-    LimitError,
-    StateDictError,
-    TruncatedError,
-    VersionError,
-)
-from coinr.omp import SparseCode, omp
-from coinr.report import Report
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from coinr.codec import (
+        decode_state_dict,
+        decode_tensor,
+        encode_state_dict,
+        inspect,
+        load,
+        read_meta,
+        save,
+        verify,
+    )
+    from coinr.container import Limits
+    from coinr.dictionary import Dictionary
+    from coinr.errors import (
+        BackendError,
+        ChecksumError,
+        CoinrError,
+        FormatError,
+        InputError,
+        LimitError,
+        StateDictError,
+        TruncatedError,
+        VersionError,
+    )
+    from coinr.fit import Fit, fit_image
+    from coinr.image_file import ImageFile, open_image, pack_image
+    from coinr.images import psnr, read_image, render_image, write_image
+    from coinr.networks import Siren
+    from coinr.omp import SparseCode, omp
+    from coinr.report import Report
 
 __version__ = "0.1.0"
 
@@ -37,11 +49,14 @@ __all__ = [
     "ChecksumError",
     "CoinrError",
     "Dictionary",
+    "Fit",
     "FormatError",
+    "ImageFile",
     "InputError",
     "LimitError",
     "Limits",
     "Report",
+    "Siren",
     "SparseCode",
     "StateDictError",
     "TruncatedError",
@@ -49,10 +64,60 @@ __all__ = [
     "decode_state_dict",
     "decode_tensor",
     "encode_state_dict",
+    "fit_image",
     "inspect",
     "load",
     "omp",
+    "open_image",
+    "pack_image",
+    "psnr",
+    "read_image",
     "read_meta",
+    "render_image",
     "save",
     "verify",
+    "write_image",
 ]
+
+# Public names load on first use: importing torch takes seconds, which the command line's --help need not wait for.
+_HOMES = {
+    "codec": "decode_state_dict decode_tensor encode_state_dict inspect load read_meta save verify",
+    "container": "Limits",
+    "dictionary": "Dictionary",
+    "errors": (
+        "BackendError ChecksumError CoinrError FormatError InputError LimitError StateDictError TruncatedError "
+        "VersionError"
+    ),
+    "fit": "Fit fit_image",
+    "image_file": "ImageFile open_image pack_image",
+    "images": "psnr read_image render_image write_image",
+    "networks": "Siren",
+    "omp": "SparseCode omp",
+    "report": "Report",
+}
+_HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
+
+
+class _Package(ModuleType):
+    """The package, in which ``coinr.omp`` is the function although a submodule has that name too."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # the import system binds a submodule to its name in the package once it is loaded
+        if name == "omp" and isinstance(value, ModuleType):
+            value = value.omp
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -81,6 +81,7 @@ def encode_state_dict(
         raise InputError(f"nonfinite must be 'error' or 'lossless', not {nonfinite!r}")
     if isinstance(lossless, str):
         raise InputError(f"lossless must be a sequence of patterns, not the string {lossless!r}")
+    checked_meta = container.check_meta(meta)
     sources = read_state_dict(sd)
     stored = [source for source in sources if source.alias is None]
     settings = Settings(seed, tolerance, backend, threads, options)
@@ -94,7 +95,7 @@ def encode_state_dict(
         else:
             payloads.append(b"")
             records.append(Record(source.name, source.layout, ALIAS, None, 0, source.alias))
-    return container.write(Header(seed, tuple(records), container.check_meta(meta)), payloads)
+    return container.write(Header(seed, tuple(records), checked_meta), payloads)
 
 
 def decode_state_dict(

@@ -66,6 +66,11 @@ def compress(data: bytes) -> bytes:
     return packed
 
 
+def quick_size(data: bytes) -> int:
+    """About what :func:`compress` would make of the data, in a hundredth of its time; an upper bound in practice."""
+    return len(brotli.compress(data, quality=1))
+
+
 def expand(data: bytes | memoryview, size: int) -> bytes:
     """Exactly ``size`` bytes from a Brotli stream, without ever holding much more than that.
 

@@ -12,6 +12,37 @@ namespace coinr {
 constexpr int64_t kPad = 64;
 inline int64_t padded(int64_t n) { return (n + kPad - 1) / kPad * kPad; }
 
+// Tiles (16 atoms each) that one screening call scores together.
+constexpr int kScreenTiles = 2;
+constexpr int64_t kScreenAtoms = 16 * kScreenTiles;
+
+// Rows scored together, given how many remain: the packing of rows follows it.
+inline int screen_rows(int most, int64_t remaining) {
+    if (most <= 2 || remaining <= 2) return 2;
+    if (remaining >= 9) return most;
+    return remaining <= 4 ? 4 : remaining <= 6 ? 6 : 8;
+}
+
+// Integer scores of kScreenTiles tiles against int8 rows, in panels of entries.
+struct ScreenTask {
+    const uint8_t* tiles;       // kScreenTiles tiles, tile_stride bytes apart, each [steps][16][4]
+    int64_t tile_stride, steps;
+    int64_t skip;               // steps of earlier panels
+    bool first, last;           // panels
+    const int8_t* rows;         // blocks of NB = screen_rows(..) rows, each [row_bytes / 4][NB][4]
+    int64_t row_bytes, row_count;
+    const int32_t* offset;      // [row_count], subtracted from the product of codes and bytes
+    int digits;                 // rows per query: 1, or 2 for base * first + second
+    float base;
+    int64_t queries;
+    const float* inverse_norm;  // [kScreenAtoms]
+    const float* threshold;     // [queries]
+    int32_t* partial;           // [row_count][kScreenAtoms] between panels
+    // Called for a query with a score (scores [kScreenAtoms]) whose magnitude reaches its threshold; may raise it.
+    void (*hit)(void* context, int64_t query, const float* scores);
+    void* context;
+};
+
 struct Kernels {
     const char* name;
 
@@ -36,6 +67,15 @@ struct Kernels {
     // sum_i a[i] * b[i] and y += c * a, any length.
     double (*dot_f64)(const double* a, const double* b, int64_t n);
     void (*axpy_f64)(double c, const double* a, int64_t n, double* y);
+
+    // Tiles of 16 consecutive atoms: calls [first, first + calls) of the entries, zero codes from entry n on.
+    // norm2 [16] += squared norms less 16 per entry.
+    void (*tile_popcount)(uint64_t seed, uint32_t stream, uint32_t kind, uint32_t atom, int64_t first, int64_t calls,
+                          int64_t n, uint8_t* out, int32_t* norm2);
+    void (*tile_signs)(uint64_t seed, uint32_t stream, uint32_t kind, uint32_t atom, int64_t first, int64_t calls,
+                       int64_t n, uint8_t* out);
+    int screen_rows;
+    void (*screen)(const ScreenTask& task);
 };
 
 extern const Kernels kKernelsPortable;

@@ -12,8 +12,11 @@
 #endif
 
 #define COINR_ISA "avx512"
+#define COINR_LEVEL 2
 #define COINR_TABLE kKernelsAvx512
 #include "kernels_body.hpp"
+#include "tile_body.hpp"
+#include "table_body.hpp"
 
 #if defined(__clang__)
 #pragma clang attribute pop

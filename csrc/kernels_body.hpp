@@ -1,6 +1,9 @@
 // Bodies of the tables in kernels.hpp. Included by kernels_<isa>.cpp inside that file's target region, after every
 // header; uses no inline function of another header, so that no code for one processor leaks into shared symbols.
 
+#pragma GCC diagnostic ignored "-Wpsabi"  // 64-byte vectors are only passed between inlined functions
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // _mm512_undefined_* inside the intrinsics of GCC 12
+
 namespace coinr {
 namespace {
 
@@ -180,8 +183,5 @@ void axpy_f64(double c, const double* a, int64_t n, double* y) {
 }
 
 }  // namespace
-
-const Kernels COINR_TABLE = {COINR_ISA,    row_popcount, row_signs, row_parity, dot_i8,  dot_i8_f32, energy,
-                             subtract,     residual,     add_i32,   add_i64,    dot_f64, axpy_f64};
 
 }  // namespace coinr

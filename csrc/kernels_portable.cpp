@@ -2,5 +2,8 @@
 #include "kernels.hpp"
 
 #define COINR_ISA "portable"
+#define COINR_LEVEL 0
 #define COINR_TABLE kKernelsPortable
 #include "kernels_body.hpp"
+#include "tile_body.hpp"
+#include "table_body.hpp"

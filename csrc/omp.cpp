@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <vector>
 
 #include "kernels.hpp"
 #include "lsq.hpp"
+#include "screen.hpp"
 #include "select.hpp"
 #include "team.hpp"
 
@@ -23,10 +25,11 @@ struct Output {
 
 // Room for the pursuits of one block of vectors, in bytes.
 constexpr int64_t kBlockBytes = int64_t{64} << 20;
+constexpr int64_t kCacheBytes = int64_t{1} << 20;
 
-int64_t block_size(int64_t n, int64_t s) {
+int64_t block_size(int64_t n, int64_t s, int64_t room) {
     const int64_t each = s * padded(n) + 4 * s * s + 16 * s + 8 * padded(n) + 512;
-    return std::max<int64_t>(1, kBlockBytes / each);
+    return std::max<int64_t>(1, room / each);
 }
 
 void record_energy(const Pursuit& p, float* path) {
@@ -49,7 +52,11 @@ void finish(Pursuit& p, int64_t s, int32_t* indices, float* values, float* path)
     }
 }
 
-void pursue_block(const Dictionary& dictionary, const float* W, int64_t B, int64_t s, Team& team, Output out) {
+using Select = std::function<std::vector<Choice>(const std::vector<Query>&, Team&)>;
+
+// Runs one block of vectors in lockstep.
+void pursue_block(const Dictionary& dictionary, const Select& select, const float* W, int64_t B, int64_t s, Team& team,
+                  Output out) {
     std::vector<Pursuit> pursuits(B);
     std::vector<char> active(B, 1);
     team.for_each(B, 4, [&](int64_t b, int) {
@@ -68,7 +75,7 @@ void pursue_block(const Dictionary& dictionary, const float* W, int64_t B, int64
             queries.push_back({pursuits[b].residual(), &pursuits[b].support()});
         }
         if (who.empty()) break;
-        const std::vector<Choice> choices = select_exact(dictionary, queries, team);
+        const std::vector<Choice> choices = select(queries, team);
         team.for_each(static_cast<int64_t>(who.size()), 4, [&](int64_t v, int) {
             const int64_t b = who[v];
             Pursuit& p = pursuits[b];
@@ -91,8 +98,8 @@ void pursue_block(const Dictionary& dictionary, const float* W, int64_t B, int64
 
 void correlate_argmax(const Dictionary& dictionary, const float* R, int64_t B, int threads, bool exact, int32_t* best,
                       float* value) {
-    (void)exact;
     Team team(threads);
+    if (B == 0) return;
     const int64_t n = dictionary.n, stride = padded(n);
     std::vector<float> residuals(B * stride, 0.0f);
     const std::vector<int32_t> none;
@@ -101,7 +108,9 @@ void correlate_argmax(const Dictionary& dictionary, const float* R, int64_t B, i
         std::copy_n(R + b * n, n, residuals.data() + b * stride);
         queries[b] = {residuals.data() + b * stride, &none};
     }
-    const std::vector<Choice> choices = select_exact(dictionary, queries, team);
+    const bool dense = exact || dictionary.kind == Kind::hadamard;
+    const std::vector<Choice> choices = dense ? select_exact(dictionary, queries, team)
+                                              : select_screened(TileSource(dictionary, team), queries, team);
     for (int64_t b = 0; b < B; ++b) {
         best[b] = static_cast<int32_t>(choices[b].atom);
         value[b] = static_cast<float>(choices[b].score);
@@ -110,12 +119,36 @@ void correlate_argmax(const Dictionary& dictionary, const float* R, int64_t B, i
 
 void omp(const Dictionary& dictionary, const float* W, int64_t B, int64_t s, int threads, bool exact,
          int32_t* indices, float* values, float* path) {
-    (void)exact;
     Team team(threads);
-    const int64_t block = block_size(dictionary.n, s);
-    for (int64_t b = 0; b < B; b += block)
-        pursue_block(dictionary, W + b * dictionary.n, std::min(block, B - b), s, team,
-                     {indices + b * s, values + b * s, path + b * (s + 1)});
+    if (B == 0) return;
+    const int64_t n = dictionary.n;
+    const auto block_output = [&](int64_t b) { return Output{indices + b * s, values + b * s, path + b * (s + 1)}; };
+    if (exact || dictionary.kind == Kind::hadamard) {
+        const Select select = [&](const std::vector<Query>& queries, Team& members) {
+            return select_exact(dictionary, queries, members);
+        };
+        const int64_t block = block_size(n, s, kBlockBytes);
+        for (int64_t b = 0; b < B; b += block)
+            pursue_block(dictionary, select, W + b * n, std::min(block, B - b), s, team, block_output(b));
+        return;
+    }
+    const TileSource source(dictionary, team);
+    const Select select = [&](const std::vector<Query>& queries, Team& members) {
+        return select_screened(source, queries, members);
+    };
+    if (!source.cached()) {
+        const int64_t block = block_size(n, s, kBlockBytes);
+        for (int64_t b = 0; b < B; b += block)
+            pursue_block(dictionary, select, W + b * n, std::min(block, B - b), s, team, block_output(b));
+        return;
+    }
+    // Tiles at hand serve small blocks as well as large ones: each thread takes blocks that stay in its cache.
+    const int64_t block = std::min(block_size(n, s, kCacheBytes), (B + threads - 1) / threads);
+    team.for_each((B + block - 1) / block, 1, [&](int64_t i, int) {
+        Team alone(1);
+        pursue_block(dictionary, select, W + i * block * n, std::min(block, B - i * block), s, alone,
+                     block_output(i * block));
+    });
 }
 
 }  // namespace coinr

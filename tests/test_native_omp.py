@@ -17,21 +17,27 @@ def scores_of(A, residual):
 
 def pursue(A, w, s):
     """Textbook pursuit in float64 on the columns of A: support, values, squared residual norms."""
-    support, path, values = [], [w @ w], np.empty(0)
+    support, path = [], [w @ w]
+    basis = np.empty((0, len(w)))
+    norms = np.sqrt((A * A).sum(0))
+    norms[norms == 0] = np.inf
     residual = w.copy()
     while len(support) < s:
-        score = scores_of(A, residual)
+        score = np.abs(residual @ A) / norms
         score[support] = -1
         best = int(np.argmax(score))
         if score[best] <= 1e-6 * np.sqrt(w @ w):
             break
-        values, _, rank, _ = np.linalg.lstsq(A[:, [*support, best]], w, rcond=1e-6)
-        if rank <= len(support):
-            values = np.linalg.lstsq(A[:, support], w, rcond=None)[0]
+        new = A[:, best]
+        for _ in range(2):
+            new = new - (basis @ new) @ basis
+        if np.linalg.norm(new) <= 1e-5 * norms[best]:
             break
         support.append(best)
-        residual = w - A[:, support] @ values
+        basis = np.vstack([basis, new / np.linalg.norm(new)])
+        residual = w - (basis @ w) @ basis
         path.append(residual @ residual)
+    values = np.linalg.lstsq(A[:, support], w, rcond=None)[0] if support else np.empty(0)
     return support, values, path
 
 
@@ -83,9 +89,9 @@ SHAPES = [
     (65, 300, 5, 24),
     (100, 257, 9, 40),
     (128, 4096, 8, 32),
-    (300, 2048, 3, 100),
+    (300, 2048, 3, 60),
     (513, 1500, 2, 40),
-    (1024, 3000, 2, 60),
+    (1024, 3000, 2, 40),
 ]
 
 

@@ -11,7 +11,11 @@ import torch
 from coinr.coders import CODERS, LOSSLESS, UNIFORM, LosslessParams, Params, UniformParams
 from coinr.errors import InputError
 from coinr.source import Source
-from coinr.tensors import to_planes
+from coinr.tensors import to_bytes, to_planes
+from coinr.wire import quick_size
+
+# From this many elements on, lossless storage is tried only where a quick look says that it might win.
+_LARGE = 512
 
 
 @dataclass(frozen=True)
@@ -68,13 +72,12 @@ def uniform(source: Source, bits: int) -> list[Coded]:
 
 def smallest(source: Source, options: list[Coded], tolerance: float | None, seed: int) -> Coded:
     """The smallest option within the tolerance; the lossless one if it is no larger or none else qualifies."""
-    safe = lossless(source)
+    allowed = np.finfo(np.float64).max if tolerance is None else tolerance
     for coded in sorted(options, key=lambda option: len(option.payload)):
-        if len(coded.payload) >= len(safe.payload):
-            break
-        if relative_error(coded, source, seed) <= (np.finfo(np.float64).max if tolerance is None else tolerance):
-            return coded
-    return safe
+        if relative_error(coded, source, seed) <= allowed:
+            hopeless = source.layout.size >= _LARGE and quick_size(to_bytes(source.tensor)) > 2 * len(coded.payload)
+            return coded if hopeless else min(lossless(source), coded, key=lambda option: len(option.payload))
+    return lossless(source)
 
 
 def known_options(options: dict[str, Any], **defaults: Any) -> dict[str, Any]:

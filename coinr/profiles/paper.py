@@ -42,6 +42,7 @@ def encode_paper(sources: list[Source], settings: Settings) -> list[Coded]:
     options = PaperOptions(
         **known_options(settings.options, kind="gaussian", M=rules.ATOMS, s=None, bits=MAX_BITS, sorted=True)
     )
+    Dictionary(options.kind, 1, options.M, settings.seed)
     check_range("bits", options.bits, 2, MAX_BITS)
     check_range("s", options.s, 1, rules.LONGEST, optional=True)
     plans = [rules.plan(source.layout) for source in sources]
@@ -79,10 +80,10 @@ def _wanted(plan: rules.Plan, tolerance: float | None, options: PaperOptions) ->
     if options.s is not None:
         return options.s if options.s <= most else None
     target = _target(plan, tolerance)
-    expected = rules.sparsity(plan.cut.n, target)
-    if expected > most:
-        return None
-    return expected if target is None else min(most, expected + expected // 4 + 2)
+    expected = rules.sparsity(plan.cut.n, options.M, target)
+    if target is None:
+        return min(most, expected)
+    return min(most, expected + expected // 4 + 2) if expected <= most else None
 
 
 def _pursue(

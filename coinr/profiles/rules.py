@@ -60,18 +60,20 @@ def _runs(transposed: bool, n: int, factor: float) -> Plan | None:
     return Plan(Cut(transposed, n if n <= LONGEST else RUN), factor)
 
 
-def sparsity(n: int, tolerance: float | None) -> int:
+def sparsity(n: int, M: int, tolerance: float | None) -> int:
     """Nonzeros that a vector of dimension n needs for a relative error, by the rule; may exceed what 2s < n allows.
 
-    The residual of a pursuit falls by about the same number of decibels with each atom, so the rule's s scales
-    with the logarithm of the tolerance.
+    The residual of a pursuit falls by about the same number of decibels with each atom, and that number grows
+    about with log M: the rule's s is scaled by both.
     """
+    if tolerance == 0:
+        return n
     x = math.log2(min(max(n, RULE[0][0]), RULE[-1][0]))
     points = [(math.log2(size), fraction) for size, fraction in RULE]
     low, high = next((a, b) for a, b in zip(points, points[1:], strict=False) if x <= b[0])
     fraction = low[1] + (high[1] - low[1]) * (x - low[0]) / (high[0] - low[0])
     scale = 1.0 if tolerance is None else math.log(tolerance) / math.log(RULE_TOLERANCE)
-    return max(1, math.ceil(fraction * n * scale))
+    return max(1, math.ceil(fraction * n * scale * math.log(ATOMS) / math.log(max(M, 2))))
 
 
 def most(n: int) -> int:

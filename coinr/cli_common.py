@@ -1,0 +1,126 @@
+"""What several commands share: options, checks of paths, output."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from coinr.errors import InputError
+
+COINR_FILE = ".coinr"
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value on stdout, for scripts.")
+
+
+class _ProfileOption(click.ParamType[tuple[str, Any]]):
+    """KEY=VALUE with a JSON value, or a bare word."""
+
+    name = "KEY=VALUE"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
+        key, equals, text = value.partition("=")
+        if not equals or not key.isidentifier():
+            self.fail(f"{value!r} is not KEY=VALUE", param, ctx)
+        try:
+            return key, json.loads(text)
+        except ValueError:
+            return key, text
+
+
+def examples(*lines: str) -> str:
+    """Return command lines as the last part of a help text."""
+    # \b keeps click from filling the lines into a paragraph
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def codec_options(command: _Command) -> _Command:
+    """Add the options that go to the codec; :func:`codec_arguments` turns them into its arguments."""
+    for option in (
+        click.option("--backend", metavar="NAME", help="native, triton or reference; see: coinr info --backends."),
+        click.option("--threads", type=click.IntRange(1, 256), help="CPU threads.  [default: all cores]"),
+        click.option("-O", "--option", type=_ProfileOption(), multiple=True, help="An option of the profile."),
+        click.option("--lossless-nonfinite", is_flag=True, help="Store tensors with NaN or Inf bit-exactly."),
+        click.option("--lossless", metavar="PATTERN", multiple=True, help="Store tensors so named bit-exactly."),
+        click.option(
+            "--tolerance",
+            type=click.FloatRange(min=0),
+            help="Largest relative error of a tensor, for example 0.01.  [default: the profile's rule]",
+        ),
+        click.option("--profile", metavar="NAME", help="paper, uniform or lossless.  [default: the library's]"),
+        click.option(
+            "--seed",
+            type=click.IntRange(0, 2**64 - 1),
+            default=0,
+            show_default=True,
+            help="Key of the random dictionaries, and of a fit.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def codec_arguments(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of ``encode_state_dict`` that the values of :func:`codec_options` stand for."""
+    arguments = {
+        name: options[name] for name in ("profile", "tolerance", "backend", "threads") if options[name] is not None
+    }
+    extra = dict(options["option"])
+    reserved = {"sd", "seed", "lossless", "nonfinite", "meta", "threads", "profile", "tolerance", "backend"}
+    if reserved & set(extra):
+        raise click.UsageError(f"-O is for options of the profile, not {', '.join(sorted(reserved & set(extra)))}")
+    return {
+        "seed": options["seed"],
+        "lossless": options["lossless"],
+        "nonfinite": "lossless" if options["lossless_nonfinite"] else "error",
+        **arguments,
+        **extra,
+    }
+
+
+def try_codec(arguments: dict[str, Any]) -> None:
+    """Raise now what the codec would say of these arguments after a long fit."""
+    import torch
+
+    from coinr._backend import select
+    from coinr.codec import encode_state_dict
+
+    select(arguments.get("backend"))
+    encode_state_dict({"w": torch.zeros(2, 2)}, **arguments)
+
+
+def check_output(path: Path, suffixes: Sequence[str]) -> None:
+    """Refuse, before any work is done, a path that could not be written or has a misleading suffix.
+
+    Raises
+    ------
+    InputError
+        If the suffix is not one of ``suffixes``, the path is a directory, or its folder cannot be written.
+    """
+    if path.suffix.lower() not in suffixes:
+        raise InputError(f"{path}: the output must end in {' '.join(suffixes)}")
+    if path.is_dir():
+        raise InputError(f"{path}: is a directory")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: the folder {path.parent} does not exist")
+    if not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path}: the folder {path.parent} cannot be written")
+
+
+def echo_json(value: Any) -> None:
+    """Print one JSON value on one line of stdout; infinities as null."""
+    click.echo(json.dumps(_finite(value)))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+        return None
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,26 @@
+// Residuals as rows of int8 digits, packed the way Kernels::screen reads them.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "select.hpp"
+#include "team.hpp"
+
+namespace coinr {
+
+struct QuantisedRows {
+    // One or two digits per residual; entries are summed up to `steps` groups of four. `code_offset` is what the
+    // dictionary's codes exceed its entries by, up to sign.
+    QuantisedRows(const std::vector<Query>& queries, int64_t n, int64_t steps, int digits, int code_offset, Team& team);
+
+    int digits;
+    float base;
+    int64_t row_bytes, row_count;
+    std::vector<int8_t> rows;
+    std::vector<int32_t> offset;
+    std::vector<float> slack;       // bound of |integer score - exact score / scale|
+    std::vector<double> scale;      // residual = scale * (digits + error)
+};
+
+}  // namespace coinr

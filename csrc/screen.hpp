@@ -1,0 +1,56 @@
+// Screened selection for `gaussian` and `rademacher`: dictionary tiles are generated once per pass, scored in int8
+// against quantised residuals, and only atoms whose exact score can still win are scored in float64.
+//
+// The screen is rigorous. With r = scale * (q + e), q integer, every exact score a.r/(scale |a|) lies within |e| of
+// the integer score a.q/|a| (Cauchy-Schwarz), so the winner's integer score is at least the largest less 2 |e|.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "dictionary.hpp"
+#include "select.hpp"
+#include "team.hpp"
+
+namespace coinr {
+
+// Tiles of a dictionary: kept for the length of a call when they fit in kTileCache bytes, made anew otherwise.
+class TileSource {
+public:
+    static constexpr int64_t kTileCache = int64_t{2} << 20;
+    static constexpr int64_t kPanelSteps = 2048;  // groups of four entries generated at a time
+
+    TileSource(const Dictionary& dictionary, Team& team);
+
+    struct Buffer {
+        std::vector<uint8_t> codes;
+        std::vector<float> inverse_norm;
+    };
+    Buffer buffer() const;
+
+    int64_t pairs() const { return pairs_; }  // pairs of tiles: kScreenAtoms atoms each
+    int64_t steps() const { return steps_; }
+    bool cached() const { return !codes_.empty(); }
+    const Dictionary& dictionary() const { return dictionary_; }
+
+    struct View {
+        const uint8_t* codes;
+        int64_t stride;
+        const float* inverse_norm;  // 0 for zero atoms and beyond M; valid with the last panel
+    };
+    // Panel [step, step + count) of one pair. Panels of a pair are asked for in order with the same buffer.
+    View view(int64_t pair, int64_t step, int64_t count, Buffer& buffer) const;
+
+private:
+    void make(int64_t pair, int64_t step, int64_t count, uint8_t* codes, int64_t stride, float* inverse_norm) const;
+
+    const Dictionary& dictionary_;
+    int64_t pairs_, steps_;
+    std::vector<uint8_t> codes_;
+    std::vector<float> inverse_norm_;
+};
+
+// The best atom for each query, equal to select_exact up to ties within rounding of float64.
+std::vector<Choice> select_screened(const TileSource& source, const std::vector<Query>& queries, Team& team);
+
+}  // namespace coinr

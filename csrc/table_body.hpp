@@ -1,0 +1,8 @@
+// The table of this instruction set, from the bodies above it.
+namespace coinr {
+
+const Kernels COINR_TABLE = {COINR_ISA,  row_popcount, row_signs, row_parity, dot_i8,  dot_i8_f32,
+                             energy,     subtract,     residual,  add_i32,    add_i64, dot_f64,
+                             axpy_f64,   tile_popcount, tile_signs, kRows,     screen};
+
+}  // namespace coinr

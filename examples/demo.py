@@ -1,0 +1,205 @@
+"""The whole path on a real photo: fit, encode, decode, compare with honest baselines.
+
+Writes demo_out/ (files, pictures, table.json) and prints the table. Run it with ``python -m examples.demo``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.metadata
+import json
+import platform
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import skimage
+import torch
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+import coinr
+from coinr import baselines
+from coinr.files import write_atomic
+from coinr.images import contact_sheet, error_map
+
+#: The coffee cup by Rachel Michetti (public domain), 400 x 600; it ships inside scikit-image's wheel.
+PHOTO = Path(skimage.__file__).parent / "data" / "coffee.png"
+
+BASELINES = {
+    "fp32": "fp32",
+    "fp16": "fp16",
+    "uniform16": "16-bit + Brotli",
+    "uniform12": "12-bit + Brotli",
+    "uniform10": "10-bit + Brotli",
+    "uniform8": "8-bit + Brotli",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One coder: the file it wrote, how good the picture is, and how long it took."""
+
+    name: str
+    file: str
+    bytes: int
+    bits_per_pixel: float
+    psnr_fp32: float
+    psnr: float
+    encode_seconds: float
+    decode_seconds: float
+
+
+def timed(function: Callable[[], Any], enough: float = 0.2) -> tuple[Any, float]:
+    """Return what a call gives and its median wall-clock time, repeated until ``enough`` seconds are spent."""
+    times: list[float] = []
+    while sum(times) < enough:
+        begin = time.perf_counter()
+        result = function()
+        times.append(time.perf_counter() - begin)
+    return result, float(np.median(times))
+
+
+def measure(
+    name: str,
+    path: Path,
+    encode: Callable[[], bytes],
+    decode: Callable[[bytes], Mapping[str, torch.Tensor]],
+    photo: np.ndarray,
+    fit: coinr.Fit,
+) -> tuple[Row, coinr.Siren]:
+    """Write what ``encode`` gives to ``path``; return its row and the network decoded from that file."""
+    blob, encode_seconds = timed(encode)
+    write_atomic(path, blob)
+    data = path.read_bytes()
+    weights, decode_seconds = timed(lambda: decode(data))
+    network = coinr.Siren.from_state_dict(weights, fit.network.omega)
+    height, width = photo.shape[:2]
+    size = path.stat().st_size
+    return Row(
+        name=name,
+        file=path.name,
+        bytes=size,
+        bits_per_pixel=8 * size / (height * width),
+        psnr_fp32=fit.psnr,
+        psnr=coinr.psnr(photo, coinr.render_image(network, height, width)),
+        encode_seconds=encode_seconds,
+        decode_seconds=decode_seconds,
+    ), network
+
+
+def table(rows: list[Row], title: str) -> Table:
+    """Return the rows as a table to print."""
+    shown = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=0)
+    shown.add_column("coder", no_wrap=True)
+    for column in ("bytes", "bpp", "INR dB", "file dB", "loss", "encode s", "decode s"):
+        shown.add_column(column, justify="right", no_wrap=True)
+    for row in rows:
+        shown.add_row(
+            row.name,
+            f"{row.bytes}",
+            f"{row.bits_per_pixel:.3f}",
+            f"{row.psnr_fp32:.2f}",
+            f"{row.psnr:.2f}",
+            f"{round(row.psnr_fp32 - row.psnr, 3) + 0.0:.3f}",
+            f"{row.encode_seconds:.4f}",
+            f"{row.decode_seconds:.4f}",
+        )
+    return shown
+
+
+def machine() -> dict[str, str | int]:
+    """Return what a measurement needs beside it."""
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        cpu = next(
+            (line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line), cpu
+        )
+    packages = ("coinr", "torch", "numpy", "brotli", "scikit-image", "pillow")
+    return {
+        "cpu": cpu,
+        "torch_threads": torch.get_num_threads(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        **{name: importlib.metadata.version(name) for name in packages},
+    }
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the demo."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("demo_out"), help="folder to write (default: demo_out)")
+    parser.add_argument("--photo", type=Path, default=PHOTO, help="another photo than scikit-image's coffee cup")
+    parser.add_argument("--width", type=int, default=64, help="neurons per layer (default: 64)")
+    parser.add_argument("--hidden-layers", type=int, default=3, help="hidden layers (default: 3)")
+    parser.add_argument("--steps", type=int, default=8000, help="training steps (default: 8000)")
+    options = parser.parse_args(arguments)
+    out, name = options.out, options.photo.stem
+    (out / "baselines").mkdir(parents=True, exist_ok=True)
+
+    photo = coinr.read_image(options.photo)
+    height, width = photo.shape[:2]
+    fit = coinr.fit_image(
+        photo, width=options.width, hidden_layers=options.hidden_layers, steps=options.steps, device="cpu"
+    )
+    weights = fit.network.state_dict()
+
+    row, network = measure(
+        "coinr (paper)",
+        out / f"{name}.coinr",
+        lambda: coinr.pack_image(fit.network, height, width, profile="paper"),
+        coinr.decode_state_dict,
+        photo,
+        fit,
+    )
+    rows = [row]
+    for method, label in BASELINES.items():
+        path = out / "baselines" / f"{name}.{method}"
+        rows.append(
+            measure(
+                label,
+                path,
+                lambda method=method: baselines.encode(weights, method),
+                lambda data, method=method: baselines.decode(data, method, weights),
+                photo,
+                fit,
+            )[0]
+        )
+
+    fitted, decoded = (coinr.render_image(shown, height, width) for shown in (fit.network, network))
+    coinr.write_image(out / "decoded.png", decoded)
+    coinr.write_image(out / "decoded_2x.png", coinr.render_image(network, 2 * height, 2 * width))
+    panels = [
+        (f"original: {height} x {width}, {photo.size} bytes", photo),
+        (f"fp32 INR: {fit.psnr:.2f} dB, {rows[1].bytes} bytes, {rows[1].bits_per_pixel:.3f} bits per pixel", fitted),
+        (f"decoded: {row.psnr:.2f} dB, {row.bytes} bytes, {row.bits_per_pixel:.3f} bits per pixel", decoded),
+        ("error of decoded, times 8", error_map(photo, decoded, gain=8)),
+    ]
+    coinr.write_image(out / "comparison.png", contact_sheet(panels))
+
+    report = {
+        "photo": options.photo.name,
+        "size": [height, width],
+        "network": fit.network.config,
+        "steps": options.steps,
+        "fit_seconds": fit.seconds,
+        "rows": [asdict(row) for row in rows],
+        "machine": machine(),
+    }
+    write_atomic(out / "table.json", json.dumps(report, indent=1).encode())
+    console = Console()
+    console.print(
+        table(rows, f"({options.hidden_layers}, {options.width}) SIREN of {options.photo.name}, {height} x {width}")
+    )
+    console.print(f"fitted in {fit.seconds:.0f} s; files and pictures are in {out}/", soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

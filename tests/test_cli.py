@@ -1,0 +1,445 @@
+import json
+import os
+import re
+import subprocess
+import sys
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from skimage import data
+
+import coinr
+from coinr import cli, files
+from coinr.cli import _Commands
+
+COMMANDS = ("encode", "decode", "pack", "unpack", "info", "verify")
+QUICK = ["--width", "12", "--hidden-layers", "1", "--steps", "30", "--profile", "uniform"]
+
+
+def run(*args):
+    return CliRunner().invoke(cli.cli, [str(arg) for arg in args])
+
+
+def succeed(*args):
+    result = run(*args)
+    assert result.exit_code == 0, result.stderr
+    return result.stdout
+
+
+def fail(code, *args):
+    """Run what must fail and return its message: one line of stderr, nothing on stdout, no traceback."""
+    result = run(*args)
+    assert result.exit_code == code, (result.stdout, result.stderr)
+    assert isinstance(result.exception, SystemExit)
+    assert result.stdout == ""
+    assert re.fullmatch(r"coinr[^\n]*: error: [^\n]+\n", result.stderr), result.stderr
+    return result.stderr
+
+
+@pytest.fixture(scope="module")
+def photo():
+    return np.ascontiguousarray(data.coffee()[::8, ::8])
+
+
+@pytest.fixture(scope="module")
+def state_dict():
+    generator = torch.Generator().manual_seed(0)
+    tensors = {"z.weight": torch.randn(20, 30, generator=generator), "a.bias": torch.randn(20, generator=generator)}
+    return OrderedDict(tensors | {"steps": torch.tensor(7)})
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, photo, state_dict):
+    """A folder with a photo, an image file, a model, and a weights file."""
+    folder = tmp_path_factory.mktemp("made")
+    coinr.write_image(folder / "photo.png", photo)
+    report = succeed("encode", folder / "photo.png", "-o", folder / "photo.coinr", *QUICK, "--json")
+    (folder / "report.json").write_text(report)
+    save_file(dict(state_dict), folder / "model.safetensors")
+    coinr.save(folder / "model.coinr", state_dict, profile="uniform")
+    return folder
+
+
+@pytest.fixture
+def out(tmp_path):
+    """A folder that must be empty, or hold only finished files, after a failure."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder
+
+
+def test_encode_reports_what_the_file_gives(made, photo):
+    report = json.loads((made / "report.json").read_text())
+    blob = (made / "photo.coinr").read_bytes()
+    assert (report["height"], report["width"], report["channels"]) == (50, 75, 3)
+    assert report["bytes"] == len(blob)
+    assert report["bits_per_pixel"] == pytest.approx(8 * len(blob) / photo[..., 0].size)
+    assert report["psnr"] == coinr.psnr(photo, coinr.open_image(blob).render())
+    assert report["psnr_before_coding"] == pytest.approx(report["psnr"], abs=0.05)
+
+
+def test_encode_prints_one_line(made, out):
+    line = succeed("encode", made / "photo.png", "-o", out / "a.coinr", *QUICK)
+    assert (out / "a.coinr").read_bytes() == (made / "photo.coinr").read_bytes(), "the same command, the same file"
+    assert re.fullmatch(
+        r"\S+a\.coinr: \d+ bytes, \d+\.\d{3} bits per pixel, [\d.]+ dB \([\d.]+ dB before coding\)\n", line
+    )
+
+
+def test_encode_by_the_default_profile(made, out):
+    succeed(
+        "encode",
+        made / "photo.png",
+        "-o",
+        out / "a.coinr",
+        "--width",
+        64,
+        "--hidden-layers",
+        1,
+        "--steps",
+        5,
+        "-O",
+        "M=1024",
+    )
+    coders = {row["coder"] for row in coinr.inspect((out / "a.coinr").read_bytes()).tensors}
+    assert "dictionary" in coders
+
+
+def test_encode_takes_its_options(made, out):
+    base = ["encode", made / "photo.png", "-o", out / "a.coinr", *QUICK]
+    before = (made / "photo.coinr").read_bytes()
+    changes = (["--seed", 1], ["-O", "bits=9"], ["--batch", 100], ["--learning-rate", 1e-3], ["--tolerance", 1e-5],
+               ["--lossless", "*.bias"])  # fmt: skip
+    for change in changes:
+        succeed(*base, *change)
+        assert (out / "a.coinr").read_bytes() != before, change
+    succeed(*base, "--threads", 1, "--device", "cpu")
+    assert (out / "a.coinr").read_bytes() == before
+    succeed(*base, "--time-budget", 0.05, "--steps", 10**9)
+
+
+def test_image_metadata_is_small(made):
+    blob = (made / "photo.coinr").read_bytes()
+    assert coinr.read_meta(blob) == {"image": [50, 75], "siren": 30}
+
+
+def test_grey_pictures(out, photo):
+    coinr.write_image(out / "grey.png", photo[..., 0])
+    succeed("encode", out / "grey.png", "-o", out / "a.coinr", *QUICK)
+    succeed("decode", out / "a.coinr", "-o", out / "back.png")
+    assert coinr.read_image(out / "back.png").shape == (50, 75)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "size", "crop"),
+    [
+        ([], (50, 75), None),
+        (["--scale", "2"], (100, 150), None),
+        (["--scale", "0.1"], (5, 8), None),
+        (["--scale", "1e-9"], (1, 1), None),
+        (["--size", "33x21"], (33, 21), None),
+        (["--size", "33X21"], (33, 21), None),
+        (["--scale", "3", "--crop", "10,20,40,30"], (150, 225), (10, 20, 40, 30)),
+        (["--size", "1000000x1000000", "--crop", "5,6,7,8"], (10**6, 10**6), (5, 6, 7, 8)),
+    ],
+)
+def test_decode_renders_at_any_size(made, out, arguments, size, crop):
+    text = succeed("decode", made / "photo.coinr", "-o", out / "a.png", *arguments, "--json")
+    image = coinr.read_image(out / "a.png")
+    expected = coinr.open_image((made / "photo.coinr").read_bytes()).render(*size, crop=crop)
+    assert np.array_equal(image, expected)
+    height, width = expected.shape[:2]
+    assert json.loads(text) == {"file": str(out / "a.png"), "height": height, "width": width, "of": list(size)}
+
+
+def test_decode_needs_nothing_else(made, out, photo):
+    assert succeed("decode", made / "photo.coinr", "-o", out / "a.png", "--device", "cpu") == ""
+    assert coinr.psnr(photo, coinr.read_image(out / "a.png")) == json.loads((made / "report.json").read_text())["psnr"]
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".pth", ".npz"])
+def test_pack_and_unpack(out, state_dict, suffix):
+    files.write_state_dict_file(out / f"in{suffix}", state_dict)
+    succeed("pack", out / f"in{suffix}", "-o", out / "a.coinr", "--profile", "lossless")
+    succeed("unpack", out / "a.coinr", "-o", out / f"out{suffix}")
+    back = files.read_state_dict_file(out / f"out{suffix}")
+    assert set(back) == set(state_dict)
+    for name, tensor in state_dict.items():
+        assert torch.equal(torch.as_tensor(back[name]), tensor)
+    if suffix != ".safetensors":  # which sorts names
+        assert list(back) == list(state_dict)
+
+
+def test_pack_reports(made, out):
+    line = succeed("pack", made / "model.safetensors", "-o", out / "a.coinr", "--profile", "uniform")
+    assert re.fullmatch(r"\S+a\.coinr: \d+ bytes for \d+, [\d.]+ bits per parameter\n", line)
+    report = json.loads(succeed("pack", made / "model.safetensors", "-o", out / "a.coinr", "--json"))
+    assert report["file_bytes"] == len((out / "a.coinr").read_bytes())
+    assert report["parameters"] == 620
+
+
+def test_pack_options_reach_the_codec(made, out, state_dict):
+    options = [
+        "--profile",
+        "uniform",
+        "-O",
+        "bits=6",
+        "--lossless",
+        "a.*",
+        "--seed",
+        2**64 - 1,
+        "--backend",
+        "reference",
+    ]
+    succeed("pack", made / "model.safetensors", "-o", out / "a.coinr", *options)
+    report = coinr.inspect((out / "a.coinr").read_bytes())
+    rows = {row["name"]: row for row in report.tensors}
+    assert report.seed == 2**64 - 1
+    assert (rows["z.weight"]["coder"], rows["z.weight"]["bits"]) == ("uniform", 6)
+    assert rows["a.bias"]["coder"] == "lossless"
+    succeed("pack", made / "model.safetensors", "-o", out / "a.coinr", "--profile", "uniform", "--tolerance", "1e-4")
+    back = coinr.load(out / "a.coinr")["z.weight"]
+    assert (back - state_dict["z.weight"]).norm() <= 1e-4 * state_dict["z.weight"].norm()
+
+
+def test_pack_of_nonfinite_weights(out):
+    save_file({"w": torch.tensor([1.0, float("nan")])}, out / "m.safetensors")
+    assert "'w'" in fail(1, "pack", out / "m.safetensors", "-o", out / "a.coinr")
+    succeed("pack", out / "m.safetensors", "-o", out / "a.coinr", "--lossless-nonfinite")
+    assert coinr.load(out / "a.coinr")["w"].isnan().tolist() == [False, True]
+
+
+def test_unpack_of_an_image_gives_its_network(made, out):
+    succeed("unpack", made / "photo.coinr", "-o", out / "m.safetensors")
+    network = coinr.Siren.from_state_dict(load_file(out / "m.safetensors"))
+    assert network.config["width"] == 12
+
+
+def test_info(made):
+    blob = (made / "photo.coinr").read_bytes()
+    text = succeed("info", made / "photo.coinr")
+    assert text == f'{coinr.inspect(blob)}\nmetadata: {{"image": [50, 75], "siren": 30}}\n'
+    value = json.loads(succeed("info", made / "photo.coinr", "--json"))
+    assert value == {"file": str(made / "photo.coinr"), **coinr.inspect(blob).to_dict()}
+    assert "metadata" not in succeed("info", made / "model.coinr")
+
+
+def test_info_of_backends():
+    rows = json.loads(succeed("info", "--backends", "--json"))
+    assert [row["backend"] for row in rows if row["default"]] == ["native"]
+    text = succeed("info", "--backends")
+    assert re.search(r"^native +usable .*\(default\)$", text, re.MULTILINE)
+    assert re.search(r"^reference +usable +NumPy", text, re.MULTILINE)
+
+
+def test_verify(made):
+    assert re.fullmatch(r"\S+: sound, 3 tensors in \d+ bytes\n", succeed("verify", made / "model.coinr"))
+    value = json.loads(succeed("verify", made / "model.coinr", "--json"))
+    assert value["ok"] is True
+    assert value["file_bytes"] == len((made / "model.coinr").read_bytes())
+
+
+def test_verify_of_a_damaged_file(made, out):
+    data = bytearray((made / "model.coinr").read_bytes())
+    data[-6] ^= 4
+    (out / "bad.coinr").write_bytes(data)
+    fail(1, "verify", out / "bad.coinr")
+    result = run("verify", out / "bad.coinr", "--json")
+    assert result.exit_code == 1
+    value = json.loads(result.stdout)
+    assert value["ok"] is False
+    assert value["error"] == "ChecksumError"
+    assert value["message"] in result.stderr
+
+
+def _bad_inputs(made, folder):
+    """Commands that must fail with exit code 1, and what their message says."""
+    (folder / "text.png").write_text("no picture")
+    (folder / "empty.png").touch()
+    (folder / "cut.png").write_bytes((made / "photo.png").read_bytes()[:-3000])
+    (folder / "text.coinr").write_text("no coinr file")
+    (folder / "empty.coinr").touch()
+    (folder / "cut.coinr").write_bytes((made / "photo.coinr").read_bytes()[:-100])
+    torch.save({"w": torch.nn.Linear(2, 2)}, folder / "pickle.pt")
+    torch.save([torch.zeros(2)], folder / "list.pt")
+    torch.save({"epoch": 3, "model": {"w": torch.zeros(2)}}, folder / "nested.pt")
+    for suffix in ("pt", "npz", "safetensors"):
+        (folder / f"text.{suffix}").write_text("no weights")
+        (folder / f"empty.{suffix}").touch()
+    np.savez(folder / "objects.npz", a=np.array([{}], dtype=object))
+    (folder / "weights.txt").write_text("1 2 3")
+    (folder / "folder.coinr").mkdir()
+    a, png, model = folder / "a.coinr", made / "photo.png", folder / "a.safetensors"
+    good = made / "photo.coinr"
+    yield ["encode", folder / "text.png", "-o", a], "not an image"
+    yield ["encode", folder / "empty.png", "-o", a], "not an image"
+    yield ["encode", folder / "cut.png", "-o", a], "damaged"
+    yield ["encode", png, "-o", folder / "a.png"], "must end in .coinr"
+    yield ["encode", png, "-o", folder / "no" / "a.coinr"], "does not exist"
+    yield ["encode", png, "-o", folder / "folder.coinr"], "is a directory"
+    yield ["encode", png, "-o", a, "--device", "tpu9"], "cannot be used"
+    yield ["encode", png, "-o", a, *QUICK, "--profile", "no"], "'no'"
+    yield ["encode", png, "-o", a, *QUICK, "-O", "colour=3"], "colour"
+    yield ["encode", png, "-o", a, *QUICK, "--backend", "no"], "'no'"
+    yield ["decode", folder / "text.coinr", "-o", folder / "a.png"], ""
+    yield ["decode", folder / "empty.coinr", "-o", folder / "a.png"], ""
+    yield ["decode", folder / "cut.coinr", "-o", folder / "a.png"], ""
+    yield ["decode", made / "model.coinr", "-o", folder / "a.png"], "unpack"
+    yield ["decode", good, "-o", folder / "a.gif"], "must end in .png"
+    yield ["decode", good, "-o", folder / "a.png", "--crop", "0,0,76,1"], "crop"
+    yield ["decode", good, "-o", folder / "a.png", "--size", "0x4"], "height and width"
+    yield ["decode", good, "-o", folder / "a.png", "--size", "99999x99999"], "crops"
+    yield ["decode", good, "-o", folder / "a.png", "--scale", "1e8"], "height and width"
+    yield ["decode", good, "-o", folder / "a.png", "--device", "tpu9"], "cannot be used"
+    yield ["pack", folder / "pickle.pt", "-o", a], "not safe"
+    yield ["pack", folder / "list.pt", "-o", a], "list"
+    yield ["pack", folder / "nested.pt", "-o", a], "'model'"
+    yield ["pack", folder / "objects.npz", "-o", a], ""
+    yield ["pack", folder / "weights.txt", "-o", a], ".safetensors"
+    for kind in ("text", "empty"):
+        for suffix in ("pt", "npz", "safetensors"):
+            yield ["pack", folder / f"{kind}.{suffix}", "-o", a], f"{kind}.{suffix}"
+    yield ["unpack", folder / "text.coinr", "-o", model], ""
+    yield ["unpack", folder / "cut.coinr", "-o", model], ""
+    yield ["unpack", good, "-o", folder / "a.onnx"], "must end in .safetensors"
+    yield ["info", folder / "text.coinr"], ""
+    yield ["verify", folder / "cut.coinr"], ""
+
+
+def test_bad_input_is_told_on_one_line_and_leaves_nothing(made, out):
+    for arguments, message in _bad_inputs(made, out):
+        before = sorted(out.iterdir())
+        assert message in fail(1, *arguments), arguments
+        assert sorted(out.iterdir()) == before, arguments
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["encode", "PHOTO"], "'-o'"),
+        (["encode", "no.png", "-o", "a.coinr"], "no.png"),
+        (["encode", ".", "-o", "a.coinr"], "directory"),
+        (["encode", "PHOTO", "-o", "a.coinr", "--width", "0"], "--width"),
+        (["encode", "PHOTO", "-o", "a.coinr", "--steps", "many"], "many"),
+        (["encode", "PHOTO", "-o", "a.coinr", "--seed", "-1"], "--seed"),
+        (["encode", "PHOTO", "-o", "a.coinr", "-O", "bits"], "KEY=VALUE"),
+        (["encode", "PHOTO", "-o", "a.coinr", "-O", "seed=4"], "seed"),
+        (["encode", "PHOTO", "-o", "a.coinr", "--tolerance", "-1"], "--tolerance"),
+        (["decode", "FILE", "-o", "a.png", "--scale", "2", "--size", "3x4"], "not both"),
+        (["decode", "FILE", "-o", "a.png", "--size", "3"], "HxW"),
+        (["decode", "FILE", "-o", "a.png", "--size", "-3x4"], "HxW"),
+        (["decode", "FILE", "-o", "a.png", "--crop", "1,2,3"], "X,Y,W,H"),
+        (["decode", "FILE", "-o", "a.png", "--scale", "0"], "--scale"),
+        (["decode", "FILE", "-o", "a.png", "--scale", "inf"], "scale"),
+        (["decode", "FILE", "-o", "a.png", "--scale", "nan"], "scale"),
+        (["info", "FILE", "--backends"], "--backends alone"),
+        (["info", "--json"], "give a FILE"),
+        (["nothing"], "nothing"),
+        (["verify", "--fast", "FILE"], "--fast"),
+    ],
+    ids=lambda value: " ".join(value[:1] + value[2:]) if isinstance(value, list) else None,
+)
+def test_wrong_usage_is_told_on_one_line(made, out, monkeypatch, arguments, message):
+    monkeypatch.chdir(out)
+    names = {"PHOTO": made / "photo.png", "FILE": made / "photo.coinr"}
+    assert message in fail(2, *(names.get(argument, argument) for argument in arguments))
+    assert list(out.iterdir()) == []
+
+
+def test_an_existing_output_survives_a_failure(made, out):
+    (out / "a.coinr").write_bytes(b"precious")
+    fail(1, "encode", made / "photo.png", "-o", out / "a.coinr", *QUICK, "--backend", "no")
+    assert [(path.name, path.read_bytes()) for path in out.iterdir()] == [("a.coinr", b"precious")]
+    succeed("encode", made / "photo.png", "-o", out / "a.coinr", *QUICK)
+    assert coinr.verify((out / "a.coinr").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (OSError(28, "No space left on device"), 1, "No space left on device"),
+        (PermissionError(13, "Permission denied", "x.png"), 1, "Permission denied: x.png"),
+        (MemoryError(), 1, "not enough memory"),
+        (coinr.FormatError("two\nlines"), 1, "two lines"),
+    ],
+    ids=["disk full", "permission", "memory", "newline"],
+)
+def test_failures_while_writing_leave_nothing(made, out, monkeypatch, error, code, message):
+    def refuse(*_):
+        raise error
+
+    monkeypatch.setattr(os, "fsync", refuse)
+    for arguments in (
+        ["decode", made / "photo.coinr", "-o", out / "a.png"],
+        ["pack", made / "model.safetensors", "-o", out / "a.coinr", "--profile", "uniform"],
+        ["unpack", made / "model.coinr", "-o", out / "a.pt"],
+        ["encode", made / "photo.png", "-o", out / "a.coinr", *QUICK],
+    ):
+        assert message in fail(code, *arguments)
+        assert list(out.iterdir()) == []
+
+
+def test_interruption(made, out, monkeypatch):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", interrupt)
+    result = run("decode", made / "photo.coinr", "-o", out / "a.png")
+    assert (result.exit_code, result.stderr.strip()) == (130, "coinr: interrupted")
+    assert list(out.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_examples(command):
+    text = succeed(command, "--help")
+    assert f"coinr {command} " in text
+    assert re.search(rf"^ +coinr {command} \S", text, re.MULTILINE), "examples keep their lines"
+
+
+def test_no_arguments_show_the_help():
+    for arguments in ([], *([command] for command in COMMANDS if command != "info")):
+        result = run(*arguments)
+        assert result.exit_code == 2
+        assert "Usage:" in result.stderr
+    assert succeed("--version") == f"coinr {coinr.__version__}\n"
+    assert _Commands.list_commands(cli.cli, None) == list(COMMANDS)
+
+
+def process(*arguments, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "coinr", *map(str, arguments)], capture_output=True, text=True, timeout=60, **options
+    )
+
+
+def test_help_does_not_wait_for_torch():
+    code = "import sys, coinr.cli; coinr.cli.cli.main(['--help'], standalone_mode=True)"
+    check = f"import atexit, sys; atexit.register(lambda: print('torch' in sys.modules, file=sys.stderr)); {code}"
+    result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, timeout=60)
+    assert result.returncode == 0
+    assert result.stdout.startswith("Usage:")
+    assert result.stderr == "False\n"
+
+
+def test_a_real_process_decodes(made, out):
+    result = process("decode", made / "photo.coinr", "-o", out / "a.png", "--scale", "0.5")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    with Image.open(out / "a.png") as image:
+        assert image.size == (38, 25)
+
+
+def test_a_real_process_fails_on_one_line(made, out):
+    result = process("verify", made / "photo.png")
+    assert result.returncode == 1
+    assert result.stdout == ""
+    assert re.fullmatch(r"coinr: error: [^\n]+\n", result.stderr)
+
+
+def test_a_closed_pipe_is_no_traceback(made):
+    command = f"{sys.executable} -m coinr info {made / 'photo.coinr'} --json | true"
+    result = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    assert result.stderr == ""

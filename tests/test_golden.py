@@ -1,0 +1,57 @@
+"""Files of every released format version decode to the weights they decoded to then, on every backend."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import coinr
+from tests.golden.make import digest
+
+FOLDER = Path(__file__).parent / "golden"
+HASHES = {
+    path.with_suffix("").relative_to(FOLDER).as_posix(): expected
+    for hashes in sorted(FOLDER.glob("v*/hashes.json"))
+    for case, expected in json.loads(hashes.read_text()).items()
+    for path in [hashes.parent / f"{case}.coinr"]
+}
+DIGESTS = "import sys, coinr; from tests.golden.make import digest; [print(digest(coinr.load(p))) for p in sys.argv[1:]]"
+
+
+def test_there_are_golden_files_and_none_without_a_hash():
+    assert len(HASHES) >= 8
+    assert {path.with_suffix("").relative_to(FOLDER).as_posix() for path in FOLDER.glob("v*/*.coinr")} == set(HASHES)
+
+
+@pytest.mark.parametrize("backend", ["reference", "native"])
+@pytest.mark.parametrize("case", HASHES)
+def test_decodes_to_the_same_bits(case, backend, monkeypatch):
+    monkeypatch.setenv("COINR_BACKEND", backend)
+    blob = (FOLDER / f"{case}.coinr").read_bytes()
+    assert digest(coinr.decode_state_dict(blob)) == HASHES[case]
+
+
+@pytest.mark.parametrize(("backend", "threads"), [("native", "1"), ("native", "2"), ("reference", "1")])
+def test_other_processes_and_thread_counts_decode_to_the_same_bits(backend, threads):
+    paths = [str(FOLDER / f"{case}.coinr") for case in HASHES]
+    environment = os.environ | {"COINR_BACKEND": backend, "COINR_THREADS": threads, "OMP_NUM_THREADS": threads}
+    done = subprocess.run(
+        [sys.executable, "-c", DIGESTS, *paths],
+        env=environment,
+        cwd=FOLDER.parent.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == list(HASHES.values())
+
+
+@pytest.mark.parametrize("case", HASHES)
+def test_single_tensors_equal_the_whole(case):
+    blob = (FOLDER / f"{case}.coinr").read_bytes()
+    for name, tensor in coinr.decode_state_dict(blob).items():
+        alone = coinr.decode_tensor(blob, name)
+        assert digest({name: alone}) == digest({name: tensor})

@@ -1,0 +1,294 @@
+import io
+import math
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from skimage.metrics import peak_signal_noise_ratio
+
+from coinr import images
+from coinr.errors import InputError
+from coinr.networks import Siren
+
+RNG = np.random.default_rng(0)
+RGB = RNG.integers(0, 256, (7, 5, 3), dtype=np.uint8)
+GREY = RGB[..., 0].copy()
+
+
+class Ramp(torch.nn.Module):
+    """Shows y in the first channel and x in the second: values that tell where a pixel lies."""
+
+    def forward(self, x):
+        return torch.stack((x[:, 0], x[:, 1], torch.zeros(len(x))), dim=-1)
+
+
+@pytest.fixture
+def network():
+    return Siren(2, 3, 16, 1, omega=5, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".PNG", ".tif", ".bmp", ".ppm", ".webp"])
+def test_lossless_formats_round_trip(tmp_path, suffix):
+    images.write_image(tmp_path / f"a{suffix}", RGB)
+    assert np.array_equal(images.read_image(tmp_path / f"a{suffix}"), RGB)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp", ".pgm"])
+def test_grey_stays_grey(tmp_path, suffix):
+    images.write_image(tmp_path / f"a{suffix}", GREY)
+    back = images.read_image(tmp_path / f"a{suffix}")
+    assert back.dtype == np.uint8
+    assert np.array_equal(back, GREY)
+
+
+def test_jpeg_is_close(tmp_path):
+    smooth = np.add.outer(np.arange(64), np.arange(48)).astype(np.uint8)
+    images.write_image(tmp_path / "a.jpg", smooth)
+    assert images.psnr(smooth, images.read_image(tmp_path / "a.jpg")) > 40
+
+
+def _save(path, mode, array, **options):
+    Image.fromarray(array).convert(mode).save(path, **options)
+    return path
+
+
+def test_other_pillow_modes_become_grey_or_rgb(tmp_path):
+    palette = _save(tmp_path / "p.png", "P", RGB)
+    assert images.read_image(palette).shape == (7, 5, 3)
+    bilevel = _save(tmp_path / "1.png", "1", np.where(GREY > 128, 255, 0).astype(np.uint8))
+    assert np.array_equal(images.read_image(bilevel), np.where(GREY > 128, 255, 0))
+    cmyk = _save(tmp_path / "c.tif", "CMYK", RGB)
+    assert images.read_image(cmyk).shape == (7, 5, 3)
+    opaque = _save(tmp_path / "a.png", "RGBA", RGB)
+    assert np.array_equal(images.read_image(opaque), RGB)
+    grey_opaque = _save(tmp_path / "la.png", "LA", GREY)
+    assert np.array_equal(images.read_image(grey_opaque), GREY)
+
+
+def test_sixteen_bit_grey_is_rounded(tmp_path):
+    wide = np.array([[0, 128, 129, 257, 65535, 65407, 65406]], np.uint16)
+    Image.fromarray(wide).save(tmp_path / "a.png")
+    assert images.read_image(tmp_path / "a.png").tolist() == [[0, 0, 1, 1, 255, 255, 254]]
+
+
+def test_exif_orientation_is_applied(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn right by a quarter
+    Image.fromarray(RGB).save(tmp_path / "a.png", exif=exif)
+    assert np.array_equal(images.read_image(tmp_path / "a.png"), np.rot90(RGB, -1))
+
+
+def test_transparent_pictures_are_refused(tmp_path):
+    rgba = np.dstack((RGB, np.full((7, 5), 255, np.uint8)))
+    rgba[3, 3, 3] = 254
+    Image.fromarray(rgba).save(tmp_path / "a.png")
+    with pytest.raises(InputError, match=r"a\.png: the image is transparent"):
+        images.read_image(tmp_path / "a.png")
+
+
+def _png(width, height):
+    """A PNG whose header claims a size that its data does not have."""
+    head = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(b"")), (b"IEND", b"")]
+    body = b"".join(struct.pack(">I", len(d)) + k + d + struct.pack(">I", zlib.crc32(k + d)) for k, d in chunks)
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def _truncated_png():
+    buffer = io.BytesIO()
+    Image.fromarray(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()[:4000]
+
+
+def _corrupt_png():
+    data = bytearray(_truncated_png())
+    data[20] ^= 1
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"hello", _truncated_png(), _corrupt_png(), _png(10**5, 10**5), _png(0, 4)],
+    ids=["empty", "text", "truncated", "corrupt", "bomb", "no pixels"],
+)  # fmt: skip
+def test_files_that_are_no_picture_are_refused(tmp_path, data):
+    path = tmp_path / "a.png"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.png: "):
+        images.read_image(path)
+
+
+def test_float_tiff_is_refused(tmp_path):
+    Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match="32-bit"):
+        images.read_image(tmp_path / "a.tif")
+
+
+def test_what_cannot_be_written_is_refused_and_leaves_nothing(tmp_path):
+    for name, image, message in [
+        ("a.gif", RGB, "suffix"),
+        ("a", RGB, "suffix"),
+        ("a.png", RGB / 255.0, "uint8"),
+        ("a.pgm", RGB, "grey"),
+        ("a.jpg", np.zeros((1, 70000), np.uint8), "cannot hold"),
+        ("a.webp", np.zeros((1, 20000, 3), np.uint8), "cannot hold"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            images.write_image(tmp_path / name, image)
+    with pytest.raises(OSError, match="No such file"):
+        images.write_image(tmp_path / "missing" / "a.png", RGB)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (np.zeros((4, 4, 4), np.uint8), "shape"),
+        (np.zeros((4,), np.uint8), "shape"),
+        (np.zeros((0, 4, 3), np.uint8), "at least one pixel"),
+        (np.zeros((4, 4), np.int32), "int32"),
+        (np.zeros((4, 4), np.complex64), "complex64"),
+        (np.full((4, 4), np.nan), "NaN"),
+        (np.full((4, 4), 1.5), "1.5"),
+        (np.full((4, 4), -0.5), "-0.5"),
+        ([["a", "b"]], "<U1"),
+    ],
+)
+def test_arrays_that_are_no_picture_are_refused(image, message):
+    with pytest.raises(InputError, match=message):
+        images.check_image(image)
+
+
+def test_coordinates_are_pixel_centres_of_the_square():
+    xy = images.pixel_coordinates(torch.arange(8), 2, 4)
+    assert xy.dtype == torch.float32
+    assert xy.tolist() == [[y, x] for y in (-0.5, 0.5) for x in (-0.75, -0.25, 0.25, 0.75)]
+
+
+def test_coordinates_stay_exact_in_huge_pictures():
+    size = 2**31 - 1
+    last = images.pixel_coordinates(torch.tensor([size * size - 1, size * size // 2]), size, size)
+    assert last.tolist() == [[1.0, 1.0], [0.0, 0.0]]
+
+
+def test_rendering_at_twice_the_size_does_not_shift_the_picture():
+    small = images.render_image(Ramp(), 40, 60).astype(int)
+    big = images.render_image(Ramp(), 80, 120).astype(int)
+    averaged = big.reshape(40, 2, 60, 2, 3).mean(axis=(1, 3))
+    # a linear ramp: the mean of the four pixels at a place is the pixel there, up to 8-bit rounding
+    assert np.abs(averaged - small).max() <= 1
+    assert np.abs((averaged - small).mean(axis=(0, 1))).max() < 0.1
+
+
+def test_rendered_values_and_rounding():
+    image = images.render_image(Ramp(), 7, 11)
+    assert image[:, 0, 0].tolist() == np.rint((2 * np.arange(7) + 1) / 7 * 127.5).tolist()
+    assert image[0, :, 1].tolist() == np.rint((2 * np.arange(11) + 1) / 11 * 127.5).tolist()
+    assert (image[..., 2] == 128).all()
+
+
+def test_values_outside_the_range_are_clipped():
+    class Wide(torch.nn.Module):
+        def forward(self, x):
+            return x[:, :1] * 10
+
+    assert images.render_image(Wide(), 2, 1).tolist() == [[0], [255]]
+
+
+def _assert_same_picture(a, b):
+    # the rounding of a matrix product may depend on its number of rows
+    assert np.abs(a.astype(int) - b).max() <= 1
+    assert (a != b).mean() < 0.01
+
+
+def test_a_crop_equals_that_part_of_the_whole(network):
+    whole = images.render_image(network, 90, 130)
+    x, y, w, h = 37, 11, 93, 79
+    _assert_same_picture(images.render_image(network, 90, 130, crop=(x, y, w, h)), whole[y : y + h, x : x + w])
+    for corner in ((129, 89), (0, 0), (129, 0), (0, 89)):
+        pixel = images.render_image(network, 90, 130, crop=(*corner, 1, 1))
+        assert np.abs(pixel.astype(int) - whole[corner[1], corner[0]]).max() <= 1
+
+
+def test_chunks_do_not_show(network, monkeypatch):
+    whole = images.render_image(network, 40, 30)
+    monkeypatch.setattr(images, "_CHUNK", 100)
+    _assert_same_picture(images.render_image(network, 40, 30), whole)
+
+
+def test_a_small_part_of_a_huge_picture_can_be_seen(network):
+    part = images.render_image(network, 2**30, 2**30, crop=(2**29, 2**29, 3, 2))
+    centre = images.render_image(network, 1, 1)
+    assert part.shape == (2, 3, 3)
+    assert np.abs(part.astype(int) - centre).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("size", "crop", "message"),
+    [
+        ((0, 5), None, "height and width"),
+        ((5, 2**31), None, "height and width"),
+        ((2**20, 2**20), None, "crops"),
+        ((5, 7), (0, 0, 8, 5), "crop"),
+        ((5, 7), (3, 0, 5, 5), "crop"),
+        ((5, 7), (-1, 0, 2, 2), "crop"),
+        ((5, 7), (0, 0, 0, 2), "crop"),
+    ],
+)
+def test_sizes_and_crops_out_of_range_are_refused(network, size, crop, message):
+    with pytest.raises(InputError, match=message):
+        images.render_image(network, *size, crop=crop)
+
+
+def test_networks_that_show_no_picture_are_refused():
+    with pytest.raises(InputError, match=r"got \[6, 2\]"):
+        images.render_image(Siren(2, 2, 4, 0), 2, 3)
+    broken = Siren(2, 1, 4, 0)
+    torch.nn.init.constant_(broken.layers[0].weight, 3e38)
+    with pytest.raises(InputError, match="not finite"):
+        images.render_image(broken, 2, 3)
+
+
+def test_an_unusable_device_is_refused(network):
+    for device in ("no such device", "mps" if not torch.backends.mps.is_available() else "xpu"):
+        with pytest.raises(InputError, match="cannot be used"):
+            images.to_device(network, device)
+
+
+def test_psnr_agrees_with_scikit_image():
+    other = RNG.integers(0, 256, RGB.shape, dtype=np.uint8)
+    assert images.psnr(RGB, other) == pytest.approx(peak_signal_noise_ratio(RGB, other), abs=1e-9)
+    assert images.psnr(RGB / 255, other) == pytest.approx(images.psnr(RGB, other), abs=1e-9)
+    assert images.psnr(GREY, np.zeros_like(GREY)) == pytest.approx(
+        10 * math.log10(255**2 / np.mean(GREY.astype(float) ** 2)), abs=1e-9
+    )
+    assert images.psnr(RGB, RGB) == math.inf
+    with pytest.raises(InputError, match="one shape"):
+        images.psnr(RGB, GREY)
+
+
+def test_error_map_is_the_scaled_absolute_difference():
+    a, b = np.full((2, 2, 3), 100, np.uint8), np.full((2, 2, 3), 100, np.uint8)
+    b[0, 0] = (103, 97, 100)
+    b[1, 1] = 255
+    assert images.error_map(a, b, gain=10).tolist() == [[20, 0], [0, 255]]
+    with pytest.raises(InputError, match="one shape"):
+        images.error_map(a, a[:1])
+
+
+def test_contact_sheet_shows_every_panel_under_its_caption():
+    panels = [("one", np.full((60, 80, 3), 10, np.uint8)), ("two", np.full((60, 80), 200, np.uint8)),
+              ("three", np.full((30, 40), 0.5))]  # fmt: skip
+    sheet = images.contact_sheet(panels, columns=2)
+    values, counts = np.unique(sheet.reshape(-1, 3), axis=0, return_counts=True)
+    found = {tuple(v): c for v, c in zip(values.tolist(), counts.tolist(), strict=True)}
+    assert found[10, 10, 10] >= 60 * 80
+    assert found[200, 200, 200] >= 60 * 80
+    assert found[128, 128, 128] >= 30 * 40
+    ink = (sheet.max(axis=-1) < 150) & ~np.isin(sheet[..., 0], (10, 128))
+    assert ink.sum() > 50, "captions"
+    assert sheet.shape[1] > 2 * 80
+    with pytest.raises(InputError):
+        images.contact_sheet([])
