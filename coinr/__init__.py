@@ -7,8 +7,6 @@ sd = coinr.decode_state_dict(blob)
 from __future__ import annotations
 
 import importlib
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -39,7 +37,7 @@ if TYPE_CHECKING:
     from coinr.image_file import ImageFile, open_image, pack_image
     from coinr.images import psnr, read_image, render_image, write_image
     from coinr.networks import Siren
-    from coinr.omp import SparseCode, omp
+    from coinr.pursuit import SparseCode, omp
     from coinr.report import Report
 
 __version__ = "0.1.0"
@@ -92,23 +90,10 @@ _HOMES = {
     "image_file": "ImageFile open_image pack_image",
     "images": "psnr read_image render_image write_image",
     "networks": "Siren",
-    "omp": "SparseCode omp",
+    "pursuit": "SparseCode omp",
     "report": "Report",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
-
-
-class _Package(ModuleType):
-    """The package, in which ``coinr.omp`` is the function although a submodule has that name too."""
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        # the import system binds a submodule to its name in the package once it is loaded
-        if name == "omp" and isinstance(value, ModuleType):
-            value = value.omp
-        super().__setattr__(name, value)
-
-
-sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from coinr import rng
 from coinr.dictionary import Dictionary
 from coinr.errors import BackendError, InputError
-from coinr.omp import reference_omp
+from coinr.pursuit import reference_omp
 
 Pursuit = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 

@@ -17,7 +17,9 @@ def matrices(**shapes):
 
 
 def error(decoded, original):
-    return float(torch.linalg.vector_norm(decoded.double() - original.double()) / torch.linalg.vector_norm(original.double()))
+    return float(
+        torch.linalg.vector_norm(decoded.double() - original.double()) / torch.linalg.vector_norm(original.double())
+    )
 
 
 def rows(blob):

@@ -13,7 +13,12 @@ from coinr.files import read_state_dict_file, write_atomic, write_state_dict_fil
 
 def example():
     return OrderedDict(
-        [("z.weight", torch.randn(4, 3)), ("a.bias", torch.randn(4)), ("steps", torch.tensor(7)), ("half", torch.ones(2).half())]
+        [
+            ("z.weight", torch.randn(4, 3)),
+            ("a.bias", torch.randn(4)),
+            ("steps", torch.tensor(7)),
+            ("half", torch.ones(2).half()),
+        ]
     )
 
 

@@ -18,7 +18,9 @@ HASHES = {
     for case, expected in json.loads(hashes.read_text()).items()
     for path in [hashes.parent / f"{case}.coinr"]
 }
-DIGESTS = "import sys, coinr; from tests.golden.make import digest; [print(digest(coinr.load(p))) for p in sys.argv[1:]]"
+DIGESTS = (
+    "import sys, coinr; from tests.golden.make import digest; [print(digest(coinr.load(p))) for p in sys.argv[1:]]"
+)
 
 
 def test_there_are_golden_files_and_none_without_a_hash():

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from coinr.coders import DICTIONARY, DictionaryParams
 from coinr.coders.symbols import MAX_BITS
 from coinr.dictionary import Dictionary
-from coinr.omp import omp
 from coinr.profiles import rules
 from coinr.profiles.base import Coded, Settings, check_range, known_options, smallest, uniform
+from coinr.pursuit import omp
 from coinr.source import Source
 from coinr.tensors import Cut
 

@@ -1,0 +1,1 @@
+"""Measurements: throughput suites, experiments, and the results they write."""
