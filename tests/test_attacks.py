@@ -358,6 +358,14 @@ def test_a_header_that_inflates_is_refused_or_cheap(name: str, tally: Tally) -> 
     judge(INFLATED[name]().emit(), tally, name)
 
 
+@pytest.mark.parametrize("kind", [GAUSSIAN, RADEMACHER, HADAMARD])
+@pytest.mark.parametrize(("n", "s"), [(1 << 22, 15), (1 << 16, 15), (1 << 10, 15), (15, 3)], ids=str)
+def test_the_dearest_file_within_the_limits_is_still_cheap(kind: int, n: int, s: int, tally: Tally) -> None:
+    size = (1 << 22) if n > 15 else (1 << 18)
+    blob = Forgery([dictionary_row(b"w", kind, [size], n, 1 << 24, s)]).emit()
+    assert judge(blob, tally, f"kind {kind}, n = {n}, s = {s}") == "decoded"
+
+
 def test_an_honest_forgery_decodes() -> None:
     got = coinr.decode_state_dict(honest().emit())
     assert got["w"].tolist() == list(range(10))
