@@ -135,7 +135,7 @@ def decode_tensor(
     InputError
         If the file has no tensor of that name.
     """
-    file = File(blob)
+    file = File(blob, limits)
     row = file.row(name)
     alias = file.header.records[row].alias
     row = row if alias is None else alias
@@ -182,6 +182,6 @@ def load(path: str | os.PathLike[str], **arguments: Any) -> OrderedDict[str, tor
 
 
 def _open(blob: bytes | bytearray | memoryview, limits: Limits | None) -> File:
-    file = File(blob)
+    file = File(blob, limits)
     (limits or Limits()).check(*file.header.cost())
     return file

@@ -32,9 +32,11 @@ ALIAS = 7  # in place of a coder id: the tensor shares the storage of an earlier
 _MAX_NDIM = 32
 _MAX_ELEMENTS = 1 << 48
 
-# A compressed header may expand to this much, or to this many times its size.
-_FREE_HEADER_BYTES = 1 << 16
-_HEADER_EXPANSION = 32
+# A compressed table may expand to this much, or to this many times its size; so may the names in a table.
+_FREE_TABLE_BYTES = 1 << 16
+_TABLE_EXPANSION = 32
+
+_META_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,13 @@ class Limits:
         Bytes of all decoded tensors together.
     work
         Dictionary entries that decoding generates.
+    tensors
+        Rows of the tensor table.
     """
 
     decoded_bytes: int = 1 << 30
     work: int = 1 << 32
+    tensors: int = 1 << 14
 
     def check(self, decoded_bytes: int, work: int) -> None:
         """LimitError if either number is above its limit."""
@@ -125,7 +130,10 @@ def check_meta(meta: Mapping[str, Any] | None) -> dict[str, Any]:
     try:
         if not isinstance(meta, Mapping):
             raise TypeError(f"{type(meta).__name__} is no mapping")
-        return _read_meta(_write_meta(dict(meta)))
+        raw = _write_meta(dict(meta))
+        if len(raw) > _META_BYTES:
+            raise ValueError(f"{len(raw)} bytes are more than {_META_BYTES}")
+        return _read_meta(raw)
     except (TypeError, ValueError, RecursionError) as error:
         raise InputError(f"meta must map names to JSON values: {error}") from error
 
@@ -158,6 +166,8 @@ def _write_table(header: Header) -> bytes:
 def _read_meta(raw: bytes) -> dict[str, Any]:
     if not raw:
         return {}
+    if len(raw) > _META_BYTES:
+        raise FormatError(f"{len(raw)} bytes of metadata are more than {_META_BYTES}")
     try:
         meta = json.loads(raw.decode())
     except (ValueError, RecursionError) as error:
@@ -167,14 +177,23 @@ def _read_meta(raw: bytes) -> dict[str, Any]:
     return meta
 
 
+def _room(stored: int) -> int:
+    """Bytes that ``stored`` bytes may expand to."""
+    return max(_FREE_TABLE_BYTES, _TABLE_EXPANSION * stored)
+
+
 def _read_names(reader: Reader, count: int) -> list[str]:
     names: list[str] = []
     seen: set[str] = set()
     previous = b""
+    room = _room(len(reader.data))
     for _ in range(count):
         same, rest = reader.varint(), reader.varint()
         if same > len(previous):
             raise FormatError(f"name shares {same} bytes with one of {len(previous)}")
+        room -= same + rest
+        if room < 0:
+            raise FormatError(f"the names of a table of {len(reader.data)} bytes expand to more than allowed")
         previous = previous[:same] + bytes(reader.take(rest))
         try:
             name = previous.decode()
@@ -197,13 +216,13 @@ def _read_shape(reader: Reader) -> tuple[int, ...]:
     return shape
 
 
-def _read_table(raw: bytes) -> Header:
+def _read_table(raw: bytes, limits: Limits) -> Header:
     reader = Reader(raw)
     seed = reader.varint()
     meta = _read_meta(bytes(reader.take(reader.varint())))
     count = reader.varint()
-    if count > len(raw):
-        raise TruncatedError(f"{count} tensors in a header of {len(raw)} bytes")
+    if count > limits.tensors:
+        raise LimitError(f"holds {count} tensors, the limit is {limits.tensors} (raise it with Limits)")
     names = _read_names(reader, count)
     codes = bytes(reader.take(count))
     layouts: list[Layout] = []
@@ -250,8 +269,7 @@ def write(header: Header, payloads: list[bytes]) -> bytes:
     """The file. Each checksum is the CRC-32 of all bytes before it except earlier checksums."""
     table = _write_table(header)
     packed = compress(table)
-    fits = len(table) <= max(_FREE_HEADER_BYTES, _HEADER_EXPANSION * len(packed))
-    if fits and len(packed) + len(varint(len(table))) < len(table):
+    if len(table) <= _room(len(packed)) and len(packed) + len(varint(len(table))) < len(table):
         start = bytes([VERSION, _BROTLI_HEADER]) + varint(len(packed)) + varint(len(table)) + packed
     else:
         start = bytes([VERSION, 0]) + varint(len(table)) + table
@@ -272,14 +290,17 @@ class File:
     ----------
     data
         The bytes of a whole file.
+    limits
+        Only ``tensors`` matters here.
 
     Raises
     ------
     CoinrError
-        FormatError (not a coinr file, or an ill-formed header), VersionError, TruncatedError or ChecksumError.
+        FormatError (not a coinr file, or an ill-formed header), VersionError, TruncatedError, ChecksumError or
+        LimitError.
     """
 
-    def __init__(self, data: bytes | bytearray | memoryview) -> None:
+    def __init__(self, data: bytes | bytearray | memoryview, limits: Limits | None = None) -> None:
         if not isinstance(data, bytes | bytearray | memoryview):
             raise InputError(f"a coinr file is bytes, not {type(data).__name__}")
         self.data = memoryview(data).cast("B")
@@ -299,9 +320,10 @@ class File:
         table = reader.take(stored)
         stop = reader.at
         self._check_crc(0, stop, 0, reader.u32())
-        if size > max(stored, _FREE_HEADER_BYTES, _HEADER_EXPANSION * stored):
-            raise FormatError(f"a header of {stored} bytes may not expand to {size}")
-        self.header = _read_table(expand(table, size) if flags & _BROTLI_HEADER else bytes(table))
+        if size > _room(stored):
+            raise FormatError(f"a table of {stored} bytes may not expand to {size}")
+        raw = expand(table, size) if flags & _BROTLI_HEADER else bytes(table)
+        self.header = _read_table(raw, limits or Limits())
         self.header_bytes = reader.at
         self._place_sections(reader)
 
