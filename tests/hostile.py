@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,8 +34,8 @@ FLOAT32, BOOL, UINT8 = 0, 6, 7
 
 def pack(values: list[int], width: int) -> bytes:
     """``width`` bits each, least significant bit first, zero padded to whole bytes."""
-    word = sum(v << i * width for i, v in enumerate(values))
-    return word.to_bytes(-(-len(values) * width // 8), "little")
+    spread = np.array(values, np.uint64)[:, None] >> np.arange(width, dtype=np.uint64) & np.uint64(1)
+    return np.packbits(spread.astype(np.uint8).reshape(-1), bitorder="little").tobytes()
 
 
 def dictionary_row(
