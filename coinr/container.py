@@ -21,7 +21,7 @@ from coinr.tensors import DTYPE_CODES, DTYPES, Layout
 from coinr.wire import Reader, compress, expand, varint
 
 MAGIC = b"\x8fCNR"
-VERSION = 0
+VERSION = 1
 _BROTLI_HEADER = 1
 
 # A payload of at least this many bytes is a section of its own.
