@@ -303,6 +303,8 @@ class File:
     def __init__(self, data: bytes | bytearray | memoryview, limits: Limits | None = None) -> None:
         if not isinstance(data, bytes | bytearray | memoryview):
             raise InputError(f"a coinr file is bytes, not {type(data).__name__}")
+        if not memoryview(data).c_contiguous:
+            raise InputError("the bytes of a coinr file must be contiguous")
         self.data = memoryview(data).cast("B")
         reader = Reader(self.data)
         magic = bytes(self.data[: len(MAGIC)])
