@@ -351,7 +351,7 @@ def many_ties(count: int) -> Forgery:
 
 
 INFLATED = {
-    "names that grow, 500": (lambda: growing_names(500), "decoded"),
+    "names that grow, 300": (lambda: growing_names(300), "decoded"),
     "names that grow, 16 000": (lambda: growing_names(16_000), "FormatError"),
     "names that grow, 100 000": (lambda: growing_names(100_000), "LimitError"),
     "tiny tensors, 16 000": (lambda: tiny_tensors(16_000), "decoded"),

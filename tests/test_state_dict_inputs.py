@@ -243,6 +243,11 @@ def test_a_very_long_name_is_kept() -> None:
     round_trip({"n" * 60_000: torch.ones(2)})
 
 
+@pytest.mark.parametrize(("length", "count"), [(2000, 40), (1000, 100), (100, 500)])
+def test_long_names_that_begin_alike_are_kept(length: int, count: int) -> None:
+    round_trip({"x" * length + str(i): torch.ones(1) for i in range(count)})
+
+
 def test_hundreds_of_tensors() -> None:
     round_trip({f"layer.{i}.scale": torch.full((2,), float(i)) for i in range(300)})
 
