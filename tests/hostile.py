@@ -167,8 +167,8 @@ def judge(blob: bytes, tally: Tally, label: str, limits: coinr.Limits = LIMITS) 
             results[name] = call()
         except CoinrError as error:
             errors[name] = error
-            assert len(str(error).splitlines()) == 1, f"{label}: {name} raised an error that is not one line"
         tally.measure(f"{name} {label}", time.process_time() - start, _peak() - before)
+    assert all(len(str(error).splitlines()) == 1 for error in errors.values()), f"{label}: not one line: {errors}"
     outcome = type(errors["decode"]).__name__ if "decode" in errors else "decoded"
     tally.cases += 1
     tally.outcomes[outcome] += 1
