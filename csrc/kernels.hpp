@@ -38,9 +38,30 @@ struct ScreenTask {
     const float* inverse_norm;  // [kScreenAtoms]
     const float* threshold;     // [queries]
     int32_t* partial;           // [row_count][kScreenAtoms] between panels
-    // Called for a query with a score (scores [kScreenAtoms]) whose magnitude reaches its threshold; may raise it.
-    void (*hit)(void* context, int64_t query, const float* scores);
+    // Called for a query with scores [kScreenAtoms] of which those in the bit mask `which` reach its threshold in
+    // magnitude; may raise it.
+    void (*hit)(void* context, int64_t query, uint32_t which, const float* scores);
     void* context;
+};
+
+// Sixteen Walsh-Hadamard transforms side by side: `vectors` residuals times 16 / vectors blocks of signs.
+struct FwhtTask {
+    const float* residuals;   // [n][vectors]
+    int vectors;              // 1, 2, 4, 8 or 16
+    const uint32_t* signs;    // [ceil(n / 32)][16]
+    const uint32_t* rows;     // [n]: where entry i enters the transform
+    int64_t n, order;
+    float* x;                 // [order][16], scratch
+    const float* threshold;   // [16], not negative
+    // Called for a column some of whose values [16] may reach their threshold in magnitude; may raise it.
+    void (*hit)(void* context, int64_t column, const float* values);
+    void* context;
+};
+
+// Over all entries, in units of the step: squared rounding errors, squares, and the sum of each digit.
+struct QuantiseSums {
+    double error, size;
+    int64_t sum[2];
 };
 
 struct Kernels {
@@ -74,8 +95,16 @@ struct Kernels {
                           int64_t n, uint8_t* out, int32_t* norm2);
     void (*tile_signs)(uint64_t seed, uint32_t stream, uint32_t kind, uint32_t atom, int64_t first, int64_t calls,
                        int64_t n, uint8_t* out);
+    // Rounds r * inverse (below 2^22 in magnitude), entries [0, n rounded up to 16), to integers of one digit, or of
+    // two: base * first + second. Groups of four entries of digit d go to to[d], stride[d] bytes apart.
+    void (*quantise)(const float* r, int64_t n, float inverse, int digits, float base, int8_t* const to[2],
+                     const int64_t stride[2], QuantiseSums* sums);
     int screen_rows;
     void (*screen)(const ScreenTask& task);
+
+    // Words of counters (c0, 0.., c2, c3): out [calls rounded up to 8, 4].
+    void (*words)(uint64_t seed, uint32_t c0, uint32_t c2, uint32_t c3, int64_t calls, uint32_t* out);
+    void (*fwht)(const FwhtTask& task);
 };
 
 extern const Kernels kKernelsPortable;

@@ -16,6 +16,7 @@
 #define COINR_TABLE kKernelsAvx512
 #include "kernels_body.hpp"
 #include "tile_body.hpp"
+#include "fwht_body.hpp"
 #include "table_body.hpp"
 
 #if defined(__clang__)

@@ -3,6 +3,7 @@
 
 #pragma GCC diagnostic ignored "-Wpsabi"  // 64-byte vectors are only passed between inlined functions
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // _mm512_undefined_* inside the intrinsics of GCC 12
+#pragma GCC diagnostic ignored "-Wuninitialized"
 
 namespace coinr {
 namespace {
@@ -28,27 +29,99 @@ inline __attribute__((always_inline)) double sum8(f64x8 v) {
     return ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]));
 }
 
+#define COINR_INLINE inline __attribute__((always_inline))
+
+typedef uint64_t u64x8 __attribute__((vector_size(64)));
+
+// Widening loads. Intrinsics where __builtin_convertvector would go through scalars.
+COINR_INLINE f32x16 widen_f32x16(const int8_t* p) {
+#if COINR_LEVEL == 2
+    return (f32x16)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p)));
+#elif COINR_LEVEL == 1
+    const __m256 half[2] = {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p))),
+                            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)(p + 8))))};
+    return load<f32x16>(half);
+#else
+    return __builtin_convertvector(load<i8x16>(p), f32x16);
+#endif
+}
+
+COINR_INLINE f64x8 widen_f64x8(const int8_t* p) {
+#if COINR_LEVEL == 2
+    return (f64x8)_mm512_cvtepi32_pd(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p)));
+#elif COINR_LEVEL == 1
+    const __m256i wide = _mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p));
+    const __m256d half[2] = {_mm256_cvtepi32_pd(_mm256_castsi256_si128(wide)),
+                             _mm256_cvtepi32_pd(_mm256_extracti128_si256(wide, 1))};
+    return load<f64x8>(half);
+#else
+    return __builtin_convertvector(load<i8x8>(p), f64x8);
+#endif
+}
+
+COINR_INLINE f64x8 widen_f64x8(const float* p) {
+#if COINR_LEVEL == 2
+    return (f64x8)_mm512_cvtps_pd(_mm256_loadu_ps(p));
+#elif COINR_LEVEL == 1
+    const __m256d half[2] = {_mm256_cvtps_pd(_mm_loadu_ps(p)), _mm256_cvtps_pd(_mm_loadu_ps(p + 4))};
+    return load<f64x8>(half);
+#else
+    return __builtin_convertvector(load<f32x8>(p), f64x8);
+#endif
+}
+
+// Low 32 bits of each lane times a 32-bit constant.
+COINR_INLINE u64x8 mul32(u64x8 a, uint32_t b) {
+#if COINR_LEVEL == 2
+    return (u64x8)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64(b));
+#elif COINR_LEVEL == 1
+    __m256i half[2];
+    __builtin_memcpy(half, &a, 64);
+    half[0] = _mm256_mul_epu32(half[0], _mm256_set1_epi64x(b));
+    half[1] = _mm256_mul_epu32(half[1], _mm256_set1_epi64x(b));
+    __builtin_memcpy(&a, half, 64);
+    return a;
+#else
+    return (a & 0xFFFFFFFFull) * static_cast<uint64_t>(b);
+#endif
+}
+
+COINR_INLINE u64x8 xor3(u64x8 a, u64x8 b, uint64_t c) {
+#if COINR_LEVEL == 2
+    return (u64x8)_mm512_ternarylogic_epi64((__m512i)a, (__m512i)b, _mm512_set1_epi64(static_cast<int64_t>(c)), 0x96);
+#else
+    return a ^ b ^ c;
+#endif
+}
+
 constexpr int64_t kCallsPerChunk = 64;
 
-#ifndef COINR_HAVE_WORDS
-// Words of `calls` consecutive counters (c0, c1.., c2, c3): out [calls, 4].
-void words(uint64_t seed, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, int64_t calls, uint32_t* out) {
-    for (int64_t c = 0; c < calls; ++c) {
-        uint32_t x0 = c0, x1 = c1 + static_cast<uint32_t>(c), x2 = c2, x3 = c3;
+// Words of `calls` consecutive counters (c0, c1.., c2, c3), eight lanes at a time: out [calls rounded up to 8, 4].
+COINR_INLINE void words(uint64_t seed, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, int64_t calls,
+                        uint32_t* out) {
+    for (int64_t c = 0; c < calls; c += 8) {
+        u64x8 x0 = u64x8{} + c0, x1 = u64x8{0, 1, 2, 3, 4, 5, 6, 7} + (c1 + static_cast<uint64_t>(c));
+        u64x8 x2 = u64x8{} + c2, x3 = u64x8{} + c3;
         uint32_t key0 = static_cast<uint32_t>(seed), key1 = static_cast<uint32_t>(seed >> 32);
         for (int round = 0; round < 10; ++round) {
-            const uint64_t p0 = static_cast<uint64_t>(x0) * 0xD2511F53u, p1 = static_cast<uint64_t>(x2) * 0xCD9E8D57u;
-            x0 = static_cast<uint32_t>(p1 >> 32) ^ x1 ^ key0;
-            x1 = static_cast<uint32_t>(p1);
-            x2 = static_cast<uint32_t>(p0 >> 32) ^ x3 ^ key1;
-            x3 = static_cast<uint32_t>(p0);
+            const u64x8 p0 = mul32(x0, 0xD2511F53u), p1 = mul32(x2, 0xCD9E8D57u);
+            // The upper halves of x1 and x3 are left over from the products; nothing reads them.
+            x0 = xor3(p1 >> 32, x1, key0);
+            x1 = p1;
+            x2 = xor3(p0 >> 32, x3, key1);
+            x3 = p0;
             key0 += 0x9E3779B9u;
             key1 += 0xBB67AE85u;
         }
-        out[4 * c] = x0, out[4 * c + 1] = x1, out[4 * c + 2] = x2, out[4 * c + 3] = x3;
+        const u64x8 low = (x0 & 0xFFFFFFFFull) | (x1 << 32), high = (x2 & 0xFFFFFFFFull) | (x3 << 32);
+        store(out + 4 * c, __builtin_shuffle(low, high, u64x8{0, 8, 1, 9, 2, 10, 3, 11}));
+        store(out + 4 * c + 16, __builtin_shuffle(low, high, u64x8{4, 12, 5, 13, 6, 14, 7, 15}));
     }
 }
-#endif
+
+void words_from_zero(uint64_t seed, uint32_t c0, uint32_t c2, uint32_t c3, int64_t calls, uint32_t* out) {
+    words(seed, c0, 0, c2, c3, calls, out);
+}
 
 void row_popcount(uint64_t seed, uint32_t stream, uint32_t kind, uint32_t atom, int64_t n, int8_t* out) {
     uint32_t buffer[4 * kCallsPerChunk];
@@ -102,21 +175,37 @@ void row_parity(const uint32_t* rows, uint32_t column, int64_t n, int8_t* inout)
 }
 
 int32_t dot_i8(const int8_t* a, const int8_t* b, int64_t n) {
-    int32_t sum = 0;
+#if COINR_LEVEL == 2
+    // Unsigned a + 128 times b, less 128 times the sum of b.
+    __m512i sum = _mm512_setzero_si512(), shift = sum;
+    const __m512i high = _mm512_set1_epi8(-128), ones = _mm512_set1_epi8(1);
     for (int64_t i = 0; i < n; i += 64) {
-        int32_t part = 0;
-        for (int k = 0; k < 64; ++k) part += static_cast<int16_t>(a[i + k]) * static_cast<int16_t>(b[i + k]);
-        sum += part;
+        const __m512i x = _mm512_loadu_si512(a + i), y = _mm512_loadu_si512(b + i);
+        sum = _mm512_dpbusd_epi32(sum, _mm512_xor_si512(x, high), y);
+        shift = _mm512_dpbusd_epi32(shift, ones, y);
     }
+    return _mm512_reduce_add_epi32(_mm512_sub_epi32(sum, _mm512_slli_epi32(shift, 7)));
+#elif COINR_LEVEL == 1
+    __m256i sum = _mm256_setzero_si256();
+    for (int64_t i = 0; i < n; i += 16)
+        sum = _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)(a + i))),
+                                                      _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)(b + i)))));
+    int32_t part[8], total = 0;
+    __builtin_memcpy(part, &sum, 32);
+    for (int i = 0; i < 8; ++i) total += part[i];
+    return total;
+#else
+    int32_t sum = 0;
+    for (int64_t i = 0; i < n; ++i) sum += static_cast<int16_t>(a[i]) * static_cast<int16_t>(b[i]);
     return sum;
+#endif
 }
 
 double dot_i8_f32(const int8_t* a, const float* r, int64_t n) {
     f64x8 acc0 = {}, acc1 = {};
     for (int64_t i = 0; i < n; i += 16) {
-        acc0 += __builtin_convertvector(load<i8x8>(a + i), f64x8) * __builtin_convertvector(load<f32x8>(r + i), f64x8);
-        acc1 += __builtin_convertvector(load<i8x8>(a + i + 8), f64x8) *
-                __builtin_convertvector(load<f32x8>(r + i + 8), f64x8);
+        acc0 += widen_f64x8(a + i) * widen_f64x8(r + i);
+        acc1 += widen_f64x8(a + i + 8) * widen_f64x8(r + i + 8);
     }
     return sum8(acc0 + acc1);
 }
@@ -124,8 +213,8 @@ double dot_i8_f32(const int8_t* a, const float* r, int64_t n) {
 double energy(const float* r, int64_t n) {
     f64x8 acc0 = {}, acc1 = {};
     for (int64_t i = 0; i < n; i += 16) {
-        const f64x8 x0 = __builtin_convertvector(load<f32x8>(r + i), f64x8);
-        const f64x8 x1 = __builtin_convertvector(load<f32x8>(r + i + 8), f64x8);
+        const f64x8 x0 = widen_f64x8(r + i);
+        const f64x8 x1 = widen_f64x8(r + i + 8);
         acc0 += x0 * x0;
         acc1 += x1 * x1;
     }
@@ -138,10 +227,10 @@ void subtract(const int8_t* atoms, const float* u, int64_t k, int64_t n, float* 
         f32x16 x2 = load<f32x16>(r + i + 32), x3 = load<f32x16>(r + i + 48);
         for (int64_t m = 0; m < k; ++m) {
             const int8_t* a = atoms + m * n + i;
-            x0 -= u[m] * __builtin_convertvector(load<i8x16>(a), f32x16);
-            x1 -= u[m] * __builtin_convertvector(load<i8x16>(a + 16), f32x16);
-            x2 -= u[m] * __builtin_convertvector(load<i8x16>(a + 32), f32x16);
-            x3 -= u[m] * __builtin_convertvector(load<i8x16>(a + 48), f32x16);
+            x0 -= u[m] * widen_f32x16(a);
+            x1 -= u[m] * widen_f32x16(a + 16);
+            x2 -= u[m] * widen_f32x16(a + 32);
+            x3 -= u[m] * widen_f32x16(a + 48);
         }
         store(r + i, x0), store(r + i + 16, x1), store(r + i + 32, x2), store(r + i + 48, x3);
     }
@@ -149,12 +238,12 @@ void subtract(const int8_t* atoms, const float* u, int64_t k, int64_t n, float* 
 
 void residual(const int8_t* atoms, const double* u, int64_t k, int64_t n, const float* w, float* r) {
     for (int64_t i = 0; i < n; i += 16) {
-        f64x8 x0 = __builtin_convertvector(load<f32x8>(w + i), f64x8);
-        f64x8 x1 = __builtin_convertvector(load<f32x8>(w + i + 8), f64x8);
+        f64x8 x0 = widen_f64x8(w + i);
+        f64x8 x1 = widen_f64x8(w + i + 8);
         for (int64_t m = 0; m < k; ++m) {
             const int8_t* a = atoms + m * n + i;
-            x0 -= u[m] * __builtin_convertvector(load<i8x8>(a), f64x8);
-            x1 -= u[m] * __builtin_convertvector(load<i8x8>(a + 8), f64x8);
+            x0 -= u[m] * widen_f64x8(a);
+            x1 -= u[m] * widen_f64x8(a + 8);
         }
         store(r + i, __builtin_convertvector(x0, f32x8));
         store(r + i + 8, __builtin_convertvector(x1, f32x8));

@@ -6,4 +6,5 @@
 #define COINR_TABLE kKernelsPortable
 #include "kernels_body.hpp"
 #include "tile_body.hpp"
+#include "fwht_body.hpp"
 #include "table_body.hpp"

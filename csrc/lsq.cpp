@@ -14,6 +14,14 @@ constexpr double kRefresh = 1e-2;
 
 }  // namespace
 
+int scale_exponent(const float* w, int64_t n) {
+    float largest = 0;
+    for (int64_t i = 0; i < n; ++i) largest = std::max(largest, std::fabs(w[i]));
+    int exponent = 0;
+    if (largest > 0) std::frexp(largest, &exponent);
+    return exponent;
+}
+
 void Pursuit::start(const Dictionary& dictionary, const float* w, int64_t s) {
     n_ = dictionary.n;
     stride_ = padded(n_);
@@ -27,10 +35,7 @@ void Pursuit::start(const Dictionary& dictionary, const float* w, int64_t s) {
     coefficients_.resize(s + 1);
     update_.resize(s + 1);
     w_.assign(stride_, 0.0f);
-    float largest = 0;
-    for (int64_t i = 0; i < n_; ++i) largest = std::max(largest, std::fabs(w[i]));
-    exponent_ = 0;
-    if (largest > 0) std::frexp(largest, &exponent_);
+    exponent_ = scale_exponent(w, n_);
     for (int64_t i = 0; i < n_; ++i) w_[i] = std::ldexp(w[i], -exponent_);
     r_ = w_;
     energy_ = input_energy_ = refreshed_energy_ = kernels().energy(r_.data(), stride_);
@@ -40,12 +45,14 @@ bool Pursuit::contains(int64_t atom) const {
     return std::find(support_.begin(), support_.end(), static_cast<int32_t>(atom)) != support_.end();
 }
 
-bool Pursuit::add(const Dictionary& dictionary, int64_t atom) {
+bool Pursuit::add(const Dictionary& dictionary, int64_t atom, double floor) {
     const Kernels& kernel = kernels();
     const int64_t k = size();
     int8_t* row = atoms_.data() + k * stride_;
     dictionary.row(atom, row);
     const double norm2 = kernel.dot_i8(row, row, stride_);
+    const double product = kernel.dot_i8_f32(row, r_.data(), stride_);
+    if (std::fabs(product) <= floor * std::sqrt(norm2)) return false;
     for (int64_t m = 0; m < k; ++m) gram_[m] = kernel.dot_i8(atoms_.data() + m * stride_, row, stride_);
     // Gram-Schmidt in coefficients: l_i = q_i . a, q_k = (a - sum_i l_i q_i) / rho.
     std::fill_n(coefficients_.begin(), k, 0.0);
@@ -62,7 +69,7 @@ bool Pursuit::add(const Dictionary& dictionary, int64_t atom) {
     const double inverse = 1.0 / std::sqrt(rho2);
     double* v = basis_.data() + k * (k + 1) / 2;
     for (int64_t i = 0; i <= k; ++i) v[i] = coefficients_[i] * inverse;
-    const double z = kernel.dot_i8_f32(row, r_.data(), stride_) * inverse;
+    const double z = product * inverse;
     for (int64_t i = 0; i <= k; ++i) update_[i] = static_cast<float>(z * v[i]);
     kernel.subtract(atoms_.data(), update_.data(), k + 1, stride_, r_.data());
     support_.push_back(static_cast<int32_t>(atom));

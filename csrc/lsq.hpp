@@ -8,6 +8,9 @@
 
 namespace coinr {
 
+// The power of two that brings the largest magnitude of w [n] into [0.5, 1); 0 for a zero vector.
+int scale_exponent(const float* w, int64_t n);
+
 // The pursuit of one vector: its support, its least-squares solution and its residual.
 //
 // Gram entries of integer atoms are exact, so the orthogonal basis is kept as coefficients V of the atoms
@@ -19,8 +22,9 @@ public:
     // Starts over on w [n] (finite) with room for s atoms. An exact power of two scales w to a maximum in [0.5, 1).
     void start(const Dictionary& dictionary, const float* w, int64_t s);
 
-    // Adds `atom` to the support. False, with nothing changed, when it is numerically in the span of the support.
-    bool add(const Dictionary& dictionary, int64_t atom);
+    // Adds `atom` to the support. False, with nothing changed, when its |a.r|/|a| is at most `floor` (scaled) or it
+    // is numerically in the span of the support.
+    bool add(const Dictionary& dictionary, int64_t atom, double floor);
 
     // Recomputes solution and residual from w in float64; x() and energy() are then at their most accurate.
     void refresh();

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <memory>
 #include <vector>
 
+#include "hadamard.hpp"
 #include "kernels.hpp"
 #include "lsq.hpp"
 #include "screen.hpp"
@@ -25,7 +27,10 @@ struct Output {
 
 // Room for the pursuits of one block of vectors, in bytes.
 constexpr int64_t kBlockBytes = int64_t{64} << 20;
-constexpr int64_t kCacheBytes = int64_t{1} << 20;
+constexpr int64_t kCacheBytes = int64_t{3} << 19;
+
+// Blocks are whole groups of the vectors that the kernels take at once (12 rows, 16 lanes).
+constexpr int64_t kRowGroup = 48;
 
 int64_t block_size(int64_t n, int64_t s, int64_t room) {
     const int64_t each = s * padded(n) + 4 * s * s + 16 * s + 8 * padded(n) + 512;
@@ -54,45 +59,98 @@ void finish(Pursuit& p, int64_t s, int32_t* indices, float* values, float* path)
 
 using Select = std::function<std::vector<Choice>(const std::vector<Query>&, Team&)>;
 
-// Runs one block of vectors in lockstep.
-void pursue_block(const Dictionary& dictionary, const Select& select, const float* W, int64_t B, int64_t s, Team& team,
-                  Output out) {
-    std::vector<Pursuit> pursuits(B);
-    std::vector<char> active(B, 1);
-    team.for_each(B, 4, [&](int64_t b, int) {
-        pursuits[b].start(dictionary, W + b * dictionary.n, s);
-        record_energy(pursuits[b], out.path + b * (s + 1));
-        active[b] = s > 0 && pursuits[b].input_energy() > 0;
-    });
-    std::vector<int64_t> who;
-    std::vector<Query> queries;
-    while (true) {
-        who.clear();
-        queries.clear();
-        for (int64_t b = 0; b < B; ++b) {
-            if (!active[b]) continue;
-            who.push_back(b);
-            queries.push_back({pursuits[b].residual(), &pursuits[b].support()});
-        }
-        if (who.empty()) break;
-        const std::vector<Choice> choices = select(queries, team);
-        team.for_each(static_cast<int64_t>(who.size()), 4, [&](int64_t v, int) {
-            const int64_t b = who[v];
-            Pursuit& p = pursuits[b];
-            const Choice& choice = choices[v];
-            const double floor = kStop * std::sqrt(p.input_energy());
-            if (choice.atom < 0 || std::fabs(choice.score) <= floor || !p.add(dictionary, choice.atom)) {
-                active[b] = 0;
-                return;
-            }
-            record_energy(p, out.path + b * (s + 1) + p.size());
-            active[b] = p.size() < s;
+// One block of vectors and where their results go.
+class Block {
+public:
+    Block(const Dictionary& dictionary, const float* W, int64_t B, int64_t s, Team& team, Output out)
+        : dictionary_(dictionary), B_(B), s_(s), team_(team), out_(out), pursuits_(B), active_(B, 1) {
+        team_.for_each(B_, 4, [&](int64_t b, int) {
+            pursuits_[b].start(dictionary_, W + b * dictionary_.n, s_);
+            record_energy(pursuits_[b], out_.path + b * (s_ + 1));
+            active_[b] = s_ > 0 && pursuits_[b].input_energy() > 0;
         });
     }
-    team.for_each(B, 4, [&](int64_t b, int) {
-        finish(pursuits[b], s, out.indices + b * s, out.values + b * s, out.path + b * (s + 1));
-    });
-}
+
+    // Every active vector picks one atom per pass.
+    void run(const Select& select) {
+        while (true) {
+            const std::vector<int64_t> who = waiting();
+            if (who.empty()) break;
+            std::vector<Query> queries;
+            for (const int64_t b : who) queries.push_back(query(b));
+            const std::vector<Choice> choices = select(queries, team_);
+            team_.for_each(static_cast<int64_t>(who.size()), 4, [&](int64_t v, int) { add(who[v], choices[v]); });
+        }
+        finish_all();
+    }
+
+    // Every active vector picks as many atoms per pass as its lazy scores allow.
+    void run_lazily(Screen& screen) {
+        std::vector<LazyScores> lazy(B_);
+        std::vector<std::vector<int8_t>> rows(team_.size(), std::vector<int8_t>(padded(dictionary_.n)));
+        while (true) {
+            const std::vector<int64_t> who = waiting();
+            if (who.empty()) break;
+            std::vector<Query> queries;
+            std::vector<const Pursuit*> pursuits;
+            std::vector<LazyScores*> scores;
+            for (const int64_t b : who) {
+                queries.push_back(query(b));
+                pursuits.push_back(&pursuits_[b]);
+                scores.push_back(&lazy[b]);
+            }
+            screen.refill(queries, pursuits, scores, team_);
+            std::vector<char> undecided(who.size(), 0);
+            team_.for_each(static_cast<int64_t>(who.size()), 1, [&](int64_t v, int rank) {
+                LazyScores::Next next = LazyScores::Next::found;
+                while (active_[who[v]]) {
+                    Choice choice;
+                    next = scores[v]->next(dictionary_, pursuits_[who[v]], rows[rank], &choice);
+                    if (next != LazyScores::Next::found) break;
+                    add(who[v], choice);
+                }
+                undecided[v] = next == LazyScores::Next::undecided;
+            });
+            for (size_t v = 0; v < who.size(); ++v)
+                if (undecided[v]) add(who[v], screen.select({queries[v]}, false, team_)[0]);
+        }
+        finish_all();
+    }
+
+private:
+    std::vector<int64_t> waiting() const {
+        std::vector<int64_t> who;
+        for (int64_t b = 0; b < B_; ++b)
+            if (active_[b]) who.push_back(b);
+        return who;
+    }
+
+    Query query(int64_t b) const { return {pursuits_[b].residual(), &pursuits_[b].support()}; }
+
+    void add(int64_t b, const Choice& choice) {
+        Pursuit& p = pursuits_[b];
+        const double floor = kStop * std::sqrt(p.input_energy());
+        if (choice.atom < 0 || !p.add(dictionary_, choice.atom, floor)) {
+            active_[b] = 0;
+            return;
+        }
+        record_energy(p, out_.path + b * (s_ + 1) + p.size());
+        active_[b] = p.size() < s_;
+    }
+
+    void finish_all() {
+        team_.for_each(B_, 4, [&](int64_t b, int) {
+            finish(pursuits_[b], s_, out_.indices + b * s_, out_.values + b * s_, out_.path + b * (s_ + 1));
+        });
+    }
+
+    const Dictionary& dictionary_;
+    const int64_t B_, s_;
+    Team& team_;
+    const Output out_;
+    std::vector<Pursuit> pursuits_;
+    std::vector<char> active_;
+};
 
 }  // namespace
 
@@ -102,18 +160,26 @@ void correlate_argmax(const Dictionary& dictionary, const float* R, int64_t B, i
     if (B == 0) return;
     const int64_t n = dictionary.n, stride = padded(n);
     std::vector<float> residuals(B * stride, 0.0f);
+    std::vector<int> exponents(B);
     const std::vector<int32_t> none;
     std::vector<Query> queries(B);
     for (int64_t b = 0; b < B; ++b) {
-        std::copy_n(R + b * n, n, residuals.data() + b * stride);
+        exponents[b] = scale_exponent(R + b * n, n);
+        for (int64_t i = 0; i < n; ++i) residuals[b * stride + i] = std::ldexp(R[b * n + i], -exponents[b]);
         queries[b] = {residuals.data() + b * stride, &none};
     }
-    const bool dense = exact || dictionary.kind == Kind::hadamard;
-    const std::vector<Choice> choices = dense ? select_exact(dictionary, queries, team)
-                                              : select_screened(TileSource(dictionary, team), queries, team);
+    std::vector<Choice> choices;
+    if (exact) {
+        choices = select_exact(dictionary, queries, team);
+    } else if (dictionary.kind == Kind::hadamard) {
+        choices = HadamardScreen(dictionary, team).select(queries, true, team);
+    } else {
+        const TileSource source(dictionary, team);
+        choices = Screen(source, team).select(queries, true, team);
+    }
     for (int64_t b = 0; b < B; ++b) {
         best[b] = static_cast<int32_t>(choices[b].atom);
-        value[b] = static_cast<float>(choices[b].score);
+        value[b] = static_cast<float>(std::ldexp(choices[b].score, exponents[b]));
     }
 }
 
@@ -123,32 +189,54 @@ void omp(const Dictionary& dictionary, const float* W, int64_t B, int64_t s, int
     if (B == 0) return;
     const int64_t n = dictionary.n;
     const auto block_output = [&](int64_t b) { return Output{indices + b * s, values + b * s, path + b * (s + 1)}; };
-    if (exact || dictionary.kind == Kind::hadamard) {
-        const Select select = [&](const std::vector<Query>& queries, Team& members) {
-            return select_exact(dictionary, queries, members);
-        };
-        const int64_t block = block_size(n, s, kBlockBytes);
-        for (int64_t b = 0; b < B; b += block)
-            pursue_block(dictionary, select, W + b * n, std::min(block, B - b), s, team, block_output(b));
-        return;
-    }
-    const TileSource source(dictionary, team);
-    const Select select = [&](const std::vector<Query>& queries, Team& members) {
-        return select_screened(source, queries, members);
+    // One block after another, the whole team on each.
+    const auto in_turn = [&](const std::function<void(Block&)>& run) {
+        const int64_t size = block_size(n, s, kBlockBytes);
+        for (int64_t b = 0; b < B; b += size) {
+            Block block(dictionary, W + b * n, std::min(size, B - b), s, team, block_output(b));
+            run(block);
+        }
     };
-    if (!source.cached()) {
-        const int64_t block = block_size(n, s, kBlockBytes);
-        for (int64_t b = 0; b < B; b += block)
-            pursue_block(dictionary, select, W + b * n, std::min(block, B - b), s, team, block_output(b));
-        return;
+    // Blocks that stay in a core's cache, each on one thread.
+    const auto side_by_side = [&](const std::function<Select(const Team&)>& make) {
+        int64_t size = std::min(block_size(n, s, kCacheBytes), (B + threads - 1) / threads);
+        if (size > kRowGroup) size -= size % kRowGroup;
+        team.for_each((B + size - 1) / size, 1, [&](int64_t i, int) {
+            Team alone(1);
+            Block block(dictionary, W + i * size * n, std::min(size, B - i * size), s, alone, block_output(i * size));
+            block.run(make(alone));
+        });
+    };
+    if (exact) {
+        in_turn([&](Block& block) {
+            block.run([&](const std::vector<Query>& queries, Team& members) {
+                return select_exact(dictionary, queries, members);
+            });
+        });
+    } else if (dictionary.kind == Kind::hadamard) {
+        const auto make = [&](const Team& members) -> Select {
+            auto screen = std::make_shared<HadamardScreen>(dictionary, members);
+            return [screen](const std::vector<Query>& queries, Team& own) { return screen->select(queries, false, own); };
+        };
+        if (B >= 16 * threads && n <= 4096)
+            side_by_side(make);
+        else
+            in_turn([&](Block& block) { block.run(make(team)); });
+    } else {
+        const TileSource source(dictionary, team);
+        const auto make = [&](const Team& members) -> Select {
+            auto screen = std::make_shared<Screen>(source, members);
+            return [screen](const std::vector<Query>& queries, Team& own) { return screen->select(queries, false, own); };
+        };
+        if (source.cached()) {
+            side_by_side(make);
+        } else if (lazy_pays(dictionary, B)) {
+            Screen screen(source, team);
+            in_turn([&](Block& block) { block.run_lazily(screen); });
+        } else {
+            in_turn([&](Block& block) { block.run(make(team)); });
+        }
     }
-    // Tiles at hand serve small blocks as well as large ones: each thread takes blocks that stay in its cache.
-    const int64_t block = std::min(block_size(n, s, kCacheBytes), (B + threads - 1) / threads);
-    team.for_each((B + block - 1) / block, 1, [&](int64_t i, int) {
-        Team alone(1);
-        pursue_block(dictionary, select, W + i * block * n, std::min(block, B - i * block), s, alone,
-                     block_output(i * block));
-    });
 }
 
 }  // namespace coinr

@@ -30,45 +30,29 @@ QuantisedRows::QuantisedRows(const std::vector<Query>& queries, int64_t n, int64
     rows.assign(row_count * row_bytes, 0);
     offset.assign(row_count, 0);
     slack.assign(queries.size(), 0.0f);
-    scale.assign(queries.size(), 1.0);
+    step.assign(queries.size(), 0.0f);
+    size.assign(queries.size(), 0.0f);
+    const Kernels& kernel = kernels();
     const int32_t range = digits == 2 ? top * 2 * top : top;
     team.for_each(static_cast<int64_t>(queries.size()), 8, [&](int64_t v, int) {
         const float* r = queries[v].residual;
         float largest = 0;
         for (int64_t i = 0; i < n; ++i) largest = std::max(largest, std::fabs(r[i]));
         if (largest == 0) return;
-        const float step = largest / static_cast<float>(range), inverse = static_cast<float>(range) / largest;
-        double error = 0, size = 0;
-        int64_t sum[2] = {0, 0};
-        int8_t* to[2];
-        int64_t stride[2];
+        step[v] = largest / static_cast<float>(range);
+        int8_t* to[2] = {nullptr, nullptr};
+        int64_t stride[2] = {0, 0};
         for (int d = 0; d < digits; ++d) {
             const int64_t row = v * digits + d;
             to[d] = rows.data() + first_of[row] * row_bytes + (row - first_of[row]) * 4;
             stride[d] = 4 * block_of[row];
         }
-        for (int64_t i = 0; i < n; i += 4) {
-            for (int64_t k = 0; k < 4 && i + k < n; ++k) {
-                const int32_t q = static_cast<int32_t>(std::lrintf(r[i + k] * inverse));
-                const double off = static_cast<double>(r[i + k]) / step - q;
-                error += off * off;
-                size += static_cast<double>(q) * q;
-                int32_t high = q;
-                if (digits == 2) {
-                    const int32_t b = 2 * top;
-                    high = (q >= 0 ? q + top : q - top) / b;
-                    const int32_t low = q - high * b;
-                    to[1][i / 4 * stride[1] + k] = static_cast<int8_t>(low);
-                    sum[1] += low;
-                }
-                to[0][i / 4 * stride[0] + k] = static_cast<int8_t>(high);
-                sum[0] += high;
-            }
-        }
-        for (int d = 0; d < digits; ++d) offset[v * digits + d] = static_cast<int32_t>(sum[d] * code_offset);
-        scale[v] = step;
-        // The second term covers the float32 arithmetic of the integer scores.
-        slack[v] = static_cast<float>(1.0001 * std::sqrt(error) + 1e-6 * std::sqrt(size));
+        QuantiseSums sums;
+        kernel.quantise(r, n, static_cast<float>(range) / largest, digits, base, to, stride, &sums);
+        for (int d = 0; d < digits; ++d) offset[v * digits + d] = static_cast<int32_t>(sums.sum[d] * code_offset);
+        size[v] = static_cast<float>(std::sqrt(sums.size));
+        // The second term covers the float32 arithmetic of the quantiser and of the integer scores.
+        slack[v] = static_cast<float>(1.0001 * std::sqrt(sums.error) + 2e-6 * std::sqrt(sums.size));
     });
 }
 

@@ -19,8 +19,9 @@ struct QuantisedRows {
     int64_t row_bytes, row_count;
     std::vector<int8_t> rows;
     std::vector<int32_t> offset;
-    std::vector<float> slack;       // bound of |integer score - exact score / scale|
-    std::vector<double> scale;      // residual = scale * (digits + error)
+    std::vector<float> slack;       // bound of |integer score - exact score| in steps of the quantiser
+    std::vector<float> step;        // of the quantiser
+    std::vector<float> size;        // norm of the quantised residual
 };
 
 }  // namespace coinr

@@ -5,87 +5,51 @@
 #include <cstring>
 
 #include "kernels.hpp"
-#include "quantise.hpp"
 
 namespace coinr {
-namespace {
-
-constexpr size_t kHits = 48;  // candidates of one query kept before they are thinned
-
-struct Hit {
-    int32_t atom;
-    float score;
-};
-
-// What one thread has found for one query.
-struct Found {
-    float best = 0;  // largest integer score so far
-    std::vector<Hit> hits;
-    Choice exact;    // best of the candidates already scored in float64
-
-    void thin(float threshold) {
-        hits.erase(std::remove_if(hits.begin(), hits.end(), [&](const Hit& h) { return h.score < threshold; }),
-                   hits.end());
-    }
-};
-
 // One thread's side of a pass.
-class Scan {
-public:
-    Scan(const Dictionary& dictionary, const std::vector<Query>& queries, const QuantisedRows& q)
-        : threshold(queries.size()), found(queries.size()), dictionary_(dictionary), queries_(queries), q_(q),
-          row_(padded(dictionary.n)) {
-        for (size_t v = 0; v < queries.size(); ++v) threshold[v] = -2 * q.slack[v];
+struct Screen::Scan {
+    explicit Scan(const TileSource& source) : candidates(source.dictionary()), buffer(source.buffer()) {}
+
+    static void hit(void* context, int64_t query, uint32_t which, const float* scores) {
+        static_cast<Scan*>(context)->take(query, which, scores);
     }
 
-    static void hit(void* context, int64_t query, const float* scores) {
-        static_cast<Scan*>(context)->take(query, scores);
-    }
-
-    // Scores the candidates of one query, found by any thread, in float64 and forgets them.
-    void settle(Found& f, const Query& query) {
-        for (const Hit& h : f.hits) {
-            Choice now{h.atom, 0};
-            dictionary_.row(h.atom, row_.data());
-            if (score_row(row_.data(), query.residual, static_cast<int64_t>(row_.size()), &now.score) &&
-                now.beats(f.exact))
-                f.exact = now;
+    void take(int64_t query, uint32_t which, const float* scores) {
+        // The largest first, so that it alone is kept where the rest fall below the threshold it sets.
+        float top = 0;
+        int top_lane = 0;
+        for (uint32_t bits = which; bits; bits &= bits - 1) {
+            const int lane = __builtin_ctz(bits);
+            if (inverse_norm[lane] == 0) which &= ~(1u << lane);
+            else if (std::fabs(scores[lane]) > top) top = std::fabs(scores[lane]), top_lane = lane;
         }
-        f.hits.clear();
+        if (top > 0) candidates.raise(query, first_atom + top_lane, top);
+        for (uint32_t bits = which; bits; bits &= bits - 1) {
+            const int lane = __builtin_ctz(bits);
+            candidates.offer(query, first_atom + lane, std::fabs(scores[lane]));
+        }
     }
 
+    // For lazy selection: everything above the thresholds is kept.
+    static void keep(void* context, int64_t query, uint32_t which, const float* scores) {
+        Scan& scan = *static_cast<Scan*>(context);
+        TopScores& top = scan.top[query];
+        for (uint32_t bits = which; bits; bits &= bits - 1) {
+            const int lane = __builtin_ctz(bits);
+            if (scan.inverse_norm[lane] != 0) top.offer(scan.first_atom + lane, std::fabs(scores[lane]));
+        }
+        scan.top_thresholds[query] = top.threshold();
+    }
+
+    Candidates candidates;
+    std::vector<TopScores> top;
+    std::vector<float> top_thresholds;
+    TileSource::Buffer buffer;
+    std::vector<int32_t> partial;
     int64_t first_atom = 0;  // of the pair being scored
     const float* inverse_norm = nullptr;
-    std::vector<float> threshold;
-    std::vector<Found> found;
-
-private:
-    void take(int64_t query, const float* scores) {
-        Found& f = found[query];
-        const std::vector<int32_t>& excluded = *queries_[query].excluded;
-        for (int64_t i = 0; i < kScreenAtoms; ++i) {
-            const float score = std::fabs(scores[i]);
-            if (score < threshold[query] || inverse_norm[i] == 0) continue;
-            const int32_t atom = static_cast<int32_t>(first_atom + i);
-            if (std::find(excluded.begin(), excluded.end(), atom) != excluded.end()) continue;
-            f.hits.push_back({atom, score});
-            if (score > f.best) {
-                f.best = score;
-                threshold[query] = score - 2 * q_.slack[query];
-            }
-        }
-        if (f.hits.size() < kHits) return;
-        f.thin(threshold[query]);
-        if (f.hits.size() >= kHits / 2) settle(f, queries_[query]);
-    }
-
-    const Dictionary& dictionary_;
-    const std::vector<Query>& queries_;
-    const QuantisedRows& q_;
-    std::vector<int8_t> row_;
 };
-
-}  // namespace
 
 TileSource::TileSource(const Dictionary& dictionary, Team& team) : dictionary_(dictionary) {
     pairs_ = (dictionary.M + kScreenAtoms - 1) / kScreenAtoms;
@@ -153,44 +117,82 @@ TileSource::View TileSource::view(int64_t pair, int64_t step, int64_t count, Buf
     return {buffer.codes.data(), 64 * count, buffer.inverse_norm.data()};
 }
 
-std::vector<Choice> select_screened(const TileSource& source, const std::vector<Query>& queries, Team& team) {
-    const Dictionary& dictionary = source.dictionary();
-    // One digit leaves |e| near 0.007 |r| and a handful of candidates while n is small; its products are then the
-    // cost of a pass. Long or few vectors are bound by generation, and a second digit is free.
-    const int digits = dictionary.n <= 1024 && queries.size() > 8 ? 1 : 2;
-    const QuantisedRows q(queries, dictionary.n, source.steps(), digits,
-                          dictionary.kind == Kind::gaussian ? 4 : 1, team);
-    std::vector<Scan> scans(team.size(), Scan(dictionary, queries, q));
-    std::vector<TileSource::Buffer> buffers(team.size(), source.buffer());
-    const bool panels = source.steps() > TileSource::kPanelSteps;
-    std::vector<std::vector<int32_t>> partial(team.size());
-    for (std::vector<int32_t>& p : partial) p.resize(panels ? q.row_count * kScreenAtoms : 0);
+Screen::Screen(const TileSource& source, const Team& team)
+    : source_(source), height_(usual_height(source.dictionary().M)) {
+    for (int rank = 0; rank < team.size(); ++rank) scans_.push_back(std::make_unique<Scan>(source));
+}
+
+Screen::~Screen() = default;
+
+std::vector<Choice> Screen::select(const std::vector<Query>& queries, bool score, Team& team) {
+    return select_above(queries, score, height_, team);
+}
+
+void Screen::pass(const QuantisedRows& q, bool keep_top, Team& team) {
+    const bool panels = source_.steps() > TileSource::kPanelSteps;
+    for (std::unique_ptr<Scan>& scan : scans_) scan->partial.resize(panels ? q.row_count * kScreenAtoms : 0);
     const Kernels& kernel = kernels();
-    team.for_each(source.pairs(), 4, [&](int64_t pair, int rank) {
-        Scan& scan = scans[rank];
+    team.for_each(source_.pairs(), 4, [&](int64_t pair, int rank) {
+        Scan& scan = *scans_[rank];
         scan.first_atom = pair * kScreenAtoms;
-        for (int64_t step = 0; step < source.steps(); step += TileSource::kPanelSteps) {
-            const int64_t count = std::min(TileSource::kPanelSteps, source.steps() - step);
-            const TileSource::View view = source.view(pair, step, count, buffers[rank]);
+        for (int64_t step = 0; step < source_.steps(); step += TileSource::kPanelSteps) {
+            const int64_t count = std::min(TileSource::kPanelSteps, source_.steps() - step);
+            const TileSource::View view = source_.view(pair, step, count, scan.buffer);
             scan.inverse_norm = view.inverse_norm;
-            kernel.screen({view.codes, view.stride, count, step, step == 0, step + count == source.steps(),
+            kernel.screen({view.codes, view.stride, count, step, step == 0, step + count == source_.steps(),
                            q.rows.data(), q.row_bytes, q.row_count, q.offset.data(), q.digits, q.base,
-                           static_cast<int64_t>(queries.size()), view.inverse_norm, scan.threshold.data(),
-                           panels ? partial[rank].data() : nullptr, &Scan::hit, &scan});
+                           static_cast<int64_t>(q.slack.size()), view.inverse_norm,
+                           keep_top ? scan.top_thresholds.data() : scan.candidates.thresholds(),
+                           panels ? scan.partial.data() : nullptr, keep_top ? &Scan::keep : &Scan::hit, &scan});
         }
     });
-    std::vector<Choice> choices(queries.size());
-    team.for_each(static_cast<int64_t>(queries.size()), 4, [&](int64_t v, int rank) {
-        float threshold = scans[0].threshold[v];
-        for (const Scan& scan : scans) threshold = std::max(threshold, scan.threshold[v]);
-        for (Scan& scan : scans) {
-            Found& f = scan.found[v];
-            f.thin(threshold);
-            scans[rank].settle(f, queries[v]);
-            if (f.exact.beats(choices[v])) choices[v] = f.exact;
-        }
+}
+
+QuantisedRows Screen::quantise(const std::vector<Query>& queries, int digits, Team& team) const {
+    const Dictionary& dictionary = source_.dictionary();
+    const int code_offset = dictionary.kind == Kind::gaussian ? 4 : 1;
+    return QuantisedRows(queries, dictionary.n, source_.steps(), digits, code_offset, team);
+}
+
+void Screen::refill(const std::vector<Query>& queries, const std::vector<const Pursuit*>& pursuits,
+                    const std::vector<LazyScores*>& lazy, Team& team) {
+    const QuantisedRows q = quantise(queries, 2, team);
+    for (std::unique_ptr<Scan>& scan : scans_) {
+        scan->top.resize(std::max(scan->top.size(), queries.size()));
+        for (size_t v = 0; v < queries.size(); ++v) scan->top[v].start(LazyScores::keep(source_.dictionary().M));
+        scan->top_thresholds.assign(queries.size(), 0.0f);
+    }
+    pass(q, true, team);
+    team.for_each(static_cast<int64_t>(queries.size()), 1, [&](int64_t v, int) {
+        TopScores& top = scans_[0]->top[v];
+        for (size_t rank = 1; rank < scans_.size(); ++rank) top.merge(scans_[rank]->top[v]);
+        lazy[v]->refill(top, q.step[v], q.slack[v], *pursuits[v]);
     });
-    return choices;
+}
+
+std::vector<Choice> Screen::select_above(const std::vector<Query>& queries, bool score, float height, Team& team) {
+    // One digit leaves |e| near 0.007 |r| and a handful of candidates while n is small; its products are then the
+    // cost of a pass. Passes for long or few vectors are bound by generation, and a second digit costs little.
+    const int64_t n = source_.dictionary().n;
+    const QuantisedRows q = quantise(queries, n <= 1024 && queries.size() > 8 ? 1 : 2, team);
+    std::vector<Bound> bounds(queries.size());
+    const float per_entry = height / std::sqrt(static_cast<float>(n));
+    for (size_t v = 0; v < queries.size(); ++v) bounds[v] = {q.slack[v], per_entry * q.size[v]};
+    std::vector<Candidates*> candidates;
+    for (std::unique_ptr<Scan>& scan : scans_) {
+        scan->candidates.start(queries, bounds);
+        candidates.push_back(&scan->candidates);
+    }
+    pass(q, false, team);
+    Decision decision(candidates, queries, bounds, score, team);
+    std::vector<Query> again;
+    for (size_t v = 0; v < queries.size(); ++v)
+        if (decision.missed[v]) again.push_back(queries[v]);
+    if (again.empty()) return decision.choices;
+    const std::vector<Choice> found = select_above(again, score, 0, team);
+    for (size_t v = 0, i = 0; v < queries.size(); ++v)
+        if (decision.missed[v]) decision.choices[v] = found[i++];
+    return decision.choices;
 }
 
 }  // namespace coinr

@@ -6,9 +6,13 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
+#include "candidates.hpp"
 #include "dictionary.hpp"
+#include "lazy.hpp"
+#include "quantise.hpp"
 #include "select.hpp"
 #include "team.hpp"
 
@@ -50,7 +54,29 @@ private:
     std::vector<float> inverse_norm_;
 };
 
-// The best atom for each query, equal to select_exact up to ties within rounding of float64.
-std::vector<Choice> select_screened(const TileSource& source, const std::vector<Query>& queries, Team& team);
+class Screen {
+public:
+    // Room for every member of the team that select is called with.
+    Screen(const TileSource& source, const Team& team);
+    ~Screen();
+
+    // The best atom for each query, equal to select_exact up to ties within rounding. Without `score`, an atom that
+    // needed no exact comparison has score NaN.
+    std::vector<Choice> select(const std::vector<Query>& queries, bool score, Team& team);
+
+    // Fills `lazy[v]` of every query with its largest scores.
+    void refill(const std::vector<Query>& queries, const std::vector<const Pursuit*>& pursuits,
+                const std::vector<LazyScores*>& lazy, Team& team);
+
+private:
+    struct Scan;
+    QuantisedRows quantise(const std::vector<Query>& queries, int digits, Team& team) const;
+    std::vector<Choice> select_above(const std::vector<Query>& queries, bool score, float height, Team& team);
+    void pass(const QuantisedRows& q, bool keep_top, Team& team);
+
+    const TileSource& source_;
+    float height_;  // passes start from this many standard deviations, and are repeated where nothing reaches it
+    std::vector<std::unique_ptr<Scan>> scans_;
+};
 
 }  // namespace coinr

@@ -7,27 +7,8 @@
 namespace coinr {
 namespace {
 
-typedef uint64_t u64x8 __attribute__((vector_size(64)));
 typedef uint32_t u32x16 __attribute__((vector_size(64)));
 typedef int16_t i16x32 __attribute__((vector_size(64)));
-
-#define COINR_INLINE inline __attribute__((always_inline))
-
-// Low 32 bits of each lane times a 32-bit constant.
-COINR_INLINE u64x8 mul32(u64x8 a, uint32_t b) {
-#if COINR_LEVEL == 2
-    return (u64x8)_mm512_mul_epu32((__m512i)a, _mm512_set1_epi64(b));
-#elif COINR_LEVEL == 1
-    __m256i half[2];
-    __builtin_memcpy(half, &a, 64);
-    half[0] = _mm256_mul_epu32(half[0], _mm256_set1_epi64x(b));
-    half[1] = _mm256_mul_epu32(half[1], _mm256_set1_epi64x(b));
-    __builtin_memcpy(&a, half, 64);
-    return a;
-#else
-    return (a & 0xFFFFFFFFull) * static_cast<uint64_t>(b);
-#endif
-}
 
 // Low halves of even and odd lanes, interleaved.
 COINR_INLINE u32x16 merge(u64x8 even, u64x8 odd) {
@@ -90,7 +71,7 @@ public:
 
     // The four words of one call for each atom.
     COINR_INLINE void words(uint32_t call, u32x16 out[4]) const {
-        const uint64_t product = static_cast<uint64_t>(stream_high_ ^ call ^ key0_[0]) * kM0;
+        const uint64_t product = (stream_high_ ^ call ^ key0_[0]) * kM0;
         u64x8 e[4], o[4];
         finish(even_, product, e);
         finish(odd_, product, o);
@@ -119,16 +100,18 @@ private:
         x[1] = third;
         x[2] = f.high0 ^ (product & 0xFFFFFFFFull);
         x[3] = f.low0;
+#pragma GCC unroll 7
         for (int round = 3; round < 10; ++round) {
             const u64x8 p0 = mul32(x[0], kM0), p1 = mul32(x[2], kM1);
-            x[0] = (p1 >> 32) ^ x[1] ^ static_cast<uint64_t>(key0_[round]);
+            x[0] = xor3(p1 >> 32, x[1], key0_[round]);
             x[1] = p1;
-            x[2] = (p0 >> 32) ^ x[3] ^ static_cast<uint64_t>(key1_[round]);
+            x[2] = xor3(p0 >> 32, x[3], key1_[round]);
             x[3] = p0;
         }
     }
 
-    uint32_t key0_[10], key1_[10], stream_high_;
+    uint64_t key0_[10], key1_[10];
+    uint32_t stream_high_;
     Fixed even_, odd_;
 };
 
@@ -172,6 +155,44 @@ void tile_signs(uint64_t seed, uint32_t stream, uint32_t kind, uint32_t atom, in
     }
 }
 
+// See Kernels::quantise. Rounds by adding and taking away 1.5 * 2^23, to even.
+void quantise(const float* r, int64_t n, float inverse, int digits, float base, int8_t* const to[2],
+              const int64_t stride[2], QuantiseSums* sums) {
+    const float magic = 12582912.0f, per_base = 1.0f / base;
+    f32x16 error = {}, size = {};
+    i32x16 sum[2] = {};
+    for (int64_t i = 0; i < n; i += 16) {
+        const f32x16 x = load<f32x16>(r + i) * inverse;
+        const f32x16 q = (x + magic) - magic;
+        error += (x - q) * (x - q);
+        size += q * q;
+        f32x16 digit[2] = {q, {}};
+        if (digits == 2) {
+            digit[0] = (q * per_base + magic) - magic;
+            digit[1] = q - digit[0] * base;
+        }
+        for (int d = 0; d < digits; ++d) {
+            const i32x16 whole = (i32x16)(digit[d] + magic) - 0x4B400000;
+            sum[d] += whole;
+#if COINR_LEVEL == 2
+            uint32_t fours[4];
+            _mm_storeu_si128((__m128i*)fours, _mm512_cvtepi32_epi8((__m512i)whole));
+#else
+            int8_t fours[16];
+            for (int k = 0; k < 16; ++k) fours[k] = static_cast<int8_t>(whole[k]);
+#endif
+            for (int k = 0; k < 4; ++k)
+                __builtin_memcpy(to[d] + (i / 4 + k) * stride[d], (const char*)fours + 4 * k, 4);
+        }
+    }
+    *sums = {0, 0, {0, 0}};
+    for (int k = 0; k < 16; ++k) {
+        sums->error += error[k];
+        sums->size += size[k];
+        for (int d = 0; d < 2; ++d) sums->sum[d] += sum[d][k];
+    }
+}
+
 constexpr int kGroups = kScreenTiles;
 #if COINR_LEVEL == 2
 constexpr int kRows = 12;  // 24 accumulators of 32 registers
@@ -179,23 +200,31 @@ constexpr int kRows = 12;  // 24 accumulators of 32 registers
 constexpr int kRows = 2;
 #endif
 
-COINR_INLINE bool any_reaches(f32x16 a, f32x16 b, float threshold) {
+// Which magnitudes reach the threshold: bits 0..15 for a, 16..31 for b.
+COINR_INLINE uint32_t reaching(f32x16 a, f32x16 b, float threshold) {
 #if COINR_LEVEL == 2
-    const __m512 largest = _mm512_max_ps(_mm512_abs_ps((__m512)a), _mm512_abs_ps((__m512)b));
-    return _mm512_cmp_ps_mask(largest, _mm512_set1_ps(threshold), _CMP_GE_OQ) != 0;
+    const __m512 limit = _mm512_set1_ps(threshold);
+    const __mmask16 low = _mm512_cmp_ps_mask(_mm512_abs_ps((__m512)a), limit, _CMP_GE_OQ);
+    const __mmask16 high = _mm512_cmp_ps_mask(_mm512_abs_ps((__m512)b), limit, _CMP_GE_OQ);
+    return static_cast<uint32_t>(low) | static_cast<uint32_t>(high) << 16;
 #elif COINR_LEVEL == 1
     const __m256 sign = _mm256_set1_ps(-0.0f), limit = _mm256_set1_ps(threshold);
     __m256 v[4];
     __builtin_memcpy(v, &a, 64);
     __builtin_memcpy(v + 2, &b, 64);
-    for (int h = 0; h < 4; ++h) v[h] = _mm256_andnot_ps(sign, v[h]);
-    const __m256 largest = _mm256_max_ps(_mm256_max_ps(v[0], v[1]), _mm256_max_ps(v[2], v[3]));
-    return _mm256_movemask_ps(_mm256_cmp_ps(largest, limit, _CMP_GE_OQ)) != 0;
+    uint32_t which = 0;
+    for (int h = 0; h < 4; ++h)
+        which |= static_cast<uint32_t>(
+                     _mm256_movemask_ps(_mm256_cmp_ps(_mm256_andnot_ps(sign, v[h]), limit, _CMP_GE_OQ)))
+                 << (8 * h);
+    return which;
 #else
-    bool any = false;
-    for (int i = 0; i < 16; ++i)
-        any |= a[i] >= threshold || -a[i] >= threshold || b[i] >= threshold || -b[i] >= threshold;
-    return any;
+    uint32_t which = 0;
+    for (int i = 0; i < 16; ++i) {
+        which |= static_cast<uint32_t>(a[i] >= threshold || -a[i] >= threshold) << i;
+        which |= static_cast<uint32_t>(b[i] >= threshold || -b[i] >= threshold) << (16 + i);
+    }
+    return which;
 #endif
 }
 
@@ -236,10 +265,10 @@ COINR_INLINE void screen_block(const ScreenTask& t, int64_t row) {
             if (t.digits == 2) sum = sum * t.base + __builtin_convertvector(acc[b + 1 < NB ? b + 1 : b][g], f32x16);
             score[g] = sum * inverse[g];
         }
-        if (any_reaches(score[0], score[1], t.threshold[query])) {
-            alignas(64) float scores[16 * kGroups];
+        if (const uint32_t which = reaching(score[0], score[1], t.threshold[query])) {
+            float scores[16 * kGroups];
             for (int g = 0; g < kGroups; ++g) store(scores + 16 * g, score[g]);
-            t.hit(t.context, query, scores);
+            t.hit(t.context, query, which, scores);
         }
     }
 }

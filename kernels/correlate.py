@@ -25,7 +25,9 @@ RESIDUES = 8
 
 
 @triton.jit
-def half_tile(dict_ptr, atoms, start, stride, stream, key0, key1, KIND: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr):
+def half_tile(
+    dict_ptr, atoms, start, stride, stream, key0, key1, KIND: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr
+):
     """Entries ``start … start + BK`` of each atom: float16 ``[BM, BK]``, built from bits without a conversion.
 
     0x3C00 is 1.0 and 0x8000 its sign; 0x6400 | v is 1024 + v for v < 1024, so ``(v ^ 0x80) | 0x6400`` is 1152 + v
@@ -156,7 +158,7 @@ def prepare_kernel(
     HALVES: tl.constexpr,
     BN: tl.constexpr,
 ):
-    """residual = w padded with zeros, energy = |w|^2, and the float16 parts of the residual."""
+    """Residual = w padded with zeros, energy = |w|^2, and the float16 parts of the residual."""
     b = tl.program_id(0).to(tl.int64)
     total = tl.zeros([BN], tl.float32)
     for start in range(0, stride, BN):
@@ -197,7 +199,7 @@ def tiling(kind: str, n: int, B: int, stored: bool, major: int) -> Tiling:
     """
     vectors = max(16, triton.next_power_of_2(B))
     if n <= SMALL_N:
-        return Tiling(min(vectors, 64), 128, max(16, triton.next_power_of_2(n)), True, False, 4, 1)
+        return Tiling(min(vectors, 32), 128, max(16, triton.next_power_of_2(n)), True, False, 4, 1)
     words = 128 if kind == "rademacher" and not stored else 64
     if major < 9:
         return Tiling(min(vectors, 128), 64, words if n > 64 else 64, False, False, 8 if vectors > 64 else 4, 1)
@@ -257,9 +259,9 @@ class DenseCorrelator:
         self.scaled = kind == "gaussian"
         self.inverse = inverse_norms(n, M, seed, stream, device) if self.scaled else torch.empty(1, device=device)
         self.stored = stored
-        self.dictionary = (
-            stored_dictionary(kind, n, M, seed, stream, device, self.stride) if stored else self.inverse.view(torch.int8)
-        )
+        self.dictionary = self.inverse.view(torch.int8)
+        if stored:
+            self.dictionary = stored_dictionary(kind, n, M, seed, stream, device, self.stride)
         tiles, vector_tiles = -(-M // t.BM), -(-B // t.BB)
         wanted = max(1, multiprocessors(device) // vector_tiles)
         self.tiles_per_chunk = -(-tiles // min(tiles, wanted))

@@ -315,8 +315,7 @@ class HadamardCorrelator:
         self.stream = signed32(stream)
         processors = multiprocessors(device)
         if self.order <= INNER:
-            wide = capability(device)[0] >= 9 and (self.order < INNER or n == INNER)  # else the signs of all parts take registers
-            self.BB = min(128 if wide else 64, max(16, triton.next_power_of_2(B)))
+            self.BB = min(self._widest(capability(device)[0]), max(16, triton.next_power_of_2(B)))
             self.warps = 8 if self.BB >= 64 else 4
             wanted = max(1, processors // -(-B // self.BB))
             self.per_chunk = -(-self.blocks // min(self.blocks, wanted))
@@ -332,6 +331,12 @@ class HadamardCorrelator:
             slots = self.chunks * -(-self.blocks // self.group)
         self.top = torch.empty(B, slots, RESIDUES, device=device)
         self.tile = torch.empty(B, slots, RESIDUES, dtype=torch.int32, device=device)
+
+    def _widest(self, major: int) -> int:
+        """Vectors per program that fit the registers: four parts take most, and so do signs gathered by rank."""
+        if major < 9:
+            return 32 if self.order == INNER else 64
+        return 64 if self.order == INNER and self.n < INNER else 128
 
     def launch(self, residual: torch.Tensor, high: torch.Tensor, low: torch.Tensor) -> None:
         """Fill ``top`` and ``tile`` from the float16 parts ``[B, stride]`` of the residuals."""

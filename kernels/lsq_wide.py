@@ -100,7 +100,7 @@ def make_kernel(
     KB: tl.constexpr,
     BN: tl.constexpr,
 ):
-    """v = the picked atom, partial = this part's share of Q^T v; grid (B, parts)."""
+    """Take v = the picked atom, partial = this part's share of Q^T v; grid (B, parts)."""
     b = tl.program_id(0).to(tl.int64)
     part = tl.program_id(1)
     pick = tl.load(pick_ptr + b)
@@ -151,7 +151,7 @@ def clean_kernel(
     KB: tl.constexpr,
     BN: tl.constexpr,
 ):
-    """v = a - Q h and the partial sums of Q^T v; grid (B, parts)."""
+    """Take v = a - Q h and the partial sums of Q^T v; grid (B, parts)."""
     b = tl.program_id(0).to(tl.int64)
     part = tl.program_id(1)
     if tl.load(pick_ptr + b) >= 0:

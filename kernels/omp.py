@@ -59,7 +59,7 @@ class Pursuit:
         self.kind, self.n, self.M, self.B, self.s, self.device = kind, n, M, B, s, device
         self.engine = correlator(kind, n, M, seed, stream, B, device, passes=s)
         stride = self.engine.stride
-        self.wide = (n > NARROW_N or (n > PART and 4 * B < multiprocessors(device))) if wide is None else wide
+        self.wide = (n > NARROW_N or (n > PART and multiprocessors(device) > 4 * B)) if wide is None else wide
         self.parts = triton.cdiv(stride, PART) if self.wide else 1
         self.W = torch.empty(B, n, device=device)
         self.residual = torch.empty(B, stride, device=device)
@@ -189,20 +189,30 @@ def omp(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Code each row of W with at most s atoms.
 
-    Args:
-        W: float32 ``[B, n]``, contiguous, finite.
-        kind: ``gaussian``, ``rademacher`` or ``hadamard`` (n up to 2**16).
-        M: number of atoms.
-        seed: the 64-bit key.
-        stream: 32-bit stream number.
-        s: atoms per vector, ``0 … min(n, M)``.
+    Parameters
+    ----------
+    W
+        float32 ``[B, n]``, contiguous, finite.
+    kind
+        ``gaussian``, ``rademacher`` or ``hadamard`` (n up to 2**16).
+    M
+        number of atoms.
+    seed
+        the 64-bit key.
+    stream
+        32-bit stream number.
+    s
+        atoms per vector, ``0 … min(n, M)``.
 
-    Returns:
-        Indices int32 ``[B, s]`` in order of selection, -1 after an early stop; values float32 ``[B, s]`` that multiply
-        the raw integer atoms; path float32 ``[B, s + 1]``, the squared residual norm after 0 … s atoms.
+    Returns
+    -------
+    Indices int32 ``[B, s]`` in order of selection, -1 after an early stop; values float32 ``[B, s]`` that multiply
+    the raw integer atoms; path float32 ``[B, s + 1]``, the squared residual norm after 0 … s atoms.
 
-    Raises:
-        ValueError: an argument is out of range; the message says which.
+    Raises
+    ------
+    ValueError
+        an argument is out of range; the message says which.
 
     Y. C. Pati, R. Rezaiifar, P. S. Krishnaprasad, "Orthogonal matching pursuit", Asilomar 1993; J. A. Tropp,
     A. C. Gilbert, "Signal recovery from random measurements via orthogonal matching pursuit", 2007.

@@ -120,18 +120,27 @@ def group_step(n: int, group: int) -> int:
 def correlate_argmax(R: torch.Tensor, kind: str, M: int, seed: int, stream: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The atom with the largest |a . r| / |a| for each residual, ties to the lowest index.
 
-    Args:
-        R: float32 ``[B, n]``, contiguous, finite.
-        kind: ``gaussian``, ``rademacher`` or ``hadamard``.
-        M: number of atoms.
-        seed: the 64-bit key.
-        stream: 32-bit stream number.
+    Parameters
+    ----------
+    R
+        float32 ``[B, n]``, contiguous, finite.
+    kind
+        ``gaussian``, ``rademacher`` or ``hadamard``.
+    M
+        number of atoms.
+    seed
+        the 64-bit key.
+    stream
+        32-bit stream number.
 
-    Returns:
-        int32 ``[B]`` and the signed a . r / |a|, float32 ``[B]``; -1 and 0 where every atom is zero.
+    Returns
+    -------
+    int32 ``[B]`` and the signed a . r / |a|, float32 ``[B]``; -1 and 0 where every atom is zero.
 
-    Raises:
-        ValueError: an argument is out of range; the message says which.
+    Raises
+    ------
+    ValueError
+        an argument is out of range; the message says which.
     """
     check_tensor("R", R, torch.float32, (None, None))
     B, n = R.shape

@@ -1,0 +1,35 @@
+// Selection for `hadamard`: every score of a block of atoms by one fast Walsh-Hadamard transform of the signed
+// residual, M log2 p operations for M atoms instead of n M.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "candidates.hpp"
+#include "dictionary.hpp"
+#include "select.hpp"
+#include "team.hpp"
+
+namespace coinr {
+
+class HadamardScreen {
+public:
+    // Room for every member of the team that select is called with.
+    HadamardScreen(const Dictionary& dictionary, const Team& team);
+    ~HadamardScreen();
+
+    // As Screen::select; the float32 transform is screened with the bound of its rounding error.
+    std::vector<Choice> select(const std::vector<Query>& queries, bool score, Team& team);
+
+private:
+    struct Scan;
+    std::vector<Choice> select_above(const std::vector<Query>& queries, bool score, float height, Team& team);
+    void pass(const std::vector<Query>& queries, Team& team);
+
+    const Dictionary& dictionary_;
+    float height_;  // as in Screen
+    std::vector<std::unique_ptr<Scan>> scans_;
+};
+
+}  // namespace coinr

@@ -1,0 +1,101 @@
+#include "lazy.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+namespace coinr {
+
+void TopScores::start(int64_t keep) {
+    keep_ = static_cast<size_t>(keep);
+    threshold_ = 0;
+    dropped_ = false;
+    hits_.clear();
+    hits_.reserve(2 * keep_);
+}
+
+void TopScores::thin() {
+    if (hits_.size() <= keep_) return;
+    std::nth_element(hits_.begin(), hits_.begin() + static_cast<int64_t>(keep_) - 1, hits_.end(),
+                     [](const Hit& a, const Hit& b) { return a.before(b); });
+    hits_.resize(keep_);
+    threshold_ = hits_.back().score;
+    dropped_ = true;
+}
+
+void TopScores::merge(const TopScores& other) {
+    for (const Hit& hit : other.hits_) offer(hit.atom, hit.score);
+    dropped_ |= other.dropped_;
+}
+
+const std::vector<Hit>& TopScores::finish(float* floor) {
+    thin();
+    *floor = 0;
+    if (dropped_) {
+        *floor = hits_.empty() ? 0.0f : hits_[0].score;
+        for (const Hit& hit : hits_) *floor = std::min(*floor, hit.score);
+    }
+    std::sort(hits_.begin(), hits_.end(), [](const Hit& a, const Hit& b) { return a.atom < b.atom; });
+    return hits_;
+}
+
+void LazyScores::refill(TopScores& scores, float step, float slack, const Pursuit& pursuit) {
+    float floor = 0;
+    const std::vector<Hit>& hits = scores.finish(&floor);
+    items_.clear();
+    energies_.assign(1, pursuit.energy());
+    std::vector<int32_t> support = pursuit.support();
+    std::sort(support.begin(), support.end());
+    for (const Hit& hit : hits)
+        if (!std::binary_search(support.begin(), support.end(), hit.atom))
+            items_.push_back({hit.atom, 0, static_cast<double>(step) * (static_cast<double>(hit.score) + slack)});
+    floor_ = floor > 0 ? static_cast<double>(step) * (static_cast<double>(floor) + slack) : -1;
+    filled_ = true;
+}
+
+LazyScores::Next LazyScores::next(const Dictionary& dictionary, const Pursuit& pursuit, std::vector<int8_t>& row,
+                                  Choice* choice) {
+    if (!filled_) return Next::stale;
+    const double now = pursuit.energy();
+    if (energies_.back() != now) energies_.push_back(now);
+    const int32_t seen = static_cast<int32_t>(energies_.size()) - 1;
+    margins_.resize(energies_.size());
+    for (size_t k = 0; k < energies_.size(); ++k)
+        margins_[k] = kSigmas * std::sqrt(std::max(0.0, energies_[k] - now) / static_cast<double>(dictionary.n));
+    const auto bound = [&](const Item& item) { return item.score + margins_[item.seen]; };
+    Choice best;
+    const auto examine = [&](Item& item) {
+        Choice exact{item.atom, 0};
+        dictionary.row(item.atom, row.data());
+        if (!score_row(row.data(), pursuit.residual(), static_cast<int64_t>(row.size()), &exact.score)) return;
+        item.score = std::fabs(exact.score);
+        item.seen = seen;
+        if (exact.beats(best)) best = exact;
+    };
+    if (pursuit.size() > 0) {
+        const int32_t picked = pursuit.support().back();
+        items_.erase(std::remove_if(items_.begin(), items_.end(), [&](const Item& i) { return i.atom == picked; }),
+                     items_.end());
+    }
+    // The likeliest first; then every other whose bound reaches the best so far.
+    const auto likeliest = std::max_element(items_.begin(), items_.end(), [&](const Item& a, const Item& b) {
+        return bound(a) < bound(b);
+    });
+    if (likeliest != items_.end()) examine(*likeliest);
+    for (Item& item : items_)
+        if (item.atom != best.atom && bound(item) >= std::fabs(best.score)) examine(item);
+    if (floor_ >= 0 && std::fabs(best.score) < floor_ + margins_[0]) {
+        filled_ = false;
+        return seen > 0 ? Next::stale : Next::undecided;
+    }
+    *choice = best;
+    return Next::found;
+}
+
+int64_t LazyScores::keep(int64_t M) { return std::clamp<int64_t>(M / 16, 256, 8192); }
+
+bool lazy_pays(const Dictionary& dictionary, int64_t queries) {
+    const double pass = static_cast<double>(dictionary.M) * (0.2 / static_cast<double>(queries) + 0.01);
+    return dictionary.n >= 512 && dictionary.M > 2 * LazyScores::keep(dictionary.M) && pass > 300;
+}
+
+}  // namespace coinr
