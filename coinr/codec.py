@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +76,7 @@ def encode_state_dict(
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 64:
         raise InputError(f"seed must be an integer in 0 … 2**64 - 1, not {seed!r}")
-    if tolerance is not None and not 0 <= tolerance < float("inf"):
+    if tolerance is not None and not (isinstance(tolerance, Real) and 0 <= tolerance < float("inf")):
         raise InputError(f"tolerance must be a number ≥ 0, not {tolerance!r}")
     if nonfinite not in ("error", "lossless"):
         raise InputError(f"nonfinite must be 'error' or 'lossless', not {nonfinite!r}")

@@ -32,8 +32,9 @@ ALIAS = 7  # in place of a coder id: the tensor shares the storage of an earlier
 _MAX_NDIM = 32
 _MAX_ELEMENTS = 1 << 48
 
-# A compressed table may expand to this much, or to this many times its size; so may the names in a table.
+# A compressed table may expand to this much, or to this many times its size; the names in a table likewise.
 _FREE_TABLE_BYTES = 1 << 16
+_FREE_NAME_BYTES = 1 << 20
 _TABLE_EXPANSION = 32
 
 _META_BYTES = 1 << 20
@@ -177,16 +178,16 @@ def _read_meta(raw: bytes) -> dict[str, Any]:
     return meta
 
 
-def _room(stored: int) -> int:
+def _room(stored: int, free: int = _FREE_TABLE_BYTES) -> int:
     """Bytes that ``stored`` bytes may expand to."""
-    return max(_FREE_TABLE_BYTES, _TABLE_EXPANSION * stored)
+    return max(free, _TABLE_EXPANSION * stored)
 
 
 def _read_names(reader: Reader, count: int) -> list[str]:
     names: list[str] = []
     seen: set[str] = set()
     previous = b""
-    room = _room(len(reader.data))
+    room = _room(len(reader.data), _FREE_NAME_BYTES)
     for _ in range(count):
         same, rest = reader.varint(), reader.varint()
         if same > len(previous):
@@ -266,8 +267,17 @@ def _sections(records: tuple[Record, ...]) -> Iterator[list[int]]:
 
 
 def write(header: Header, payloads: list[bytes]) -> bytes:
-    """The file. Each checksum is the CRC-32 of all bytes before it except earlier checksums."""
+    """The file. Each checksum is the CRC-32 of all bytes before it except earlier checksums.
+
+    Raises
+    ------
+    InputError
+        If the names are so long and so alike that a reader would take them for a bomb.
+    """
     table = _write_table(header)
+    spelled = sum(len(record.name.encode()) for record in header.records)
+    if spelled > _room(len(table), _FREE_NAME_BYTES):
+        raise InputError(f"names of {spelled} bytes together do not go into a table of {len(table)} bytes")
     packed = compress(table)
     if len(table) <= _room(len(packed)) and len(packed) + len(varint(len(table))) < len(table):
         start = bytes([VERSION, _BROTLI_HEADER]) + varint(len(packed)) + varint(len(table)) + packed
@@ -303,6 +313,8 @@ class File:
     def __init__(self, data: bytes | bytearray | memoryview, limits: Limits | None = None) -> None:
         if not isinstance(data, bytes | bytearray | memoryview):
             raise InputError(f"a coinr file is bytes, not {type(data).__name__}")
+        if not memoryview(data).c_contiguous:
+            raise InputError("the bytes of a coinr file must be contiguous")
         self.data = memoryview(data).cast("B")
         reader = Reader(self.data)
         magic = bytes(self.data[: len(MAGIC)])
