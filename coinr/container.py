@@ -58,8 +58,10 @@ class Limits:
     work: int = 1 << 32
     tensors: int = 1 << 14
 
-    def check(self, decoded_bytes: int, work: int) -> None:
-        """LimitError if either number is above its limit."""
+    def check(self, header: Header) -> None:
+        """LimitError if the file of this header costs more than allowed."""
+        self.check_tensors(len(header.records))
+        decoded_bytes, work = header.cost()
         if decoded_bytes > self.decoded_bytes:
             raise LimitError(
                 f"decodes to {decoded_bytes} bytes, the limit is {self.decoded_bytes} (raise it with Limits)"
@@ -68,6 +70,11 @@ class Limits:
             raise LimitError(
                 f"decoding generates {work} dictionary entries, the limit is {self.work} (raise it with Limits)"
             )
+
+    def check_tensors(self, count: int) -> None:
+        """LimitError if a table of this many rows is too long."""
+        if count > self.tensors:
+            raise LimitError(f"holds {count} tensors, the limit is {self.tensors} (raise it with Limits)")
 
 
 @dataclass(frozen=True)
@@ -222,8 +229,7 @@ def _read_table(raw: bytes, limits: Limits) -> Header:
     seed = reader.varint()
     meta = _read_meta(bytes(reader.take(reader.varint())))
     count = reader.varint()
-    if count > limits.tensors:
-        raise LimitError(f"holds {count} tensors, the limit is {limits.tensors} (raise it with Limits)")
+    limits.check_tensors(count)
     names = _read_names(reader, count)
     codes = bytes(reader.take(count))
     layouts: list[Layout] = []
