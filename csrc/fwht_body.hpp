@@ -6,10 +6,19 @@ namespace {
 // LV floats repeated to fill 16 lanes.
 template <int LV>
 COINR_INLINE f32x16 repeat(const float* p) {
-    if constexpr (LV == 16) return load<f32x16>(p);
-    f32x16 v;
-    for (int lane = 0; lane < 16; ++lane) v[lane] = p[lane % LV];
-    return v;
+#if COINR_LEVEL == 2
+    if constexpr (LV == 4) return (f32x16)_mm512_broadcast_f32x4(_mm_loadu_ps(p));
+    if constexpr (LV == 2) return (f32x16)_mm512_broadcastsd_pd(_mm_castps_pd(_mm_loadl_pi(_mm_setzero_ps(), (const __m64*)p)));
+#endif
+    if constexpr (LV == 1) {
+        uint32_t bits;
+        __builtin_memcpy(&bits, p, 4);
+        return (f32x16)(u32x16{} + bits);
+    } else {
+        float lanes[16];
+        for (int first = 0; first < 16; first += LV) __builtin_memcpy(lanes + first, p, 4 * LV);
+        return load<f32x16>(lanes);
+    }
 }
 
 // x[rows[i]] = signed residuals; bit i % 32 of sign word i / 32 (one word per lane) flips entry i.
@@ -83,7 +92,9 @@ COINR_INLINE void last_stage(const float* x, int64_t length, int64_t column, con
         if (!any_at_least(largest, (i32x16)load<f32x16>(t.threshold))) continue;
         float values[Radix * 16];
         for (int k = 0; k < Radix; ++k) store(values + 16 * k, v[k]);
-        for (int k = 0; k < Radix; ++k) t.hit(t.context, column + i + k, values + 16 * k);
+        for (int k = 0; k < Radix; ++k)
+            if (any_at_least(magnitude(v[k]), (i32x16)load<f32x16>(t.threshold)))
+                t.hit(t.context, column + i + k, values + 16 * k);
     }
 }
 

@@ -78,8 +78,10 @@ struct Kernels {
     int32_t (*dot_i8)(const int8_t* a, const int8_t* b, int64_t n);
     double (*dot_i8_f32)(const int8_t* a, const float* r, int64_t n);
     double (*energy)(const float* r, int64_t n);
-    // r -= sum_k u[k] * atoms[k], float32; atoms int8 [k, n].
-    void (*subtract)(const int8_t* atoms, const float* u, int64_t k, int64_t n, float* r);
+    // out[m] = atoms[m] . row for atoms int8 [k, n].
+    void (*gram)(const int8_t* atoms, const int8_t* row, int64_t k, int64_t n, double* out);
+    // r -= step * sum_k u[k] * atoms[k], the sum exact for each 64 atoms; |u| <= 2^20, atoms int8 [k, n] at most 8.
+    void (*subtract)(const int8_t* atoms, const int32_t* u, int64_t k, int64_t n, double step, float* r);
     // r = float(w - sum_k u[k] * atoms[k]), summed in float64.
     void (*residual)(const int8_t* atoms, const double* u, int64_t k, int64_t n, const float* w, float* r);
     // acc += q * row.
@@ -95,6 +97,7 @@ struct Kernels {
                           int64_t n, uint8_t* out, int32_t* norm2);
     void (*tile_signs)(uint64_t seed, uint32_t stream, uint32_t kind, uint32_t atom, int64_t first, int64_t calls,
                        int64_t n, uint8_t* out);
+    float (*max_abs)(const float* r, int64_t n);  // n a multiple of 16
     // Rounds r * inverse (below 2^22 in magnitude), entries [0, n rounded up to 16), to integers of one digit, or of
     // two: base * first + second. Groups of four entries of digit d go to to[d], stride[d] bytes apart.
     void (*quantise)(const float* r, int64_t n, float inverse, int digits, float base, int8_t* const to[2],

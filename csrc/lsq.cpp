@@ -11,6 +11,7 @@ namespace {
 // An atom is in the span of its support when the squared sine of the angle between them is below this.
 constexpr double kSpan = 1e-10;
 constexpr double kRefresh = 1e-2;
+constexpr double kLevels = 1 << 20;  // of the coefficients of a residual update
 
 }  // namespace
 
@@ -53,7 +54,7 @@ bool Pursuit::add(const Dictionary& dictionary, int64_t atom, double floor) {
     const double norm2 = kernel.dot_i8(row, row, stride_);
     const double product = kernel.dot_i8_f32(row, r_.data(), stride_);
     if (std::fabs(product) <= floor * std::sqrt(norm2)) return false;
-    for (int64_t m = 0; m < k; ++m) gram_[m] = kernel.dot_i8(atoms_.data() + m * stride_, row, stride_);
+    kernel.gram(atoms_.data(), row, k, stride_, gram_.data());
     // Gram-Schmidt in coefficients: l_i = q_i . a, q_k = (a - sum_i l_i q_i) / rho.
     std::fill_n(coefficients_.begin(), k, 0.0);
     double inside = 0;
@@ -70,8 +71,12 @@ bool Pursuit::add(const Dictionary& dictionary, int64_t atom, double floor) {
     double* v = basis_.data() + k * (k + 1) / 2;
     for (int64_t i = 0; i <= k; ++i) v[i] = coefficients_[i] * inverse;
     const double z = product * inverse;
-    for (int64_t i = 0; i <= k; ++i) update_[i] = static_cast<float>(z * v[i]);
-    kernel.subtract(atoms_.data(), update_.data(), k + 1, stride_, r_.data());
+    // The coefficients of the update in integers: exact sums, the same on every processor.
+    double largest = 0;
+    for (int64_t i = 0; i <= k; ++i) largest = std::max(largest, std::fabs(v[i]));
+    const double to_integer = kLevels / largest;
+    for (int64_t i = 0; i <= k; ++i) update_[i] = static_cast<int32_t>(std::lrint(v[i] * to_integer));
+    kernel.subtract(atoms_.data(), update_.data(), k + 1, stride_, z * (largest / kLevels), r_.data());
     support_.push_back(static_cast<int32_t>(atom));
     z_.push_back(z);
     energy_ = kernel.energy(r_.data(), stride_);

@@ -47,7 +47,8 @@ private:
     std::vector<double> basis_;   // row k: the k + 1 coefficients of q_k, packed
     std::vector<double> z_;       // coordinates of w in the basis
     std::vector<double> gram_, coefficients_;
-    std::vector<float> w_, r_, update_;
+    std::vector<int32_t> update_;
+    std::vector<float> w_, r_;
 };
 
 }  // namespace coinr

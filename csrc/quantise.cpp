@@ -36,8 +36,7 @@ QuantisedRows::QuantisedRows(const std::vector<Query>& queries, int64_t n, int64
     const int32_t range = digits == 2 ? top * 2 * top : top;
     team.for_each(static_cast<int64_t>(queries.size()), 8, [&](int64_t v, int) {
         const float* r = queries[v].residual;
-        float largest = 0;
-        for (int64_t i = 0; i < n; ++i) largest = std::max(largest, std::fabs(r[i]));
+        const float largest = kernel.max_abs(r, padded(n));
         if (largest == 0) return;
         step[v] = largest / static_cast<float>(range);
         int8_t* to[2] = {nullptr, nullptr};

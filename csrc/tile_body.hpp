@@ -155,6 +155,19 @@ void tile_signs(uint64_t seed, uint32_t stream, uint32_t kind, uint32_t atom, in
     }
 }
 
+float max_abs(const float* r, int64_t n) {
+    i32x16 largest = {};  // magnitudes of floats order like their bit patterns without the sign
+    for (int64_t i = 0; i < n; i += 16) {
+        const i32x16 m = (i32x16)load<f32x16>(r + i) & 0x7FFFFFFF;
+        largest = m > largest ? m : largest;
+    }
+    int32_t bits = 0;
+    for (int k = 0; k < 16; ++k) bits = largest[k] > bits ? largest[k] : bits;
+    float value;
+    __builtin_memcpy(&value, &bits, 4);
+    return value;
+}
+
 // See Kernels::quantise. Rounds by adding and taking away 1.5 * 2^23, to even.
 void quantise(const float* r, int64_t n, float inverse, int digits, float base, int8_t* const to[2],
               const int64_t stride[2], QuantiseSums* sums) {
