@@ -58,7 +58,7 @@ def fold(acc, atoms, inverse_ptr, tile, best, best_tile, SCALED: tl.constexpr, B
 
 @triton.jit(do_not_specialize=["B", "M", "n", "order", "tiles_per_chunk", "stream", "key0", "key1"])
 def correlate_kernel(
-    residual_ptr,  # float32 [B, stride], zero from n on
+    residual_ptr,  # float32 or float64 [B, stride], zero from n on
     high_ptr,  # float16 [B, stride]
     low_ptr,  # float16 [B, stride]
     dict_ptr,  # int8 [M, stride] for KIND 0
@@ -98,7 +98,7 @@ def correlate_kernel(
     first = chunk * tiles_per_chunk
     last = tl.minimum(first + tiles_per_chunk, (M + BM - 1) // BM)
     if SINGLE:
-        residual = tl.load(residual_ptr + base, mask=inside, other=0.0)
+        residual = tl.load(residual_ptr + base, mask=inside, other=0.0).to(tl.float32)
         for tile in range(first, last):
             atoms = tl.minimum(tile * BM + tl.arange(0, BM), M - 1)
             made = entries_tile(atoms, 0, n, order, rows_ptr, stream, key0, key1, KIND, BM, BK).to(tl.float32)
@@ -132,7 +132,7 @@ def correlate_kernel(
 @triton.jit
 def cut(values, scale):
     """Float16 high and low part of ``values * scale``; together 22 bits."""
-    scaled = values * scale
+    scaled = (values * scale).to(tl.float32)
     high = scaled.to(tl.float16)
     return high, (scaled - high.to(tl.float32)).to(tl.float16)
 
@@ -148,10 +148,10 @@ def cut_scale(energy):
 @triton.jit(do_not_specialize=["n"])
 def prepare_kernel(
     w_ptr,  # float32 [B, n]
-    residual_ptr,  # float32 [B, stride]
+    residual_ptr,  # float32 or float64 [B, stride]
     high_ptr,  # float16 [B, stride], or unused
     low_ptr,
-    energy_ptr,  # float32, one every energy_stride
+    energy_ptr,  # float32 or float64, one every energy_stride
     n,
     stride,
     energy_stride,

@@ -221,22 +221,23 @@ def outer_kernel(
         tl.store(out_low_ptr + out, low, mask=here)
 
 
-@triton.jit(do_not_specialize=["M", "count", "first_tile", "tiles_per_chunk", "slot", "slots"])
+@triton.jit(do_not_specialize=["M", "count", "first_tile", "tiles_per_chunk"])
 def inner_kernel(
     high_ptr,  # float16 [B, count, 256]: the scratch
     low_ptr,
-    top_ptr,  # float32 [B, slots, 8]
-    tile_ptr,  # int32 [B, slots, 8]
+    top_ptr,  # float32 [B, chunks, 8]
+    tile_ptr,  # int32 [B, chunks, 8]
     M,
     count,
     first_tile,
     tiles_per_chunk,
-    slot,
-    slots,
     TAIL: tl.constexpr,
     BB: tl.constexpr,
 ):
-    """The last factor 256 for every row of the scratch, and the maxima over a chunk of them; grid (B, chunks)."""
+    """The last factor 256 for every row of the scratch, and the maxima over a chunk of them; grid (B, chunks).
+
+    From the second group of blocks on (``first_tile`` > 0) the maxima join those of the groups before.
+    """
     b = tl.program_id(0).to(tl.int64)
     chunk = tl.program_id(1)
     k = tl.arange(0, 64)
@@ -280,7 +281,11 @@ def inner_kernel(
         best_tile = tl.where(better, tiles[:, None], best_tile)
     largest = tl.max(best, axis=0)
     lowest = tl.min(tl.where(best == largest[None, :], best_tile, 0x7FFFFFFF), axis=0)
-    out = (b * slots + slot + chunk) * 8 + tl.arange(0, 8)
+    out = (b * tl.num_programs(1) + chunk) * 8 + tl.arange(0, 8)
+    if first_tile > 0:
+        before = tl.load(top_ptr + out)
+        lowest = tl.where(largest > before, lowest, tl.load(tile_ptr + out))
+        largest = tl.maximum(largest, before)
     tl.store(top_ptr + out, largest)
     tl.store(tile_ptr + out, lowest)
 
@@ -327,8 +332,7 @@ class HadamardCorrelator:
             tiles = -(-self.group * self.order // (INNER * self.BB))
             wanted = max(1, 2 * processors // B)
             self.per_chunk = -(-tiles // min(tiles, wanted))
-            self.chunks = -(-tiles // self.per_chunk)
-            slots = self.chunks * -(-self.blocks // self.group)
+            slots = -(-tiles // self.per_chunk)
         self.top = torch.empty(B, slots, RESIDUES, device=device)
         self.tile = torch.empty(B, slots, RESIDUES, dtype=torch.int32, device=device)
 
@@ -352,7 +356,7 @@ class HadamardCorrelator:
 
     def _through_scratch(self, high: torch.Tensor, low: torch.Tensor) -> None:
         shared = 8 if self.B >= 64 else 1
-        for number, first in enumerate(range(0, self.blocks, self.group)):
+        for first in range(0, self.blocks, self.group):
             blocks = min(self.group, self.blocks - first)
             z = self.scratch.reshape(2, -1)[:, : self.B * blocks * self.order]
             source, inner, signed = (high, low), self.order, True
@@ -366,10 +370,9 @@ class HadamardCorrelator:
                 )  # fmt: skip
                 source, signed = (z[0], z[1]), False
             count = blocks * self.order // INNER
-            inner_kernel[(self.B, self.chunks)](
+            inner_kernel[(self.B, self.top.shape[1])](
                 z[0], z[1], self.top, self.tile, self.M, count, first * self.order // INNER, self.per_chunk,
-                number * self.chunks, self.top.shape[1], TAIL=self.M % self.order != 0, BB=self.BB, num_warps=4,
-                num_stages=1,
+                TAIL=self.M % self.order != 0, BB=self.BB, num_warps=4, num_stages=1,
             )  # fmt: skip
 
 

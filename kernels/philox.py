@@ -262,7 +262,8 @@ def _fill(out: torch.Tensor, atoms: torch.Tensor | None, kind: str, n: int, seed
     rows, order = rows_for(kind, n, seed, stream, out.device)
     key0, key1 = split_seed(seed)
     if count:
-        block = min(128, max(16, triton.next_power_of_2(stride)))
+        # A grid has at most 65535 programs along its second axis.
+        block = min(128 if stride <= 1 << 22 else 1024, max(16, triton.next_power_of_2(stride)))
         grid = (triton.cdiv(count, 32), triton.cdiv(stride, block))
         listed = atoms is not None
         entries_kernel[grid](

@@ -19,7 +19,7 @@ from .philox import KINDS, entries_tile
 
 @triton.jit
 def best_atom(
-    residual_ptr,  # float32: this vector's residual
+    residual_ptr,  # float32 or float64: this vector's residual
     top_ptr,  # float32 [slots]: this vector's candidates
     tile_ptr,  # int32 [slots]
     rows_ptr,
@@ -60,7 +60,7 @@ def best_atom(
             squares = tl.zeros([GROUP], tl.float32)
             for start in range(0, n, BK):
                 offsets = start + tl.arange(0, BK)
-                r = tl.load(residual_ptr + offsets, mask=offsets < n, other=0.0)
+                r = tl.load(residual_ptr + offsets, mask=offsets < n, other=0.0).to(tl.float32)
                 a = entries_tile(atoms, start, n, order, rows_ptr, stream, key0, key1, KIND, GROUP, BK).to(tl.float32)
                 dots += tl.sum(a * r[None, :], axis=1)
                 squares += tl.sum(a * a, axis=1)

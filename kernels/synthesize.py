@@ -102,10 +102,11 @@ def synthesize(
     bound = weight * LARGEST_ENTRY[kind]
     rows, order = rows_for(kind, n, seed, stream, indices.device)
     key0, key1 = split_seed(seed)
-    width = min(128, max(16, triton.next_power_of_2(n)))
+    # A grid has at most 65535 programs along its second axis.
+    width = min(128 if n <= 1 << 22 else 1024, max(16, triton.next_power_of_2(n)))
     synthesize_kernel[(B, triton.cdiv(n, width))](
         indices, q, rows, out, s, n, order, signed32(stream), key0, key1, step,
-        KIND=KINDS[kind], WIDE=bound >= 1 << 31, KB=16, BN=width,
+        KIND=KINDS[kind], WIDE=bound >= 1 << 31, KB=2048 // width if width > 128 else 16, BN=width,
     )  # fmt: skip
     if bound * abs(step) > LARGEST and not bool(torch.isfinite(out).all()):
         raise ValueError(f"a weight overflows float32: step {step!r}, sums up to {bound}, q up to {largest}")

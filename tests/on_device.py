@@ -6,7 +6,6 @@ machine code (``test_kernels_aot.py``) therefore run in a process of their own.
 
 import importlib
 import os
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -23,7 +22,7 @@ KINDS = ("gaussian", "rademacher", "hadamard")
 
 
 @pytest.fixture
-def poison(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def poison(monkeypatch: pytest.MonkeyPatch) -> None:
     """Fill what ``torch.empty`` returns with NaN, or with a large odd integer, so that an unwritten output shows."""
 
     def poisoned(make):
@@ -35,4 +34,3 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setattr(torch, "empty", poisoned(torch.empty))
     monkeypatch.setattr(torch, "empty_like", poisoned(torch.empty_like))
-    yield

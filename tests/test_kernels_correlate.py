@@ -56,7 +56,9 @@ def test_best_atom_equals_float64(kind, n, M, B):
     assert_best(R.numpy(), kind, M, index.cpu().numpy(), value.cpu().numpy())
 
 
-@pytest.mark.parametrize(("kind", "n", "M"), [("rademacher", 1024, 600), ("hadamard", 1024, 2500), ("hadamard", 700, 2048)])
+@pytest.mark.parametrize(
+    ("kind", "n", "M"), [("rademacher", 1024, 600), ("hadamard", 1024, 2500), ("hadamard", 700, 2048)]
+)
 def test_long_vectors(kind, n, M):
     R = vectors(3, n)
     index, value = kernels.correlate_argmax(R.to(DEVICE), kind, M, SEED, STREAM)
@@ -171,7 +173,9 @@ def test_hadamard_beyond_two_to_the_16_is_refused():
         hadamard.HadamardCorrelator(2**16 + 1, 5, 0, 0, 1, DEVICE)
 
 
-@pytest.mark.parametrize("R", [torch.zeros(2, 3).double(), torch.zeros(3), torch.zeros(3, 2).T], ids=["dtype", "shape", "strides"])
+@pytest.mark.parametrize(
+    "R", [torch.zeros(2, 3).double(), torch.zeros(3), torch.zeros(3, 2).T], ids=["dtype", "shape", "strides"]
+)
 def test_bad_residuals_are_named(R):
     with pytest.raises(ValueError, match="R must"):
         kernels.correlate_argmax(R.to(DEVICE), "gaussian", 3, 0, 0)

@@ -21,13 +21,25 @@ def reference(indices, q, step, kind, n, seed, stream):
 
 
 def synthesize(indices, q, step, *dictionary):
-    return kernels.synthesize(torch.tensor(indices).to(DEVICE), torch.tensor(q).to(DEVICE), step, *dictionary).cpu().numpy()
+    return (
+        kernels.synthesize(torch.tensor(indices).to(DEVICE), torch.tensor(q).to(DEVICE), step, *dictionary)
+        .cpu()
+        .numpy()
+    )
 
 
 @pytest.mark.parametrize("bits", [8, 32])
 @pytest.mark.parametrize(
     ("n", "M", "B", "s"),
-    [(1, 5, 2, 3), (2, 3, 3, 1), (3, 7, 1, 3), (63, 777, 3, 17), (64, 999, 2, 5), (130, 5000, 2, 16), (300, 2**24, 1, 33)],
+    [
+        (1, 5, 2, 3),
+        (2, 3, 3, 1),
+        (3, 7, 1, 3),
+        (63, 777, 3, 17),
+        (64, 999, 2, 5),
+        (130, 5000, 2, 16),
+        (300, 2**24, 1, 33),
+    ],
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_bits_equal_numpy(kind, n, M, B, s, bits, generator):
@@ -61,7 +73,10 @@ def test_zero_weights_subnormal_products_and_empty_shapes():
     np.testing.assert_array_equal(
         synthesize(indices, one, -tiny, "gaussian", 7, 2, 0, 0), reference(indices, one, -tiny, "gaussian", 7, 0, 0)
     )
-    assert synthesize(np.zeros((0, 2), np.int32), np.zeros((0, 2), np.int32), 1.0, "gaussian", 7, 2, 0, 0).shape == (0, 7)
+    assert synthesize(np.zeros((0, 2), np.int32), np.zeros((0, 2), np.int32), 1.0, "gaussian", 7, 2, 0, 0).shape == (
+        0,
+        7,
+    )
     assert not synthesize(np.zeros((3, 0), np.int32), np.zeros((3, 0), np.int32), 1.0, "gaussian", 7, 2, 0, 0).any()
 
 
