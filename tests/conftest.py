@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-
 # Workers share the cores; torch's barriers between threads cost more than the second one gains on small tensors.
 torch.set_num_threads(1)
 
