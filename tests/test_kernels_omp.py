@@ -5,9 +5,9 @@ import importlib
 import numpy as np
 import pytest
 import torch
-from coinr.omp import reference_omp
 
 from coinr import Dictionary, SparseCode, rng
+from coinr.pursuit import reference_omp
 from tests.on_device import DEVICE, KINDS, kernels, poison
 from tests.pursuit import assert_same_pursuit
 
