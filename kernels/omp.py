@@ -155,7 +155,7 @@ class Pursuit:
         elif graph and self.calls > 1 and self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
             captured = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(captured):
+            with torch.cuda.graph(captured, capture_error_mode="thread_local"):
                 self.launch()
             captured.replay()
             self.graph = captured

@@ -47,7 +47,7 @@ def vectors(B, n):
 
 @pytest.mark.parametrize(
     ("n", "M", "B"),
-    [(1, 5, 3), (2, 37, 5), (3, 301, 3), (63, 777, 3), (64, 300, 5), (100, 500, 17), (128, 513, 2), (300, 300, 3)],
+    [(1, 5, 3), (2, 37, 5), (3, 301, 3), (63, 777, 3), (64, 300, 5), (100, 300, 17), (128, 513, 2), (300, 300, 3)],
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_best_atom_equals_float64(kind, n, M, B):
@@ -57,10 +57,10 @@ def test_best_atom_equals_float64(kind, n, M, B):
 
 
 @pytest.mark.parametrize(
-    ("kind", "n", "M"), [("rademacher", 1024, 600), ("hadamard", 1024, 2500), ("hadamard", 700, 2048)]
+    ("kind", "n", "M"), [("rademacher", 1024, 300), ("hadamard", 1024, 2500), ("hadamard", 700, 1024)]
 )
 def test_long_vectors(kind, n, M):
-    R = vectors(3, n)
+    R = vectors(2, n)
     index, value = kernels.correlate_argmax(R.to(DEVICE), kind, M, SEED, STREAM)
     assert_best(R.numpy(), kind, M, index.cpu().numpy(), value.cpu().numpy())
 
