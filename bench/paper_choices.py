@@ -150,7 +150,7 @@ def sensitivity(picture: Any, network: coinr.Siren) -> dict[str, float]:
 
 def rule() -> Iterator[dict[str, Any]]:
     """The smallest s / n with which normal vectors reach the rule's relative error; None where 2s < n does not."""
-    target = rules.RULE_TOLERANCE**2
+    target = rules.RULES[rules.LATEST].tolerance ** 2
     for n, B in RULE_SIZES:
         W = np.random.default_rng(n).standard_normal((B, n)).astype(np.float32)
         for M in (1 << 14, 1 << 16):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ def encode_state_dict(
     lossless: Sequence[str] = (),
     nonfinite: str = "error",
     meta: Mapping[str, Any] | None = None,
+    limits: Limits | None = None,
     backend: str | None = None,
     threads: int | None = None,
     **options: Any,
@@ -58,7 +60,9 @@ def encode_state_dict(
     nonfinite
         ``"error"``: NaN or Inf is a StateDictError. ``"lossless"``: such tensors are stored bit-exactly.
     meta
-        JSON values stored with the file.
+        JSON values stored with the file, at most 1 MiB.
+    limits
+        What decoding the file may cost; the default is what readers allow by default.
     backend, threads
         As for :func:`coinr.omp`.
     **options
@@ -70,12 +74,14 @@ def encode_state_dict(
         If the state dict is nested or holds what cannot be coded; the message names the key.
     InputError
         If an argument is out of range.
+    LimitError
+        If a reader with these limits would refuse the file.
     BackendError
         If the backend cannot run here.
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 64:
         raise InputError(f"seed must be an integer in 0 … 2**64 - 1, not {seed!r}")
-    if tolerance is not None and not 0 <= tolerance < float("inf"):
+    if tolerance is not None and not (isinstance(tolerance, Real) and 0 <= tolerance < float("inf")):
         raise InputError(f"tolerance must be a number ≥ 0, not {tolerance!r}")
     if nonfinite not in ("error", "lossless"):
         raise InputError(f"nonfinite must be 'error' or 'lossless', not {nonfinite!r}")
@@ -95,7 +101,9 @@ def encode_state_dict(
         else:
             payloads.append(b"")
             records.append(Record(source.name, source.layout, ALIAS, None, 0, source.alias))
-    return container.write(Header(seed, tuple(records), checked_meta), payloads)
+    header = Header(seed, tuple(records), checked_meta)
+    (limits or Limits()).check(header)
+    return container.write(header, payloads)
 
 
 def decode_state_dict(
@@ -140,7 +148,7 @@ def decode_tensor(
     alias = file.header.records[row].alias
     row = row if alias is None else alias
     record = file.header.records[row]
-    (limits or Limits()).check(record.layout.nbytes, record.params.work(record.layout) if record.params else 0)
+    (limits or Limits()).check(Header(file.header.seed, (record,)))
     return file.decode(row, torch.device(device))
 
 
@@ -183,5 +191,5 @@ def load(path: str | os.PathLike[str], **arguments: Any) -> OrderedDict[str, tor
 
 def _open(blob: bytes | bytearray | memoryview, limits: Limits | None) -> File:
     file = File(blob, limits)
-    (limits or Limits()).check(*file.header.cost())
+    (limits or Limits()).check(file.header)
     return file

@@ -21,7 +21,7 @@ from coinr.tensors import DTYPE_CODES, DTYPES, Layout
 from coinr.wire import Reader, compress, expand, varint
 
 MAGIC = b"\x8fCNR"
-VERSION = 0
+VERSION = 1
 _BROTLI_HEADER = 1
 
 # A payload of at least this many bytes is a section of its own.
@@ -32,8 +32,9 @@ ALIAS = 7  # in place of a coder id: the tensor shares the storage of an earlier
 _MAX_NDIM = 32
 _MAX_ELEMENTS = 1 << 48
 
-# A compressed table may expand to this much, or to this many times its size; so may the names in a table.
+# A compressed table may expand to this much, or to this many times its size; the names in a table likewise.
 _FREE_TABLE_BYTES = 1 << 16
+_FREE_NAME_BYTES = 1 << 20
 _TABLE_EXPANSION = 32
 
 _META_BYTES = 1 << 20
@@ -57,8 +58,10 @@ class Limits:
     work: int = 1 << 32
     tensors: int = 1 << 14
 
-    def check(self, decoded_bytes: int, work: int) -> None:
-        """LimitError if either number is above its limit."""
+    def check(self, header: Header) -> None:
+        """LimitError if the file of this header costs more than allowed."""
+        self.check_tensors(len(header.records))
+        decoded_bytes, work = header.cost()
         if decoded_bytes > self.decoded_bytes:
             raise LimitError(
                 f"decodes to {decoded_bytes} bytes, the limit is {self.decoded_bytes} (raise it with Limits)"
@@ -67,6 +70,11 @@ class Limits:
             raise LimitError(
                 f"decoding generates {work} dictionary entries, the limit is {self.work} (raise it with Limits)"
             )
+
+    def check_tensors(self, count: int) -> None:
+        """LimitError if a table of this many rows is too long."""
+        if count > self.tensors:
+            raise LimitError(f"holds {count} tensors, the limit is {self.tensors} (raise it with Limits)")
 
 
 @dataclass(frozen=True)
@@ -177,16 +185,16 @@ def _read_meta(raw: bytes) -> dict[str, Any]:
     return meta
 
 
-def _room(stored: int) -> int:
+def _room(stored: int, free: int = _FREE_TABLE_BYTES) -> int:
     """Bytes that ``stored`` bytes may expand to."""
-    return max(_FREE_TABLE_BYTES, _TABLE_EXPANSION * stored)
+    return max(free, _TABLE_EXPANSION * stored)
 
 
 def _read_names(reader: Reader, count: int) -> list[str]:
     names: list[str] = []
     seen: set[str] = set()
     previous = b""
-    room = _room(len(reader.data))
+    room = _room(len(reader.data), _FREE_NAME_BYTES)
     for _ in range(count):
         same, rest = reader.varint(), reader.varint()
         if same > len(previous):
@@ -221,8 +229,7 @@ def _read_table(raw: bytes, limits: Limits) -> Header:
     seed = reader.varint()
     meta = _read_meta(bytes(reader.take(reader.varint())))
     count = reader.varint()
-    if count > limits.tensors:
-        raise LimitError(f"holds {count} tensors, the limit is {limits.tensors} (raise it with Limits)")
+    limits.check_tensors(count)
     names = _read_names(reader, count)
     codes = bytes(reader.take(count))
     layouts: list[Layout] = []
@@ -266,8 +273,17 @@ def _sections(records: tuple[Record, ...]) -> Iterator[list[int]]:
 
 
 def write(header: Header, payloads: list[bytes]) -> bytes:
-    """The file. Each checksum is the CRC-32 of all bytes before it except earlier checksums."""
+    """The file. Each checksum is the CRC-32 of all bytes before it except earlier checksums.
+
+    Raises
+    ------
+    InputError
+        If the names are so long and so alike that a reader would take them for a bomb.
+    """
     table = _write_table(header)
+    spelled = sum(len(record.name.encode()) for record in header.records)
+    if spelled > _room(len(table), _FREE_NAME_BYTES):
+        raise InputError(f"names of {spelled} bytes together do not go into a table of {len(table)} bytes")
     packed = compress(table)
     if len(table) <= _room(len(packed)) and len(packed) + len(varint(len(table))) < len(table):
         start = bytes([VERSION, _BROTLI_HEADER]) + varint(len(packed)) + varint(len(table)) + packed
@@ -303,6 +319,8 @@ class File:
     def __init__(self, data: bytes | bytearray | memoryview, limits: Limits | None = None) -> None:
         if not isinstance(data, bytes | bytearray | memoryview):
             raise InputError(f"a coinr file is bytes, not {type(data).__name__}")
+        if not memoryview(data).c_contiguous:
+            raise InputError("the bytes of a coinr file must be contiguous")
         self.data = memoryview(data).cast("B")
         reader = Reader(self.data)
         magic = bytes(self.data[: len(MAGIC)])

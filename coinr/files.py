@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import tempfile
+import warnings
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -75,9 +76,11 @@ def read_state_dict_file(path: str | os.PathLike[str]) -> Mapping[str, Any]:
             with safetensors.safe_open(source, "pt") as file:
                 return OrderedDict((name, file.get_tensor(name)) for name in file.keys())  # noqa: SIM118 - no mapping
         if suffix == ".npz":
-            with np.load(source, allow_pickle=False) as arrays:
+            with source.open("rb") as stream, zipfile.ZipFile(stream), np.load(stream, allow_pickle=False) as arrays:
                 return OrderedDict((name, arrays[name]) for name in arrays.files)
-        loaded = torch.load(source, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle protocols: what cannot be read safely is an error here
+            loaded = torch.load(source, map_location="cpu", weights_only=True)
     except (safetensors.SafetensorError, zipfile.BadZipFile, EOFError, ValueError, RuntimeError) as error:
         raise InputError(f"{source.name!r} cannot be read: {_first_line(error)}") from error
     except pickle.UnpicklingError as error:

@@ -25,7 +25,7 @@ from coinr.networks import Siren
 _CHUNK = 2048
 
 #: Pixels on which progress is judged; the whole picture is rendered once, at the end.
-_JUDGED = 65536
+_JUDGED = 16384
 
 #: How often progress is judged in one fit.
 _JUDGEMENTS = 20
@@ -45,7 +45,7 @@ class Fit:
     psnr : float
         PSNR in dB of ``render_image(network, H, W)`` against the whole image.
     history : list of (int, float)
-        (steps done, PSNR in dB), before 8-bit rounding and on a fixed random choice of at most 65536 pixels.
+        (steps done, PSNR in dB), before 8-bit rounding and on a fixed random choice of at most 16384 pixels.
     seconds : float
         Wall-clock seconds of the training loop.
     """
@@ -199,7 +199,7 @@ def _train(
             optimiser.param_groups[0]["lr"] = learning_rate * (1 + math.cos(math.pi * done)) / 2
             indices = torch.randint(count, (batch,), generator=generator, device=device) if whole is None else whole
             error = workers.gradient(indices)
-            optimiser.step()
+            workers.run(optimiser.step)
             report(step + 1, steps, error)
     if best == -math.inf:
         raise CoinrError(f"the fit diverged; try a learning rate below {learning_rate:g}")
@@ -259,6 +259,13 @@ class _Workers:
 
         total: float = sum(self._map(part, indices))
         return _decibel(total / (len(indices) * self._task.pixels.shape[1]))
+
+    def run(self, function: Callable[[], object]) -> None:
+        """Call a function where tensors are worked on: single-threaded on a CPU."""
+        if self._pool is None:
+            function()
+        else:
+            self._pool.submit(function).result()
 
     def _map(self, part: Callable[[Tensor], _T], indices: Tensor) -> list[_T]:
         if self._pool is None:

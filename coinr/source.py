@@ -74,7 +74,9 @@ def _refuse(sd: Mapping[Any, Any], name: str, value: Any) -> StateDictError:
 def _to_tensor(sd: Mapping[Any, Any], name: str, value: Any) -> torch.Tensor:
     if isinstance(value, np.ndarray):
         try:
-            return torch.from_numpy(np.ascontiguousarray(value).reshape(value.shape))
+            native = np.ascontiguousarray(value).reshape(value.shape)
+            # torch knows no foreign byte order and warns of read-only memory
+            return torch.from_numpy(native.astype(value.dtype.newbyteorder("="), copy=not native.flags.writeable))
         except TypeError as error:
             raise StateDictError(f"tensor {name!r} has dtype {value.dtype}, which is not supported") from error
     if not isinstance(value, torch.Tensor):
@@ -109,7 +111,8 @@ def read_state_dict(sd: Mapping[str, Any]) -> list[Source]:
         raise StateDictError(f"a state dict is a mapping of names to tensors, not {type(sd).__name__}{hint}")
     sources: list[Source] = []
     first: dict[tuple[Any, ...], int] = {}
-    for name, value in sd.items():
+    # The list keeps every value alive: an address that is used again would look like a tie.
+    for name, value in list(sd.items()):
         if not isinstance(name, str):
             raise StateDictError(f"the name {name!r} is {type(name).__name__}, not str")
         try:

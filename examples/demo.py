@@ -139,13 +139,16 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--photo", type=Path, default=PHOTO, help="another photo than scikit-image's coffee cup")
     parser.add_argument("--width", type=int, default=64, help="neurons per layer (default: 64)")
     parser.add_argument("--hidden-layers", type=int, default=3, help="hidden layers (default: 3)")
-    parser.add_argument("--steps", type=int, default=8000, help="training steps (default: 8000)")
+    parser.add_argument("--steps", type=int, default=6000, help="training steps (default: 6000)")
     options = parser.parse_args(arguments)
     out, name = options.out, options.photo.stem
     (out / "baselines").mkdir(parents=True, exist_ok=True)
 
     photo = coinr.read_image(options.photo)
     height, width = photo.shape[:2]
+    title = f"({options.hidden_layers}, {options.width}) SIREN of {options.photo.name}, {height} x {width}"
+    console = Console()
+    console.print(f"fitting a {title}: {options.steps} steps")
     fit = coinr.fit_image(
         photo, width=options.width, hidden_layers=options.hidden_layers, steps=options.steps, device="cpu"
     )
@@ -194,10 +197,7 @@ def main(arguments: list[str] | None = None) -> None:
         "machine": machine(),
     }
     write_atomic(out / "table.json", json.dumps(report, indent=1).encode())
-    console = Console()
-    console.print(
-        table(rows, f"({options.hidden_layers}, {options.width}) SIREN of {options.photo.name}, {height} x {width}")
-    )
+    console.print(table(rows, title))
     console.print(f"fitted in {fit.seconds:.0f} s; files and pictures are in {out}/", soft_wrap=True)
 
 

@@ -25,8 +25,10 @@ def signed32(value: int) -> int:
 def split_seed(seed: int) -> tuple[int, int]:
     """Low and high half of a 64-bit seed, as int32.
 
-    Raises:
-        ValueError: the seed is negative or has more than 64 bits.
+    Raises
+    ------
+    ValueError
+        the seed is negative or has more than 64 bits.
     """
     if not 0 <= seed < 1 << 64:
         raise ValueError(f"seed must lie in 0 … 2**64 - 1, got {seed}")
@@ -54,8 +56,10 @@ def check_tensor(
 ) -> None:
     """Raise ValueError unless the tensor has one of the dtypes, the shape (None: any), and lies on a device we run on.
 
-    Raises:
-        ValueError: dtype, shape, contiguity or device is not what the kernel takes; the message names it.
+    Raises
+    ------
+    ValueError
+        dtype, shape, contiguity or device is not what the kernel takes; the message names it.
     """
     allowed = dtypes if isinstance(dtypes, tuple) else (dtypes,)
     if tensor.dtype not in allowed:

@@ -25,7 +25,9 @@ RESIDUES = 8
 
 
 @triton.jit
-def half_tile(dict_ptr, atoms, start, stride, stream, key0, key1, KIND: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr):
+def half_tile(
+    dict_ptr, atoms, start, stride, stream, key0, key1, KIND: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr
+):
     """Entries ``start … start + BK`` of each atom: float16 ``[BM, BK]``, built from bits without a conversion.
 
     0x3C00 is 1.0 and 0x8000 its sign; 0x6400 | v is 1024 + v for v < 1024, so ``(v ^ 0x80) | 0x6400`` is 1152 + v
@@ -56,7 +58,7 @@ def fold(acc, atoms, inverse_ptr, tile, best, best_tile, SCALED: tl.constexpr, B
 
 @triton.jit(do_not_specialize=["B", "M", "n", "order", "tiles_per_chunk", "stream", "key0", "key1"])
 def correlate_kernel(
-    residual_ptr,  # float32 [B, stride], zero from n on
+    residual_ptr,  # float32 or float64 [B, stride], zero from n on
     high_ptr,  # float16 [B, stride]
     low_ptr,  # float16 [B, stride]
     dict_ptr,  # int8 [M, stride] for KIND 0
@@ -96,7 +98,7 @@ def correlate_kernel(
     first = chunk * tiles_per_chunk
     last = tl.minimum(first + tiles_per_chunk, (M + BM - 1) // BM)
     if SINGLE:
-        residual = tl.load(residual_ptr + base, mask=inside, other=0.0)
+        residual = tl.load(residual_ptr + base, mask=inside, other=0.0).to(tl.float32)
         for tile in range(first, last):
             atoms = tl.minimum(tile * BM + tl.arange(0, BM), M - 1)
             made = entries_tile(atoms, 0, n, order, rows_ptr, stream, key0, key1, KIND, BM, BK).to(tl.float32)
@@ -130,7 +132,7 @@ def correlate_kernel(
 @triton.jit
 def cut(values, scale):
     """Float16 high and low part of ``values * scale``; together 22 bits."""
-    scaled = values * scale
+    scaled = (values * scale).to(tl.float32)
     high = scaled.to(tl.float16)
     return high, (scaled - high.to(tl.float32)).to(tl.float16)
 
@@ -146,17 +148,17 @@ def cut_scale(energy):
 @triton.jit(do_not_specialize=["n"])
 def prepare_kernel(
     w_ptr,  # float32 [B, n]
-    residual_ptr,  # float32 [B, stride]
+    residual_ptr,  # float32 or float64 [B, stride]
     high_ptr,  # float16 [B, stride], or unused
     low_ptr,
-    energy_ptr,  # float32, one every energy_stride
+    energy_ptr,  # float32 or float64, one every energy_stride
     n,
     stride,
     energy_stride,
     HALVES: tl.constexpr,
     BN: tl.constexpr,
 ):
-    """residual = w padded with zeros, energy = |w|^2, and the float16 parts of the residual."""
+    """Residual = w padded with zeros, energy = |w|^2, and the float16 parts of the residual."""
     b = tl.program_id(0).to(tl.int64)
     total = tl.zeros([BN], tl.float32)
     for start in range(0, stride, BN):
@@ -197,7 +199,7 @@ def tiling(kind: str, n: int, B: int, stored: bool, major: int) -> Tiling:
     """
     vectors = max(16, triton.next_power_of_2(B))
     if n <= SMALL_N:
-        return Tiling(min(vectors, 64), 128, max(16, triton.next_power_of_2(n)), True, False, 4, 1)
+        return Tiling(min(vectors, 32), 128, max(16, triton.next_power_of_2(n)), True, False, 4, 1)
     words = 128 if kind == "rademacher" and not stored else 64
     if major < 9:
         return Tiling(min(vectors, 128), 64, words if n > 64 else 64, False, False, 8 if vectors > 64 else 4, 1)
@@ -257,9 +259,9 @@ class DenseCorrelator:
         self.scaled = kind == "gaussian"
         self.inverse = inverse_norms(n, M, seed, stream, device) if self.scaled else torch.empty(1, device=device)
         self.stored = stored
-        self.dictionary = (
-            stored_dictionary(kind, n, M, seed, stream, device, self.stride) if stored else self.inverse.view(torch.int8)
-        )
+        self.dictionary = self.inverse.view(torch.int8)
+        if stored:
+            self.dictionary = stored_dictionary(kind, n, M, seed, stream, device, self.stride)
         tiles, vector_tiles = -(-M // t.BM), -(-B // t.BB)
         wanted = max(1, multiprocessors(device) // vector_tiles)
         self.tiles_per_chunk = -(-tiles // min(tiles, wanted))

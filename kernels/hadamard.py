@@ -221,22 +221,23 @@ def outer_kernel(
         tl.store(out_low_ptr + out, low, mask=here)
 
 
-@triton.jit(do_not_specialize=["M", "count", "first_tile", "tiles_per_chunk", "slot", "slots"])
+@triton.jit(do_not_specialize=["M", "count", "first_tile", "tiles_per_chunk"])
 def inner_kernel(
     high_ptr,  # float16 [B, count, 256]: the scratch
     low_ptr,
-    top_ptr,  # float32 [B, slots, 8]
-    tile_ptr,  # int32 [B, slots, 8]
+    top_ptr,  # float32 [B, chunks, 8]
+    tile_ptr,  # int32 [B, chunks, 8]
     M,
     count,
     first_tile,
     tiles_per_chunk,
-    slot,
-    slots,
     TAIL: tl.constexpr,
     BB: tl.constexpr,
 ):
-    """The last factor 256 for every row of the scratch, and the maxima over a chunk of them; grid (B, chunks)."""
+    """The last factor 256 for every row of the scratch, and the maxima over a chunk of them; grid (B, chunks).
+
+    From the second group of blocks on (``first_tile`` > 0) the maxima join those of the groups before.
+    """
     b = tl.program_id(0).to(tl.int64)
     chunk = tl.program_id(1)
     k = tl.arange(0, 64)
@@ -280,7 +281,11 @@ def inner_kernel(
         best_tile = tl.where(better, tiles[:, None], best_tile)
     largest = tl.max(best, axis=0)
     lowest = tl.min(tl.where(best == largest[None, :], best_tile, 0x7FFFFFFF), axis=0)
-    out = (b * slots + slot + chunk) * 8 + tl.arange(0, 8)
+    out = (b * tl.num_programs(1) + chunk) * 8 + tl.arange(0, 8)
+    if first_tile > 0:
+        before = tl.load(top_ptr + out)
+        lowest = tl.where(largest > before, lowest, tl.load(tile_ptr + out))
+        largest = tl.maximum(largest, before)
     tl.store(top_ptr + out, largest)
     tl.store(tile_ptr + out, lowest)
 
@@ -315,8 +320,7 @@ class HadamardCorrelator:
         self.stream = signed32(stream)
         processors = multiprocessors(device)
         if self.order <= INNER:
-            wide = capability(device)[0] >= 9 and (self.order < INNER or n == INNER)  # else the signs of all parts take registers
-            self.BB = min(128 if wide else 64, max(16, triton.next_power_of_2(B)))
+            self.BB = min(self._widest(capability(device)[0]), max(16, triton.next_power_of_2(B)))
             self.warps = 8 if self.BB >= 64 else 4
             wanted = max(1, processors // -(-B // self.BB))
             self.per_chunk = -(-self.blocks // min(self.blocks, wanted))
@@ -328,10 +332,15 @@ class HadamardCorrelator:
             tiles = -(-self.group * self.order // (INNER * self.BB))
             wanted = max(1, 2 * processors // B)
             self.per_chunk = -(-tiles // min(tiles, wanted))
-            self.chunks = -(-tiles // self.per_chunk)
-            slots = self.chunks * -(-self.blocks // self.group)
+            slots = -(-tiles // self.per_chunk)
         self.top = torch.empty(B, slots, RESIDUES, device=device)
         self.tile = torch.empty(B, slots, RESIDUES, dtype=torch.int32, device=device)
+
+    def _widest(self, major: int) -> int:
+        """Vectors per program that fit the registers: four parts take most, and so do signs gathered by rank."""
+        if major < 9:
+            return 32 if self.order == INNER else 64
+        return 64 if self.order == INNER and self.n < INNER else 128
 
     def launch(self, residual: torch.Tensor, high: torch.Tensor, low: torch.Tensor) -> None:
         """Fill ``top`` and ``tile`` from the float16 parts ``[B, stride]`` of the residuals."""
@@ -347,7 +356,7 @@ class HadamardCorrelator:
 
     def _through_scratch(self, high: torch.Tensor, low: torch.Tensor) -> None:
         shared = 8 if self.B >= 64 else 1
-        for number, first in enumerate(range(0, self.blocks, self.group)):
+        for first in range(0, self.blocks, self.group):
             blocks = min(self.group, self.blocks - first)
             z = self.scratch.reshape(2, -1)[:, : self.B * blocks * self.order]
             source, inner, signed = (high, low), self.order, True
@@ -361,10 +370,9 @@ class HadamardCorrelator:
                 )  # fmt: skip
                 source, signed = (z[0], z[1]), False
             count = blocks * self.order // INNER
-            inner_kernel[(self.B, self.chunks)](
+            inner_kernel[(self.B, self.top.shape[1])](
                 z[0], z[1], self.top, self.tile, self.M, count, first * self.order // INNER, self.per_chunk,
-                number * self.chunks, self.top.shape[1], TAIL=self.M % self.order != 0, BB=self.BB, num_warps=4,
-                num_stages=1,
+                TAIL=self.M % self.order != 0, BB=self.BB, num_warps=4, num_stages=1,
             )  # fmt: skip
 
 

@@ -2,7 +2,11 @@
 
 With q_1 … q_k an orthonormal basis of the chosen atoms, A = Q R and the residual is r = w - Q Q^T w. A new atom a gives
 v = a - Q Q^T a (block Gram-Schmidt, repeated where v lost length: Giraud, Langou and Rozloznik, 2005), q = v / |v|,
-y_k = q . r, r <- r - y_k q; after the last atom R x = y gives the values. A vector that has stopped keeps its residual.
+y_k = q . r, r <- r - y_k q; after the last atom R x = y gives the values. A vector that has stopped keeps its
+residual.
+
+The buffers called real are float64 where the basis is small, else float32: the error of r is that of Q times |w|, and
+in float32 it would decide picks once |r| has fallen to about 1e-3 |w|.
 """
 
 from __future__ import annotations
@@ -41,17 +45,17 @@ def project(v, basis_ptr, column_ptr, k, stride, ADD: tl.constexpr, KB: tl.const
 
 @triton.jit(do_not_specialize=["slots", "k", "s", "M", "n", "order", "stream", "key0", "key1"])
 def update_kernel(
-    residual_ptr,  # float32 [B, stride]
+    residual_ptr,  # real [B, stride]
     high_ptr,  # float16 [B, stride] if HALVES
     low_ptr,
     top_ptr,  # float32 [B, slots]
     tile_ptr,  # int32 [B, slots]
     rows_ptr,
-    basis_ptr,  # float32 [B, s, stride]: q_k
-    triangle_ptr,  # float32 [B, s, s]: column k of R in row k
-    along_ptr,  # float32 [B, s]: y
+    basis_ptr,  # real [B, s, stride]: q_k
+    triangle_ptr,  # real [B, s, s]: column k of R in row k
+    along_ptr,  # real [B, s]: y
     index_ptr,  # int32 [B, s]
-    path_ptr,  # float32 [B, s + 1]
+    path_ptr,  # real [B, s + 1]
     alive_ptr,  # int32 [B]
     stride,
     slots,
@@ -89,7 +93,7 @@ def update_kernel(
             inside = offsets < stride
             atoms = tl.zeros([1], tl.int32) + atom
             made = entries_tile(atoms, 0, n, order, rows_ptr, stream, key0, key1, KIND, 1, BN)
-            v = tl.sum(made, axis=0).to(tl.float32)  # [BN]
+            v = tl.sum(made, axis=0).to(basis_ptr.dtype.element_ty)  # [BN]
             basis = basis_ptr + b * s * stride
             column = triangle_ptr + (b * s + k) * s
             v = project(v, basis, column, k, stride, False, KB, BN)
@@ -109,7 +113,7 @@ def update_kernel(
                 tl.store(basis + k.to(tl.int64) * stride + offsets, q, mask=inside)
                 tl.store(residual + offsets, r, mask=inside)
                 if HALVES:
-                    high, low = cut(r, cut_scale(energy))
+                    high, low = cut(r, cut_scale(energy.to(tl.float32)))
                     tl.store(high_ptr + b * stride + offsets, high, mask=inside)
                     tl.store(low_ptr + b * stride + offsets, low, mask=inside)
                 tl.store(column + k, norm)
@@ -121,10 +125,10 @@ def update_kernel(
 
 @triton.jit(do_not_specialize=["s"])
 def solve_kernel(
-    triangle_ptr,  # float32 [B, s, s]: column k of R in row k
-    along_ptr,  # float32 [B, s]
+    triangle_ptr,  # real [B, s, s]: column k of R in row k
+    along_ptr,  # real [B, s]
     index_ptr,  # int32 [B, s]
-    value_ptr,  # float32 [B, s]
+    value_ptr,  # real [B, s]
     s,
     BS: tl.constexpr,
 ):

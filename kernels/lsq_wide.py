@@ -1,8 +1,8 @@
-"""The update of ``lsq.py`` for long or few vectors: each vector is cut into parts of BN entries, one program a part.
+"""The update of ``lsq.py`` for long or few vectors: each is cut into parts of BN entries, one program a part.
 
-Sums over a vector pass between kernels as one partial sum per part, added in one order, so results are deterministic.
-Steps of one iteration: pick, make (atom and Q^T a), clean (v = a - Q h and Q^T v), finish (v - Q h, |v|^2, v . r),
-store (q, r, energy).
+Buffers are those of ``lsq.py``. Sums over a vector pass between kernels as one partial sum per part, added in one
+order, so results are deterministic. Steps of one iteration: pick, make (the atom and Q^T a), clean (v = a - Q h and
+Q^T v), finish (v - Q h, |v|^2, v . r), store (q, r, energy).
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from .select import best_atom
 
 @triton.jit
 def sum_parts(ptr, count, gap, PB: tl.constexpr):
-    """Sum of ``count`` floats ``gap`` apart, in one fixed order."""
-    total = tl.zeros([PB], tl.float32)
+    """Sum of ``count`` numbers ``gap`` apart, in one fixed order."""
+    total = tl.zeros([PB], ptr.dtype.element_ty)
     for start in range(0, count, PB):
         parts = start + tl.arange(0, PB)
         total += tl.load(ptr + parts * gap, mask=parts < count, other=0.0)
@@ -29,7 +29,7 @@ def sum_parts(ptr, count, gap, PB: tl.constexpr):
 @triton.jit
 def sum_rows(ptr, columns, inside, count, gap, PB: tl.constexpr, KB: tl.constexpr):
     """For each column, the sum of ``count`` rows ``gap`` apart: ``[KB]``."""
-    total = tl.zeros([PB, KB], tl.float32)
+    total = tl.zeros([PB, KB], ptr.dtype.element_ty)
     for start in range(0, count, PB):
         parts = start + tl.arange(0, PB)
         mask = (parts < count)[:, None] & inside[None, :]
@@ -39,11 +39,11 @@ def sum_rows(ptr, columns, inside, count, gap, PB: tl.constexpr, KB: tl.constexp
 
 @triton.jit(do_not_specialize=["slots", "k", "s", "parts", "M", "n", "order", "stream", "key0", "key1"])
 def pick_kernel(
-    residual_ptr,  # float32 [B, stride]
+    residual_ptr,  # real [B, stride]
     top_ptr,  # float32 [B, slots]
     tile_ptr,  # int32 [B, slots]
     rows_ptr,
-    energy_ptr,  # float32 [B, s + 1, parts]
+    energy_ptr,  # real [B, s + 1, parts]
     index_ptr,  # int32 [B, s]
     alive_ptr,  # int32 [B]
     pick_ptr,  # int32 [B]: the atom, -1 for a vector that has stopped
@@ -84,9 +84,9 @@ def pick_kernel(
 def make_kernel(
     rows_ptr,
     pick_ptr,  # int32 [B]
-    basis_ptr,  # float32 [B, s, stride]
-    v_ptr,  # float32 [B, stride]
-    partial_ptr,  # float32 [B, parts, s]
+    basis_ptr,  # real [B, s, stride]
+    v_ptr,  # real [B, stride]
+    partial_ptr,  # real [B, parts, s]
     stride,
     k,
     s,
@@ -100,14 +100,14 @@ def make_kernel(
     KB: tl.constexpr,
     BN: tl.constexpr,
 ):
-    """v = the picked atom, partial = this part's share of Q^T v; grid (B, parts)."""
+    """Take v = the picked atom, partial = this part's share of Q^T v; grid (B, parts)."""
     b = tl.program_id(0).to(tl.int64)
     part = tl.program_id(1)
     pick = tl.load(pick_ptr + b)
     if pick >= 0:
         atoms = tl.zeros([1], tl.int32) + pick
         made = entries_tile(atoms, part * BN, n, order, rows_ptr, stream, key0, key1, KIND, 1, BN)
-        v = tl.sum(made, axis=0).to(tl.float32)
+        v = tl.sum(made, axis=0).to(v_ptr.dtype.element_ty)
         offsets = part * BN + tl.arange(0, BN)
         tl.store(v_ptr + b * stride + offsets, v, mask=offsets < stride)
         for start in range(0, k, KB):
@@ -139,11 +139,11 @@ def take_away(v, offsets, b, part, basis_ptr, partial_ptr, triangle_ptr, stride,
 @triton.jit(do_not_specialize=["k", "s", "parts"])
 def clean_kernel(
     pick_ptr,  # int32 [B]
-    basis_ptr,  # float32 [B, s, stride]
-    v_ptr,  # float32 [B, stride]
-    partial_ptr,  # float32 [B, parts, s]: Q^T a
-    again_ptr,  # float32 [B, parts, s]: Q^T v
-    triangle_ptr,  # float32 [B, s, s]
+    basis_ptr,  # real [B, s, stride]
+    v_ptr,  # real [B, stride]
+    partial_ptr,  # real [B, parts, s]: Q^T a
+    again_ptr,  # real [B, parts, s]: Q^T v
+    triangle_ptr,  # real [B, s, s]
     stride,
     k,
     s,
@@ -151,7 +151,7 @@ def clean_kernel(
     KB: tl.constexpr,
     BN: tl.constexpr,
 ):
-    """v = a - Q h and the partial sums of Q^T v; grid (B, parts)."""
+    """Take v = a - Q h and the partial sums of Q^T v; grid (B, parts)."""
     b = tl.program_id(0).to(tl.int64)
     part = tl.program_id(1)
     if tl.load(pick_ptr + b) >= 0:
@@ -169,12 +169,12 @@ def clean_kernel(
 @triton.jit(do_not_specialize=["k", "s", "parts"])
 def finish_kernel(
     pick_ptr,  # int32 [B]
-    basis_ptr,  # float32 [B, s, stride]
-    v_ptr,  # float32 [B, stride]
-    residual_ptr,  # float32 [B, stride]
-    again_ptr,  # float32 [B, parts, s]
-    triangle_ptr,  # float32 [B, s, s]
-    sums_ptr,  # float32 [B, parts, 2]: |v|^2 and v . r
+    basis_ptr,  # real [B, s, stride]
+    v_ptr,  # real [B, stride]
+    residual_ptr,  # real [B, stride]
+    again_ptr,  # real [B, parts, s]
+    triangle_ptr,  # real [B, s, s]
+    sums_ptr,  # real [B, parts, 2]: |v|^2 and v . r
     stride,
     k,
     s,
@@ -200,17 +200,17 @@ def finish_kernel(
 def store_kernel(
     pick_ptr,  # int32 [B]
     square_ptr,  # float32 [B]
-    basis_ptr,  # float32 [B, s, stride]
-    v_ptr,  # float32 [B, stride]
-    residual_ptr,  # float32 [B, stride]
+    basis_ptr,  # real [B, s, stride]
+    v_ptr,  # real [B, stride]
+    residual_ptr,  # real [B, stride]
     high_ptr,  # float16 [B, stride] if HALVES
     low_ptr,
-    sums_ptr,  # float32 [B, parts, 2]
-    triangle_ptr,  # float32 [B, s, s]
-    along_ptr,  # float32 [B, s]
+    sums_ptr,  # real [B, parts, 2]
+    triangle_ptr,  # real [B, s, s]
+    along_ptr,  # real [B, s]
     index_ptr,  # int32 [B, s]
     alive_ptr,  # int32 [B]
-    energy_ptr,  # float32 [B, s + 1, parts]
+    energy_ptr,  # real [B, s + 1, parts]
     stride,
     k,
     s,
@@ -240,7 +240,7 @@ def store_kernel(
             tl.store(basis_ptr + (b * s + k) * stride + offsets, q, mask=inside)
             tl.store(residual_ptr + b * stride + offsets, r, mask=inside)
             if HALVES:
-                high, low = cut(r, cut_scale(sum_parts(now, parts, 1, 64)))
+                high, low = cut(r, cut_scale(sum_parts(now, parts, 1, 64).to(tl.float32)))
                 tl.store(high_ptr + b * stride + offsets, high, mask=inside)
                 tl.store(low_ptr + b * stride + offsets, low, mask=inside)
             if part == 0:

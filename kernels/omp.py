@@ -23,9 +23,11 @@ from .select import group_step, prepare
 
 WORKSPACE_BYTES = 1 << 30
 KEPT_BYTES = 256 << 20
+DOUBLE_BYTES = 128 << 20  # a float64 basis up to this size, beyond it a float32 one
 KEPT_PLANS = 4
 NARROW_N = 1024
 PART = 256
+LONG_PART = 1024  # for n > 2**22: a grid has at most 65535 programs along its second axis
 
 
 class Pursuit:
@@ -59,32 +61,34 @@ class Pursuit:
         self.kind, self.n, self.M, self.B, self.s, self.device = kind, n, M, B, s, device
         self.engine = correlator(kind, n, M, seed, stream, B, device, passes=s)
         stride = self.engine.stride
-        self.wide = (n > NARROW_N or (n > PART and 4 * B < multiprocessors(device))) if wide is None else wide
-        self.parts = triton.cdiv(stride, PART) if self.wide else 1
+        self.wide = (n > NARROW_N or (n > PART and multiprocessors(device) > 4 * B)) if wide is None else wide
+        self.part = PART if n <= 1 << 22 else LONG_PART
+        self.parts = triton.cdiv(stride, self.part) if self.wide else 1
+        real = torch.float64 if 8 * B * s * stride <= DOUBLE_BYTES else torch.float32
         self.W = torch.empty(B, n, device=device)
-        self.residual = torch.empty(B, stride, device=device)
+        self.residual = torch.empty(B, stride, dtype=real, device=device)
         halves = torch.empty(2, B, stride if self.engine.halves else 0, dtype=torch.float16, device=device)
         self.high, self.low = (halves[0], halves[1]) if self.engine.halves else (self.residual, self.residual)
-        self.basis = torch.empty(B, s, stride, device=device)
-        self.triangle = torch.empty(B, s, s, device=device)
-        self.along = torch.empty(B, s, device=device)
+        self.basis = torch.empty(B, s, stride, dtype=real, device=device)
+        self.triangle = torch.empty(B, s, s, dtype=real, device=device)
+        self.along = torch.empty(B, s, dtype=real, device=device)
         self.index = torch.empty(B, s, dtype=torch.int32, device=device)
-        self.value = torch.empty(B, s, device=device)
-        self.energy = torch.empty(B, s + 1, self.parts, device=device)
+        self.value = torch.empty(B, s, dtype=real, device=device)
+        self.energy = torch.empty(B, s + 1, self.parts, dtype=real, device=device)
         self.alive = torch.empty(B, dtype=torch.int32, device=device)
         if self.wide:
             self.pick = torch.empty(B, dtype=torch.int32, device=device)
             self.square = torch.empty(B, device=device)
-            self.v = torch.empty(B, stride, device=device)
-            self.partial = torch.empty(2, B, self.parts, s, device=device)
-            self.sums = torch.empty(B, self.parts, 2, device=device)
+            self.v = torch.empty(B, stride, dtype=real, device=device)
+            self.partial = torch.empty(2, B, self.parts, s, dtype=real, device=device)
+            self.sums = torch.empty(B, self.parts, 2, dtype=real, device=device)
         self.calls = 0
         self.graph: torch.cuda.CUDAGraph | None = None
 
     @staticmethod
     def bytes_per_vector(n: int, s: int) -> int:
         """Bytes of workspace per vector, without the scratch of the correlation."""
-        return 4 * s * (n + 64 + s) + 32 * (n + 64)
+        return 8 * s * (n + 64 + s) + 64 * (n + 64)
 
     def launch(self) -> None:
         """All kernels of one pursuit, from ``W`` to ``index``, ``value`` and ``energy``."""
@@ -121,7 +125,7 @@ class Pursuit:
     def _update_wide(self, k: int) -> None:
         e, grid = self.engine, (self.B, self.parts)
         sizes = (e.stride, k, self.s, self.parts)
-        steps = {"KB": 16, "BN": PART}
+        steps = {"KB": 4096 // self.part, "BN": self.part}
         pick_kernel[(self.B,)](
             self.residual, e.top, e.tile, e.rows, self.energy, self.index, self.alive, self.pick, self.square,
             e.stride, e.top[0].numel(), k, self.s, self.parts, self.M, self.n, e.order, e.stream, *e.keys,
@@ -139,7 +143,7 @@ class Pursuit:
         )
         store_kernel[grid](
             self.pick, self.square, self.basis, self.v, self.residual, self.high, self.low, self.sums, self.triangle,
-            self.along, self.index, self.alive, self.energy, *sizes, HALVES=e.halves, BN=PART,
+            self.along, self.index, self.alive, self.energy, *sizes, HALVES=e.halves, BN=self.part,
         )  # fmt: skip
 
     def run(self, W: torch.Tensor, *, graph: bool = True) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -151,7 +155,7 @@ class Pursuit:
         elif graph and self.calls > 1 and self.device.type == "cuda":
             torch.cuda.synchronize(self.device)
             captured = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(captured):
+            with torch.cuda.graph(captured, capture_error_mode="thread_local"):
                 self.launch()
             captured.replay()
             self.graph = captured
@@ -189,20 +193,30 @@ def omp(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Code each row of W with at most s atoms.
 
-    Args:
-        W: float32 ``[B, n]``, contiguous, finite.
-        kind: ``gaussian``, ``rademacher`` or ``hadamard`` (n up to 2**16).
-        M: number of atoms.
-        seed: the 64-bit key.
-        stream: 32-bit stream number.
-        s: atoms per vector, ``0 … min(n, M)``.
+    Parameters
+    ----------
+    W
+        float32 ``[B, n]``, contiguous, finite.
+    kind
+        ``gaussian``, ``rademacher`` or ``hadamard`` (n up to 2**16).
+    M
+        number of atoms.
+    seed
+        the 64-bit key.
+    stream
+        32-bit stream number.
+    s
+        atoms per vector, ``0 … min(n, M)``.
 
-    Returns:
-        Indices int32 ``[B, s]`` in order of selection, -1 after an early stop; values float32 ``[B, s]`` that multiply
-        the raw integer atoms; path float32 ``[B, s + 1]``, the squared residual norm after 0 … s atoms.
+    Returns
+    -------
+    Indices int32 ``[B, s]`` in order of selection, -1 after an early stop; values float32 ``[B, s]`` that multiply
+    the raw integer atoms; path float32 ``[B, s + 1]``, the squared residual norm after 0 … s atoms.
 
-    Raises:
-        ValueError: an argument is out of range; the message says which.
+    Raises
+    ------
+    ValueError
+        an argument is out of range; the message says which.
 
     Y. C. Pati, R. Rezaiifar, P. S. Krishnaprasad, "Orthogonal matching pursuit", Asilomar 1993; J. A. Tropp,
     A. C. Gilbert, "Signal recovery from random measurements via orthogonal matching pursuit", 2007.

@@ -138,9 +138,6 @@ def entries_tile(
     return tl.where((offsets < n)[None, :], values, 0)
 
 
-NO_SPECIALIZE = ["B", "M", "n", "order", "count", "stream", "key0", "key1"]
-
-
 @triton.jit(do_not_specialize=["count", "key0", "key1"])
 def philox_kernel(counters_ptr, words_ptr, count, key0, key1, BLOCK: tl.constexpr):
     """words[i] = Philox4x32-10(counters[i], key), uint32 as int32 ``[count, 4]``."""
@@ -151,9 +148,7 @@ def philox_kernel(counters_ptr, words_ptr, count, key0, key1, BLOCK: tl.constexp
     x1 = tl.load(base + 1, mask=inside, other=0).to(tl.uint32, bitcast=True)
     x2 = tl.load(base + 2, mask=inside, other=0).to(tl.uint32, bitcast=True)
     x3 = tl.load(base + 3, mask=inside, other=0).to(tl.uint32, bitcast=True)
-    x0, x1, x2, x3 = philox(
-        x0, x1, x2, x3, key0.to(tl.uint32, bitcast=True), key1.to(tl.uint32, bitcast=True)
-    )
+    x0, x1, x2, x3 = philox(x0, x1, x2, x3, key0.to(tl.uint32, bitcast=True), key1.to(tl.uint32, bitcast=True))
     out = words_ptr + rows * 4
     tl.store(out, x0.to(tl.int32, bitcast=True), mask=inside)
     tl.store(out + 1, x1.to(tl.int32, bitcast=True), mask=inside)
@@ -164,15 +159,21 @@ def philox_kernel(counters_ptr, words_ptr, count, key0, key1, BLOCK: tl.constexp
 def philox4x32(counters: torch.Tensor, seed: int) -> torch.Tensor:
     """Philox4x32-10 words for each counter.
 
-    Args:
-        counters: int32 ``[count, 4]``, the bits of uint32 counters.
-        seed: the 64-bit key.
+    Parameters
+    ----------
+    counters
+        int32 ``[count, 4]``, the bits of uint32 counters.
+    seed
+        the 64-bit key.
 
-    Returns:
-        int32 ``[count, 4]``, the bits of the uint32 words.
+    Returns
+    -------
+    int32 ``[count, 4]``, the bits of the uint32 words.
 
-    Raises:
-        ValueError: a shape, dtype or seed that is not allowed.
+    Raises
+    ------
+    ValueError
+        a shape, dtype or seed that is not allowed.
     """
     check_tensor("counters", counters, torch.int32, (None, 4))
     key0, key1 = split_seed(seed)
@@ -261,7 +262,8 @@ def _fill(out: torch.Tensor, atoms: torch.Tensor | None, kind: str, n: int, seed
     rows, order = rows_for(kind, n, seed, stream, out.device)
     key0, key1 = split_seed(seed)
     if count:
-        block = min(128, max(16, triton.next_power_of_2(stride)))
+        # A grid has at most 65535 programs along its second axis.
+        block = min(128 if stride <= 1 << 22 else 1024, max(16, triton.next_power_of_2(stride)))
         grid = (triton.cdiv(count, 32), triton.cdiv(stride, block))
         listed = atoms is not None
         entries_kernel[grid](
@@ -274,21 +276,31 @@ def _fill(out: torch.Tensor, atoms: torch.Tensor | None, kind: str, n: int, seed
 def entries(kind: str, n: int, M: int, seed: int, stream: int, indices: torch.Tensor) -> torch.Tensor:
     """Dictionary entries of the atoms ``indices``: int8 ``[k, n]``, one atom a row.
 
-    Args:
-        kind: ``gaussian``, ``rademacher`` or ``hadamard``.
-        n: signal dimension.
-        M: number of atoms.
-        seed: the 64-bit key.
-        stream: 32-bit stream number.
-        indices: int32 or int64 ``[k]``, each in ``0 … M - 1``, on the device that is to make the entries.
+    Parameters
+    ----------
+    kind
+        ``gaussian``, ``rademacher`` or ``hadamard``.
+    n
+        signal dimension.
+    M
+        number of atoms.
+    seed
+        the 64-bit key.
+    stream
+        32-bit stream number.
+    indices
+        int32 or int64 ``[k]``, each in ``0 … M - 1``, on the device that is to make the entries.
 
-    Raises:
-        ValueError: an argument is out of range; the message says which.
+    Raises
+    ------
+    ValueError
+        an argument is out of range; the message says which.
     """
     check_atoms(kind, n, M, seed, stream)
     check_tensor("indices", indices, (torch.int32, torch.int64), (None,))
-    if indices.numel() and not (0 <= int(indices.min()) and int(indices.max()) < M):
-        raise ValueError(f"indices must lie in 0 … {M - 1}, got {int(indices.min())} … {int(indices.max())}")
+    low, high = (int(indices.min()), int(indices.max())) if indices.numel() else (0, 0)
+    if low < 0 or high >= M:
+        raise ValueError(f"indices must lie in 0 … {M - 1}, got {low} … {high}")
     out = torch.empty(indices.numel(), n, dtype=torch.int8, device=indices.device)
     return _fill(out, indices.to(torch.int32), kind, n, seed, stream)
 

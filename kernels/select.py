@@ -19,7 +19,7 @@ from .philox import KINDS, entries_tile
 
 @triton.jit
 def best_atom(
-    residual_ptr,  # float32: this vector's residual
+    residual_ptr,  # float32 or float64: this vector's residual
     top_ptr,  # float32 [slots]: this vector's candidates
     tile_ptr,  # int32 [slots]
     rows_ptr,
@@ -60,7 +60,7 @@ def best_atom(
             squares = tl.zeros([GROUP], tl.float32)
             for start in range(0, n, BK):
                 offsets = start + tl.arange(0, BK)
-                r = tl.load(residual_ptr + offsets, mask=offsets < n, other=0.0)
+                r = tl.load(residual_ptr + offsets, mask=offsets < n, other=0.0).to(tl.float32)
                 a = entries_tile(atoms, start, n, order, rows_ptr, stream, key0, key1, KIND, GROUP, BK).to(tl.float32)
                 dots += tl.sum(a * r[None, :], axis=1)
                 squares += tl.sum(a * a, axis=1)
@@ -120,18 +120,27 @@ def group_step(n: int, group: int) -> int:
 def correlate_argmax(R: torch.Tensor, kind: str, M: int, seed: int, stream: int) -> tuple[torch.Tensor, torch.Tensor]:
     """The atom with the largest |a . r| / |a| for each residual, ties to the lowest index.
 
-    Args:
-        R: float32 ``[B, n]``, contiguous, finite.
-        kind: ``gaussian``, ``rademacher`` or ``hadamard``.
-        M: number of atoms.
-        seed: the 64-bit key.
-        stream: 32-bit stream number.
+    Parameters
+    ----------
+    R
+        float32 ``[B, n]``, contiguous, finite.
+    kind
+        ``gaussian``, ``rademacher`` or ``hadamard``.
+    M
+        number of atoms.
+    seed
+        the 64-bit key.
+    stream
+        32-bit stream number.
 
-    Returns:
-        int32 ``[B]`` and the signed a . r / |a|, float32 ``[B]``; -1 and 0 where every atom is zero.
+    Returns
+    -------
+    int32 ``[B]`` and the signed a . r / |a|, float32 ``[B]``; -1 and 0 where every atom is zero.
 
-    Raises:
-        ValueError: an argument is out of range; the message says which.
+    Raises
+    ------
+    ValueError
+        an argument is out of range; the message says which.
     """
     check_tensor("R", R, torch.float32, (None, None))
     B, n = R.shape

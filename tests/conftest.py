@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+# Workers share the cores; torch's barriers between threads cost more than the second one gains on small tensors.
+torch.set_num_threads(1)
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if torch.cuda.is_available():

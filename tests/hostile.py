@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -33,8 +34,8 @@ FLOAT32, BOOL, UINT8 = 0, 6, 7
 
 def pack(values: list[int], width: int) -> bytes:
     """``width`` bits each, least significant bit first, zero padded to whole bytes."""
-    word = sum(v << i * width for i, v in enumerate(values))
-    return word.to_bytes(-(-len(values) * width // 8), "little")
+    spread = np.array(values, np.uint64)[:, None] >> np.arange(width, dtype=np.uint64) & np.uint64(1)
+    return np.packbits(spread.astype(np.uint8).reshape(-1), bitorder="little").tobytes()
 
 
 def dictionary_row(
@@ -166,8 +167,8 @@ def judge(blob: bytes, tally: Tally, label: str, limits: coinr.Limits = LIMITS) 
             results[name] = call()
         except CoinrError as error:
             errors[name] = error
-            assert len(str(error).splitlines()) == 1, f"{label}: {name} raised an error that is not one line"
         tally.measure(f"{name} {label}", time.process_time() - start, _peak() - before)
+    assert all(len(str(error).splitlines()) == 1 for error in errors.values()), f"{label}: not one line: {errors}"
     outcome = type(errors["decode"]).__name__ if "decode" in errors else "decoded"
     tally.cases += 1
     tally.outcomes[outcome] += 1

@@ -144,17 +144,17 @@ def _fc_block(prefix: str, widths: list[int]) -> list[Entry]:
 
 @layout("siren-pytorch")
 def siren_pytorch() -> list[Entry]:
-    """``SirenNet(dim_in=2, dim_hidden=48, dim_out=3, num_layers=5)``: lucidrains/siren-pytorch, ``siren_pytorch.py``.
+    """``SirenNet(dim_in=2, dim_hidden=52, dim_out=3, num_layers=5)``: lucidrains/siren-pytorch, ``siren_pytorch.py``.
 
-    The parameters sit in the layers themselves. Hidden layers have w0 = 1. Width 48 instead of 256.
+    The parameters sit in the layers themselves. Hidden layers have w0 = 1. Width 52 instead of 256.
     """
-    widths = [2] + [48] * 5
+    widths = [2] + [52] * 5
     entries = []
     for i, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
         fill = sine_weight(a, first=i == 0, omega=1.0)
         entries += linear(f"net.{i}", a, b, fill, fill)
-    fill = sine_weight(48, first=False, omega=1.0)
-    return entries + linear("last_layer", 48, 3, fill, fill)
+    fill = sine_weight(52, first=False, omega=1.0)
+    return entries + linear("last_layer", 52, 3, fill, fill)
 
 
 def _coin(width: int, num_layers: int, dtype: torch.dtype) -> list[Entry]:
@@ -184,8 +184,8 @@ def coinpp() -> list[Entry]:
     """``ModulatedSiren`` with its latent-to-shift map, and the modulations: EmilienDupont/coinpp, ``coinpp/models.py``.
 
     Ten layers, w0 = 50 and latent size 64 as in ``configs/config_kodak.txt``; width 24 instead of 512. The payload is
-    what ``store_modulations.py`` stores for Kodak in 32 × 32 patches: a list with one [384, 64] tensor per image, here
-    with the place in that list as its name.
+    what ``store_modulations.py`` stores for images in 32 × 32 patches: a list with one [patches, 64] tensor per image,
+    here with the place in that list as its name, and 96 patches instead of the 384 of a Kodak image.
     """
     width, latent, layers = 24, 64, 10
     entries = []
@@ -196,7 +196,7 @@ def coinpp() -> list[Entry]:
     fill = sine_weight(width, first=False, omega=50.0)
     entries += linear("last_layer.linear", width, 3, fill, fill)
     entries += linear("modulation_net.net", latent, width * (layers - 1))
-    return [*entries, Entry("modulations.0", (384, latent), normal(0.02), buffer=True)]
+    return [*entries, Entry("modulations.0", (96, latent), normal(0.02), buffer=True)]
 
 
 INRIC_WIDTHS = [2 + 2 * 2 * 16, 32, 32, 32, 32, 3]
@@ -228,9 +228,9 @@ def wire() -> list[Entry]:
     """``INR`` with two complex Gabor layers: vishwa91/wire, ``modules/wire.py`` and ``wire_image_denoise.py``.
 
     The first layer is float32, the others complex64, and ``omega_0``, ``scale_0`` are frozen 1-element parameters.
-    ``hidden_features`` 64 (45 complex units) instead of 256 (181).
+    ``hidden_features`` 72 (50 complex units) instead of 256 (181).
     """
-    width = int(64 / math.sqrt(2))
+    width = int(72 / math.sqrt(2))
     entries = []
     for i, a in enumerate([2, width, width]):
         entries += [Entry(f"net.{i}.omega_0", (1,), values(20.0)), Entry(f"net.{i}.scale_0", (1,), values(30.0))]
@@ -245,9 +245,9 @@ def nerf_pytorch() -> list[Entry]:
     """``NeRF(D=8, input_ch=63, input_ch_views=27, skips=[4], use_viewdirs=True)``: yenchenlin/nerf-pytorch.
 
     ``run_nerf_helpers.py``: the layer after the skip is rectangular, and ``alpha_linear`` has one row.
-    W = 32 instead of 256.
+    W = 24 instead of 256.
     """
-    w, xyz, views = 32, 63, 27
+    w, xyz, views = 24, 63, 27
     entries = linear("pts_linears.0", xyz, w)
     for i in range(1, 8):
         entries += linear(f"pts_linears.{i}", w + xyz if i == 5 else w, w)
@@ -259,9 +259,9 @@ def nerf_pytorch() -> list[Entry]:
 def nerf_pl() -> list[Entry]:
     """Both networks, as in a Lightning checkpoint's ``state_dict``: kwea123/nerf_pl, ``models/nerf.py``, ``train.py``.
 
-    Skip at layer 4, so ``xyz_encoding_5`` is rectangular. W = 32 instead of 256.
+    Skip at layer 4, so ``xyz_encoding_5`` is rectangular. W = 24 instead of 256.
     """
-    w, xyz, direction = 32, 63, 27
+    w, xyz, direction = 24, 63, 27
     entries = []
     for net in ("nerf_coarse", "nerf_fine"):
         for i in range(8):
@@ -277,9 +277,9 @@ def nerf_pl() -> list[Entry]:
 def nerfacc_mlp() -> list[Entry]:
     """``VanillaNeRFRadianceField``: nerfstudio-project/nerfacc, ``examples/radiance_fields/mlp.py``.
 
-    The encoders hold their scales as int64 buffers; weights are Xavier uniform, biases zero. Width 32 instead of 256.
+    The encoders hold their scales as int64 buffers; weights are Xavier uniform, biases zero. Width 24 instead of 256.
     """
-    w, xyz, view = 32, 63, 27
+    w, xyz, view = 24, 63, 27
 
     def dense(name: str, a: int, b: int) -> list[Entry]:
         return linear(name, a, b, uniform(math.sqrt(6 / (a + b))), constant(0.0))
@@ -302,10 +302,10 @@ def nerfacc_ngp() -> list[Entry]:
 
     Each tiny-cuda-nn module (NVlabs/tiny-cuda-nn, ``bindings/torch/tinycudann/modules.py``) is one flat ``params``
     tensor: none at all for the direction encoding, network weights followed by the hash table (U(±1e-4)) for the base.
-    16 levels of 2¹⁰ entries instead of up to 2¹⁹.
+    16 levels of 2⁸ entries instead of up to 2¹⁹.
     """
     network = (32 * 64 + 64 * 16, uniform(math.sqrt(6 / 96)))
-    table = (16 * 2**10 * 2, uniform(1e-4))
+    table = (16 * 2**8 * 2, uniform(1e-4))
     return [
         Entry("aabb", (6,), values(-1.5, -1.5, -1.5, 1.5, 1.5, 1.5), buffer=True),
         Entry("direction_encoding.params", (0,), uniform(1.0)),
@@ -334,10 +334,10 @@ def torch_ngp() -> list[Entry]:
     """``NeRFNetwork(cuda_ray=True)``: ashawkey/torch-ngp.
 
     ``nerf/network.py``, ``nerf/renderer.py`` and ``gridencoder/grid.py``: float, uint8 and int32 buffers stand before
-    the parameters, and the linear layers have no bias. Density grid 16³ instead of 128³, hash tables of 2¹⁰ entries
+    the parameters, and the linear layers have no bias. Density grid 16³ instead of 128³, hash tables of 2⁸ entries
     instead of up to 2¹⁹.
     """
-    levels, table, grid = 16, 2**10, 16
+    levels, table, grid = 16, 2**8, 16
     offsets = values(*range(0, (levels + 1) * table, table))
     box = values(-1.0, -1.0, -1.0, 1.0, 1.0, 1.0)
 

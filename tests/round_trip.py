@@ -13,10 +13,10 @@ from torch import Tensor
 
 import coinr
 
-# A dictionary of 1024 atoms reaches half of a vector's norm in a few steps: quick, and still a sparse code.
+# Quick, and still every coder: a few of 2048 atoms leave 0.4 of a vector of 64.
 PROFILES: dict[str, dict[str, Any]] = {
-    "paper": {"profile": "paper", "tolerance": 0.5, "M": 1024},
-    "uniform": {"profile": "uniform", "tolerance": 1e-3},
+    "paper": {"profile": "paper", "tolerance": 0.4, "M": 2048},
+    "uniform": {"profile": "uniform", "tolerance": 0.01, "bits": 11},
     "lossless": {"profile": "lossless"},
 }
 

@@ -51,10 +51,25 @@ def test_tiny_networks_are_flattened():
 
 
 def test_the_rule_reaches_the_error_it_states():
+    aim = rules.RULES[rules.LATEST].tolerance
     for n, B in ((64, 64), (128, 40)):
         sd = {"w": torch.randn(B, n)}
         decoded = coinr.decode_state_dict(coinr.encode_state_dict(sd))["w"]
-        assert 0.6 * rules.RULE_TOLERANCE < error(decoded, sd["w"]) < 1.1 * rules.RULE_TOLERANCE
+        assert 0.6 * aim < error(decoded, sd["w"]) < 1.1 * aim
+
+
+def test_the_first_version_of_the_rule_stays():
+    """Files made with ``rule=1`` can be made again whatever rules follow."""
+    assert [rules.sparsity(rules.RULES[1], n, 1 << 16, None) for n in (16, 48, 64, 100, 128, 1024)] == [
+        7,
+        20,
+        26,
+        41,
+        53,
+        488,
+    ]
+    row = rows(coinr.encode_state_dict(matrices(hidden=(64, 64)), rule=1))["hidden"]
+    assert row["s"] == 26
 
 
 @pytest.mark.parametrize("profile", ["paper", "uniform", "lossless"])
@@ -159,11 +174,12 @@ def test_reference_and_native_encode_to_equal_weights():
         ({"bits": 17}, "17"),
         ({"s": 0}, "s must be"),
         ({"speed": 3}, "'speed'"),
+        ({"rule": 99}, "rule"),
         ({"kind": "normal"}, "'normal'"),
         ({"M": 0}, "M must be"),
         ({"backend": "abacus"}, "'abacus'"),
         ({"profile": "lossless", "bits": 8}, "'bits'"),
-        ({"meta": {"x": object()}}, "meta"),
+        ({"meta": {"x": {1, 2}}}, "meta"),
         ({"meta": [1]}, "meta"),
     ],
     ids=lambda value: json.dumps(value, default=str) if isinstance(value, dict) else "",

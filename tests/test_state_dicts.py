@@ -104,13 +104,13 @@ def test_rectangular_skip_layers(g: torch.Generator, profile: str) -> None:
 
 
 @every_profile
-@pytest.mark.parametrize("rows", [10_007, pytest.param(500_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("rows", [3001, pytest.param(500_000, marks=pytest.mark.slow)])
 def test_a_large_embedding_of_two_columns(g: torch.Generator, profile: str, rows: int) -> None:
     round_trip({"encoder.embeddings": torch.rand(rows, 2, generator=g) * 2e-4 - 1e-4}, profile)
 
 
 @every_profile
-@pytest.mark.parametrize("size", [20_011, pytest.param(1_000_003, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("size", [5003, pytest.param(1_000_003, marks=pytest.mark.slow)])
 def test_a_long_flat_parameter(g: torch.Generator, profile: str, size: int) -> None:
     round_trip({"mlp_base.params": torch.randn(size, generator=g) * 1e-2}, profile)
 
@@ -152,14 +152,14 @@ def test_constant_tensors(profile: str, value: float) -> None:
 @pytest.mark.parametrize("scale", [1e-44, 1e-38, 1e-30, 1e-12, 1e12, 1e30, 1e37], ids=repr)
 def test_weights_of_any_scale(g: torch.Generator, profile: str, scale: float) -> None:
     round_trip(
-        {"weight": torch.randn(48, 48, generator=g) * scale, "bias": torch.randn(48, generator=g) * scale}, profile
+        {"weight": torch.randn(20, 64, generator=g) * scale, "bias": torch.randn(20, generator=g) * scale}, profile
     )
 
 
 @every_profile
 @pytest.mark.parametrize("scale", [1e-300, 1e-40, 1e40, 1e300], ids=repr)
 def test_float64_beyond_the_range_of_float32(g: torch.Generator, profile: str, scale: float) -> None:
-    round_trip({"weight": torch.randn(48, 48, generator=g, dtype=torch.float64) * scale}, profile)
+    round_trip({"weight": torch.randn(20, 64, generator=g, dtype=torch.float64) * scale}, profile)
 
 
 @every_profile
@@ -277,16 +277,16 @@ NON_CONTIGUOUS = {
     "transposed": lambda t: t.T,
     "every second row": lambda t: t[::2],
     "every third column": lambda t: t[:, ::3],
-    "expanded": lambda t: t[:1].expand(40, -1),
-    "permuted": lambda t: t.reshape(8, 6, 4, 12).permute(3, 1, 0, 2),
-    "channels last": lambda t: t.reshape(4, 6, 8, 12).to(memory_format=torch.channels_last),
+    "expanded": lambda t: t[:1].expand(30, -1),
+    "permuted": lambda t: t.reshape(8, 6, 8, 8).permute(3, 1, 0, 2),
+    "channels last": lambda t: t.reshape(4, 6, 8, 16).to(memory_format=torch.channels_last),
 }
 
 
 @every_profile
 @pytest.mark.parametrize("view", NON_CONTIGUOUS)
 def test_tensors_that_are_not_contiguous(g: torch.Generator, profile: str, view: str) -> None:
-    tensor = NON_CONTIGUOUS[view](torch.randn(48, 48, generator=g))
+    tensor = NON_CONTIGUOUS[view](torch.randn(48, 64, generator=g))
     assert not tensor.is_contiguous()
     got = round_trip({"view": tensor, "integers": (tensor * 1000).int()}, profile)
     assert got["view"].is_contiguous()

@@ -30,19 +30,20 @@ class PaperOptions:
     s: int | None
     bits: int
     sorted: bool
+    rule: int
 
 
 def encode_paper(sources: list[Source], settings: Settings) -> list[Coded]:
     """The paper's method: sparse codes in a seeded dictionary, 16-bit values, Brotli (sections 3.2–3.4).
 
     Options: ``kind`` (``"gaussian"``), ``M`` (65536), ``s`` (nonzeros per vector, 2s < n; by default the rule of
-    :mod:`coinr.rules`), ``bits`` (16, of every quantised value), ``sorted`` (True: atoms stored by ascending
-    index; False: in order of selection).
+    :mod:`coinr.profiles.rules`), ``rule`` (its version, the latest), ``bits`` (16, of every quantised value),
+    ``sorted`` (True: atoms stored by ascending index; False: in order of selection).
     """
-    options = PaperOptions(
-        **known_options(settings.options, kind="gaussian", M=rules.ATOMS, s=None, bits=MAX_BITS, sorted=True)
-    )
+    defaults = {"kind": "gaussian", "M": rules.ATOMS, "s": None, "bits": MAX_BITS, "sorted": True, "rule": rules.LATEST}
+    options = PaperOptions(**known_options(settings.options, **defaults))
     Dictionary(options.kind, 1, options.M, settings.seed)
+    check_range("rule", options.rule, 1, rules.LATEST)
     check_range("bits", options.bits, 2, MAX_BITS)
     check_range("s", options.s, 1, rules.LONGEST, optional=True)
     plans = [rules.plan(source.layout) for source in sources]
@@ -67,11 +68,11 @@ def encode_paper(sources: list[Source], settings: Settings) -> list[Coded]:
     ]
 
 
-def _target(plan: rules.Plan, tolerance: float | None) -> float | None:
+def _target(plan: rules.Plan, tolerance: float | None, options: PaperOptions) -> float | None:
     """The relative error to reach by choice of s; None where the rule's s is taken as it is."""
     if tolerance is not None:
         return tolerance * plan.factor
-    return None if plan.factor == 1 else rules.RULE_TOLERANCE * plan.factor
+    return None if plan.factor == 1 else rules.RULES[options.rule].tolerance * plan.factor
 
 
 def _wanted(plan: rules.Plan, tolerance: float | None, options: PaperOptions) -> int | None:
@@ -79,8 +80,8 @@ def _wanted(plan: rules.Plan, tolerance: float | None, options: PaperOptions) ->
     most = min(rules.most(plan.cut.n), options.M)
     if options.s is not None:
         return options.s if options.s <= most else None
-    target = _target(plan, tolerance)
-    expected = rules.sparsity(plan.cut.n, options.M, target)
+    target = _target(plan, tolerance, options)
+    expected = rules.sparsity(rules.RULES[options.rule], plan.cut.n, options.M, target)
     if target is None:
         return min(most, expected)
     return min(most, expected + expected // 4 + 2) if expected <= most else None
@@ -102,7 +103,7 @@ def _pursue(
     for (source, plan), own, limit in zip(chosen, vectors, wanted, strict=True):
         rows = slice(start, start + len(own))
         start += len(own)
-        target = _target(plan, settings.tolerance) if options.s is None else None
+        target = _target(plan, settings.tolerance, options) if options.s is None else None
         s = limit if target is None else _enough(code.path[rows], limit, target)
         results.append(s and _code(source, plan.cut, own, code.indices[rows, :s], dictionary, options, settings))
     return [coded or None for coded in results]

@@ -9,6 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
+
 from coinr.tensors import Cut, Layout
 
 # Fits the paper's remark that an index takes 16 bits; fewer atoms need more values, more atoms more time.
@@ -28,10 +30,31 @@ LONGEST = 2048
 RUN = 256
 SHORTEST = 16
 
-# The relative error that the rule for s aims at, and the rule: s / n by n at M = ATOMS, linear in log n between.
-RULE_VERSION = 1
-RULE_TOLERANCE = 0.0095
-RULE = ((16, 0.35), (32, 0.385), (64, 0.39), (128, 0.395), (256, 0.41), (512, 0.43), (1024, 0.465), (2048, 0.5))
+
+@dataclass(frozen=True)
+class Rule:
+    """How s follows from n.
+
+    Attributes
+    ----------
+    tolerance
+        The relative error that the rule aims at in hidden layers, at M = ATOMS.
+    fractions
+        Pairs (n, s / n), linear in log n between.
+    """
+
+    tolerance: float
+    fractions: tuple[tuple[int, float], ...]
+
+
+# By version; a better rule is added, none is changed, so that earlier files can be made again.
+RULES = {
+    1: Rule(
+        0.008,
+        ((16, 0.42), (32, 0.4), (64, 0.405), (128, 0.412), (256, 0.424), (512, 0.446), (1024, 0.476), (2048, 0.5)),
+    )
+}
+LATEST = max(RULES)
 
 
 @dataclass(frozen=True)
@@ -60,7 +83,7 @@ def _runs(transposed: bool, n: int, factor: float) -> Plan | None:
     return Plan(Cut(transposed, n if n <= LONGEST else RUN), factor)
 
 
-def sparsity(n: int, M: int, tolerance: float | None) -> int:
+def sparsity(rule: Rule, n: int, M: int, tolerance: float | None) -> int:
     """Nonzeros that a vector of dimension n needs for a relative error, by the rule; may exceed what 2s < n allows.
 
     The residual of a pursuit falls by about the same number of decibels with each atom, and that number grows
@@ -68,11 +91,9 @@ def sparsity(n: int, M: int, tolerance: float | None) -> int:
     """
     if tolerance == 0:
         return n
-    x = math.log2(min(max(n, RULE[0][0]), RULE[-1][0]))
-    points = [(math.log2(size), fraction) for size, fraction in RULE]
-    low, high = next((a, b) for a, b in zip(points, points[1:], strict=False) if x <= b[0])
-    fraction = low[1] + (high[1] - low[1]) * (x - low[0]) / (high[0] - low[0])
-    scale = 1.0 if tolerance is None else math.log(tolerance) / math.log(RULE_TOLERANCE)
+    sizes, fractions = zip(*rule.fractions, strict=True)
+    fraction = float(np.interp(math.log2(n), np.log2(sizes), fractions))
+    scale = 1.0 if tolerance is None else math.log(tolerance) / math.log(rule.tolerance)
     return max(1, math.ceil(fraction * n * scale * math.log(ATOMS) / math.log(max(M, 2))))
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from coinr.coders import UNIFORM
 from coinr.coders.symbols import MAX_BITS
-from coinr.profiles.base import Coded, Settings, check_range, known_options, lossless, relative_error, smallest, uniform
+from coinr.profiles.base import Coded, Settings, check_range, known_options, lossless, smallest, uniform
 from coinr.source import Source
 
 
@@ -30,8 +33,11 @@ def encode_uniform(sources: list[Source], settings: Settings) -> list[Coded]:
 
 
 def _fewest_bits(source: Source, tolerance: float, seed: int) -> Coded:
+    allowed = tolerance * np.linalg.norm(source.planes)
     for bits in range(2, MAX_BITS + 1):
-        for coded in uniform(source, bits):
-            if relative_error(coded, source, seed) <= tolerance:
-                return smallest(source, [coded], tolerance, seed)
+        quantised = UNIFORM.quantise(source.planes, bits)
+        if quantised and np.linalg.norm(quantised[0] * quantised[1] - source.planes) <= allowed:
+            chosen = smallest(source, uniform(source, bits), tolerance, seed)
+            if chosen.coder == UNIFORM.id:
+                return chosen
     return lossless(source)

@@ -1,0 +1,36 @@
+"""The kernels for the tests: on the CUDA device where there is one, else in Triton's interpreter.
+
+Import this before anything imports Triton: the variable is read when a kernel is defined. The tests of the compiled
+machine code (``test_kernels_aot.py``) therefore run in a process of their own.
+"""
+
+import importlib
+import os
+
+import pytest
+import torch
+
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
+
+kernels = importlib.import_module("coinr.kernels")
+usable, reason = kernels.available()
+if not usable:
+    raise RuntimeError(f"Triton was imported before its interpreter was chosen: {reason}")
+DEVICE = kernels.device()
+KINDS = ("gaussian", "rademacher", "hadamard")
+
+
+@pytest.fixture
+def poison(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fill what ``torch.empty`` returns with NaN, or with a large odd integer, so that an unwritten output shows."""
+
+    def poisoned(make):
+        def call(*args, **options):
+            made = make(*args, **options)
+            return made.fill_(float("nan") if made.is_floating_point() else 0x5B5B5B5B & torch.iinfo(made.dtype).max)
+
+        return call
+
+    monkeypatch.setattr(torch, "empty", poisoned(torch.empty))
+    monkeypatch.setattr(torch, "empty_like", poisoned(torch.empty_like))
