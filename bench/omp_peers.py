@@ -43,7 +43,8 @@ def torch_pursuit(D: Any, W: Any, s: int) -> Any:
         W: float32 ``[B, n]``.
         s: atoms per vector.
 
-    Gives:
+    Returns
+    -------
         indices int64 ``[B, s]`` and residuals float32 ``[B, n]``.
     """
     import torch

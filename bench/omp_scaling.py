@@ -1,7 +1,8 @@
 """How the time of a pursuit grows with n, M, B and threads.
 
-``python -m bench.omp_scaling --out bench/results/omp_scaling`` writes a JSON and a plot with log axes. Times against n, M and B are CPU time of one core (median of repeats); the
-gain of the second core is wall time, beside that of a float32 product.
+``python -m bench.omp_scaling --out bench/results/omp_scaling`` writes a JSON and a plot with log axes. Times against
+n, M and B are CPU time of one core (median of repeats); the gain of the second core is wall time, beside that of a
+float32 product.
 """
 
 from __future__ import annotations
