@@ -48,7 +48,8 @@ def wrong_picks(
         indices: int32 ``[B, s]``, no -1.
         vectors: how many of the B are checked.
 
-    Returns:
+    Returns
+    -------
         Picks that fall short of the best atom by more than 1e-5 of its score, vectors with any pick that is not
         the best atom, and the largest shortfall.
     """

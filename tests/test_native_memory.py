@@ -1,11 +1,17 @@
 """The dictionary is never stored: a 1 GiB dictionary is searched within a few dozen MiB."""
 
+import os
 import subprocess
 import sys
 
 import pytest
 
 from coinr import _C, rng
+
+pytestmark = [
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the address space by Linux means"),
+    pytest.mark.skipif("san.so" in os.environ.get("LD_PRELOAD", ""), reason="sanitizers reserve address space"),
+]
 
 SCRIPT = """
 import resource, sys
@@ -28,7 +34,6 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the address space by Linux means")
 @pytest.mark.parametrize("kind", rng.KINDS)
 def test_a_large_dictionary_is_never_stored(kind):
     done = subprocess.run(

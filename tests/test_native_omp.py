@@ -1,5 +1,8 @@
 """Native matching pursuit against a plain float64 pursuit in NumPy."""
 
+import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -186,7 +189,7 @@ def test_subnormal_vectors_are_coded():
 
 
 @pytest.mark.parametrize("kind", rng.KINDS)
-@pytest.mark.parametrize("shape", [(64, 1500, 40, 12), (1100, 2500, 2, 30)], ids=["many", "few"])
+@pytest.mark.parametrize("shape", [(64, 1500, 40, 12), (1100, 4000, 2, 30)], ids=["many", "few"])
 def test_threads_and_batches_do_not_change_a_bit(kind, shape):
     n, M, B, s = shape
     W = targets(B, n, 8)
@@ -196,6 +199,78 @@ def test_threads_and_batches_do_not_change_a_bit(kind, shape):
             np.testing.assert_array_equal(a, b)
     alone = _C.omp(W[1:2], rng.KINDS[kind], M, 5, 1, s, 1)
     np.testing.assert_array_equal(alone[0][0], one[0][1])
+
+
+@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize(
+    ("n", "M", "B", "s"),
+    [(600, 9000, 3, 40), (9000, 1100, 2, 6), (300, 40000, 2, 8)],
+    ids=["lazy", "panels", "streamed"],
+)
+def test_shortcuts_do_not_change_the_support(kind, n, M, B, s):
+    W = targets(B, n, 1)
+    fast = _C.omp(W, rng.KINDS[kind], M, 11, 0, s, 1, False)
+    exact = _C.omp(W, rng.KINDS[kind], M, 11, 0, s, 2, True)
+    for a, b in zip(fast, exact, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize(("n", "M"), [(128, 3000), (800, 8000)], ids=["lockstep", "lazy"])
+def test_sparse_signals_are_recovered(kind, n, M):
+    generator = np.random.default_rng(2)
+    W = np.empty((3, n), np.float32)
+    true = np.array([generator.choice(M, 6, replace=False) for _ in range(3)])
+    for b in range(3):
+        W[b] = np.array([32, -16, 8, -4, 2, 1]) @ rng.entries(kind, n, 4, 0, true[b]).astype(np.float64)
+    indices, values, path = _C.omp(W, rng.KINDS[kind], M, 4, 0, 12, 1)
+    for b in range(3):
+        found = dict(zip(indices[b].tolist(), values[b].tolist(), strict=True))
+        assert path[b, -1] <= 1e-9 * path[b, 0]
+        for j, x in zip(true[b].tolist(), [32, -16, 8, -4, 2, 1], strict=True):
+            assert found[j] == pytest.approx(x, abs=1e-3)
+
+
+SIMD_SCRIPT = """
+import hashlib
+import numpy as np
+from coinr import _C
+
+digest = hashlib.sha256()
+for kind in (1, 2, 3):
+    for n, M, B, s in [(63, 700, 21, 12), (64, 300, 5, 64), (130, 40000, 3, 9), (1000, 6000, 2, 25), (9000, 600, 1, 5)]:
+        W = np.random.default_rng(n).standard_normal((B, n)).astype(np.float32)
+        for array in (*_C.omp(W, kind, M, 3, 0, s, 1), *_C.correlate_argmax(W, kind, M, 3, 0, 1)):
+            digest.update(array.tobytes())
+print(_C.simd_level(), digest.hexdigest())
+"""
+
+
+def test_instruction_sets_give_the_same_bits():
+    levels = ["portable", "avx2", "avx512"]
+    found = {}
+    for level in levels:
+        environment = os.environ | {"COINR_SIMD": level}
+        done = subprocess.run(
+            [sys.executable, "-c", SIMD_SCRIPT], env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        name, digest = done.stdout.split()
+        assert levels.index(name) <= levels.index(level)
+        found[name] = digest
+    assert "portable" in found
+    assert len(set(found.values())) == 1, found
+
+
+def test_an_unknown_instruction_set_is_an_error():
+    done = subprocess.run(
+        [sys.executable, "-c", "from coinr import _C; _C.simd_level()"],
+        env=os.environ | {"COINR_SIMD": "sse9"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "COINR_SIMD is 'sse9'" in done.stderr
 
 
 def test_concurrent_calls_agree():

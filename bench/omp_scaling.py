@@ -1,0 +1,107 @@
+"""How the time of a pursuit grows with n, M, B and threads.
+
+``python -m bench.omp_scaling --out bench/results/omp_scaling`` writes a JSON and a plot with log axes. Times against
+n, M and B are CPU time of one core (median of repeats); the gain of the second core is wall time, beside that of a
+float32 product.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.machine import machine
+from bench.omp_shapes import SEED, SHAPES, targets
+from coinr import _C, rng
+
+SWEEPS: dict[str, list[tuple[int, int, int, int]]] = {
+    "n": [(n, 4096, 96, 16) for n in (32, 64, 128, 256, 512, 1024, 2048)],
+    "M": [(128, M, 96, 16) for M in (256, 1024, 4096, 16384, 65536, 262144)],
+    "B": [(128, 4096, B, 16) for B in (1, 4, 16, 64, 256, 1024)],
+}
+
+
+def seconds(shape: tuple[int, int, int, int], kind: str) -> float:
+    """Median CPU seconds of one pursuit on one core."""
+    n, M, B, s = shape
+    W, times = targets(n, B), []
+    while len(times) < 3 or (sum(times) < 0.3 and len(times) < 9):
+        start = time.process_time()
+        _C.omp(W, rng.KINDS[kind], M, SEED, 0, s, 1)
+        times.append(time.process_time() - start)
+    return float(np.median(times))
+
+
+def gain(run: Any) -> float:
+    """Best wall time with one thread over best wall time with two."""
+    best = {1: np.inf, 2: np.inf}
+    for _ in range(5):
+        for threads in best:
+            start = time.perf_counter()
+            run(threads)
+            best[threads] = min(best[threads], time.perf_counter() - start)
+    return float(best[1] / best[2])
+
+
+def product(threads: int) -> None:
+    """A float32 matrix product."""
+    torch.set_num_threads(threads)
+    a = torch.ones(2048, 2048)
+    a @ a
+
+
+def plot(sweeps: dict[str, Any], path: Path) -> None:
+    """Time against n, M and B."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, panels = plt.subplots(1, 3, figsize=(13, 4), constrained_layout=True, sharey=True)
+    for axes, (variable, rows) in zip(panels, sweeps.items(), strict=True):
+        x = [row["shape"]["nMBs".index(variable)] for row in rows]
+        for kind in rng.KINDS:
+            axes.loglog(x, [row[kind] for row in rows], "o-", label=kind, base=2)
+        axes.loglog(x, [rows[-1]["gaussian"] * value / x[-1] for value in x], "k:", label="linear")
+        axes.set_xlabel(variable)
+        fixed = [f"{name}={value}" for name, value in zip("nMBs", rows[0]["shape"], strict=True) if name != variable]
+        axes.set_title(", ".join(fixed))
+        axes.grid(True, alpha=0.3)
+    panels[0].set_ylabel("CPU seconds, one core")
+    panels[0].legend()
+    figure.savefig(path, dpi=120)
+
+
+def main() -> None:
+    """Measures, then writes ``--out``.json and .png."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="prefix of the results")
+    out: Path = parser.parse_args().out
+    sweeps = {
+        variable: [{"shape": shape} | {kind: seconds(shape, kind) for kind in rng.KINDS} for shape in shapes]
+        for variable, shapes in SWEEPS.items()
+    }
+    gains = {"sgemm": gain(product)}
+    for n, M, B, s in (SHAPES[1], SHAPES[2], SHAPES[3], SHAPES[7]):
+        for kind in ("gaussian", "hadamard"):
+            W = targets(n, B)
+
+            def run(threads: int, W: Any = W, kind: str = kind, M: int = M, s: int = s) -> None:
+                _C.omp(W, rng.KINDS[kind], M, SEED, 0, s, threads)
+
+            gains[f"{kind} {(n, M, B, s)}"] = gain(run)
+    report = {"machine": machine() | {"simd": _C.simd_level()}, "sweeps": sweeps, "gain_of_second_core": gains}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
+    plot(sweeps, out.with_suffix(".png"))
+    print(json.dumps(gains, indent=1))
+
+
+if __name__ == "__main__":
+    main()
