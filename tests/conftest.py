@@ -1,8 +1,14 @@
 """Marks that need a device, and the same random numbers in every test."""
 
+import os
+
 import numpy as np
 import pytest
 import torch
+
+# Read when a kernel is defined, so it must stand before anything imports Triton.
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"
 
 # Workers share the cores; torch's barriers between threads cost more than the second one gains on small tensors.
 torch.set_num_threads(1)

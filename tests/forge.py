@@ -93,7 +93,7 @@ class Forgery:
     meta: bytes = b""
     meta_size: int | None = None
     count: int | None = None
-    version: int = 0
+    version: int = 1
     flags: int | None = None
     compressed: bool = False
     table_size: int | None = None

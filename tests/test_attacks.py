@@ -102,7 +102,7 @@ for kind, data in {
     attack(FormatError, f"{kind} instead of a file", lambda data=data: data)
 attack(TruncatedError, "half of the magic", lambda: MAGIC[:2])
 attack(TruncatedError, "the magic alone", lambda: MAGIC)
-for version in (1, 2, 255):
+for version in (0, 2, 255):
     attack(VersionError, f"version {version}", with_(version=version))
 for flag in (2, 4, 0x80, 0xFF):
     attack(VersionError, f"flags {flag:#x}", with_(flags=flag))
