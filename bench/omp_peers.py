@@ -206,8 +206,9 @@ def too_large(name: str, n: int, M: int, B: int, s: int) -> str | None:
 
 def rows(results: list[dict[str, Any]], peak: dict[str, float]) -> list[dict[str, Any]]:
     """Adds counted work, shares of peak and ratios to every measurement."""
+    results.sort(key=lambda row: SHAPES.index(tuple(row["shape"])))
     for row in results:
-        if "seconds" not in row:
+        if "seconds" not in row or "gflop" in row:
             continue
         n, M, B, s = row["shape"]
         # One product of every residual with the dictionary per atom: what a pursuit without shortcuts computes.
@@ -252,6 +253,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, help="prefix of the results")
     parser.add_argument("--shapes", default=",".join(map(str, range(len(SHAPES)))), help="which shapes, by number")
+    parser.add_argument("--update", action="store_true", help="keep the stored results of other shapes")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
@@ -259,8 +261,13 @@ def main() -> None:
         return
     peak = measure("peaks", (0, 0, 0, 0))
     print("peaks", peak, flush=True)
+    numbers = [int(number) for number in arguments.shapes.split(",")]
     results: list[dict[str, Any]] = []
-    for number in map(int, arguments.shapes.split(",")):
+    if arguments.update:
+        again = [list(SHAPES[number]) for number in numbers]
+        stored = json.loads(arguments.out.with_suffix(".json").read_text())["results"]
+        results = [row for row in stored if row["shape"] not in again]
+    for number in numbers:
         shape = SHAPES[number]
         for name in [*OURS, *PEERS]:
             reason = too_large(name, *shape) if name in PEERS else None

@@ -31,6 +31,8 @@ constexpr int64_t kCacheBytes = int64_t{3} << 19;
 
 // Blocks are whole groups of the vectors that the kernels take at once (12 rows, 16 lanes).
 constexpr int64_t kRowGroup = 48;
+// Fewer vectors than this leave most lanes of a transform idle.
+constexpr int64_t kFewest = 4;
 
 int64_t block_size(int64_t n, int64_t s, int64_t room) {
     const int64_t each = s * padded(n) + 4 * s * s + 16 * s + 8 * padded(n) + 512;
@@ -79,7 +81,7 @@ public:
             std::vector<Query> queries;
             for (const int64_t b : who) queries.push_back(query(b));
             const std::vector<Choice> choices = select(queries, team_);
-            team_.for_each(static_cast<int64_t>(who.size()), 4, [&](int64_t v, int) { add(who[v], choices[v]); });
+            team_.for_each(static_cast<int64_t>(who.size()), chunk_, [&](int64_t v, int) { add(who[v], choices[v]); });
         }
         finish_all();
     }
@@ -139,7 +141,7 @@ private:
     }
 
     void finish_all() {
-        team_.for_each(B_, 4, [&](int64_t b, int) {
+        team_.for_each(B_, chunk_, [&](int64_t b, int) {
             finish(pursuits_[b], s_, out_.indices + b * s_, out_.values + b * s_, out_.path + b * (s_ + 1));
         });
     }
@@ -148,6 +150,7 @@ private:
     const int64_t B_, s_;
     Team& team_;
     const Output out_;
+    const int64_t chunk_ = dictionary_.n >= 512 ? 1 : 4;  // vectors handed to a thread at a time
     std::vector<Pursuit> pursuits_;
     std::vector<char> active_;
 };
@@ -199,7 +202,8 @@ void omp(const Dictionary& dictionary, const float* W, int64_t B, int64_t s, int
     };
     // Blocks that stay in a core's cache, each on one thread.
     const auto side_by_side = [&](const std::function<Select(const Team&)>& make) {
-        int64_t size = std::min(block_size(n, s, kCacheBytes), (B + threads - 1) / threads);
+        const int64_t share = (B + threads - 1) / threads;
+        int64_t size = std::min(std::max(block_size(n, s, kCacheBytes), kFewest), share);
         if (size > kRowGroup) size -= size % kRowGroup;
         team.for_each((B + size - 1) / size, 1, [&](int64_t i, int) {
             Team alone(1);
@@ -218,7 +222,7 @@ void omp(const Dictionary& dictionary, const float* W, int64_t B, int64_t s, int
             auto screen = std::make_shared<HadamardScreen>(dictionary, members);
             return [screen](const std::vector<Query>& queries, Team& own) { return screen->select(queries, false, own); };
         };
-        if (B >= 16 * threads && n <= 4096)
+        if (B >= threads)
             side_by_side(make);
         else
             in_turn([&](Block& block) { block.run(make(team)); });

@@ -96,6 +96,10 @@ void Team::run(const std::function<void(int)>& task) {
 }
 
 void Team::for_each(int64_t count, int64_t chunk, const std::function<void(int64_t, int)>& body) {
+    if (count <= chunk || workers_.empty()) {  // not worth waking anyone
+        for (int64_t index = 0; index < count; ++index) body(index, 0);
+        return;
+    }
     std::atomic<int64_t> next{0};
     run([&](int rank) {
         while (true) {
