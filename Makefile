@@ -1,6 +1,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+comma := ,
 SOURCES := $(wildcard csrc/*.cpp csrc/*.hpp) setup.py pyproject.toml constraints.txt
 EXTENSION_TESTS := $(wildcard tests/test_native_*.py)
 
@@ -44,6 +45,21 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The extension alone under a sanitizer: its tests import neither torch nor the installed build.
+define sanitized
+	rm -rf build/$(1) && mkdir -p build/$(1)
+	cp -r coinr build/$(1)/coinr && rm -f build/$(1)/coinr/_C*.so
+	COINR_SANITIZE=$(2) $(BIN)/python setup.py --quiet build_ext --build-lib build/$(1) --build-temp build/$(1)-objects
+	LD_PRELOAD="$$(g++ -print-file-name=$(3)) $$(g++ -print-file-name=libstdc++.so)" $(4) PYTHONPATH=build/$(1) \
+		$(BIN)/python -m pytest --noconftest -p no:xdist -p no:cacheprovider -q -o "pythonpath=build/$(1) ." $(EXTENSION_TESTS)
+endef
+
+asan: setup
+	$(call sanitized,asan,address$(comma)undefined,libasan.so,ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=print_stacktrace=1)
+
+tsan: setup
+	$(call sanitized,tsan,thread,libtsan.so,TSAN_OPTIONS=halt_on_error=1)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info coinr/*.so
