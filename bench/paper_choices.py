@@ -38,11 +38,10 @@ NETWORKS = (
     ("coffee", 2, 20, 3000),
     ("coffee", 2, 32, 3000),
     ("coffee", 3, 64, 3000),
-    ("chelsea", 3, 64, 3000),
     ("coffee", 3, 128, 1500),
 )
-ATOMS = (1 << 12, 1 << 14, 1 << 16, 1 << 18)
-FRACTIONS = (0.30, 0.33, 0.36, 0.38, 0.40, 0.42, 0.44, 0.46, 0.48)
+ATOMS = (1 << 12, 1 << 14, 1 << 16)
+FRACTIONS = (0.33, 0.36, 0.38, 0.40, 0.42, 0.45)
 RULE_SIZES = ((16, 256), (32, 256), (64, 128), (128, 64), (256, 32), (512, 8), (1024, 4), (2048, 2))
 EXACT_BITS = 16
 
@@ -88,9 +87,7 @@ def curves(picture: Any, network: coinr.Siren) -> Iterator[dict[str, Any]]:
     exact, sizes = at_16_bit(sd)
     baseline = len(baselines.encode(sd, "uniform16"))
     for way, cut in cuts(network.width).items():
-        for M in ATOMS if way != "flattened" else ATOMS[:3]:
-            if M * cut.n > 1 << 26:
-                continue
+        for M in ATOMS:
             for row in _path(sd, hidden, cut, M):
                 values = exact | row.pop("decoded")
                 row["total_bytes"] = row["sorted_bytes"] + sum(sizes[name] for name in sd if name not in hidden)

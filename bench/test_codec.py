@@ -1,0 +1,72 @@
+"""Throughput of the codec: encode and decode of SIREN state dicts, each result checked.
+
+python -m pytest bench/test_codec.py -m bench --benchmark-only
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+
+import coinr
+
+pytestmark = pytest.mark.bench
+
+# Hidden layers, width: the networks of the paper's experiment C1.
+NETWORKS = {"2x32": (2, 32), "3x64": (3, 64), "3x128": (3, 128)}
+LARGE = 1 << 20
+
+# Seconds on one core (decode) or on all cores (encode) that a (3, 64) network may take.
+DECODE_LIMIT = 0.010
+ENCODE_LIMIT = 5.0
+
+
+def siren(hidden_layers: int, width: int) -> OrderedDict[str, torch.Tensor]:
+    """Weights as large as a SIREN's, from a fixed seed."""
+    generator = np.random.default_rng(0)
+    sizes = [2] + [width] * (hidden_layers + 1) + [3]
+    sd = OrderedDict()
+    for k, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False)):
+        for name, shape in ((f"layers.{k}.weight", (b, a)), (f"layers.{k}.bias", (b,))):
+            sd[name] = torch.from_numpy((generator.standard_normal(shape) / 20).astype(np.float32))
+    return sd
+
+
+def error(decoded, sd) -> float:
+    """The largest relative error of a tensor."""
+    return max(float((decoded[name] - tensor).norm() / tensor.norm()) for name, tensor in sd.items())
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_encode(benchmark, network):
+    sd = siren(*NETWORKS[network])
+    blob = benchmark.pedantic(coinr.encode_state_dict, (sd,), rounds=3, warmup_rounds=1)
+    benchmark.extra_info |= {"bytes": len(blob), "parameters": coinr.inspect(blob).totals["parameters"]}
+    assert error(coinr.decode_state_dict(blob), sd) < 0.011
+    if network == "3x64":
+        assert benchmark.stats.stats.median < ENCODE_LIMIT
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_decode(benchmark, network, monkeypatch):
+    monkeypatch.setenv("COINR_THREADS", "1")
+    sd = siren(*NETWORKS[network])
+    blob = coinr.encode_state_dict(sd)
+    decoded = benchmark(coinr.decode_state_dict, blob)
+    benchmark.extra_info |= {"work": coinr.inspect(blob).totals["work"]}
+    assert error(decoded, sd) < 0.011
+    if network == "3x64":
+        assert benchmark.stats.stats.median < DECODE_LIMIT
+
+
+@pytest.mark.parametrize("profile", ["uniform", "lossless"])
+def test_large_tensor(benchmark, profile, monkeypatch):
+    monkeypatch.setenv("COINR_THREADS", "1")
+    sd = {"table": torch.from_numpy(np.random.default_rng(0).standard_normal(LARGE).astype(np.float32))}
+    blob = coinr.encode_state_dict(sd, profile=profile)
+    decoded = benchmark(coinr.decode_state_dict, blob)
+    benchmark.extra_info |= {"bytes": len(blob), "weights": LARGE}
+    assert error(decoded, sd) < 1e-4
