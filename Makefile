@@ -5,6 +5,9 @@ comma := ,
 SOURCES := $(wildcard csrc/*.cpp csrc/*.hpp) setup.py pyproject.toml constraints.txt
 EXTENSION_TESTS := $(wildcard tests/test_native_*.py)
 
+# The suites run two processes at once and measure one core: NumPy's own threads would only get in the way.
+export OPENBLAS_NUM_THREADS := 1
+
 .PHONY: help setup demo test test-all bench check asan tsan fuzz clean
 
 help:
