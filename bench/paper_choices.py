@@ -41,7 +41,7 @@ NETWORKS = (
     ("coffee", 3, 128, 1500),
 )
 ATOMS = (1 << 12, 1 << 14, 1 << 16)
-FRACTIONS = (0.33, 0.36, 0.38, 0.40, 0.42, 0.45)
+FRACTIONS = (0.33, 0.36, 0.38, 0.40, 0.42, 0.45, 0.5)
 RULE_SIZES = ((16, 256), (32, 256), (64, 128), (128, 64), (256, 32), (512, 8), (1024, 4), (2048, 2))
 EXACT_BITS = 16
 
@@ -106,11 +106,10 @@ def _path(sd: OrderedDict[str, torch.Tensor], hidden: list[str], cut: Cut, M: in
     vectors = {name: cut.apply(to_planes(sd[name]), layouts[name]) for name in hidden}
     stack = np.concatenate(list(vectors.values()))
     dictionary = coinr.Dictionary("gaussian", cut.n, M, 0)
-    code = coinr.omp(stack.astype(np.float32), dictionary, int(max(FRACTIONS) * cut.n))
+    sparsities = sorted({min(rules.most(cut.n), round(fraction * cut.n)) for fraction in FRACTIONS})
+    code = coinr.omp(stack.astype(np.float32), dictionary, sparsities[-1])
     per_layer = len(stack) // len(hidden)
-    for s in sorted({max(1, round(fraction * cut.n)) for fraction in FRACTIONS if fraction * cut.n < cut.n / 2}):
-        if s > code.indices.shape[1]:
-            continue
+    for s in sparsities:
         row: dict[str, Any] = {"n": cut.n, "s": s, "sorted_bytes": 0, "list_bytes": 0, "decoded": {}}
         row["residual_db"] = 10 * math.log10(code.path[:, s].sum() / code.path[:, 0].sum())
         for k, name in enumerate(hidden):

@@ -26,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from coinr import packing
 from coinr.errors import FormatError, InputError
 
 #: Every name that :func:`encode` and :func:`decode` know.
@@ -183,14 +184,11 @@ def _size(count: int, bits: int, layout: int) -> int:
 
 def _pack(symbols: NDArray[np.uint16], bits: int) -> bytes:
     """Return the low ``bits`` bits of each symbol, least significant first, zero padded."""
-    spread = np.unpackbits(symbols.astype("<u2").view(np.uint8).reshape(-1, 2), axis=1, bitorder="little")
-    return np.packbits(spread[:, :bits].ravel(), bitorder="little").tobytes()
+    return packing.pack_bits((symbols & ((1 << bits) - 1)).astype(np.uint32), bits)
 
 
 def _unpack(raw: NDArray[np.uint8], count: int, bits: int) -> NDArray[np.uint16]:
-    spread = np.zeros((count, 16), np.uint8)
-    spread[:, :bits] = np.unpackbits(raw, count=count * bits, bitorder="little").reshape(count, bits)
-    return np.packbits(spread, axis=1, bitorder="little").view("<u2").ravel()
+    return packing.unpack_bits(raw.tobytes(), count, bits).astype(np.uint16)
 
 
 def _decode_uniform(blob: bytes, bits: int, counts: Iterable[int]) -> list[NDArray[np.float32]]:

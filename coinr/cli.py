@@ -111,7 +111,7 @@ def cli() -> None:
 def pack(model: Path, output: Path, as_json: bool, **options: Any) -> None:
     """Store the state dict in MODEL (.safetensors, .pt, .pth or .npz) as a coinr file.
 
-    A .pt file must hold tensors only: nothing is ever unpickled.
+    A .pt file must hold tensors only: no code in it is ever run.
     """
     check_output(output, (COINR_FILE,))
     arguments = codec_arguments(options)

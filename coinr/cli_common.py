@@ -29,7 +29,7 @@ class _ProfileOption(click.ParamType[tuple[str, Any]]):
         if not equals or not key.isidentifier():
             self.fail(f"{value!r} is not KEY=VALUE", param, ctx)
         try:
-            return key, json.loads(text)
+            return key, json.loads(text.lower() if text.lower() in ("true", "false") else text)
         except ValueError:
             return key, text
 
@@ -72,7 +72,7 @@ def codec_arguments(options: dict[str, Any]) -> dict[str, Any]:
         name: options[name] for name in ("profile", "tolerance", "backend", "threads") if options[name] is not None
     }
     extra = dict(options["option"])
-    reserved = {"sd", "seed", "lossless", "nonfinite", "meta", "threads", "profile", "tolerance", "backend"}
+    reserved = {"sd", "seed", "lossless", "nonfinite", "meta", "limits", "threads", "profile", "tolerance", "backend"}
     if reserved & set(extra):
         raise click.UsageError(f"-O is for options of the profile, not {', '.join(sorted(reserved & set(extra)))}")
     return {

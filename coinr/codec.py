@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
+from glob import escape
 from numbers import Real
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ from typing import Any
 import torch
 
 from coinr import container
+from coinr._backend import select
 from coinr.container import ALIAS, File, Header, Limits, Record
-from coinr.errors import InputError
+from coinr.errors import FormatError, InputError
 from coinr.files import write_atomic
 from coinr.profiles import Settings, encode_sources
 from coinr.report import Report, make_report
@@ -64,9 +67,10 @@ def encode_state_dict(
     limits
         What decoding the file may cost; the default is what readers allow by default.
     backend, threads
-        As for :func:`coinr.omp`.
+        Of the pursuit, as for :func:`coinr.omp`. Decoding, also to verify, runs on the default backend, which the
+        environment variable ``COINR_BACKEND`` changes; it gives the same bits on each.
     **options
-        The profile's own: ``bits`` (uniform); ``kind``, ``M``, ``s``, ``bits``, ``sorted`` (paper).
+        The profile's own: ``bits`` (uniform); ``kind``, ``M``, ``s``, ``bits``, ``sorted``, ``rule`` (paper).
 
     Raises
     ------
@@ -85,13 +89,21 @@ def encode_state_dict(
         raise InputError(f"tolerance must be a number ≥ 0, not {tolerance!r}")
     if nonfinite not in ("error", "lossless"):
         raise InputError(f"nonfinite must be 'error' or 'lossless', not {nonfinite!r}")
-    if isinstance(lossless, str):
-        raise InputError(f"lossless must be a sequence of patterns, not the string {lossless!r}")
+    if isinstance(lossless, str) or not all(isinstance(pattern, str) for pattern in lossless):
+        raise InputError(f"lossless must be a sequence of patterns, not {lossless!r}")
+    select(backend)
+    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+        raise InputError(f"threads must be an integer ≥ 1, not {threads!r}")
     checked_meta = container.check_meta(meta)
     sources = read_state_dict(sd)
     stored = [source for source in sources if source.alias is None]
+    patterns = tuple(lossless) + tuple(
+        escape(sources[source.alias].name)
+        for source in sources
+        if source.alias is not None and any(fnmatchcase(source.name, pattern) for pattern in lossless)
+    )
     settings = Settings(seed, tolerance, backend, threads, options)
-    coded = iter(encode_sources(stored, profile, settings, tuple(lossless), nonfinite))
+    coded = iter(encode_sources(stored, profile, settings, patterns, nonfinite))
     records, payloads = [], []
     for source in sources:
         if source.alias is None:
@@ -103,7 +115,12 @@ def encode_state_dict(
             records.append(Record(source.name, source.layout, ALIAS, None, 0, source.alias))
     header = Header(seed, tuple(records), checked_meta)
     (limits or Limits()).check(header)
-    return container.write(header, payloads)
+    blob = container.write(header, payloads)
+    try:
+        File(blob, limits)
+    except FormatError as error:
+        raise InputError(f"this state dict cannot be stored: {error}") from error
+    return blob
 
 
 def decode_state_dict(
@@ -126,10 +143,11 @@ def decode_state_dict(
         FormatError, VersionError, TruncatedError or ChecksumError for bytes that are no intact coinr file,
         LimitError where the limits are too low; never a partial result.
     """
+    target = _device(device)
     file = _open(blob, limits)
     tensors: list[torch.Tensor] = []
     for row, record in enumerate(file.header.records):
-        tensors.append(file.decode(row, torch.device(device)) if record.alias is None else tensors[record.alias])
+        tensors.append(file.decode(row, target) if record.alias is None else tensors[record.alias])
     return OrderedDict((record.name, tensor) for record, tensor in zip(file.header.records, tensors, strict=True))
 
 
@@ -143,23 +161,24 @@ def decode_tensor(
     InputError
         If the file has no tensor of that name.
     """
+    target = _device(device)
     file = File(blob, limits)
     row = file.row(name)
     alias = file.header.records[row].alias
     row = row if alias is None else alias
     record = file.header.records[row]
     (limits or Limits()).check(Header(file.header.seed, (record,)))
-    return file.decode(row, torch.device(device))
+    return file.decode(row, target)
 
 
-def inspect(blob: bytes | bytearray | memoryview) -> Report:
+def inspect(blob: bytes | bytearray | memoryview, *, limits: Limits | None = None) -> Report:
     """What the file holds, from its header: prints as a table, ``.to_dict()`` gives plain values."""
-    return make_report(File(blob))
+    return make_report(File(blob, limits))
 
 
-def read_meta(blob: bytes | bytearray | memoryview) -> dict[str, Any]:
+def read_meta(blob: bytes | bytearray | memoryview, *, limits: Limits | None = None) -> dict[str, Any]:
     """The metadata that was given to encode_state_dict."""
-    return File(blob).header.meta
+    return File(blob, limits).header.meta
 
 
 def verify(blob: bytes | bytearray | memoryview, *, limits: Limits | None = None) -> Report:
@@ -187,6 +206,13 @@ def save(path: str | os.PathLike[str], sd: Mapping[str, Any], **arguments: Any) 
 def load(path: str | os.PathLike[str], **arguments: Any) -> OrderedDict[str, torch.Tensor]:
     """Decode a file; arguments as for decode_state_dict."""
     return decode_state_dict(Path(path).read_bytes(), **arguments)
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise InputError(f"device {device!r} cannot be used here: {str(error).splitlines()[0]}") from error
 
 
 def _open(blob: bytes | bytearray | memoryview, limits: Limits | None) -> File:

@@ -81,12 +81,14 @@ def read_state_dict_file(path: str | os.PathLike[str]) -> Mapping[str, Any]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickle protocols: what cannot be read safely is an error here
             loaded = torch.load(source, map_location="cpu", weights_only=True)
-    except (safetensors.SafetensorError, zipfile.BadZipFile, EOFError, ValueError, RuntimeError) as error:
-        raise InputError(f"{source.name!r} cannot be read: {_first_line(error)}") from error
+    except (OSError, MemoryError):
+        raise
     except pickle.UnpicklingError as error:
         raise InputError(
             f"{source.name!r} needs unpickling of objects, which is not safe: save a plain state dict"
         ) from error
+    except Exception as error:  # damaged files fail in the readers in more ways than can be listed
+        raise InputError(f"{source.name!r} cannot be read: {_first_line(error)}") from error
     if not isinstance(loaded, Mapping):
         raise InputError(f"{source.name!r} holds {type(loaded).__name__}, not a state dict")
     return loaded
@@ -103,13 +105,24 @@ def write_state_dict_file(path: str | os.PathLike[str], sd: Mapping[str, torch.T
     target = Path(path)
     suffix = _suffix(target)
     if suffix == ".safetensors":
-        data = safetensors.torch.save({name: tensor.clone().contiguous() for name, tensor in sd.items()})
-        write_atomic(target, data)
+        write_atomic(target, _to_safetensors(sd))
     elif suffix == ".npz":
         arrays = {name: _to_numpy(name, tensor) for name, tensor in sd.items()}
+        if clash := {"file", "allow_pickle"} & set(arrays):
+            raise InputError(f".npz cannot hold a tensor named {min(clash)!r}; use .safetensors or .pt")
         write_atomic(target, lambda stream: np.savez(stream, allow_pickle=False, **arrays))
     else:
         write_atomic(target, lambda stream: torch.save(OrderedDict(sd), stream))
+
+
+def _to_safetensors(sd: Mapping[str, torch.Tensor]) -> bytes:
+    if "__metadata__" in sd:
+        raise InputError(".safetensors cannot hold a tensor named '__metadata__'; use .pt or .npz")
+    try:
+        data: bytes = safetensors.torch.save({name: tensor.clone().contiguous() for name, tensor in sd.items()})
+    except KeyError as error:
+        raise InputError(f".safetensors does not have {error.args[0]}; use .pt or .npz") from error
+    return data
 
 
 def _to_numpy(name: str, tensor: torch.Tensor) -> Any:

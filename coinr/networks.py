@@ -61,8 +61,8 @@ class Siren(nn.Module):
                 raise InputError(f"{name} must be an integer >= 1, got {size!r}")
         if isinstance(hidden_layers, bool) or not isinstance(hidden_layers, int) or hidden_layers < 0:
             raise InputError(f"hidden_layers must be an integer >= 0, got {hidden_layers!r}")
-        if isinstance(omega, bool) or not isinstance(omega, (int, float)) or not 0 < omega < math.inf:
-            raise InputError(f"omega must be a positive finite number, got {omega!r}")
+        if isinstance(omega, bool) or not isinstance(omega, (int, float)) or not 0 < omega < 1e30:
+            raise InputError(f"omega must be a positive number below 1e30, got {omega!r}")
         self.in_features = in_features
         self.out_features = out_features
         self.width = width

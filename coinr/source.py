@@ -72,6 +72,8 @@ def _refuse(sd: Mapping[Any, Any], name: str, value: Any) -> StateDictError:
 
 
 def _to_tensor(sd: Mapping[Any, Any], name: str, value: Any) -> torch.Tensor:
+    if isinstance(value, np.ma.MaskedArray):
+        raise StateDictError(f"tensor {name!r} is a masked array; only dense tensors with data are supported")
     if isinstance(value, np.ndarray):
         try:
             native = np.ascontiguousarray(value).reshape(value.shape)
@@ -81,7 +83,7 @@ def _to_tensor(sd: Mapping[Any, Any], name: str, value: Any) -> torch.Tensor:
             raise StateDictError(f"tensor {name!r} has dtype {value.dtype}, which is not supported") from error
     if not isinstance(value, torch.Tensor):
         raise _refuse(sd, name, value)
-    if value.layout != torch.strided or value.is_quantized or value.device.type == "meta":
+    if value.layout != torch.strided or value.is_nested or value.is_quantized or value.device.type == "meta":
         raise StateDictError(
             f"tensor {name!r} is {value.layout} on {value.device.type}; only dense tensors with data are supported"
         )
@@ -94,7 +96,8 @@ def _identity(value: Any, tensor: torch.Tensor) -> tuple[Any, ...] | None:
         return None
     if isinstance(value, np.ndarray):
         return ("numpy", value.__array_interface__["data"][0], value.shape, value.strides, value.dtype.str)
-    return ("torch", tensor.device, tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype)
+    lazy = (tensor.is_conj(), tensor.is_neg())
+    return ("torch", tensor.device, tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype, lazy)
 
 
 def read_state_dict(sd: Mapping[str, Any]) -> list[Source]:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import coinr
+import coinr.container
 from coinr.profiles import rules
 from coinr.tensors import Cut, Layout, dtype_name
 
@@ -178,6 +179,12 @@ def test_reference_and_native_encode_to_equal_weights():
         ({"kind": "normal"}, "'normal'"),
         ({"M": 0}, "M must be"),
         ({"backend": "abacus"}, "'abacus'"),
+        ({"profile": "uniform", "backend": "abacus"}, "'abacus'"),
+        ({"threads": 0}, "threads"),
+        ({"profile": []}, "profile"),
+        ({"lossless": (3,)}, "lossless"),
+        ({"sorted": "False"}, "sorted"),
+        ({"kind": [1]}, "kind"),
         ({"profile": "lossless", "bits": 8}, "'bits'"),
         ({"meta": {"x": {1, 2}}}, "meta"),
         ({"meta": [1]}, "meta"),
@@ -255,3 +262,58 @@ def test_a_transposed_cut_runs_along_columns():
     layout = Layout(torch.float32, (4, 2))
     vectors = Cut(True, 4).apply(np.arange(8.0)[None], layout)
     assert vectors.tolist() == [[0, 2, 4, 6], [1, 3, 5, 7]]
+
+
+def test_a_tensor_and_its_lazy_conjugate_are_not_tied():
+    w = torch.randn(5, 4, dtype=torch.complex64)
+    sd = {"a": w, "b": w.conj(), "imag": w.imag, "negative": w.conj().imag}
+    decoded = coinr.decode_state_dict(coinr.encode_state_dict(sd, profile="lossless"))
+    assert all(torch.equal(decoded[name], sd[name]) for name in sd)
+
+
+def test_a_pattern_may_name_any_of_tied_tensors():
+    v = torch.randn(300)
+    decoded = coinr.decode_state_dict(
+        coinr.encode_state_dict({"a[0]": v, "b": v}, profile="uniform", bits=4, lossless=["b"])
+    )
+    assert torch.equal(decoded["b"], v)
+    assert decoded["a[0]"] is decoded["b"]
+
+
+@pytest.mark.parametrize("shape", [(1,) * 33, (0, 1 << 50)])
+def test_what_readers_refuse_is_refused_when_encoding(shape):
+    with pytest.raises(coinr.InputError, match="cannot be stored"):
+        coinr.encode_state_dict({"w": torch.empty(shape)})
+
+
+def test_limits_bind_the_encoder_too():
+    with pytest.raises(coinr.LimitError, match="101 tensors"):
+        coinr.encode_state_dict({str(k): torch.ones(1) for k in range(101)}, limits=coinr.Limits(tensors=100))
+
+
+@pytest.mark.parametrize("device", ["bogus", "cuda:99", 1.5])
+def test_unusable_devices_are_input_errors(device):
+    blob = coinr.encode_state_dict({"w": torch.ones(2)})
+    with pytest.raises(coinr.InputError, match="device"):
+        coinr.decode_state_dict(blob, device=device)
+
+
+@pytest.mark.parametrize(
+    "meta", [b'{"a":NaN}', b'{"a":-Infinity}', b'{"a":' + b"[" * 70 + b"]" * 70 + b"}", b'{"a":1' + b"0" * 400 + b"}"]
+)
+def test_metadata_that_is_no_plain_json_is_refused(meta, monkeypatch):
+    monkeypatch.setattr(coinr.container, "_write_meta", lambda _: meta)
+    blob = coinr.container.write(coinr.container.Header(0, (), {"a": 1}), [])
+    with pytest.raises(coinr.FormatError, match="metadata"):
+        coinr.read_meta(blob)
+
+
+def test_a_step_whose_rounded_product_overflows_is_refused():
+    from coinr.coders.base import read_step, write_step
+    from coinr.wire import Reader
+
+    bound = 32767 * 529
+    step = float(np.nextafter(np.float32(np.finfo(np.float32).max / np.float64(bound)), np.float32(np.inf)))
+    with pytest.raises(coinr.FormatError, match="finite"):
+        read_step(Reader(write_step(step)), bound)
+    assert read_step(Reader(write_step(step / 2)), bound) == step / 2

@@ -59,7 +59,7 @@ def test_objects_are_never_unpickled(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".npz"])
-@pytest.mark.parametrize("content", [b"", b"nonsense" * 9, b"PK\x03\x04 broken"])
+@pytest.mark.parametrize("content", [b"", b"nonsense" * 9, b"PK\x03\x04 broken", b"\x80\x02.", b"\x80\x02h\x05."])
 def test_damaged_files_are_input_errors(tmp_path, suffix, content):
     path = tmp_path / f"bad{suffix}"
     path.write_bytes(content)
@@ -100,3 +100,17 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path):
     assert list(tmp_path.iterdir()) == [target]
     write_atomic(target, b"after")
     assert target.read_bytes() == b"after"
+
+
+@pytest.mark.parametrize(
+    ("suffix", "name"), [(".npz", "file"), (".npz", "allow_pickle"), (".safetensors", "__metadata__")]
+)
+def test_names_that_a_format_cannot_hold_are_refused(tmp_path, suffix, name):
+    with pytest.raises(coinr.InputError, match=name):
+        write_state_dict_file(tmp_path / f"m{suffix}", {name: torch.ones(2)})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_complex128_cannot_go_into_safetensors(tmp_path):
+    with pytest.raises(coinr.InputError, match="complex128"):
+        write_state_dict_file(tmp_path / "m.safetensors", {"w": torch.ones(2, dtype=torch.complex128)})

@@ -73,6 +73,8 @@ def write_step(step: float) -> bytes:
 def read_step(reader: Reader, bound: int) -> float:
     """A positive normal float32 whose product with ``bound`` is finite; FormatError otherwise."""
     step: float = struct.unpack("<f", reader.take(4))[0]
-    if not FLOAT32_TINY <= step <= FLOAT32_MAX / max(bound, 1):
+    with np.errstate(over="ignore"):
+        largest = np.float32(bound) * np.float32(step)  # as synthesis rounds it
+    if not FLOAT32_TINY <= step <= FLOAT32_MAX or not np.isfinite(largest):
         raise FormatError(f"step {step} is not a normal float32 whose products stay finite")
     return step

@@ -24,7 +24,7 @@ def encode_sources(
     sources: list[Source], profile: str, settings: Settings, exact_names: tuple[str, ...], nonfinite: str
 ) -> list[Coded]:
     """Coded form of every source: integers, named exceptions and (where allowed) non-finite tensors lossless."""
-    if profile not in PROFILES:
+    if not isinstance(profile, str) or profile not in PROFILES:
         raise InputError(f"profile {profile!r} is not one of {', '.join(PROFILES)}")
     coded: dict[int, Coded] = {}
     open_rows = []

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from coinr.coders import DICTIONARY, DictionaryParams
 from coinr.coders.symbols import MAX_BITS
 from coinr.dictionary import Dictionary
+from coinr.errors import InputError
 from coinr.profiles import rules
 from coinr.profiles.base import Coded, Settings, check_range, known_options, smallest, uniform
 from coinr.pursuit import omp
@@ -42,6 +43,8 @@ def encode_paper(sources: list[Source], settings: Settings) -> list[Coded]:
     """
     defaults = {"kind": "gaussian", "M": rules.ATOMS, "s": None, "bits": MAX_BITS, "sorted": True, "rule": rules.LATEST}
     options = PaperOptions(**known_options(settings.options, **defaults))
+    if not isinstance(options.kind, str) or not isinstance(options.sorted, bool):
+        raise InputError(f"kind must be a string and sorted a bool, not {options.kind!r} and {options.sorted!r}")
     Dictionary(options.kind, 1, options.M, settings.seed)
     check_range("rule", options.rule, 1, rules.LATEST)
     check_range("bits", options.bits, 2, MAX_BITS)
