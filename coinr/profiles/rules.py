@@ -22,7 +22,7 @@ TINY = 50
 # A matrix whose rows are this many times shorter than its columns is a first layer: coded along the width.
 EDGE_RATIO = 4
 
-# A first layer's error weighs 28 to 47 times the first hidden layer's in energy and more than the others', so its
+# A first layer's error weighs 27 to 48 times the first hidden layer's in energy and more than the others', so its
 # tolerance is a tenth.
 EDGE_FACTOR = 0.1
 
