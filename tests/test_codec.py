@@ -147,6 +147,14 @@ def test_extreme_scales(scale):
     assert error(decoded / scale, sd["w"] / scale) <= 0.05
 
 
+def test_one_tensor_of_extreme_scale_leaves_the_others_in_the_dictionary():
+    sd = {"plain": torch.randn(64, 64), "huge": torch.randn(64, 64) * 1e35, "zero": torch.zeros(64, 64)}
+    table = rows(coinr.encode_state_dict(sd, M=1024))
+    assert table["plain"]["coder"] == "dictionary"
+    assert table["huge"]["coder"] == "uniform"
+    assert table["zero"]["coder"] == "lossless"
+
+
 def test_equal_input_gives_equal_bytes_and_seeds_differ():
     sd = matrices(**NET)
     first = coinr.encode_state_dict(sd, 5, M=1024)

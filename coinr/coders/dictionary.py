@@ -109,9 +109,10 @@ class DictionaryCoder:
 
         Slots that the pursuit left empty take the lowest unused atoms with q = 0.
         """
-        step = step_for(float(np.abs(values).max()) * params.s * params.dictionary(0).max_entry, 1)
-        step = step and step_for(float(np.abs(values).max()), largest(params.bits))
-        if step is None:
+        peak = float(np.abs(values).max())
+        step = step_for(peak, largest(params.bits))
+        # the largest weight that these values could add up to must be a float32 too
+        if step is None or step_for(peak * params.s * params.dictionary(0).max_entry, 1) is None:
             return None
         atoms = indices.copy()
         for b in np.flatnonzero((atoms < 0).any(1)):

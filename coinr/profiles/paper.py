@@ -21,6 +21,9 @@ from coinr.tensors import Cut
 # Float64 entries of the supports that are solved at once.
 _SOLVE_ENTRIES = 1 << 23
 
+# Tensors whose largest weight lies outside stay out of the dictionary: float32 could not hold their sums or steps.
+_SMALLEST, _LARGEST = 1e-30, 1e30
+
 
 @dataclass(frozen=True)
 class PaperOptions:
@@ -52,7 +55,9 @@ def encode_paper(sources: list[Source], settings: Settings) -> list[Coded]:
     plans = [rules.plan(source.layout) for source in sources]
     groups: dict[int, list[int]] = defaultdict(list)
     for row, plan in enumerate(plans):
-        if plan is not None and _wanted(plan, settings.tolerance, options) is not None:
+        if plan is None or _wanted(plan, settings.tolerance, options) is None:
+            continue
+        if _SMALLEST < np.abs(sources[row].planes).max() < _LARGEST:
             groups[plan.cut.n].append(row)
     sparse: dict[int, Coded] = {}
     for n, rows in groups.items():
@@ -98,9 +103,6 @@ def _pursue(
     vectors = [plan.cut.apply(source.planes, source.layout) for source, plan in chosen]
     wanted = [_wanted(plan, settings.tolerance, options) or 0 for _, plan in chosen]
     stack = np.concatenate(vectors)
-    scale = np.abs(stack).max(initial=0)
-    if not 1e-30 < scale < 1e30:
-        return [None] * len(chosen)
     code = omp(stack.astype(np.float32), dictionary, max(wanted), backend=settings.backend, threads=settings.threads)
     results, start = [], 0
     for (source, plan), own, limit in zip(chosen, vectors, wanted, strict=True):

@@ -26,7 +26,7 @@ EDGE_RATIO = 4
 # tolerance is a tenth.
 EDGE_FACTOR = 0.1
 
-# Longer vectors are chopped into runs: nothing is gained beyond and time grows with the square of n.
+# Longer vectors are chopped into runs: beyond, 2s < n keeps the rule from its aim, and time grows with the square of n.
 LONGEST = 2048
 RUN = 256
 SHORTEST = 16
