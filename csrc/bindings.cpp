@@ -9,11 +9,13 @@
 
 #include "dictionary.hpp"
 #include "kernels.hpp"
+#include "levels.hpp"
 #include "omp.hpp"
 #include "pack.hpp"
 #include "philox.hpp"
 #include "synth.hpp"
 #include "team.hpp"
+#include "trellis.hpp"
 
 namespace py = pybind11;
 using namespace coinr;
@@ -217,6 +219,72 @@ py::array_t<int32_t> bind_unpack_sorted(const py::buffer& data, int64_t B, int64
     return out;
 }
 
+LevelModel level_model(int64_t rows, int64_t columns, int log_states, int shape, int32_t scale, bool by_row,
+                       bool by_column, bool mixed) {
+    if (rows < 0 || columns < 0 || (rows > 0 && columns > (int64_t{1} << 48) / rows))
+        throw std::invalid_argument("shape [" + std::to_string(rows) + ", " + std::to_string(columns) +
+                                    "] is not allowed; at most 2**48 elements");
+    return {rows, columns, log_states, shape, scale, by_row, by_column, mixed};
+}
+
+py::bytes bind_encode_levels(const py::array& k, int log_states, int shape, int32_t scale, bool by_row, bool by_column,
+                             bool mixed) {
+    const int32_t* data = checked<int32_t>(k, "k", 2);
+    const LevelModel model =
+        level_model(k.shape(0), k.shape(1), log_states, shape, scale, by_row, by_column, mixed);
+    std::string out;
+    {
+        py::gil_scoped_release release;
+        out = encode_levels(model, data);
+    }
+    return py::bytes(out);
+}
+
+py::array_t<int32_t> bind_decode_levels(const py::buffer& data, int64_t rows, int64_t columns, int log_states,
+                                        int shape, int32_t scale, bool by_row, bool by_column, bool mixed) {
+    const LevelModel model = level_model(rows, columns, log_states, shape, scale, by_row, by_column, mixed);
+    const Bytes bytes(data);
+    py::array_t<int32_t> values({rows, columns});
+    int32_t* to = values.mutable_data();
+    py::gil_scoped_release release;
+    decode_levels(model, bytes.data(), bytes.size(), to);
+    return values;
+}
+
+py::array_t<double> bind_level_costs(int log_states, int shape, int32_t scale, int64_t count) {
+    if (count < 1 || count > kLargestLevel) throw std::invalid_argument("count is not in 1 to 2**20 - 1");
+    const std::vector<double> bits = level_costs(level_model(0, 0, log_states, shape, scale, false, false, true), count);
+    py::array_t<double> out({int64_t{2}, count});
+    std::copy(bits.begin(), bits.end(), out.mutable_data());
+    return out;
+}
+
+py::array_t<int32_t> bind_choose_levels(int log_states, const py::array& x, const py::array& weight,
+                                        const py::array& bits, const py::array& table) {
+    const double* targets = checked<double>(x, "x", 1);
+    const double* weights = checked<double>(weight, "weight", 1);
+    const double* costs = checked<double>(bits, "bits", 3);
+    const uint8_t* which = checked<uint8_t>(table, "table", 1);
+    const int64_t count = x.shape(0), entries = bits.shape(2);
+    if (bits.shape(0) < 1 || bits.shape(1) != 2 || entries < 1)
+        throw std::invalid_argument("bits must be [tables, 2, entries], none of them empty");
+    if (weight.shape(0) != 1 && weight.shape(0) != count)
+        throw std::invalid_argument("weight must have 1 element or one for each of x");
+    if (table.shape(0) != 0 && table.shape(0) != count)
+        throw std::invalid_argument("table must be empty or have one element for each of x");
+    for (int64_t i = 0; i < table.shape(0); ++i)
+        if (which[i] >= bits.shape(0)) throw std::invalid_argument("table names one that bits does not hold");
+    for (int64_t i = 0; i < count; ++i)
+        if (!std::isfinite(targets[i])) throw std::invalid_argument("x holds a value that is not finite");
+    std::vector<int32_t> k;
+    {
+        py::gil_scoped_release release;
+        k = choose_levels(log_states, targets, count, std::vector<double>(weights, weights + weight.shape(0)), costs,
+                          entries, table.shape(0) ? which : nullptr);
+    }
+    return py::array_t<int32_t>(static_cast<py::ssize_t>(k.size()), k.data());
+}
+
 }  // namespace
 
 PYBIND11_MODULE(_C, m) {
@@ -242,6 +310,16 @@ PYBIND11_MODULE(_C, m) {
           "Ascending index rows int32 [B, s] as Rice-coded gaps.");
     m.def("unpack_sorted", &bind_unpack_sorted, py::arg("data"), py::arg("B"), py::arg("s"), py::arg("M"),
           "Inverse of pack_sorted: int32 [B, s].");
+    m.def("encode_levels", &bind_encode_levels, py::arg("k"), py::arg("log_states"), py::arg("shape"),
+          py::arg("scale"), py::arg("by_row"), py::arg("by_column"), py::arg("mixed"),
+          "Integers int32 [rows, columns] through an adaptive arithmetic coder.");
+    m.def("decode_levels", &bind_decode_levels, py::arg("data"), py::arg("rows"), py::arg("columns"),
+          py::arg("log_states"), py::arg("shape"), py::arg("scale"), py::arg("by_row"), py::arg("by_column"),
+          py::arg("mixed"), "Multiples of the step int32 [rows, columns] that encode_levels' integers stand for.");
+    m.def("level_costs", &bind_level_costs, py::arg("log_states"), py::arg("shape"), py::arg("scale"), py::arg("count"),
+          "Bits of the integers 0 .. count - 1 before anything is learned: float64 [2, count], by quantiser.");
+    m.def("choose_levels", &bind_choose_levels, py::arg("log_states"), py::arg("x"), py::arg("weight"), py::arg("bits"),
+          py::arg("table"), "Integers int32 [N] of least weighted error plus bits for float64 targets [N] in steps.");
     m.def("simd_level", [] { return std::string(kernels().name); },
           "Instruction set in use: portable, avx2 or avx512 (COINR_SIMD lowers it).");
 }

@@ -1,0 +1,336 @@
+#include "levels.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <stdexcept>
+
+#include "rangecoder.hpp"
+
+namespace coinr {
+namespace {
+
+// P(|v| >= u mean) of generalised normal distributions, u in eighths, in 2^-30: FORMAT.md, "Levels".
+constexpr int kTailCells = 128;
+constexpr uint32_t kTails[kShapes][kTailCells + 1] = {
+#include "tails.inc"
+};
+
+// Ungerboeck's codes for amplitude modulation by number of registers: feedback and input polynomials.
+constexpr uint32_t kCodes[9][2] = {{0, 0},      {0, 0},       {05, 02},     {013, 04},   {023, 04},
+                                   {045, 010}, {0103, 024}, {0235, 0126}, {0515, 0362}};
+
+constexpr int kOctaves = 20;
+constexpr int kMantissa = 3;       // leading mantissa bits that are modelled
+constexpr int kLevels = 6;         // classes of the local magnitude
+constexpr int kInputs = 4;         // predictions that are mixed
+constexpr int kLimit = 1000;       // observations after which contexts forget
+constexpr int kPrior = 12;         // observations that the start of a context counts as
+constexpr int kShrink = 6;         // values that a row's or column's magnitude starts with
+
+// Nodes of the binarisation: octaves, leading mantissa bits, sign.
+constexpr int kMantissaNodes = (kOctaves + 1) << kMantissa;
+constexpr int kNodes = kOctaves + 1 + kMantissaNodes + 1;
+constexpr int kSignNode = kNodes - 1;
+
+// Logistic helpers in fixed point: squash takes ln(p / (1 - p)) in 1/256, clipped to +-12, and gives p in 1/65536.
+constexpr int kStretchMost = 12 * 256 - 1;
+
+struct Logistic {
+    uint16_t squash[2 * kStretchMost + 1];
+    int16_t stretch[4096];
+
+    Logistic() {
+        // exp(-x / 256) in 2^-30 by repeated integer multiplication, so that no library function has a say.
+        uint64_t e = uint64_t{1} << 40;
+        for (int x = 0; x <= kStretchMost; ++x) {
+            const uint64_t one = uint64_t{1} << 40;
+            const uint64_t p = ((one << 16) / ((one + e) >> 4)) >> 4;  // 65536 / (1 + e)
+            const uint32_t bounded = static_cast<uint32_t>(std::min<uint64_t>(p, 65535));
+            squash[kStretchMost + x] = static_cast<uint16_t>(bounded);
+            squash[kStretchMost - x] = static_cast<uint16_t>(std::max<uint32_t>(65536 - bounded, 1));
+            e = static_cast<uint64_t>((static_cast<unsigned __int128>(e) * 1095225038175ull) >> 40);  // exp(-1/256)
+        }
+        int x = -kStretchMost;
+        for (int i = 0; i < 4096; ++i) {
+            const uint32_t p = static_cast<uint32_t>(16 * i + 8);
+            while (x < kStretchMost && squash[kStretchMost + x + 1] <= p) ++x;
+            stretch[i] = static_cast<int16_t>(x);
+        }
+    }
+};
+
+const Logistic& logistic() {
+    static const Logistic table;
+    return table;
+}
+
+struct Encode {
+    RangeEncoder& coder;
+    int operator()(int bit, uint32_t p) {
+        coder.bit(bit, p);
+        return bit;
+    }
+    uint32_t raw(uint32_t value, int bits) {
+        coder.raw(value, bits);
+        return value;
+    }
+};
+
+struct Decode {
+    RangeDecoder& coder;
+    int operator()(int, uint32_t p) { return coder.bit(p); }
+    uint32_t raw(uint32_t, int bits) { return coder.raw(bits); }
+};
+
+uint32_t clip(int64_t p) { return static_cast<uint32_t>(std::clamp<int64_t>(p, 16, kProbOne - 16)); }
+
+// Tail of the start distribution at h half steps, for a magnitude given by its reciprocal.
+struct Tail {
+    const uint32_t* table;
+    uint64_t inverse;  // 8 * 256 cells per mean magnitude, in 2^-20
+
+    Tail(int shape, int64_t scale) : table(kTails[shape]) { set(scale); }
+    // scale: mean magnitude in 1/32 half step
+    void set(int64_t scale) { inverse = (uint64_t{8 * 256 * 32} << 20) / static_cast<uint64_t>(scale); }
+
+    uint32_t operator()(int64_t h) const {
+        const uint64_t at = std::min<uint64_t>((static_cast<uint64_t>(h) * inverse) >> 20, kTailCells << 8);
+        const uint64_t cell = at >> 8, part = at & 255;
+        if (cell == kTailCells) return table[kTailCells];
+        return table[cell] - static_cast<uint32_t>(((table[cell] - table[cell + 1]) * part) >> 8);
+    }
+};
+
+uint32_t ratio(uint64_t part, uint64_t whole) {
+    if (whole == 0) return kProbOne / 2;
+    return clip(static_cast<int64_t>((part << kProbBits) / whole));
+}
+
+struct Context {
+    AdaptiveBit bit;
+    bool fresh = true;
+
+    uint32_t probability(uint32_t start) {
+        if (fresh) {
+            bit.p = static_cast<uint16_t>(start);
+            bit.count = kPrior;
+            fresh = false;
+        }
+        return clip(bit.p);
+    }
+};
+
+struct Weights {
+    int32_t w[kInputs];
+};
+
+// Half steps from which |value| counts as integer j or more, j >= 1: halfway between two reproduction values.
+int64_t threshold(const Trellis& trellis, uint32_t state, int64_t j) {
+    if (trellis.log_states == 0) return 2 * j - 1;
+    if ((state & 1) == 0) return 4 * j - 2;
+    return j == 1 ? 1 : 4 * j - 4;
+}
+
+template <class Coder>
+class Levels {
+public:
+    Levels(const LevelModel& model, Coder coder)
+        : model_(model), trellis_(model.log_states), coder_(coder), whole_(model.shape, scale()),
+          local_(model.shape, scale()), global_(kClasses * kNodes), near_(kClasses * kLevels * kNodes),
+          side_(kClasses * 9 * kNodes),
+          weights_(kClasses * kNodes, Weights{{13107, 26214, 19661, 13107}}), column_sum_(model.columns, 0),
+          above_(model.columns, 0) {
+        // the octave in which a magnitude is as likely below as above
+        first_ = 0;
+        while (first_ < kOctaves - 1 && whole_(threshold(trellis_, 0, int64_t{2} << first_)) > (1u << 29)) ++first_;
+    }
+
+    // Codes all integers: reads them from `k` or, decoding, writes values there.
+    void run(const int32_t* k, int32_t* values) {
+        uint32_t state = 0;
+        for (int64_t r = 0; r < model_.rows; ++r) {
+            row_sum_ = 0;
+            left_ = 0;
+            for (int64_t c = 0; c < model_.columns; ++c) {
+                focus(r, c);
+                class_ = trellis_.log_states == 0 ? 0 : 1 + static_cast<int>(state & 1);
+                const int64_t at = r * model_.columns + c;
+                const int32_t got = integer(state, k ? k[at] : 0);
+                const int32_t value = trellis_.value(state, got);
+                if (values) values[at] = value;
+                const int64_t magnitude = 2 * std::abs(static_cast<int64_t>(value));
+                row_sum_ += magnitude;
+                column_sum_[c] += magnitude;
+                left_ = got;
+                above_[c] = got;
+                if (trellis_.log_states) state = trellis_.next(state, got & 1);
+            }
+        }
+    }
+
+private:
+    static constexpr int kClasses = 3;
+
+    int64_t scale() const { return 4 * static_cast<int64_t>(model_.scale); }  // 1/32 half step
+
+    void focus(int64_t r, int64_t c) {
+        column_ = c;
+        const int64_t m = scale();
+        int64_t s = m;
+        if (model_.by_row) s = (kShrink * m + 32 * row_sum_) / (kShrink + c);
+        if (model_.by_column) {
+            const int64_t column = (kShrink * m + 32 * column_sum_[c]) / (kShrink + r);
+            s = model_.by_row ? static_cast<int64_t>(static_cast<unsigned __int128>(s) * column / m) : column;
+        }
+        s = std::clamp<int64_t>(s, 8, int64_t{1} << 40);
+        level_ = 0;
+        if (model_.by_row || model_.by_column) {
+            local_.set(s);
+            // classes of s / m, bounds at 1/4, 1/2, 3/4, 5/4, 2
+            level_ = (4 * s > m) + (2 * s > m) + (4 * s > 3 * m) + (4 * s > 5 * m) + (s > 2 * m);
+        }
+        const int a = std::min(std::abs(left_), 2), b = std::min(std::abs(above_[c]), 2);
+        side_class_ = 3 * a + b;
+    }
+
+    int mix(int node, int bit, uint32_t start_whole, uint32_t start_local) {
+        Context& g = global_[class_ * kNodes + node];
+        Context& n = near_[(class_ * kLevels + level_) * kNodes + node];
+        const uint32_t pg = g.probability(start_whole), pn = n.probability(start_local);
+        if (!model_.mixed) {
+            bit = coder_(bit, pn);
+            n.bit.update(bit, kLimit);
+            return bit;
+        }
+        Context& e = side_[(class_ * 9 + side_class_) * kNodes + node];
+        const uint32_t pe = e.probability(start_local);
+        const Logistic& table = logistic();
+        const int32_t in[kInputs] = {table.stretch[start_local >> 4], table.stretch[pg >> 4], table.stretch[pn >> 4],
+                                     table.stretch[pe >> 4]};
+        Weights& weights = weights_[class_ * kNodes + node];
+        int64_t sum = 0;
+        for (int i = 0; i < kInputs; ++i) sum += static_cast<int64_t>(in[i]) * weights.w[i];
+        const int32_t x = static_cast<int32_t>(std::clamp<int64_t>(sum >> 16, -kStretchMost, kStretchMost));
+        const uint32_t p = clip(table.squash[kStretchMost + x]);
+        bit = coder_(bit, p);
+        const int32_t error = (bit ? 65535 : 0) - static_cast<int32_t>(p);
+        for (int i = 0; i < kInputs; ++i)
+            weights.w[i] += static_cast<int32_t>((static_cast<int64_t>(in[i]) * error) >> kRate);
+        g.bit.update(bit, kLimit);
+        n.bit.update(bit, kLimit);
+        e.bit.update(bit, kLimit);
+        return bit;
+    }
+    static constexpr int kRate = 14;
+
+    int32_t integer(uint32_t state, int32_t k) {
+        const int64_t magnitude = std::abs(static_cast<int64_t>(k));
+        const Tail& local = model_.by_row || model_.by_column ? local_ : whole_;
+        auto from = [&](int64_t j) { return threshold(trellis_, state, j); };
+        // octave o holds 2^(o-1) <= |k| < 2^o; octave 0 is zero
+        int o = first_;
+        int64_t bound = int64_t{1} << o;
+        if (mix(o, magnitude >= bound, ratio(whole_(from(bound)), 1u << 30), ratio(local(from(bound)), 1u << 30))) {
+            for (++o;; ++o) {
+                if (o > kOctaves - 1) break;
+                const int64_t low = int64_t{1} << (o - 1), high = int64_t{1} << o;
+                if (!mix(o, magnitude >= high, ratio(whole_(from(high)), whole_(from(low))),
+                         ratio(local(from(high)), local(from(low)))))
+                    break;
+            }
+        } else {
+            for (; o > 0; --o) {
+                const int64_t low = int64_t{1} << (o - 1), high = int64_t{1} << o;
+                const uint64_t wl = whole_(from(low)), wh = whole_(from(high));
+                const uint64_t ll = local(from(low)), lh = local(from(high));
+                if (mix(o - 1, magnitude >= low, ratio(wl - wh, (1u << 30) - wh), ratio(ll - lh, (1u << 30) - lh)))
+                    break;
+            }
+        }
+        if (o == 0) return 0;
+        int64_t low = int64_t{1} << (o - 1), size = low;
+        int node = 1;
+        for (int level = 0; size > 1; ++level) {
+            size >>= 1;
+            if (level == kMantissa) {
+                const int bits = 63 - __builtin_clzll(static_cast<uint64_t>(2 * size));
+                low += coder_.raw(static_cast<uint32_t>(magnitude - low), bits);
+                break;
+            }
+            const int64_t middle = low + size, high = middle + size;
+            const uint64_t wl = whole_(from(low)), wm = whole_(from(middle)), wh = whole_(from(high));
+            const uint64_t ll = local(from(low)), lm = local(from(middle)), lh = local(from(high));
+            const int up = mix(kOctaves + 1 + (o << kMantissa) + node, magnitude >= middle, ratio(wm - wh, wl - wh),
+                               ratio(lm - lh, ll - lh));
+            if (up) low = middle;
+            node = 2 * node + up;
+        }
+        const int sign_before = (left_ > 0) - (left_ < 0) + 1, sign_above = (above_[column_] > 0) - (above_[column_] < 0) + 1;
+        side_class_ = 3 * sign_before + sign_above;
+        const int negative = mix(kSignNode, k < 0, kProbOne / 2, kProbOne / 2);
+        return static_cast<int32_t>(negative ? -low : low);
+    }
+
+    const LevelModel model_;
+    const Trellis trellis_;
+    Coder coder_;
+    Tail whole_, local_;
+    std::vector<Context> global_, near_, side_;
+    std::vector<Weights> weights_;
+    std::vector<int64_t> column_sum_;
+    std::vector<int32_t> above_;
+    int64_t row_sum_ = 0, column_ = 0;
+    int32_t left_ = 0;
+    int class_ = 0, level_ = 0, side_class_ = 0, first_ = 0;
+};
+
+void check(const LevelModel& model) {
+    if (model.rows < 0 || model.columns < 0) throw std::invalid_argument("negative number of rows or columns");
+    if (model.shape < 0 || model.shape >= kShapes)
+        throw std::invalid_argument("shape is " + std::to_string(model.shape) + "; allowed: 0 to 7");
+    if (model.scale < 1 || model.scale > (1 << 26))
+        throw std::invalid_argument("scale is " + std::to_string(model.scale) + "; allowed: 1 to 2**26");
+}
+
+}  // namespace
+
+Trellis::Trellis(int log_states_) : log_states(log_states_) {
+    if (log_states < 0 || log_states == 1 || log_states > 8)
+        throw std::invalid_argument("log_states is " + std::to_string(log_states) + "; allowed: 0, 2 to 8");
+    feedback = kCodes[log_states][0] >> 1;
+    input = kCodes[log_states][1] >> 1;
+}
+
+std::string encode_levels(const LevelModel& model, const int32_t* k) {
+    check(model);
+    for (int64_t i = 0; i < model.rows * model.columns; ++i)
+        if (std::abs(static_cast<int64_t>(k[i])) > kLargestLevel)
+            throw std::invalid_argument("level " + std::to_string(k[i]) + " is not in +-(2**20 - 1)");
+    RangeEncoder coder;
+    Levels<Encode>(model, Encode{coder}).run(k, nullptr);
+    return coder.finish();
+}
+
+void decode_levels(const LevelModel& model, const uint8_t* data, int64_t size, int32_t* values) {
+    check(model);
+    RangeDecoder coder(data, size);
+    Levels<Decode>(model, Decode{coder}).run(nullptr, values);
+    coder.finish();
+}
+
+std::vector<double> level_costs(const LevelModel& model, int64_t count) {
+    check(model);
+    const Trellis trellis(model.log_states);
+    const Tail tail(model.shape, 4 * static_cast<int64_t>(model.scale));
+    std::vector<double> bits(2 * count);
+    for (uint32_t q = 0; q < 2; ++q)
+        for (int64_t j = 0; j < count; ++j) {
+            const double above = j == 0 ? 1u << 30 : tail(threshold(trellis, q, j));
+            const double p = (above - tail(threshold(trellis, q, j + 1))) / (1u << 30);
+            bits[q * count + j] = (j > 0) - std::log2(std::max(p, 1e-9 / (1.0 + static_cast<double>(j))));
+        }
+    return bits;
+}
+
+}  // namespace coinr

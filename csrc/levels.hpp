@@ -1,0 +1,50 @@
+// Entropy coding of quantised weights: a [rows, columns] matrix of signed integers, scalar or trellis quantised.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace coinr {
+
+// The trellis of dependent quantisation (Marcellin and Fischer, 1990, with Ungerboeck's codes of 1982): state bit 0
+// chooses between two quantisers, the parity of an integer moves to the next state.
+struct Trellis {
+    explicit Trellis(int log_states);  // 0: plain scalar quantisation; else 2 to 8. std::invalid_argument otherwise.
+
+    int states() const { return 1 << log_states; }
+    uint32_t next(uint32_t state, int parity) const {
+        return (state >> 1) ^ (state & 1 ? feedback : 0) ^ (parity ? input : 0);
+    }
+    // The multiple of the step that integer k stands for: k itself, 2k, or 2k less its sign.
+    int32_t value(uint32_t state, int32_t k) const {
+        if (log_states == 0) return k;
+        return 2 * k - static_cast<int32_t>(state & 1) * ((k > 0) - (k < 0));
+    }
+
+    int log_states;
+    uint32_t feedback = 0, input = 0;
+};
+
+struct LevelModel {
+    int64_t rows, columns;
+    int log_states;
+    int shape;       // 0 to 7: exponent of the generalised normal distribution that contexts start from
+    int32_t scale;   // mean magnitude of the values, in 1/16 step; at least 1
+    bool by_row, by_column;  // whether the magnitude of earlier values in the row and column scales a context
+    bool mixed;      // whether contexts are mixed (smaller) or one is used (faster)
+};
+
+constexpr int kShapes = 8;
+constexpr int32_t kLargestLevel = (1 << 20) - 1;
+
+std::string encode_levels(const LevelModel& model, const int32_t* k);
+
+// The values (multiples of the step), [rows * columns]. std::invalid_argument for damaged data.
+void decode_levels(const LevelModel& model, const uint8_t* data, int64_t size, int32_t* values);
+
+// Bits that integer |k| takes under the start model with mean magnitude `scale`, by quantiser (0, 1; scalar: 0 only):
+// [2 * count], for the encoder's decisions.
+std::vector<double> level_costs(const LevelModel& model, int64_t count);
+
+}  // namespace coinr

@@ -1,0 +1,17 @@
+// Rate-distortion optimal choice of the integers that levels.hpp codes.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+namespace coinr {
+
+// Integers k [count] that minimise sum of weight (x - value(k))^2 + bits(k), by the Viterbi algorithm.
+//   x        targets in steps [count]
+//   weight   bits that a squared error of one step costs, one for each target or, of size 1, for all
+//   bits     [tables, 2, entries]: bits of |k| by quantiser; beyond the last entry grows with log2
+//   table    which table a target uses [count], or null for the first
+std::vector<int32_t> choose_levels(int log_states, const double* x, int64_t count, const std::vector<double>& weight,
+                                   const double* bits, int64_t entries, const uint8_t* table);
+
+}  // namespace coinr
