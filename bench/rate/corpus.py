@@ -1,0 +1,218 @@
+"""The trained networks that coders are compared on, made once and kept in a cache.
+
+    python -m bench.rate.corpus [--data DIR] [--networks a,b] [--cache bench/cache/rate]
+
+Trains what is missing, smallest first, each saved as soon as it is ready: ``NAME.safetensors`` (the state dict),
+``NAME.judge.safetensors`` (inputs and wanted values on which it is judged) and ``NAME.json`` (how it was trained).
+A trained entry needs the signal no more: ``load(name).evaluate(sd)`` is its quality in dB with any tensors.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import track
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from bench.rate import signals, training
+from bench.rate.networks import Gauss, Nerf, Siren, Wire
+from coinr.files import read_state_dict_file, write_atomic, write_state_dict_file
+
+CACHE = Path("bench/cache/rate")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one entry is made. ``family`` and ``sizes`` (hidden layers, width) name the network."""
+
+    family: str
+    sizes: tuple[int, int]
+    kind: str
+    signal: str
+    steps: int
+    batch: int
+    learning_rate: float
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """As ``siren-3x64-kodim03``."""
+        return f"{self.family}-{self.sizes[0]}x{self.sizes[1]}-{self.signal}"
+
+
+_ENDS = {"photo": (2, 3), "sound": (1, 1), "shape": (3, 1)}
+
+
+def _network(recipe: Recipe) -> nn.Module:
+    """The untrained network of a recipe."""
+    generator = torch.Generator().manual_seed(recipe.seed)
+    hidden, width = recipe.sizes
+    if recipe.family == "nerf":
+        return Nerf(hidden, width, hidden // 2 - 1, generator)
+    inputs, outputs = _ENDS[recipe.kind]
+    makers: dict[str, Callable[..., nn.Module]] = {"siren": Siren, "finer": Siren, "gauss": Gauss, "wire": Wire}
+    options: dict[str, Any] = {}
+    if recipe.family == "finer":
+        options = {"finer": True}
+    elif recipe.kind == "sound":
+        options = {"first_omega": 3000.0}
+    return makers[recipe.family]((inputs, hidden, width, outputs), generator, **options)
+
+
+def recipes(data: Path | None) -> list[Recipe]:
+    """All entries, in the order they are trained; with the data folder its signals, else bundled and generated."""
+    one, two = ("kodim03", "kodim19") if data else ("coffee", "astronaut")
+    music, statue, view = ("bach", "lucy", "lego") if data else ("tones", "knot", "spheres")
+    return [
+        Recipe("siren", (2, 32), "photo", one, 8000, 4096, 2e-3),
+        Recipe("siren", (2, 32), "photo", two, 8000, 4096, 2e-3),
+        Recipe("siren", (3, 64), "photo", one, 8000, 4096, 2e-3),
+        Recipe("wire", (2, 64), "photo", one, 3000, 4096, 5e-3),
+        Recipe("gauss", (3, 128), "shape", statue, 3000, 4096, 3e-3),
+        Recipe("siren", (3, 128), "sound", music, 6000, 4096, 5e-4),
+        Recipe("siren", (3, 64), "photo", two, 8000, 4096, 2e-3),
+        Recipe("siren", (3, 128), "photo", one, 8000, 4096, 1e-3),
+        Recipe("nerf", (4, 64), "scene", view, 6000, 320, 2e-3),
+        Recipe("siren", (5, 64), "photo", one, 8000, 4096, 1e-3),
+        Recipe("finer", (3, 64), "photo", two, 8000, 4096, 1e-3),
+        Recipe("siren", (3, 128), "photo", two, 8000, 4096, 1e-3),
+    ]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A trained network.
+
+    Attributes
+    ----------
+    recipe : Recipe
+        How it was made.
+    state_dict : OrderedDict of str to Tensor
+        Its tensors; float32 or complex64.
+    judge : dict of str to Tensor
+        ``inputs`` and ``targets`` on which it is judged.
+    info : dict
+        Seconds of training and the scores reached.
+    """
+
+    recipe: Recipe
+    state_dict: OrderedDict[str, Tensor]
+    judge: dict[str, Tensor]
+    info: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        """The recipe's name."""
+        return self.recipe.name
+
+    @property
+    def parameters(self) -> int:
+        """Floating-point numbers; a complex one counts twice."""
+        return sum(t.numel() * (2 if t.is_complex() else 1) for t in self.state_dict.values())
+
+    def network(self) -> nn.Module:
+        """A module that holds the trained tensors."""
+        network = _network(self.recipe)
+        network.load_state_dict(self.state_dict)
+        return network
+
+    def scores(self, state_dict: Mapping[str, Tensor]) -> dict[str, float]:
+        """All quality numbers with these tensors, see :func:`bench.rate.training.scores`."""
+        values = training.values_of(_network(self.recipe), state_dict, self.judge["inputs"])
+        return training.scores(self.recipe.kind, values, self.judge["targets"])
+
+    def evaluate(self, state_dict: Mapping[str, Tensor]) -> float:
+        """Quality in dB with these tensors: PSNR, or SNR of a sound. Deterministic on one machine."""
+        return next(iter(self.scores(state_dict).values()))
+
+
+def data_folder(given: Path | None = None) -> Path | None:
+    """The folder given, else that of the environment variable ``COINR_DATA``, else None."""
+    found = os.environ.get("COINR_DATA")
+    return given or (Path(found) if found else None)
+
+
+def names(data: Path | None = None) -> list[str]:
+    """Names of all entries, trained or not."""
+    return [recipe.name for recipe in recipes(data_folder(data))]
+
+
+def ready(cache: Path = CACHE) -> list[str]:
+    """Names of the entries in the cache, in the order they were trained."""
+    stored = sorted(cache.glob("*.json"), key=lambda path: path.stat().st_mtime)
+    return [path.stem for path in stored]
+
+
+def load(name: str, *, cache: Path = CACHE) -> Entry:
+    """A trained entry.
+
+    Raises
+    ------
+    FileNotFoundError
+        If it was never trained here.
+    """
+    info = json.loads((cache / f"{name}.json").read_text())
+    stored = info.pop("recipe")
+    recipe = Recipe(**(stored | {"sizes": tuple(stored["sizes"])}))
+    tensors = read_state_dict_file(cache / f"{name}.safetensors")
+    ordered = OrderedDict((key, tensors[key]) for key in info.pop("tensors"))
+    return Entry(recipe, ordered, load_file(cache / f"{name}.judge.safetensors"), info)
+
+
+def build(recipe: Recipe, data: Path | None, cache: Path = CACHE) -> Entry:
+    """Train an entry and save it; one already trained by the same recipe is loaded."""
+    path = cache / f"{recipe.name}.json"
+    if path.exists() and (entry := load(recipe.name, cache=cache)).recipe == recipe:
+        return entry
+    samples = signals.KINDS[recipe.kind](recipe.signal, data)
+    network = _network(recipe)
+    begin = time.perf_counter()
+    training.train(
+        network,
+        samples,
+        steps=recipe.steps,
+        batch=recipe.batch,
+        learning_rate=recipe.learning_rate,
+        seed=recipe.seed,
+    )
+    seconds = time.perf_counter() - begin
+    state = OrderedDict((key, value.detach().clone()) for key, value in network.state_dict().items())
+    judge = OrderedDict(inputs=samples.judged_inputs.contiguous(), targets=samples.judged_targets.contiguous())
+    reached = Entry(recipe, state, judge, {}).scores(state)
+    cache.mkdir(parents=True, exist_ok=True)
+    write_state_dict_file(cache / f"{recipe.name}.safetensors", state)
+    write_state_dict_file(cache / f"{recipe.name}.judge.safetensors", judge)
+    info = {"recipe": asdict(recipe), "tensors": list(state), "seconds": seconds, "scores": reached}
+    write_atomic(path, json.dumps(info, indent=1).encode() + b"\n")
+    return load(recipe.name, cache=cache)
+
+
+def main() -> None:
+    """Train what is missing and print what there is."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="data folder; also COINR_DATA")
+    parser.add_argument("--networks", help="names, with commas between; all by default")
+    parser.add_argument("--cache", type=Path, default=CACHE)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    data = data_folder(options.data)
+    wanted = [r for r in recipes(data) if not options.networks or r.name in options.networks.split(",")]
+    for recipe in track(wanted, "training", disable=not sys.stderr.isatty()):
+        entry = build(recipe, data, options.cache)
+        numbers = ", ".join(f"{key} {value:.3f}" for key, value in entry.info["scores"].items())
+        print(f"{entry.name}: {numbers}; {entry.parameters} parameters, {entry.info['seconds']:.0f} s", flush=True)
+
+
+if __name__ == "__main__":
+    main()
