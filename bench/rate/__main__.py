@@ -1,0 +1,143 @@
+"""Measures every coder on every network of the corpus, and writes tables and plots.
+
+    python -m bench.rate [--data DIR] [--out bench/results/rate] [--networks a,b] [--profiles auto,paper] [--only plots]
+
+Networks that are not trained yet are trained first. Everything measured is kept under ``bench/cache/rate``, so a run
+that was stopped goes on where it was; measurements of our codec are made again when its code has changed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+import coinr
+from bench.machine import machine
+from bench.rate import coders, corpus, nncodec, plots, tables
+from bench.rate.measure import Bench, Row
+from coinr.files import write_atomic
+from coinr.profiles import PROFILES
+
+ALL_PROFILES = ("search", "auto", "direct", "sparse", "paper", "uniform")
+
+Job = Callable[[Bench], Iterator[Row]]
+
+
+def jobs(profiles: list[str], environment: Path, per_octave: int) -> dict[str, Job]:
+    """What measures each coder, by its name; those that are not here are named on stderr and left out."""
+    found: dict[str, Job] = {"baselines": coders.baseline_rows, "bounds": coders.bound_rows}
+    if (environment / "bin" / "python").exists():
+        found["nncodec"] = lambda bench: nncodec.rows(bench, environment)
+    else:
+        print(f"no nncodec: python -m bench.rate.nncodec --make-env {environment}", file=sys.stderr)
+    for name in profiles:
+        if name == "search" and hasattr(coinr, "search"):
+            found[name] = coders.search_rows
+        elif name == "paper":
+            found[name] = coders.paper_rows
+        elif name in PROFILES:
+            found[name] = lambda bench, name=name: coders.profile_rows(bench, name, per_octave)  # type: ignore[misc]
+            if name == "auto":
+                found["auto, default"] = lambda bench: coders.default_rows(bench, "auto")
+        else:
+            print(f"not in this checkout: {name}", file=sys.stderr)
+    return found
+
+
+def measure(entries: list[corpus.Entry], todo: dict[str, Job], cache: Path, save: Callable[[list[Row]], None]) -> None:
+    """Measure all coders on all networks; ``save`` is given all rows after every network."""
+    rows: list[Row] = []
+    console = Console(stderr=True)
+    with Progress(console=console, disable=not sys.stderr.isatty()) as progress:
+        bar = progress.add_task("measuring", total=len(entries) * len(todo))
+        for entry in entries:
+            bench = Bench(entry, cache)
+            for name, job in todo.items():
+                progress.update(bar, description=f"{entry.name}: {name}")
+                rows += job(bench)
+                progress.advance(bar)
+            save(rows)
+            if not sys.stderr.isatty():
+                print(f"{entry.name}: done", flush=True)
+
+
+def describe(entry: corpus.Entry) -> dict[str, Any]:
+    """What the results say of a network."""
+    recipe = entry.recipe
+    return {
+        "parameters": entry.parameters,
+        "scores": entry.scores(entry.state_dict),
+        "training_seconds": entry.info["seconds"],
+        "steps": recipe.steps,
+        "batch": recipe.batch,
+        "learning_rate": recipe.learning_rate,
+        "seed": recipe.seed,
+    }
+
+
+def write(rows: list[Row], networks: dict[str, Any], out: Path) -> None:
+    """Write ``curves.csv``, ``summary.csv``, ``bd_rate.csv``, ``extra.csv`` and ``results.json``."""
+    curves = tables.by_coder(rows)
+    summary = tables.summary(curves)
+    out.mkdir(parents=True, exist_ok=True)
+    tables.write_rows(out / "curves.csv", rows)
+    tables.write_csv(out / "summary.csv", summary)
+    tables.write_csv(out / "bd_rate.csv", tables.bd_rates(curves, rows))
+    extras = [
+        {"network": row.network, "coder": row.coder, "setting": row.setting, "loss_db": row.loss_db, **row.extra}
+        for row in rows
+        if row.extra
+    ]
+    if extras:
+        tables.write_csv(out / "extra.csv", extras)
+    peers = {name: version(name) for name in ("safetensors", "scipy")} | {"nncodec": nncodec.VERSION}
+    report = {
+        "machine": machine() | {"threads": torch.get_num_threads(), "also": peers},
+        "networks": networks,
+        "medians_at_0.1_db": tables.medians(summary),
+        "rows_that_lose": sum(bool(row["loses"]) for row in summary),
+        "rows": len(summary),
+    }
+    write_atomic(out / "results.json", json.dumps(report, indent=1).encode() + b"\n")
+
+
+def main() -> None:
+    """Train, measure, tabulate and draw what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="data folder, also COINR_DATA; else bundled and generated signals")
+    parser.add_argument("--out", type=Path, default=Path("bench/results/rate"))
+    parser.add_argument("--networks", help="names, with commas between; all by default")
+    parser.add_argument("--profiles", default=",".join(ALL_PROFILES), help="of ours, with commas between; search too")
+    parser.add_argument("--only", choices=["plots"], help="draw the tables that are there")
+    parser.add_argument("--per-octave", type=int, default=8, help="tolerances tried per factor of two")
+    parser.add_argument("--nncodec", type=Path, default=nncodec.ENVIRONMENT, help="its environment")
+    parser.add_argument("--cache", type=Path, default=corpus.CACHE)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    if options.only != "plots":
+        data = corpus.data_folder(options.data)
+        names = options.networks.split(",") if options.networks else corpus.names(data)
+        recipes = [recipe for recipe in corpus.recipes(data) if recipe.name in names]
+        entries = [corpus.build(recipe, data, options.cache) for recipe in recipes]
+        networks = {entry.name: describe(entry) for entry in entries}
+        todo = jobs(options.profiles.split(","), options.nncodec, options.per_octave)
+        measure(entries, todo, options.cache, lambda rows: write(rows, networks, options.out))
+    stored = json.loads((options.out / "results.json").read_text())
+    measured = tables.by_coder(tables.read_rows(options.out / "curves.csv"))
+    plots.plot_all(measured, stored["networks"], options.out)
+    for key, value in stored["medians_at_0.1_db"].items():
+        print(f"median at 0.1 dB: {key} {value:.3f}")
+    print(f"rows that lose: {stored['rows_that_lose']} of {stored['rows']}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""Our profiles, the baselines and the entropy bounds, each as rows of measured files."""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from functools import cache, partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+import coinr
+from bench.rate.curves import LOSSES, climb
+from bench.rate.measure import Bench, Row, source_version
+from coinr import baselines
+
+#: b of the "b-bit + Brotli" family.
+BITS = range(6, 17)
+
+#: Dictionary sizes of the ``paper`` profile, as log2 M, and its s as parts of n.
+PAPER_ATOMS = (14, 16)
+PAPER_WIDTHS = (0.25, 0.29, 0.33, 0.36, 0.39, 0.41, 0.43, 0.45, 0.47, 0.49)
+
+#: Relative errors that ``tolerance`` is tried at: octaves from the finest to the coarsest.
+FINEST, OCTAVES = 2.0**-13, 12
+
+
+@cache
+def ours_version() -> str:
+    """Name of the code of the package as it is now."""
+    home = Path(coinr.__file__).parent
+    return source_version(*home.rglob("*.py"), *home.glob("_C*.so"))
+
+
+def baseline_rows(bench: Bench) -> Iterator[Row]:
+    """fp16 and the b-bit uniform quantisers with Brotli, each through its decoder."""
+    sd = bench.entry.state_dict
+    version = source_version(Path(baselines.__file__))
+    for method in ("fp16", *(f"uniform{bits}" for bits in BITS)):
+        coder, setting = ("fp16", "") if method == "fp16" else ("b-bit + Brotli", f"b={method.removeprefix('uniform')}")
+        encode = partial(baselines.encode, sd, method)
+        yield bench.measure(coder, setting, version, encode, partial(baselines.decode, method=method, like=sd))
+
+
+def _planes(sd: OrderedDict[str, Tensor]) -> dict[str, NDArray[np.float64]]:
+    """The real numbers of every tensor, flat."""
+    return {
+        name: (torch.view_as_real(tensor) if tensor.is_complex() else tensor).double().numpy().ravel()
+        for name, tensor in sd.items()
+    }
+
+
+def entropy_bytes(levels: NDArray[np.int64]) -> float:
+    """Bytes of integers under an ideal code for their own frequencies, which cost nothing to send."""
+    counts = np.unique_counts(levels).counts
+    return float(-(counts * np.log2(counts / levels.size)).sum() / 8)
+
+
+def _quantised(bench: Bench, steps: dict[str, float]) -> tuple[float, OrderedDict[str, Tensor]]:
+    """Ideal bytes of all tensors rounded to multiples of their steps, and the rounded tensors."""
+    size, decoded = 0.0, OrderedDict()
+    for name, values in _planes(bench.entry.state_dict).items():
+        like = bench.entry.state_dict[name]
+        levels = np.rint(values / steps[name]).astype(np.int64)
+        size += entropy_bytes(levels)
+        real = torch.from_numpy((levels * steps[name]).astype(np.float32))
+        if like.is_complex():
+            decoded[name] = torch.view_as_complex(real.reshape(*like.shape, 2))
+        else:
+            decoded[name] = real.reshape(like.shape)
+    return size, decoded
+
+
+def _bound(bench: Bench, coder: str, setting: str, steps: dict[str, float]) -> Row:
+    if (row := bench.known(coder, setting, "1")) is not None:
+        return row
+    size, decoded = _quantised(bench, steps)
+    return bench.keep(bench.row(coder, setting, size, bench.entry.evaluate(decoded), (0.0, 0.0)), "1")
+
+
+def bound_rows(bench: Bench) -> Iterator[Row]:
+    """What plain rounding needs with ideal order-0 entropy coding per tensor: bounds, not files.
+
+    Frequencies, steps, names and shapes cost nothing here, which favours small tensors much. One absolute step for all
+    tensors, then b bits per tensor.
+    """
+    planes = _planes(bench.entry.state_dict)
+    rows: dict[str, Row] = {}
+
+    def absolute(rung: int) -> float:
+        step = 2.0 ** (-18 + rung / 4)
+        row = _bound(bench, "entropy bound, one step", f"step=2^{-18 + rung / 4:g}", dict.fromkeys(planes, step))
+        rows[row.setting] = row
+        return row.loss_db
+
+    climb(4 * 18, absolute)
+    for bits in range(4, 17):
+        top = 2 ** (bits - 1) - 1
+        steps = {name: float(np.abs(values).max()) / top or 1.0 for name, values in planes.items()}
+        row = _bound(bench, "entropy bound, b bits", f"b={bits}", steps)
+        rows[f"b={bits}"] = row
+    yield from rows.values()
+
+
+def _dictionary_shares(blob: bytes) -> dict[str, float]:
+    """Shares of tensors, weights and bytes that the dictionary won, where the report offers them."""
+    totals = coinr.inspect(blob).totals
+    return {k: float(v) for k, v in totals.items() if "dictionary" in k and isinstance(v, int | float)}
+
+
+def _ours(bench: Bench, coder: str, setting: str, **options: Any) -> Row:
+    encode = partial(coinr.encode_state_dict, bench.entry.state_dict, **options)
+    return bench.measure(coder, setting, ours_version(), encode, coinr.decode_state_dict, _dictionary_shares)
+
+
+def profile_rows(bench: Bench, profile: str, per_octave: int = 4) -> Iterator[Row]:
+    """One of our profiles over a grid of tolerances, fine where the loss matters."""
+    rows: dict[str, Row] = {}
+
+    def measured(rung: int) -> float:
+        tolerance = FINEST * 2.0 ** (rung / per_octave)
+        row = _ours(bench, profile, f"tolerance={tolerance:.4g}", profile=profile, tolerance=tolerance)
+        rows[row.setting] = row
+        return row.loss_db
+
+    climb(per_octave * OCTAVES, measured)
+    yield from rows.values()
+
+
+def default_rows(bench: Bench, profile: str) -> Iterator[Row]:
+    """A profile as it comes, without any option."""
+    yield _ours(bench, f"{profile}, default", "", profile=profile)
+
+
+def paper_rows(bench: Bench) -> Iterator[Row]:
+    """The published method at several M: by tolerance, and with s a part of the width of the hidden layers."""
+    width = bench.entry.recipe.sizes[1]
+    for log in PAPER_ATOMS:
+        coder = f"paper M=2^{log}"
+        rows: dict[str, Row] = {}
+
+        def measured(rung: int, coder: str = coder, log: int = log, rows: dict[str, Row] = rows) -> float:
+            tolerance = FINEST * 2.0 ** (rung / 2)
+            setting = f"tolerance={tolerance:.4g}"
+            row = _ours(bench, coder, setting, profile="paper", tolerance=tolerance, M=1 << log)
+            rows[setting] = row
+            return row.loss_db
+
+        climb(2 * OCTAVES, measured)
+        yield from rows.values()
+        n = width * width if width < 50 else width
+        for s in sorted({math.floor(part * n) for part in PAPER_WIDTHS}):
+            if s >= 1 and 2 * s < n:
+                yield _ours(bench, coder, f"s={s}", profile="paper", s=s, M=1 << log)
+
+
+def search_rows(bench: Bench) -> Iterator[Row]:
+    """``coinr.search`` with the network's own metric, one file for each loss of the tables."""
+    search: Callable[..., Any] = coinr.search
+    sd, entry = bench.entry.state_dict, bench.entry
+    for loss in LOSSES:
+        calls = [0]
+
+        def judged(tensors: Any, calls: list[int] = calls) -> float:
+            calls[0] += 1
+            return entry.evaluate(tensors)
+
+        def encode(loss: float = loss, judged: Callable[[Any], float] = judged) -> bytes:
+            blob: bytes = search(sd, judged, min_score=bench.original - loss).blob
+            return blob
+
+        def extra(blob: bytes, calls: list[int] = calls) -> dict[str, float]:
+            return _dictionary_shares(blob) | {"evaluations": float(calls[0])}
+
+        yield bench.measure("search", f"loss={loss:g}", ours_version(), encode, coinr.decode_state_dict, extra)

@@ -1,0 +1,140 @@
+"""The harness's tables: which files were measured, what they say at equal quality, and BD-rates."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from bench.rate.curves import LOSSES, Point, bd_rate, bytes_at
+from bench.rate.measure import COLUMNS, Row, plain
+from coinr.files import write_atomic
+
+BITS_FAMILY = "b-bit + Brotli"
+NNCODEC = "nncodec"
+
+#: Files of others; entropy bounds are not files.
+OTHERS = (NNCODEC, "fp16", BITS_FAMILY)
+
+#: Ours that must not lose, whose ratios lead the summary; the others are there to be read.
+LEADING = ("auto", "search")
+
+Curves = Mapping[str, Sequence[Point]]
+
+
+def by_coder(rows: Iterable[Row]) -> dict[str, dict[str, list[Point]]]:
+    """Points by network, then by coder."""
+    found: dict[str, dict[str, list[Point]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        found[row.network][row.coder].append(row.point)
+    return {network: dict(coders) for network, coders in found.items()}
+
+
+def is_ours(coder: str) -> bool:
+    """Whether a coder is one of our profiles or our search."""
+    return not coder.startswith((*OTHERS, "entropy bound"))
+
+
+def _ratio(ours: float | None, theirs: float | None) -> float | None:
+    return ours / theirs if ours and theirs else None
+
+
+def compare(network: str, curves: Curves, loss: float) -> dict[str, Any]:
+    """One row of the summary: bytes of all coders that reach a loss, and ours over nncodec's and over the best."""
+    sizes = {coder: bytes_at(points, loss) for coder, points in curves.items()}
+    rivals = [size for coder in OTHERS if (size := sizes.get(coder))]
+    best = min(rivals, default=None)
+    row: dict[str, Any] = {"network": network, "loss_db": loss}
+    ours = [coder for coder in curves if is_ours(coder)]
+    ratios = {coder: _ratio(sizes[coder], best) for coder in ours}
+    row["loses"] = " ".join(c for c in LEADING if c in curves and (ratios[c] or math.inf) >= 1)
+    for coder in ours:
+        row[f"{coder} / nncodec"] = _ratio(sizes[coder], sizes.get(NNCODEC))
+        row[f"{coder} / best other"] = ratios[coder]
+    return row | {f"{coder} bytes": size and round(size) for coder, size in sizes.items()}
+
+
+def _worst(row: Mapping[str, Any]) -> float:
+    """The largest ratio to the best other of a leading coder, else of any of ours; unreached counts as worst."""
+    for wanted in (LEADING, None):
+        ratios = [
+            value if value is not None else math.inf
+            for key, value in row.items()
+            if key.endswith(" / best other") and (wanted is None or key.removesuffix(" / best other") in wanted)
+        ]
+        if ratios:
+            return max(ratios) if wanted else min(ratios)
+    return 0.0
+
+
+def summary(curves: Mapping[str, Curves]) -> list[dict[str, Any]]:
+    """All networks at all losses of the tables; rows that lose first, the worst of them leading."""
+    rows = [compare(network, coders, loss) for network, coders in curves.items() for loss in LOSSES]
+    return sorted(rows, key=lambda row: (not row["loses"], -_worst(row)))
+
+
+def bd_rates(curves: Mapping[str, Curves], rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """BD-rate of every coder against nncodec and the b-bit + Brotli family, and bytes over 16-bit + Brotli.
+
+    16 bits are one file, over which there is no BD-rate: the plain ratio of the coder's bytes at 0.1 dB to it is given,
+    and the loss of that file.
+    """
+    sixteen = {row.network: row for row in rows if row.coder == BITS_FAMILY and row.setting == "b=16"}
+    table = []
+    for network, coders in curves.items():
+        whole = sixteen.get(network)
+        for coder, points in coders.items():
+            table.append(
+                {
+                    "network": network,
+                    "coder": coder,
+                    "bd_rate_percent_vs_nncodec": bd_rate(points, coders.get(NNCODEC, [])),
+                    "bd_rate_percent_vs_b_bit_brotli": bd_rate(points, coders.get(BITS_FAMILY, [])),
+                    "bytes_at_0.1_db_over_16_bit_brotli": _ratio(bytes_at(points, 0.1), whole.bytes if whole else None),
+                    "loss_db_of_16_bit_brotli": whole.loss_db if whole else None,
+                }
+            )
+    return table
+
+
+def medians(table: Sequence[Mapping[str, Any]], loss: float = 0.1) -> dict[str, float]:
+    """Median over networks of every ratio of the summary at one loss."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for row in table:
+        if row["loss_db"] == loss:
+            for key, value in row.items():
+                if " / " in key and value is not None:
+                    found[key].append(value)
+    return {key: plain(median(values)) for key, values in found.items()}
+
+
+def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
+    """Write dicts as CSV; columns in the order in which they first appear."""
+    if columns is None:
+        columns = list(dict.fromkeys(key for row in rows for key in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n", restval="")
+    writer.writeheader()
+    for row in rows:
+        writer.writerow({key: "" if value is None else plain(value) for key, value in row.items()})
+    write_atomic(path, text.getvalue().encode())
+
+
+def write_rows(path: Path, rows: Iterable[Row]) -> None:
+    """Write ``curves.csv``."""
+    write_csv(path, [asdict(row) for row in rows], COLUMNS)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """The rows of a ``curves.csv``."""
+    with path.open(newline="") as file:
+        return [
+            Row(**{key: float(line[key]) if key in COLUMNS[3:] else line[key] for key in COLUMNS})  # type: ignore[arg-type]
+            for line in csv.DictReader(file)
+        ]
