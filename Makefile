@@ -8,7 +8,7 @@ EXTENSION_TESTS := $(wildcard tests/test_native_*.py)
 # The suites run two processes at once and measure one core: NumPy's own threads would only get in the way.
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: help setup demo test test-all bench check asan tsan fuzz clean
+.PHONY: help setup demo test test-all bench rate check asan tsan fuzz clean
 
 help:
 	@echo "make setup   .venv with coinr, its extension and all tools"
@@ -17,6 +17,7 @@ help:
 	@echo "make test-all  also slow and fuzz tests"
 	@echo "make fuzz    20 000 hostile files"
 	@echo "make bench   throughput suites (pytest-benchmark)"
+	@echo "make rate    rate and distortion of trained networks (about an hour); see bench/rate/README.md"
 	@echo "make check   ruff and mypy"
 	@echo "make asan    the extension's tests under AddressSanitizer and UBSan"
 	@echo "make tsan    the extension's tests under ThreadSanitizer"
@@ -43,6 +44,9 @@ fuzz: setup
 
 bench: setup
 	$(BIN)/python -m pytest bench -m bench --benchmark-only
+
+rate: setup
+	$(BIN)/python -m bench.rate
 
 check: setup
 	$(BIN)/ruff check .

@@ -78,7 +78,8 @@ class Bench:
         if self._log.exists():
             for line in self._log.read_text().splitlines():
                 stored = json.loads(line)
-                self._known[stored.pop("key")] = Row(**stored)
+                key = stored.pop("key")
+                self._known[key] = Row(**stored)
 
     def known(self, coder: str, setting: str, version: str) -> Row | None:
         """What was measured before of this coder, setting and version of the coder's code."""

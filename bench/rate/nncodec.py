@@ -41,7 +41,7 @@ DENSITY = 3  # quantiser steps per octave: 2**DENSITY
 _OCTAVE = 1 << DENSITY
 _DEFAULT = -75 * 2  # nncodec's default nonweight_qp, -75 at density 2, in our density
 _FINEST, _COARSEST = -18 * _OCTAVE, 2 * _OCTAVE
-_UNARY = (1, 10)  # 10 is nncodec's own
+_UNARY = (0, 10)  # 10 is nncodec's own, 0 the best for weights of many levels
 _LIMITS = (0.01, 1.5)  # losses in dB between which every setting is measured
 
 
@@ -110,7 +110,7 @@ def _run(bench: Bench, settings: list[Setting], environment: Path) -> None:
         np.savez(folder / "tensors.npz", allow_pickle=False, **to_arrays(bench.entry.state_dict))
         (folder / "jobs.json").write_text(json.dumps([s.job for s in missing]))
         worker = Path(__file__).with_name("nncodec_worker.py")
-        command = [environment / "bin" / "python", worker, folder / "tensors.npz", folder / "jobs.json", folder]
+        command = [environment / "bin" / "python", "-P", worker, folder / "tensors.npz", folder / "jobs.json", folder]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"nncodec: {done.stderr.strip()[-600:]}")

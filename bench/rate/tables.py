@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.rate.curves import LOSSES, Point, bd_rate, bytes_at
+from bench.rate.curves import LOSSES, Point, bd_rate, bytes_at, envelope
 from bench.rate.measure import COLUMNS, Row, plain
 from coinr.files import write_atomic
 
@@ -126,9 +126,16 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[s
     write_atomic(path, text.getvalue().encode())
 
 
-def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write ``curves.csv``."""
-    write_csv(path, [asdict(row) for row in rows], COLUMNS)
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
+    """Write ``curves.csv``; of nncodec's many settings only those on an envelope."""
+    edges = {
+        (network, coder): set(envelope(points))
+        for network, coders in by_coder(rows).items()
+        for coder, points in coders.items()
+        if coder.startswith(NNCODEC)
+    }
+    kept = [row for row in rows if row.point in edges.get((row.network, row.coder), {row.point})]
+    write_csv(path, [asdict(row) for row in kept], COLUMNS)
 
 
 def read_rows(path: Path) -> list[Row]:
