@@ -22,7 +22,7 @@ from coinr.profiles import Settings, encode_sources
 from coinr.report import Report, make_report
 from coinr.source import read_state_dict
 
-DEFAULT_PROFILE = "paper"
+DEFAULT_PROFILE = "auto"
 
 
 def encode_state_dict(

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "bindings_sparse.hpp"
+#include "buffers.hpp"
 #include "dictionary.hpp"
 #include "kernels.hpp"
 #include "levels.hpp"
@@ -17,26 +19,9 @@
 #include "team.hpp"
 #include "trellis.hpp"
 
-namespace py = pybind11;
 using namespace coinr;
 
 namespace {
-
-// The data of a C-contiguous array of exactly this dtype and number of dimensions.
-template <class T>
-const T* checked(const py::array& array, const char* name, int dims) {
-    if (!py::dtype::of<T>().is(array.dtype()) && !py::dtype::of<T>().equal(array.dtype()))
-        throw std::invalid_argument(std::string(name) + " has dtype " + py::str(array.dtype()).cast<std::string>() +
-                                    "; allowed: " + py::str(py::dtype::of<T>()).cast<std::string>());
-    if (array.ndim() != dims)
-        throw std::invalid_argument(std::string(name) + " has " + std::to_string(array.ndim()) +
-                                    " dimensions; allowed: " + std::to_string(dims));
-    if (!(array.flags() & py::array::c_style))
-        throw std::invalid_argument(std::string(name) + " is not C-contiguous");
-    if (reinterpret_cast<uintptr_t>(array.data()) % alignof(T) != 0)
-        throw std::invalid_argument(std::string(name) + " is not aligned");
-    return static_cast<const T*>(array.data());
-}
 
 void check_finite(const float* data, int64_t count, const char* name) {
     for (int64_t i = 0; i < count; ++i)
@@ -50,15 +35,6 @@ void check_atoms(const int64_t* indices, int64_t count, int64_t M) {
         if (indices[i] < 0 || indices[i] >= M)
             throw std::invalid_argument("index " + std::to_string(indices[i]) + " is not in 0 to M - 1 = " +
                                         std::to_string(M - 1));
-}
-
-// Python integers of any size, so that one out of range is a ValueError with its value.
-uint64_t unsigned_in(const py::int_& value, const char* name, int bits) {
-    const py::int_ limit = py::int_(1).attr("__lshift__")(bits);
-    if (value < py::int_(0) || !(value < limit))
-        throw std::invalid_argument(std::string(name) + " is " + py::str(value).cast<std::string>() +
-                                    "; allowed: 0 to 2**" + std::to_string(bits) + " - 1");
-    return value.cast<uint64_t>();
 }
 
 Dictionary dictionary_of(int kind, int64_t n, int64_t M, const py::int_& seed, const py::int_& stream) {
@@ -163,20 +139,6 @@ py::bytes bind_pack_bits(const py::array& values, int width) {
     return py::bytes(out);
 }
 
-// A C-contiguous, one-byte-per-item buffer, kept alive while it is read.
-class Bytes {
-public:
-    explicit Bytes(const py::buffer& buffer) : info_(buffer.request()) {
-        if (info_.itemsize != 1 || info_.ndim != 1 || (info_.shape[0] > 1 && info_.strides[0] != 1))
-            throw std::invalid_argument("data must be one-dimensional contiguous bytes");
-    }
-    const uint8_t* data() const { return static_cast<const uint8_t*>(info_.ptr); }
-    int64_t size() const { return info_.size; }
-
-private:
-    py::buffer_info info_;
-};
-
 py::array_t<uint32_t> bind_unpack_bits(const py::buffer& data, int64_t count, int width) {
     const Bytes bytes(data);
     std::vector<uint32_t> values;
@@ -251,6 +213,13 @@ py::array_t<int32_t> bind_decode_levels(const py::buffer& data, int64_t rows, in
     return values;
 }
 
+py::array_t<int32_t> bind_level_values(const py::array& k, int log_states) {
+    const int32_t* data = checked<int32_t>(k, "k", 2);
+    py::array_t<int32_t> values({k.shape(0), k.shape(1)});
+    level_values(log_states, data, k.shape(0) * k.shape(1), values.mutable_data());
+    return values;
+}
+
 py::array_t<double> bind_level_costs(int log_states, int shape, int32_t scale, int64_t count) {
     if (count < 1 || count > kLargestLevel) throw std::invalid_argument("count is not in 1 to 2**20 - 1");
     const std::vector<double> bits = level_costs(level_model(0, 0, log_states, shape, scale, false, false, true), count);
@@ -316,10 +285,13 @@ PYBIND11_MODULE(_C, m) {
     m.def("decode_levels", &bind_decode_levels, py::arg("data"), py::arg("rows"), py::arg("columns"),
           py::arg("log_states"), py::arg("shape"), py::arg("scale"), py::arg("by_row"), py::arg("by_column"),
           py::arg("mixed"), "Multiples of the step int32 [rows, columns] that encode_levels' integers stand for.");
+    m.def("level_values", &bind_level_values, py::arg("k"), py::arg("log_states"),
+          "Multiples of the step int32 [rows, columns] that the integers stand for.");
     m.def("level_costs", &bind_level_costs, py::arg("log_states"), py::arg("shape"), py::arg("scale"), py::arg("count"),
           "Bits of the integers 0 .. count - 1 before anything is learned: float64 [2, count], by quantiser.");
     m.def("choose_levels", &bind_choose_levels, py::arg("log_states"), py::arg("x"), py::arg("weight"), py::arg("bits"),
           py::arg("table"), "Integers int32 [N] of least weighted error plus bits for float64 targets [N] in steps.");
+    bind_sparse(m);
     m.def("simd_level", [] { return std::string(kernels().name); },
           "Instruction set in use: portable, avx2 or avx512 (COINR_SIMD lowers it).");
 }

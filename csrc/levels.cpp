@@ -111,9 +111,11 @@ struct Context {
     AdaptiveBit bit;
     bool fresh = true;
 
-    uint32_t probability(uint32_t start) {
+    // `start` gives the probability that an unseen context begins with.
+    template <class Start>
+    uint32_t probability(const Start& start) {
         if (fresh) {
-            bit.p = static_cast<uint16_t>(start);
+            bit.p = static_cast<uint16_t>(start());
             bit.count = kPrior;
             fresh = false;
         }
@@ -176,6 +178,8 @@ private:
 
     void focus(int64_t r, int64_t c) {
         column_ = c;
+        if (model_.mixed) side_class_ = 3 * std::min(std::abs(left_), 2) + std::min(std::abs(above_[c]), 2);
+        if (!scaled()) return;
         const int64_t m = scale();
         int64_t s = m;
         if (model_.by_row) s = (kShrink * m + 32 * row_sum_) / (kShrink + c);
@@ -184,27 +188,26 @@ private:
             s = model_.by_row ? static_cast<int64_t>(static_cast<unsigned __int128>(s) * column / m) : column;
         }
         s = std::clamp<int64_t>(s, 8, int64_t{1} << 40);
-        level_ = 0;
-        if (model_.by_row || model_.by_column) {
-            local_.set(s);
-            // classes of s / m, bounds at 1/4, 1/2, 3/4, 5/4, 2
-            level_ = (4 * s > m) + (2 * s > m) + (4 * s > 3 * m) + (4 * s > 5 * m) + (s > 2 * m);
-        }
-        const int a = std::min(std::abs(left_), 2), b = std::min(std::abs(above_[c]), 2);
-        side_class_ = 3 * a + b;
+        local_.set(s);
+        // classes of s / m, bounds at 1/4, 1/2, 3/4, 5/4, 2
+        level_ = (4 * s > m) + (2 * s > m) + (4 * s > 3 * m) + (4 * s > 5 * m) + (s > 2 * m);
     }
 
-    int mix(int node, int bit, uint32_t start_whole, uint32_t start_local) {
-        Context& g = global_[class_ * kNodes + node];
+    // Codes one binary decision; `start` gives its probability for a start distribution.
+    template <class Start>
+    int decide(int node, int bit, const Start& start) {
         Context& n = near_[(class_ * kLevels + level_) * kNodes + node];
-        const uint32_t pg = g.probability(start_whole), pn = n.probability(start_local);
         if (!model_.mixed) {
-            bit = coder_(bit, pn);
+            bit = coder_(bit, n.probability([&] { return start(local()); }));
             n.bit.update(bit, kLimit);
             return bit;
         }
+        const uint32_t start_local = start(local());
+        const auto same = [&] { return start_local; };
+        Context& g = global_[class_ * kNodes + node];
         Context& e = side_[(class_ * 9 + side_class_) * kNodes + node];
-        const uint32_t pe = e.probability(start_local);
+        const uint32_t pg = g.probability([&] { return start(whole_); });
+        const uint32_t pn = n.probability(same), pe = e.probability(same);
         const Logistic& table = logistic();
         const int32_t in[kInputs] = {table.stretch[start_local >> 4], table.stretch[pg >> 4], table.stretch[pn >> 4],
                                      table.stretch[pe >> 4]};
@@ -224,52 +227,57 @@ private:
     }
     static constexpr int kRate = 14;
 
+    bool scaled() const { return model_.by_row || model_.by_column; }
+    const Tail& local() const { return scaled() ? local_ : whole_; }
+
     int32_t integer(uint32_t state, int32_t k) {
         const int64_t magnitude = std::abs(static_cast<int64_t>(k));
-        const Tail& local = model_.by_row || model_.by_column ? local_ : whole_;
-        auto from = [&](int64_t j) { return threshold(trellis_, state, j); };
-        // octave o holds 2^(o-1) <= |k| < 2^o; octave 0 is zero
-        int o = first_;
-        int64_t bound = int64_t{1} << o;
-        if (mix(o, magnitude >= bound, ratio(whole_(from(bound)), 1u << 30), ratio(local(from(bound)), 1u << 30))) {
-            for (++o;; ++o) {
-                if (o > kOctaves - 1) break;
-                const int64_t low = int64_t{1} << (o - 1), high = int64_t{1} << o;
-                if (!mix(o, magnitude >= high, ratio(whole_(from(high)), whole_(from(low))),
-                         ratio(local(from(high)), local(from(low)))))
-                    break;
-            }
-        } else {
-            for (; o > 0; --o) {
-                const int64_t low = int64_t{1} << (o - 1), high = int64_t{1} << o;
-                const uint64_t wl = whole_(from(low)), wh = whole_(from(high));
-                const uint64_t ll = local(from(low)), lh = local(from(high));
-                if (mix(o - 1, magnitude >= low, ratio(wl - wh, (1u << 30) - wh), ratio(ll - lh, (1u << 30) - lh)))
-                    break;
-            }
-        }
+        const auto from = [&](int64_t j) { return threshold(trellis_, state, j); };
+        const int o = octave(magnitude, from);
         if (o == 0) return 0;
-        int64_t low = int64_t{1} << (o - 1), size = low;
-        int node = 1;
-        for (int level = 0; size > 1; ++level) {
-            size >>= 1;
-            if (level == kMantissa) {
-                const int bits = 63 - __builtin_clzll(static_cast<uint64_t>(2 * size));
-                low += coder_.raw(static_cast<uint32_t>(magnitude - low), bits);
+        const int64_t found = mantissa(o, magnitude, from);
+        const int left = (left_ > 0) - (left_ < 0), above = (above_[column_] > 0) - (above_[column_] < 0);
+        side_class_ = 3 * (left + 1) + above + 1;
+        const int negative = decide(kSignNode, k < 0, [](const Tail&) { return kProbOne / 2; });
+        return static_cast<int32_t>(negative ? -found : found);
+    }
+
+    // 0 for zero, else o with 2^(o-1) <= magnitude < 2^o; searched up or down from `first_`.
+    template <class From>
+    int octave(int64_t magnitude, const From& from) {
+        int o = first_;
+        const auto edge = [](int i) { return int64_t{1} << i; };
+        if (decide(o, magnitude >= edge(o), [&](const Tail& tail) { return ratio(tail(from(edge(o))), 1u << 30); })) {
+            for (++o; o < kOctaves; ++o)
+                if (!decide(o, magnitude >= edge(o),
+                            [&](const Tail& tail) { return ratio(tail(from(edge(o))), tail(from(edge(o - 1)))); }))
+                    break;
+            return o;
+        }
+        for (; o > 0; --o)
+            if (decide(o - 1, magnitude >= edge(o - 1), [&](const Tail& tail) {
+                    const uint64_t above = tail(from(edge(o)));
+                    return ratio(tail(from(edge(o - 1))) - above, (1u << 30) - above);
+                }))
                 break;
-            }
-            const int64_t middle = low + size, high = middle + size;
-            const uint64_t wl = whole_(from(low)), wm = whole_(from(middle)), wh = whole_(from(high));
-            const uint64_t ll = local(from(low)), lm = local(from(middle)), lh = local(from(high));
-            const int up = mix(kOctaves + 1 + (o << kMantissa) + node, magnitude >= middle, ratio(wm - wh, wl - wh),
-                               ratio(lm - lh, ll - lh));
-            if (up) low = middle;
+        return o;
+    }
+
+    template <class From>
+    int64_t mantissa(int o, int64_t magnitude, const From& from) {
+        int64_t low = int64_t{1} << (o - 1);
+        int node = 1;
+        for (int bits = o - 1; bits > 0; --bits) {
+            if (o - 1 - bits == kMantissa) return low + coder_.raw(static_cast<uint32_t>(magnitude - low), bits);
+            const int64_t half = int64_t{1} << (bits - 1);
+            const int up = decide(kOctaves + 1 + (o << kMantissa) + node, magnitude >= low + half, [&](const Tail& tail) {
+                const uint64_t end = tail(from(low + 2 * half));
+                return ratio(tail(from(low + half)) - end, tail(from(low)) - end);
+            });
+            if (up) low += half;
             node = 2 * node + up;
         }
-        const int sign_before = (left_ > 0) - (left_ < 0) + 1, sign_above = (above_[column_] > 0) - (above_[column_] < 0) + 1;
-        side_class_ = 3 * sign_before + sign_above;
-        const int negative = mix(kSignNode, k < 0, kProbOne / 2, kProbOne / 2);
-        return static_cast<int32_t>(negative ? -low : low);
+        return low;
     }
 
     const LevelModel model_;
@@ -317,6 +325,15 @@ void decode_levels(const LevelModel& model, const uint8_t* data, int64_t size, i
     RangeDecoder coder(data, size);
     Levels<Decode>(model, Decode{coder}).run(nullptr, values);
     coder.finish();
+}
+
+void level_values(int log_states, const int32_t* k, int64_t count, int32_t* values) {
+    const Trellis trellis(log_states);
+    uint32_t state = 0;
+    for (int64_t i = 0; i < count; ++i) {
+        values[i] = trellis.value(state, k[i]);
+        if (log_states) state = trellis.next(state, k[i] & 1);
+    }
 }
 
 std::vector<double> level_costs(const LevelModel& model, int64_t count) {

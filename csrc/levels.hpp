@@ -43,6 +43,9 @@ std::string encode_levels(const LevelModel& model, const int32_t* k);
 // The values (multiples of the step), [rows * columns]. std::invalid_argument for damaged data.
 void decode_levels(const LevelModel& model, const uint8_t* data, int64_t size, int32_t* values);
 
+// The values of the integers k [count], read in order.
+void level_values(int log_states, const int32_t* k, int64_t count, int32_t* values);
+
 // Bits that integer |k| takes under the start model with mean magnitude `scale`, by quantiser (0, 1; scalar: 0 only):
 // [2 * count], for the encoder's decisions.
 std::vector<double> level_costs(const LevelModel& model, int64_t count);

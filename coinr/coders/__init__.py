@@ -4,23 +4,31 @@ from __future__ import annotations
 
 from coinr.coders.base import Coder, Params
 from coinr.coders.dictionary import DictionaryCoder, DictionaryParams
+from coinr.coders.direct import DirectCoder, DirectParams
 from coinr.coders.lossless import Lossless, LosslessParams
+from coinr.coders.sparse import SparseCoder, SparseParams
 from coinr.coders.uniform import Uniform, UniformParams
 
 LOSSLESS = Lossless()
 UNIFORM = Uniform()
 DICTIONARY = DictionaryCoder()
+DIRECT = DirectCoder()
+SPARSE = SparseCoder()
 
-CODERS: dict[int, Coder] = {coder.id: coder for coder in (LOSSLESS, UNIFORM, DICTIONARY)}
+CODERS: dict[int, Coder] = {coder.id: coder for coder in (LOSSLESS, UNIFORM, DICTIONARY, DIRECT, SPARSE)}
 
 __all__ = [
     "CODERS",
     "DICTIONARY",
+    "DIRECT",
     "LOSSLESS",
+    "SPARSE",
     "UNIFORM",
     "Coder",
     "DictionaryParams",
+    "DirectParams",
     "LosslessParams",
     "Params",
+    "SparseParams",
     "UniformParams",
 ]

@@ -72,7 +72,27 @@ def write_step(step: float) -> bytes:
 
 def read_step(reader: Reader, bound: int) -> float:
     """A positive normal float32 whose product with ``bound`` is finite; FormatError otherwise."""
-    step: float = struct.unpack("<f", reader.take(4))[0]
+    return _checked_step(struct.unpack("<f", reader.take(4))[0], bound)
+
+
+def short_step(step: float) -> float:
+    """The largest float32 at or below a positive ``step`` that two bytes can hold: its lower 16 bits are zero."""
+    bits = int(np.float32(step).view(np.uint32))
+    rounded = np.uint32(bits & 0xFFFF0000).view(np.float32)
+    return float(rounded)
+
+
+def write_short_step(step: float) -> bytes:
+    """The upper two bytes of a :func:`short_step`, little-endian."""
+    return write_step(step)[2:]
+
+
+def read_short_step(reader: Reader, bound: int) -> float:
+    """Inverse of :func:`write_short_step`, checked as by :func:`read_step`."""
+    return _checked_step(struct.unpack("<f", b"\0\0" + reader.take(2))[0], bound)
+
+
+def _checked_step(step: float, bound: int) -> float:
     with np.errstate(over="ignore"):
         largest = np.float32(bound) * np.float32(step)  # as synthesis rounds it
     if not FLOAT32_TINY <= step <= FLOAT32_MAX or not np.isfinite(largest):

@@ -6,14 +6,20 @@ from collections.abc import Callable
 from fnmatch import fnmatchcase
 
 from coinr.errors import InputError, StateDictError
-from coinr.profiles.base import Coded, Settings, lossless, relative_error
+from coinr.profiles.auto import encode_auto
+from coinr.profiles.base import Coded, Settings, lossless
+from coinr.profiles.direct import encode_direct
 from coinr.profiles.paper import encode_paper
 from coinr.profiles.simple import encode_lossless, encode_uniform
+from coinr.profiles.sparse import encode_sparse
 from coinr.source import Source
 
-__all__ = ["PROFILES", "Coded", "Settings", "encode_sources", "relative_error"]
+__all__ = ["PROFILES", "Coded", "Settings", "encode_sources"]
 
 PROFILES: dict[str, Callable[[list[Source], Settings], list[Coded]]] = {
+    "auto": encode_auto,
+    "direct": encode_direct,
+    "sparse": encode_sparse,
     "paper": encode_paper,
     "uniform": encode_uniform,
     "lossless": encode_lossless,

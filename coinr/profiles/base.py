@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from coinr.coders import CODERS, LOSSLESS, UNIFORM, LosslessParams, Params, UniformParams
 from coinr.errors import InputError
@@ -25,7 +27,7 @@ class Settings:
     Attributes
     ----------
     tolerance
-        Largest ‖ŵ − w‖ / ‖w‖ of any lossy tensor; None leaves it to the profile.
+        Largest ‖ŵ − w‖ / ‖w‖ of any lossy tensor, see :mod:`coinr.profiles.allocation`; None leaves it to the profile.
     options
         The profile's own keyword arguments.
     """
@@ -46,16 +48,18 @@ class Coded:
     payload: bytes
 
 
-def relative_error(coded: Coded, source: Source, seed: int) -> float:
-    """‖ŵ − w‖ / ‖w‖ of what the payload decodes to; infinite where that is not finite."""
+def rms(values: NDArray[np.float64]) -> float:
+    """Root mean square, without overflow or underflow; 0 of nothing."""
+    peak = float(np.abs(values).max(initial=0.0))
+    return peak * math.sqrt(float(np.square(values / peak).mean())) if 0 < peak < math.inf else peak
+
+
+def error_of(coded: Coded, source: Source, seed: int) -> float:
+    """Root mean squared error, per real value, of what the payload decodes to; infinite where that is not finite."""
     decoder = CODERS[coded.coder]
     tensor = decoder.decode(memoryview(coded.payload), coded.params, source.layout, seed, torch.device("cpu"))
-    decoded = to_planes(tensor)
-    error = float(np.linalg.norm(decoded - source.planes))
-    if not np.isfinite(error):
-        return np.inf
-    norm = float(np.linalg.norm(source.planes))
-    return error / norm if norm else (np.inf if error else 0.0)
+    error = rms(to_planes(tensor) - source.planes)
+    return error if math.isfinite(error) else math.inf
 
 
 def lossless(source: Source) -> Coded:
@@ -70,14 +74,22 @@ def uniform(source: Source, bits: int) -> list[Coded]:
     return [] if quantised is None else [Coded(UNIFORM.id, params, UNIFORM.encode(quantised, params))]
 
 
-def smallest(source: Source, options: list[Coded], tolerance: float | None, seed: int) -> Coded:
-    """The smallest option within the tolerance; the lossless one if it is no larger or none else qualifies."""
-    allowed = np.finfo(np.float64).max if tolerance is None else tolerance
-    for coded in sorted(options, key=lambda option: len(option.payload)):
-        if relative_error(coded, source, seed) <= allowed:
+def smallest(source: Source, options: list[Coded], allowed: float | None, seed: int) -> Coded:
+    """The smallest option whose root mean squared error is allowed (None: any finite one).
+
+    The lossless one if it is no larger or none else qualifies.
+    """
+    limit = np.finfo(np.float64).max if allowed is None else allowed
+    for coded in sorted(options, key=cost):
+        if error_of(coded, source, seed) <= limit:
             hopeless = source.layout.size >= _LARGE and quick_size(to_bytes(source.tensor)) > 2 * len(coded.payload)
-            return coded if hopeless else min(lossless(source), coded, key=lambda option: len(option.payload))
+            return coded if hopeless else min(lossless(source), coded, key=cost)
     return lossless(source)
+
+
+def cost(coded: Coded) -> int:
+    """Bytes in the file: payload and parameters."""
+    return len(coded.payload) + len(coded.params.write())
 
 
 def known_options(options: dict[str, Any], **defaults: Any) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from coinr.coders.symbols import MAX_BITS
 from coinr.dictionary import Dictionary
 from coinr.errors import InputError
 from coinr.profiles import rules
-from coinr.profiles.base import Coded, Settings, check_range, known_options, smallest, uniform
+from coinr.profiles.allocation import allowed_or_none
+from coinr.profiles.base import Coded, Settings, check_range, known_options, rms, smallest, uniform
 from coinr.pursuit import omp
 from coinr.source import Source
 from coinr.tensors import Cut
@@ -52,66 +53,69 @@ def encode_paper(sources: list[Source], settings: Settings) -> list[Coded]:
     check_range("rule", options.rule, 1, rules.LATEST)
     check_range("bits", options.bits, 2, MAX_BITS)
     check_range("s", options.s, 1, rules.LONGEST, optional=True)
-    plans = [rules.plan(source.layout) for source in sources]
-    groups: dict[int, list[int]] = defaultdict(list)
-    for row, plan in enumerate(plans):
-        if plan is None or _wanted(plan, settings.tolerance, options) is None:
+    allowed = allowed_or_none(sources, settings.tolerance)
+    groups: dict[int, list[tuple[int, _Job]]] = defaultdict(list)
+    for row, source in enumerate(sources):
+        plan = rules.plan(source.layout)
+        if plan is None or not _SMALLEST < np.abs(source.planes).max() < _LARGEST:
             continue
-        if _SMALLEST < np.abs(sources[row].planes).max() < _LARGEST:
-            groups[plan.cut.n].append(row)
-    sparse: dict[int, Coded] = {}
-    for n, rows in groups.items():
-        chosen = [(sources[row], plan) for row in rows if (plan := plans[row]) is not None]
-        for row, coded in zip(rows, _pursue(n, chosen, options, settings), strict=True):
-            if coded is not None:
-                sparse[row] = coded
+        target = _target(plan, source, allowed[row], options)
+        wanted = _wanted(plan, target, options)
+        if wanted is not None:
+            groups[plan.cut.n].append((row, _Job(source, plan.cut, target if options.s is None else None, wanted)))
+    sparse: dict[int, list[Coded]] = {}
+    for n, jobs in groups.items():
+        for (row, _), coded in zip(jobs, _pursue(n, [job for _, job in jobs], options, settings), strict=True):
+            sparse[row] = coded
     return [
-        smallest(
-            source,
-            uniform(source, options.bits) + ([sparse[row]] if row in sparse else []),
-            settings.tolerance,
-            settings.seed,
-        )
+        smallest(source, uniform(source, options.bits) + sparse.get(row, []), allowed[row], settings.seed)
         for row, source in enumerate(sources)
     ]
 
 
-def _target(plan: rules.Plan, tolerance: float | None, options: PaperOptions) -> float | None:
+@dataclass(frozen=True)
+class _Job:
+    """A tensor to pursue: its cut, the relative error to reach (None: take ``wanted`` atoms), atoms to pursue."""
+
+    source: Source
+    cut: Cut
+    target: float | None
+    wanted: int
+
+
+def _target(plan: rules.Plan, source: Source, allowed: float | None, options: PaperOptions) -> float | None:
     """The relative error to reach by choice of s; None where the rule's s is taken as it is."""
-    if tolerance is not None:
-        return tolerance * plan.factor
+    if allowed is not None:
+        return allowed / rms(source.planes)
     return None if plan.factor == 1 else rules.RULES[options.rule].tolerance * plan.factor
 
 
-def _wanted(plan: rules.Plan, tolerance: float | None, options: PaperOptions) -> int | None:
+def _wanted(plan: rules.Plan, target: float | None, options: PaperOptions) -> int | None:
     """Atoms to pursue for a tensor; None where 2s < n or s ≤ M leaves no hope."""
     most = min(rules.most(plan.cut.n), options.M)
     if options.s is not None:
         return options.s if options.s <= most else None
-    target = _target(plan, tolerance, options)
     expected = rules.sparsity(rules.RULES[options.rule], plan.cut.n, options.M, target)
     if target is None:
         return min(most, expected)
     return min(most, expected + expected // 4 + 2) if expected <= most else None
 
 
-def _pursue(
-    n: int, chosen: list[tuple[Source, rules.Plan]], options: PaperOptions, settings: Settings
-) -> list[Coded | None]:
-    """One pursuit over the vectors of all tensors that share a dictionary."""
+def _pursue(n: int, jobs: list[_Job], options: PaperOptions, settings: Settings) -> list[list[Coded]]:
+    """One pursuit over the vectors of all tensors that share a dictionary; a code, or none, for each."""
     dictionary = Dictionary(options.kind, n, options.M, settings.seed)
-    vectors = [plan.cut.apply(source.planes, source.layout) for source, plan in chosen]
-    wanted = [_wanted(plan, settings.tolerance, options) or 0 for _, plan in chosen]
+    vectors = [job.cut.apply(job.source.planes, job.source.layout) for job in jobs]
+    most = max(job.wanted for job in jobs)
     stack = np.concatenate(vectors)
-    code = omp(stack.astype(np.float32), dictionary, max(wanted), backend=settings.backend, threads=settings.threads)
+    code = omp(stack.astype(np.float32), dictionary, most, backend=settings.backend, threads=settings.threads)
     results, start = [], 0
-    for (source, plan), own, limit in zip(chosen, vectors, wanted, strict=True):
+    for job, own in zip(jobs, vectors, strict=True):
         rows = slice(start, start + len(own))
         start += len(own)
-        target = _target(plan, settings.tolerance, options) if options.s is None else None
-        s = limit if target is None else _enough(code.path[rows], limit, target)
-        results.append(s and _code(source, plan.cut, own, code.indices[rows, :s], dictionary, options, settings))
-    return [coded or None for coded in results]
+        s = job.wanted if job.target is None else _enough(code.path[rows], job.wanted, job.target)
+        coded = s and _code(job, own, code.indices[rows, :s], dictionary, options)
+        results.append([coded] if coded else [])
+    return results
 
 
 def _enough(path: NDArray[np.float32], limit: int, target: float) -> int | None:
@@ -122,15 +126,13 @@ def _enough(path: NDArray[np.float32], limit: int, target: float) -> int | None:
 
 
 def _code(
-    source: Source,
-    cut: Cut,
+    job: _Job,
     vectors: NDArray[np.float64],
     indices: NDArray[np.int32],
     dictionary: Dictionary,
     options: PaperOptions,
-    settings: Settings,
 ) -> Coded | None:
-    params = DictionaryParams(cut, options.kind, options.M, indices.shape[1], 0, options.bits, options.sorted)
+    params = DictionaryParams(job.cut, options.kind, options.M, indices.shape[1], 0, options.bits, options.sorted)
     values = solve(vectors, np.ascontiguousarray(indices), dictionary)
     quantised = DICTIONARY.quantise(indices, values, params)
     return None if quantised is None else Coded(DICTIONARY.id, params, DICTIONARY.encode(quantised, params))

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from coinr.coders import UNIFORM
 from coinr.coders.symbols import MAX_BITS
-from coinr.profiles.base import Coded, Settings, check_range, known_options, lossless, smallest, uniform
+from coinr.profiles.allocation import allowed_or_none
+from coinr.profiles.base import (
+    Coded,
+    Settings,
+    check_range,
+    error_of,
+    known_options,
+    lossless,
+    rms,
+    smallest,
+    uniform,
+)
 from coinr.source import Source
 
 
@@ -24,20 +33,22 @@ def encode_uniform(sources: list[Source], settings: Settings) -> list[Coded]:
     bits = known_options(settings.options, bits=None)["bits"]
     check_range("bits", bits, 2, MAX_BITS, optional=True)
     coded = []
-    for source in sources:
-        if bits is None and settings.tolerance is not None:
-            coded.append(_fewest_bits(source, settings.tolerance, settings.seed))
+    for source, allowed in zip(sources, allowed_or_none(sources, settings.tolerance), strict=True):
+        if bits is None and allowed is not None:
+            options = fewest_bits(source, allowed)
         else:
-            coded.append(smallest(source, uniform(source, bits or MAX_BITS), settings.tolerance, settings.seed))
+            options = uniform(source, bits or MAX_BITS)
+        coded.append(smallest(source, options, allowed, settings.seed))
     return coded
 
 
-def _fewest_bits(source: Source, tolerance: float, seed: int) -> Coded:
-    allowed = tolerance * np.linalg.norm(source.planes)
+def fewest_bits(source: Source, allowed: float) -> list[Coded]:
+    """The tensor with the fewest value bits that keep its root mean squared error allowed; empty if 16 do not."""
     for bits in range(2, MAX_BITS + 1):
         quantised = UNIFORM.quantise(source.planes, bits)
-        if quantised and np.linalg.norm(quantised[0] * quantised[1] - source.planes) <= allowed:
-            chosen = smallest(source, uniform(source, bits), tolerance, seed)
-            if chosen.coder == UNIFORM.id:
-                return chosen
-    return lossless(source)
+        if quantised and rms(quantised[0] * quantised[1] - source.planes) <= allowed:
+            options = uniform(source, bits)
+            # the dtype may round further
+            if error_of(options[0], source, 0) <= allowed:
+                return options
+    return []

@@ -1,0 +1,119 @@
+"""How much error each tensor may have, from the weights alone.
+
+Equal noise does about equal harm whatever a tensor's own size, so all tensors follow one absolute error and not one
+relative error. Measured on trained networks (``bench/results/rate/sensitivity.csv``), three things refine it: first
+layers, whose inputs are coordinates, and biases do more harm for each parameter, and they are small; and harm falls
+with depth.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from coinr.profiles.base import rms
+from coinr.profiles.rules import EDGE_RATIO
+from coinr.source import Source
+
+# Keeps every network of the corpus within 0.1 dB, the most sensitive one with a fifth to spare.
+TOLERANCE = 0.02
+
+# Shares of the common noise for tensors that do more harm for each parameter than hidden matrices.
+VECTOR = 1 / 3
+EDGE = 1 / 6
+EDGE_VECTOR = 1 / 12
+
+LAST = 1 / 2
+
+# A signal of one coordinate (sound) is fitted with first-layer frequencies a hundred times those of pictures.
+LINE = 1 / 20
+LINE_NETWORK = 1 / 12
+
+# Magnitudes below this share of the root mean square say nothing of what a network bears.
+_TINY = 1 / 256
+
+# Growth of the noise from one hidden matrix to the next, and at most.
+DEEPER = 1.4
+DEEPEST = 4.0
+
+# Matrices that hold less than this share of all parameters do not set the common noise.
+_BULK_SHARE = 0.02
+
+# A matrix far smaller than the rest (say, one that starts at zero) does not make the rest finer.
+_SMALLEST_OF_MEAN = 1 / 4
+
+
+def allowed_errors(sources: list[Source], tolerance: float) -> list[float]:
+    """Root mean squared error allowed for each tensor, per real value.
+
+    The relative error of every tensor is at most ``tolerance``. The absolute error of the first hidden matrix is at
+    most that share of the typical magnitude in the smallest hidden matrix; the others follow from it.
+    """
+    sizes = [rms(source.planes) for source in sources]
+    bulk = _bulk(sources, sizes)
+    common = tolerance * _reference([(sources[row].planes.size, _typical(sources[row])) for row in bulk], sizes)
+    edges = {_layer(source): _edge(source) for source in sources if _edge(source) < 1}
+    if LINE in edges.values():
+        common *= LINE_NETWORK
+    allowed, depth = [], -1
+    for row, source in enumerate(sources):
+        depth += row in bulk
+        grown = min(DEEPER ** max(depth, 0), DEEPEST)
+        allowed.append(min(tolerance * sizes[row], common * _share(source, edges) * grown))
+    return allowed
+
+
+def allowed_or_none(sources: list[Source], tolerance: float | None) -> list[float] | list[None]:
+    """:func:`allowed_errors`, or None for each where there is no tolerance."""
+    return [None] * len(sources) if tolerance is None else allowed_errors(sources, tolerance)
+
+
+def _typical(source: Source) -> float:
+    """Geometric mean of the magnitudes that are not zero or tiny: large weights do not make a network robust."""
+    magnitudes = np.abs(source.planes)
+    floor = rms(source.planes) * _TINY
+    return float(np.exp(np.log(magnitudes[magnitudes > floor]).mean()))
+
+
+def _bulk(sources: list[Source], sizes: list[float]) -> set[int]:
+    """Rows of the hidden matrices that hold a fair share of the parameters."""
+    total = sum(source.planes.size for source in sources)
+    return {
+        row
+        for row, source in enumerate(sources)
+        if sizes[row]
+        and len(source.layout.shape) > 1
+        and _edge(source) == 1
+        and source.planes.size >= _BULK_SHARE * total
+    }
+
+
+def _reference(bulk: list[tuple[int, float]], sizes: list[float]) -> float:
+    """The smallest of the hidden matrices (count, magnitude); of all tensors where there are none."""
+    if not bulk:
+        return max(sizes, default=0.0)
+    counts, values = np.array(bulk).T
+    mean = float(np.exp(np.average(np.log(values), weights=counts)))
+    return max(float(values.min()), _SMALLEST_OF_MEAN * mean)
+
+
+def _edge(source: Source) -> float:
+    """The share of a first layer, a matrix much taller than wide; 1 for other tensors."""
+    shape = source.layout.shape
+    if len(shape) < 2:
+        return 1.0
+    columns = source.layout.size // shape[0]
+    if columns * EDGE_RATIO >= shape[0]:
+        return 1.0
+    return LINE if columns == 1 else EDGE
+
+
+def _layer(source: Source) -> str:
+    """The name without its last part: what a layer's weight and bias share."""
+    return source.name.rpartition(".")[0]
+
+
+def _share(source: Source, edges: dict[str, float]) -> float:
+    shape = source.layout.shape
+    if len(shape) > 1:
+        return LAST if shape[0] * EDGE_RATIO < source.layout.size // shape[0] else _edge(source)
+    return edges[_layer(source)] / EDGE * EDGE_VECTOR if _layer(source) in edges else VECTOR
