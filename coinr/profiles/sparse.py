@@ -1,0 +1,223 @@
+"""The ``sparse`` profile: every matrix in a seeded dictionary, from dense and orthogonal to sparse in a huge one.
+
+Which one is chosen for each tensor by measured bytes at the error it may have. Dense codes win from about one bit per
+weight on, sparse codes below (``bench/results/rate/sparse_vs_direct.csv``).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from coinr.coders import SPARSE, SparseParams
+from coinr.coders.sparse import LARGEST_DENSE
+from coinr.dictionary import Dictionary
+from coinr.errors import InputError
+from coinr.profiles import direct
+from coinr.profiles.allocation import TOLERANCE, allowed_errors
+from coinr.profiles.base import Coded, Settings, check_range, cost, error_of, known_options, smallest
+from coinr.profiles.sparse_search import Search, representable
+from coinr.source import Source
+from coinr.tensors import Cut, Layout
+
+# Runs of a dense code. Short ones keep more of a distribution that is not normal, where there is one.
+DENSE_RUNS = (8, 16, 64, 256)
+
+# Runs of a sparse code, and its atoms by the number of values: time grows with their product.
+SPARSE_RUNS = (64, 128, 256, 512)
+_ATOMS = ((1 << 15, 1 << 20), (1 << 17, 1 << 18), (1 << 24, 1 << 16))
+_FEWEST_ATOMS = 1 << 14
+
+# Bits per value from which a dense code is always smaller than a sparse one: those are not tried.
+SPARSE_BITS = 2.0
+
+# Tensors with fewer values than this, and vectors, go to the direct coder.
+SMALLEST = 64
+
+# How often a code whose decoded error is above the allowed one is made again, and how much finer.
+_RETRIES, _FINER = 4, 0.998
+
+# Bits of a vector's count in the estimate of a sparse code's size.
+_COUNT_BITS = 2.5
+
+
+@dataclass(frozen=True)
+class SparseOptions:
+    """Options of the profile; None leaves a choice to measurement.
+
+    Attributes
+    ----------
+    kind
+        Dictionary of sparse codes.
+    M
+        Its atoms, a power of two.
+    n
+        Runs of dense and sparse codes alike.
+    form
+        ``"dense"`` or ``"sparse"``.
+    """
+
+    kind: str = "hadamard"
+    M: int | None = None
+    n: int | None = None
+    form: str | None = None
+
+    @classmethod
+    def read(cls, settings: Settings) -> SparseOptions:
+        """The options of the settings; InputError for those out of range."""
+        options = cls(**known_options(settings.options, kind="hadamard", M=None, n=None, form=None))
+        check_range("M", options.M, 2, 1 << 24, optional=True)
+        check_range("n", options.n, 1, 1 << 16, optional=True)
+        Dictionary(options.kind, 1, options.M or 1, settings.seed)
+        if options.M is not None and options.M & (options.M - 1):
+            raise InputError(f"M must be a power of two, not {options.M}")
+        if options.form not in (None, "dense", "sparse"):
+            raise InputError(f"form must be 'dense' or 'sparse', not {options.form!r}")
+        return options
+
+
+def eligible(source: Source) -> bool:
+    """Whether the tensor is a matrix of some size, rather than a vector or a few numbers."""
+    return len(source.layout.shape) > 1 and source.planes.size >= SMALLEST
+
+
+def encode_to(
+    source: Source, allowed: float, settings: Settings, options: SparseOptions | None = None
+) -> Coded | None:
+    """The smallest code in a dictionary whose root mean squared error, decoded, is at most ``allowed``.
+
+    Parameters
+    ----------
+    allowed
+        Absolute, per real value.
+    settings
+        Only its seed and threads matter here.
+
+    Returns
+    -------
+    None where no dictionary code reaches that error.
+    """
+    options = options or SparseOptions()
+    if not eligible(source) or not allowed > 0:
+        return None
+    found = []
+    dense = None if options.form == "sparse" else _dense(source, allowed, options, settings)
+    if dense is not None:
+        found.append(dense)
+    hopeless = dense is not None and 8 * cost(dense) > SPARSE_BITS * source.planes.size
+    if options.form == "sparse" or (options.form is None and not hopeless):
+        sparse = _sparse(source, allowed, options, settings)
+        if sparse is not None:
+            found.append(sparse)
+    return min(found, key=cost, default=None)
+
+
+def _dense(source: Source, allowed: float, options: SparseOptions, settings: Settings) -> Coded | None:
+    runs = [options.n] if options.n else [n for n in DENSE_RUNS if n <= source.layout.size]
+    cuts = [Cut(transposed, n) for n in runs for transposed in (False, True)]
+    tried = [(size, cut) for cut in cuts if (size := _dense_size(source, allowed, cut, settings.seed)) is not None]
+    if not tried:
+        return None
+    cut = min(tried, key=lambda pair: pair[0])[1]
+    aim = allowed
+    for _ in range(_RETRIES):
+        coded = _dense_code(source, aim, cut, settings.seed)
+        if coded is None or error_of(coded, source, settings.seed) <= allowed:
+            return coded
+        aim *= _FINER
+    return None
+
+
+def _coefficients(source: Source, params: SparseParams, seed: int) -> NDArray[np.float64]:
+    """What the integers of a dense code approximate, in the matrix in which they are coded."""
+    atoms = params.dictionary(seed).materialise().astype(np.float64)
+    vectors = params.cut.apply(source.planes, source.layout)
+    values: NDArray[np.float64] = (vectors @ atoms / params.cut.n).reshape(params.matrix_shape(source.layout))
+    return values
+
+
+def _dense_params(cut: Cut) -> SparseParams:
+    return SparseParams(cut, "hadamard", cut.n, cut.n, 1.0)
+
+
+def _layout(matrix: NDArray[np.float64]) -> Layout:
+    return Layout(torch.float64, matrix.shape)
+
+
+def _dense_size(source: Source, allowed: float, cut: Cut, seed: int) -> int | None:
+    """Bytes of a scalar quantised code: quick to make, and as good a guide as the trellis."""
+    if cut.n > LARGEST_DENSE or cut.n & (cut.n - 1) or cut.n > source.layout.size:
+        return None
+    matrix = _coefficients(source, _dense_params(cut), seed)
+    step = direct.short_step_or_none(allowed * math.sqrt(12 / cut.n))
+    quantised = None if step is None else direct.quantise(matrix, step, 0, direct.nearest_shape(matrix), _layout(matrix))
+    return None if quantised is None else len(direct.smallest_form(quantised.k, quantised.form)[0])
+
+
+def _dense_code(source: Source, allowed: float, cut: Cut, seed: int) -> Coded | None:
+    params = _dense_params(cut)
+    matrix = _coefficients(source, params, seed)
+    found = direct.quantise_to(matrix, allowed / math.sqrt(cut.n), _layout(matrix))
+    if found is None:
+        return None
+    payload, form = direct.smallest_form(found.k, found.form)
+    return Coded(SPARSE.id, replace(params, step=found.step, form=form), payload)
+
+
+def _sparse(source: Source, allowed: float, options: SparseOptions, settings: Settings) -> Coded | None:
+    cut = _sparse_cut(source, allowed, options)
+    vectors = cut.apply(source.planes, source.layout)
+    M = options.M or next((M for size, M in _ATOMS if vectors.size <= size), _FEWEST_ATOMS)
+    aim = allowed
+    for _ in range(_RETRIES):
+        search = Search(vectors, aim, options.kind, M, settings.seed, settings.threads)
+        found = search.run() if representable(vectors, search.step) else None
+        if found is None:
+            return None
+        s = max(1, int(found.codes.counts.max()))
+        params = SparseParams(cut, options.kind, M, s, search.step)
+        coded = Coded(SPARSE.id, params, SPARSE.encode(found.codes, params))
+        if error_of(coded, source, settings.seed) <= allowed:
+            return coded
+        aim *= _FINER
+    return None
+
+
+def _sparse_cut(source: Source, allowed: float, options: SparseOptions) -> Cut:
+    """The cut whose vectors differ most in energy, for then few of them take most of the bits."""
+    runs = [options.n] if options.n else [n for n in SPARSE_RUNS if n <= source.layout.size]
+    cuts = [Cut(transposed, min(n, source.layout.size)) for n in runs for transposed in (False, True)]
+    return min(cuts, key=lambda cut: _water_filled_bits(cut.apply(source.planes, source.layout), allowed))
+
+
+def _water_filled_bits(vectors: NDArray[np.float64], allowed: float) -> float:
+    """Bits of normal vectors whose energies are known, by their rate-distortion function, with their counts."""
+    B, n = vectors.shape
+    energy = np.square(vectors).mean(1)
+    if energy.mean() <= allowed**2:
+        return 0.0
+    low, high = 0.0, float(energy.max())
+    for _ in range(60):
+        level = (low + high) / 2
+        low, high = (level, high) if np.minimum(energy, level).mean() < allowed**2 else (low, level)
+    used = energy[energy > high]
+    return float(n / 2 * np.log2(used / high).sum()) + _COUNT_BITS * B
+
+
+def encode_sparse(sources: list[Source], settings: Settings) -> list[Coded]:
+    """Every matrix in a dictionary, the rest by the direct coder, all within their allowed errors.
+
+    Options: ``form`` (``"dense"``, ``"sparse"``; by default the smaller), ``M`` (atoms of sparse codes), ``n`` (length
+    of the vectors), ``kind`` (``"hadamard"``, of sparse codes).
+    """
+    options = SparseOptions.read(settings)
+    tolerance = TOLERANCE if settings.tolerance is None else settings.tolerance
+    coded = []
+    for source, allowed in zip(sources, allowed_errors(sources, tolerance), strict=True):
+        found = encode_to(source, allowed, settings, options) or direct.encode_to(source, allowed)
+        coded.append(smallest(source, [found] if found else [], allowed, settings.seed))
+    return coded
