@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import Any
 
 from coinr.errors import InputError, StateDictError
+from coinr.profiles.allocation import TOLERANCE, allowed_or_none
 from coinr.profiles.auto import encode_auto
 from coinr.profiles.base import Coded, Settings, lossless
 from coinr.profiles.direct import encode_direct
@@ -16,13 +19,22 @@ from coinr.source import Source
 
 __all__ = ["PROFILES", "Coded", "Settings", "encode_sources"]
 
-PROFILES: dict[str, Callable[[list[Source], Settings], list[Coded]]] = {
-    "auto": encode_auto,
-    "direct": encode_direct,
-    "sparse": encode_sparse,
-    "paper": encode_paper,
-    "uniform": encode_uniform,
-    "lossless": encode_lossless,
+
+@dataclass(frozen=True)
+class Profile:
+    """How a profile codes tensors at given errors, and the tolerance that it has by default (None: its own rule)."""
+
+    encode: Callable[[list[Source], Any, Settings], list[Coded]]
+    tolerance: float | None = None
+
+
+PROFILES = {
+    "auto": Profile(encode_auto, TOLERANCE),
+    "direct": Profile(encode_direct, TOLERANCE),
+    "sparse": Profile(encode_sparse, TOLERANCE),
+    "paper": Profile(encode_paper),
+    "uniform": Profile(encode_uniform),
+    "lossless": Profile(encode_lossless),
 }
 
 
@@ -46,6 +58,9 @@ def encode_sources(
             coded[row] = lossless(source)
         else:
             open_rows.append(row)
-    for row, result in zip(open_rows, PROFILES[profile]([sources[row] for row in open_rows], settings), strict=True):
-        coded[row] = result
+    lossy = [sources[row] for row in open_rows]
+    chosen = PROFILES[profile]
+    tolerance = chosen.tolerance if settings.tolerance is None else settings.tolerance
+    results = chosen.encode(lossy, allowed_or_none(lossy, tolerance), settings)
+    coded |= zip(open_rows, results, strict=True)
     return [coded[row] for row in range(len(sources))]

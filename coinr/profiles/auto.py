@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from coinr.profiles import direct
-from coinr.profiles.allocation import TOLERANCE, allowed_errors
 from coinr.profiles.base import Coded, Settings, known_options, smallest
 from coinr.profiles.simple import fewest_bits
 from coinr.source import Source
@@ -12,14 +11,10 @@ from coinr.source import Source
 _UNIFORM_MOST = 1 << 18
 
 
-def encode_auto(sources: list[Source], settings: Settings) -> list[Coded]:
-    """Each tensor by the coder with fewest bytes, at the errors that the tolerance allows."""
+def encode_auto(sources: list[Source], allowed: list[float], settings: Settings) -> list[Coded]:
+    """Each tensor by the coder with fewest bytes, at its allowed error."""
     known_options(settings.options)
-    tolerance = TOLERANCE if settings.tolerance is None else settings.tolerance
-    return [
-        encode_within(source, allowed, settings)
-        for source, allowed in zip(sources, allowed_errors(sources, tolerance), strict=True)
-    ]
+    return [encode_within(source, limit, settings) for source, limit in zip(sources, allowed, strict=True)]
 
 
 def encode_within(source: Source, allowed: float, settings: Settings) -> Coded:

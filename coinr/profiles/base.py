@@ -20,6 +20,10 @@ from coinr.wire import quick_size
 _LARGE = 512
 
 
+#: Root mean squared error allowed for each tensor, per real value; None leaves it to the profile.
+Allowed = list[float] | list[None]
+
+
 @dataclass(frozen=True)
 class Settings:
     """What the caller asked for, beyond the tensors.

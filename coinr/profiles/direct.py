@@ -15,7 +15,6 @@ from coinr.coders import DIRECT, DirectParams
 from coinr.coders.base import FLOAT32_MAX, FLOAT32_TINY, short_step
 from coinr.coders.direct import dequantise, matrix_shape
 from coinr.coders.levels import LARGEST_VALUE, SHAPES, LevelForm, decoded_scale, scale_code
-from coinr.profiles.allocation import TOLERANCE, allowed_errors
 from coinr.profiles.base import Coded, Settings, known_options, rms, smallest
 from coinr.source import Source
 from coinr.tensors import Layout, to_planes
@@ -51,14 +50,13 @@ class Quantised:
     error: float
 
 
-def encode_direct(sources: list[Source], settings: Settings) -> list[Coded]:
-    """Every tensor by the direct coder, at the errors that the tolerance (by default :data:`TOLERANCE`) allows."""
+def encode_direct(sources: list[Source], allowed: list[float], settings: Settings) -> list[Coded]:
+    """Every tensor by the direct coder, at its allowed error."""
     known_options(settings.options)
-    tolerance = TOLERANCE if settings.tolerance is None else settings.tolerance
     coded = []
-    for source, allowed in zip(sources, allowed_errors(sources, tolerance), strict=True):
-        found = encode_to(source, allowed)
-        coded.append(smallest(source, [found] if found else [], allowed, settings.seed))
+    for source, limit in zip(sources, allowed, strict=True):
+        found = encode_to(source, limit)
+        coded.append(smallest(source, [found] if found else [], limit, settings.seed))
     return coded
 
 

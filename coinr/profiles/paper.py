@@ -13,8 +13,7 @@ from coinr.coders.symbols import MAX_BITS
 from coinr.dictionary import Dictionary
 from coinr.errors import InputError
 from coinr.profiles import rules
-from coinr.profiles.allocation import allowed_or_none
-from coinr.profiles.base import Coded, Settings, check_range, known_options, rms, smallest, uniform
+from coinr.profiles.base import Allowed, Coded, Settings, check_range, known_options, rms, smallest, uniform
 from coinr.pursuit import omp
 from coinr.source import Source
 from coinr.tensors import Cut
@@ -38,7 +37,7 @@ class PaperOptions:
     rule: int
 
 
-def encode_paper(sources: list[Source], settings: Settings) -> list[Coded]:
+def encode_paper(sources: list[Source], allowed: Allowed, settings: Settings) -> list[Coded]:
     """The paper's method: sparse codes in a seeded dictionary, 16-bit values, Brotli (sections 3.2–3.4).
 
     Options: ``kind`` (``"gaussian"``), ``M`` (65536), ``s`` (nonzeros per vector, 2s < n; by default the rule of
@@ -53,7 +52,6 @@ def encode_paper(sources: list[Source], settings: Settings) -> list[Coded]:
     check_range("rule", options.rule, 1, rules.LATEST)
     check_range("bits", options.bits, 2, MAX_BITS)
     check_range("s", options.s, 1, rules.LONGEST, optional=True)
-    allowed = allowed_or_none(sources, settings.tolerance)
     groups: dict[int, list[tuple[int, _Job]]] = defaultdict(list)
     for row, source in enumerate(sources):
         plan = rules.plan(source.layout)

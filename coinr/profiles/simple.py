@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from coinr.coders import UNIFORM
 from coinr.coders.symbols import MAX_BITS
-from coinr.profiles.allocation import allowed_or_none
 from coinr.profiles.base import (
+    Allowed,
     Coded,
     Settings,
     check_range,
@@ -19,13 +19,13 @@ from coinr.profiles.base import (
 from coinr.source import Source
 
 
-def encode_lossless(sources: list[Source], settings: Settings) -> list[Coded]:
+def encode_lossless(sources: list[Source], allowed: Allowed, settings: Settings) -> list[Coded]:
     """Every tensor bit-exactly."""
     known_options(settings.options)
     return [lossless(source) for source in sources]
 
 
-def encode_uniform(sources: list[Source], settings: Settings) -> list[Coded]:
+def encode_uniform(sources: list[Source], allowed: Allowed, settings: Settings) -> list[Coded]:
     """Every tensor with one uniform step and Brotli.
 
     Option ``bits`` (2 … 16): value bits; by default 16, or with a tolerance the fewest that meet it.
@@ -33,12 +33,12 @@ def encode_uniform(sources: list[Source], settings: Settings) -> list[Coded]:
     bits = known_options(settings.options, bits=None)["bits"]
     check_range("bits", bits, 2, MAX_BITS, optional=True)
     coded = []
-    for source, allowed in zip(sources, allowed_or_none(sources, settings.tolerance), strict=True):
-        if bits is None and allowed is not None:
-            options = fewest_bits(source, allowed)
+    for source, limit in zip(sources, allowed, strict=True):
+        if bits is None and limit is not None:
+            options = fewest_bits(source, limit)
         else:
             options = uniform(source, bits or MAX_BITS)
-        coded.append(smallest(source, options, allowed, settings.seed))
+        coded.append(smallest(source, options, limit, settings.seed))
     return coded
 
 

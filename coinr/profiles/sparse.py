@@ -18,7 +18,6 @@ from coinr.coders.sparse import LARGEST_DENSE
 from coinr.dictionary import Dictionary
 from coinr.errors import InputError
 from coinr.profiles import direct
-from coinr.profiles.allocation import TOLERANCE, allowed_errors
 from coinr.profiles.base import Coded, Settings, check_range, cost, error_of, known_options, smallest
 from coinr.profiles.sparse_search import Search, representable
 from coinr.source import Source
@@ -208,16 +207,15 @@ def _water_filled_bits(vectors: NDArray[np.float64], allowed: float) -> float:
     return float(n / 2 * np.log2(used / high).sum()) + _COUNT_BITS * B
 
 
-def encode_sparse(sources: list[Source], settings: Settings) -> list[Coded]:
+def encode_sparse(sources: list[Source], allowed: list[float], settings: Settings) -> list[Coded]:
     """Every matrix in a dictionary, the rest by the direct coder, all within their allowed errors.
 
     Options: ``form`` (``"dense"``, ``"sparse"``; by default the smaller), ``M`` (atoms of sparse codes), ``n`` (length
     of the vectors), ``kind`` (``"hadamard"``, of sparse codes).
     """
     options = SparseOptions.read(settings)
-    tolerance = TOLERANCE if settings.tolerance is None else settings.tolerance
     coded = []
-    for source, allowed in zip(sources, allowed_errors(sources, tolerance), strict=True):
-        found = encode_to(source, allowed, settings, options) or direct.encode_to(source, allowed)
-        coded.append(smallest(source, [found] if found else [], allowed, settings.seed))
+    for source, limit in zip(sources, allowed, strict=True):
+        found = encode_to(source, limit, settings, options) or direct.encode_to(source, limit)
+        coded.append(smallest(source, [found] if found else [], limit, settings.seed))
     return coded
