@@ -129,7 +129,7 @@ def main() -> None:
         recipes = [recipe for recipe in corpus.recipes(data) if recipe.name in names]
         entries = [corpus.build(recipe, data, options.cache) for recipe in recipes]
         networks = {entry.name: describe(entry) for entry in entries}
-        todo = jobs(options.profiles.split(","), options.nncodec, options.per_octave)
+        todo = jobs([name for name in options.profiles.split(",") if name], options.nncodec, options.per_octave)
         measure(entries, todo, options.cache, lambda rows: write(rows, networks, options.out))
     stored = json.loads((options.out / "results.json").read_text())
     measured = tables.by_coder(tables.read_rows(options.out / "curves.csv"))

@@ -110,7 +110,14 @@ def _run(bench: Bench, settings: list[Setting], environment: Path) -> None:
         np.savez(folder / "tensors.npz", allow_pickle=False, **to_arrays(bench.entry.state_dict))
         (folder / "jobs.json").write_text(json.dumps([s.job for s in missing]))
         worker = Path(__file__).with_name("nncodec_worker.py")
-        command = [environment / "bin" / "python", "-P", worker, folder / "tensors.npz", folder / "jobs.json", folder]
+        command: list[str | Path] = [
+            environment / "bin" / "python",
+            "-P",
+            worker,
+            folder / "tensors.npz",
+            folder / "jobs.json",
+            folder,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"nncodec: {done.stderr.strip()[-600:]}")
