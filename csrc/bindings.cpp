@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "bindings_exact.hpp"
 #include "bindings_sparse.hpp"
 #include "buffers.hpp"
 #include "dictionary.hpp"
@@ -291,6 +292,7 @@ PYBIND11_MODULE(_C, m) {
           "Bits of the integers 0 .. count - 1 before anything is learned: float64 [2, count], by quantiser.");
     m.def("choose_levels", &bind_choose_levels, py::arg("log_states"), py::arg("x"), py::arg("weight"), py::arg("bits"),
           py::arg("table"), "Integers int32 [N] of least weighted error plus bits for float64 targets [N] in steps.");
+    bind_exact(m);
     bind_sparse(m);
     m.def("simd_level", [] { return std::string(kernels().name); },
           "Instruction set in use: portable, avx2 or avx512 (COINR_SIMD lowers it).");

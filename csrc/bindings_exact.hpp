@@ -1,0 +1,10 @@
+// Python face of the exact coder.
+#pragma once
+
+#include <pybind11/pybind11.h>
+
+namespace coinr {
+
+void bind_exact(pybind11::module_& m);
+
+}  // namespace coinr
