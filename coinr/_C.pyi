@@ -27,19 +27,17 @@ def unpack_bits(data: bytes, count: int, width: int) -> NDArray[np.uint32]: ...
 def pack_sorted(indices: NDArray[np.int32], M: int) -> bytes: ...
 def unpack_sorted(data: bytes, B: int, s: int, M: int) -> NDArray[np.int32]: ...
 def encode_levels(
-    k: NDArray[np.int32], log_states: int, shape: int, scale: int, by_row: bool, by_column: bool, mixed: bool
-) -> bytes: ...
-def decode_levels(
-    data: bytes,
-    rows: int,
-    columns: int,
+    k: NDArray[np.int32],
+    row: NDArray[np.uint8],
+    column: NDArray[np.uint8],
     log_states: int,
     shape: int,
     scale: int,
-    by_row: bool,
-    by_column: bool,
-    mixed: bool,
-) -> NDArray[np.int32]: ...
+    switches: int,
+) -> bytes: ...
+def decode_levels(
+    data: bytes, rows: int, columns: int, log_states: int, shape: int, scale: int, switches: int
+) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.uint8]]: ...
 def level_values(k: NDArray[np.int32], log_states: int) -> NDArray[np.int32]: ...
 def level_costs(log_states: int, shape: int, scale: int, count: int) -> NDArray[np.float64]: ...
 def choose_levels(
@@ -55,15 +53,14 @@ def encode_sparse(
 def decode_sparse(data: bytes, B: int, M: int, s: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]: ...
 def pursue(
     X: NDArray[np.float32],
-    kind: int,
     M: int,
     seed: int,
     lambda_: float,
     set_bits: NDArray[np.float64],
     value_bits: NDArray[np.float64],
-    sweeps: int = 0,
+    beam: int = 1,
     threads: int = 1,
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32], float]: ...
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.int32]]: ...
 def encode_exact(
     raw: bytes, rows: int, columns: int, width: int, lanes: int, transform: int, modelled: int
 ) -> bytes: ...

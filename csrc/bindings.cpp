@@ -182,36 +182,55 @@ py::array_t<int32_t> bind_unpack_sorted(const py::buffer& data, int64_t B, int64
     return out;
 }
 
-LevelModel level_model(int64_t rows, int64_t columns, int log_states, int shape, int32_t scale, bool by_row,
-                       bool by_column, bool mixed) {
+LevelModel level_model(int64_t rows, int64_t columns, int log_states, int shape, int32_t scale, int switches) {
     if (rows < 0 || columns < 0 || (rows > 0 && columns > (int64_t{1} << 48) / rows))
         throw std::invalid_argument("shape [" + std::to_string(rows) + ", " + std::to_string(columns) +
                                     "] is not allowed; at most 2**48 elements");
-    return {rows, columns, log_states, shape, scale, by_row, by_column, mixed};
+    if (switches < 0 || switches > 31)
+        throw std::invalid_argument("switches is " + std::to_string(switches) + "; allowed: 0 to 31");
+    return {rows,
+            columns,
+            log_states,
+            shape,
+            scale,
+            (switches & 1) != 0,
+            (switches & 2) != 0,
+            (switches & 4) != 0,
+            (switches & 8) != 0,
+            (switches & 16) != 0};
 }
 
-py::bytes bind_encode_levels(const py::array& k, int log_states, int shape, int32_t scale, bool by_row, bool by_column,
-                             bool mixed) {
+py::bytes bind_encode_levels(const py::array& k, const py::array& row, const py::array& column, int log_states,
+                             int shape, int32_t scale, int switches) {
     const int32_t* data = checked<int32_t>(k, "k", 2);
-    const LevelModel model =
-        level_model(k.shape(0), k.shape(1), log_states, shape, scale, by_row, by_column, mixed);
+    const uint8_t* rows = checked<uint8_t>(row, "row", 1);
+    const uint8_t* columns = checked<uint8_t>(column, "column", 1);
+    const LevelModel model = level_model(k.shape(0), k.shape(1), log_states, shape, scale, switches);
+    const LevelData integers{std::vector<int32_t>(data, data + k.size()), std::vector<uint8_t>(rows, rows + row.size()),
+                             std::vector<uint8_t>(columns, columns + column.size())};
     std::string out;
     {
         py::gil_scoped_release release;
-        out = encode_levels(model, data);
+        out = encode_levels(model, integers);
     }
     return py::bytes(out);
 }
 
-py::array_t<int32_t> bind_decode_levels(const py::buffer& data, int64_t rows, int64_t columns, int log_states,
-                                        int shape, int32_t scale, bool by_row, bool by_column, bool mixed) {
-    const LevelModel model = level_model(rows, columns, log_states, shape, scale, by_row, by_column, mixed);
+template <class T>
+py::array_t<T> as_array(const std::vector<T>& values) {
+    return py::array_t<T>(static_cast<py::ssize_t>(values.size()), values.data());
+}
+
+py::tuple bind_decode_levels(const py::buffer& data, int64_t rows, int64_t columns, int log_states, int shape,
+                             int32_t scale, int switches) {
+    const LevelModel model = level_model(rows, columns, log_states, shape, scale, switches);
     const Bytes bytes(data);
-    py::array_t<int32_t> values({rows, columns});
-    int32_t* to = values.mutable_data();
-    py::gil_scoped_release release;
-    decode_levels(model, bytes.data(), bytes.size(), to);
-    return values;
+    LevelData values;
+    {
+        py::gil_scoped_release release;
+        values = decode_levels(model, bytes.data(), bytes.size());
+    }
+    return py::make_tuple(as_array(values.k).reshape({rows, columns}), as_array(values.row), as_array(values.column));
 }
 
 py::array_t<int32_t> bind_level_values(const py::array& k, int log_states) {
@@ -223,7 +242,7 @@ py::array_t<int32_t> bind_level_values(const py::array& k, int log_states) {
 
 py::array_t<double> bind_level_costs(int log_states, int shape, int32_t scale, int64_t count) {
     if (count < 1 || count > kLargestLevel) throw std::invalid_argument("count is not in 1 to 2**20 - 1");
-    const std::vector<double> bits = level_costs(level_model(0, 0, log_states, shape, scale, false, false, true), count);
+    const std::vector<double> bits = level_costs(level_model(0, 0, log_states, shape, scale, 0), count);
     py::array_t<double> out({int64_t{2}, count});
     std::copy(bits.begin(), bits.end(), out.mutable_data());
     return out;
@@ -280,12 +299,14 @@ PYBIND11_MODULE(_C, m) {
           "Ascending index rows int32 [B, s] as Rice-coded gaps.");
     m.def("unpack_sorted", &bind_unpack_sorted, py::arg("data"), py::arg("B"), py::arg("s"), py::arg("M"),
           "Inverse of pack_sorted: int32 [B, s].");
-    m.def("encode_levels", &bind_encode_levels, py::arg("k"), py::arg("log_states"), py::arg("shape"),
-          py::arg("scale"), py::arg("by_row"), py::arg("by_column"), py::arg("mixed"),
-          "Integers int32 [rows, columns] through an adaptive arithmetic coder.");
+    m.def("encode_levels", &bind_encode_levels, py::arg("k"), py::arg("row"), py::arg("column"), py::arg("log_states"),
+          py::arg("shape"), py::arg("scale"), py::arg("switches"),
+          "Integers int32 [rows, columns] and step exponents uint8 through an adaptive arithmetic coder. Switches: "
+          "1 by row, 2 by column, 4 mixed, 8 row steps, 16 column steps.");
     m.def("decode_levels", &bind_decode_levels, py::arg("data"), py::arg("rows"), py::arg("columns"),
-          py::arg("log_states"), py::arg("shape"), py::arg("scale"), py::arg("by_row"), py::arg("by_column"),
-          py::arg("mixed"), "Multiples of the step int32 [rows, columns] that encode_levels' integers stand for.");
+          py::arg("log_states"), py::arg("shape"), py::arg("scale"), py::arg("switches"),
+          "Multiples of each element's step int32 [rows, columns] that encode_levels' integers stand for, and the step "
+          "exponents of rows and columns.");
     m.def("level_values", &bind_level_values, py::arg("k"), py::arg("log_states"),
           "Multiples of the step int32 [rows, columns] that the integers stand for.");
     m.def("level_costs", &bind_level_costs, py::arg("log_states"), py::arg("shape"), py::arg("scale"), py::arg("count"),

@@ -1,7 +1,6 @@
 #include "bindings_sparse.hpp"
 
 #include <cmath>
-#include <numeric>
 #include <vector>
 
 #include "buffers.hpp"
@@ -12,6 +11,7 @@ namespace coinr {
 namespace {
 
 constexpr float kLargestTarget = 1 << 20;
+constexpr int kMostBeam = 256;
 
 template <class T>
 std::vector<T> vector_of(const py::array& array, const char* name) {
@@ -53,30 +53,30 @@ py::tuple decode(const py::buffer& data, int64_t B, int64_t M, int64_t s) {
     return py::make_tuple(indices, q);
 }
 
-py::tuple pursue_codes(const py::array& X, int kind, int64_t M, const py::int_& seed, double lambda,
-                       const py::array& set_bits, const py::array& value_bits, int sweeps, int threads) {
+py::tuple pursue_codes(const py::array& X, int64_t M, const py::int_& seed, double lambda,
+                       const py::array& set_bits, const py::array& value_bits, int beam, int threads) {
     const float* targets = checked<float>(X, "X", 2);
     const int64_t B = X.shape(0);
-    const Dictionary d(kind, X.shape(1), M, unsigned_in(seed, "seed", 64), 0);
+    const Dictionary d(static_cast<int>(Kind::hadamard), X.shape(1), M, unsigned_in(seed, "seed", 64), 0);
     const Price price{lambda, vector_of<double>(set_bits, "set_bits"), vector_of<double>(value_bits, "value_bits")};
     const int64_t s = static_cast<int64_t>(price.set_bits.size()) - 1;
     if (s < 0 || s > kMostAtoms || s > M) throw std::invalid_argument("set_bits must have 1 to min(M, 4095) + 1 entries");
     if (price.value_bits.empty()) throw std::invalid_argument("value_bits must not be empty");
     if (!(lambda >= 0) || !std::isfinite(lambda)) throw std::invalid_argument("lambda must be a number >= 0");
-    if (sweeps < 0) throw std::invalid_argument("sweeps must be 0 or more");
+    if (beam < 1 || beam > kMostBeam) throw std::invalid_argument("beam is not in 1 to 256");
     for (int64_t i = 0; i < B * d.n; ++i)
         if (!(std::fabs(targets[i]) < kLargestTarget))
             throw std::invalid_argument("X holds a value that is not below 2**20 in magnitude");
     SparseCodes codes;
     {
         py::gil_scoped_release release;
-        codes = pursue(d, targets, B, price, sweeps, threads);
+        codes = pursue(d, targets, B, price, beam, threads);
     }
     py::array_t<int32_t> counts(B), indices({B, s}), q({B, s});
     std::copy(codes.counts.begin(), codes.counts.end(), counts.mutable_data());
     std::copy(codes.indices.begin(), codes.indices.end(), indices.mutable_data());
     std::copy(codes.q.begin(), codes.q.end(), q.mutable_data());
-    return py::make_tuple(counts, indices, q, std::accumulate(codes.energy.begin(), codes.energy.end(), 0.0));
+    return py::make_tuple(counts, indices, q);
 }
 
 }  // namespace
@@ -86,10 +86,10 @@ void bind_sparse(py::module_& m) {
           "Entropy coded sets and integers: counts int32 [B], each at most s; indices and q int32, vector by vector.");
     m.def("decode_sparse", &decode, py::arg("data"), py::arg("B"), py::arg("M"), py::arg("s"),
           "Inverse of encode_sparse: indices and q int32 [B, s], zeros after the atoms of each vector.");
-    m.def("pursue", &pursue_codes, py::arg("X"), py::arg("kind"), py::arg("M"), py::arg("seed"), py::arg("lambda_"),
-          py::arg("set_bits"), py::arg("value_bits"), py::arg("sweeps") = 0, py::arg("threads") = 1,
-          "Sparse integer codes of float32 [B, n], in steps, by least squared error + lambda * bits: counts int32 [B], "
-          "indices and q int32 [B, s], squared error of all.");
+    m.def("pursue", &pursue_codes, py::arg("X"), py::arg("M"), py::arg("seed"), py::arg("lambda_"),
+          py::arg("set_bits"), py::arg("value_bits"), py::arg("beam") = 1, py::arg("threads") = 1,
+          "Codes of float32 [B, n], in steps, over a hadamard dictionary by least squared error + lambda * bits: counts "
+          "int32 [B], indices and q int32 [B, s].");
 }
 
 }  // namespace coinr

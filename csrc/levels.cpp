@@ -23,16 +23,17 @@ constexpr uint32_t kCodes[9][2] = {{0, 0},      {0, 0},       {05, 02},     {013
 
 constexpr int kOctaves = 20;
 constexpr int kMantissa = 3;       // leading mantissa bits that are modelled
-constexpr int kLevels = 6;         // classes of the local magnitude
+constexpr int kLevels = 8;         // classes of the local magnitude
 constexpr int kInputs = 4;         // predictions that are mixed
 constexpr int kLimit = 1000;       // observations after which contexts forget
-constexpr int kPrior = 12;         // observations that the start of a context counts as
-constexpr int kShrink = 6;         // values that a row's or column's magnitude starts with
+constexpr int kPrior = 48;         // observations that the start of a context counts as
+constexpr int kShrink = 4;         // values that a row's or column's magnitude starts with
+constexpr int kRate = 14;          // the mixer learns by error * input / 2^14
 
-// Nodes of the binarisation: octaves, leading mantissa bits, sign.
-constexpr int kMantissaNodes = (kOctaves + 1) << kMantissa;
-constexpr int kNodes = kOctaves + 1 + kMantissaNodes + 1;
-constexpr int kSignNode = kNodes - 1;
+// Nodes of the binarisation: the first question, octaves above it, octaves below it, leading mantissa bits, sign.
+constexpr int kUp = kOctaves, kDown = 2 * kOctaves, kMantissas = 3 * kOctaves;
+constexpr int kSignNode = kMantissas + ((kOctaves + 1) << kMantissa);
+constexpr int kNodes = kSignNode + 1;
 
 // Tail of the start distribution at h half steps, for a magnitude given by its reciprocal.
 struct Tail {
@@ -89,30 +90,37 @@ public:
     Levels(const LevelModel& model, Coder coder)
         : model_(model), trellis_(model.log_states), coder_(coder), whole_(model.shape, scale()),
           local_(model.shape, scale()), global_(kClasses * kNodes), near_(kClasses * kLevels * kNodes),
-          side_(kClasses * 9 * kNodes),
-          weights_(kClasses * kNodes, Weights{{13107, 26214, 19661, 13107}}), column_sum_(model.columns, 0),
-          above_(model.columns, 0) {
-        // the octave in which a magnitude is as likely below as above
-        first_ = 0;
-        while (first_ < kOctaves - 1 && whole_(threshold(trellis_, 0, int64_t{2} << first_)) > (1u << 29)) ++first_;
+          side_(kClasses * 9 * kNodes), weights_(kClasses * kNodes, Weights{{49152, 8192, 8192, 0}}),
+          column_sum_(model.columns, 0), above_(model.columns, 0) {
+        focus(scale(), scale());
     }
 
-    // Codes all integers: reads them from `k` or, decoding, writes values there.
-    void run(const int32_t* k, int32_t* values) {
+    // Codes exponents and integers: reads them from `data` or, decoding, writes exponents and values there.
+    void run(LevelData& data, bool decoding) {
+        exponents(model_.row_steps, model_.rows, data.row);
+        exponents(model_.column_steps, model_.columns, data.column);
+        if (decoding) data.k.resize(model_.rows * model_.columns);
         uint32_t state = 0;
         for (int64_t r = 0; r < model_.rows; ++r) {
             row_sum_ = 0;
             left_ = 0;
             for (int64_t c = 0; c < model_.columns; ++c) {
-                focus(r, c);
+                const int64_t factor = step_factor((model_.row_steps ? data.row[r] : 0) +
+                                                   (model_.column_steps ? data.column[c] : 0));
+                column_ = c;
+                if (adapting()) focus(expected(r, c), scale(), factor);
+                if (model_.mixed) side_class_ = 3 * std::min(std::abs(left_), 2) + std::min(std::abs(above_[c]), 2);
                 class_ = trellis_.log_states == 0 ? 0 : 1 + static_cast<int>(state & 1);
-                const int64_t at = r * model_.columns + c;
-                const int32_t got = integer(state, k ? k[at] : 0);
+                int32_t& k = data.k[r * model_.columns + c];
+                const int32_t got = integer(state, k);
                 const int32_t value = trellis_.value(state, got);
-                if (values) values[at] = value;
-                const int64_t magnitude = 2 * std::abs(static_cast<int64_t>(value));
-                row_sum_ += magnitude;
-                column_sum_[c] += magnitude;
+                if (decoding) k = value;
+                if (adapting()) {
+                    const int64_t magnitude = std::abs(static_cast<int64_t>(value));
+                    const int64_t seen = std::min((magnitude * factor) >> 1, kLargestSeen);
+                    row_sum_ += seen;
+                    column_sum_[c] += seen;
+                }
                 left_ = got;
                 above_[c] = got;
                 if (trellis_.log_states) state = trellis_.next(state, got & 1);
@@ -122,24 +130,54 @@ public:
 
 private:
     static constexpr int kClasses = 3;
+    static constexpr int64_t kLargestSeen = int64_t{1} << 36;
 
-    int64_t scale() const { return 4 * static_cast<int64_t>(model_.scale); }  // 1/32 half step
+    // Magnitudes are in 1/32 half step; so is the model's mean.
+    int64_t scale() const { return 4 * static_cast<int64_t>(model_.scale); }
 
-    void focus(int64_t r, int64_t c) {
-        column_ = c;
-        if (model_.mixed) side_class_ = 3 * std::min(std::abs(left_), 2) + std::min(std::abs(above_[c]), 2);
-        if (!scaled()) return;
+    bool adapting() const { return model_.by_row || model_.by_column || model_.row_steps || model_.column_steps; }
+
+    void exponents(bool present, int64_t count, std::vector<uint8_t>& exponent) {
+        if (!present) return;
+        exponent.resize(count);
+        AdaptiveBit tree[kMostExponent + 1];
+        for (uint8_t& e : exponent) {
+            int node = 1;
+            for (int i = 4; i >= 0; --i) {
+                AdaptiveBit& bit = tree[node];
+                const int got = coder_(e >> i & 1, clip(bit.p));
+                bit.update(got, kLimit);
+                node = 2 * node + got;
+            }
+            e = static_cast<uint8_t>(node & kMostExponent);
+        }
+    }
+
+    // Magnitude expected of an element, in units of the base step, from what its row and column held so far.
+    int64_t expected(int64_t r, int64_t c) const {
         const int64_t m = scale();
         int64_t s = m;
-        if (model_.by_row) s = (kShrink * m + 32 * row_sum_) / (kShrink + c);
+        if (model_.by_row) s = (kShrink * m + row_sum_) / (kShrink + c);
         if (model_.by_column) {
-            const int64_t column = (kShrink * m + 32 * column_sum_[c]) / (kShrink + r);
+            const int64_t column = (kShrink * m + column_sum_[c]) / (kShrink + r);
             s = model_.by_row ? static_cast<int64_t>(static_cast<unsigned __int128>(s) * column / m) : column;
         }
-        s = std::clamp<int64_t>(s, 8, int64_t{1} << 40);
+        return std::clamp<int64_t>(s, 1, kLargestSeen);
+    }
+
+    // Sets what is expected of the next element, from magnitudes in base steps and the factor of its own step.
+    void focus(int64_t local, int64_t whole, int64_t factor = 128) {
+        const int64_t s = std::clamp<int64_t>(128 * local / factor, 8, kLargestSeen);
+        const int64_t m = std::clamp<int64_t>(128 * whole / factor, 8, kLargestSeen);
         local_.set(s);
-        // classes of s / m, bounds at 1/4, 1/2, 3/4, 5/4, 2
-        level_ = (4 * s > m) + (2 * s > m) + (4 * s > 3 * m) + (4 * s > 5 * m) + (s > 2 * m);
+        whole_.set(m);
+        // classes of s over the model's mean, bounds at 1/64, 1/16, 1/4, 1/2, 3/4, 5/4, 2
+        const int64_t mean = scale();
+        level_ = (64 * s > mean) + (16 * s > mean) + (4 * s > mean) + (2 * s > mean) + (4 * s > 3 * mean) +
+                 (4 * s > 5 * mean) + (s > 2 * mean);
+        // about half of all magnitudes lie below 2^first
+        const int64_t steps = s / (trellis_.log_states ? 160 : 80);
+        first_ = steps ? std::min(64 - __builtin_clzll(static_cast<uint64_t>(steps)), kOctaves - 1) : 0;
     }
 
     // Codes one binary decision; `start` gives its probability for a start distribution.
@@ -147,11 +185,11 @@ private:
     int decide(int node, int bit, const Start& start) {
         Context& n = near_[(class_ * kLevels + level_) * kNodes + node];
         if (!model_.mixed) {
-            bit = coder_(bit, n.probability([&] { return start(local()); }));
+            bit = coder_(bit, n.probability([&] { return start(local_); }));
             n.bit.update(bit, kLimit);
             return bit;
         }
-        const uint32_t start_local = start(local());
+        const uint32_t start_local = start(local_);
         const auto same = [&] { return start_local; };
         Context& g = global_[class_ * kNodes + node];
         Context& e = side_[(class_ * 9 + side_class_) * kNodes + node];
@@ -174,11 +212,6 @@ private:
         e.bit.update(bit, kLimit);
         return bit;
     }
-    static constexpr int kRate = 14;
-
-    bool scaled() const { return model_.by_row || model_.by_column; }
-    const Tail& local() const { return scaled() ? local_ : whole_; }
-
     int32_t integer(uint32_t state, int32_t k) {
         const int64_t magnitude = std::abs(static_cast<int64_t>(k));
         const auto from = [&](int64_t j) { return threshold(trellis_, state, j); };
@@ -198,13 +231,13 @@ private:
         const auto edge = [](int i) { return int64_t{1} << i; };
         if (decide(o, magnitude >= edge(o), [&](const Tail& tail) { return ratio(tail(from(edge(o))), 1u << 30); })) {
             for (++o; o < kOctaves; ++o)
-                if (!decide(o, magnitude >= edge(o),
+                if (!decide(kUp + o, magnitude >= edge(o),
                             [&](const Tail& tail) { return ratio(tail(from(edge(o))), tail(from(edge(o - 1)))); }))
                     break;
             return o;
         }
         for (; o > 0; --o)
-            if (decide(o - 1, magnitude >= edge(o - 1), [&](const Tail& tail) {
+            if (decide(kDown + o - 1, magnitude >= edge(o - 1), [&](const Tail& tail) {
                     const uint64_t above = tail(from(edge(o)));
                     return ratio(tail(from(edge(o - 1))) - above, (1u << 30) - above);
                 }))
@@ -219,7 +252,7 @@ private:
         for (int bits = o - 1; bits > 0; --bits) {
             if (o - 1 - bits == kMantissa) return low + coder_.raw(static_cast<uint32_t>(magnitude - low), bits);
             const int64_t half = int64_t{1} << (bits - 1);
-            const int up = decide(kOctaves + 1 + (o << kMantissa) + node, magnitude >= low + half, [&](const Tail& tail) {
+            const int up = decide(kMantissas + (o << kMantissa) + node, magnitude >= low + half, [&](const Tail& tail) {
                 const uint64_t end = tail(from(low + 2 * half));
                 return ratio(tail(from(low + half)) - end, tail(from(low)) - end);
             });
@@ -250,6 +283,15 @@ void check(const LevelModel& model) {
         throw std::invalid_argument("scale is " + std::to_string(model.scale) + "; allowed: 1 to 2**26");
 }
 
+void check_exponents(bool present, int64_t count, const std::vector<uint8_t>& exponent) {
+    if (static_cast<int64_t>(exponent.size()) != (present ? count : 0))
+        throw std::invalid_argument(std::to_string(exponent.size()) + " step exponents for " +
+                                    std::to_string(present ? count : 0) + " rows or columns");
+    for (const uint8_t e : exponent)
+        if (e > kMostExponent)
+            throw std::invalid_argument("step exponent " + std::to_string(e) + " is not in 0 to 31");
+}
+
 }  // namespace
 
 Trellis::Trellis(int log_states_) : log_states(log_states_) {
@@ -259,21 +301,28 @@ Trellis::Trellis(int log_states_) : log_states(log_states_) {
     input = kCodes[log_states][1] >> 1;
 }
 
-std::string encode_levels(const LevelModel& model, const int32_t* k) {
+std::string encode_levels(const LevelModel& model, const LevelData& integers) {
     check(model);
-    for (int64_t i = 0; i < model.rows * model.columns; ++i)
-        if (std::abs(static_cast<int64_t>(k[i])) > kLargestLevel)
-            throw std::invalid_argument("level " + std::to_string(k[i]) + " is not in +-(2**20 - 1)");
+    if (static_cast<int64_t>(integers.k.size()) != model.rows * model.columns)
+        throw std::invalid_argument("integers and shape differ in size");
+    for (const int32_t k : integers.k)
+        if (std::abs(static_cast<int64_t>(k)) > kLargestLevel)
+            throw std::invalid_argument("level " + std::to_string(k) + " is not in +-(2**20 - 1)");
+    check_exponents(model.row_steps, model.rows, integers.row);
+    check_exponents(model.column_steps, model.columns, integers.column);
     RangeEncoder coder;
-    Levels<Encode>(model, Encode{coder}).run(k, nullptr);
+    LevelData copy = integers;
+    Levels<Encode>(model, Encode{coder}).run(copy, false);
     return coder.finish();
 }
 
-void decode_levels(const LevelModel& model, const uint8_t* data, int64_t size, int32_t* values) {
+LevelData decode_levels(const LevelModel& model, const uint8_t* data, int64_t size) {
     check(model);
     RangeDecoder coder(data, size);
-    Levels<Decode>(model, Decode{coder}).run(nullptr, values);
+    LevelData values;
+    Levels<Decode>(model, Decode{coder}).run(values, true);
     coder.finish();
+    return values;
 }
 
 void level_values(int log_states, const int32_t* k, int64_t count, int32_t* values) {

@@ -30,18 +30,31 @@ struct LevelModel {
     int64_t rows, columns;
     int log_states;
     int shape;       // 0 to 7: exponent of the generalised normal distribution that contexts start from
-    int32_t scale;   // mean magnitude of the values, in 1/16 step; at least 1
+    int32_t scale;   // mean magnitude of the values, in 1/16 base step; at least 1
     bool by_row, by_column;  // whether the magnitude of earlier values in the row and column scales a context
     bool mixed;      // whether contexts are mixed (smaller) or one is used (faster)
+    bool row_steps, column_steps;  // whether rows and columns have exponents that widen their steps
 };
+
+// A matrix of integers or values, and the exponents of its rows and columns (empty where the model has none): the step
+// of an element is the base step times step_factor(row + column) / 128.
+struct LevelData {
+    std::vector<int32_t> k;  // [rows * columns]
+    std::vector<uint8_t> row, column;
+};
+
+constexpr int kMostExponent = 31;
+
+// 128 times the square root of 2^exponent, to 8 bits.
+constexpr int64_t step_factor(int exponent) { return int64_t{exponent & 1 ? 181 : 128} << (exponent >> 1); }
 
 constexpr int kShapes = 8;
 constexpr int32_t kLargestLevel = (1 << 20) - 1;
 
-std::string encode_levels(const LevelModel& model, const int32_t* k);
+std::string encode_levels(const LevelModel& model, const LevelData& integers);
 
-// The values (multiples of the step), [rows * columns]. std::invalid_argument for damaged data.
-void decode_levels(const LevelModel& model, const uint8_t* data, int64_t size, int32_t* values);
+// The values (multiples of each element's step). std::invalid_argument for damaged data.
+LevelData decode_levels(const LevelModel& model, const uint8_t* data, int64_t size);
 
 // The values of the integers k [count], read in order.
 void level_values(int log_states, const int32_t* k, int64_t count, int32_t* values);

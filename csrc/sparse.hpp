@@ -20,13 +20,13 @@ struct Price {
 struct SparseCodes {
     std::vector<int32_t> counts;      // [B]
     std::vector<int32_t> indices, q;  // [B, s]: indices ascending, zeros after the atoms of a vector
-    std::vector<double> energy;       // [B]: |x - A q|^2
 };
 
-// Codes of the vectors X [B, n], given in steps (finite, below 2^20 in magnitude). An atom is added while it lowers the
-// price; after each one all integers are chosen anew, one at a time, those that are not worth their bits leaving.
-// Each sweep then gives every atom up in turn for the best one in its place.
-SparseCodes pursue(const Dictionary& dictionary, const float* X, int64_t B, const Price& price, int sweeps,
-                   int threads);
+// Codes of the vectors X [B, n], given in steps (finite, below 2^20 in magnitude), over a hadamard dictionary.
+//
+// A beam search: of each vector the `beam` cheapest codes are kept, each grown by the atoms of largest correlation as
+// long as that lowers the price. After each atom all integers are chosen anew, one at a time, those that are not worth
+// their bits leaving. A beam of 1 is matching pursuit.
+SparseCodes pursue(const Dictionary& dictionary, const float* X, int64_t B, const Price& price, int beam, int threads);
 
 }  // namespace coinr

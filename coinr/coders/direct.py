@@ -13,15 +13,18 @@ import torch
 from numpy.typing import NDArray
 
 from coinr.coders.base import read_short_step, write_short_step
-from coinr.coders.levels import LARGEST_VALUE, LevelForm
+from coinr.coders.levels import LARGEST_VALUE, MOST_EXPONENT, LevelForm
 from coinr.errors import FormatError
 from coinr.tensors import LOSSY_DTYPES, Layout, from_planes
 from coinr.wire import Reader
 
+# Integers [rows, columns], and the step exponents of rows and columns.
+Integers = tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.uint8]]
+
 
 @dataclass(frozen=True)
 class DirectParams:
-    """The form of the integers, and the step: a float32 whose lower 16 bits are zero."""
+    """The form of the integers, and the base step: a float32 whose lower 16 bits are zero."""
 
     form: LevelForm
     step: float
@@ -50,16 +53,17 @@ class DirectCoder:
 
     def read(self, reader: Reader) -> DirectParams:
         form = LevelForm.read(reader)
-        return DirectParams(form, read_short_step(reader, LARGEST_VALUE))
+        widest = 1 << MOST_EXPONENT if form.row_steps or form.column_steps else 1
+        return DirectParams(form, read_short_step(reader, LARGEST_VALUE * widest))
 
-    def encode(self, source: NDArray[np.int32], params: DirectParams) -> bytes:
-        return params.form.encode(source)
+    def encode(self, source: Integers, params: DirectParams) -> bytes:
+        return params.form.encode(*source)
 
     def decode(
         self, payload: memoryview, params: DirectParams, layout: Layout, seed: int, device: torch.device
     ) -> torch.Tensor:
-        values = params.form.decode(payload, *matrix_shape(layout))
-        return dequantise(values, params.step, layout).to(device)
+        values, factors = params.form.decode(payload, *matrix_shape(layout))
+        return dequantise(values, np.float32(params.step) * factors, layout).to(device)
 
 
 def matrix_shape(layout: Layout) -> tuple[int, int]:
@@ -68,7 +72,10 @@ def matrix_shape(layout: Layout) -> tuple[int, int]:
     return layout.planes * rows, layout.size // rows
 
 
-def dequantise(values: NDArray[np.int32], step: float, layout: Layout) -> torch.Tensor:
-    """The tensor of integer multiples of a step, each product rounded to float32 and then to the dtype."""
-    planes = torch.from_numpy(values.astype(np.float32) * np.float32(step)).reshape(layout.planes, -1)
+def dequantise(values: NDArray[np.int32], steps: NDArray[np.float32], layout: Layout) -> torch.Tensor:
+    """The tensor of integers ``[rows, columns]`` times steps that broadcast to them.
+
+    Each product is rounded to float32 and then to the dtype.
+    """
+    planes = torch.from_numpy(values.astype(np.float32) * steps).reshape(layout.planes, -1)
     return from_planes(planes, layout)

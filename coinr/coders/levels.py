@@ -6,7 +6,6 @@ The model itself is C++ (``csrc/levels.hpp``); ``FORMAT.md``, "Levels", says wha
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,12 +20,16 @@ LOG_STATES = (0, 2, 3, 4, 5, 6, 7, 8)
 #: Generalised normal distributions that contexts start from, by code: their exponents.
 SHAPES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 6.0, 16.0)
 
+#: Exponents of a form without them.
+NO_STEPS: NDArray[np.uint8] = np.zeros(0, np.uint8)
+
 #: The largest magnitude of a decoded value, in steps.
 LARGEST_VALUE = 2 * ((1 << 20) - 1)
 
-_BY_ROW, _BY_COLUMN, _MIXED = 8, 16, 32
-_SHAPE_SHIFT = 5
-_MOST_EXPONENT = 22
+#: Step exponents of rows and columns lie in 0 … 31; each unit widens a step by the square root of two.
+MOST_EXPONENT = 31
+
+_MOST_SCALE = 22
 
 
 @dataclass(frozen=True)
@@ -40,50 +43,74 @@ class LevelForm:
     shape
         Code of one of :data:`SHAPES`.
     scale
-        Mean magnitude of the values, coded: see :func:`scale_code`.
+        Mean magnitude of the values, in base steps, coded: see :func:`scale_code`.
     by_row, by_column
         Whether magnitudes of earlier values in the row and column scale the model.
     mixed
         Whether several predictions are mixed (smaller) or one is used (faster).
+    row_steps, column_steps
+        Whether rows and columns have exponents that widen their steps.
     """
 
     log_states: int
     shape: int
     scale: int
-    by_row: bool
-    by_column: bool
-    mixed: bool
+    by_row: bool = False
+    by_column: bool = False
+    mixed: bool = True
+    row_steps: bool = False
+    column_steps: bool = False
+
+    @property
+    def _switches(self) -> int:
+        return self.by_row | self.by_column << 1 | self.mixed << 2 | self.row_steps << 3 | self.column_steps << 4
 
     def write(self) -> bytes:
-        """Two bytes: trellis and switches; shape and scale need a third."""
-        mode = LOG_STATES.index(self.log_states) | _BY_ROW * self.by_row | _BY_COLUMN * self.by_column
-        return bytes([mode | _MIXED * self.mixed, self.shape, self.scale])
+        """Three bytes: trellis and switches, shape, scale."""
+        return bytes([LOG_STATES.index(self.log_states) | self._switches << 3, self.shape, self.scale])
 
     @classmethod
     def read(cls, reader: Reader) -> LevelForm:
         """Inverse of :meth:`write`; FormatError for codes that mean nothing."""
         mode, shape, scale = reader.u8(), reader.u8(), reader.u8()
-        if mode >= 2 * _MIXED or shape >= len(SHAPES) or scale >> 3 > _MOST_EXPONENT:
-            raise FormatError(f"level form {mode:#x} {shape} {scale} is unknown")
-        return cls(
-            LOG_STATES[mode & 7], shape, scale, bool(mode & _BY_ROW), bool(mode & _BY_COLUMN), bool(mode & _MIXED)
-        )
+        if shape >= len(SHAPES) or scale >> 3 > _MOST_SCALE:
+            raise FormatError(f"level form {mode} {shape} {scale} is unknown")
+        return cls(LOG_STATES[mode & 7], shape, scale, *(bool(mode >> bit & 1) for bit in range(3, 8)))
 
-    def _arguments(self) -> tuple[Any, ...]:
-        return self.log_states, self.shape, decoded_scale(self.scale), self.by_row, self.by_column, self.mixed
+    def _arguments(self) -> tuple[int, int, int, int]:
+        return self.log_states, self.shape, decoded_scale(self.scale), self._switches
 
-    def encode(self, k: NDArray[np.int32]) -> bytes:
-        """The integers ``[rows, columns]`` as bytes."""
-        data: bytes = _C.encode_levels(np.ascontiguousarray(k), *self._arguments())
+    def encode(
+        self, k: NDArray[np.int32], row: NDArray[np.uint8] = NO_STEPS, column: NDArray[np.uint8] = NO_STEPS
+    ) -> bytes:
+        """The integers ``[rows, columns]`` as bytes, with the step exponents that the form has."""
+        row, column = row if self.row_steps else NO_STEPS, column if self.column_steps else NO_STEPS
+        data: bytes = _C.encode_levels(np.ascontiguousarray(k), row, column, *self._arguments())
         return data
 
-    def decode(self, data: bytes | memoryview, rows: int, columns: int) -> NDArray[np.int32]:
-        """The values, multiples of the step, ``[rows, columns]``; FormatError for damaged data."""
+    def decode(
+        self, data: bytes | memoryview, rows: int, columns: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """The values, multiples of each element's step, and the factors of the base step (float32, exact).
+
+        Both broadcast to ``[rows, columns]``. FormatError for damaged data.
+        """
         try:
-            values: NDArray[np.int32] = _C.decode_levels(bytes(data), rows, columns, *self._arguments())
+            values, row, column = _C.decode_levels(bytes(data), rows, columns, *self._arguments())
         except ValueError as error:
             raise FormatError(f"coded levels: {error}") from error
-        return values
+        return values, step_factors(row, column)
+
+
+def step_factors(row: NDArray[np.uint8], column: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What exponents of rows and columns (empty: none) make of the base step: float32 ``[rows or 1, columns or 1]``.
+
+    Two to the half of their sum, with 181 / 128 for the square root of two: exact in float32.
+    """
+    zero = np.zeros(1, np.int64)
+    total = (row if row.size else zero)[:, None].astype(np.int64) + (column if column.size else zero)[None, :]
+    factors: NDArray[np.float32] = np.ldexp(np.where(total & 1, 181 / 128, 1.0), total >> 1).astype(np.float32)
+    return factors
 
 
 def decoded_scale(code: int) -> int:
@@ -93,6 +120,6 @@ def decoded_scale(code: int) -> int:
 
 def scale_code(mean: float) -> int:
     """The code nearest to a mean magnitude given in steps."""
-    codes = np.arange((_MOST_EXPONENT + 1) << 3)
+    codes = np.arange((_MOST_SCALE + 1) << 3)
     scales = np.maximum(1, ((8 + (codes & 7)) << (codes >> 3)) >> 3)
     return int(np.abs(np.log(scales) - np.log(max(mean * 16, 1e-9))).argmin())

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from coinr import _C, rng
 from coinr._backend import host_backend, select
 from coinr.coders.base import read_short_step, write_short_step
-from coinr.coders.levels import LARGEST_VALUE, LevelForm
+from coinr.coders.direct import Integers
+from coinr.coders.levels import LARGEST_VALUE, MOST_EXPONENT, LevelForm
 from coinr.dictionary import MAX_ENTRY, MAX_SIZE, Dictionary
 from coinr.errors import FormatError
 from coinr.tensors import LOSSY_DTYPES, Cut, Layout, from_planes
@@ -78,11 +79,8 @@ class SparseParams:
 
     def write(self) -> bytes:
         flags = rng.KINDS[self.kind] | _TRANSPOSED * self.cut.transposed | _DENSE * (self.form is not None)
-        if self.form is not None:
-            shape = self.form.write()
-        else:
-            shape = bytes([self.M.bit_length() - 1]) + varint(self.s)
-        return bytes([flags]) + varint(self.cut.n) + shape + write_short_step(self.step)
+        code = bytes([self.M.bit_length() - 1]) + varint(self.s) if self.form is None else self.form.write()
+        return bytes([flags]) + varint(self.cut.n) + code + write_short_step(self.step)
 
     def check(self, layout: Layout) -> None:
         if layout.dtype not in LOSSY_DTYPES or not layout.shape:
@@ -142,28 +140,33 @@ class SparseCoder:
         cut = Cut(bool(flags & _TRANSPOSED), reader.varint())
         if flags & _DENSE:
             form = LevelForm.read(reader)
-            return SparseParams(cut, kind, cut.n, cut.n, read_short_step(reader, LARGEST_VALUE * cut.n), form)
+            if form.column_steps:
+                raise FormatError("a dense code has no steps by column")
+            bound = LARGEST_VALUE * cut.n * (1 << MOST_EXPONENT if form.row_steps else 1)
+            return SparseParams(cut, kind, cut.n, cut.n, read_short_step(reader, bound), form)
         log_atoms, s = reader.u8(), reader.varint()
         if log_atoms > _LOG_MAX_SIZE or s > MOST_ATOMS:
             raise FormatError(f"{s} of 2**{log_atoms} atoms are more than {MOST_ATOMS} of {MAX_SIZE}")
         step = read_short_step(reader, LARGEST_INTEGER * s * MAX_ENTRY[kind])
         return SparseParams(cut, kind, 1 << log_atoms, s, step)
 
-    def encode(self, source: SparseIntegers | NDArray[np.int32], params: SparseParams) -> bytes:
+    def encode(self, source: SparseIntegers | Integers, params: SparseParams) -> bytes:
         if isinstance(source, SparseIntegers):
             data: bytes = _C.encode_sparse(source.counts, source.indices, source.q, params.M, params.s)
             return data
         if params.form is None:
             raise TypeError("integers of a matrix need a dense form")
-        return params.form.encode(source)
+        return params.form.encode(*source)
 
     def decode(
         self, payload: memoryview, params: SparseParams, layout: Layout, seed: int, device: torch.device
     ) -> torch.Tensor:
         dictionary = params.dictionary(seed)
         if params.form is not None:
-            q = params.form.decode(payload, *params.matrix_shape(layout)).reshape(-1, params.cut.n)
-            vectors = torch.from_numpy(combine_all(q, dictionary) * np.float32(params.step)).to(device)
+            q, factors = params.form.decode(payload, *params.matrix_shape(layout))
+            sums = combine_all(q.reshape(-1, params.cut.n), dictionary).reshape(q.shape)
+            scaled = (sums * (np.float32(params.step) * factors)).reshape(-1, params.cut.n)
+            vectors = torch.from_numpy(scaled).to(device)
         else:
             atoms, q = decode_integers(payload, params, layout)
             vectors = select(device=device).synthesize(atoms, q, params.step, dictionary, device)

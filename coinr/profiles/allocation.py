@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from coinr.profiles.base import rms
+from coinr.profiles.base import Allowance, Allowed, rms
+from coinr.profiles.harm import row_harms
 from coinr.profiles.rules import EDGE_RATIO
 from coinr.source import Source
 
 # Keeps every network of the corpus within 0.1 dB, the most sensitive one with a fifth to spare.
-TOLERANCE = 0.02
+TOLERANCE = 0.3
+
+# The error of rows that matter, relative to a typical weight, as a share of the tolerance.
+SHARE = 1 / 12
 
 # Shares of the common noise for tensors that do more harm for each parameter than hidden matrices.
 VECTOR = 1 / 3
@@ -42,27 +46,30 @@ _BULK_SHARE = 0.02
 _SMALLEST_OF_MEAN = 1 / 4
 
 
-def allowed_errors(sources: list[Source], tolerance: float) -> list[float]:
-    """Root mean squared error allowed for each tensor, per real value.
+def allowed_errors(sources: list[Source], tolerance: float) -> list[Allowance]:
+    """How far each tensor may be off.
 
-    The relative error of every tensor is at most ``tolerance``. The absolute error of the first hidden matrix is at
-    most that share of the typical magnitude in the smallest hidden matrix; the others follow from it.
+    The relative error of every tensor is at most ``tolerance``. The error of the first hidden matrix, its rows weighed
+    by the harm they do, is at most a share of that of the typical magnitude in the smallest hidden matrix; the others
+    follow from it.
     """
     sizes = [rms(source.planes) for source in sources]
     bulk = _bulk(sources, sizes)
-    common = tolerance * _reference([(sources[row].planes.size, _typical(sources[row])) for row in bulk], sizes)
+    common = SHARE * tolerance * _reference([(sources[row].planes.size, _typical(sources[row])) for row in bulk], sizes)
     edges = {_layer(source): _edge(source) for source in sources if _edge(source) < 1}
     if LINE in edges.values():
         common *= LINE_NETWORK
+    harms = row_harms(sources)
     allowed, depth = [], -1
     for row, source in enumerate(sources):
         depth += row in bulk
         grown = min(DEEPER ** max(depth, 0), DEEPEST)
-        allowed.append(min(tolerance * sizes[row], common * _share(source, edges) * grown))
+        limit = tolerance * sizes[row]
+        allowed.append(Allowance(min(limit, common * _share(source, edges) * grown), limit, harms.get(row)))
     return allowed
 
 
-def allowed_or_none(sources: list[Source], tolerance: float | None) -> list[float] | list[None]:
+def allowed_or_none(sources: list[Source], tolerance: float | None) -> Allowed:
     """:func:`allowed_errors`, or None for each where there is no tolerance."""
     return [None] * len(sources) if tolerance is None else allowed_errors(sources, tolerance)
 

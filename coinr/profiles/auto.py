@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from coinr.profiles import direct
-from coinr.profiles.base import Coded, Settings, known_options, smallest
+from coinr.profiles.base import Allowance, Coded, Settings, known_options, smallest
 from coinr.profiles.simple import fewest_bits
 from coinr.source import Source
 
@@ -11,17 +11,15 @@ from coinr.source import Source
 _UNIFORM_MOST = 1 << 18
 
 
-def encode_auto(sources: list[Source], allowed: list[float], settings: Settings) -> list[Coded]:
+def encode_auto(sources: list[Source], allowed: list[Allowance], settings: Settings) -> list[Coded]:
     """Each tensor by the coder with fewest bytes, at its allowed error."""
     known_options(settings.options)
     return [encode_within(source, limit, settings) for source, limit in zip(sources, allowed, strict=True)]
 
 
-def encode_within(source: Source, allowed: float, settings: Settings) -> Coded:
-    """The tensor in the fewest bytes that keep its root mean squared error at or below ``allowed``."""
-    options = []
-    if (found := direct.encode_to(source, allowed)) is not None:
-        options.append(found)
+def encode_within(source: Source, allowance: Allowance, settings: Settings) -> Coded:
+    """The tensor in the fewest bytes that keep its errors allowed."""
+    options = direct.encode_to(source, allowance)
     if source.planes.size <= _UNIFORM_MOST:
-        options += fewest_bits(source, allowed)
-    return smallest(source, options, allowed, settings.seed)
+        options += fewest_bits(source, allowance)
+    return smallest(source, options, allowance, settings.seed)

@@ -20,8 +20,32 @@ from coinr.wire import quick_size
 _LARGE = 512
 
 
-#: Root mean squared error allowed for each tensor, per real value; None leaves it to the profile.
-Allowed = list[float] | list[None]
+@dataclass(frozen=True, eq=False)
+class Allowance:
+    """How far a decoded tensor may be off, per real value.
+
+    Attributes
+    ----------
+    error
+        Root mean squared error, where rows that do less harm weigh less: see ``harm``.
+    limit
+        Root mean squared error, plain; at least ``error``.
+    harm
+        Weight of the squared error of each row of the tensor as a matrix ``[planes · shape[0], rest]``, mean 1; None
+        where all weigh the same.
+    """
+
+    error: float
+    limit: float
+    harm: NDArray[np.float64] | None = None
+
+    def admits(self, error: float, harm: float) -> bool:
+        """Whether a root mean squared error, and the same weighted by harm, are allowed."""
+        return min(error, harm) <= self.error and error <= self.limit
+
+
+#: What is allowed for each tensor; None leaves it to the profile.
+Allowed = list[Allowance] | list[None]
 
 
 @dataclass(frozen=True)
@@ -60,10 +84,29 @@ def rms(values: NDArray[np.float64]) -> float:
 
 def error_of(coded: Coded, source: Source, seed: int) -> float:
     """Root mean squared error, per real value, of what the payload decodes to; infinite where that is not finite."""
+    error = rms(_difference(coded, source, seed))
+    return error if math.isfinite(error) else math.inf
+
+
+def admitted(coded: Coded, source: Source, allowance: Allowance | None, seed: int) -> bool:
+    """Whether what the payload decodes to is finite and, with an allowance, near enough."""
+    difference = _difference(coded, source, seed)
+    if not np.isfinite(difference).all():
+        return False
+    return allowance is None or allowance.admits(rms(difference), weighted_rms(difference, allowance.harm))
+
+
+def weighted_rms(difference: NDArray[np.float64], harm: NDArray[np.float64] | None) -> float:
+    """Root mean square of a difference (any shape, C order) whose rows weigh as in :class:`Allowance`."""
+    return rms(difference if harm is None else difference.reshape(len(harm), -1) * np.sqrt(harm)[:, None])
+
+
+def _difference(coded: Coded, source: Source, seed: int) -> NDArray[np.float64]:
     decoder = CODERS[coded.coder]
     tensor = decoder.decode(memoryview(coded.payload), coded.params, source.layout, seed, torch.device("cpu"))
-    error = rms(to_planes(tensor) - source.planes)
-    return error if math.isfinite(error) else math.inf
+    with np.errstate(invalid="ignore", over="ignore"):
+        difference: NDArray[np.float64] = to_planes(tensor) - source.planes
+    return difference
 
 
 def lossless(source: Source) -> Coded:
@@ -78,14 +121,13 @@ def uniform(source: Source, bits: int) -> list[Coded]:
     return [] if quantised is None else [Coded(UNIFORM.id, params, UNIFORM.encode(quantised, params))]
 
 
-def smallest(source: Source, options: list[Coded], allowed: float | None, seed: int) -> Coded:
-    """The smallest option whose root mean squared error is allowed (None: any finite one).
+def smallest(source: Source, options: list[Coded], allowance: Allowance | None, seed: int) -> Coded:
+    """The smallest option that is near enough (without an allowance: any finite one).
 
     The lossless one if it is no larger or none else qualifies.
     """
-    limit = np.finfo(np.float64).max if allowed is None else allowed
     for coded in sorted(options, key=cost):
-        if error_of(coded, source, seed) <= limit:
+        if admitted(coded, source, allowance, seed):
             hopeless = source.layout.size >= _LARGE and quick_size(to_bytes(source.tensor)) > 2 * len(coded.payload)
             return coded if hopeless else min(lossless(source), coded, key=cost)
     return lossless(source)

@@ -13,7 +13,7 @@ from coinr.coders.symbols import MAX_BITS
 from coinr.dictionary import Dictionary
 from coinr.errors import InputError
 from coinr.profiles import rules
-from coinr.profiles.base import Allowed, Coded, Settings, check_range, known_options, rms, smallest, uniform
+from coinr.profiles.base import Allowance, Allowed, Coded, Settings, check_range, known_options, rms, smallest, uniform
 from coinr.pursuit import omp
 from coinr.source import Source
 from coinr.tensors import Cut
@@ -81,10 +81,10 @@ class _Job:
     wanted: int
 
 
-def _target(plan: rules.Plan, source: Source, allowed: float | None, options: PaperOptions) -> float | None:
+def _target(plan: rules.Plan, source: Source, allowance: Allowance | None, options: PaperOptions) -> float | None:
     """The relative error to reach by choice of s; None where the rule's s is taken as it is."""
-    if allowed is not None:
-        return allowed / rms(source.planes)
+    if allowance is not None:
+        return allowance.error / rms(source.planes)
     return None if plan.factor == 1 else rules.RULES[options.rule].tolerance * plan.factor
 
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 from coinr.coders import UNIFORM
 from coinr.coders.symbols import MAX_BITS
 from coinr.profiles.base import (
+    Allowance,
     Allowed,
     Coded,
     Settings,
+    admitted,
     check_range,
-    error_of,
     known_options,
     lossless,
     rms,
     smallest,
     uniform,
+    weighted_rms,
 )
 from coinr.source import Source
 
@@ -42,13 +44,16 @@ def encode_uniform(sources: list[Source], allowed: Allowed, settings: Settings) 
     return coded
 
 
-def fewest_bits(source: Source, allowed: float) -> list[Coded]:
-    """The tensor with the fewest value bits that keep its root mean squared error allowed; empty if 16 do not."""
+def fewest_bits(source: Source, allowance: Allowance) -> list[Coded]:
+    """The tensor with the fewest value bits that keep its errors allowed; empty if 16 do not."""
     for bits in range(2, MAX_BITS + 1):
         quantised = UNIFORM.quantise(source.planes, bits)
-        if quantised and rms(quantised[0] * quantised[1] - source.planes) <= allowed:
+        if quantised is None:
+            continue
+        difference = quantised[0] * quantised[1] - source.planes
+        if allowance.admits(rms(difference), weighted_rms(difference, allowance.harm)):
             options = uniform(source, bits)
             # the dtype may round further
-            if error_of(options[0], source, 0) <= allowed:
+            if admitted(options[0], source, allowance, 0):
                 return options
     return []

@@ -15,24 +15,33 @@ from numpy.typing import NDArray
 
 from coinr.coders import SPARSE, SparseParams
 from coinr.coders.sparse import LARGEST_DENSE
-from coinr.dictionary import Dictionary
 from coinr.errors import InputError
 from coinr.profiles import direct
-from coinr.profiles.base import Coded, Settings, check_range, cost, error_of, known_options, smallest
-from coinr.profiles.sparse_search import Search, representable
+from coinr.profiles.base import (
+    Allowance,
+    Coded,
+    Settings,
+    admitted,
+    check_range,
+    cost,
+    error_of,
+    known_options,
+    smallest,
+)
+from coinr.profiles.sparse_search import Search
 from coinr.source import Source
 from coinr.tensors import Cut, Layout
 
 # Runs of a dense code. Short ones keep more of a distribution that is not normal, where there is one.
 DENSE_RUNS = (8, 16, 64, 256)
 
-# Runs of a sparse code, and its atoms by the number of values: time grows with their product.
-SPARSE_RUNS = (64, 128, 256, 512)
-_ATOMS = ((1 << 15, 1 << 20), (1 << 17, 1 << 18), (1 << 24, 1 << 16))
-_FEWEST_ATOMS = 1 << 14
+# Runs of a sparse code, and by the number of values its atoms and the codes that are followed for each vector: time
+# grows with the product of all three.
+SPARSE_RUNS = (64, 128, 256)
+_EFFORT = ((1 << 16, 1 << 18, 16), (1 << 18, 1 << 16, 8), (1 << 62, 1 << 14, 4))
 
 # Bits per value from which a dense code is always smaller than a sparse one: those are not tried.
-SPARSE_BITS = 2.0
+SPARSE_BITS = 1.6
 
 # Tensors with fewer values than this, and vectors, go to the direct coder.
 SMALLEST = 64
@@ -50,28 +59,26 @@ class SparseOptions:
 
     Attributes
     ----------
-    kind
-        Dictionary of sparse codes.
-    M
-        Its atoms, a power of two.
+    M, beam
+        Atoms of sparse codes, a power of two, and codes that are followed for each vector in their search.
     n
         Runs of dense and sparse codes alike.
     form
         ``"dense"`` or ``"sparse"``.
     """
 
-    kind: str = "hadamard"
     M: int | None = None
+    beam: int | None = None
     n: int | None = None
     form: str | None = None
 
     @classmethod
     def read(cls, settings: Settings) -> SparseOptions:
         """The options of the settings; InputError for those out of range."""
-        options = cls(**known_options(settings.options, kind="hadamard", M=None, n=None, form=None))
+        options = cls(**known_options(settings.options, M=None, beam=None, n=None, form=None))
         check_range("M", options.M, 2, 1 << 24, optional=True)
         check_range("n", options.n, 1, 1 << 16, optional=True)
-        Dictionary(options.kind, 1, options.M or 1, settings.seed)
+        check_range("beam", options.beam, 1, 256, optional=True)
         if options.M is not None and options.M & (options.M - 1):
             raise InputError(f"M must be a power of two, not {options.M}")
         if options.form not in (None, "dense", "sparse"):
@@ -85,14 +92,14 @@ def eligible(source: Source) -> bool:
 
 
 def encode_to(
-    source: Source, allowed: float, settings: Settings, options: SparseOptions | None = None
+    source: Source, allowance: Allowance, settings: Settings, options: SparseOptions | None = None
 ) -> Coded | None:
-    """The smallest code in a dictionary whose root mean squared error, decoded, is at most ``allowed``.
+    """The smallest code in a dictionary whose errors, decoded, are allowed.
 
     Parameters
     ----------
     allowed
-        Absolute, per real value.
+        Absolute, per real value; positive.
     settings
         Only its seed and threads matter here.
 
@@ -101,33 +108,33 @@ def encode_to(
     None where no dictionary code reaches that error.
     """
     options = options or SparseOptions()
-    if not eligible(source) or not allowed > 0:
+    if not eligible(source) or not allowance.error > 0:
         return None
     found = []
-    dense = None if options.form == "sparse" else _dense(source, allowed, options, settings)
+    dense = None if options.form == "sparse" else _dense(source, allowance, options, settings)
     if dense is not None:
         found.append(dense)
     hopeless = dense is not None and 8 * cost(dense) > SPARSE_BITS * source.planes.size
     if options.form == "sparse" or (options.form is None and not hopeless):
-        sparse = _sparse(source, allowed, options, settings)
+        sparse = _sparse(source, allowance.error, options, settings)
         if sparse is not None:
             found.append(sparse)
     return min(found, key=cost, default=None)
 
 
-def _dense(source: Source, allowed: float, options: SparseOptions, settings: Settings) -> Coded | None:
+def _dense(source: Source, allowance: Allowance, options: SparseOptions, settings: Settings) -> Coded | None:
     runs = [options.n] if options.n else [n for n in DENSE_RUNS if n <= source.layout.size]
     cuts = [Cut(transposed, n) for n in runs for transposed in (False, True)]
-    tried = [(size, cut) for cut in cuts if (size := _dense_size(source, allowed, cut, settings.seed)) is not None]
+    tried = [(size, cut) for cut in cuts if (size := _dense_size(source, allowance, cut, settings.seed)) is not None]
     if not tried:
         return None
     cut = min(tried, key=lambda pair: pair[0])[1]
-    aim = allowed
+    finer = 1.0
     for _ in range(_RETRIES):
-        coded = _dense_code(source, aim, cut, settings.seed)
-        if coded is None or error_of(coded, source, settings.seed) <= allowed:
+        coded = _dense_code(source, allowance, finer, cut, settings.seed)
+        if coded is None or admitted(coded, source, allowance, settings.seed):
             return coded
-        aim *= _FINER
+        finer *= _FINER
     return None
 
 
@@ -143,42 +150,60 @@ def _dense_params(cut: Cut) -> SparseParams:
     return SparseParams(cut, "hadamard", cut.n, cut.n, 1.0)
 
 
+def _of_coefficients(source: Source, allowance: Allowance, finer: float, params: SparseParams) -> Allowance:
+    """What is allowed for the coefficients; rows keep their weights where the coded matrix has the same rows."""
+    scale = finer / math.sqrt(params.cut.n)
+    rows, _ = params.matrix_shape(source.layout)
+    same = allowance.harm is not None and not params.cut.transposed and rows == len(allowance.harm)
+    return Allowance(allowance.error * scale, allowance.limit * scale, allowance.harm if same else None)
+
+
 def _layout(matrix: NDArray[np.float64]) -> Layout:
     return Layout(torch.float64, matrix.shape)
 
 
-def _dense_size(source: Source, allowed: float, cut: Cut, seed: int) -> int | None:
+def _dense_size(source: Source, allowance: Allowance, cut: Cut, seed: int) -> int | None:
     """Bytes of a scalar quantised code: quick to make, and as good a guide as the trellis."""
     if cut.n > LARGEST_DENSE or cut.n & (cut.n - 1) or cut.n > source.layout.size:
         return None
-    matrix = _coefficients(source, _dense_params(cut), seed)
-    step = direct.short_step_or_none(allowed * math.sqrt(12 / cut.n))
-    quantised = None if step is None else direct.quantise(matrix, step, 0, direct.nearest_shape(matrix), _layout(matrix))
-    return None if quantised is None else len(direct.smallest_form(quantised.k, quantised.form)[0])
-
-
-def _dense_code(source: Source, allowed: float, cut: Cut, seed: int) -> Coded | None:
     params = _dense_params(cut)
     matrix = _coefficients(source, params, seed)
-    found = direct.quantise_to(matrix, allowed / math.sqrt(cut.n), _layout(matrix))
-    if found is None:
-        return None
-    payload, form = direct.smallest_form(found.k, found.form)
-    return Coded(SPARSE.id, replace(params, step=found.step, form=form), payload)
+    inner = _of_coefficients(source, allowance, 1.0, params)
+    sizes = []
+    for row in direct.row_choices(matrix, inner):
+        step = direct.first_step(row, inner, 0)
+        found = None if step is None else direct.quantise(matrix, row, step, 0, inner.harm, _layout(matrix))
+        if found is not None:
+            sizes.append(len(direct.smallest_form(found)[0]))
+    return min(sizes, default=None)
+
+
+def _dense_code(source: Source, allowance: Allowance, finer: float, cut: Cut, seed: int) -> Coded | None:
+    params = _dense_params(cut)
+    matrix = _coefficients(source, params, seed)
+    inner = _of_coefficients(source, allowance, finer, params)
+    coded = []
+    for row in direct.row_choices(matrix, inner):
+        found = direct.quantise_to(matrix, row, inner, _layout(matrix))
+        if found is not None:
+            payload, form = direct.smallest_form(found)
+            coded.append(Coded(SPARSE.id, replace(params, step=found.step, form=form), payload))
+    return min(coded, key=cost, default=None)
 
 
 def _sparse(source: Source, allowed: float, options: SparseOptions, settings: Settings) -> Coded | None:
     cut = _sparse_cut(source, allowed, options)
     vectors = cut.apply(source.planes, source.layout)
-    M = options.M or next((M for size, M in _ATOMS if vectors.size <= size), _FEWEST_ATOMS)
+    M, beam = next((M, beam) for size, M, beam in _EFFORT if vectors.size <= size)
+    M, beam = options.M or M, options.beam or beam
     aim = allowed
     for _ in range(_RETRIES):
-        search = Search(vectors, aim, options.kind, M, settings.seed, settings.threads)
-        found = search.run() if representable(vectors, search.step) else None
+        search = Search(vectors, aim, M, beam, settings.seed, settings.threads)
+        found = search.run()
         if found is None:
             return None
         s = max(1, int(found.codes.counts.max()))
-        params = SparseParams(cut, options.kind, M, s, search.step)
+        params = SparseParams(cut, "hadamard", M, s, search.step)
         coded = Coded(SPARSE.id, params, SPARSE.encode(found.codes, params))
         if error_of(coded, source, settings.seed) <= allowed:
             return coded
@@ -204,18 +229,19 @@ def _water_filled_bits(vectors: NDArray[np.float64], allowed: float) -> float:
         level = (low + high) / 2
         low, high = (level, high) if np.minimum(energy, level).mean() < allowed**2 else (low, level)
     used = energy[energy > high]
-    return float(n / 2 * np.log2(used / high).sum()) + _COUNT_BITS * B
+    return float(np.log2(used / high).sum() * n / 2) + _COUNT_BITS * B
 
 
-def encode_sparse(sources: list[Source], allowed: list[float], settings: Settings) -> list[Coded]:
+def encode_sparse(sources: list[Source], allowed: list[Allowance], settings: Settings) -> list[Coded]:
     """Every matrix in a dictionary, the rest by the direct coder, all within their allowed errors.
 
-    Options: ``form`` (``"dense"``, ``"sparse"``; by default the smaller), ``M`` (atoms of sparse codes), ``n`` (length
-    of the vectors), ``kind`` (``"hadamard"``, of sparse codes).
+    Options: ``form`` (``"dense"``, ``"sparse"``; by default the smaller), ``n`` (length of the vectors), ``M`` (atoms
+    of sparse codes), ``beam`` (codes that their search follows).
     """
     options = SparseOptions.read(settings)
     coded = []
-    for source, limit in zip(sources, allowed, strict=True):
-        found = encode_to(source, limit, settings, options) or direct.encode_to(source, limit)
-        coded.append(smallest(source, [found] if found else [], limit, settings.seed))
+    for source, allowance in zip(sources, allowed, strict=True):
+        found = encode_to(source, allowance, settings, options)
+        choices = direct.encode_to(source, allowance) if found is None else [found]
+        coded.append(smallest(source, choices, allowance, settings.seed))
     return coded

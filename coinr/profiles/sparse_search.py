@@ -13,23 +13,24 @@ from coinr import _C, rng
 from coinr._backend import available_threads
 from coinr.coders.base import short_step
 from coinr.coders.sparse import LARGEST_INTEGER, MOST_ATOMS, SparseIntegers
-from coinr.dictionary import Dictionary
 
-# At an optimum a bit more lowers the energy of a vector by lambda = 2 ln 2 · 0.88 · (mean squared error), the factor
-# 0.88 being how much of the ideal slope a pursuit over a million atoms reaches.
-_SLOPE = 2 * math.log(2) * 0.88
+# At an optimum a bit more lowers the energy of a vector by lambda = 2 ln 2 · 0.95 · (mean squared error), the factor
+# 0.95 being how much of the ideal slope a pursuit over a million atoms reaches.
+_SLOPE = 2 * math.log(2) * 0.95
 
-# Step of the integers, squared norm of an atom times its square in units of lambda: most integers are then ±1.
-# Measured for lambda from 0.1 to 0.7 of the variance: 5.0 and 6.0 need 1 to 2 % more bits at equal error.
-_STEP = 5.5
+# The step of the integers: about the correlation that the best atom has on the way from the first residual to the last,
+# so that most integers are ±1; but no wider than this in units of the root of lambda, where ±2 begin to pay. Measured
+# at 0.15, 0.4, 0.8 and 1.3 bits per weight: steps wider or narrower by a tenth need about 1 % more bits.
+_STEP, _WIDEST = 1.06, 5.5
 
-# Pursuits with a small dictionary settle lambda; those with the full one only correct it.
+# Pursuits of one code in a small dictionary find lambda in no time. In the full one, where codes are about so much
+# better, it is only corrected.
 _SMALL = 1 << 14
-_SMALL_TRIES, _TRIES = 6, 3
-_CLOSE = 0.01
-
-# Mean squared norm of an atom, per entry.
-_ENTRY_ENERGY = {"gaussian": 2.0, "rademacher": 1.0, "hadamard": 1.0}
+_SMALL_TRIES, _TRIES = 8, 5
+_SMALL_CLOSE, _CLOSE = 0.005, 0.002
+# How far beyond the target the next error is aimed at, so that two of them enclose it.
+_BEYOND = 0.005
+_BETTER = 1.25
 
 # Bits of the integers ±1, ±2, ... before anything is known of them.
 _FIRST_BITS = (1.2, 4.0, 6.5, 8.5, 10.0)
@@ -53,59 +54,64 @@ class Search:
         float64 ``[B, n]``.
     allowed
         Root mean squared error to aim at, positive.
+    M, beam
+        Atoms of the hadamard dictionary, and codes that are followed for each vector.
     """
 
     def __init__(
-        self, vectors: NDArray[np.float64], allowed: float, kind: str, M: int, seed: int, threads: int | None
+        self, vectors: NDArray[np.float64], allowed: float, M: int, beam: int, seed: int, threads: int | None
     ) -> None:
         n = vectors.shape[1]
-        self.kind, self.M, self.seed = kind, M, seed
+        self.M, self.beam, self.seed = M, beam, seed
         self.threads = threads or available_threads()
         self.target = allowed**2 * vectors.size
-        unit = _STEP * allowed * math.sqrt(_SLOPE / (n * _ENTRY_ENERGY[kind]))
-        self.step = short_step(unit)
+        size = math.sqrt(float(np.square(vectors).mean()))
+        typical = _STEP * math.sqrt(_largest_square(M) * size * allowed)
+        self.step = short_step(min(typical, _WIDEST * allowed * math.sqrt(_SLOPE)) / math.sqrt(n))
         self.vectors = vectors
-        self.scaled = np.ascontiguousarray(vectors / self.step, np.float32)
         self.value_bits = np.array(_FIRST_BITS)
-        self.slope = _SLOPE * (allowed / self.step) ** 2
+        self.slope = _SLOPE * (allowed / self.step) ** 2 if self.step else 0.0
 
     def run(self) -> Pursued | None:
-        """Codes whose error is at most, and close to, the target; None where that takes too many atoms."""
-        small = min(self.M, _SMALL)
+        """Codes whose error is at most, and close to, the target; None where that is out of reach."""
+        if not self.step or float(np.abs(self.vectors).max(initial=0.0)) / self.step >= LARGEST_INTEGER:
+            return None
         for _ in range(_SMALL_TRIES):
-            found = self.pursue(small)
-            if abs(found.energy / self.target - 1) < _CLOSE:
+            found = self.pursue(min(self.M, _SMALL), 1)
+            if abs(found.energy / self.target - 1) < _SMALL_CLOSE:
                 break
-            self.slope *= _bounded(self.target / max(found.energy, 1e-300))
+            self._scale_slope(found)
+        self.slope *= _BETTER
         over: Pursued | None = None
         under: Pursued | None = None
-        for _ in range(_TRIES + 2):
-            found = self.pursue(self.M)
+        for _ in range(_TRIES):
+            found = self.pursue(self.M, self.beam)
             if found.energy > self.target:
                 over = found if over is None or found.energy < over.energy else over
             else:
                 under = found if under is None or found.energy > under.energy else under
-            if over is not None and under is not None:
-                return self.mix(over, under)
-            if under is not None and under.energy > self.target * (1 - _CLOSE):
-                return under
-            aim = 1.0 if over is None else 0.995
-            self.slope *= _bounded(aim * self.target / max(found.energy, 1e-300))
-        return under
+            if under is not None and (over is not None or under.energy > self.target * (1 - _CLOSE)):
+                break
+            self._scale_slope(found)
+        return under if under is None or over is None else self.mix(over, under)
 
-    def pursue(self, M: int) -> Pursued:
+    def _scale_slope(self, found: Pursued) -> None:
+        """Error grows about in proportion to lambda; aimed a little beyond the target, so that it is bracketed."""
+        beyond = 1 - _BEYOND if found.energy > self.target else 1 + _BEYOND
+        self.slope *= min(max(beyond * self.target / max(found.energy, 1e-300), 0.1), 4.0)
+
+    def pursue(self, M: int, beam: int) -> Pursued:
         """Codes of all vectors over the first M atoms; the price of integers follows from them."""
         n = self.vectors.shape[1]
         s = min(n, M, MOST_ATOMS)
-        counts, indices, q, _ = _C.pursue(
-            self.scaled, rng.KINDS[self.kind], M, self.seed, self.slope, _set_bits(M, s), self.value_bits, 0, self.threads
-        )
-        mask = np.arange(s) < counts[:, None]
-        codes = SparseIntegers(counts, np.ascontiguousarray(indices[mask]), np.ascontiguousarray(q[mask]))
-        self._learn(codes.q)
-        dictionary = Dictionary(self.kind, n, M, self.seed)
-        made = synthesize(codes, self.step, dictionary)
+        scaled = np.ascontiguousarray(self.vectors / self.step, np.float32)
+        bits = self.value_bits
+        counts, atoms, q = _C.pursue(scaled, M, self.seed, self.slope, _set_bits(M, s), bits, beam, self.threads)
+        made = _C.synthesize(atoms, q, self.step, rng.KINDS["hadamard"], n, M, self.seed, 0, self.threads)
         energies = np.square(made - self.vectors).sum(1)
+        used = np.arange(s) < counts[:, None]
+        codes = SparseIntegers(counts, np.ascontiguousarray(atoms[used]), np.ascontiguousarray(q[used]))
+        self._learn(codes.q)
         return Pursued(codes, float(energies.sum()), energies)
 
     def _learn(self, q: NDArray[np.int32]) -> None:
@@ -115,7 +121,7 @@ class Search:
 
     def mix(self, over: Pursued, under: Pursued) -> Pursued:
         """The codes of ``over`` for as many vectors as the target allows, those of ``under`` for the others."""
-        total = np.cumsum(over.vector_energy) + (under.energy - np.cumsum(under.vector_energy))
+        total = under.energy + np.cumsum(over.vector_energy - under.vector_energy)
         good = np.flatnonzero(total <= self.target)
         first = int(good[-1]) + 1 if good.size else 0
         energies = np.concatenate([over.vector_energy[:first], under.vector_energy[first:]])
@@ -128,24 +134,10 @@ class Search:
         return Pursued(codes, float(energies.sum()), energies)
 
 
-def synthesize(codes: SparseIntegers, step: float, dictionary: Dictionary) -> NDArray[np.float64]:
-    """The vectors ``[B, n]`` that codes stand for."""
-    B, s = len(codes.counts), max(1, int(codes.counts.max(initial=0)))
-    mask = np.arange(s) < codes.counts[:, None]
-    atoms, q = np.zeros((B, s), np.int32), np.zeros((B, s), np.int32)
-    atoms[mask], q[mask] = codes.indices, codes.q
-    kind = rng.KINDS[dictionary.kind]
-    made = _C.synthesize(atoms, q, step, kind, dictionary.n, dictionary.M, dictionary.seed, 0, 1)
-    return np.asarray(made, np.float64)
-
-
-def representable(vectors: NDArray[np.float64], step: float) -> bool:
-    """Whether a pursuit on this step stays in the range of its numbers."""
-    return step > 0 and float(np.abs(vectors).max(initial=0.0)) / step < LARGEST_INTEGER
-
-
-def _bounded(ratio: float) -> float:
-    return min(max(ratio, 0.1), 4.0)
+def _largest_square(M: int) -> float:
+    """About the mean square of the largest magnitude among M standard normal numbers."""
+    L = math.log(2 * M)
+    return 2 * L - math.log(L) - 1.38
 
 
 @cache
