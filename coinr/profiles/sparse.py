@@ -229,7 +229,8 @@ def _water_filled_bits(vectors: NDArray[np.float64], allowed: float) -> float:
         level = (low + high) / 2
         low, high = (level, high) if np.minimum(energy, level).mean() < allowed**2 else (low, level)
     used = energy[energy > high]
-    return float(np.log2(used / high).sum() * n / 2) + _COUNT_BITS * B
+    bits: float = n / 2 * np.log2(used / high).sum() + _COUNT_BITS * B
+    return bits
 
 
 def encode_sparse(sources: list[Source], allowed: list[Allowance], settings: Settings) -> list[Coded]:
