@@ -79,7 +79,7 @@ def recipes(data: Path | None) -> list[Recipe]:
         Recipe("siren", (2, 32), "photo", two, 8000, 4096, 2e-3),
         Recipe("siren", (3, 64), "photo", one, 8000, 4096, 2e-3),
         Recipe("wire", (2, 64), "photo", one, 3000, 4096, 5e-3),
-        Recipe("gauss", (3, 128), "shape", statue, 3000, 4096, 3e-3),
+        Recipe("gauss", (3, 128), "shape", statue, 3000, 4096, 2e-3),
         Recipe("siren", (3, 128), "sound", music, 6000, 4096, 5e-4),
         Recipe("siren", (3, 64), "photo", two, 8000, 4096, 2e-3),
         Recipe("siren", (3, 128), "photo", one, 8000, 4096, 1e-3),

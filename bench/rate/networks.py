@@ -129,7 +129,7 @@ class _Bell(nn.Module):
 class Gauss(nn.Module):
     """A Gauss network, exp(−(scale z)²), in the layout of WIRE's repository."""
 
-    def __init__(self, sizes: tuple[int, int, int, int], generator: torch.Generator, *, scale: float = 30.0) -> None:
+    def __init__(self, sizes: tuple[int, int, int, int], generator: torch.Generator, *, scale: float = 20.0) -> None:
         """``sizes`` are inputs, hidden layers, width and outputs."""
         super().__init__()
         inputs, hidden, width, outputs = sizes
