@@ -26,11 +26,15 @@ _STEP, _WIDEST = 1.06, 5.5
 # Pursuits of one code in a small dictionary find lambda in no time. In the full one, where codes are about so much
 # better, it is only corrected.
 _SMALL = 1 << 14
-_SMALL_TRIES, _TRIES = 8, 5
+_SMALL_TRIES, _TRIES = 8, 6
 _SMALL_CLOSE, _CLOSE = 0.005, 0.002
+_BETTER = 1.3
+
+# Squared error goes with about this power of lambda, the step being what it is.
+_POWER = 0.65
+
 # How far beyond the target the next error is aimed at, so that two of them enclose it.
-_BEYOND = 0.005
-_BETTER = 1.25
+_BEYOND = 0.004
 
 # Bits of the integers ±1, ±2, ... before anything is known of them.
 _FIRST_BITS = (1.2, 4.0, 6.5, 8.5, 10.0)
@@ -71,17 +75,22 @@ class Search:
         self.vectors = vectors
         self.value_bits = np.array(_FIRST_BITS)
         self.slope = _SLOPE * (allowed / self.step) ** 2 if self.step else 0.0
+        self._power = _POWER
+        self._before: tuple[float, float] | None = None  # logarithms of lambda and error
 
     def run(self) -> Pursued | None:
         """Codes whose error is at most, and close to, the target; None where that is out of reach."""
         if not self.step or float(np.abs(self.vectors).max(initial=0.0)) / self.step >= LARGEST_INTEGER:
             return None
+        small = min(self.M, _SMALL)
         for _ in range(_SMALL_TRIES):
-            found = self.pursue(min(self.M, _SMALL), 1)
+            found = self.pursue(small, 1)
             if abs(found.energy / self.target - 1) < _SMALL_CLOSE:
                 break
-            self._scale_slope(found)
-        self.slope *= _BETTER
+            self._correct(found)
+        if (small, 1) != (self.M, self.beam):
+            self.slope *= _BETTER
+        self._before = None
         over: Pursued | None = None
         under: Pursued | None = None
         for _ in range(_TRIES):
@@ -92,13 +101,19 @@ class Search:
                 under = found if under is None or found.energy > under.energy else under
             if under is not None and (over is not None or under.energy > self.target * (1 - _CLOSE)):
                 break
-            self._scale_slope(found)
+            self._correct(found)
         return under if under is None or over is None else self.mix(over, under)
 
-    def _scale_slope(self, found: Pursued) -> None:
-        """Error grows about in proportion to lambda; aimed a little beyond the target, so that it is bracketed."""
-        beyond = 1 - _BEYOND if found.energy > self.target else 1 + _BEYOND
-        self.slope *= min(max(beyond * self.target / max(found.energy, 1e-300), 0.1), 4.0)
+    def _correct(self, found: Pursued) -> None:
+        """Lambda for an error a little beyond the target, seen from this one."""
+        here = math.log(self.slope), math.log(max(found.energy, 1e-300))
+        if self._before is not None and here[0] != self._before[0]:
+            power = (here[1] - self._before[1]) / (here[0] - self._before[0])
+            self._power = min(max(power, _POWER / 2), 2 * _POWER)
+        self._before = here
+        beyond = -_BEYOND if found.energy > self.target else _BEYOND
+        away = (math.log(self.target) + beyond - here[1]) / self._power
+        self.slope *= math.exp(min(max(away, -2.0), 2.0))
 
     def pursue(self, M: int, beam: int) -> Pursued:
         """Codes of all vectors over the first M atoms; the price of integers follows from them."""
