@@ -146,7 +146,7 @@ def test_ties_are_counted_once():
         (dictionary_record(M=3, s=4), "s = 4"),
         (dictionary_record(stream=1 << 32), "stream"),
         (dictionary_record(bits=40), "40 value bits"),
-        (record(Layout(F32, (4,)), 5), "coder 5"),
+        (record(Layout(F32, (4,)), 6), "coder 6"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

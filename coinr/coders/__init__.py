@@ -5,6 +5,7 @@ from __future__ import annotations
 from coinr.coders.base import Coder, Params
 from coinr.coders.dictionary import DictionaryCoder, DictionaryParams
 from coinr.coders.direct import DirectCoder, DirectParams
+from coinr.coders.exact import Exact, ExactParams
 from coinr.coders.lossless import Lossless, LosslessParams
 from coinr.coders.sparse import SparseCoder, SparseParams
 from coinr.coders.uniform import Uniform, UniformParams
@@ -14,19 +15,22 @@ UNIFORM = Uniform()
 DICTIONARY = DictionaryCoder()
 DIRECT = DirectCoder()
 SPARSE = SparseCoder()
+EXACT = Exact()
 
-CODERS: dict[int, Coder] = {coder.id: coder for coder in (LOSSLESS, UNIFORM, DICTIONARY, DIRECT, SPARSE)}
+CODERS: dict[int, Coder] = {coder.id: coder for coder in (LOSSLESS, UNIFORM, DICTIONARY, DIRECT, SPARSE, EXACT)}
 
 __all__ = [
     "CODERS",
     "DICTIONARY",
     "DIRECT",
+    "EXACT",
     "LOSSLESS",
     "SPARSE",
     "UNIFORM",
     "Coder",
     "DictionaryParams",
     "DirectParams",
+    "ExactParams",
     "LosslessParams",
     "Params",
     "SparseParams",

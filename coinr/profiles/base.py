@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from coinr.coders import CODERS, LOSSLESS, UNIFORM, LosslessParams, Params, UniformParams
+from coinr.coders import CODERS, EXACT, LOSSLESS, UNIFORM, ExactParams, LosslessParams, Params, UniformParams
 from coinr.errors import InputError
 from coinr.source import Source
 from coinr.tensors import to_bytes, to_planes
@@ -18,6 +18,10 @@ from coinr.wire import quick_size
 
 # From this many elements on, lossless storage is tried only where a quick look says that it might win.
 _LARGE = 512
+
+# From this many bytes on, Brotli is tried only where its fastest form comes close to the exact coder.
+_PATIENT_BYTES = 1 << 13
+_HOPELESS = 1.05
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,8 +114,12 @@ def _difference(coded: Coded, source: Source, seed: int) -> NDArray[np.float64]:
 
 
 def lossless(source: Source) -> Coded:
-    """The tensor bit-exactly."""
-    return Coded(LOSSLESS.id, LosslessParams(), LOSSLESS.encode(source.tensor, LosslessParams()))
+    """The tensor bit-exactly: by the exact coder, or by Brotli where the data repeat themselves."""
+    exact = Coded(EXACT.id, ExactParams(), EXACT.encode(source.tensor, ExactParams()))
+    raw = to_bytes(source.tensor)
+    if len(raw) > _PATIENT_BYTES and quick_size(raw) > _HOPELESS * len(exact.payload):
+        return exact
+    return min(Coded(LOSSLESS.id, LosslessParams(), LOSSLESS.encode(source.tensor, LosslessParams())), exact, key=cost)
 
 
 def uniform(source: Source, bits: int) -> list[Coded]:
