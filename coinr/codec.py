@@ -18,6 +18,7 @@ from coinr._backend import select
 from coinr.container import ALIAS, File, Header, Limits, Record
 from coinr.errors import FormatError, InputError
 from coinr.files import write_atomic
+from coinr.metadata import check_meta
 from coinr.profiles import Settings, encode_sources
 from coinr.report import Report, make_report
 from coinr.source import read_state_dict
@@ -94,7 +95,7 @@ def encode_state_dict(
     select(backend)
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
         raise InputError(f"threads must be an integer ≥ 1, not {threads!r}")
-    checked_meta = container.check_meta(meta)
+    checked_meta = check_meta(meta)
     sources = read_state_dict(sd)
     stored = [source for source in sources if source.alias is None]
     patterns = tuple(lossless) + tuple(

@@ -6,10 +6,9 @@ with the caller's limits before anything is allocated for them.
 
 from __future__ import annotations
 
-import json
 import math
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +16,7 @@ import torch
 
 from coinr.coders import CODERS, Params
 from coinr.errors import ChecksumError, FormatError, InputError, LimitError, TruncatedError, VersionError
+from coinr.metadata import read_meta, write_meta
 from coinr.tensors import DTYPE_CODES, DTYPES, Layout
 from coinr.wire import Reader, compress, expand, varint
 
@@ -36,10 +36,6 @@ _MAX_ELEMENTS = 1 << 48
 _FREE_TABLE_BYTES = 1 << 16
 _FREE_NAME_BYTES = 1 << 20
 _TABLE_EXPANSION = 32
-
-_META_BYTES = 1 << 20
-_META_DEPTH = 64
-_META_DIGITS = 40
 
 
 @dataclass(frozen=True)
@@ -129,27 +125,8 @@ def _shared(first: bytes, second: bytes) -> int:
     return same
 
 
-def _write_meta(meta: Mapping[str, Any]) -> bytes:
-    return json.dumps(meta, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode() if meta else b""
-
-
-def check_meta(meta: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The metadata as a file gives it back; InputError unless it is a mapping of JSON values."""
-    if meta is None:
-        return {}
-    try:
-        if not isinstance(meta, Mapping):
-            raise TypeError(f"{type(meta).__name__} is no mapping")
-        raw = _write_meta(dict(meta))
-        if len(raw) > _META_BYTES:
-            raise ValueError(f"{len(raw)} bytes are more than {_META_BYTES}")
-        return _read_meta(raw)
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InputError(f"meta must map names to JSON values: {error}") from error
-
-
 def _write_table(header: Header) -> bytes:
-    meta = _write_meta(header.meta)
+    meta = write_meta(header.meta)
     out = bytearray(varint(header.seed) + varint(len(meta)) + meta + varint(len(header.records)))
     previous = b""
     for record in header.records:
@@ -171,42 +148,6 @@ def _write_table(header: Header) -> bytes:
         if record.alias is None:
             out += varint(record.length)
     return bytes(out)
-
-
-def _refuse_constant(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
-def _bounded_int(digits: str) -> int:
-    if len(digits) > _META_DIGITS:
-        raise ValueError(f"an integer of {len(digits)} digits")
-    return int(digits)
-
-
-def _depth(value: Any) -> int:
-    """Levels of nesting."""
-    levels, layer = 0, [value]
-    while layer:
-        levels += 1
-        inner = [item.values() if isinstance(item, dict) else item for item in layer if isinstance(item, dict | list)]
-        layer = [item for items in inner for item in items]
-    return levels
-
-
-def _read_meta(raw: bytes) -> dict[str, Any]:
-    if not raw:
-        return {}
-    if len(raw) > _META_BYTES:
-        raise FormatError(f"{len(raw)} bytes of metadata are more than {_META_BYTES}")
-    try:
-        meta = json.loads(raw.decode(), parse_constant=_refuse_constant, parse_int=_bounded_int)
-    except (ValueError, RecursionError) as error:
-        raise FormatError(f"metadata is not JSON: {error}") from error
-    if not isinstance(meta, dict):
-        raise FormatError("metadata is not a JSON object")
-    if _depth(meta) > _META_DEPTH:
-        raise FormatError(f"metadata is nested more than {_META_DEPTH} deep")
-    return meta
 
 
 def _room(stored: int, free: int = _FREE_TABLE_BYTES) -> int:
@@ -251,7 +192,7 @@ def _read_shape(reader: Reader) -> tuple[int, ...]:
 def _read_table(raw: bytes, limits: Limits) -> Header:
     reader = Reader(raw)
     seed = reader.varint()
-    meta = _read_meta(bytes(reader.take(reader.varint())))
+    meta = read_meta(bytes(reader.take(reader.varint())))
     count = reader.varint()
     limits.check_tensors(count)
     names = _read_names(reader, count)

@@ -1,0 +1,70 @@
+"""The metadata of a file: a JSON object of bounded size and depth."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from coinr.errors import FormatError, InputError
+
+_BYTES = 1 << 20
+_DEPTH = 64
+_DIGITS = 40
+
+
+def check_meta(meta: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The metadata as a file gives it back; InputError unless it is a mapping of JSON values."""
+    if meta is None:
+        return {}
+    try:
+        if not isinstance(meta, Mapping):
+            raise TypeError(f"{type(meta).__name__} is no mapping")
+        raw = write_meta(dict(meta))
+        if len(raw) > _BYTES:
+            raise ValueError(f"{len(raw)} bytes are more than {_BYTES}")
+        return read_meta(raw)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InputError(f"meta must map names to JSON values: {error}") from error
+
+
+def write_meta(meta: Mapping[str, Any]) -> bytes:
+    """As stored; nothing for an empty mapping. TypeError or ValueError for what is no JSON."""
+    return json.dumps(meta, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode() if meta else b""
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _bounded_int(digits: str) -> int:
+    if len(digits) > _DIGITS:
+        raise ValueError(f"an integer of {len(digits)} digits")
+    return int(digits)
+
+
+def _depth(value: Any) -> int:
+    """Levels of nesting."""
+    levels, layer = 0, [value]
+    while layer:
+        levels += 1
+        inner = [item.values() if isinstance(item, dict) else item for item in layer if isinstance(item, dict | list)]
+        layer = [item for items in inner for item in items]
+    return levels
+
+
+def read_meta(raw: bytes) -> dict[str, Any]:
+    """Inverse of :func:`write_meta`; FormatError for damaged or excessive metadata."""
+    if not raw:
+        return {}
+    if len(raw) > _BYTES:
+        raise FormatError(f"{len(raw)} bytes of metadata are more than {_BYTES}")
+    try:
+        meta = json.loads(raw.decode(), parse_constant=_refuse_constant, parse_int=_bounded_int)
+    except (ValueError, RecursionError) as error:
+        raise FormatError(f"metadata is not JSON: {error}") from error
+    if not isinstance(meta, dict):
+        raise FormatError("metadata is not a JSON object")
+    if _depth(meta) > _DEPTH:
+        raise FormatError(f"metadata is nested more than {_DEPTH} deep")
+    return meta
