@@ -46,8 +46,8 @@ SPARSE_BITS = 1.6
 # Tensors with fewer values than this, and vectors, go to the direct coder.
 SMALLEST = 64
 
-# How often a code whose decoded error is above the allowed one is made again, and how much finer.
-_RETRIES, _FINER = 4, 0.998
+# How often a code whose decoded error is above the allowed one is made again, and how much finer at least.
+_RETRIES, _FINER = 6, 0.998
 
 # Bits of a vector's count in the estimate of a sparse code's size.
 _COUNT_BITS = 2.5
@@ -98,8 +98,8 @@ def encode_to(
 
     Parameters
     ----------
-    allowed
-        Absolute, per real value; positive.
+    allowance
+        Sparse codes take no notice of the harm of rows.
     settings
         Only its seed and threads matter here.
 
@@ -116,7 +116,7 @@ def encode_to(
         found.append(dense)
     hopeless = dense is not None and 8 * cost(dense) > SPARSE_BITS * source.planes.size
     if options.form == "sparse" or (options.form is None and not hopeless):
-        sparse = _sparse(source, allowance.error, options, settings)
+        sparse = _sparse(source, Allowance(allowance.error, allowance.limit), options, settings)
         if sparse is not None:
             found.append(sparse)
     return min(found, key=cost, default=None)
@@ -134,8 +134,15 @@ def _dense(source: Source, allowance: Allowance, options: SparseOptions, setting
         coded = _dense_code(source, allowance, finer, cut, settings.seed)
         if coded is None or admitted(coded, source, allowance, settings.seed):
             return coded
-        finer *= _FINER
+        finer *= _correction(coded, source, allowance, settings.seed)
     return None
+
+
+def _correction(coded: Coded, source: Source, allowance: Allowance, seed: int) -> float:
+    """How much finer a code must be made: padding takes its share of the error, for better or worse."""
+    if allowance.harm is not None:
+        return _FINER
+    return _FINER * min(1.0, allowance.error / max(error_of(coded, source, seed), allowance.error))
 
 
 def _coefficients(source: Source, params: SparseParams, seed: int) -> NDArray[np.float64]:
@@ -191,12 +198,12 @@ def _dense_code(source: Source, allowance: Allowance, finer: float, cut: Cut, se
     return min(coded, key=cost, default=None)
 
 
-def _sparse(source: Source, allowed: float, options: SparseOptions, settings: Settings) -> Coded | None:
-    cut = _sparse_cut(source, allowed, options)
+def _sparse(source: Source, allowance: Allowance, options: SparseOptions, settings: Settings) -> Coded | None:
+    cut = _sparse_cut(source, allowance.error, options)
     vectors = cut.apply(source.planes, source.layout)
     M, beam = next((M, beam) for size, M, beam in _EFFORT if vectors.size <= size)
     M, beam = options.M or M, options.beam or beam
-    aim = allowed
+    aim = allowance.error
     for _ in range(_RETRIES):
         search = Search(vectors, aim, M, beam, settings.seed, settings.threads)
         found = search.run()
@@ -205,9 +212,9 @@ def _sparse(source: Source, allowed: float, options: SparseOptions, settings: Se
         s = max(1, int(found.codes.counts.max()))
         params = SparseParams(cut, "hadamard", M, s, search.step)
         coded = Coded(SPARSE.id, params, SPARSE.encode(found.codes, params))
-        if error_of(coded, source, settings.seed) <= allowed:
+        if admitted(coded, source, allowance, settings.seed):
             return coded
-        aim *= _FINER
+        aim *= _correction(coded, source, allowance, settings.seed)
     return None
 
 
