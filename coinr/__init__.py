@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from coinr.dictionary import Dictionary
     from coinr.errors import (
         BackendError,
+        BaseError,
         ChecksumError,
         CoinrError,
         FormatError,
@@ -44,6 +45,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BackendError",
+    "BaseError",
     "ChecksumError",
     "CoinrError",
     "Dictionary",
@@ -83,8 +85,8 @@ _HOMES = {
     "container": "Limits",
     "dictionary": "Dictionary",
     "errors": (
-        "BackendError ChecksumError CoinrError FormatError InputError LimitError StateDictError TruncatedError "
-        "VersionError"
+        "BackendError BaseError ChecksumError CoinrError FormatError InputError LimitError StateDictError "
+        "TruncatedError VersionError"
     ),
     "fit": "Fit fit_image",
     "image_file": "ImageFile open_image pack_image",

@@ -17,6 +17,7 @@ import click
 
 from coinr.cli_common import (
     COINR_FILE,
+    base_option,
     check_output,
     codec_arguments,
     codec_options,
@@ -102,13 +103,15 @@ def cli() -> None:
         "coinr pack model.safetensors -o model.coinr",
         "coinr pack model.pt -o model.coinr --tolerance 0.01 --seed 7",
         "coinr pack model.npz -o model.coinr --profile uniform -O bits=10",
+        "coinr pack tuned.safetensors -o tuned.coinr --base start.safetensors",
     ),
 )
 @click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .coinr file to write.")
 @codec_options
+@base_option
 @json_option
-def pack(model: Path, output: Path, as_json: bool, **options: Any) -> None:
+def pack(model: Path, output: Path, base: Path | None, as_json: bool, **options: Any) -> None:
     """Store the state dict in MODEL (.safetensors, .pt, .pth or .npz) as a coinr file.
 
     A .pt file must hold tensors only: no code in it is ever run.
@@ -118,7 +121,8 @@ def pack(model: Path, output: Path, as_json: bool, **options: Any) -> None:
     from coinr.codec import encode_state_dict, inspect
     from coinr.files import read_state_dict_file, write_atomic
 
-    blob = encode_state_dict(read_state_dict_file(model), **arguments)
+    known = None if base is None else read_state_dict_file(base)
+    blob = encode_state_dict(read_state_dict_file(model), base=known, **arguments)
     write_atomic(output, blob)
     totals = inspect(blob).totals
     if as_json:
@@ -132,17 +136,20 @@ def pack(model: Path, output: Path, as_json: bool, **options: Any) -> None:
     no_args_is_help=True,
     epilog=examples(
         "coinr unpack model.coinr -o model.safetensors",
+        "coinr unpack tuned.coinr -o tuned.safetensors --base start.safetensors",
     ),
 )
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The model file to write.")
-def unpack(file: Path, output: Path) -> None:
+@base_option
+def unpack(file: Path, output: Path, base: Path | None) -> None:
     """Give back the state dict in FILE as .safetensors, .pt, .pth or .npz (the suffix decides)."""
     from coinr.codec import decode_state_dict
-    from coinr.files import STATE_DICT_SUFFIXES, write_state_dict_file
+    from coinr.files import STATE_DICT_SUFFIXES, read_state_dict_file, write_state_dict_file
 
     check_output(output, STATE_DICT_SUFFIXES)
-    write_state_dict_file(output, decode_state_dict(file.read_bytes()))
+    known = None if base is None else read_state_dict_file(base)
+    write_state_dict_file(output, decode_state_dict(file.read_bytes(), base=known))
 
 
 @cli.command(
@@ -190,13 +197,16 @@ def info(file: Path | None, backends: bool, as_json: bool) -> None:
     ),
 )
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@base_option
 @json_option
-def verify(file: Path, as_json: bool) -> None:
+def verify(file: Path, base: Path | None, as_json: bool) -> None:
     """Check all of FILE: header, checksums, and that every tensor decodes."""
     from coinr.codec import verify as verify_bytes
+    from coinr.files import read_state_dict_file
 
+    known = None if base is None else read_state_dict_file(base)
     try:
-        report = verify_bytes(file.read_bytes())
+        report = verify_bytes(file.read_bytes(), base=known)
     except CoinrError as error:
         if as_json:
             echo_json({"file": str(file), "ok": False, "error": type(error).__name__, "message": str(error)})

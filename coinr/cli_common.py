@@ -14,7 +14,31 @@ from coinr.errors import InputError
 
 COINR_FILE = ".coinr"
 
+# Arguments of the codec that are no options of a profile.
+_RESERVED = frozenset(
+    {
+        "sd",
+        "seed",
+        "seeds",
+        "base",
+        "lossless",
+        "nonfinite",
+        "meta",
+        "limits",
+        "threads",
+        "profile",
+        "tolerance",
+        "backend",
+    }
+)
+
 _Command = TypeVar("_Command", bound=Callable[..., Any])
+
+_state_dict_file = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+base_option = click.option(
+    "--base", metavar="FILE", type=_state_dict_file, help="Model file of a network that both sides have."
+)
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value on stdout, for scripts.")
 
@@ -61,6 +85,14 @@ def codec_options(command: _Command) -> _Command:
             show_default=True,
             help="Key of the random dictionaries, and of a fit.",
         ),
+        click.option(
+            "--seeds",
+            metavar="COUNT",
+            type=click.IntRange(1, 2**16),
+            default=1,
+            show_default=True,
+            help="Seeds to try, from --seed on; the smallest file is kept.",
+        ),
     ):
         command = option(command)
     return command
@@ -72,11 +104,11 @@ def codec_arguments(options: dict[str, Any]) -> dict[str, Any]:
         name: options[name] for name in ("profile", "tolerance", "backend", "threads") if options[name] is not None
     }
     extra = dict(options["option"])
-    reserved = {"sd", "seed", "lossless", "nonfinite", "meta", "limits", "threads", "profile", "tolerance", "backend"}
-    if reserved & set(extra):
-        raise click.UsageError(f"-O is for options of the profile, not {', '.join(sorted(reserved & set(extra)))}")
+    if reserved := _RESERVED & set(extra):
+        raise click.UsageError(f"-O is for options of the profile, not {', '.join(sorted(reserved))}")
     return {
         "seed": options["seed"],
+        "seeds": options["seeds"],
         "lossless": options["lossless"],
         "nonfinite": "lossless" if options["lossless_nonfinite"] else "error",
         **arguments,

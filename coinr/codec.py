@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from glob import escape
 from numbers import Real
@@ -19,9 +20,10 @@ from coinr.container import ALIAS, File, Header, Limits, Record
 from coinr.errors import FormatError, InputError
 from coinr.files import write_atomic
 from coinr.metadata import check_meta
-from coinr.profiles import Settings, encode_sources
+from coinr.profiles import Coded, Settings, Task, encode, encode_relative, plan
+from coinr.relative import Base
 from coinr.report import Report, make_report
-from coinr.source import read_state_dict
+from coinr.source import Source, read_state_dict
 
 DEFAULT_PROFILE = "auto"
 
@@ -34,6 +36,8 @@ def encode_state_dict(
     tolerance: float | None = None,
     lossless: Sequence[str] = (),
     nonfinite: str = "error",
+    base: Mapping[str, Any] | None = None,
+    seeds: int = 1,
     meta: Mapping[str, Any] | None = None,
     limits: Limits | None = None,
     backend: str | None = None,
@@ -63,6 +67,13 @@ def encode_state_dict(
         Shell patterns of names to store bit-exactly, for example ``("*.running_*",)``.
     nonfinite
         ``"error"``: NaN or Inf is a StateDictError. ``"lossless"``: such tensors are stored bit-exactly.
+    base
+        A state dict that whoever decodes the file has too: a common start, an earlier checkpoint. Tensors that it
+        holds under the same name, dtype and shape are stored as differences to it where that takes fewer bytes at the
+        same allowed error. The file names it by a hash; decoding needs it.
+    seeds
+        How many seeds to try, from ``seed`` on; the smallest file is kept, the first of equals. Only tensors whose
+        coder depends on the seed are coded anew.
     meta
         JSON values stored with the file, at most 1 MiB.
     limits
@@ -86,6 +97,8 @@ def encode_state_dict(
     """
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 64:
         raise InputError(f"seed must be an integer in 0 … 2**64 - 1, not {seed!r}")
+    if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= (1 << 64) - seed:
+        raise InputError(f"seeds must be an integer ≥ 1 with seed + seeds at most 2**64, not {seeds!r}")
     if tolerance is not None and not (isinstance(tolerance, Real) and 0 <= tolerance < float("inf")):
         raise InputError(f"tolerance must be a number ≥ 0, not {tolerance!r}")
     if nonfinite not in ("error", "lossless"):
@@ -104,28 +117,26 @@ def encode_state_dict(
         if source.alias is not None and any(fnmatchcase(source.name, pattern) for pattern in lossless)
     )
     settings = Settings(seed, tolerance, backend, threads, options)
-    coded = iter(encode_sources(stored, profile, settings, patterns, nonfinite))
-    records, payloads = [], []
-    for source in sources:
-        if source.alias is None:
-            chosen = next(coded)
-            payloads.append(chosen.payload)
-            records.append(Record(source.name, source.layout, chosen.coder, chosen.params, len(chosen.payload)))
-        else:
-            payloads.append(b"")
-            records.append(Record(source.name, source.layout, ALIAS, None, 0, source.alias))
-    header = Header(seed, tuple(records), checked_meta)
-    (limits or Limits()).check(header)
-    blob = container.write(header, payloads)
-    try:
-        File(blob, limits)
-    except FormatError as error:
-        raise InputError(f"this state dict cannot be stored: {error}") from error
+    known = None if base is None else Base(base)
+    tasks = plan(stored, profile, settings, patterns, nonfinite)
+    coded = _encode_tasks(tasks, profile, settings, known)
+    blob = _assemble(sources, coded, seed, checked_meta, known, limits)
+    seeded = [row for row, chosen in enumerate(coded) if chosen.params.work(stored[row].layout)]
+    for other in range(seed + 1, seed + seeds) if seeded else ():
+        again = _encode_tasks([tasks[row] for row in seeded], profile, replace(settings, seed=other), known)
+        mixed = list(coded)
+        for row, chosen in zip(seeded, again, strict=True):
+            mixed[row] = chosen
+        blob = min(blob, _assemble(sources, mixed, other, checked_meta, known, limits), key=len)
     return blob
 
 
 def decode_state_dict(
-    blob: bytes | bytearray | memoryview, *, device: str | torch.device = "cpu", limits: Limits | None = None
+    blob: bytes | bytearray | memoryview,
+    *,
+    base: Mapping[str, Any] | None = None,
+    device: str | torch.device = "cpu",
+    limits: Limits | None = None,
 ) -> OrderedDict[str, torch.Tensor]:
     """The state dict of a coinr file, bit for bit the same on every machine and backend.
 
@@ -133,6 +144,8 @@ def decode_state_dict(
     ----------
     blob
         Bytes of a whole file; they may come from a stranger.
+    base
+        The state dict that the file is relative to, if it is; not looked at otherwise.
     device
         Where the tensors go. Tensors that were tied are one tensor.
     limits
@@ -142,10 +155,12 @@ def decode_state_dict(
     ------
     CoinrError
         FormatError, VersionError, TruncatedError or ChecksumError for bytes that are no intact coinr file,
-        LimitError where the limits are too low; never a partial result.
+        LimitError where the limits are too low, BaseError where the file is relative to a state dict that was not given
+        or is another one; never a partial result.
     """
     target = _device(device)
-    file = _open(blob, limits)
+    file = _open(blob, limits, base)
+    file.check_base()
     tensors: list[torch.Tensor] = []
     for row, record in enumerate(file.header.records):
         tensors.append(file.decode(row, target) if record.alias is None else tensors[record.alias])
@@ -153,7 +168,12 @@ def decode_state_dict(
 
 
 def decode_tensor(
-    blob: bytes | bytearray | memoryview, name: str, *, device: str | torch.device = "cpu", limits: Limits | None = None
+    blob: bytes | bytearray | memoryview,
+    name: str,
+    *,
+    base: Mapping[str, Any] | None = None,
+    device: str | torch.device = "cpu",
+    limits: Limits | None = None,
 ) -> torch.Tensor:
     """One tensor of a coinr file, without decoding the others; arguments and errors as for decode_state_dict.
 
@@ -163,7 +183,7 @@ def decode_tensor(
         If the file has no tensor of that name.
     """
     target = _device(device)
-    file = File(blob, limits)
+    file = File(blob, limits, None if base is None else Base(base))
     row = file.row(name)
     alias = file.header.records[row].alias
     row = row if alias is None else alias
@@ -182,7 +202,9 @@ def read_meta(blob: bytes | bytearray | memoryview, *, limits: Limits | None = N
     return File(blob, limits).header.meta
 
 
-def verify(blob: bytes | bytearray | memoryview, *, limits: Limits | None = None) -> Report:
+def verify(
+    blob: bytes | bytearray | memoryview, *, base: Mapping[str, Any] | None = None, limits: Limits | None = None
+) -> Report:
     """Check all of a file: header, checksums, and that each tensor decodes; holds one tensor at a time.
 
     Raises
@@ -190,7 +212,8 @@ def verify(blob: bytes | bytearray | memoryview, *, limits: Limits | None = None
     CoinrError
         As decode_state_dict.
     """
-    file = _open(blob, limits)
+    file = _open(blob, limits, base)
+    file.check_base()
     for row, record in enumerate(file.header.records):
         if record.alias is None:
             file.decode(row, torch.device("cpu"))
@@ -216,7 +239,38 @@ def _device(device: str | torch.device) -> torch.device:
         raise InputError(f"device {device!r} cannot be used here: {str(error).splitlines()[0]}") from error
 
 
-def _open(blob: bytes | bytearray | memoryview, limits: Limits | None) -> File:
-    file = File(blob, limits)
+def _encode_tasks(tasks: list[Task], profile: str, settings: Settings, base: Base | None) -> list[Coded]:
+    coded = encode(tasks, profile, settings)
+    return coded if base is None else encode_relative(tasks, coded, base, profile, settings)
+
+
+def _assemble(
+    sources: list[Source], coded: list[Coded], seed: int, meta: dict[str, Any], base: Base | None, limits: Limits | None
+) -> bytes:
+    """The file of the coded tensors, as a reader with these limits accepts it."""
+    rest = iter(coded)
+    records, payloads = [], []
+    for source in sources:
+        if source.alias is None:
+            chosen = next(rest)
+            payloads.append(chosen.payload)
+            records.append(Record(source.name, source.layout, chosen.coder, chosen.params, len(chosen.payload)))
+        else:
+            payloads.append(b"")
+            records.append(Record(source.name, source.layout, ALIAS, None, 0, source.alias))
+    header = Header(seed, tuple(records), meta)
+    if base is not None and header.relative():
+        header = replace(header, base=base.digest(header.relative()))
+    (limits or Limits()).check(header)
+    blob = container.write(header, payloads)
+    try:
+        File(blob, limits)
+    except FormatError as error:
+        raise InputError(f"this state dict cannot be stored: {error}") from error
+    return blob
+
+
+def _open(blob: bytes | bytearray | memoryview, limits: Limits | None, base: Mapping[str, Any] | None) -> File:
+    file = File(blob, limits, None if base is None else Base(base))
     (limits or Limits()).check(file.header)
     return file

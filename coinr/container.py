@@ -14,15 +14,24 @@ from typing import Any
 
 import torch
 
-from coinr.coders import CODERS, Params
-from coinr.errors import ChecksumError, FormatError, InputError, LimitError, TruncatedError, VersionError
+from coinr.coders import CODERS, DIFFERENCE, DifferenceParams, Params
+from coinr.errors import (
+    BaseError,
+    ChecksumError,
+    FormatError,
+    InputError,
+    LimitError,
+    TruncatedError,
+    VersionError,
+)
 from coinr.metadata import read_meta, write_meta
+from coinr.relative import HASH_BYTES, Base
 from coinr.tensors import DTYPE_CODES, DTYPES, Layout
 from coinr.wire import Reader, compress, expand, varint
 
 MAGIC = b"\x8fCNR"
 VERSION = 1
-_BROTLI_HEADER = 1
+_BROTLI_HEADER, _RELATIVE = 1, 2
 
 # A payload of at least this many bytes is a section of its own.
 SECTION_BYTES = 4096
@@ -99,12 +108,23 @@ class Record:
 
 @dataclass(frozen=True)
 class Header:
-    """All that a file says before its payloads."""
+    """All that a file says before its payloads.
+
+    Attributes
+    ----------
+    base
+        Hash of the tensors that those of the file are relative to; empty where none is relative.
+    """
 
     seed: int
     records: tuple[Record, ...]
     meta: dict[str, Any] = field(default_factory=dict)
+    base: bytes = b""
     version: int = VERSION
+
+    def relative(self) -> list[tuple[str, Layout]]:
+        """Names and layouts of the tensors that are relative to a base."""
+        return [(record.name, record.layout) for record in self.records if record.coder == DIFFERENCE.id]
 
     def cost(self) -> tuple[int, int]:
         """Decoded bytes and dictionary entries of the whole file."""
@@ -127,7 +147,7 @@ def _shared(first: bytes, second: bytes) -> int:
 
 def _write_table(header: Header) -> bytes:
     meta = write_meta(header.meta)
-    out = bytearray(varint(header.seed) + varint(len(meta)) + meta + varint(len(header.records)))
+    out = bytearray(varint(header.seed) + varint(len(meta)) + meta + header.base + varint(len(header.records)))
     previous = b""
     for record in header.records:
         name = record.name.encode()
@@ -189,10 +209,11 @@ def _read_shape(reader: Reader) -> tuple[int, ...]:
     return shape
 
 
-def _read_table(raw: bytes, limits: Limits) -> Header:
+def _read_table(raw: bytes, limits: Limits, relative: bool) -> Header:
     reader = Reader(raw)
     seed = reader.varint()
     meta = read_meta(bytes(reader.take(reader.varint())))
+    base = bytes(reader.take(HASH_BYTES)) if relative else b""
     count = reader.varint()
     limits.check_tensors(count)
     names = _read_names(reader, count)
@@ -207,8 +228,6 @@ def _read_table(raw: bytes, limits: Limits) -> Header:
             alias = reader.varint()
             if alias >= row or aliases[alias] is not None or layouts[alias].dtype != dtype:
                 raise FormatError(f"tensor {row} cannot share the storage of tensor {alias}")
-        elif code >> 5 not in CODERS:
-            raise FormatError(f"coder {code >> 5} is unknown")
         aliases.append(alias)
         layouts.append(Layout(dtype, _read_shape(reader)) if alias is None else layouts[alias])
     params: list[Params | None] = []
@@ -218,13 +237,16 @@ def _read_table(raw: bytes, limits: Limits) -> Header:
             params[-1].check(layout)
     lengths = [reader.varint() if alias is None else 0 for alias in aliases]
     reader.end()
-    records = (
+    records = tuple(
         Record(name, layout, code >> 5, param, length, alias)
         for name, layout, code, param, length, alias in zip(
             names, layouts, codes, params, lengths, aliases, strict=True
         )
     )
-    return Header(seed, tuple(records), meta)
+    header = Header(seed, records, meta, base)
+    if relative != bool(header.relative()):
+        raise FormatError("the flag of relative tensors and the tensors differ")
+    return header
 
 
 def _sections(records: tuple[Record, ...]) -> Iterator[list[int]]:
@@ -241,10 +263,11 @@ def write(header: Header, payloads: list[bytes]) -> bytes:
     """The file. Each checksum is the CRC-32 of all bytes before it except earlier checksums."""
     table = _write_table(header)
     packed = compress(table)
+    flags = _RELATIVE if header.base else 0
     if len(table) <= _room(len(packed)) and len(packed) + len(varint(len(table))) < len(table):
-        start = bytes([VERSION, _BROTLI_HEADER]) + varint(len(packed)) + varint(len(table)) + packed
+        start = bytes([VERSION, flags | _BROTLI_HEADER]) + varint(len(packed)) + varint(len(table)) + packed
     else:
-        start = bytes([VERSION, 0]) + varint(len(table)) + table
+        start = bytes([VERSION, flags]) + varint(len(table)) + table
     out = bytearray(MAGIC + start)
     crc = zlib.crc32(out)
     out += crc.to_bytes(CHECKSUM_BYTES, "little")
@@ -264,6 +287,8 @@ class File:
         The bytes of a whole file.
     limits
         Only ``tensors`` matters here.
+    base
+        The network that tensors may be relative to; needed to decode those.
 
     Raises
     ------
@@ -272,7 +297,9 @@ class File:
         LimitError.
     """
 
-    def __init__(self, data: bytes | bytearray | memoryview, limits: Limits | None = None) -> None:
+    def __init__(
+        self, data: bytes | bytearray | memoryview, limits: Limits | None = None, base: Base | None = None
+    ) -> None:
         if not isinstance(data, bytes | bytearray | memoryview):
             raise InputError(f"a coinr file is bytes, not {type(data).__name__}")
         if not memoryview(data).c_contiguous:
@@ -287,7 +314,7 @@ class File:
         version, flags = reader.u8(), reader.u8()
         if version != VERSION:
             raise VersionError(f"format version {version} is not supported, only {VERSION}")
-        if flags & ~_BROTLI_HEADER:
+        if flags & ~(_BROTLI_HEADER | _RELATIVE):
             raise VersionError(f"flags {flags:#x} are unknown to format version {VERSION}")
         stored = reader.varint()
         size = reader.varint() if flags & _BROTLI_HEADER else stored
@@ -297,7 +324,8 @@ class File:
         if size > _room(stored):
             raise FormatError(f"a table of {stored} bytes may not expand to {size}")
         raw = expand(table, size) if flags & _BROTLI_HEADER else bytes(table)
-        self.header = _read_table(raw, limits or Limits())
+        self.header = _read_table(raw, limits or Limits(), bool(flags & _RELATIVE))
+        self._base, self._base_known = base, False
         self.header_bytes = reader.at
         self._place_sections(reader)
 
@@ -345,5 +373,26 @@ class File:
 
     def decode(self, row: int, device: torch.device) -> torch.Tensor:
         """The tensor of a row that is no alias, on the device."""
-        record = self.header.records[row]
-        return CODERS[record.coder].decode(self.payload(row), record.params, record.layout, self.header.seed, device)
+        record, seed = self.header.records[row], self.header.seed
+        if isinstance(record.params, DifferenceParams):
+            base = self._checked_base().take(record.name, record.layout)
+            return DIFFERENCE.restore(self.payload(row), record.params, record.layout, seed, base).to(device)
+        return CODERS[record.coder].decode(self.payload(row), record.params, record.layout, seed, device)
+
+    def check_base(self) -> None:
+        """BaseError if tensors are relative, and not to the base that was given."""
+        if self.header.base:
+            self._checked_base()
+
+    def _checked_base(self) -> Base:
+        wanted = self.header.base.hex()
+        if self._base is None:
+            raise BaseError(
+                f"{len(self.header.relative())} tensors are relative to the network {wanted}: give it as base"
+            )
+        if not self._base_known:
+            found = self._base.digest(self.header.relative()).hex()
+            if found != wanted:
+                raise BaseError(f"tensors are relative to the network {wanted}, and the base given is {found}")
+            self._base_known = True
+        return self._base

@@ -35,5 +35,9 @@ class ChecksumError(FormatError):
     """Stored and computed checksums differ: the file was damaged."""
 
 
+class BaseError(CoinrError):
+    """The file holds differences to another network, which was not given, or it was not that one."""
+
+
 class LimitError(CoinrError):
     """Decoding would need more memory or work than the caller's :class:`~coinr.Limits` allow."""

@@ -9,7 +9,7 @@ from coinr.coders import CODERS
 from coinr.container import File, Record
 from coinr.tensors import dtype_name
 
-_COLUMNS = ("name", "shape", "dtype", "coder", "kind", "n", "M", "s", "B", "bits", "bytes")
+_COLUMNS = ("name", "shape", "dtype", "coder", "inner", "kind", "n", "M", "s", "B", "bits", "bytes")
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,14 @@ class Report:
     Attributes
     ----------
     tensors
-        One dict a tensor: name, shape, dtype, coder, bytes, and for coded vectors kind, n, M, s, B, bits.
+        One dict a tensor: name, shape, dtype, coder, bytes, and for coded vectors kind, n, M, s, B, bits. The coder
+        ``difference`` has the coder of the difference as ``inner``, or ``same``.
     totals
         ``file_bytes``, ``payload_bytes``, ``name_bytes`` (of the names as UTF-8), ``overhead_bytes`` (the file
         less payloads and names), ``parameters`` (floating-point values, complex ones count twice),
         ``bits_per_parameter``, ``decoded_bytes``, ``work`` (dictionary entries that decoding generates).
+    base
+        Hash of the network that the differences are relative to, in hexadecimal; None without any.
     """
 
     version: int
@@ -31,6 +34,7 @@ class Report:
     meta: dict[str, Any]
     tensors: list[dict[str, Any]]
     totals: dict[str, Any]
+    base: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Everything as JSON values."""
@@ -38,6 +42,7 @@ class Report:
             "version": self.version,
             "seed": self.seed,
             "meta": self.meta,
+            "base": self.base,
             "tensors": self.tensors,
             "totals": self.totals,
         }
@@ -56,6 +61,7 @@ class Report:
             f"{total['overhead_bytes']} overhead; {total['parameters']} parameters"
             + (f" at {total['bits_per_parameter']:.2f} bits" if total["parameters"] else "")
             + f"; seed {self.seed}, format {self.version}"
+            + (f"; relative to {self.base}" if self.base else "")
         )
         return "\n".join(lines)
 
@@ -99,4 +105,4 @@ def make_report(file: File) -> Report:
         "work": work,
     }
     tensors = [_row(record, header.records) for record in header.records]
-    return Report(header.version, header.seed, header.meta, tensors, totals)
+    return Report(header.version, header.seed, header.meta, tensors, totals, header.base.hex() or None)

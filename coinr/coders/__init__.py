@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from coinr.coders.base import Coder, Params
 from coinr.coders.dictionary import DictionaryCoder, DictionaryParams
+from coinr.coders.difference import DifferenceCoder, DifferenceParams
 from coinr.coders.direct import DirectCoder, DirectParams
 from coinr.coders.exact import Exact, ExactParams
 from coinr.coders.lossless import Lossless, LosslessParams
@@ -17,11 +18,15 @@ DIRECT = DirectCoder()
 SPARSE = SparseCoder()
 EXACT = Exact()
 
-CODERS: dict[int, Coder] = {coder.id: coder for coder in (LOSSLESS, UNIFORM, DICTIONARY, DIRECT, SPARSE, EXACT)}
+_ABSOLUTE: dict[int, Coder] = {coder.id: coder for coder in (LOSSLESS, UNIFORM, DICTIONARY, DIRECT, SPARSE, EXACT)}
+DIFFERENCE = DifferenceCoder(_ABSOLUTE)
+
+CODERS: dict[int, Coder] = {**_ABSOLUTE, DIFFERENCE.id: DIFFERENCE}
 
 __all__ = [
     "CODERS",
     "DICTIONARY",
+    "DIFFERENCE",
     "DIRECT",
     "EXACT",
     "LOSSLESS",
@@ -29,6 +34,7 @@ __all__ = [
     "UNIFORM",
     "Coder",
     "DictionaryParams",
+    "DifferenceParams",
     "DirectParams",
     "ExactParams",
     "LosslessParams",
