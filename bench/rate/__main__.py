@@ -53,19 +53,29 @@ def jobs(profiles: list[str], environment: Path, per_octave: int) -> dict[str, J
     return found
 
 
-def measure(entries: list[corpus.Entry], todo: dict[str, Job], cache: Path, save: Callable[[list[Row]], None]) -> None:
-    """Measure all coders on all networks; ``save`` is given all rows after every network."""
+def measure(
+    entries: list[corpus.Entry], todo: dict[str, Job], cache: Path, save: Callable[[list[Row], dict[str, str]], None]
+) -> None:
+    """Measure all coders on all networks.
+
+    ``save`` is given all rows, and what failed with its error, after every network: a coder that fails on a network is
+    left out there, named on stderr and in ``results.json``.
+    """
     rows: list[Row] = []
-    console = Console(stderr=True)
-    with Progress(console=console, disable=not sys.stderr.isatty()) as progress:
+    failures: dict[str, str] = {}
+    with Progress(console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
         bar = progress.add_task("measuring", total=len(entries) * len(todo))
         for entry in entries:
             bench = Bench(entry, cache)
             for name, job in todo.items():
                 progress.update(bar, description=f"{entry.name}: {name}")
-                rows += job(bench)
+                try:
+                    rows += list(job(bench))
+                except Exception as error:
+                    failures[f"{entry.name}: {name}"] = f"{type(error).__name__}: {error}"
+                    print(f"{entry.name}: {name} failed: {error}", file=sys.stderr)
                 progress.advance(bar)
-            save(rows)
+            save(rows, failures)
             if not sys.stderr.isatty():
                 print(f"{entry.name}: done", flush=True)
 
@@ -84,7 +94,7 @@ def describe(entry: corpus.Entry) -> dict[str, Any]:
     }
 
 
-def write(rows: list[Row], networks: dict[str, Any], out: Path) -> None:
+def write(rows: list[Row], failures: dict[str, str], networks: dict[str, Any], out: Path) -> None:
     """Write ``curves.csv``, ``summary.csv``, ``bd_rate.csv``, ``extra.csv`` and ``results.json``."""
     curves = tables.by_coder(rows)
     summary = tables.summary(curves)
@@ -106,6 +116,7 @@ def write(rows: list[Row], networks: dict[str, Any], out: Path) -> None:
         "medians_at_0.1_db": tables.medians(summary),
         "rows_that_lose": sum(bool(row["loses"]) for row in summary),
         "rows": len(summary),
+        "failures": failures,
     }
     write_atomic(out / "results.json", json.dumps(report, indent=1).encode() + b"\n")
 
@@ -130,13 +141,15 @@ def main() -> None:
         entries = [corpus.build(recipe, data, options.cache) for recipe in recipes]
         networks = {entry.name: describe(entry) for entry in entries}
         todo = jobs([name for name in options.profiles.split(",") if name], options.nncodec, options.per_octave)
-        measure(entries, todo, options.cache, lambda rows: write(rows, networks, options.out))
+        measure(entries, todo, options.cache, lambda rows, failed: write(rows, failed, networks, options.out))
     stored = json.loads((options.out / "results.json").read_text())
     measured = tables.by_coder(tables.read_rows(options.out / "curves.csv"))
     plots.plot_all(measured, stored["networks"], options.out)
     for key, value in stored["medians_at_0.1_db"].items():
         print(f"median at 0.1 dB: {key} {value:.3f}")
     print(f"rows that lose: {stored['rows_that_lose']} of {stored['rows']}")
+    if stored["failures"]:
+        raise SystemExit(f"failed: {', '.join(stored['failures'])}")
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ PAPER_ATOMS = (14, 16)
 PAPER_WIDTHS = (0.25, 0.29, 0.33, 0.36, 0.39, 0.41, 0.43, 0.45, 0.47, 0.49)
 
 #: Relative errors that ``tolerance`` is tried at: octaves from the finest to the coarsest.
-FINEST, OCTAVES = 2.0**-13, 12
+FINEST, OCTAVES = 2.0**-17, 16
 
 
 @cache
@@ -93,12 +93,13 @@ def bound_rows(bench: Bench) -> Iterator[Row]:
     rows: dict[str, Row] = {}
 
     def absolute(rung: int) -> float:
-        step = 2.0 ** (-18 + rung / 4)
-        row = _bound(bench, "entropy bound, one step", f"step=2^{-18 + rung / 4:g}", dict.fromkeys(planes, step))
+        power = -23 + rung / 4
+        steps = dict.fromkeys(planes, 2.0**power)
+        row = _bound(bench, "entropy bound, one step", f"step=2^{power:g}", steps)
         rows[row.setting] = row
         return row.loss_db
 
-    climb(4 * 18, absolute)
+    climb(4 * 23, absolute)
     for bits in range(4, 17):
         top = 2 ** (bits - 1) - 1
         steps = {name: float(np.abs(values).max()) / top or 1.0 for name, values in planes.items()}

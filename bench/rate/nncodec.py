@@ -40,7 +40,7 @@ _PACKAGES = (("torch==2.13.0", "numpy>=2"), ("--no-deps", f"nncodec=={VERSION}")
 DENSITY = 3  # quantiser steps per octave: 2**DENSITY
 _OCTAVE = 1 << DENSITY
 _DEFAULT = -75 * 2  # nncodec's default nonweight_qp, -75 at density 2, in our density
-_FINEST, _COARSEST = -18 * _OCTAVE, 2 * _OCTAVE
+_FINEST, _COARSEST = -23 * _OCTAVE, _OCTAVE  # an audio SIREN needs steps near 2^-21
 _UNARY = (0, 10)  # 10 is nncodec's own, 0 the best for weights of many levels
 _LIMITS = (0.01, 1.5)  # losses in dB between which every setting is measured
 

@@ -12,7 +12,7 @@ from bench.rate.tables import BITS_FAMILY, is_ours
 _SHOWN = 1.6  # dB below the original that are in view
 _SHADED = (0.05, 1.0)
 
-_TICKS = (0.5, 0.7, 1, 1.5, 2, 3, 4, 5, 6, 7, 8, 10, 12, 14, 16, 20, 24)
+_TICKS = (0.5, 0.7, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 16, 18, 20, 24)
 
 # Colour, line and marker of the coders that have ones of their own.
 _STYLES: dict[str, tuple[str, str, str]] = {
