@@ -38,7 +38,7 @@ def encode_levels(
 def decode_levels(
     data: bytes, rows: int, columns: int, log_states: int, shape: int, scale: int, switches: int
 ) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.uint8]]: ...
-def level_values(k: NDArray[np.int32], log_states: int) -> NDArray[np.int32]: ...
+def level_values(k: NDArray[np.int32], log_states: int, start: int = 0) -> tuple[NDArray[np.int32], int]: ...
 def level_costs(log_states: int, shape: int, scale: int, count: int) -> NDArray[np.float64]: ...
 def choose_levels(
     log_states: int,
@@ -46,6 +46,7 @@ def choose_levels(
     weight: NDArray[np.float64],
     bits: NDArray[np.float64],
     table: NDArray[np.uint8],
+    start: int = 0,
 ) -> NDArray[np.int32]: ...
 def encode_sparse(
     counts: NDArray[np.int32], indices: NDArray[np.int32], q: NDArray[np.int32], M: int, s: int

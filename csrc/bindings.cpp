@@ -233,11 +233,11 @@ py::tuple bind_decode_levels(const py::buffer& data, int64_t rows, int64_t colum
     return py::make_tuple(as_array(values.k).reshape({rows, columns}), as_array(values.row), as_array(values.column));
 }
 
-py::array_t<int32_t> bind_level_values(const py::array& k, int log_states) {
+py::tuple bind_level_values(const py::array& k, int log_states, uint32_t start) {
     const int32_t* data = checked<int32_t>(k, "k", 2);
     py::array_t<int32_t> values({k.shape(0), k.shape(1)});
-    level_values(log_states, data, k.shape(0) * k.shape(1), values.mutable_data());
-    return values;
+    const uint32_t end = level_values(log_states, data, k.shape(0) * k.shape(1), start, values.mutable_data());
+    return py::make_tuple(values, end);
 }
 
 py::array_t<double> bind_level_costs(int log_states, int shape, int32_t scale, int64_t count) {
@@ -249,7 +249,7 @@ py::array_t<double> bind_level_costs(int log_states, int shape, int32_t scale, i
 }
 
 py::array_t<int32_t> bind_choose_levels(int log_states, const py::array& x, const py::array& weight,
-                                        const py::array& bits, const py::array& table) {
+                                        const py::array& bits, const py::array& table, uint32_t start) {
     const double* targets = checked<double>(x, "x", 1);
     const double* weights = checked<double>(weight, "weight", 1);
     const double* costs = checked<double>(bits, "bits", 3);
@@ -257,6 +257,7 @@ py::array_t<int32_t> bind_choose_levels(int log_states, const py::array& x, cons
     const int64_t count = x.shape(0), entries = bits.shape(2);
     if (bits.shape(0) < 1 || bits.shape(1) != 2 || entries < 1)
         throw std::invalid_argument("bits must be [tables, 2, entries], none of them empty");
+    if (start >> log_states) throw std::invalid_argument("start is " + std::to_string(start) + "; no such state");
     if (weight.shape(0) != 1 && weight.shape(0) != count)
         throw std::invalid_argument("weight must have 1 element or one for each of x");
     if (table.shape(0) != 0 && table.shape(0) != count)
@@ -269,7 +270,7 @@ py::array_t<int32_t> bind_choose_levels(int log_states, const py::array& x, cons
     {
         py::gil_scoped_release release;
         k = choose_levels(log_states, targets, count, std::vector<double>(weights, weights + weight.shape(0)), costs,
-                          entries, table.shape(0) ? which : nullptr);
+                          entries, table.shape(0) ? which : nullptr, start);
     }
     return py::array_t<int32_t>(static_cast<py::ssize_t>(k.size()), k.data());
 }
@@ -307,12 +308,12 @@ PYBIND11_MODULE(_C, m) {
           py::arg("log_states"), py::arg("shape"), py::arg("scale"), py::arg("switches"),
           "Multiples of each element's step int32 [rows, columns] that encode_levels' integers stand for, and the step "
           "exponents of rows and columns.");
-    m.def("level_values", &bind_level_values, py::arg("k"), py::arg("log_states"),
-          "Multiples of the step int32 [rows, columns] that the integers stand for.");
+    m.def("level_values", &bind_level_values, py::arg("k"), py::arg("log_states"), py::arg("start") = 0,
+          "Multiples of the step int32 [rows, columns] that the integers stand for, and the trellis's state after them.");
     m.def("level_costs", &bind_level_costs, py::arg("log_states"), py::arg("shape"), py::arg("scale"), py::arg("count"),
           "Bits of the integers 0 .. count - 1 before anything is learned: float64 [2, count], by quantiser.");
     m.def("choose_levels", &bind_choose_levels, py::arg("log_states"), py::arg("x"), py::arg("weight"), py::arg("bits"),
-          py::arg("table"), "Integers int32 [N] of least weighted error plus bits for float64 targets [N] in steps.");
+          py::arg("table"), py::arg("start") = 0, "Integers int32 [N] of least weighted error plus bits for float64 targets [N] in steps.");
     bind_exact(m);
     bind_sparse(m);
     m.def("simd_level", [] { return std::string(kernels().name); },

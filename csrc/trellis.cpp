@@ -60,7 +60,7 @@ private:
 }  // namespace
 
 std::vector<int32_t> choose_levels(int log_states, const double* x, int64_t count, const std::vector<double>& weight,
-                                   const double* bits, int64_t entries, const uint8_t* table) {
+                                   const double* bits, int64_t entries, const uint8_t* table, uint32_t start) {
     const Trellis trellis(log_states);
     const Candidates candidates(log_states > 0, bits, entries);
     auto weight_of = [&](int64_t i) { return weight.size() == 1 ? weight[0] : weight[i]; };
@@ -82,7 +82,7 @@ std::vector<int32_t> choose_levels(int log_states, const double* x, int64_t coun
             edges[2 * to + filled[to]++] = {s, parity};
         }
     std::vector<double> cost(states, std::numeric_limits<double>::infinity()), fresh(states);
-    cost[0] = 0;
+    cost[start] = 0;
     std::vector<uint8_t> came(static_cast<size_t>(count) * states);
     std::vector<int32_t> chosen(4 * count);
     for (int64_t i = 0; i < count; ++i) {

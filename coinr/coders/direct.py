@@ -18,19 +18,31 @@ from coinr.errors import FormatError
 from coinr.tensors import LOSSY_DTYPES, Layout, from_planes
 from coinr.wire import Reader
 
+_TRANSPOSED = 0x80
+
 # Integers [rows, columns], and the step exponents of rows and columns.
 Integers = tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
 class DirectParams:
-    """The form of the integers, and the base step: a float32 whose lower 16 bits are zero."""
+    """How a matrix of integers is coded.
+
+    Attributes
+    ----------
+    step
+        The base step: a float32 whose lower 16 bits are zero.
+    transposed
+        Whether the matrix is coded column by column.
+    """
 
     form: LevelForm
     step: float
+    transposed: bool = False
 
     def write(self) -> bytes:
-        return self.form.write() + write_short_step(self.step)
+        mode, shape, scale = self.form.write()
+        return bytes([mode, shape | _TRANSPOSED * self.transposed, scale]) + write_short_step(self.step)
 
     def check(self, layout: Layout) -> None:
         if layout.dtype not in LOSSY_DTYPES:
@@ -46,15 +58,16 @@ class DirectParams:
 
 
 class DirectCoder:
-    """Payload: the coded integers, as the matrix [planes · shape[0], rest]."""
+    """Payload: the coded integers, as the matrix [planes · shape[0], rest] or transposed."""
 
     id = 3
     name = "direct"
 
     def read(self, reader: Reader) -> DirectParams:
-        form = LevelForm.read(reader)
+        mode, shape, scale = reader.take(3)
+        form = LevelForm.of(mode, shape & ~_TRANSPOSED, scale)
         widest = 1 << MOST_EXPONENT if form.row_steps or form.column_steps else 1
-        return DirectParams(form, read_short_step(reader, LARGEST_VALUE * widest))
+        return DirectParams(form, read_short_step(reader, LARGEST_VALUE * widest), bool(shape & _TRANSPOSED))
 
     def encode(self, source: Integers, params: DirectParams) -> bytes:
         return params.form.encode(*source)
@@ -62,7 +75,10 @@ class DirectCoder:
     def decode(
         self, payload: memoryview, params: DirectParams, layout: Layout, seed: int, device: torch.device
     ) -> torch.Tensor:
-        values, factors = params.form.decode(payload, *matrix_shape(layout))
+        rows, columns = matrix_shape(layout)
+        values, factors = params.form.decode(payload, *((columns, rows) if params.transposed else (rows, columns)))
+        if params.transposed:
+            values, factors = values.T, factors.T
         return dequantise(values, np.float32(params.step) * factors, layout).to(device)
 
 
@@ -77,5 +93,6 @@ def dequantise(values: NDArray[np.int32], steps: NDArray[np.float32], layout: La
 
     Each product is rounded to float32 and then to the dtype.
     """
-    planes = torch.from_numpy(values.astype(np.float32) * steps).reshape(layout.planes, -1)
+    products = np.ascontiguousarray(values.astype(np.float32) * steps)
+    planes = torch.from_numpy(products).reshape(layout.planes, -1)
     return from_planes(planes, layout)

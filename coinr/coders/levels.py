@@ -6,6 +6,7 @@ The model itself is C++ (``csrc/levels.hpp``); ``FORMAT.md``, "Levels", says wha
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +73,11 @@ class LevelForm:
     @classmethod
     def read(cls, reader: Reader) -> LevelForm:
         """Inverse of :meth:`write`; FormatError for codes that mean nothing."""
-        mode, shape, scale = reader.u8(), reader.u8(), reader.u8()
+        return cls.of(*reader.take(3))
+
+    @classmethod
+    def of(cls, mode: int, shape: int, scale: int) -> LevelForm:
+        """The form of three bytes as :meth:`write` makes them; FormatError for codes that mean nothing."""
         if shape >= len(SHAPES) or scale >> 3 > _MOST_SCALE:
             raise FormatError(f"level form {mode} {shape} {scale} is unknown")
         return cls(LOG_STATES[mode & 7], shape, scale, *(bool(mode >> bit & 1) for bit in range(3, 8)))
@@ -118,8 +123,12 @@ def decoded_scale(code: int) -> int:
     return max(1, ((8 + (code & 7)) << (code >> 3)) >> 3)
 
 
-def scale_code(mean: float) -> int:
-    """The code nearest to a mean magnitude given in steps."""
-    codes = np.arange((_MOST_SCALE + 1) << 3)
-    scales = np.maximum(1, ((8 + (codes & 7)) << (codes >> 3)) >> 3)
-    return int(np.abs(np.log(scales) - np.log(max(mean * 16, 1e-9))).argmin())
+_SCALES = np.log([decoded_scale(code) for code in range((_MOST_SCALE + 1) << 3)])
+
+
+def scale_code(mean: float | NDArray[np.float64]) -> Any:
+    """The code nearest to a mean magnitude given in steps; of an array, codes (int64) of its shape."""
+    wanted = np.log(np.maximum(np.asarray(mean) * 16, 1e-9))
+    above = np.clip(np.searchsorted(_SCALES, wanted), 1, len(_SCALES) - 1)
+    nearest = above - (wanted - _SCALES[above - 1] < _SCALES[above] - wanted)
+    return nearest if np.ndim(mean) else int(nearest)

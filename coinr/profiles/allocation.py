@@ -16,13 +16,13 @@ from coinr.profiles.rules import EDGE_RATIO
 from coinr.source import Source
 
 # Keeps every network of the corpus within 0.1 dB, the most sensitive one with a fifth to spare.
-TOLERANCE = 0.3
+TOLERANCE = 0.2
 
 # The error of rows that matter, relative to a typical weight, as a share of the tolerance.
 SHARE = 1 / 12
 
 # Shares of the common noise for tensors that do more harm for each parameter than hidden matrices.
-VECTOR = 1 / 3
+VECTOR = 1 / 4
 EDGE = 1 / 6
 EDGE_VECTOR = 1 / 12
 

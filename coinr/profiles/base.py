@@ -37,11 +37,15 @@ class Allowance:
     harm
         Weight of the squared error of each row of the tensor as a matrix ``[planes · shape[0], rest]``, mean 1; None
         where all weigh the same.
+    inputs
+        Second moments ``[rest, rest]`` of what the layer is given, mean of the diagonal 1, positive definite; an error
+        e of a row then counts as e · inputs · eᵀ. None where they are not known.
     """
 
     error: float
     limit: float
     harm: NDArray[np.float64] | None = None
+    inputs: NDArray[np.float64] | None = None
 
     def admits(self, error: float, harm: float) -> bool:
         """Whether a root mean squared error, and the same weighted by harm, are allowed."""
@@ -97,12 +101,17 @@ def admitted(coded: Coded, source: Source, allowance: Allowance | None, seed: in
     difference = _difference(coded, source, seed)
     if not np.isfinite(difference).all():
         return False
-    return allowance is None or allowance.admits(rms(difference), weighted_rms(difference, allowance.harm))
+    return allowance is None or allowance.admits(rms(difference), weighted_rms(difference, allowance))
 
 
-def weighted_rms(difference: NDArray[np.float64], harm: NDArray[np.float64] | None) -> float:
-    """Root mean square of a difference (any shape, C order) whose rows weigh as in :class:`Allowance`."""
-    return rms(difference if harm is None else difference.reshape(len(harm), -1) * np.sqrt(harm)[:, None])
+def weighted_rms(difference: NDArray[np.float64], allowance: Allowance) -> float:
+    """Root mean square of a difference (any shape, C order) that weighs as the allowance says."""
+    harm, inputs = allowance.harm, allowance.inputs
+    if harm is not None:
+        difference = difference.reshape(len(harm), -1) * np.sqrt(harm)[:, None]
+    if inputs is not None:
+        return rms(difference.reshape(-1, len(inputs)) @ np.linalg.cholesky(inputs))
+    return rms(difference)
 
 
 def _difference(coded: Coded, source: Source, seed: int) -> NDArray[np.float64]:

@@ -68,7 +68,7 @@ def _admitted(tensor: torch.Tensor, task: Task) -> bool:
         difference = to_planes(tensor) - task.source.planes
     if task.allowance is None or not np.isfinite(difference).all():
         return False
-    return task.allowance.admits(rms(difference), weighted_rms(difference, task.allowance.harm))
+    return task.allowance.admits(rms(difference), weighted_rms(difference, task.allowance))
 
 
 def _difference(task: Task, counterpart: torch.Tensor) -> Task | None:

@@ -51,7 +51,7 @@ def fewest_bits(source: Source, allowance: Allowance) -> list[Coded]:
         if quantised is None:
             continue
         difference = quantised[0] * quantised[1] - source.planes
-        if allowance.admits(rms(difference), weighted_rms(difference, allowance.harm)):
+        if allowance.admits(rms(difference), weighted_rms(difference, allowance)):
             options = uniform(source, bits)
             # the dtype may round further
             if admitted(options[0], source, allowance, 0):

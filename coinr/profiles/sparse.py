@@ -10,10 +10,10 @@ import math
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from coinr.coders import SPARSE, SparseParams
+from coinr.coders.levels import NO_STEPS
 from coinr.coders.sparse import LARGEST_DENSE
 from coinr.errors import InputError
 from coinr.profiles import direct
@@ -28,9 +28,10 @@ from coinr.profiles.base import (
     known_options,
     smallest,
 )
+from coinr.profiles.quantiser import Problem, first_step, quantise, quantise_to, smallest_form
 from coinr.profiles.sparse_search import Search
 from coinr.source import Source
-from coinr.tensors import Cut, Layout
+from coinr.tensors import Cut
 
 # Runs of a dense code. Short ones keep more of a distribution that is not normal, where there is one.
 DENSE_RUNS = (8, 16, 64, 256)
@@ -38,7 +39,13 @@ DENSE_RUNS = (8, 16, 64, 256)
 # Runs of a sparse code, and by the number of values its atoms and the codes that are followed for each vector: time
 # grows with the product of all three.
 SPARSE_RUNS = (64, 128, 256)
-_EFFORT = ((1 << 16, 1 << 18, 16), (1 << 18, 1 << 16, 8), (1 << 62, 1 << 14, 4))
+_EFFORT = (
+    (1 << 12, 1 << 18, 64),
+    (1 << 13, 1 << 18, 32),
+    (1 << 16, 1 << 18, 16),
+    (1 << 18, 1 << 16, 8),
+    (1 << 62, 1 << 14, 4),
+)
 
 # Bits per value from which a dense code is always smaller than a sparse one: those are not tried.
 SPARSE_BITS = 1.6
@@ -49,8 +56,9 @@ SMALLEST = 64
 # How often a code whose decoded error is above the allowed one is made again, and how much finer at least.
 _RETRIES, _FINER = 6, 0.998
 
-# Bits of a vector's count in the estimate of a sparse code's size.
-_COUNT_BITS = 2.5
+# Bits of an atom in the estimate of a sparse code's size: with m atoms, the count of a vector takes about
+# log2(1 + 5 m) / 2 bits more.
+_ATOM_BITS = 16.0
 
 
 @dataclass(frozen=True)
@@ -145,7 +153,7 @@ def _correction(coded: Coded, source: Source, allowance: Allowance, seed: int) -
     return _FINER * min(1.0, allowance.error / max(error_of(coded, source, seed), allowance.error))
 
 
-def _coefficients(source: Source, params: SparseParams, seed: int) -> NDArray[np.float64]:
+def coefficients(source: Source, params: SparseParams, seed: int) -> NDArray[np.float64]:
     """What the integers of a dense code approximate, in the matrix in which they are coded."""
     atoms = params.dictionary(seed).materialise().astype(np.float64)
     vectors = params.cut.apply(source.planes, source.layout)
@@ -157,43 +165,42 @@ def _dense_params(cut: Cut) -> SparseParams:
     return SparseParams(cut, "hadamard", cut.n, cut.n, 1.0)
 
 
-def _of_coefficients(source: Source, allowance: Allowance, finer: float, params: SparseParams) -> Allowance:
-    """What is allowed for the coefficients; rows keep their weights where the coded matrix has the same rows."""
+def _problem(source: Source, allowance: Allowance, finer: float, params: SparseParams, seed: int) -> Problem:
+    """The coefficients and what is allowed for them; rows keep their weights where the coded matrix has the same."""
     scale = finer / math.sqrt(params.cut.n)
     rows, _ = params.matrix_shape(source.layout)
     same = allowance.harm is not None and not params.cut.transposed and rows == len(allowance.harm)
-    return Allowance(allowance.error * scale, allowance.limit * scale, allowance.harm if same else None)
+    matrix = coefficients(source, params, seed)
+    return Problem(matrix, allowance.error * scale, allowance.limit * scale, allowance.harm if same else None)
 
 
-def _layout(matrix: NDArray[np.float64]) -> Layout:
-    return Layout(torch.float64, matrix.shape)
+def _row_choices(problem: Problem) -> list[NDArray[np.uint8]]:
+    """Step exponents of rows to try."""
+    return [NO_STEPS] if problem.row_harm is None else [NO_STEPS, problem.exponents()[0]]
 
 
 def _dense_size(source: Source, allowance: Allowance, cut: Cut, seed: int) -> int | None:
     """Bytes of a scalar quantised code: quick to make, and as good a guide as the trellis."""
     if cut.n > LARGEST_DENSE or cut.n & (cut.n - 1) or cut.n > source.layout.size:
         return None
-    params = _dense_params(cut)
-    matrix = _coefficients(source, params, seed)
-    inner = _of_coefficients(source, allowance, 1.0, params)
+    problem = _problem(source, allowance, 1.0, _dense_params(cut), seed)
     sizes = []
-    for row in direct.row_choices(matrix, inner):
-        step = direct.first_step(row, inner, 0)
-        found = None if step is None else direct.quantise(matrix, row, step, 0, inner.harm, _layout(matrix))
+    for row in _row_choices(problem):
+        step = first_step(problem, row, NO_STEPS, 0)
+        found = None if step is None else quantise(problem, row, NO_STEPS, step, 0)
         if found is not None:
-            sizes.append(len(direct.smallest_form(found)[0]))
+            sizes.append(len(smallest_form(found)[0]))
     return min(sizes, default=None)
 
 
 def _dense_code(source: Source, allowance: Allowance, finer: float, cut: Cut, seed: int) -> Coded | None:
     params = _dense_params(cut)
-    matrix = _coefficients(source, params, seed)
-    inner = _of_coefficients(source, allowance, finer, params)
+    problem = _problem(source, allowance, finer, params, seed)
     coded = []
-    for row in direct.row_choices(matrix, inner):
-        found = direct.quantise_to(matrix, row, inner, _layout(matrix))
+    for row in _row_choices(problem):
+        found = quantise_to(problem, row, NO_STEPS)
         if found is not None:
-            payload, form = direct.smallest_form(found)
+            payload, form = smallest_form(found)
             coded.append(Coded(SPARSE.id, replace(params, step=found.step, form=form), payload))
     return min(coded, key=cost, default=None)
 
@@ -236,8 +243,8 @@ def _water_filled_bits(vectors: NDArray[np.float64], allowed: float) -> float:
         level = (low + high) / 2
         low, high = (level, high) if np.minimum(energy, level).mean() < allowed**2 else (low, level)
     used = energy[energy > high]
-    bits: float = n / 2 * np.log2(used / high).sum() + _COUNT_BITS * B
-    return bits
+    bits: float = n / 2 * np.log2(used / high).sum()
+    return bits + B * math.log2(1 + 5 * bits / (_ATOM_BITS * B)) / 2
 
 
 def encode_sparse(sources: list[Source], allowed: list[Allowance], settings: Settings) -> list[Coded]:

@@ -1,0 +1,277 @@
+"""From a matrix to integers: step, trellis and model for errors that must not be exceeded.
+
+Everything here is in the orientation in which a matrix is coded. Where the inputs of a layer are known, rows are coded
+one after the other and each makes up for the errors of those before it (feedback; Frantar et al., 2022, with exact
+least squares along the rows).
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass, replace
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coinr import _C
+from coinr.coders.base import FLOAT32_MAX, FLOAT32_TINY, short_step
+from coinr.coders.levels import (
+    LARGEST_VALUE,
+    MOST_EXPONENT,
+    NO_STEPS,
+    SHAPES,
+    LevelForm,
+    decoded_scale,
+    scale_code,
+    step_factors,
+)
+from coinr.profiles.base import rms
+
+# Share of the rate-distortion slope that the choice of integers is charged.
+_SLOPE = 0.75
+
+# States of the trellis (log2) by number of elements: more states code better, in proportional time.
+_STATES = ((24, 0), (1 << 17, 8), (1 << 19, 6), (1 << 21, 4))
+_FEWEST_STATES = 3
+
+# From this many elements on, contexts are not mixed: decoding is three times as fast and costs under 0.2 % in bytes.
+_FAST = 1 << 18
+
+# Squared error of a trellis quantiser with a step of 1 at high rate, by log2 of its states.
+_NOISE = {0: 1 / 12, 2: 0.264, 3: 0.259, 4: 0.254, 5: 0.251, 6: 0.248, 7: 0.246, 8: 0.244}
+
+# Elements whose mean magnitude is below this many steps are coded alike.
+_SMALLEST_MEAN = 0.05
+
+# Entries of the cost tables, and passes that settle the step.
+_ENTRIES = 4096
+_PASSES = 5
+
+# Elements on which the switches of a large tensor's model are tried.
+_SAMPLE = 1 << 15
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A matrix and what may be lost of it, in the orientation in which it is coded.
+
+    Attributes
+    ----------
+    matrix
+        ``[rows, columns]``.
+    error, limit
+        As in :class:`~coinr.profiles.base.Allowance`, the first weighted by ``column_harm`` or ``row_harm``.
+    row_harm, column_harm
+        Weights of squared errors, mean 1, or None.
+    feedback
+        Upper triangular, unit diagonal, ``[rows, rows]``, or None. The weighted error is then that of ``E U``, E the
+        errors with rows last, weighted by ``row_harm`` (the pivots).
+    """
+
+    matrix: NDArray[np.float64]
+    error: float
+    limit: float
+    row_harm: NDArray[np.float64] | None = None
+    column_harm: NDArray[np.float64] | None = None
+    feedback: NDArray[np.float64] | None = None
+
+    def exponents(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Step exponents of rows and columns that level their harm, as far as the limit on the plain error bears."""
+        row, column = _levelling(self.row_harm), _levelling(self.column_harm)
+        for most in range(MOST_EXPONENT, -1, -1):
+            capped = np.minimum(row, most).astype(np.uint8), np.minimum(column, most).astype(np.uint8)
+            if self._expected(*capped) <= self.limit:
+                return capped
+        return NO_STEPS, NO_STEPS
+
+    def levelled(self, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> float:
+        """Mean weighted squared error where the base step's own is 1."""
+        share = 1.0
+        for exponent, harm in ((row, self.row_harm), (column, self.column_harm)):
+            if harm is not None:
+                share *= float((harm * np.exp2(exponent.astype(np.float64) if exponent.size else 0.0)).mean())
+            elif exponent.size:
+                share *= float(np.exp2(exponent.astype(np.float64)).mean())
+        return share
+
+    def _expected(self, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> float:
+        """Root mean squared error to expect: that of the steps, and no more than the weights themselves."""
+        noise = np.square(step_factors(row, column).astype(np.float64)) * self.error**2 / self.levelled(row, column)
+        power = np.square(self.matrix)
+        rough = power.mean(1, keepdims=True) * power.mean(0, keepdims=True) / (power.mean() or 1.0)
+        return 1.02 * math.sqrt(float(np.minimum(noise, rough).mean()))
+
+    def harm_of(self, difference: NDArray[np.float64]) -> float:
+        """Weighted root mean squared error."""
+        weighted = difference if self.feedback is None else self.feedback.T @ difference
+        if self.row_harm is not None:
+            weighted = weighted * np.sqrt(self.row_harm)[:, None]
+        if self.column_harm is not None:
+            weighted = weighted * np.sqrt(self.column_harm)
+        return rms(weighted)
+
+
+@dataclass(frozen=True, eq=False)
+class Quantised:
+    """Integers of a matrix, the exponents, form and base step they are coded with, and the errors they leave."""
+
+    k: NDArray[np.int32]
+    row: NDArray[np.uint8]
+    column: NDArray[np.uint8]
+    form: LevelForm
+    step: float
+    harm: float
+    error: float
+
+
+def _levelling(harm: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    """Exponents: half octaves of a step are octaves of a squared error."""
+    if harm is None:
+        return NO_STEPS.astype(np.float64)
+    wanted = np.rint(-np.log2(harm))
+    wanted -= wanted.min()
+    return np.minimum(wanted, MOST_EXPONENT) if wanted.any() else NO_STEPS.astype(np.float64)
+
+
+def quantise_to(problem: Problem, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> Quantised | None:
+    """Integers whose errors are allowed and close to it; None where no step gives that."""
+    size = problem.matrix.size
+    log_states = next((states for most, states in _STATES if size <= most), _FEWEST_STATES)
+    step = first_step(problem, row, column, log_states)
+    best: Quantised | None = None
+    tried: set[float] = set()
+    for _ in range(_PASSES):
+        if step is None or step in tried:
+            break
+        tried.add(step)
+        found = quantise(problem, row, column, step, log_states)
+        if found is None:
+            break
+        if found.harm <= problem.error and found.error <= problem.limit and (best is None or found.step > best.step):
+            best = found
+        step = _next_step(found, problem, best)
+    return best
+
+
+def first_step(problem: Problem, row: NDArray[np.uint8], column: NDArray[np.uint8], log_states: int) -> float | None:
+    """The base step whose errors at high rate are those allowed."""
+    return short_step_or_none(problem.error / math.sqrt(_NOISE[log_states] * problem.levelled(row, column)))
+
+
+def short_step_or_none(step: float) -> float | None:
+    """A step that two bytes hold, or None outside the range that decoders accept."""
+    rounded = short_step(min(step, FLOAT32_MAX))
+    return rounded if FLOAT32_TINY <= rounded < FLOAT32_MAX / (2 * LARGEST_VALUE) / (1 << MOST_EXPONENT) else None
+
+
+def _next_step(found: Quantised, problem: Problem, best: Quantised | None) -> float | None:
+    """Scaled by how far the error is off; None where that is no wider than what is good already."""
+    if found.harm == 0:
+        return short_step_or_none(found.step * 2)
+    off = min(problem.error / found.harm, problem.limit / found.error)
+    scaled = short_step_or_none(found.step * off)
+    return None if scaled is None or (best is not None and scaled <= best.step) else scaled
+
+
+def quantise(
+    problem: Problem, row: NDArray[np.uint8], column: NDArray[np.uint8], step: float, log_states: int
+) -> Quantised | None:
+    """Integers by least weighted error plus bits; None where they would not fit."""
+    factors = step_factors(row, column).astype(np.float64)
+    steps = np.broadcast_to(step * factors, problem.matrix.shape)
+    x = problem.matrix / steps
+    peak = float(np.abs(x).max(initial=0.0))
+    if peak > LARGEST_VALUE / 2 - 4:
+        return None
+    shape = nearest_shape(x)
+    bits, table = _costs(x, factors, shape, log_states, int(peak) + 4)
+    weight = np.array([1 / (2 * math.log(2) * _NOISE[log_states] * _SLOPE)])
+    if problem.feedback is None:
+        flat = np.ascontiguousarray(x.reshape(-1))
+        k = _C.choose_levels(log_states, flat, weight, bits, table.reshape(-1)).reshape(x.shape)
+        values, _ = _C.level_values(k, log_states)
+    else:
+        k, values = _with_feedback(problem.matrix, problem.feedback, steps, log_states, weight, bits, table)
+    difference = values.astype(np.float32) * steps.astype(np.float32) - problem.matrix
+    mean = float(np.abs(values * factors).mean())
+    form = LevelForm(
+        log_states,
+        shape,
+        scale_code(mean),
+        mixed=x.size <= _FAST,
+        row_steps=row.size > 0,
+        column_steps=column.size > 0,
+    )
+    return Quantised(k, row, column, form, step, problem.harm_of(difference), rms(difference))
+
+
+def _with_feedback(
+    matrix: NDArray[np.float64],
+    feedback: NDArray[np.float64],
+    steps: NDArray[np.float64],
+    log_states: int,
+    weight: NDArray[np.float64],
+    bits: NDArray[np.float64],
+    table: NDArray[np.uint8],
+) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Integers and values row by row, each row's target moved by the errors before it."""
+    k, values = np.empty(matrix.shape, np.int32), np.empty(matrix.shape, np.int32)
+    errors = np.zeros(matrix.shape)
+    most = LARGEST_VALUE / 2 - 4
+    state = 0
+    for j in range(len(matrix)):
+        target = matrix[j] - feedback[:j, j] @ errors[:j]
+        x = np.clip(target / steps[j], -most, most)
+        k[j] = _C.choose_levels(log_states, x, weight, bits, np.ascontiguousarray(table[j]), state)
+        made, state = _C.level_values(k[j : j + 1], log_states, state)
+        values[j] = made[0]
+        errors[j] = values[j] * steps[j] - matrix[j]
+    return k, values
+
+
+def nearest_shape(matrix: NDArray[np.float64]) -> int:
+    """Code of the generalised normal distribution whose ratio of mean magnitude to deviation is nearest."""
+    deviation = rms(matrix)
+    ratio = float(np.abs(matrix / deviation).mean()) if deviation else 1.0
+    return int(np.abs(_ratios() - ratio).argmin())
+
+
+@cache
+def _ratios() -> NDArray[np.float64]:
+    return np.array([math.gamma(2 / b) / math.sqrt(math.gamma(1 / b) * math.gamma(3 / b)) for b in SHAPES])
+
+
+def _costs(
+    x: NDArray[np.float64], factors: NDArray[np.float64], shape: int, log_states: int, peak: int
+) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
+    """Bits of the integers by mean magnitude ``[tables, 2, entries]``, and the table of each element ``[size]``.
+
+    An element's magnitude is expected to follow from its row's and column's.
+    """
+    magnitude = np.abs(x) * factors
+    rows, columns = magnitude.mean(1, keepdims=True), magnitude.mean(0, keepdims=True)
+    expected = rows * columns / (magnitude.mean() or 1.0) / factors
+    codes = scale_code(np.maximum(expected, _SMALLEST_MEAN))
+    used, which = np.unique(codes, return_inverse=True)
+    entries = min(peak, _ENTRIES)
+    bits = np.stack([_C.level_costs(log_states, shape, decoded_scale(int(code)), entries) for code in used])
+    return bits, which.reshape(x.shape).astype(np.uint8)
+
+
+def smallest_form(quantised: Quantised) -> tuple[bytes, LevelForm]:
+    """The smallest coding of the integers over the model's switches, and its form."""
+    form, k, row, column = quantised.form, quantised.k, quantised.row, quantised.column
+    rows = max(1, min(len(k), _SAMPLE // max(1, k.shape[1])))
+
+    def size(one: LevelForm) -> int:
+        return len(one.encode(k[:rows], row[:rows], column))
+
+    switches = itertools.product((False, True), repeat=2) if min(k.shape) > 1 else ((False, False),)
+    best = min((replace(form, by_row=by_row, by_column=by_column) for by_row, by_column in switches), key=size)
+    shapes = {max(0, best.shape - 1), best.shape, min(len(SHAPES) - 1, best.shape + 1)}
+    best = min((replace(best, shape=shape) for shape in sorted(shapes)), key=size)
+    if best.mixed:
+        best = min((best, replace(best, mixed=False)), key=size)
+    return best.encode(k, row, column), best
