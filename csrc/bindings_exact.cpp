@@ -81,6 +81,7 @@ py::bytes bind_encode_bools(const py::buffer& raw, int64_t rows, int64_t columns
 py::array_t<uint8_t> bind_decode_bools(const py::buffer& data, int64_t rows, int64_t columns) {
     check_shape(rows, columns);
     const Bytes bytes(data);
+    check_bools(rows, columns, bytes.size());
     py::array_t<uint8_t> raw(rows * columns);
     uint8_t* to = raw.mutable_data();
     py::gil_scoped_release release;
@@ -100,6 +101,7 @@ void bind_exact(py::module_& m) {
     m.def("exact_costs", &bind_exact_costs, py::arg("raw"), py::arg("rows"), py::arg("columns"), py::arg("width"),
           py::arg("lanes"), py::arg("transform"),
           "Bits that each bit of the words costs if all are modelled: float64 [8 * width], leading bit first.");
+    m.def("most_modelled", &most_modelled, py::arg("size"), "Modelled bits that so many bytes may stand for.");
     m.def("encode_bools", &bind_encode_bools, py::arg("raw"), py::arg("rows"), py::arg("columns"),
           "Bytes 0 or 1 as arithmetic-coded bits.");
     m.def("decode_bools", &bind_decode_bools, py::arg("data"), py::arg("rows"), py::arg("columns"),

@@ -290,6 +290,10 @@ std::vector<double> costs(const ExactForm& form, const uint8_t* raw) {
     return bits;
 }
 
+std::string too_short(int64_t size) {
+    return std::to_string(size) + " bytes may stand for " + std::to_string(most_modelled(size)) + " bits at most";
+}
+
 void check(const ExactForm& form) {
     if (form.width != 1 && form.width != 2 && form.width != 4 && form.width != 8)
         throw std::invalid_argument("width is " + std::to_string(form.width) + "; allowed: 1, 2, 4, 8");
@@ -329,6 +333,11 @@ private:
 
 }  // namespace
 
+int64_t most_modelled(int64_t size) {
+    constexpr int64_t kFree = 1 << 16, kMostPerByte = 1 << 13;
+    return std::max(kFree, kMostPerByte * std::min<int64_t>(size, INT64_MAX / kMostPerByte));
+}
+
 std::string encode_exact(const ExactForm& form, const uint8_t* raw) {
     check(form);
     switch (form.width) {
@@ -343,6 +352,7 @@ void check_exact(const ExactForm& form, int64_t size) {
     check(form);
     if (size < rest_bytes(form))
         throw std::invalid_argument(std::to_string(size) + " bytes cannot hold the bits that are not modelled");
+    if (form.rows * form.columns * form.modelled > most_modelled(size)) throw std::invalid_argument(too_short(size));
 }
 
 void decode_exact(const ExactForm& form, const uint8_t* data, int64_t size, uint8_t* raw) {
@@ -370,6 +380,10 @@ std::string encode_bools(int64_t rows, int64_t columns, const uint8_t* raw) {
     Bools<Encode> bools(columns, Encode{coder});
     for (int64_t i = 0; i < rows * columns; ++i) bools.code(raw, i, raw[i]);
     return coder.finish();
+}
+
+void check_bools(int64_t rows, int64_t columns, int64_t size) {
+    if (rows * columns > most_modelled(size)) throw std::invalid_argument(too_short(size));
 }
 
 void decode_bools(int64_t rows, int64_t columns, const uint8_t* data, int64_t size, uint8_t* raw) {

@@ -15,8 +15,19 @@ import brotli
 MAGIC = b"\x8fCNR"
 SECTION_BYTES = 4096
 ALIAS = 7
+DIFFERENCE = 6
 # What follows a row's shape in the table: one letter a field, b a byte and v a varint.
-PARAMS = {0: "", 1: "b", 2: "bbvvvv"}
+PARAMS = {0: "", 1: "b", 2: "bbvvvv", 3: "bbbbb", 5: ""}
+_DENSE = 8
+
+
+def fields(coder: int, params: list[int]) -> str:
+    """The letters of a coder's parameters, as far as those given tell."""
+    if coder == 4:
+        return "bv" + ("bbb" if params and params[0] & _DENSE else "bv") + "bb"
+    if coder == DIFFERENCE:
+        return "b" + (fields(params[0], params[1:]) if params and params[0] != DIFFERENCE else "")
+    return PARAMS.get(coder, "")
 
 
 def varint(value: int) -> bytes:
@@ -73,7 +84,7 @@ class Row:
 
     def param_bytes(self) -> bytes:
         """Parameters in the form of the row's coder; an unknown coder has none."""
-        letters = "" if self.is_alias else PARAMS.get(self.code >> 5, "")
+        letters = "" if self.is_alias else fields(self.code >> 5, self.params)
         values = (self.params + [1] * len(letters))[: len(letters)]
         return b"".join(
             bytes([v & 255]) if letter == "b" else varint(v) for letter, v in zip(letters, values, strict=True)
@@ -91,6 +102,7 @@ class Forgery:
     rows: list[Row]
     seed: int = 0
     meta: bytes = b""
+    base: bytes = b""
     meta_size: int | None = None
     count: int | None = None
     version: int = 1
@@ -104,6 +116,7 @@ class Forgery:
     def table(self) -> bytes:
         """The tensor table, uncompressed."""
         out = varint(self.seed) + varint(len(self.meta) if self.meta_size is None else self.meta_size) + self.meta
+        out += self.base
         out += varint(len(self.rows) if self.count is None else self.count)
         out += b"".join(varint(r.same) + varint(len(r.rest)) + r.rest for r in self.rows)
         out += bytes(r.code & 255 for r in self.rows)
@@ -115,7 +128,7 @@ class Forgery:
         """The file's bytes, every checksum right."""
         table = self.table()
         stored = brotli.compress(table, quality=5) if self.compressed else table
-        flags = int(self.compressed) if self.flags is None else self.flags
+        flags = int(self.compressed) | bool(self.base) << 1 if self.flags is None else self.flags
         out = MAGIC + bytes([self.version & 255, flags & 255])
         out += varint(len(stored) if self.stored_size is None else self.stored_size)
         if self.compressed:
@@ -151,6 +164,7 @@ def take_apart(blob: bytes) -> Forgery:
     table = _Cursor(brotli.decompress(raw) if flags & 1 else raw)
     seed = table.varint()
     meta = table.take(table.varint())
+    base = table.take(16) if flags & 2 else b""
     names = []
     for _ in range(table.varint()):
         same = table.varint()
@@ -159,8 +173,8 @@ def take_apart(blob: bytes) -> Forgery:
     for row in rows:
         row.shape = [table.varint() for _ in range(1 if row.is_alias else table.varint())]
     for row in rows:
-        letters = "" if row.is_alias else PARAMS[row.code >> 5]
-        row.params = [table.take(1)[0] if letter == "b" else table.varint() for letter in letters]
+        while len(letters := "" if row.is_alias else fields(row.code >> 5, row.params)) > len(row.params):
+            row.params.append(table.take(1)[0] if letters[len(row.params)] == "b" else table.varint())
     lengths = [0 if row.is_alias else table.varint() for row in rows]
     small = [(row, n) for row, n in zip(rows, lengths, strict=True) if 0 < n < SECTION_BYTES]
     for row, n in small:
@@ -171,4 +185,4 @@ def take_apart(blob: bytes) -> Forgery:
         if n >= SECTION_BYTES:
             row.payload = cursor.take(n)
             cursor.take(4)
-    return Forgery(rows, seed, meta, version=version, compressed=bool(flags & 1))
+    return Forgery(rows, seed, meta, base, version=version, compressed=bool(flags & 1))

@@ -19,7 +19,7 @@ from torch import Tensor
 import coinr
 from coinr.errors import CoinrError
 
-from .forge import Forgery, Row, varint
+from .forge import Forgery, Row, take_apart, varint
 from .round_trip import bits
 
 LIMITS = coinr.Limits(decoded_bytes=16 << 20, work=1 << 26)
@@ -29,6 +29,8 @@ EXTRA_BYTES = 256 << 20
 GAUSSIAN, RADEMACHER, HADAMARD = 1, 2, 3
 TRANSPOSED, SORTED = 4, 8
 LOSSLESS, UNIFORM, DICTIONARY = 0, 1 << 5, 2 << 5
+DIRECT, SPARSE, EXACT, DIFFERENCE = 3 << 5, 4 << 5, 5 << 5, 6 << 5
+SAME = 255
 FLOAT32, BOOL, UINT8 = 0, 6, 7
 
 
@@ -61,6 +63,50 @@ def uniform_row(name: bytes, symbols: list[int], bits_: int, step: float = 0.5, 
 
 
 @cache
+def base() -> dict[str, Tensor]:
+    """The network that the file ``relative`` is relative to; every reader here is given it."""
+    g = torch.Generator().manual_seed(2)
+    made: dict[str, Tensor] = {
+        name: torch.randn(16, 12, generator=g) for name in ("direct", "uniform", "dense", "same")
+    }
+    made |= {
+        "complex": torch.randn(5, 4, generator=g, dtype=torch.complex64),
+        "half": torch.randn(9, generator=g).half(),
+    }
+    return made | {"steps": torch.arange(40)}
+
+
+def difference_row(name: str, inner: Row, dtype: int = FLOAT32) -> Row:
+    """A tensor of the base plus what the inner row holds."""
+    return Row(
+        0, name.encode(), DIFFERENCE | dtype, inner.shape, [inner.code >> 5, *inner.params], payload=inner.payload
+    )
+
+
+def same_row(name: str, dtype: int = FLOAT32) -> Row:
+    """A tensor that the base has."""
+    return Row(0, name.encode(), DIFFERENCE | dtype, list(base()[name].shape), [SAME])
+
+
+def relative_file() -> Forgery:
+    """A file with differences by several coders."""
+    near = {
+        name: tensor + 0.3 * torch.randn(tensor.shape, generator=torch.Generator().manual_seed(3), dtype=tensor.dtype)
+        for name, tensor in base().items()
+        if name not in ("same", "steps")
+    }
+    near |= {name: base()[name] for name in ("same", "steps")}
+    forgery = take_apart(coinr.encode_state_dict(near, base=base(), profile="direct"))
+    for profile in ("uniform", "sparse"):
+        other = take_apart(coinr.encode_state_dict(near, base=base(), profile=profile))
+        name = {"uniform": b"uniform", "sparse": b"dense"}[profile]
+        rows = [next(row for row in file.rows if row.rest == name) for file in (forgery, other)]
+        rows[0].code, rows[0].params, rows[0].payload = rows[1].code, rows[1].params, rows[1].payload
+    assert {row.code >> 5 for row in forgery.rows} == {DIFFERENCE >> 5}
+    return forgery
+
+
+@cache
 def corpus() -> dict[str, bytes]:
     """Small honest files that between them use every coder, mode, dtype class and header form."""
     g = torch.Generator().manual_seed(1)
@@ -68,7 +114,7 @@ def corpus() -> dict[str, bytes]:
     def weights(*shape: int) -> Tensor:
         return torch.randn(shape, generator=g) * 0.1
 
-    sparse: dict[str, Any] = {"M": 512, "s": 6}
+    sparse: dict[str, Any] = {"profile": "paper", "M": 512, "s": 6}
     layers = {"net.0.weight": weights(16, 2), "net.0.bias": weights(16), "net.1.weight": weights(40, 40)}
     mixed = {
         "steps": torch.tensor(77),
@@ -85,6 +131,14 @@ def corpus() -> dict[str, bytes]:
         "b": weights(64),
     }
     complex_ = {"z": torch.complex(weights(20, 20), weights(20, 20)), "omega_0": torch.tensor([30.0])}
+    fine = {
+        "f": weights(6, 7),
+        "h": weights(9).half(),
+        "z": torch.complex(weights(4, 3), weights(4, 3)),
+        "i": torch.arange(50),
+        "c": torch.randint(-9, 9, (7, 7), generator=g, dtype=torch.int8),
+        "m": torch.rand(8, 8, generator=g) < 0.1,
+    }
     many = {f"module.layers.{i}.weight": torch.tensor([float(i)]) for i in range(60)}
     rows = [
         dictionary_row(b"hadamard", HADAMARD, [7, 9], 21, 64, 5),
@@ -102,6 +156,12 @@ def corpus() -> dict[str, bytes]:
         "many": coinr.encode_state_dict(many),
         "meta": coinr.encode_state_dict({"w": weights(3)}, meta={"model": "siren", "omega": 30.0}),
         "empty": coinr.encode_state_dict({}),
+        "direct": coinr.encode_state_dict(layers, profile="direct"),
+        "auto": coinr.encode_state_dict(complex_ | {"steps": torch.tensor(7)}),
+        "sparse": coinr.encode_state_dict(layers, profile="sparse", tolerance=5.0, form="sparse"),
+        "dense": coinr.encode_state_dict(layers, profile="sparse", form="dense"),
+        "exact": coinr.encode_state_dict(fine, profile="lossless"),
+        "relative": relative_file().emit(),
         "kinds": Forgery(rows, seed=2**64 - 1).emit(),
     }
 
@@ -155,8 +215,8 @@ def judge(blob: bytes, tally: Tally, label: str, limits: coinr.Limits = LIMITS) 
     well-formed result, and unless decoding and verifying agree.
     """
     calls: dict[str, Callable[[], Any]] = {
-        "decode": lambda: coinr.decode_state_dict(blob, limits=limits),
-        "verify": lambda: coinr.verify(blob, limits=limits),
+        "decode": lambda: coinr.decode_state_dict(blob, base=base(), limits=limits),
+        "verify": lambda: coinr.verify(blob, base=base(), limits=limits),
         "inspect": lambda: coinr.inspect(blob),
     }
     results: dict[str, Any] = {}
@@ -185,6 +245,6 @@ def _check_result(blob: bytes, got: dict[str, Tensor], report: coinr.Report, lim
     assert described == [(k, list(t.shape), str(t.dtype).removeprefix("torch.")) for k, t in got.items()], label
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in got.values()}
     assert sum(storages.values()) <= limits.decoded_bytes, label
-    again = coinr.decode_state_dict(blob, limits=limits)
+    again = coinr.decode_state_dict(blob, base=base(), limits=limits)
     for name, tensor in got.items():
         assert bits(again[name]) == bits(tensor), f"{label}: {name!r} decodes to other values the second time"

@@ -104,7 +104,7 @@ attack(TruncatedError, "half of the magic", lambda: MAGIC[:2])
 attack(TruncatedError, "the magic alone", lambda: MAGIC)
 for version in (0, 2, 255):
     attack(VersionError, f"version {version}", with_(version=version))
-for flag in (2, 4, 0x80, 0xFF):
+for flag in (4, 0x80, 0xFF):
     attack(VersionError, f"flags {flag:#x}", with_(flags=flag))
 
 # Sizes that lie.
@@ -160,8 +160,6 @@ for kind, text in {
 
 # Codes and shapes.
 attack(FormatError, "a dtype from the future", rows(Row(0, b"w", 31, [1], payload=b"\0\1")))
-for coder in (3, 4, 5, 6):
-    attack(FormatError, f"coder {coder}", rows(Row(0, b"w", coder << 5, [1], payload=b"\0\1")))
 for shape in ([2**32, 2**32], [2**63, 2], [2**16] * 4, [2**16] * 5, [3] * 32, [2**64 - 1], [2**40, 2**40, 0]):
     attack(FormatError, f"shape {shape}", rows(Row(0, b"w", FLOAT32, shape, payload=b"\0")))
 attack(FormatError, "33 dimensions", rows(Row(0, b"w", UINT8, [1] * 33, payload=b"\0\1")))

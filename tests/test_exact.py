@@ -93,6 +93,16 @@ def test_the_smaller_of_both_coders_is_taken():
         assert len(lossless(source).payload) <= len(EXACT.encode(tensor, ExactParams()))
 
 
+def test_a_payload_that_stands_for_too_many_bits_is_refused_and_not_written():
+    zeros = torch.zeros(1 << 22, dtype=torch.int64)
+    payload, layout = EXACT.encode(zeros, ExactParams()), Layout(zeros.dtype, tuple(zeros.shape))
+    assert not EXACT.admits(payload, layout)
+    with pytest.raises(coinr.FormatError, match="may stand for"):
+        EXACT.decode(memoryview(payload), ExactParams(), layout, 0, torch.device("cpu"))
+    coded = lossless(Source("w", zeros, None))
+    assert (coded.coder, len(coded.payload) < 100) == (0, True)
+
+
 @pytest.mark.parametrize(
     ("payload", "layout"),
     [

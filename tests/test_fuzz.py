@@ -17,12 +17,15 @@ import coinr
 from coinr.errors import CoinrError
 
 from .forge import ALIAS, Forgery, Row, take_apart
-from .hostile import Tally, corpus, judge
+from .hostile import Tally, base, corpus, judge
 from .round_trip import bits
 
 SEED = int(os.environ.get("COINR_FUZZ_SEED", "0"))
 
-FILES = ["paper", "uniform", "mixed", "tied", "large", "complex", "many", "meta", "empty", "kinds"]
+FILES = [
+    *("paper", "uniform", "mixed", "tied", "large", "complex", "many", "meta", "empty", "kinds"),
+    *("direct", "auto", "sparse", "dense", "exact", "relative"),
+]
 
 # Edges of integer types and of the format's own ranges.
 EDGES = sorted(
@@ -113,7 +116,7 @@ def edits(f: Forgery) -> list[tuple[str, Callable[[int, bytes], None]]]:
         return change
 
     found = [(name, put(f, name)) for name in ("seed", "meta_size", "count", "version", "flags", "stored_size")]
-    found += [(name, put_bytes(f, name)) for name in ("meta", "table_tail", "tail")]
+    found += [(name, put_bytes(f, name)) for name in ("meta", "base", "table_tail", "tail")]
     found += [("compressed", lambda value, junk: setattr(f, "compressed", bool(value & 1)))]
     found += [("table_size", put(f, "table_size"))] if f.compressed else []
     for i, row in enumerate(f.rows):
@@ -158,13 +161,13 @@ def check_forged(tally: Tally, cases: int) -> None:
 def test_the_forger_knows_the_format(name: str) -> None:
     blob = corpus()[name]
     again = take_apart(blob).emit()
-    want, got = coinr.decode_state_dict(blob), coinr.decode_state_dict(again)
+    want, got = (coinr.decode_state_dict(file, base=base()) for file in (blob, again))
     assert {k: bits(v) for k, v in got.items()} == {k: bits(v) for k, v in want.items()}
     if not take_apart(blob).compressed:
         assert again == blob
 
 
-@pytest.mark.parametrize("name", ["paper", "mixed", "tied", "meta", "empty"])
+@pytest.mark.parametrize("name", ["paper", "mixed", "tied", "meta", "empty", "exact", "relative"])
 def test_every_single_byte_is_guarded(name: str) -> None:
     blob = corpus()[name]
     for at in range(len(blob)):
@@ -173,7 +176,7 @@ def test_every_single_byte_is_guarded(name: str) -> None:
             bad[at] ^= change
             for read in (coinr.decode_state_dict, coinr.verify):
                 with pytest.raises(CoinrError):
-                    read(bytes(bad))
+                    read(bytes(bad), base=base())
 
 
 @pytest.mark.parametrize("name", FILES)
@@ -181,22 +184,22 @@ def test_every_cut_and_extension_is_refused(name: str) -> None:
     blob = corpus()[name]
     for stop in range(len(blob)):
         with pytest.raises(CoinrError):
-            coinr.decode_state_dict(blob[:stop])
+            coinr.decode_state_dict(blob[:stop], base=base())
     for more in (b"\0", b"\xff", b"\n", blob):
         with pytest.raises(CoinrError):
-            coinr.decode_state_dict(blob + more)
+            coinr.decode_state_dict(blob + more, base=base())
 
 
-@pytest.mark.parametrize("name", ["paper", "mixed", "tied", "large"])
+@pytest.mark.parametrize("name", ["paper", "mixed", "tied", "large", "direct", "relative"])
 def test_a_flipped_byte_never_reaches_a_tensor_read_alone(name: str) -> None:
     blob = corpus()[name]
-    want = {key: bits(tensor) for key, tensor in coinr.decode_state_dict(blob).items()}
+    want = {key: bits(tensor) for key, tensor in coinr.decode_state_dict(blob, base=base()).items()}
     for at in range(0, len(blob), 7):
         bad = bytearray(blob)
         bad[at] ^= 0x10
         for key in want:
             try:
-                got = coinr.decode_tensor(bytes(bad), key)
+                got = coinr.decode_tensor(bytes(bad), key, base=base())
             except CoinrError:
                 continue
             assert bits(got) == want[key], f"byte {at} changed {key!r}"

@@ -106,11 +106,25 @@ def test_garbage_ends_in_bools_or_in_an_error(data):
         ((1 << 40, 1 << 40, 4, 1, 0, 8), "not allowed"),
         ((-1, 4, 4, 1, 0, 8), "not allowed"),
         ((1 << 20, 1 << 28, 8, 1, 0, 1), "cannot hold"),
+        ((1, (1 << 11) + 1, 4, 1, 0, 32), "may stand for 65536 bits"),
     ],
 )
 def test_forms_that_mean_nothing_are_refused_before_room_is_made(form, message):
     with pytest.raises(ValueError, match=message):
         _C.decode_exact(b"", *form)
+
+
+def test_bools_that_a_few_bytes_cannot_be_are_refused():
+    assert _C.decode_bools(b"", 1 << 8, 1 << 8).shape == (1 << 16,)
+    with pytest.raises(ValueError, match="may stand for 73728 bits"):
+        _C.decode_bools(bytes(9), 1, (1 << 16) + (1 << 13) + 1)
+    assert [_C.most_modelled(size) for size in (0, 8, 9, 2**50, 2**63 - 1)] == [
+        2**16,
+        2**16,
+        9 * 2**13,
+        2**63 - 2**13,
+        2**63 - 2**13,
+    ]
 
 
 def test_wrong_sizes_are_refused():

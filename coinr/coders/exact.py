@@ -96,6 +96,11 @@ class Exact:
         form = _choose(raw, layout)
         return bytes([form.mode]) + _C.encode_exact(raw, *form.arguments())
 
+    def admits(self, payload: bytes, layout: Layout) -> bool:
+        """Whether decoders accept the payload: one that stands for too many bits is a waste of their time."""
+        modelled = 1 if layout.dtype == torch.bool else (payload[0] >> 2) + 1 if payload else 0
+        return layout.size * layout.planes * modelled <= _C.most_modelled(len(payload) - 1)
+
     def decode(
         self, payload: memoryview, params: ExactParams, layout: Layout, seed: int, device: torch.device
     ) -> torch.Tensor:

@@ -125,10 +125,12 @@ def _difference(coded: Coded, source: Source, seed: int) -> NDArray[np.float64]:
 def lossless(source: Source) -> Coded:
     """The tensor bit-exactly: by the exact coder, or by Brotli where the data repeat themselves."""
     exact = Coded(EXACT.id, ExactParams(), EXACT.encode(source.tensor, ExactParams()))
+    admitted = EXACT.admits(exact.payload, source.layout)
     raw = to_bytes(source.tensor)
-    if len(raw) > _PATIENT_BYTES and quick_size(raw) > _HOPELESS * len(exact.payload):
+    if admitted and len(raw) > _PATIENT_BYTES and quick_size(raw) > _HOPELESS * len(exact.payload):
         return exact
-    return min(Coded(LOSSLESS.id, LosslessParams(), LOSSLESS.encode(source.tensor, LosslessParams())), exact, key=cost)
+    plain = Coded(LOSSLESS.id, LosslessParams(), LOSSLESS.encode(source.tensor, LosslessParams()))
+    return min(plain, exact, key=cost) if admitted else plain
 
 
 def uniform(source: Source, bits: int) -> list[Coded]:

@@ -1,0 +1,137 @@
+"""Attacks by name on the exact coder and on files that are relative to a base; see ``test_attacks.py``.
+
+====================================================  ===================================================
+idea                                                  what happens
+====================================================  ===================================================
+a difference to a difference, to a tie, of integers   FormatError
+a flag without differences, differences without it    FormatError
+another base, or a tensor that the base has not       BaseError before anything is decoded
+more modelled bits than a word has                    FormatError
+entropy-coded data that are too long or garbage       FormatError, or values
+====================================================  ===================================================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+import coinr
+from coinr.errors import BaseError, CoinrError, FormatError, VersionError
+
+from .forge import ALIAS, Forgery, Row
+from .hostile import (
+    BOOL,
+    DIFFERENCE,
+    EXACT,
+    FLOAT32,
+    UINT8,
+    Tally,
+    corpus,
+    judge,
+    lossless_row,
+    relative_file,
+    same_row,
+)
+
+ATTACKS: dict[str, tuple[type[CoinrError], Callable[[], Forgery]]] = {}
+
+
+def attack(expected: type[CoinrError], name: str, make: Callable[[], Forgery]) -> None:
+    """Note an attack and the error that it must give."""
+    assert name not in ATTACKS
+    ATTACKS[name] = expected, make
+
+
+def rows(*made: Row) -> Callable[[], Forgery]:
+    """A file of these tensors."""
+    return lambda: Forgery(list(made))
+
+
+# Exact payloads: transform + 4 · (modelled bits - 1), then the bits that are not modelled and the coded ones.
+def exact_row(mode: int, data: bytes, dtype: int = FLOAT32, size: int = 5) -> Row:
+    return Row(0, b"w", EXACT | dtype, [size], payload=bytes([mode]) + data)
+
+
+attack(FormatError, "33 modelled bits of a float32", rows(exact_row(32 << 2, bytes(90))))
+attack(FormatError, "9 modelled bits of a uint8", rows(exact_row(8 << 2, bytes(90), UINT8)))
+attack(FormatError, "a transform of bools", rows(exact_row(1, b"", BOOL)))
+attack(FormatError, "plain bits that are missing", rows(exact_row(0, bytes(10))))
+attack(FormatError, "plain bits that are missing, 16 MiB of them", rows(exact_row(0, bytes(10), size=1 << 22)))
+attack(FormatError, "plain bits whose padding is not zero", rows(exact_row(30 << 2, b"\x80")))
+attack(FormatError, "exact data that end in a zero byte", rows(exact_row(31 << 2, b"\1\0")))
+attack(FormatError, "exact data that are too long", rows(exact_row(31 << 2, b"\x55" * 400)))
+attack(FormatError, "more modelled bits than bytes may stand for", rows(exact_row(31 << 2, b"\x55", size=1 << 22)))
+attack(FormatError, "more bools than bytes may stand for", rows(exact_row(0, b"\x55" * 8, BOOL, (1 << 16) + 1)))
+attack(FormatError, "an exact payload without its mode", rows(Row(0, b"w", EXACT, [3])))
+attack(FormatError, "an exact payload without elements", rows(Row(0, b"w", EXACT, [0], payload=b"\0")))
+
+# Differences to the base that every reader here is given.
+HASH = bytes(16)
+
+
+def relative(change: Callable[[Forgery], None]) -> Callable[[], Forgery]:
+    """The honest relative file, changed."""
+
+    def make() -> Forgery:
+        forgery = relative_file()
+        change(forgery)
+        return forgery
+
+    return make
+
+
+def inner(code: int, params: list[int], dtype: int = FLOAT32) -> Callable[[], Forgery]:
+    """A difference with a coder of one's own choice, and no honest hash."""
+    row = Row(0, b"uniform", DIFFERENCE | dtype, [16, 12], [code, *params], payload=bytes(20))
+    return lambda: Forgery([row], base=HASH)
+
+
+for code in (6, 7, 8, 31, 254):
+    attack(FormatError, f"a difference by coder {code}", inner(code, []))
+attack(FormatError, "a difference by coder 6 by coder 6", inner(6, [6, 1, 8]))
+attack(FormatError, "a difference by a uniform coder of 1 bit", inner(1, [1]))
+attack(FormatError, "a difference of bytes", inner(1, [8], UINT8))
+attack(FormatError, "a difference of bools", inner(0, [], BOOL))
+attack(BaseError, "a hash that is another", relative(lambda f: setattr(f, "base", HASH)))
+attack(BaseError, "a tensor less than the hash is of", relative(lambda f: f.rows.pop()))
+attack(BaseError, "a name that the base has not", relative(lambda f: setattr(f.rows[0], "rest", b"x")))
+attack(BaseError, "a shape that the base has not", relative(lambda f: setattr(f.rows[0], "shape", [12, 16])))
+attack(BaseError, "a dtype that the base has not", relative(lambda f: setattr(f.rows[0], "code", DIFFERENCE | 1)))
+attack(FormatError, "differences without the flag", relative(lambda f: setattr(f, "base", b"")))
+attack(FormatError, "the flag without differences", lambda: Forgery([lossless_row(b"w", b"1")], base=HASH))
+attack(FormatError, "the flag without a hash", lambda: Forgery([], flags=2))
+attack(FormatError, "a hash that is cut", lambda: Forgery([], base=HASH[:15]))
+attack(VersionError, "a flag from the future", lambda: Forgery([], base=HASH, flags=6))
+attack(FormatError, "bytes for a tensor that the base has", relative(lambda f: setattr(f.rows[3], "payload", b"\0")))
+attack(
+    FormatError,
+    "a tie to a tensor that only the base has",
+    lambda: Forgery([same_row("same"), Row(0, b"t", ALIAS << 5 | FLOAT32, [1])], base=HASH),
+)
+
+
+@pytest.fixture(scope="module")
+def tally() -> Tally:
+    corpus()
+    return Tally()
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_an_attack_gives_its_error(name: str, tally: Tally) -> None:
+    expected, make = ATTACKS[name]
+    outcome = judge(make().emit(), tally, name)
+    assert issubclass(getattr(coinr, outcome, type(None)), expected), f"{outcome} instead of {expected.__name__}"
+
+
+@pytest.mark.parametrize(("dtype", "mode"), [(UINT8, 7 << 2), (FLOAT32, 31 << 2), (BOOL, 0)])
+@pytest.mark.parametrize("data", [b"", b"\x55" * 9, b"\xff" * 600, b"\0\1" * 300], ids=["no", "few", "ones", "more"])
+def test_as_many_words_as_a_few_bytes_may_stand_for_are_cheap(dtype: int, mode: int, data: bytes) -> None:
+    size = max(1 << 16, len(data) << 13) // (1 if dtype == BOOL else (mode >> 2) + 1)
+    outcome = judge(Forgery([exact_row(mode, data, dtype, size)]).emit(), Tally(), f"{dtype} {data[:4]!r}")
+    assert outcome in ("decoded", "FormatError")
+    for more in (1, size, 4 << 20):
+        blob = Forgery([exact_row(mode, data, dtype, size + more)]).emit()
+        with pytest.raises(FormatError, match="may stand for"):
+            coinr.decode_state_dict(blob)
