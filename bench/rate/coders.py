@@ -27,7 +27,7 @@ PAPER_ATOMS = (14, 16)
 PAPER_WIDTHS = (0.25, 0.29, 0.33, 0.36, 0.39, 0.41, 0.43, 0.45, 0.47, 0.49)
 
 #: Relative errors that ``tolerance`` is tried at: octaves from the finest to the coarsest.
-FINEST, OCTAVES = 2.0**-17, 16
+FINEST, OCTAVES = 2.0**-17, 18
 
 
 @cache
@@ -109,9 +109,21 @@ def bound_rows(bench: Bench) -> Iterator[Row]:
 
 
 def _dictionary_shares(blob: bytes) -> dict[str, float]:
-    """Shares of tensors, weights and bytes that the dictionary won, where the report offers them."""
-    totals = coinr.inspect(blob).totals
-    return {k: float(v) for k, v in totals.items() if "dictionary" in k and isinstance(v, int | float)}
+    """Shares of tensors, weights and payload bytes coded in a dictionary; ``wide``: one of more atoms than entries."""
+    tensors = [tensor for tensor in coinr.inspect(blob).tensors if tensor["coder"] != "tied"]
+    shares = {}
+    for kind, chosen in (
+        ("dictionary", [t for t in tensors if t.get("M")]),
+        ("wide_dictionary", [t for t in tensors if t.get("M") and t["M"] > t["n"]]),
+    ):
+        shares[f"{kind}_tensors"] = len(chosen) / len(tensors)
+        shares[f"{kind}_weights"] = _weights(chosen) / _weights(tensors)
+        shares[f"{kind}_bytes"] = sum(t["bytes"] for t in chosen) / sum(t["bytes"] for t in tensors)
+    return shares
+
+
+def _weights(tensors: list[dict[str, Any]]) -> int:
+    return sum(math.prod(t["shape"]) for t in tensors)
 
 
 def _ours(bench: Bench, coder: str, setting: str, **options: Any) -> Row:
