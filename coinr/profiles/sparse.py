@@ -34,7 +34,7 @@ from coinr.source import Source
 from coinr.tensors import Cut
 
 # Runs of a dense code. Short ones keep more of a distribution that is not normal, where there is one.
-DENSE_RUNS = (8, 16, 64, 256)
+DENSE_RUNS = (2, 4, 8, 16, 64, 256)
 
 # Runs of a sparse code, and by the number of values its atoms and the codes that are followed for each vector: time
 # grows with the product of all three.
@@ -234,7 +234,7 @@ def _sparse_cut(source: Source, allowed: float, options: SparseOptions) -> Cut:
 
 def _water_filled_bits(vectors: NDArray[np.float64], allowed: float) -> float:
     """Bits of normal vectors whose energies are known, by their rate-distortion function, with their counts."""
-    B, n = vectors.shape
+    B, n = len(vectors), int(vectors.shape[1])
     energy = np.square(vectors).mean(1)
     if energy.mean() <= allowed**2:
         return 0.0
@@ -243,7 +243,7 @@ def _water_filled_bits(vectors: NDArray[np.float64], allowed: float) -> float:
         level = (low + high) / 2
         low, high = (level, high) if np.minimum(energy, level).mean() < allowed**2 else (low, level)
     used = energy[energy > high]
-    bits: float = n / 2 * np.log2(used / high).sum()
+    bits = n / 2 * float(np.log2(used / high).sum())
     return bits + B * math.log2(1 + 5 * bits / (_ATOM_BITS * B)) / 2
 
 
