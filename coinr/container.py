@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from coinr.coders import CODERS, DIFFERENCE, DifferenceParams, Params
+from coinr.coders import CODERS, DIFFERENCE, EXACT, DifferenceParams, Params
 from coinr.errors import (
     BaseError,
     ChecksumError,
@@ -31,7 +31,7 @@ from coinr.wire import Reader, compress, expand, varint
 
 MAGIC = b"\x8fCNR"
 VERSION = 1
-_BROTLI_HEADER, _RELATIVE = 1, 2
+_BROTLI_HEADER, _RELATIVE, _MODELLED_HEADER = 1, 2, 4
 
 # A payload of at least this many bytes is a section of its own.
 SECTION_BYTES = 4096
@@ -259,16 +259,34 @@ def _sections(records: tuple[Record, ...]) -> Iterator[list[int]]:
             yield [row]
 
 
+def _pack_table(table: bytes) -> bytes:
+    """Flags, sizes and the table in whichever form is smallest."""
+    forms = [bytes([0]) + varint(len(table)) + table]
+    packed = compress(table)
+    if len(table) <= _room(len(packed)):
+        forms.append(bytes([_BROTLI_HEADER]) + varint(len(packed)) + varint(len(table)) + packed)
+    if 0 < len(table) <= _FREE_TABLE_BYTES:
+        modelled = EXACT.pack(table)
+        forms.append(bytes([_MODELLED_HEADER]) + varint(len(modelled)) + varint(len(table)) + modelled)
+    return min(forms, key=len)
+
+
+def _unpack_table(stored: bytes, size: int, flags: int) -> bytes:
+    """The table of ``size`` bytes from its stored form."""
+    if size > _room(len(stored)):
+        raise FormatError(f"a table of {len(stored)} bytes may not expand to {size}")
+    if flags & _BROTLI_HEADER:
+        return expand(stored, size)
+    if size > _FREE_TABLE_BYTES:
+        raise FormatError(f"a modelled table of {size} bytes is larger than {_FREE_TABLE_BYTES}")
+    return EXACT.unpack(stored, size)
+
+
 def write(header: Header, payloads: list[bytes]) -> bytes:
     """The file. Each checksum is the CRC-32 of all bytes before it except earlier checksums."""
-    table = _write_table(header)
-    packed = compress(table)
-    flags = _RELATIVE if header.base else 0
-    if len(table) <= _room(len(packed)) and len(packed) + len(varint(len(table))) < len(table):
-        start = bytes([VERSION, flags | _BROTLI_HEADER]) + varint(len(packed)) + varint(len(table)) + packed
-    else:
-        start = bytes([VERSION, flags]) + varint(len(table)) + table
-    out = bytearray(MAGIC + start)
+    packed = _pack_table(_write_table(header))
+    flags = packed[0] | (_RELATIVE if header.base else 0)
+    out = bytearray(MAGIC + bytes([VERSION, flags]) + packed[1:])
     crc = zlib.crc32(out)
     out += crc.to_bytes(CHECKSUM_BYTES, "little")
     for rows in _sections(header.records):
@@ -314,16 +332,17 @@ class File:
         version, flags = reader.u8(), reader.u8()
         if version != VERSION:
             raise VersionError(f"format version {version} is not supported, only {VERSION}")
-        if flags & ~(_BROTLI_HEADER | _RELATIVE):
+        if flags & ~(_BROTLI_HEADER | _RELATIVE | _MODELLED_HEADER):
             raise VersionError(f"flags {flags:#x} are unknown to format version {VERSION}")
+        packed = flags & (_BROTLI_HEADER | _MODELLED_HEADER)
+        if packed == _BROTLI_HEADER | _MODELLED_HEADER:
+            raise FormatError("a table that is compressed in two ways")
         stored = reader.varint()
-        size = reader.varint() if flags & _BROTLI_HEADER else stored
-        table = reader.take(stored)
+        size = reader.varint() if packed else stored
+        table = bytes(reader.take(stored))
         stop = reader.at
         self._check_crc(0, stop, 0, reader.u32())
-        if size > _room(stored):
-            raise FormatError(f"a table of {stored} bytes may not expand to {size}")
-        raw = expand(table, size) if flags & _BROTLI_HEADER else bytes(table)
+        raw = _unpack_table(table, size, flags) if packed else table
         self.header = _read_table(raw, limits or Limits(), bool(flags & _RELATIVE))
         self._base, self._base_known = base, False
         self.header_bytes = reader.at

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 import brotli
 
+from coinr import _C
+
 MAGIC = b"\x8fCNR"
 SECTION_BYTES = 4096
 ALIAS = 7
@@ -108,6 +110,7 @@ class Forgery:
     version: int = 1
     flags: int | None = None
     compressed: bool = False
+    modelled: bool = False
     table_size: int | None = None
     stored_size: int | None = None
     table_tail: bytes = b""
@@ -128,10 +131,11 @@ class Forgery:
         """The file's bytes, every checksum right."""
         table = self.table()
         stored = brotli.compress(table, quality=5) if self.compressed else table
-        flags = int(self.compressed) | bool(self.base) << 1 if self.flags is None else self.flags
+        stored = _C.encode_exact(table, 1, len(table), 1, 1, 0, 8) if self.modelled else stored
+        flags = self.compressed | bool(self.base) << 1 | self.modelled << 2 if self.flags is None else self.flags
         out = MAGIC + bytes([self.version & 255, flags & 255])
         out += varint(len(stored) if self.stored_size is None else self.stored_size)
-        if self.compressed:
+        if self.compressed or self.modelled:
             out += varint(len(table) if self.table_size is None else self.table_size)
         out += stored
         crc = zlib.crc32(out)
@@ -157,10 +161,11 @@ def take_apart(blob: bytes) -> Forgery:
     cursor = _Cursor(blob, len(MAGIC))
     version, flags = cursor.take(2)
     stored = cursor.varint()
-    if flags & 1:
-        cursor.varint()
+    size = cursor.varint() if flags & 5 else stored
     raw = cursor.take(stored)
     cursor.take(4)
+    if flags & 4:
+        raw = _C.decode_exact(raw, 1, size, 1, 1, 0, 8).tobytes()
     table = _Cursor(brotli.decompress(raw) if flags & 1 else raw)
     seed = table.varint()
     meta = table.take(table.varint())
@@ -185,4 +190,4 @@ def take_apart(blob: bytes) -> Forgery:
         if n >= SECTION_BYTES:
             row.payload = cursor.take(n)
             cursor.take(4)
-    return Forgery(rows, seed, meta, base, version=version, compressed=bool(flags & 1))
+    return Forgery(rows, seed, meta, base, version=version, compressed=bool(flags & 1), modelled=bool(flags & 4))

@@ -96,6 +96,18 @@ class Exact:
         form = _choose(raw, layout)
         return bytes([form.mode]) + _C.encode_exact(raw, *form.arguments())
 
+    def pack(self, data: bytes) -> bytes:
+        """Bytes of any kind, all their bits modelled: how a file may store its table."""
+        packed: bytes = _C.encode_exact(data, 1, len(data), 1, 1, _NONE, 8)
+        return packed
+
+    def unpack(self, packed: bytes, size: int) -> bytes:
+        """Inverse of :meth:`pack`."""
+        try:
+            return _C.decode_exact(packed, 1, size, 1, 1, _NONE, 8).tobytes()
+        except ValueError as error:
+            raise FormatError(f"exact code: {error}") from error
+
     def admits(self, payload: bytes, layout: Layout) -> bool:
         """Whether decoders accept the payload: one that stands for too many bits is a waste of their time."""
         modelled = 1 if layout.dtype == torch.bool else (payload[0] >> 2) + 1 if payload else 0
