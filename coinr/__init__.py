@@ -20,7 +20,6 @@ if TYPE_CHECKING:
         save,
         verify,
     )
-    from coinr.container import Limits
     from coinr.dictionary import Dictionary
     from coinr.errors import (
         BackendError,
@@ -40,6 +39,7 @@ if TYPE_CHECKING:
     from coinr.networks import Siren
     from coinr.pursuit import SparseCode, omp
     from coinr.report import Report
+    from coinr.table import Limits
 
 __version__ = "0.1.0"
 
@@ -82,7 +82,6 @@ __all__ = [
 # Public names load on first use: importing torch takes seconds, which the command line's --help need not wait for.
 _HOMES = {
     "codec": "decode_state_dict decode_tensor encode_state_dict inspect load read_meta save verify",
-    "container": "Limits",
     "dictionary": "Dictionary",
     "errors": (
         "BackendError BaseError ChecksumError CoinrError FormatError InputError LimitError StateDictError "
@@ -94,6 +93,7 @@ _HOMES = {
     "networks": "Siren",
     "pursuit": "SparseCode omp",
     "report": "Report",
+    "table": "Limits",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -16,7 +16,7 @@ import torch
 
 from coinr import container
 from coinr._backend import select
-from coinr.container import ALIAS, File, Header, Limits, Record
+from coinr.container import File
 from coinr.errors import FormatError, InputError
 from coinr.files import write_atomic
 from coinr.metadata import check_meta
@@ -24,6 +24,7 @@ from coinr.profiles import Coded, Settings, Task, encode, encode_relative, plan
 from coinr.relative import Base
 from coinr.report import Report, make_report
 from coinr.source import Source, read_state_dict
+from coinr.table import ALIAS, Header, Limits, Record
 
 DEFAULT_PROFILE = "auto"
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from coinr.codec import decode_state_dict, encode_state_dict, read_meta
-from coinr.container import Limits
 from coinr.errors import FormatError, InputError
 from coinr.images import render_image
 from coinr.networks import Siren
+from coinr.table import Limits
 
 
 @dataclass(frozen=True)

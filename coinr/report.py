@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from coinr.coders import CODERS
-from coinr.container import File, Record
+from coinr.container import File
+from coinr.table import Record
 from coinr.tensors import dtype_name
 
 _COLUMNS = ("name", "shape", "dtype", "coder", "inner", "kind", "n", "M", "s", "B", "bits", "bytes")

@@ -9,6 +9,7 @@ import torch
 
 import coinr
 import coinr.container
+import coinr.table
 from coinr.profiles import rules
 from coinr.tensors import Cut, Layout, dtype_name
 
@@ -311,7 +312,7 @@ def test_unusable_devices_are_input_errors(device):
 )
 def test_metadata_that_is_no_plain_json_is_refused(meta, monkeypatch):
     monkeypatch.setattr(coinr.container, "_write_meta", lambda _: meta)
-    blob = coinr.container.write(coinr.container.Header(0, (), {"a": 1}), [])
+    blob = coinr.container.write(coinr.table.Header(0, (), {"a": 1}), [])
     with pytest.raises(coinr.FormatError, match="metadata"):
         coinr.read_meta(blob)
 

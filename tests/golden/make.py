@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 import coinr
-from coinr.container import VERSION
+from coinr.table import VERSION
 
 
 def weights(*shape: int, seed: int, scale: float = 0.1) -> torch.Tensor:
