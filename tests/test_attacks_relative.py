@@ -103,8 +103,12 @@ attack(FormatError, "differences without the flag", relative(lambda f: setattr(f
 attack(FormatError, "the flag without differences", lambda: Forgery([lossless_row(b"w", b"1")], base=HASH))
 attack(FormatError, "the flag without a hash", lambda: Forgery([], flags=2))
 attack(FormatError, "a hash that is cut", lambda: Forgery([], base=HASH[:15]))
-attack(VersionError, "a flag from the future", lambda: Forgery([], base=HASH, flags=6))
+attack(VersionError, "a flag from the future", lambda: Forgery([], base=HASH, flags=10))
 attack(FormatError, "bytes for a tensor that the base has", relative(lambda f: setattr(f.rows[3], "payload", b"\0")))
+attack(FormatError, "a table compressed in two ways", lambda: Forgery([], flags=5))
+attack(FormatError, "a modelled table that is garbage", lambda: Forgery([lossless_row(b"w", bytes(99))], flags=4))
+for size in (0, 1, 65536, 65537, 2**31, 2**64 - 1):
+    attack(FormatError, f"a modelled table of {size} bytes", lambda n=size: Forgery([], modelled=True, table_size=n))
 attack(
     FormatError,
     "a tie to a tensor that only the base has",

@@ -311,7 +311,7 @@ def test_unusable_devices_are_input_errors(device):
     "meta", [b'{"a":NaN}', b'{"a":-Infinity}', b'{"a":' + b"[" * 70 + b"]" * 70 + b"}", b'{"a":1' + b"0" * 400 + b"}"]
 )
 def test_metadata_that_is_no_plain_json_is_refused(meta, monkeypatch):
-    monkeypatch.setattr(coinr.container, "_write_meta", lambda _: meta)
+    monkeypatch.setattr(coinr.table, "write_meta", lambda _: meta)
     blob = coinr.container.write(coinr.table.Header(0, (), {"a": 1}), [])
     with pytest.raises(coinr.FormatError, match="metadata"):
         coinr.read_meta(blob)
