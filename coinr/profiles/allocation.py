@@ -8,8 +8,12 @@ with depth.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import numpy as np
 
+from coinr.calibration import Sensitivity
 from coinr.profiles.base import Allowance, Allowed, rms
 from coinr.profiles.harm import row_harms
 from coinr.profiles.rules import EDGE_RATIO
@@ -35,7 +39,7 @@ LINE_NETWORK = 1 / 12
 # Magnitudes below this share of the root mean square say nothing of what a network bears.
 _TINY = 1 / 256
 
-# Growth of the noise from one hidden matrix to the next, and at most.
+# Growth of the noise from one hidden matrix to the next, and at most, in networks that are fed raw coordinates.
 DEEPER = 1.4
 DEEPEST = 4.0
 
@@ -46,12 +50,15 @@ _BULK_SHARE = 0.02
 _SMALLEST_OF_MEAN = 1 / 4
 
 
-def allowed_errors(sources: list[Source], tolerance: float) -> list[Allowance]:
+def allowed_errors(
+    sources: list[Source], tolerance: float, known: Mapping[str, Sensitivity] | None = None
+) -> list[Allowance]:
     """How far each tensor may be off.
 
     The relative error of every tensor is at most ``tolerance``. The error of the first hidden matrix, its rows weighed
     by the harm they do, is at most a share of that of the typical magnitude in the smallest hidden matrix; the others
-    follow from it.
+    follow from it. Where sensitivities are known, they take the place of these rules: errors do equal harm for each
+    parameter, and are in sum of logarithms what the rules say.
     """
     sizes = [rms(source.planes) for source in sources]
     bulk = _bulk(sources, sizes)
@@ -60,13 +67,35 @@ def allowed_errors(sources: list[Source], tolerance: float) -> list[Allowance]:
     if LINE in edges.values():
         common *= LINE_NETWORK
     harms = row_harms(sources)
-    allowed, depth = [], -1
+    errors, depth = [], -1
+    deeper = DEEPER if edges else 1.0
     for row, source in enumerate(sources):
         depth += row in bulk
-        grown = min(DEEPER ** max(depth, 0), DEEPEST)
+        errors.append(common * _share(source, edges) * min(deeper ** max(depth, 0), DEEPEST))
+    known = known or {}
+    errors = _equal_harm(sources, errors, known)
+    allowed = []
+    for row, (source, error) in enumerate(zip(sources, errors, strict=True)):
         limit = tolerance * sizes[row]
-        allowed.append(Allowance(min(limit, common * _share(source, edges) * grown), limit, harms.get(row)))
+        told = known.get(source.name)
+        harm = harms.get(row) if told is None or told.harm is None else told.harm
+        allowed.append(Allowance(min(limit, error), limit, harm, None if told is None else told.inputs))
     return allowed
+
+
+def _equal_harm(sources: list[Source], errors: list[float], known: Mapping[str, Sensitivity]) -> list[float]:
+    """The errors, with those of tensors of known sensitivity inverse to its root and of the same geometric mean."""
+    told = {
+        row: sensitivity.mean
+        for row, source in enumerate(sources)
+        if (sensitivity := known.get(source.name)) is not None and sensitivity.mean and errors[row] > 0
+    }
+    if not told:
+        return errors
+    counts = np.array([sources[row].planes.size for row in told])
+    logs = np.array([math.log(errors[row]) + math.log(mean) / 2 for row, mean in told.items()])
+    level = float(np.average(logs, weights=counts))
+    return [math.exp(level - math.log(told[row]) / 2) if row in told else error for row, error in enumerate(errors)]
 
 
 def allowed_or_none(sources: list[Source], tolerance: float | None) -> Allowed:

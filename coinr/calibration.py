@@ -1,0 +1,172 @@
+"""What a network's own inputs say about its weights: which of them matter, and along which directions.
+
+With the network at hand, the squared error of its output that an error E of a weight matrix makes is, to second order,
+Σ over samples of |J E|², J the derivative of the output: the Gauss-Newton form of a squared loss. Its diagonal blocks
+are kept per matrix as a product (row harm) ⊗ (second moments of inputs), as in K-FAC (Martens and Grosse, 2015).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from coinr.errors import InputError
+
+#: Samples at which derivatives are taken.
+SAMPLES = 1024
+
+# Share of the mean of the diagonal that is added to it: directions that the samples do not show are not free.
+_REGULAR = 1e-3
+
+# Rows that do less than this share of the mean harm at the trained weights may do more once the weights have moved.
+_LEAST_HARM = 2.0**-7
+
+#: What callers may pass: a module with sample inputs, or a callable that gives each layer's inputs by name.
+Calibration = tuple[nn.Module, Tensor | Sequence[Tensor]] | Callable[[], Mapping[str, Tensor]]
+
+
+@dataclass(frozen=True, eq=False)
+class Sensitivity:
+    """What errors of one tensor do to the output.
+
+    Attributes
+    ----------
+    mean
+        Mean squared error of the output by a mean squared error of one in the weights, for each weight; None where
+        only the inputs are known.
+    harm
+        Weight of each row of ``[planes · shape[0], rest]``, mean 1, or None.
+    inputs
+        Second moments ``[rest, rest]`` of the layer's inputs, mean of the diagonal 1, or None for vectors.
+    """
+
+    mean: float | None
+    harm: NDArray[np.float64] | None
+    inputs: NDArray[np.float64] | None
+
+
+def sensitivities(calibrate: Any, state_dict: Mapping[str, Any], seed: int = 0) -> dict[str, Sensitivity]:
+    """The sensitivity of every tensor that the calibration tells of, by name.
+
+    Parameters
+    ----------
+    calibrate
+        ``(module, inputs)``: the module is called with single samples, ``inputs[i : i + 1]`` of a tensor or of each of
+        several; its parameters take the values of the state dict. Or a callable without arguments that returns the
+        inputs ``[N, in]`` of layers by the names of their weights.
+    state_dict
+        Names to tensors.
+    seed
+        Of the choice of samples and of the random directions in which outputs are derived.
+
+    Raises
+    ------
+    InputError
+        If the calibration is neither, or does not fit the state dict.
+    """
+    if callable(calibrate) and not isinstance(calibrate, nn.Module):
+        return _from_inputs(calibrate(), state_dict)
+    if isinstance(calibrate, tuple) and len(calibrate) == 2 and isinstance(calibrate[0], nn.Module):
+        return _from_module(*calibrate, state_dict, seed)
+    raise InputError(
+        f"calibrate must be (module, inputs) or a callable that gives layers' inputs by name, not "
+        f"{type(calibrate).__name__}"
+    )
+
+
+def _from_inputs(given: Any, state_dict: Mapping[str, Any]) -> dict[str, Sensitivity]:
+    if not isinstance(given, Mapping):
+        raise InputError(f"calibrate must return a mapping of names to inputs, not {type(given).__name__}")
+    found = {}
+    for name, inputs in given.items():
+        weight = state_dict.get(name)
+        if weight is None:
+            raise InputError(f"calibrate names {name!r}, which the state dict does not hold")
+        rest = weight.numel() // weight.shape[0] if weight.ndim > 1 else 0
+        values = torch.as_tensor(inputs).detach().cpu()
+        values = torch.view_as_real(values).movedim(-1, 0).flatten(0, -2) if values.is_complex() else values
+        if not rest or values.shape[-1] != rest or not bool(values.isfinite().all()):
+            raise InputError(f"inputs of {name!r} must be finite and [N, {rest}], not {list(values.shape)}")
+        flat = values.reshape(-1, rest).double().numpy()
+        found[name] = Sensitivity(None, None, _regular(flat.T @ flat))
+    return found
+
+
+def _from_module(
+    module: nn.Module, inputs: Tensor | Sequence[Tensor], state_dict: Mapping[str, Any], seed: int
+) -> dict[str, Sensitivity]:
+    """Sums over samples of the squared derivatives of the output along a random direction."""
+    columns = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if not columns or not all(isinstance(column, Tensor) and column.ndim for column in columns):
+        raise InputError("the inputs of a calibration must be a tensor or several, with samples along the first axis")
+    count = len(columns[0])
+    if not count or any(len(column) != count for column in columns):
+        raise InputError("the inputs of a calibration must hold equally many samples, at least one")
+    device = columns[0].device
+    values = {
+        name: torch.as_tensor(state_dict[name]).detach().to(device, parameter.dtype).requires_grad_()
+        for name, parameter in module.named_parameters()
+        if name in state_dict and state_dict[name].shape == parameter.shape
+    }
+    if not values:
+        raise InputError("the module of the calibration has no parameter that the state dict holds")
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(count, generator=generator)[:SAMPLES].tolist()
+    sums = {name: _Sums(tensor) for name, tensor in values.items()}
+    for i in chosen:
+        out = functional_call(module, values, tuple(column[i : i + 1] for column in columns))
+        flat = torch.cat([_real(part).reshape(-1) for part in (out if isinstance(out, tuple | list) else (out,))])
+        direction = torch.randn(len(flat), generator=generator).to(flat)
+        gradients = torch.autograd.grad(flat @ direction, list(values.values()), allow_unused=True)
+        for total, gradient in zip(sums.values(), gradients, strict=True):
+            if gradient is not None:
+                total.add(_real(gradient.detach()))
+    return {name: total.sensitivity(len(chosen)) for name, total in sums.items()}
+
+
+def _real(value: Tensor) -> Tensor:
+    return torch.view_as_real(value) if value.is_complex() else value
+
+
+class _Sums:
+    """Second moments of a tensor's gradients over samples, for each real plane as a matrix."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        planes = 2 if tensor.is_complex() else 1
+        rows = tensor.shape[0] if tensor.ndim > 1 else 1
+        self.shape = (planes, rows, tensor.numel() // rows)
+        self.is_matrix = tensor.ndim > 1
+        self.rows = torch.zeros(planes * rows, dtype=torch.float64)
+        self.inputs = torch.zeros(self.shape[2], self.shape[2], dtype=torch.float64) if self.is_matrix else None
+
+    def add(self, gradient: Tensor) -> None:
+        """One sample's gradient, real (complex ones as ``[..., 2]``)."""
+        planes = gradient.reshape(-1, self.shape[0]).T.reshape(self.shape).double().cpu()
+        flat = planes.reshape(-1, self.shape[2])
+        self.rows += flat.square().sum(1)
+        if self.inputs is not None:
+            self.inputs += flat.T @ flat
+
+    def sensitivity(self, count: int) -> Sensitivity:
+        total = float(self.rows.sum())
+        mean = total / (count * self.shape[0] * self.shape[1] * self.shape[2])
+        if self.inputs is None or not total > 0:
+            return Sensitivity(mean, None, None)
+        rows = self.rows.numpy()
+        harm = np.maximum(rows / rows.mean(), _LEAST_HARM)
+        return Sensitivity(mean, harm / harm.mean(), _regular(self.inputs.numpy()))
+
+
+def _regular(moments: NDArray[np.float64]) -> NDArray[np.float64]:
+    diagonal = np.diag(moments).mean()
+    if not diagonal > 0:
+        return np.eye(len(moments))
+    regular: NDArray[np.float64] = (moments / diagonal + _REGULAR * np.eye(len(moments))) / (1 + _REGULAR)
+    return regular
