@@ -29,7 +29,7 @@ from coinr.profiles.base import (
     smallest,
 )
 from coinr.profiles.quantiser import Problem, first_step, quantise, quantise_to, smallest_form
-from coinr.profiles.sparse_search import Search
+from coinr.profiles.sparse_search import Search, water_level
 from coinr.source import Source
 from coinr.tensors import Cut
 
@@ -236,14 +236,9 @@ def _water_filled_bits(vectors: NDArray[np.float64], allowed: float) -> float:
     """Bits of normal vectors whose energies are known, by their rate-distortion function, with their counts."""
     B, n = len(vectors), int(vectors.shape[1])
     energy = np.square(vectors).mean(1)
-    if energy.mean() <= allowed**2:
-        return 0.0
-    low, high = 0.0, float(energy.max())
-    for _ in range(60):
-        level = (low + high) / 2
-        low, high = (level, high) if np.minimum(energy, level).mean() < allowed**2 else (low, level)
-    used = energy[energy > high]
-    bits = n / 2 * float(np.log2(used / high).sum())
+    level = water_level(energy, allowed)
+    used = energy[energy > level]
+    bits = n / 2 * float(np.log2(used / level).sum())
     return bits + B * math.log2(1 + 5 * bits / (_ATOM_BITS * B)) / 2
 
 

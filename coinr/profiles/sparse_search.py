@@ -70,18 +70,20 @@ class Search:
     ) -> None:
         self.M, self.beam, self.seed = M, beam, seed
         self.threads = threads or available_threads()
-        self.vectors, self.allowed = vectors, allowed
+        self.vectors = vectors
+        energy = np.square(vectors).mean(1)
+        self.level = water_level(energy, allowed)
+        self.size = float(energy[energy >= self.level].mean()) if self.level < energy.max() else self.level
         self.target = allowed**2 * vectors.size
         self.value_bits = np.array(_FIRST_BITS)
         self._start(1.0)
 
     def _start(self, share: float) -> None:
-        """Sets the step to a share of the usual one, and lambda to what goes with the error that is allowed."""
-        size = math.sqrt(float(np.square(self.vectors).mean()))
-        typical = _STEP * math.sqrt(_largest_square(self.M) * size * self.allowed)
-        widest = _WIDEST * self.allowed * math.sqrt(_SLOPE)
+        """Sets the step to a share of the usual one, and lambda to what goes with the error of coded vectors."""
+        typical = _STEP * math.sqrt(_largest_square(self.M)) * (self.size * self.level) ** 0.25
+        widest = _WIDEST * math.sqrt(_SLOPE * self.level)
         self.step = short_step(share * min(typical, widest) / math.sqrt(self.vectors.shape[1]))
-        self.slope = _SLOPE * (self.allowed / self.step) ** 2 if self.step else 0.0
+        self.slope = _SLOPE * self.level / self.step**2 if self.step else 0.0
         self._power = _POWER
         self._before: tuple[float, float] | None = None  # logarithms of lambda and error
 
@@ -162,6 +164,25 @@ class Search:
             np.concatenate([over.codes.q[:cut_over], under.codes.q[cut_under:]]),
         )
         return Pursued(codes, float(energies.sum()), energies)
+
+
+def water_level(energy: NDArray[np.float64], allowed: float) -> float:
+    """The mean squared error of vectors that are coded, the others having less energy and being left out.
+
+    Parameters
+    ----------
+    energy
+        Mean square of each vector: ``[B]``.
+    allowed
+        Root mean squared error of all together.
+    """
+    low, high = 0.0, float(energy.max())
+    if energy.mean() <= allowed**2:
+        return high
+    for _ in range(60):
+        level = (low + high) / 2
+        low, high = (level, high) if np.minimum(energy, level).mean() < allowed**2 else (low, level)
+    return high
 
 
 def _largest_square(M: int) -> float:
