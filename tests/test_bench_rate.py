@@ -106,6 +106,15 @@ def test_rows_that_lose_come_first(measured):
     assert table[0]["fp16 bytes"] == 4000
 
 
+def test_a_file_made_without_options_is_compared_at_its_own_loss(measured):
+    measured.append(row("good", "auto, default", 900, 0.1))
+    by_coder = tables.by_coder(measured)
+    (line,) = tables.at_default(measured, by_coder)
+    assert line["profile"] == "auto"
+    assert line["ratio"] == pytest.approx(900 / (1000 * 0.1**-0.2), rel=1e-3)
+    assert not any("default" in key for key in tables.summary(by_coder)[0])
+
+
 def test_medians_and_bd_rates(measured):
     by_coder = tables.by_coder(measured)
     assert tables.medians(tables.summary(by_coder))["auto / nncodec"] == pytest.approx(1.0)

@@ -47,7 +47,7 @@ def jobs(profiles: list[str], environment: Path, per_octave: int) -> dict[str, J
         elif name in PROFILES:
             found[name] = lambda bench, name=name: coders.profile_rows(bench, name, per_octave)  # type: ignore[misc]
             if name == "auto":
-                found["auto, default"] = lambda bench: coders.default_rows(bench, "auto")
+                found["auto" + tables.DEFAULT] = lambda bench: coders.default_rows(bench, "auto")
         else:
             print(f"not in this checkout: {name}", file=sys.stderr)
     return found
@@ -95,13 +95,15 @@ def describe(entry: corpus.Entry) -> dict[str, Any]:
 
 
 def write(rows: list[Row], failures: dict[str, str], networks: dict[str, Any], out: Path) -> None:
-    """Write ``curves.csv``, ``summary.csv``, ``bd_rate.csv``, ``extra.csv`` and ``results.json``."""
+    """Write ``curves``, ``summary``, ``bd_rate``, ``default``, ``extra`` (``.csv``) and ``results.json``."""
     curves = tables.by_coder(rows)
     summary = tables.summary(curves)
     out.mkdir(parents=True, exist_ok=True)
     tables.write_rows(out / "curves.csv", rows)
     tables.write_csv(out / "summary.csv", summary)
     tables.write_csv(out / "bd_rate.csv", tables.bd_rates(curves, rows))
+    if defaults := tables.at_default(rows, curves):
+        tables.write_csv(out / "default.csv", defaults)
     extras = [
         {"network": row.network, "coder": row.coder, "setting": row.setting, "loss_db": row.loss_db, **row.extra}
         for row in rows

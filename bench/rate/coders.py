@@ -17,10 +17,11 @@ from torch import Tensor
 import coinr
 from bench.rate.curves import LOSSES, climb
 from bench.rate.measure import Bench, Row, source_version
+from bench.rate.tables import DEFAULT
 from coinr import baselines
 
-#: b of the "b-bit + Brotli" family.
-BITS = range(6, 17)
+#: b of the "b-bit + Brotli" family; a ReLU network keeps its quality below 6.
+BITS = range(4, 17)
 
 #: Dictionary sizes of the ``paper`` profile, as log2 M, and its s as parts of n.
 PAPER_ATOMS = (14, 16)
@@ -147,7 +148,7 @@ def profile_rows(bench: Bench, profile: str, per_octave: int = 4) -> Iterator[Ro
 
 def default_rows(bench: Bench, profile: str) -> Iterator[Row]:
     """A profile as it comes, without any option."""
-    yield _ours(bench, f"{profile}, default", "", profile=profile)
+    yield _ours(bench, profile + DEFAULT, "", profile=profile)
 
 
 def paper_rows(bench: Bench) -> Iterator[Row]:

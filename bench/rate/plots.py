@@ -18,6 +18,7 @@ _TICKS = (0.5, 0.7, 1, 1.5, 2, 2.5, 3, 3.5, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14
 _STYLES: dict[str, tuple[str, str, str]] = {
     "search": ("#b30000", "-", "*"),
     "auto": ("#e34a33", "-", "o"),
+    "auto, default": ("#e34a33", "", "P"),
     "direct": ("#fc8d59", "--", "."),
     "sparse": ("#6a3d9a", "-", "s"),
     "uniform": ("#b15928", "--", "."),
@@ -79,7 +80,8 @@ def plot(
         colour, line, marker = _style(coder, used)
         axes.plot(
             rates, [original - loss for loss in losses], line or "none", color=colour, marker=marker or None,
-            markersize=8 if marker in ("*", "x") else 4, linewidth=1.6, label=coder, zorder=3 if is_ours(coder) else 2,
+            markersize=8 if marker in ("*", "x", "P") else 4, linewidth=1.6, label=coder,
+            zorder=3 if is_ours(coder) else 2,
         )  # fmt: skip
     axes.axhspan(original - _SHADED[1], original - _SHADED[0], color="#fff3c4", zorder=0)
     axes.axhline(original, color="#555555", linewidth=0.8)

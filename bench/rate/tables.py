@@ -19,6 +19,9 @@ from coinr.files import write_atomic
 BITS_FAMILY = "b-bit + Brotli"
 NNCODEC = "nncodec"
 
+#: Ends the name of a profile that was given no option.
+DEFAULT = ", default"
+
 #: Files of others; entropy bounds are not files.
 OTHERS = (NNCODEC, "fp16", BITS_FAMILY)
 
@@ -36,6 +39,27 @@ def by_coder(rows: Iterable[Row]) -> dict[str, dict[str, list[Point]]]:
     return {network: dict(coders) for network, coders in found.items()}
 
 
+def at_default(rows: Sequence[Row], curves: Mapping[str, Curves]) -> list[dict[str, Any]]:
+    """Files of ours made without any option, beside nncodec's bytes at the very loss each has."""
+    table = []
+    for row in rows:
+        if row.coder.endswith(DEFAULT):
+            theirs = bytes_at(curves[row.network].get(NNCODEC, []), row.loss_db)
+            table.append(
+                {
+                    "network": row.network,
+                    "profile": row.coder.removesuffix(DEFAULT),
+                    "bytes": row.bytes,
+                    "loss_db": row.loss_db,
+                    "nncodec bytes": theirs and round(theirs),
+                    "ratio": _ratio(row.bytes, theirs),
+                    "encode_seconds": row.encode_seconds,
+                    "decode_seconds": row.decode_seconds,
+                }
+            )
+    return table
+
+
 def is_ours(coder: str) -> bool:
     """Whether a coder is one of our profiles or our search."""
     return not coder.startswith((*OTHERS, "entropy bound"))
@@ -51,13 +75,15 @@ def compare(network: str, curves: Curves, loss: float) -> dict[str, Any]:
     rivals = [size for coder in OTHERS if (size := sizes.get(coder))]
     best = min(rivals, default=None)
     row: dict[str, Any] = {"network": network, "loss_db": loss}
-    ours = [coder for coder in curves if is_ours(coder)]
+    ours = [coder for coder in curves if is_ours(coder) and not coder.endswith(DEFAULT)]
     ratios = {coder: _ratio(sizes[coder], best) for coder in ours}
     row["loses"] = " ".join(c for c in LEADING if c in curves and (ratios[c] or math.inf) >= 1)
     for coder in ours:
         row[f"{coder} / nncodec"] = _ratio(sizes[coder], sizes.get(NNCODEC))
         row[f"{coder} / best other"] = ratios[coder]
-    return row | {f"{coder} bytes": size and round(size) for coder, size in sizes.items()}
+    return row | {
+        f"{coder} bytes": size and round(size) for coder, size in sizes.items() if not coder.endswith(DEFAULT)
+    }
 
 
 def _worst(row: Mapping[str, Any]) -> float:
