@@ -313,7 +313,7 @@ public:
     int code(const uint8_t* raw, int64_t i, int bit) {
         history_ = history_ << 1 & 255;
         if (i > 0) history_ |= raw[i - 1];
-        const auto at = [&](int64_t back) -> int { return i >= back ? raw[i - back] : 0; };
+        const auto at = [&](int64_t back) -> int { return back > 0 && i >= back ? raw[i - back] : 0; };
         const int above = at(columns_) | at(columns_ - 1) << 1 | at(columns_ + 1) << 2 | at(2 * columns_) << 3;
         const int near = (history_ & 3) | (above & 7) << 2;
         const int column = above >> 3 | (above & 1) << 1 | at(3 * columns_) << 2 | at(4 * columns_) << 3;

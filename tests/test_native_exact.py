@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coinr import _C
+from tests import exact_reference
 
 WORDS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64}
 
@@ -53,6 +54,36 @@ def test_tensors_beyond_the_mixed_size_and_empty_ones_come_back(count, width):
 def test_bools_come_back(rows, columns, share, seed):
     raw = (np.random.default_rng(seed).random(rows * columns) < share).astype(np.uint8).tobytes()
     assert _C.decode_bools(_C.encode_bools(raw, rows, columns), rows, columns).tobytes() == raw
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    kind=st.sampled_from(["noise", "floats", "small", "runs", "counter"]),
+    shape=st.tuples(st.integers(1, 6), st.integers(1, 20)),
+    width=st.sampled_from([1, 2, 4, 8]),
+    lanes=st.sampled_from([1, 2]),
+    transform=st.integers(0, 3),
+    modelled=st.integers(1, 64),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_the_decoder_of_the_format_reads_the_words(kind, shape, width, lanes, transform, modelled, seed):
+    rows, columns = shape
+    raw = words(kind, rows * columns, width, np.random.default_rng(seed)).tobytes()
+    form = (rows, columns, width, lanes, transform, min(modelled, 8 * width))
+    assert exact_reference.decode_words(_C.encode_exact(raw, *form), *form) == raw
+
+
+def test_the_decoder_of_the_format_reads_large_tensors():
+    raw = words("floats", (1 << 17) + 3, 2, np.random.default_rng(0)).tobytes()
+    form = (1, (1 << 17) + 3, 2, 1, 1, 10)
+    assert exact_reference.decode_words(_C.encode_exact(raw, *form), *form) == raw
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(1, 12), st.integers(1, 30), st.floats(0, 1), st.integers(0, 2**32 - 1))
+def test_the_decoder_of_the_format_reads_the_bools(rows, columns, share, seed):
+    raw = (np.random.default_rng(seed).random(rows * columns) < share).astype(np.uint8).tobytes()
+    assert exact_reference.decode_bools(_C.encode_bools(raw, rows, columns), rows, columns) == raw
 
 
 def test_known_bytes():
