@@ -87,13 +87,13 @@ def decode_words(data: bytes, rows: int, columns: int, width: int, lanes: int, t
         other = seen[i - back] if i >= back else 0
         value = done = 0
         for k in range(-(-modelled // 8)):
-            l, o = ((one >> 8 * (width - 1 - k)) & 255 for one in (left, other))
+            near, far = ((one >> 8 * (width - 1 - k)) & 255 for one in (left, other))
             above = 8 * (width - k)
             contexts = [
                 (k, 0, done & 255),
-                (k, 1, l, left >> above == done),
-                (k, 2, o, other >> above == done),
-                (k, 3, (l + o) // 2 if k == 0 else None),
+                (k, 1, near, left >> above == done),
+                (k, 2, far, other >> above == done),
+                (k, 3, (near + far) // 2 if k == 0 else None),
             ]
             node = 1
             for place in range(8 * k, min(8 * k + 8, modelled)):
