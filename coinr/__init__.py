@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from coinr.networks import Siren
     from coinr.pursuit import SparseCode, omp
     from coinr.report import Report
+    from coinr.search import SearchResult, search
     from coinr.table import Limits
 
 __version__ = "0.1.0"
@@ -56,6 +57,7 @@ __all__ = [
     "LimitError",
     "Limits",
     "Report",
+    "SearchResult",
     "Siren",
     "SparseCode",
     "StateDictError",
@@ -75,6 +77,7 @@ __all__ = [
     "read_meta",
     "render_image",
     "save",
+    "search",
     "verify",
     "write_image",
 ]
@@ -93,6 +96,7 @@ _HOMES = {
     "networks": "Siren",
     "pursuit": "SparseCode omp",
     "report": "Report",
+    "search": "SearchResult search",
     "table": "Limits",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

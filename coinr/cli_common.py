@@ -77,7 +77,9 @@ def codec_options(command: _Command) -> _Command:
             type=click.FloatRange(min=0),
             help="Largest relative error of a tensor, for example 0.01.  [default: the profile's rule]",
         ),
-        click.option("--profile", metavar="NAME", help="paper, uniform or lossless.  [default: the library's]"),
+        click.option(
+            "--profile", metavar="NAME", help="auto, direct, sparse, paper, uniform or lossless.  [default: auto]"
+        ),
         click.option(
             "--seed",
             type=click.IntRange(0, 2**64 - 1),

@@ -16,6 +16,7 @@ import torch
 
 from coinr import container
 from coinr._backend import select
+from coinr.calibration import sensitivities
 from coinr.container import File
 from coinr.errors import FormatError, InputError
 from coinr.files import write_atomic
@@ -39,6 +40,7 @@ def encode_state_dict(
     nonfinite: str = "error",
     base: Mapping[str, Any] | None = None,
     seeds: int = 1,
+    calibrate: Any = None,
     meta: Mapping[str, Any] | None = None,
     limits: Limits | None = None,
     backend: str | None = None,
@@ -57,13 +59,14 @@ def encode_state_dict(
     seed
         Key of the random dictionaries, ``0 … 2**64 - 1``.
     profile
-        ``"paper"``: the published method (:mod:`coinr.profiles.paper`). ``"uniform"``: one step a tensor and
-        Brotli. ``"lossless"``: bit-exact.
+        ``"auto"``: each tensor by the coder that takes fewest bytes. ``"direct"``: trellis quantisation and adaptive
+        arithmetic coding. ``"sparse"``: every matrix in a seeded dictionary, well coded. ``"paper"``: the published
+        method (:mod:`coinr.profiles.paper`). ``"uniform"``: one step a tensor and Brotli. ``"lossless"``: bit-exact.
     tolerance
-        Every lossy tensor decodes with ‖ŵ − w‖ ≤ tolerance · ‖w‖, verified before this returns; tensors that
-        cannot meet it are stored with more bits or losslessly. ``paper`` holds first layers (and everything
-        else that is much taller than wide) to a tenth of it where they are sparse coded. None: the profile's
-        own rule.
+        Every lossy tensor decodes with ‖ŵ − w‖ ≤ tolerance · ‖w‖, verified before this returns, and most of them much
+        finer, by a rule that serves equal harm (:mod:`coinr.profiles.allocation`); tensors that cannot meet it are
+        stored with more bits or losslessly. None: 0.2 for ``auto``, ``direct`` and ``sparse``, else the profile's own
+        rule.
     lossless
         Shell patterns of names to store bit-exactly, for example ``("*.running_*",)``.
     nonfinite
@@ -75,6 +78,10 @@ def encode_state_dict(
     seeds
         How many seeds to try, from ``seed`` on; the smallest file is kept, the first of equals. Only tensors whose
         coder depends on the seed are coded anew.
+    calibrate
+        What tells which errors matter, for activation-aware rounding in ``auto`` and ``direct``: ``(module, inputs)``,
+        called with single samples, or a callable that returns layers' inputs by the names of their weights; see
+        :func:`coinr.calibration.sensitivities`. Needs a tolerance, or a profile that has one.
     meta
         JSON values stored with the file, at most 1 MiB.
     limits
@@ -119,7 +126,8 @@ def encode_state_dict(
     )
     settings = Settings(seed, tolerance, backend, threads, options)
     known = None if base is None else Base(base)
-    tasks = plan(stored, profile, settings, patterns, nonfinite)
+    told = None if calibrate is None else sensitivities(calibrate, sd, seed)
+    tasks = plan(stored, profile, settings, patterns, nonfinite, told)
     coded = _encode_tasks(tasks, profile, settings, known)
     blob = _assemble(sources, coded, seed, checked_meta, known, limits)
     seeded = [row for row, chosen in enumerate(coded) if chosen.params.work(stored[row].layout)]

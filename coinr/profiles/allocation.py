@@ -98,9 +98,11 @@ def _equal_harm(sources: list[Source], errors: list[float], known: Mapping[str, 
     return [math.exp(level - math.log(told[row]) / 2) if row in told else error for row, error in enumerate(errors)]
 
 
-def allowed_or_none(sources: list[Source], tolerance: float | None) -> Allowed:
+def allowed_or_none(
+    sources: list[Source], tolerance: float | None, known: Mapping[str, Sensitivity] | None = None
+) -> Allowed:
     """:func:`allowed_errors`, or None for each where there is no tolerance."""
-    return [None] * len(sources) if tolerance is None else allowed_errors(sources, tolerance)
+    return [None] * len(sources) if tolerance is None else allowed_errors(sources, tolerance, known)
 
 
 def _typical(source: Source) -> float:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
 
+from coinr.calibration import Sensitivity
 from coinr.errors import InputError, StateDictError
 from coinr.profiles.allocation import TOLERANCE, allowed_or_none
 from coinr.profiles.auto import encode_auto
@@ -54,7 +55,12 @@ class Task:
 
 
 def plan(
-    sources: list[Source], profile: str, settings: Settings, exact_names: tuple[str, ...], nonfinite: str
+    sources: list[Source],
+    profile: str,
+    settings: Settings,
+    exact_names: tuple[str, ...],
+    nonfinite: str,
+    known: Mapping[str, Sensitivity] | None = None,
 ) -> list[Task]:
     """A task for every source: integers, named exceptions and (where allowed) non-finite tensors must be exact.
 
@@ -70,7 +76,7 @@ def plan(
     exact = [_must_be_exact(source, profile, exact_names, nonfinite) for source in sources]
     tolerance = PROFILES[profile].tolerance if settings.tolerance is None else settings.tolerance
     lossy = [source for source, kept in zip(sources, exact, strict=True) if not kept]
-    allowed = iter(allowed_or_none(lossy, tolerance))
+    allowed = iter(allowed_or_none(lossy, tolerance, known))
     return [Task(source, kept, None if kept else next(allowed)) for source, kept in zip(sources, exact, strict=True)]
 
 
