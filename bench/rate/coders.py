@@ -28,7 +28,7 @@ PAPER_ATOMS = (14, 16)
 PAPER_WIDTHS = (0.25, 0.29, 0.33, 0.36, 0.39, 0.41, 0.43, 0.45, 0.47, 0.49)
 
 #: Relative errors that ``tolerance`` is tried at: octaves from the finest to the coarsest.
-FINEST, OCTAVES = 2.0**-17, 18
+FINEST, OCTAVES = 2.0**-17, 24
 
 
 @cache
