@@ -73,6 +73,7 @@ def test_the_decoder_of_the_format_reads_the_words(kind, shape, width, lanes, tr
     assert exact_reference.decode_words(_C.encode_exact(raw, *form), *form) == raw
 
 
+@pytest.mark.slow
 def test_the_decoder_of_the_format_reads_large_tensors():
     raw = words("small", (1 << 17) + 3, 2, np.random.default_rng(0)).tobytes()
     form = (1, (1 << 17) + 3, 2, 1, 1, 9)
