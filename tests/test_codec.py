@@ -32,7 +32,7 @@ NET = {"first": (64, 2), "hidden": (64, 64), "skip": (64, 40), "last": (3, 64), 
 
 
 def test_paper_stores_what_the_paper_says():
-    blob = coinr.encode_state_dict(matrices(**NET), M=4096)
+    blob = coinr.encode_state_dict(matrices(**NET), profile="paper", M=4096)
     table = rows(blob)
     assert {name: row["coder"] for name, row in table.items()} == {
         "first": "uniform",
@@ -47,7 +47,7 @@ def test_paper_stores_what_the_paper_says():
 
 
 def test_tiny_networks_are_flattened():
-    table = rows(coinr.encode_state_dict(matrices(hidden=(20, 20), wide=(50, 50)), M=1024))
+    table = rows(coinr.encode_state_dict(matrices(hidden=(20, 20), wide=(50, 50)), profile="paper", M=1024))
     assert (table["hidden"]["n"], table["hidden"]["B"]) == (400, 1)
     assert (table["wide"]["n"], table["wide"]["B"]) == (50, 50)
 
@@ -56,7 +56,7 @@ def test_the_rule_reaches_the_error_it_states():
     aim = rules.RULES[rules.LATEST].tolerance
     for n, B in ((64, 64), (128, 40)):
         sd = {"w": torch.randn(B, n)}
-        decoded = coinr.decode_state_dict(coinr.encode_state_dict(sd))["w"]
+        decoded = coinr.decode_state_dict(coinr.encode_state_dict(sd, profile="paper"))["w"]
         assert 0.6 * aim < error(decoded, sd["w"]) < 1.1 * aim
 
 
@@ -70,11 +70,11 @@ def test_the_first_version_of_the_rule_stays():
         53,
         488,
     ]
-    row = rows(coinr.encode_state_dict(matrices(hidden=(64, 64)), rule=1))["hidden"]
+    row = rows(coinr.encode_state_dict(matrices(hidden=(64, 64)), profile="paper", rule=1))["hidden"]
     assert row["s"] == 26
 
 
-@pytest.mark.parametrize("profile", ["paper", "uniform", "lossless"])
+@pytest.mark.parametrize("profile", ["auto", "direct", "sparse", "paper", "uniform", "lossless"])
 @pytest.mark.parametrize("tolerance", [0.3, 0.03, 1e-3, 1e-6, 0.0])
 def test_tolerance_holds_for_every_tensor(profile, tolerance):
     sd = matrices(**NET)
@@ -90,28 +90,29 @@ def test_tolerance_holds_for_every_tensor(profile, tolerance):
 
 def test_a_looser_tolerance_takes_fewer_bytes():
     sd = matrices(**NET)
-    sizes = [len(coinr.encode_state_dict(sd, M=2048, tolerance=tolerance)) for tolerance in (0.003, 0.03, 0.1, 0.3)]
+    sizes = [
+        len(coinr.encode_state_dict(sd, profile="paper", M=2048, tolerance=tolerance))
+        for tolerance in (0.03, 0.3, 1.0, 3.0)
+    ]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-1] < 0.75 * sizes[0]
 
 
-def test_first_layers_are_held_to_a_tenth_where_sparse_coded():
+def test_first_layers_are_held_to_a_tenth():
     sd = matrices(first=(256, 3))
-    blob = coinr.encode_state_dict(sd, tolerance=0.3, M=4096)
-    assert rows(blob)["first"]["coder"] == "dictionary"
-    assert rows(blob)["first"]["n"] == 256
+    blob = coinr.encode_state_dict(sd, profile="paper", tolerance=0.3, M=4096)
     assert error(coinr.decode_tensor(blob, "first"), sd["first"]) <= 0.03
 
 
 def test_options_are_taken():
     sd = matrices(hidden=(64, 64))
-    row = rows(coinr.encode_state_dict(sd, kind="hadamard", M=500, s=7, bits=9))["hidden"]
+    row = rows(coinr.encode_state_dict(sd, profile="paper", kind="hadamard", M=500, s=7, bits=9))["hidden"]
     assert (row["kind"], row["M"], row["s"], row["bits"]) == ("hadamard", 500, 7, 9)
 
 
 def test_sorted_indices_take_fewer_bytes_than_lists():
     sd = matrices(hidden=(64, 64))
-    by_index, by_pick = (coinr.encode_state_dict(sd, M=4096, sorted=order) for order in (True, False))
+    by_index, by_pick = (coinr.encode_state_dict(sd, profile="paper", M=4096, sorted=order) for order in (True, False))
     assert len(by_index) < 0.95 * len(by_pick)
     first, second = (coinr.decode_tensor(blob, "hidden") for blob in (by_index, by_pick))
     assert torch.equal(first, second)
@@ -122,7 +123,8 @@ def test_uniform_bits():
     sizes = [len(coinr.encode_state_dict(sd, profile="uniform", bits=bits)) for bits in (4, 8, 12, 16)]
     assert sizes == sorted(sizes)
     row = rows(coinr.encode_state_dict(sd, profile="uniform", tolerance=0.01))["hidden"]
-    assert row["bits"] in (8, 9)
+    # a twelfth of the tolerance, of the typical weight: three to four bits finer than 1 % of the deviation
+    assert row["bits"] in (12, 13)
 
 
 def test_lossless_is_bit_exact_and_smaller_than_raw_where_it_can_be():
@@ -135,7 +137,7 @@ def test_lossless_is_bit_exact_and_smaller_than_raw_where_it_can_be():
 
 def test_named_tensors_can_be_kept_exact():
     sd = {"bn.running_mean": torch.randn(70), "w": torch.randn(70, 70)}
-    decoded = coinr.decode_state_dict(coinr.encode_state_dict(sd, M=256, lossless=["*.running_*"]))
+    decoded = coinr.decode_state_dict(coinr.encode_state_dict(sd, profile="paper", M=256, lossless=["*.running_*"]))
     assert torch.equal(decoded["bn.running_mean"], sd["bn.running_mean"])
     assert not torch.equal(decoded["w"], sd["w"])
 
@@ -143,14 +145,14 @@ def test_named_tensors_can_be_kept_exact():
 @pytest.mark.parametrize("scale", [1e-44, 1e-38, 1e-20, 1e20, 1e35])
 def test_extreme_scales(scale):
     sd = {"w": (torch.randn(64, 64).double() * scale).float()}
-    decoded = coinr.decode_state_dict(coinr.encode_state_dict(sd, M=1024, tolerance=0.05))["w"]
+    decoded = coinr.decode_state_dict(coinr.encode_state_dict(sd, profile="paper", M=1024, tolerance=0.05))["w"]
     assert torch.isfinite(decoded).all()
     assert error(decoded / scale, sd["w"] / scale) <= 0.05
 
 
 def test_one_tensor_of_extreme_scale_leaves_the_others_in_the_dictionary():
     sd = {"plain": torch.randn(64, 64), "huge": torch.randn(64, 64) * 1e35, "zero": torch.zeros(64, 64)}
-    table = rows(coinr.encode_state_dict(sd, M=1024))
+    table = rows(coinr.encode_state_dict(sd, profile="paper", M=1024))
     assert table["plain"]["coder"] == "dictionary"
     assert table["huge"]["coder"] == "uniform"
     assert table["zero"]["coder"] == "lossless"
@@ -158,15 +160,17 @@ def test_one_tensor_of_extreme_scale_leaves_the_others_in_the_dictionary():
 
 def test_equal_input_gives_equal_bytes_and_seeds_differ():
     sd = matrices(**NET)
-    first = coinr.encode_state_dict(sd, 5, M=1024)
-    assert first == coinr.encode_state_dict(sd, 5, M=1024, threads=1)
-    assert first != coinr.encode_state_dict(sd, 6, M=1024)
+    first = coinr.encode_state_dict(sd, 5, profile="paper", M=1024)
+    assert first == coinr.encode_state_dict(sd, 5, profile="paper", M=1024, threads=1)
+    assert first != coinr.encode_state_dict(sd, 6, profile="paper", M=1024)
     assert coinr.inspect(first).seed == 5
 
 
 def test_reference_and_native_encode_to_equal_weights():
     sd = matrices(hidden=(24, 24), skip=(24, 20))
-    blobs = [coinr.encode_state_dict(sd, M=300, backend=backend) for backend in ("reference", "native")]
+    blobs = [
+        coinr.encode_state_dict(sd, profile="paper", M=300, backend=backend) for backend in ("reference", "native")
+    ]
     assert blobs[0] == blobs[1]
 
 
@@ -181,12 +185,12 @@ def test_reference_and_native_encode_to_equal_weights():
         ({"tolerance": float("nan")}, "tolerance"),
         ({"nonfinite": "drop"}, "'drop'"),
         ({"lossless": "*.bias"}, "sequence"),
-        ({"bits": 17}, "17"),
-        ({"s": 0}, "s must be"),
+        ({"bits": 17, "profile": "paper"}, "17"),
+        ({"s": 0, "profile": "paper"}, "s must be"),
         ({"speed": 3}, "'speed'"),
         ({"rule": 99}, "rule"),
-        ({"kind": "normal"}, "'normal'"),
-        ({"M": 0}, "M must be"),
+        ({"kind": "normal", "profile": "paper"}, "'normal'"),
+        ({"M": 0, "profile": "paper"}, "M must be"),
         ({"backend": "abacus"}, "'abacus'"),
         ({"profile": "uniform", "backend": "abacus"}, "'abacus'"),
         ({"threads": 0}, "threads"),
@@ -213,7 +217,7 @@ def test_metadata_comes_back():
 
 
 def test_report_is_a_table_and_json():
-    report = coinr.inspect(coinr.encode_state_dict(matrices(**NET), M=512, seed=3))
+    report = coinr.inspect(coinr.encode_state_dict(matrices(**NET), profile="paper", M=512, seed=3))
     text = str(report)
     assert len(text.splitlines()) == len(NET) + 2
     assert "dictionary" in text
@@ -226,7 +230,7 @@ def test_report_is_a_table_and_json():
 def test_save_and_load(tmp_path):
     sd = matrices(**NET)
     path = tmp_path / "net.coinr"
-    size = coinr.save(path, sd, seed=9, M=256)
+    size = coinr.save(path, sd, seed=9, profile="paper", M=256)
     assert path.stat().st_size == size
     decoded = coinr.load(path)
     assert list(decoded) == list(sd)
@@ -244,7 +248,7 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path):
 
 
 def test_verify_returns_the_report():
-    blob = coinr.encode_state_dict(matrices(**NET), M=256)
+    blob = coinr.encode_state_dict(matrices(**NET), profile="paper", M=256)
     assert coinr.verify(blob).to_dict() == coinr.inspect(blob).to_dict()
 
 
