@@ -1,6 +1,6 @@
-"""Writes the golden files of the current format version; run by hand, once a version: ``python tests/golden/make.py``.
+"""Writes the golden files that this format version lacks; run by hand: ``python tests/golden/make.py``.
 
-A test never runs this. Existing files are never overwritten.
+A test never runs this. Existing files are never overwritten; a new coder adds cases.
 """
 
 import hashlib
@@ -63,6 +63,41 @@ def mixed() -> OrderedDict[str, torch.Tensor]:
     )
 
 
+def exact() -> OrderedDict[str, torch.Tensor]:
+    """What the exact coder stores: weights of every precision, counters, grids, masks, odd bit patterns."""
+    noise = torch.from_numpy(np.random.default_rng(12).integers(0, 256, 256, dtype=np.uint8))
+    return OrderedDict(
+        [
+            ("single", weights(40, 30, seed=13)),
+            ("double", weights(9, 16, seed=14).double() / 3),
+            ("half", weights(33, 7, seed=15).half()),
+            ("brain", weights(33, 7, seed=16).bfloat16()),
+            ("complex", torch.complex(weights(12, 10, seed=17), weights(12, 10, seed=18))),
+            ("counter", torch.arange(300)),
+            ("grid", (torch.arange(24)[:, None] * 5 + torch.arange(20)).int()),
+            ("levels", (weights(50, 9, seed=19) * 200).round().to(torch.int8)),
+            ("mask", weights(20, 31, seed=20) > 0.1),
+            ("column", weights(90, 1, seed=21) > 0),
+            ("any", noise.view(torch.float32)),
+            ("float8", weights(60, seed=22).to(torch.float8_e4m3fn)),
+            ("bias", weights(64, seed=23)),
+        ]
+    )
+
+
+def neighbour() -> OrderedDict[str, torch.Tensor]:
+    """``mixed`` after a little more training, so to say."""
+    near = OrderedDict()
+    for k, (name, tensor) in enumerate(mixed().items()):
+        if name == "tied.two":
+            near[name] = near["tied.one"]
+        elif (tensor.is_floating_point() or tensor.is_complex()) and tensor.dim() > 1:
+            near[name] = (tensor + weights(*tensor.shape, seed=40 + k, scale=0.01)).to(tensor.dtype)
+        else:
+            near[name] = tensor
+    return near
+
+
 CASES = {
     "paper_standard": (standard, {}),
     "paper_tiny": (tiny, {"M": 4096}),
@@ -72,7 +107,20 @@ CASES = {
     "uniform_8": (mixed, {"profile": "uniform", "bits": 8, "meta": {"kind": "example", "size": [3, 4]}}),
     "uniform_11": (standard, {"profile": "uniform", "bits": 11}),
     "lossless": (mixed, {"profile": "lossless"}),
+    "exact": (exact, {"profile": "lossless", "nonfinite": "lossless"}),
+    "relative_paper": (neighbour, {"base": "lossless", "M": 2048, "tolerance": 0.05}),
+    "relative_uniform": (neighbour, {"base": "lossless", "profile": "uniform", "tolerance": 0.001}),
 }
+
+#: Cases that are relative to what another one decodes to.
+BASES = {case: arguments["base"] for case, (_, arguments) in CASES.items() if "base" in arguments}
+
+
+def base(case: str) -> OrderedDict[str, torch.Tensor] | None:
+    """The network that a case is relative to, decoded from the golden file of this version."""
+    if case not in BASES:
+        return None
+    return coinr.load(Path(__file__).parent / f"v{VERSION}" / f"{BASES[case]}.coinr")
 
 
 def digest(sd: OrderedDict[str, torch.Tensor]) -> str:
@@ -85,17 +133,18 @@ def digest(sd: OrderedDict[str, torch.Tensor]) -> str:
 
 
 def main() -> None:
-    """Write ``v<version>/<case>.coinr`` and ``v<version>/hashes.json``."""
+    """Write the missing ones of ``v<version>/<case>.coinr`` and their lines in ``v<version>/hashes.json``."""
     folder = Path(__file__).parent / f"v{VERSION}"
-    if (folder / "hashes.json").exists():
-        raise SystemExit(f"{folder} exists; golden files are never regenerated")
     folder.mkdir(exist_ok=True)
-    hashes = {}
+    known = folder / "hashes.json"
+    hashes = json.loads(known.read_text()) if known.exists() else {}
     for case, (make, arguments) in CASES.items():
-        blob = coinr.encode_state_dict(make(), **({"profile": "paper"} | arguments))
-        (folder / f"{case}.coinr").write_bytes(blob)
-        hashes[case] = digest(coinr.decode_state_dict(blob))
-    (folder / "hashes.json").write_text(json.dumps(hashes, indent=1) + "\n")
+        if case not in hashes:
+            blob = coinr.encode_state_dict(make(), **{"profile": "paper"} | arguments | {"base": base(case)})
+            with (folder / f"{case}.coinr").open("xb") as file:
+                file.write(blob)
+            hashes[case] = digest(coinr.decode_state_dict(blob, base=base(case)))
+    known.write_text(json.dumps(hashes, indent=1) + "\n")
 
 
 if __name__ == "__main__":
