@@ -91,7 +91,7 @@ def test_encode_prints_one_line(made, out):
     )
 
 
-def test_encode_by_the_default_profile(made, out):
+def test_encode_by_the_profile_of_the_paper(made, out):
     succeed(
         "encode",
         made / "photo.png",
@@ -103,6 +103,8 @@ def test_encode_by_the_default_profile(made, out):
         1,
         "--steps",
         5,
+        "--profile",
+        "paper",
         "-O",
         "M=1024",
     )

@@ -48,7 +48,7 @@ _EFFORT = (
 )
 
 # Bits per value from which a dense code is always smaller than a sparse one: those are not tried.
-SPARSE_BITS = 1.6
+SPARSE_BITS = 1.3
 
 # Tensors with fewer values than this, and vectors, go to the direct coder.
 SMALLEST = 64
