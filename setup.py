@@ -21,7 +21,7 @@ setup(
         Pybind11Extension(
             "coinr._C",
             sorted(glob("csrc/*.cpp")),
-            depends=sorted(glob("csrc/*.hpp")),
+            depends=sorted(glob("csrc/*.hpp") + glob("csrc/*.inc")),
             include_dirs=["csrc"],
             cxx_std=17,
             extra_compile_args=flags,
