@@ -16,6 +16,7 @@ import argparse
 import csv
 import json
 import math
+import statistics
 from collections.abc import Iterator
 from copy import deepcopy
 from dataclasses import asdict, dataclass
@@ -220,7 +221,11 @@ def _line(
 
 def markdown(table: list[Line]) -> str:
     """The table for readers: bits per weight, the smallest of each row in bold."""
-    out = ["# Bits per weight at equal error: direct, dense dictionary, sparse dictionary", ""]
+    out = ["# Bits per weight at equal error: direct, dense dictionary, sparse dictionary", "", *_summary(table), ""]
+    out += [
+        f"From a relative error of {2.0**-PATIENT_BITS} down, sparse codes are those of a quick search, M = 2^14.",
+        "",
+    ]
     for name in dict.fromkeys(line.matrix for line in table):
         rows = [line for line in table if line.matrix == name]
         out += [f"## {name} ({rows[0].weights} weights)", ""]
@@ -232,6 +237,19 @@ def markdown(table: list[Line]) -> str:
             out.append(f"| {line.relative_error:.3f} | " + " | ".join(cells) + f" | {ratio} |")
         out.append("")
     return "\n".join(out)
+
+
+def _summary(table: list[Line]) -> list[str]:
+    """Medians over the matrices, error by error, and how many each code won."""
+    out = ["| relative error | direct, median | sparse / direct, median | direct wins | dense wins | sparse wins |"]
+    out += ["|---|---|---|---|---|---|"]
+    for error in dict.fromkeys(line.relative_error for line in table):
+        rows = [line for line in table if line.relative_error == error]
+        bits = statistics.median(line.direct for line in rows if line.direct)
+        ratio = statistics.median(line.sparse_over_direct for line in rows if line.sparse_over_direct)
+        wins = " | ".join(str(sum(line.winner == coder for line in rows)) for coder in ("direct", "dense", "sparse"))
+        out.append(f"| {error:.3f} | {bits:.2f} | {ratio:.2f} | {wins} |")
+    return out
 
 
 def _cell(line: Line, coder: str) -> str:
