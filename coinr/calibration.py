@@ -52,7 +52,7 @@ class Sensitivity:
     inputs: NDArray[np.float64] | None
 
 
-def sensitivities(calibrate: Any, state_dict: Mapping[str, Any], seed: int = 0) -> dict[str, Sensitivity]:
+def sensitivities(calibrate: Calibration, state_dict: Mapping[str, Any], seed: int = 0) -> dict[str, Sensitivity]:
     """The sensitivity of every tensor that the calibration tells of, by name.
 
     Parameters

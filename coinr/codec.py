@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from glob import escape
@@ -16,18 +16,21 @@ import torch
 
 from coinr import container
 from coinr._backend import select
-from coinr.calibration import sensitivities
+from coinr.calibration import Calibration, sensitivities
+from coinr.coders import EXACT, LOSSLESS
 from coinr.container import File
 from coinr.errors import FormatError, InputError
 from coinr.files import write_atomic
 from coinr.metadata import check_meta
-from coinr.profiles import Coded, Settings, Task, encode, encode_relative, plan
+from coinr.profiles import Coded, Settings, Task, cost, encode, encode_relative, plan
 from coinr.relative import Base
 from coinr.report import Report, make_report
 from coinr.source import Source, read_state_dict
 from coinr.table import ALIAS, Header, Limits, Record
 
 DEFAULT_PROFILE = "auto"
+
+_WITHOUT_LOSS = {LOSSLESS.id, EXACT.id}
 
 
 def encode_state_dict(
@@ -40,7 +43,7 @@ def encode_state_dict(
     nonfinite: str = "error",
     base: Mapping[str, Any] | None = None,
     seeds: int = 1,
-    calibrate: Any = None,
+    calibrate: Calibration | None = None,
     meta: Mapping[str, Any] | None = None,
     limits: Limits | None = None,
     backend: str | None = None,
@@ -65,7 +68,7 @@ def encode_state_dict(
     tolerance
         Every lossy tensor decodes with ‖ŵ − w‖ ≤ tolerance · ‖w‖, verified before this returns, and most of them much
         finer, by a rule that serves equal harm (:mod:`coinr.profiles.allocation`); tensors that cannot meet it are
-        stored with more bits or losslessly. None: 0.2 for ``auto``, ``direct`` and ``sparse``, else the profile's own
+        stored with more bits or losslessly. None: 0.15 for ``auto``, ``direct`` and ``sparse``, else the profile's own
         rule.
     lossless
         Shell patterns of names to store bit-exactly, for example ``("*.running_*",)``.
@@ -90,7 +93,8 @@ def encode_state_dict(
         Of the pursuit, as for :func:`coinr.omp`. Decoding, also to verify, runs on the default backend, which the
         environment variable ``COINR_BACKEND`` changes; it gives the same bits on each.
     **options
-        The profile's own: ``bits`` (uniform); ``kind``, ``M``, ``s``, ``bits``, ``sorted``, ``rule`` (paper).
+        The profile's own: ``bits`` (uniform); ``kind``, ``M``, ``s``, ``bits``, ``sorted``, ``rule`` (paper);
+        ``form``, ``n``, ``M``, ``beam`` (sparse).
 
     Raises
     ------
@@ -129,7 +133,10 @@ def encode_state_dict(
     told = None if calibrate is None else sensitivities(calibrate, sd, seed)
     tasks = plan(stored, profile, settings, patterns, nonfinite, told)
     coded = _encode_tasks(tasks, profile, settings, known)
-    blob = _assemble(sources, coded, seed, checked_meta, known, limits)
+    blob = min(
+        (_assemble(sources, way, seed, checked_meta, known, limits) for way in _ways(coded)),
+        key=len,
+    )
     seeded = [row for row, chosen in enumerate(coded) if chosen.params.work(stored[row].layout)]
     for other in range(seed + 1, seed + seeds) if seeded else ():
         again = _encode_tasks([tasks[row] for row in seeded], profile, replace(settings, seed=other), known)
@@ -251,6 +258,17 @@ def _device(device: str | torch.device) -> torch.device:
 def _encode_tasks(tasks: list[Task], profile: str, settings: Settings, base: Base | None) -> list[Coded]:
     coded = encode(tasks, profile, settings)
     return coded if base is None else encode_relative(tasks, coded, base, profile, settings)
+
+
+def _ways(coded: list[Coded]) -> Iterator[list[Coded]]:
+    """The tensors each in its smallest form, then all of them by one and the same coder or without loss."""
+    yield coded
+    for coder in sorted({rival.coder for chosen in coded for rival in chosen.rivals} - _WITHOUT_LOSS):
+        allowed = _WITHOUT_LOSS | {coder}
+        yield [
+            min((rival for rival in chosen.rivals if rival.coder in allowed), key=cost, default=chosen)
+            for chosen in coded
+        ]
 
 
 def _assemble(

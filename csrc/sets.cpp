@@ -6,34 +6,17 @@
 #include <vector>
 
 #include "dictionary.hpp"
+#include "mixing.hpp"
 #include "rangecoder.hpp"
 
 namespace coinr {
 namespace {
 
-struct Encode {
-    RangeEncoder& coder;
-    int operator()(int bit, uint32_t p) {
-        coder.bit(bit, p);
-        return bit;
-    }
-    uint32_t raw(uint32_t value, int bits) {
-        coder.raw(value, bits);
-        return value;
-    }
-};
-
-struct Decode {
-    RangeDecoder& coder;
-    int operator()(int, uint32_t p) { return coder.bit(p); }
-    uint32_t raw(uint32_t, int bits) { return coder.raw(bits); }
-};
-
 constexpr int kLimit = 1000;  // observations after which contexts forget
 
 template <class Coder>
 int adaptive(Coder& coder, AdaptiveBit& context, int bit) {
-    bit = coder(bit, std::clamp<uint32_t>(context.p, 16, kProbOne - 16));
+    bit = coder(bit, clip(context.p));
     context.update(bit, kLimit);
     return bit;
 }

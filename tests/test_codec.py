@@ -98,9 +98,11 @@ def test_a_looser_tolerance_takes_fewer_bytes():
     assert sizes[-1] < 0.75 * sizes[0]
 
 
-def test_first_layers_are_held_to_a_tenth():
+def test_first_layers_are_held_finer_where_sparse_coded():
     sd = matrices(first=(256, 3))
-    blob = coinr.encode_state_dict(sd, profile="paper", tolerance=0.3, M=4096)
+    blob = coinr.encode_state_dict(sd, tolerance=2.0, profile="paper", M=4096)
+    assert rows(blob)["first"]["coder"] == "dictionary"
+    assert rows(blob)["first"]["n"] == 256
     assert error(coinr.decode_tensor(blob, "first"), sd["first"]) <= 0.03
 
 

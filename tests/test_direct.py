@@ -56,6 +56,38 @@ def test_garbage_ends_in_values_or_a_format_error():
         assert np.abs(values).max() < 2**21
 
 
+def test_a_few_bytes_stand_for_a_bounded_number_of_levels():
+    form = LevelForm(0, 4, 40)
+    assert form.decode(b"", 256, 256)[0].shape == (256, 256)
+    with pytest.raises(FormatError, match="may not stand"):
+        form.decode(b"", 256, 257)
+    zeros = {"w": torch.zeros(600, 600)}
+    for profile in ("auto", "direct", "sparse"):
+        assert torch.equal(coinr.decode_state_dict(coinr.encode_state_dict(zeros, profile=profile))["w"], zeros["w"])
+
+
+@pytest.mark.parametrize("tolerance", [0.02, 0.3, 20.0])
+def test_auto_is_never_larger_than_a_single_profile(tolerance):
+    torch.manual_seed(3)
+    sd = {
+        "net.0.weight": torch.randn(64, 2),
+        "net.0.bias": torch.randn(64),
+        "net.1.weight": torch.randn(64, 64) * 0.02,
+        "net.2.weight": torch.randn(3, 64).half(),
+        "grid": torch.randn(40, 30).round(),
+        "zeros": torch.zeros(30, 30),
+    }
+    size = len(coinr.encode_state_dict(sd, tolerance=tolerance))
+    for profile, options in (
+        ("direct", {}),
+        ("uniform", {}),
+        ("lossless", {}),
+        ("paper", {"M": 4096}),
+        ("sparse", {}),
+    ):
+        assert size <= len(coinr.encode_state_dict(sd, profile=profile, tolerance=tolerance, **options)), profile
+
+
 def test_a_trellis_of_256_states_gains_over_a_decibel():
     x = np.random.default_rng(0).standard_normal(20000) * 50
     bits = _C.level_costs(8, 4, 640, 400)[None]

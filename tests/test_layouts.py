@@ -8,6 +8,7 @@ from collections import OrderedDict
 import pytest
 
 import coinr
+from coinr.profiles.allocation import TOLERANCE
 
 from .layouts import LAYOUTS, build, rebuild
 from .round_trip import PROFILES, bits, relative_error
@@ -82,9 +83,11 @@ def test_the_decoded_dict_loads_strictly(name: str, setting: str) -> None:
 def test_the_default_call_is_smaller_and_faithful(name: str) -> None:
     want = build(name)
     blob = coinr.encode_state_dict(want)
-    assert len(blob) < sum(t.numel() * t.element_size() for t in want.values())
-    got = coinr.decode_state_dict(blob)
-    assert max(relative_error(got[key], tensor) for key, tensor in want.items()) <= 0.02
+    paper = coinr.encode_state_dict(want, profile="paper")
+    assert len(blob) < len(paper) < sum(t.numel() * t.element_size() for t in want.values())
+    for file, most in ((blob, TOLERANCE), (paper, 0.02)):
+        got = coinr.decode_state_dict(file)
+        assert max(relative_error(got[key], tensor) for key, tensor in want.items()) <= most
 
 
 @pytest.mark.parametrize(

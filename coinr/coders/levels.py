@@ -100,11 +100,22 @@ class LevelForm:
 
         Both broadcast to ``[rows, columns]``. FormatError for damaged data.
         """
+        if not worth_decoding(rows * columns, len(data)):
+            raise FormatError(f"{len(data)} bytes may not stand for {rows} x {columns} levels")
         try:
             values, row, column = _C.decode_levels(bytes(data), rows, columns, *self._arguments())
         except ValueError as error:
             raise FormatError(f"coded levels: {error}") from error
         return values, step_factors(row, column)
+
+
+def worth_decoding(count: int, size: int) -> bool:
+    """Whether a payload of ``size`` bytes may stand for so many symbols.
+
+    More would cost a reader more time than a file of that size is worth; encoders store such tensors otherwise.
+    """
+    limit: int = _C.most_modelled(size)
+    return count <= limit
 
 
 def step_factors(row: NDArray[np.uint8], column: NDArray[np.uint8]) -> NDArray[np.float32]:

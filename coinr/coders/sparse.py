@@ -18,7 +18,7 @@ from coinr import _C, rng
 from coinr._backend import host_backend, select
 from coinr.coders.base import read_short_step, write_short_step
 from coinr.coders.direct import Integers
-from coinr.coders.levels import LARGEST_VALUE, MOST_EXPONENT, LevelForm
+from coinr.coders.levels import LARGEST_VALUE, MOST_EXPONENT, LevelForm, worth_decoding
 from coinr.dictionary import MAX_ENTRY, MAX_SIZE, Dictionary
 from coinr.errors import FormatError
 from coinr.tensors import LOSSY_DTYPES, Cut, Layout, from_planes
@@ -177,6 +177,8 @@ def decode_integers(
     payload: bytes | memoryview, params: SparseParams, layout: Layout
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Atoms and integers of a sparse payload, int32 ``[B, s]`` each; zeros after the atoms of each vector."""
+    if not worth_decoding(params.cut.batch(layout), len(payload)):
+        raise FormatError(f"{len(payload)} bytes may not stand for {params.cut.batch(layout)} vectors")
     try:
         atoms, q = _C.decode_sparse(bytes(payload), params.cut.batch(layout), params.M, params.s)
     except ValueError as error:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from coinr.profiles import direct, sparse
-from coinr.profiles.base import Allowance, Coded, Settings, cost, known_options, smallest
+from coinr.profiles.base import Allowance, Coded, Settings, admitted, cost, known_options, lossless, smallest
 from coinr.profiles.simple import fewest_bits
 from coinr.source import Source
 
-# Bits per weight below which a dictionary of so many atoms may win.
-_DICTIONARY_BITS = 1.0
-
-# Sparse codes in more atoms are a little smaller and take many times as long: the sparse profile makes them.
-_QUICK = sparse.SparseOptions(M=1 << 15, form="sparse")
+# Larger tensors are tried in a dictionary only below so many bits a weight: above, the dense form is within 1 % of the
+# direct coder and takes ten times as long (bench/results/rate/sparse_vs_direct.csv).
+_DENSE_MOST = 1 << 15
 
 # Brotli's integers win where weights repeat themselves; a large tensor is not worth the time.
 _UNIFORM_MOST = 1 << 18
@@ -24,13 +24,13 @@ def encode_auto(sources: list[Source], allowed: list[Allowance], settings: Setti
 
 
 def encode_within(source: Source, allowance: Allowance, settings: Settings) -> Coded:
-    """The tensor in the fewest bytes that keep its errors allowed."""
+    """The tensor in the fewest bytes that keep its errors allowed, and what the other coders make of it."""
     options = direct.encode_to(source, allowance)
     if source.planes.size <= _UNIFORM_MOST:
         options += fewest_bits(source, allowance)
-    # above so many bits a weight a dictionary cannot win: bench/results/rate/sparse_vs_direct.csv
     least = min((8 * cost(coded) for coded in options), default=0)
-    if least < _DICTIONARY_BITS * source.planes.size:
-        found = sparse.encode_to(source, allowance, settings, _QUICK)
+    if source.planes.size <= _DENSE_MOST or least < sparse.SPARSE_BITS * source.planes.size:
+        found = sparse.encode_to(source, allowance, settings)
         options += [] if found is None else [found]
-    return smallest(source, options, allowance, settings.seed)
+    good = [coded for coded in sorted(options, key=cost) if admitted(coded, source, allowance, settings.seed)]
+    return replace(smallest(source, good[:1], allowance, settings.seed), rivals=(*good, lossless(source)))

@@ -77,11 +77,18 @@ class Settings:
 
 @dataclass(frozen=True)
 class Coded:
-    """One way to store a tensor."""
+    """One way to store a tensor.
+
+    Attributes
+    ----------
+    rivals
+        Other ways that are as good in error: a file whose tensors are all stored alike has a shorter table.
+    """
 
     coder: int
     params: Params
     payload: bytes
+    rivals: tuple[Coded, ...] = ()
 
 
 def rms(values: NDArray[np.float64]) -> float:

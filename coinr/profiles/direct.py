@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from coinr.coders import DIRECT, DirectParams
 from coinr.coders.direct import matrix_shape
-from coinr.coders.levels import NO_STEPS
+from coinr.coders.levels import NO_STEPS, worth_decoding
 from coinr.profiles.base import Allowance, Coded, Settings, admitted, known_options, smallest
 from coinr.profiles.quantiser import Problem, quantise_to, smallest_form
 from coinr.source import Source
@@ -40,6 +40,8 @@ def encode_to(source: Source, allowance: Allowance) -> list[Coded]:
     for problem, transposed, plain in _problems(matrix, allowance):
         for _ in range(_RETRIES):
             found = _solve(problem, transposed, plain)
+            if found is not None and not worth_decoding(matrix.size, len(found.payload)):
+                found = None
             # the dtype may round further
             if found is None or admitted(found, source, allowance, 0):
                 break

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coinr.coders import SPARSE, SparseParams
-from coinr.coders.levels import NO_STEPS
+from coinr.coders.levels import NO_STEPS, worth_decoding
 from coinr.coders.sparse import LARGEST_DENSE
 from coinr.errors import InputError
 from coinr.profiles import direct
@@ -201,7 +201,8 @@ def _dense_code(source: Source, allowance: Allowance, finer: float, cut: Cut, se
         found = quantise_to(problem, row, NO_STEPS)
         if found is not None:
             payload, form = smallest_form(found)
-            coded.append(Coded(SPARSE.id, replace(params, step=found.step, form=form), payload))
+            if worth_decoding(found.k.size, len(payload)):
+                coded.append(Coded(SPARSE.id, replace(params, step=found.step, form=form), payload))
     return min(coded, key=cost, default=None)
 
 
@@ -219,6 +220,8 @@ def _sparse(source: Source, allowance: Allowance, options: SparseOptions, settin
         s = max(1, int(found.codes.counts.max()))
         params = SparseParams(cut, "hadamard", M, s, search.step)
         coded = Coded(SPARSE.id, params, SPARSE.encode(found.codes, params))
+        if not worth_decoding(len(vectors), len(coded.payload)):
+            return None
         if admitted(coded, source, allowance, settings.seed):
             return coded
         aim *= _correction(coded, source, allowance, settings.seed)

@@ -108,6 +108,11 @@ CASES = {
     "uniform_11": (standard, {"profile": "uniform", "bits": 11}),
     "lossless": (mixed, {"profile": "lossless"}),
     "exact": (exact, {"profile": "lossless", "nonfinite": "lossless"}),
+    "direct": (mixed, {"profile": "direct", "tolerance": 0.5}),
+    "direct_rows": (standard, {"profile": "direct"}),
+    "auto": (mixed, {"profile": "auto"}),
+    "sparse_dense": (standard, {"profile": "sparse", "form": "dense"}),
+    "sparse": (standard, {"profile": "sparse", "form": "sparse", "M": 1 << 12, "tolerance": 10.0}),
     "relative_paper": (neighbour, {"base": "lossless", "M": 2048, "tolerance": 0.05}),
     "relative_uniform": (neighbour, {"base": "lossless", "profile": "uniform", "tolerance": 0.001}),
 }

@@ -1,0 +1,91 @@
+"""How much harm errors of single tensors do: what ``coinr/profiles/allocation.py`` is made from.
+
+    python -m bench.rate.sensitivity [--out bench/results/rate/sensitivity.csv]
+
+For each trained network of the corpus and each of its tensors: the relative rise of the squared error of the output by
+a mean squared error of 1 in that tensor alone, for each of its numbers, found with normal noise small enough to be in
+the linear range (seed 1, mean of two draws); and the noise, relative to the others', that would do equal harm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.machine import machine
+from bench.rate import corpus
+from coinr.files import write_atomic
+
+# Relative rises between which noise is in the linear range.
+_LEAST, _MOST = 0.003, 0.3
+
+
+def _rise(entry: corpus.Entry, name: str, noise: float) -> float:
+    """Mean relative rise of the squared error, over two draws."""
+    clean = 10 ** (-entry.evaluate(entry.state_dict) / 10)
+    tensor = entry.state_dict[name]
+    plain = torch.view_as_real(tensor) if tensor.is_complex() else tensor
+    generator = torch.Generator().manual_seed(1)
+    rises = []
+    for _ in range(2):
+        moved = plain + noise * torch.randn(plain.shape, generator=generator)
+        moved = torch.view_as_complex(moved) if tensor.is_complex() else moved
+        rises.append(10 ** (-entry.evaluate(entry.state_dict | {name: moved}) / 10) / clean - 1)
+    return sum(rises) / len(rises)
+
+
+def rows(entry: corpus.Entry) -> list[dict[str, Any]]:
+    """One row a tensor."""
+    found = []
+    for name, tensor in entry.state_dict.items():
+        count = tensor.numel() * (2 if tensor.is_complex() else 1)
+        if count < 2:
+            continue
+        size = float((tensor.abs().double().square().sum() / count).sqrt())
+        noise = size / 32
+        for _ in range(12):
+            rise = _rise(entry, name, noise)
+            if _LEAST < rise < _MOST:
+                break
+            noise *= 3 if rise <= _LEAST else 1 / 3
+        harm = rise / noise**2 / count if rise > 0 else float("nan")
+        found.append(
+            {
+                "network": entry.name,
+                "tensor": name,
+                "shape": "x".join(map(str, tensor.shape)),
+                "rms": f"{size:.5g}",
+                "harm_per_number": f"{harm:.4g}",
+                "equal_harm_noise": f"{harm**-0.5:.4g}",
+                "rise": f"{rise:.3g}",
+            }
+        )
+    return found
+
+
+def main() -> None:
+    """Measure what is in the cache; write CSV and, beside it, machine and versions as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("bench/results/rate/sensitivity.csv"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    found: list[dict[str, Any]] = []
+    for name in corpus.ready():
+        found += rows(corpus.load(name))
+        print(name, flush=True)
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(found[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(found)
+    write_atomic(options.out, text.getvalue().encode())
+    write_atomic(options.out.with_suffix(".json"), json.dumps({"machine": machine()}, indent=1).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()
