@@ -109,13 +109,17 @@ class LevelForm:
         return values, step_factors(row, column)
 
 
+# A level takes as long to decode as so many bits of the exact coder's model.
+_BITS_PER_LEVEL = 4
+
+
 def worth_decoding(count: int, size: int) -> bool:
     """Whether a payload of ``size`` bytes may stand for so many symbols.
 
     More would cost a reader more time than a file of that size is worth; encoders store such tensors otherwise.
     """
     limit: int = _C.most_modelled(size)
-    return count <= limit
+    return _BITS_PER_LEVEL * count <= limit
 
 
 def step_factors(row: NDArray[np.uint8], column: NDArray[np.uint8]) -> NDArray[np.float32]:
