@@ -110,7 +110,7 @@ class LevelForm:
 
 
 # A level takes as long to decode as so many bits of the exact coder's model.
-_BITS_PER_LEVEL = 4
+_BITS_PER_LEVEL = 16
 
 
 def worth_decoding(count: int, size: int) -> bool:
