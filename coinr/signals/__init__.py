@@ -1,0 +1,1 @@
+"""Signals: pictures, sounds, shapes and radiance fields."""

@@ -1,0 +1,62 @@
+"""What fitting, measuring and storing need of a signal: sampled inputs, wanted values, a score and metadata."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+
+class Signal(ABC):
+    """A sampled signal that a coordinate network can stand for.
+
+    Attributes
+    ----------
+    kind : str
+        ``"image"``, ``"audio"``, ``"shape"`` or ``"scene"``: the key of its metadata in a file.
+    metric, unit : str
+        Name and unit of its score, higher is better: ``"PSNR"``, ``"dB"``.
+    in_features, out_features : int
+        What a network maps: ``[N, in_features]`` coordinates to ``[N, out_features]`` values.
+    count : int
+        Samples: pixels, audio samples, voxels, rays.
+    """
+
+    kind: ClassVar[str]
+    metric: ClassVar[str]
+    unit: ClassVar[str]
+
+    in_features: int
+    out_features: int
+    count: int
+
+    @abstractmethod
+    def to(self, device: torch.device) -> Signal:
+        """The signal with its samples on a device."""
+
+    @abstractmethod
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Inputs ``[N, ...]`` and wanted values ``[N, out]``, float32, of the samples ``indices`` (int64 [N])."""
+
+    def predict(self, network: nn.Module, inputs: Tensor) -> Tensor:
+        """What the network gives for inputs, ``[N, out]``; a scene renders its rays here."""
+        out: Tensor = network(inputs)
+        return out
+
+    def squared_error(self, network: nn.Module, inputs: Tensor, wanted: Tensor) -> Tensor:
+        """Sum of squared errors that a fit makes small (0-dim); a scene adds that of its coarse network."""
+        return (self.predict(network, inputs) - wanted).square().sum()
+
+    @abstractmethod
+    def tally(self, predicted: Tensor, wanted: Tensor) -> Tensor:
+        """float64 sums over samples from which :meth:`score` is made; sums over chunks add up."""
+
+    @abstractmethod
+    def score(self, tally: Tensor) -> float:
+        """The score of summed tallies."""
+
+    @abstractmethod
+    def meta(self) -> dict[str, Any]:
+        """JSON values, as few bytes as can be, that decoding to the natural format needs."""
