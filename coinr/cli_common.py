@@ -21,6 +21,8 @@ _RESERVED = frozenset(
         "seed",
         "seeds",
         "base",
+        "calibrate",
+        "errors",
         "lossless",
         "nonfinite",
         "meta",

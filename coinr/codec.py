@@ -44,6 +44,7 @@ def encode_state_dict(
     base: Mapping[str, Any] | None = None,
     seeds: int = 1,
     calibrate: Calibration | None = None,
+    errors: Mapping[str, float] | None = None,
     meta: Mapping[str, Any] | None = None,
     limits: Limits | None = None,
     backend: str | None = None,
@@ -85,6 +86,9 @@ def encode_state_dict(
         What tells which errors matter, for activation-aware rounding in ``auto`` and ``direct``: ``(module, inputs)``,
         called with single samples, or a callable that returns layers' inputs by the names of their weights; see
         :func:`coinr.calibration.sensitivities`. Needs a tolerance, or a profile that has one.
+    errors
+        Root mean squared errors of single tensors, by name, that take the place of what the rule says (rows that do
+        less harm weigh less); ``tolerance`` still bounds the relative error. Needs one, as ``calibrate`` does.
     meta
         JSON values stored with the file, at most 1 MiB.
     limits
@@ -131,7 +135,7 @@ def encode_state_dict(
     settings = Settings(seed, tolerance, backend, threads, options)
     known = None if base is None else Base(base)
     told = None if calibrate is None else sensitivities(calibrate, sd, seed)
-    tasks = plan(stored, profile, settings, patterns, nonfinite, told)
+    tasks = plan(stored, profile, settings, patterns, nonfinite, told, errors)
     coded = _encode_tasks(tasks, profile, settings, known)
     blob = min(
         (_assemble(sources, way, seed, checked_meta, known, limits) for way in _ways(coded)),

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from coinr.calibration import Sensitivity
-from coinr.profiles.base import Allowance, Allowed, rms
+from coinr.profiles.base import Allowance, rms
 from coinr.profiles.harm import row_harms
 from coinr.profiles.rules import EDGE_RATIO
 from coinr.source import Source
@@ -51,14 +51,18 @@ _SMALLEST_OF_MEAN = 1 / 4
 
 
 def allowed_errors(
-    sources: list[Source], tolerance: float, known: Mapping[str, Sensitivity] | None = None
+    sources: list[Source],
+    tolerance: float,
+    known: Mapping[str, Sensitivity] | None = None,
+    wanted: Mapping[str, float] | None = None,
 ) -> list[Allowance]:
     """How far each tensor may be off.
 
     The relative error of every tensor is at most ``tolerance``. The error of the first hidden matrix, its rows weighed
     by the harm they do, is at most a share of that of the typical magnitude in the smallest hidden matrix; the others
     follow from it. Where sensitivities are known, they take the place of these rules: errors do equal harm for each
-    parameter, and are in sum of logarithms what the rules say.
+    parameter, and are in sum of logarithms what the rules say. Errors that are ``wanted``, by name, take the place of
+    both.
     """
     sizes = [rms(source.planes) for source in sources]
     bulk = _bulk(sources, sizes)
@@ -76,6 +80,7 @@ def allowed_errors(
     errors = _equal_harm(sources, errors, known)
     allowed = []
     for row, (source, error) in enumerate(zip(sources, errors, strict=True)):
+        error = (wanted or {}).get(source.name, error)
         limit = tolerance * sizes[row]
         told = known.get(source.name)
         harm = harms.get(row) if told is None or told.harm is None else told.harm
@@ -96,13 +101,6 @@ def _equal_harm(sources: list[Source], errors: list[float], known: Mapping[str, 
     logs = np.array([math.log(errors[row]) + math.log(mean) / 2 for row, mean in told.items()])
     level = float(np.average(logs, weights=counts))
     return [math.exp(level - math.log(told[row]) / 2) if row in told else error for row, error in enumerate(errors)]
-
-
-def allowed_or_none(
-    sources: list[Source], tolerance: float | None, known: Mapping[str, Sensitivity] | None = None
-) -> Allowed:
-    """:func:`allowed_errors`, or None for each where there is no tolerance."""
-    return [None] * len(sources) if tolerance is None else allowed_errors(sources, tolerance, known)
 
 
 def _typical(source: Source) -> float:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from numbers import Real
 from typing import Any
 
 from coinr.calibration import Sensitivity
 from coinr.errors import InputError, StateDictError
-from coinr.profiles.allocation import TOLERANCE, allowed_or_none
+from coinr.profiles.allocation import TOLERANCE, allowed_errors
 from coinr.profiles.auto import encode_auto
 from coinr.profiles.base import Allowance, Coded, Settings, lossless
 from coinr.profiles.direct import encode_direct
@@ -61,13 +62,16 @@ def plan(
     exact_names: tuple[str, ...],
     nonfinite: str,
     known: Mapping[str, Sensitivity] | None = None,
+    wanted: Mapping[str, float] | None = None,
 ) -> list[Task]:
     """A task for every source: integers, named exceptions and (where allowed) non-finite tensors must be exact.
+
+    ``wanted`` names root mean squared errors of single tensors, see :func:`~coinr.profiles.allocation.allowed_errors`.
 
     Raises
     ------
     InputError
-        If there is no such profile.
+        If there is no such profile, or errors are wanted of a tensor that is kept exactly, or without a tolerance.
     StateDictError
         If a tensor is not finite and ``nonfinite`` is ``"error"``.
     """
@@ -76,8 +80,21 @@ def plan(
     exact = [_must_be_exact(source, profile, exact_names, nonfinite) for source in sources]
     tolerance = PROFILES[profile].tolerance if settings.tolerance is None else settings.tolerance
     lossy = [source for source, kept in zip(sources, exact, strict=True) if not kept]
-    allowed = iter(allowed_or_none(lossy, tolerance, known))
+    _check_wanted(wanted or {}, {source.name for source in lossy})
+    if tolerance is None:
+        if wanted or known:
+            raise InputError(f"errors and calibrate need a tolerance, which profile {profile!r} has not of its own")
+        return [Task(source, kept) for source, kept in zip(sources, exact, strict=True)]
+    allowed = iter(allowed_errors(lossy, tolerance, known, wanted))
     return [Task(source, kept, None if kept else next(allowed)) for source, kept in zip(sources, exact, strict=True)]
+
+
+def _check_wanted(wanted: Mapping[str, float], names: set[str]) -> None:
+    for name, error in wanted.items():
+        if name not in names:
+            raise InputError(f"errors names {name!r}, which is no tensor that is stored with loss")
+        if isinstance(error, bool) or not isinstance(error, Real) or not 0 <= error < float("inf"):
+            raise InputError(f"the error of {name!r} must be a number ≥ 0, not {error!r}")
 
 
 def _must_be_exact(source: Source, profile: str, exact_names: tuple[str, ...], nonfinite: str) -> bool:
