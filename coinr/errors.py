@@ -19,6 +19,10 @@ class BackendError(CoinrError, RuntimeError):
     """The backend that was asked for cannot run here; the message says why."""
 
 
+class DependencyError(CoinrError, ImportError):
+    """An optional library is not installed; the message names the extra that brings it."""
+
+
 class FormatError(CoinrError, ValueError):
     """The bytes are not a well-formed coinr file."""
 

@@ -12,6 +12,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from coinr import images
 from coinr.errors import InputError
 from coinr.networks import Siren
+from coinr.signals import image as image_module
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (7, 5, 3), dtype=np.uint8)
@@ -68,10 +69,17 @@ def test_other_pillow_modes_become_grey_or_rgb(tmp_path):
     assert np.array_equal(images.read_image(grey_opaque), GREY)
 
 
-def test_sixteen_bit_grey_is_rounded(tmp_path):
-    wide = np.array([[0, 128, 129, 257, 65535, 65407, 65406]], np.uint16)
-    Image.fromarray(wide).save(tmp_path / "a.png")
-    assert images.read_image(tmp_path / "a.png").tolist() == [[0, 0, 1, 1, 255, 255, 254]]
+@pytest.mark.parametrize(
+    ("suffix", "shape"),
+    [(".png", (7, 5)), (".png", (7, 5, 2)), (".png", (7, 5, 3)), (".png", (7, 5, 4)),
+     (".tif", (7, 5)), (".tif", (7, 5, 3)), (".tif", (7, 5, 4))],
+)  # fmt: skip
+def test_sixteen_bits_are_kept(tmp_path, suffix, shape):
+    wide = RNG.integers(0, 2**16, shape, dtype=np.uint16)
+    images.write_image(tmp_path / f"a{suffix}", wide)
+    back = images.read_image(tmp_path / f"a{suffix}")
+    assert back.dtype == np.uint16
+    assert np.array_equal(back, wide)
 
 
 def test_exif_orientation_is_applied(tmp_path):
@@ -81,12 +89,16 @@ def test_exif_orientation_is_applied(tmp_path):
     assert np.array_equal(images.read_image(tmp_path / "a.png"), np.rot90(RGB, -1))
 
 
-def test_transparent_pictures_are_refused(tmp_path):
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
+def test_alpha_is_kept_where_it_is_seen(tmp_path, suffix):
     rgba = np.dstack((RGB, np.full((7, 5), 255, np.uint8)))
-    rgba[3, 3, 3] = 254
-    Image.fromarray(rgba).save(tmp_path / "a.png")
-    with pytest.raises(InputError, match=r"a\.png: the image is transparent"):
-        images.read_image(tmp_path / "a.png")
+    rgba[3, 3, 3] = 0
+    images.write_image(tmp_path / f"a{suffix}", rgba)
+    assert np.array_equal(images.read_image(tmp_path / f"a{suffix}"), rgba)
+    if suffix == ".webp":
+        return
+    images.write_image(tmp_path / f"la{suffix}", rgba[..., 2:])
+    assert np.array_equal(images.read_image(tmp_path / f"la{suffix}"), rgba[..., 2:])
 
 
 def _png(width, height):
@@ -132,6 +144,12 @@ def test_what_cannot_be_written_is_refused_and_leaves_nothing(tmp_path):
         ("a", RGB, "suffix"),
         ("a.png", RGB / 255.0, "uint8"),
         ("a.pgm", RGB, "grey"),
+        ("a.jpg", RGB.astype(np.uint16), "16-bit"),
+        ("a.webp", RGB.astype(np.uint16), "16-bit"),
+        ("a.jpg", np.dstack((RGB, GREY)), "alpha"),
+        ("a.bmp", np.dstack((RGB, GREY)), "alpha"),
+        ("a.webp", np.dstack((GREY, GREY)), "grey with alpha"),
+        ("a.tif", np.dstack((GREY, GREY)).astype(np.uint16), "as .png only"),
         ("a.jpg", np.zeros((1, 70000), np.uint8), "cannot hold"),
         ("a.webp", np.zeros((1, 20000, 3), np.uint8), "cannot hold"),
     ]:
@@ -145,7 +163,8 @@ def test_what_cannot_be_written_is_refused_and_leaves_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("image", "message"),
     [
-        (np.zeros((4, 4, 4), np.uint8), "shape"),
+        (np.zeros((4, 4, 5), np.uint8), "shape"),
+        (np.zeros((4, 4, 1), np.uint8), "shape"),
         (np.zeros((4,), np.uint8), "shape"),
         (np.zeros((0, 4, 3), np.uint8), "at least one pixel"),
         (np.zeros((4, 4), np.int32), "int32"),
@@ -214,7 +233,7 @@ def test_a_crop_equals_that_part_of_the_whole(network):
 
 def test_chunks_do_not_show(network, monkeypatch):
     whole = images.render_image(network, 40, 30)
-    monkeypatch.setattr(images, "_CHUNK", 100)
+    monkeypatch.setattr(image_module, "_CHUNK", 100)
     _assert_same_picture(images.render_image(network, 40, 30), whole)
 
 
@@ -243,8 +262,8 @@ def test_sizes_and_crops_out_of_range_are_refused(network, size, crop, message):
 
 
 def test_networks_that_show_no_picture_are_refused():
-    with pytest.raises(InputError, match=r"got \[6, 2\]"):
-        images.render_image(Siren(2, 2, 4, 0), 2, 3)
+    with pytest.raises(InputError, match=r"got \[6, 5\]"):
+        images.render_image(Siren(2, 5, 4, 0), 2, 3)
     broken = Siren(2, 1, 4, 0)
     torch.nn.init.constant_(broken.layers[0].weight, 3e38)
     with pytest.raises(InputError, match="not finite"):

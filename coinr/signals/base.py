@@ -3,10 +3,35 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The network and training that suit a kind of signal; whatever a caller does not choose is taken from here.
+
+    Attributes
+    ----------
+    network : str
+        Kind of network, as :func:`coinr.networks.build_network` knows it.
+    width, hidden_layers, steps, batch, learning_rate
+        As for :func:`coinr.fit`.
+    options : dict
+        For each kind of network, what differs from its own defaults: ``{"siren": {"first_omega": 3000.0}}``.
+    """
+
+    network: str
+    width: int
+    hidden_layers: int
+    steps: int
+    batch: int
+    learning_rate: float
+    options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 class Signal(ABC):
@@ -22,15 +47,23 @@ class Signal(ABC):
         What a network maps: ``[N, in_features]`` coordinates to ``[N, out_features]`` values.
     count : int
         Samples: pixels, audio samples, voxels, rays.
+    recipe : Recipe
+        Network and training that suit this kind of signal.
     """
 
     kind: ClassVar[str]
     metric: ClassVar[str]
     unit: ClassVar[str]
+    recipe: ClassVar[Recipe]
 
     in_features: int
     out_features: int
     count: int
+
+    @property
+    def judged(self) -> Signal:
+        """The samples that quality is measured on: these, or the views of a scene that training does not see."""
+        return self
 
     @abstractmethod
     def to(self, device: torch.device) -> Signal:
