@@ -54,7 +54,7 @@ class Signal(ABC):
     kind: ClassVar[str]
     metric: ClassVar[str]
     unit: ClassVar[str]
-    recipe: ClassVar[Recipe]
+    recipe: Recipe
 
     in_features: int
     out_features: int

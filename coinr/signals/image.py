@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -186,7 +186,7 @@ class ImageSignal(Signal):
     kind = "image"
     metric = "PSNR"
     unit = "dB"
-    recipe: ClassVar[Recipe] = Recipe("siren", width=64, hidden_layers=3, steps=8000, batch=4096, learning_rate=2e-3)
+    recipe = Recipe("siren", width=64, hidden_layers=3, steps=8000, batch=4096, learning_rate=2e-3)
 
     def __init__(self, image: Any) -> None:
         self.image = check_image(image)

@@ -1,0 +1,214 @@
+"""Sounds as signals.
+
+A sound is a NumPy array [N] (mono) or [N, C], floating or int16; floating 1.0 is full scale. It fills [-1, 1] whatever
+its length, and a sample stands for the middle of its time: sample i of N lies at (2i + 1)/N - 1. Sampling a network at
+more points in [-1, 1] therefore gives the same sound at a higher rate, not shifted.
+
+A network's values are the sound times 2^k, k chosen so that the loudest sample lies in (1/2, 1]: quiet sounds are
+learned as well as loud ones.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from coinr.errors import InputError
+from coinr.files import write_atomic
+from coinr.signals.base import Recipe, Signal
+from coinr.signals.optional import optional
+
+#: Longest sound that is rendered, in samples.
+MAX_SAMPLES = 2**28
+
+#: Suffixes that :func:`write_audio` knows; 16 bits a sample.
+AUDIO_SUFFIXES = (".wav", ".flac")
+
+_CHANNELS = 8  # the most that FLAC holds
+_CHUNK = 8192
+_SILENCE = 2.0**-100  # no file of up to 32 bits an integer sample holds less but zero
+
+
+def check_audio(samples: Any, rate: int) -> NDArray[np.float32]:
+    """Return a sound as float32, or say what is wrong with it.
+
+    Raises
+    ------
+    InputError
+        If it is not [N] or [N, C] with at least one sample and at most 8 channels, is neither int16 nor floating, holds
+        NaN or Inf or only zeros, or ``rate`` is no whole number of Hz.
+    """
+    array = np.asarray(samples)
+    if array.ndim not in (1, 2) or (array.ndim == 2 and not 1 <= array.shape[1] <= _CHANNELS):
+        raise InputError(f"a sound has shape [N] or [N, C], C at most {_CHANNELS}, got {list(array.shape)}")
+    if array.size == 0:
+        raise InputError("the sound is empty")
+    if array.dtype != np.int16 and not np.issubdtype(array.dtype, np.floating):
+        raise InputError(f"a sound is int16 or floating, got {array.dtype}")
+    if isinstance(rate, bool) or not isinstance(rate, int) or not 0 < rate < 2**31:
+        raise InputError(f"a sampling rate is a whole number of Hz in 1 .. 2^31 - 1, got {rate!r}")
+    sound = array.astype(np.float32) / (32768 if array.dtype == np.int16 else 1)
+    if not np.isfinite(sound).all():
+        raise InputError("the sound holds NaN or infinite samples")
+    if np.abs(sound).max() < _SILENCE:
+        raise InputError("the sound is silent throughout")
+    return np.ascontiguousarray(sound[:, 0] if sound.ndim == 2 and sound.shape[1] == 1 else sound)
+
+
+def read_audio(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
+    """Return the sound in a WAV, FLAC or other file that libsndfile reads, float32 [N] or [N, C], and its rate in Hz.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged or no sound, or the sound is empty, silent or not finite.
+    OSError
+        If the file cannot be opened.
+    """
+    soundfile = optional("soundfile")
+    data = Path(path).read_bytes()
+    try:
+        samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+        return check_audio(samples, rate), rate
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except (RuntimeError, ValueError, TypeError) as error:  # soundfile's own are RuntimeErrors
+        raise InputError(f"{path}: damaged or unsupported sound ({error})") from error
+
+
+def write_audio(path: str | os.PathLike[str], samples: NDArray[np.float32], rate: int) -> None:
+    """Write a sound with 16 bits a sample, as WAV or FLAC by the suffix, all or nothing; full scale clips.
+
+    Raises
+    ------
+    InputError
+        If the suffix is another, or the format cannot hold such a rate.
+    OSError
+        If the file cannot be written.
+    """
+    soundfile = optional("soundfile")
+    suffix = Path(path).suffix.lower()
+    if suffix not in AUDIO_SUFFIXES:
+        raise InputError(f"{path}: the suffix must be one of {' '.join(AUDIO_SUFFIXES)}")
+    sound = np.clip(np.rint(samples.astype(np.float64) * 32768), -32768, 32767).astype(np.int16)
+    buffer = io.BytesIO()
+    try:
+        soundfile.write(buffer, sound, rate, format=suffix[1:].upper(), subtype="PCM_16")
+    except (RuntimeError, ValueError) as error:
+        raise InputError(f"{path}: {suffix} cannot hold this sound ({error})") from error
+    write_atomic(path, buffer.getvalue())
+
+
+def sample_times(indices: Tensor, count: int) -> Tensor:
+    """Return float32 [N, 1], the places in [-1, 1] of the samples ``indices`` (int64 [N]) of ``count``."""
+    return ((2 * indices + 1).to(torch.float64) / count - 1).to(torch.float32)[:, None]
+
+
+@torch.no_grad()
+def render_audio(network: nn.Module, count: int, exponent: int = 0) -> NDArray[np.float32]:
+    """Return ``count`` samples of the sound that ``network`` gives, float32 [N] or [N, C].
+
+    Parameters
+    ----------
+    network : nn.Module
+        Maps float32 [N, 1] in [-1, 1] to [N, C]; it runs on its own device.
+    count : int
+        Samples, 1 .. 2^28.
+    exponent : int
+        The network's values are the sound times 2^exponent.
+
+    Raises
+    ------
+    InputError
+        If ``count`` is out of range, or the network gives another shape or values that are not finite.
+    """
+    if not 1 <= count <= MAX_SAMPLES:
+        raise InputError(f"a sound has 1 .. {MAX_SAMPLES} samples, got {count}")
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
+    parts = []
+    for start in range(0, count, _CHUNK):
+        indices = torch.arange(start, min(start + _CHUNK, count), device=device)
+        out = network(sample_times(indices, count))
+        if out.ndim != 2 or out.shape[0] != len(indices) or not 1 <= out.shape[1] <= _CHANNELS:
+            raise InputError(f"the network must give [N, 1 .. {_CHANNELS}] for [N, 1], got {list(out.shape)}")
+        if not torch.isfinite(out).all():
+            raise InputError("the network gives values that are not finite")
+        parts.append(out.float().cpu())
+    sound: NDArray[np.float32] = torch.cat(parts).numpy() * np.float32(2.0**-exponent)
+    return sound[:, 0] if sound.shape[1] == 1 else sound
+
+
+class AudioSignal(Signal):
+    """The samples of a sound; the score is the signal-to-noise ratio over all channels.
+
+    Parameters
+    ----------
+    samples : array
+        See :mod:`coinr.signals.audio`.
+    rate : int
+        Samples a second.
+
+    Attributes
+    ----------
+    samples : ndarray
+        float32 [N] or [N, C].
+    rate, exponent : int
+        The rate, and k of the 2^k that a network's values are multiplied by.
+
+    Raises
+    ------
+    InputError
+        As :func:`check_audio`.
+    """
+
+    kind = "audio"
+    metric = "SNR"
+    unit = "dB"
+    recipe = Recipe("siren", width=128, hidden_layers=3, steps=8000, batch=4096, learning_rate=5e-4)
+
+    def __init__(self, samples: Any, rate: int) -> None:
+        self.samples = check_audio(samples, rate)
+        self.rate = rate
+        self.exponent = -math.ceil(math.log2(float(np.abs(self.samples).max())))
+        self.in_features = 1
+        self.out_features = 1 if self.samples.ndim == 1 else self.samples.shape[1]
+        self.count = len(self.samples)
+        # the frequencies that a first layer starts with go up with the length that [-1, 1] stands for; 3000 for 7 s
+        omega = max(30.0, float(f"{3000 * self.count / rate / 7:.1e}"))
+        self.recipe = replace(self.recipe, options={"siren": {"first_omega": omega}, "finer": {"first_omega": omega}})
+        self._values = torch.from_numpy(self.samples * np.float32(2.0**self.exponent)).reshape(self.count, -1)
+
+    def to(self, device: torch.device) -> AudioSignal:
+        """The sound with its samples on a device."""
+        moved = AudioSignal(self.samples, self.rate)
+        moved._values = self._values.to(device)
+        return moved
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Times ``[N, 1]`` and values in [-1, 1] ``[N, C]`` of the samples ``indices``."""
+        return sample_times(indices, self.count), self._values[indices]
+
+    def tally(self, predicted: Tensor, wanted: Tensor) -> Tensor:
+        """Sum of squared errors, and that of squared samples."""
+        wanted = wanted.double()
+        return torch.stack(((predicted.double() - wanted).square().sum(), wanted.square().sum()))
+
+    def score(self, tally: Tensor) -> float:
+        """SNR in dB, -inf if it is not a number."""
+        noise, power = map(float, tally)
+        if not math.isfinite(noise) or power == 0:
+            return -math.inf
+        return math.inf if noise == 0 else 10 * math.log10(power / noise)
+
+    def meta(self) -> dict[str, Any]:
+        """``{"audio": [N, rate]}``, with the exponent as a third number unless it is 0."""
+        return {"audio": [self.count, self.rate] + ([self.exponent] if self.exponent else [])}
