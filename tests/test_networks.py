@@ -59,10 +59,11 @@ def test_a_generator_decides_the_weights_and_spares_the_global_one():
 
 
 def test_config_rebuilds_the_network_through_json():
-    network = Siren(3, 1, 8, 2, omega=12.5)
+    network = Siren(3, 1, 8, 2, omega=12.5, first_omega=100)
     again = Siren(**json.loads(json.dumps(network.config)))
     assert again.config == network.config == {
-        "in_features": 3, "out_features": 1, "width": 8, "hidden_layers": 2, "omega": 12.5,
+        "in_features": 3, "out_features": 1, "width": 8, "hidden_layers": 2, "omega": 12.5, "first_omega": 100.0,
+        "frequencies": 0, "base": 2.0, "lowest": 1.0,
     }  # fmt: skip
     assert [p.shape for p in again.parameters()] == [p.shape for p in network.parameters()]
 

@@ -1,0 +1,29 @@
+"""Coordinate networks that coinr can fit, store and rebuild by itself."""
+
+from coinr.networks.base import Mlp, Network
+from coinr.networks.bells import Gauss, Wire
+from coinr.networks.encoding import encode
+from coinr.networks.nerf import Nerf, RadianceField
+from coinr.networks.registry import NETWORKS, build_network, network_from, network_meta
+from coinr.networks.relu import Relu
+from coinr.networks.rendering import Rays, render_rays
+from coinr.networks.sine import Finer, Siren
+
+__all__ = [
+    "NETWORKS",
+    "Finer",
+    "Gauss",
+    "Mlp",
+    "Nerf",
+    "Network",
+    "RadianceField",
+    "Rays",
+    "Relu",
+    "Siren",
+    "Wire",
+    "build_network",
+    "encode",
+    "network_from",
+    "network_meta",
+    "render_rays",
+]

@@ -1,0 +1,151 @@
+"""Radiance fields: NeRF in the layout of nerf-pytorch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from coinr.networks.base import Network, Shapes, bare_linear, check_count, fill_usual
+from coinr.networks.encoding import encode
+
+
+class RadianceField(nn.Module):
+    """One network of a NeRF: colour and density of points that are seen from a direction.
+
+    Parameters and state dict as for :class:`Nerf`, names without ``coarse.`` or ``fine.``.
+    """
+
+    def __init__(
+        self,
+        depth: int,
+        width: int,
+        skip: int | None,
+        point_frequencies: int,
+        view_frequencies: int,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        points, views = 3 * (1 + 2 * point_frequencies), 3 * (1 + 2 * view_frequencies)
+        self.skip = skip
+        self.point_frequencies, self.view_frequencies = point_frequencies, view_frequencies
+        fans = [points] + [width + (points if i == skip else 0) for i in range(depth - 1)]
+        self.pts_linears = nn.ModuleList(bare_linear(fan, width) for fan in fans)
+        self.views_linears = nn.ModuleList([bare_linear(views + width, width // 2)])
+        self.feature_linear = bare_linear(width, width)
+        self.alpha_linear = bare_linear(width, 1)
+        self.rgb_linear = bare_linear(width // 2, 3)
+        for module in self.modules():
+            if isinstance(module, nn.Linear):
+                fill_usual(module, generator)
+
+    def forward(self, points: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return colours in [0, 1] and densities.
+
+        Parameters
+        ----------
+        points : Tensor
+            float32 [R, S, 3], S points on each of R rays.
+        directions : Tensor
+            float32 [R, 3], unit directions of the rays.
+
+        Returns
+        -------
+        Tensor, Tensor
+            float32 [R, S, 3], and float32 [R, S] >= 0, per unit of length.
+        """
+        encoded = encode(points, self.point_frequencies)
+        h = encoded
+        for i, layer in enumerate(self.pts_linears):
+            h = functional.relu(layer(h))
+            if i == self.skip:
+                h = torch.cat((encoded, h), -1)
+        density = functional.relu(self.alpha_linear(h))[..., 0]
+        seen = encode(directions, self.view_frequencies)[:, None].expand(*points.shape[:2], -1)
+        h = functional.relu(self.views_linears[0](torch.cat((self.feature_linear(h), seen), -1)))
+        return torch.sigmoid(self.rgb_linear(h)), density
+
+
+class Nerf(Network):
+    """NeRF (Mildenhall et al. 2020): a coarse and a fine radiance field in the layout of nerf-pytorch.
+
+    The state dict is float32: ``coarse.`` followed by the names of nerf-pytorch's ``network_fn_state_dict``, which are
+    ``pts_linears.i``, ``views_linears.0``, ``feature_linear``, ``alpha_linear`` and ``rgb_linear``, each with
+    ``.weight`` and ``.bias``; then ``fine.`` and those of ``network_fine_state_dict``. All start at U(±1/√fan_in).
+
+    Parameters
+    ----------
+    depth, width : int
+        Layers before density and their width; at least 1 and 2.
+    skip : int, optional
+        The layer after which the encoded points are seen again, 0 .. depth - 2; by default 4, the middle of eight, or
+        none if there is no such layer.
+    point_frequencies, view_frequencies : int
+        Of the positional encodings.
+    fine : bool
+        Whether fine samples have a network of their own; otherwise the coarse one serves for both, in half the weights.
+    generator : torch.Generator, optional
+        As for :class:`~coinr.Siren`.
+
+    Raises
+    ------
+    InputError
+        If a size is out of range.
+    """
+
+    kind = "nerf"
+
+    def __init__(
+        self,
+        depth: int = 8,
+        width: int = 256,
+        skip: int | None = 4,
+        point_frequencies: int = 10,
+        view_frequencies: int = 4,
+        fine: bool = True,
+        *,
+        generator: torch.Generator | None = None,
+    ) -> None:
+        super().__init__()
+        self.depth, self.width = check_count("depth", depth, 1), check_count("width", width, 2)
+        self.skip = None if skip is None or check_count("skip", skip, 0) > depth - 2 else skip
+        self.point_frequencies = check_count("point_frequencies", point_frequencies, 0)
+        self.view_frequencies = check_count("view_frequencies", view_frequencies, 0)
+        sizes = (depth, width, self.skip, point_frequencies, view_frequencies)
+        self.coarse = RadianceField(*sizes, generator)
+        self.fine = RadianceField(*sizes, generator) if fine else None
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """JSON values that rebuild the network without its weights: ``Nerf(**network.config)``."""
+        names = ("depth", "width", "skip", "point_frequencies", "view_frequencies")
+        return {name: getattr(self, name) for name in names} | {"fine": self.fine is not None}
+
+    @classmethod
+    def sizes(cls, shapes: Shapes, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """As :meth:`Network.sizes`."""
+        depth = sum(name.startswith("coarse.pts_linears.") and name.endswith(".weight") for name in shapes)
+        width, points = shapes["coarse.pts_linears.0.weight"]
+        _, seen = shapes["coarse.views_linears.0.weight"]
+        inner = [shapes[f"coarse.pts_linears.{i}.weight"][1] for i in range(1, depth)]
+        skips = [i for i, fan_in in enumerate(inner) if fan_in == width + points]
+        (point_frequencies, rest), (view_frequencies, other) = divmod(points - 3, 6), divmod(seen - width - 3, 6)
+        if len(skips) > 1 or rest or other:
+            raise ValueError("sizes that nerf-pytorch does not have")
+        return {
+            "depth": depth,
+            "width": width,
+            "skip": skips[0] if skips else None,
+            "point_frequencies": point_frequencies,
+            "view_frequencies": view_frequencies,
+            "fine": any(name.startswith("fine.") for name in shapes),
+        }
+
+    def forward(self, points: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """Colours and densities as the fine network has them, see :meth:`RadianceField.forward`."""
+        field = self.coarse if self.fine is None else self.fine
+        out: tuple[Tensor, Tensor] = field(points, directions)
+        return out
