@@ -12,7 +12,7 @@ from skimage.metrics import peak_signal_noise_ratio
 from coinr import images
 from coinr.errors import InputError
 from coinr.networks import Siren
-from coinr.signals import image as image_module
+from coinr.signals import sampling
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (7, 5, 3), dtype=np.uint8)
@@ -233,7 +233,7 @@ def test_a_crop_equals_that_part_of_the_whole(network):
 
 def test_chunks_do_not_show(network, monkeypatch):
     whole = images.render_image(network, 40, 30)
-    monkeypatch.setattr(image_module, "_CHUNK", 100)
+    monkeypatch.setattr(sampling, "CHUNK", 100)
     _assert_same_picture(images.render_image(network, 40, 30), whole)
 
 

@@ -26,6 +26,7 @@ from coinr.errors import InputError
 from coinr.files import write_atomic
 from coinr.signals.base import Recipe, Signal
 from coinr.signals.optional import optional
+from coinr.signals.sampling import sample
 
 #: Longest sound that is rendered, in samples.
 MAX_SAMPLES = 2**28
@@ -34,7 +35,6 @@ MAX_SAMPLES = 2**28
 AUDIO_SUFFIXES = (".wav", ".flac")
 
 _CHANNELS = 8  # the most that FLAC holds
-_CHUNK = 8192
 _SILENCE = 2.0**-100  # no file of up to 32 bits an integer sample holds less but zero
 
 
@@ -113,7 +113,6 @@ def sample_times(indices: Tensor, count: int) -> Tensor:
     return ((2 * indices + 1).to(torch.float64) / count - 1).to(torch.float32)[:, None]
 
 
-@torch.no_grad()
 def render_audio(network: nn.Module, count: int, exponent: int = 0) -> NDArray[np.float32]:
     """Return ``count`` samples of the sound that ``network`` gives, float32 [N] or [N, C].
 
@@ -133,16 +132,10 @@ def render_audio(network: nn.Module, count: int, exponent: int = 0) -> NDArray[n
     """
     if not 1 <= count <= MAX_SAMPLES:
         raise InputError(f"a sound has 1 .. {MAX_SAMPLES} samples, got {count}")
-    device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    parts = []
-    for start in range(0, count, _CHUNK):
-        indices = torch.arange(start, min(start + _CHUNK, count), device=device)
-        out = network(sample_times(indices, count))
-        if out.ndim != 2 or out.shape[0] != len(indices) or not 1 <= out.shape[1] <= _CHANNELS:
-            raise InputError(f"the network must give [N, 1 .. {_CHANNELS}] for [N, 1], got {list(out.shape)}")
-        if not torch.isfinite(out).all():
-            raise InputError("the network gives values that are not finite")
-        parts.append(out.float().cpu())
+    parts = [
+        values.float().cpu()
+        for _, values in sample(network, count, lambda i: sample_times(i, count), range(1, _CHANNELS + 1), "sound")
+    ]
     sound: NDArray[np.float32] = torch.cat(parts).numpy() * np.float32(2.0**-exponent)
     return sound[:, 0] if sound.shape[1] == 1 else sound
 

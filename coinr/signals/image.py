@@ -15,7 +15,6 @@ colour an invisible pixel has is nobody's concern.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -25,14 +24,12 @@ from torch import Tensor, nn
 
 from coinr.errors import InputError
 from coinr.signals.base import Recipe, Signal
+from coinr.signals.sampling import sample
 
 Picture = NDArray[Any]
 
 #: Largest picture that is rendered at once, in pixels; a crop of a larger one is allowed.
 MAX_PIXELS = 2**28
-
-#: Pixels that pass through a network at once: a few MB of activations at width 256.
-_CHUNK = 8192
 
 
 def check_image(image: Any) -> Picture:
@@ -135,31 +132,18 @@ def render_image(
         raise InputError(f"the crop x={x}, y={y}, w={w}, h={h} does not lie in {width} x {height} (width x height)")
     if w * h > MAX_PIXELS:
         raise InputError(f"{h} x {w} is more than {MAX_PIXELS} pixels; render crops of it")
+
+    def place(inside: Tensor) -> Tensor:
+        rows = torch.div(inside, w, rounding_mode="floor")
+        return pixel_coordinates((rows + y) * width + (inside - rows * w) + x, height, width)
+
     image: Picture | None = None
-    for start, values in _sample(network, height, width, (x, y, w, h)):
+    for start, values in sample(network, w * h, place, range(1, 5), "image"):
         if image is None:
             image = np.empty((w * h, values.shape[1]), np.uint8 if bits == 8 else np.uint16)
         image[start : start + len(values)] = _levels(values, bits).cpu().numpy()
     assert image is not None
     return image.reshape(h, w) if image.shape[1] == 1 else image.reshape(h, w, -1)
-
-
-@torch.no_grad()
-def _sample(
-    network: nn.Module, height: int, width: int, crop: tuple[int, int, int, int]
-) -> Iterator[tuple[int, Tensor]]:
-    """Yield (first pixel of the crop, values [N, C]) chunk by chunk, in row-major order."""
-    x, y, w, h = crop
-    device = next((p.device for p in network.parameters()), torch.device("cpu"))
-    for start in range(0, w * h, _CHUNK):
-        inside = torch.arange(start, min(start + _CHUNK, w * h), device=device)
-        rows = torch.div(inside, w, rounding_mode="floor")
-        out = network(pixel_coordinates((rows + y) * width + (inside - rows * w) + x, height, width))
-        if out.ndim != 2 or out.shape[0] != len(inside) or out.shape[1] not in (1, 2, 3, 4):
-            raise InputError(f"the network must give [N, 1 .. 4] for [N, 2], got {list(out.shape)}")
-        if not torch.isfinite(out).all():
-            raise InputError("the network gives values that are not finite")
-        yield start, out
 
 
 class ImageSignal(Signal):

@@ -1,0 +1,72 @@
+"""Asking a network for many values: in chunks that stay in cache, checked, with progress."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from coinr.errors import InputError
+
+#: Coordinates that pass through a network at once: a few MB of activations at width 256.
+CHUNK = 8192
+
+
+def device_of(network: nn.Module) -> torch.device:
+    """Where a network's parameters are; the CPU if it has none."""
+    return next((p.device for p in network.parameters()), torch.device("cpu"))
+
+
+@torch.no_grad()
+def sample(
+    network: nn.Module, count: int, place: Callable[[Tensor], Tensor], outputs: range, label: str
+) -> Iterator[tuple[int, Tensor]]:
+    """Yield (first index, values [N, C]) of the samples 0 .. count - 1, chunk by chunk, on the network's device.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Maps float32 [N, a] coordinates to float32 [N, C] values.
+    count : int
+        How many samples.
+    place : callable
+        The coordinates [N, a] of samples with indices int64 [N].
+    outputs : range
+        The numbers of values C that make sense.
+    label : str
+        What the progress bar says.
+
+    Raises
+    ------
+    InputError
+        If the network gives another shape, or values that are not finite.
+    """
+    device = device_of(network)
+    for start in steps(range(0, count, CHUNK), label):
+        coordinates = place(torch.arange(start, min(start + CHUNK, count), device=device))
+        out = network(coordinates)
+        if out.ndim != 2 or out.shape[0] != len(coordinates) or out.shape[1] not in outputs:
+            wanted = f"[N, {outputs[0]}]" if len(outputs) == 1 else f"[N, {outputs[0]} .. {outputs[-1]}]"
+            raise InputError(f"the network must give {wanted} for {list(coordinates.shape)}, got {list(out.shape)}")
+        if not torch.isfinite(out).all():
+            raise InputError("the network gives values that are not finite")
+        yield start, out
+
+
+def steps(work: range, label: str) -> Iterator[int]:
+    """Iterate with a progress bar on stderr, if that is a terminal and the work takes more than a second."""
+    if not sys.stderr.isatty():
+        yield from work
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    begin = time.monotonic()
+    with Progress(console=Console(stderr=True), transient=True, disable=False) as bar:
+        row = bar.add_task(label, total=len(work), visible=False)
+        for item in work:
+            yield item
+            bar.update(row, advance=1, visible=time.monotonic() - begin > 1)
