@@ -47,8 +47,10 @@ class Signal(ABC):
         What a network maps: ``[N, in_features]`` coordinates to ``[N, out_features]`` values.
     count : int
         Samples: pixels, audio samples, voxels, rays.
+    points : int
+        Points at which a network is seen for one sample: 1, or the depths along a ray.
     recipe : Recipe
-        Network and training that suit this kind of signal.
+        Network and training that suit this signal.
     """
 
     kind: ClassVar[str]
@@ -56,6 +58,7 @@ class Signal(ABC):
     unit: ClassVar[str]
     recipe: Recipe
 
+    points: int = 1
     in_features: int
     out_features: int
     count: int

@@ -1,0 +1,63 @@
+"""Array files: ``.npy`` and ``.npz``, and the volume in them."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coinr.errors import InputError
+
+
+def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """The arrays in a ``.npz`` file, or the one in a ``.npy`` file under the name of the file.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged or would need unpickling.
+    OSError
+        If the file cannot be opened.
+    """
+    try:
+        with path.open("rb") as stream:
+            if zipfile.is_zipfile(stream):
+                stream.seek(0)
+                with np.load(stream, allow_pickle=False) as arrays:
+                    return {name: arrays[name] for name in arrays.files}
+            stream.seek(0)
+            return {path.stem: np.lib.format.read_array(stream, allow_pickle=False)}
+    except OSError:
+        raise
+    except Exception as error:  # damaged archives fail in more ways than can be listed
+        raise InputError(f"{path}: damaged or unsupported array file ({error})") from error
+
+
+def volume_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+    """The volume among named arrays.
+
+    It is ``occupancy`` packed by ``np.packbits`` beside its ``shape``, or else the only array of three axes.
+
+    Raises
+    ------
+    InputError
+        If there is none, or more than one.
+    """
+    if "occupancy" in arrays and "shape" in arrays:
+        packed, shape = arrays["occupancy"], arrays["shape"]
+        size = [int(n) for n in np.ravel(shape)]
+        bits = math.prod(size)
+        if len(size) != 3 or min(size) < 1 or packed.dtype != np.uint8 or packed.ndim != 1:
+            raise InputError("a packed volume has uint8 bits 'occupancy' and three sizes 'shape'")
+        if packed.size != -(-bits // 8):
+            raise InputError(f"a volume of {size} has {-(-bits // 8)} packed bytes, got {packed.size}")
+        return np.unpackbits(packed, count=bits).reshape(size).astype(bool)
+    volumes = [name for name, array in arrays.items() if array.ndim == 3]
+    if len(volumes) != 1:
+        raise InputError(f"one volume [X, Y, Z] is needed, got {len(volumes)} among {', '.join(arrays) or 'no arrays'}")
+    return arrays[volumes[0]]

@@ -1,0 +1,71 @@
+"""A file or folder as the signal that it holds."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from coinr.errors import InputError
+from coinr.signals.arrays import read_arrays, volume_of_arrays
+from coinr.signals.audio import AudioSignal, read_audio
+from coinr.signals.base import Signal
+from coinr.signals.image import ImageSignal
+from coinr.signals.image_io import read_image
+from coinr.signals.meshes import MESH_SUFFIXES, read_mesh
+from coinr.signals.scene_io import is_scene_folder, read_scene_folder, scene_of_arrays
+from coinr.signals.shape import ShapeSignal
+
+#: First bytes of sounds: WAV, its 64-bit forms, AIFF, AU, FLAC, Ogg. RIFF is shared with pictures and told apart later.
+_SOUNDS = (b"RIFF", b"RF64", b"FORM", b".snd", b"fLaC", b"OggS", b"caff")
+
+
+def open_signal(path: str | os.PathLike[str], *, grid: int = 128) -> Signal:
+    """Return the signal in a file or folder, told by its content; the suffix decides only between kinds of mesh.
+
+    Parameters
+    ----------
+    path : path
+        A picture (PNG, JPEG, WebP, TIFF, ...), a sound (WAV, FLAC, ...), a volume or a scene of arrays (``.npy``,
+        ``.npz``), a mesh (``.ply``, ``.obj``, ``.stl``), or a folder of posed pictures.
+    grid : int
+        Voxels along the longest side of a mesh.
+
+    Returns
+    -------
+    Signal
+        :class:`~coinr.signals.image.ImageSignal`, :class:`~coinr.signals.audio.AudioSignal`,
+        :class:`~coinr.signals.shape.ShapeSignal` or :class:`~coinr.signals.scene.SceneSignal`.
+
+    Raises
+    ------
+    InputError
+        If the content is damaged or no such signal; the message says what is wrong.
+    DependencyError
+        If a library that reads it is not installed.
+    OSError
+        If it cannot be opened.
+    """
+    source = Path(path)
+    if source.is_dir():
+        if not is_scene_folder(source):
+            raise InputError(f"{source}: a folder without transforms.json is no scene")
+        return read_scene_folder(source)
+    with source.open("rb") as stream:
+        head = stream.read(16)
+    if not head:
+        raise InputError(f"{source}: the file is empty")
+    if head.startswith(_SOUNDS) and head[8:12] != b"WEBP":
+        return AudioSignal(*read_audio(source))
+    if head.startswith((b"PK\x03\x04", b"PK\x05\x06", b"\x93NUMPY")):
+        return _open_arrays(source)
+    if source.suffix.lower() in MESH_SUFFIXES or head.startswith((b"ply\n", b"ply\r")):
+        return ShapeSignal.of_mesh(read_mesh(source), grid)
+    return ImageSignal(read_image(source))
+
+
+def _open_arrays(source: Path) -> Signal:
+    arrays = read_arrays(source)
+    try:
+        return scene_of_arrays(arrays) if "images" in arrays else ShapeSignal(volume_of_arrays(arrays))
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None

@@ -1,0 +1,131 @@
+"""Scenes as signals: posed pictures that a radiance field shall show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from coinr.errors import InputError
+from coinr.signals.cameras import orbit_of
+from coinr.signals.sampling import device_of, steps
+from coinr.signals.views import Lens, Views, check_views, render
+
+#: Points that pass through a network at once.
+_POINTS = 16384
+
+#: Without views of their own to judge by, every so many are held back.
+_HELD_EVERY = 8
+
+
+class SceneSignal(Views):
+    """Posed pictures of a scene; the score is the PSNR over all pixels of views that training does not see.
+
+    Parameters
+    ----------
+    images : array
+        [V, H, W, 3] or [V, H, W, 4] with straight alpha, which is laid over white; uint8 or floating in [0, 1].
+    poses : array
+        [V, 4, 4] or [V, 3, 4], see :mod:`coinr.signals.cameras`.
+    focal : float
+        Focal length in pixels.
+    near, far : float, optional
+        Range of depths; half the least and 1 1/2 times the greatest distance of a camera from what all look at, if
+        absent.
+    held_images, held_poses : array, optional
+        Views to judge by; every eighth of the others if absent.
+    samples : (int, int)
+        Depths that the coarse and the fine network are seen at along a ray.
+
+    Raises
+    ------
+    InputError
+        As :func:`check_views`; or if fewer than two views are left to train on, the two sets differ in size, or a
+        number is out of range.
+    """
+
+    def __init__(
+        self,
+        images: Any,
+        poses: Any,
+        focal: float,
+        near: float | None = None,
+        far: float | None = None,
+        held_images: Any = None,
+        held_poses: Any = None,
+        samples: tuple[int, int] = (32, 32),
+    ) -> None:
+        pictures, matrices = check_views(images, poses)
+        if held_images is None:
+            held = np.arange(len(pictures)) % _HELD_EVERY == 0
+            held_pictures, held_matrices = pictures[held], matrices[held]
+            pictures, matrices = pictures[~held], matrices[~held]
+        else:
+            held_pictures, held_matrices = check_views(held_images, held_poses)
+        if len(pictures) < 2:
+            raise InputError(f"a scene needs two views or more besides those held back, got {len(pictures)}")
+        if held_pictures.shape[1:] != pictures.shape[1:]:
+            sizes = list(pictures.shape[1:3]), list(held_pictures.shape[1:3])
+            raise InputError(f"all views have one size, got {sizes[0]} and, held back, {sizes[1]}")
+        orbit = orbit_of(matrices)
+        distances = np.linalg.norm(matrices[:, :3, 3] - np.asarray(orbit.centre, np.float32), axis=1)
+        near = float(f"{distances.min() / 2:.3g}") if near is None else float(near)
+        far = float(f"{distances.max() * 1.5:.3g}") if far is None else float(far)
+        if not 0 <= near < far < 1e30:
+            raise InputError(f"0 <= near < far must hold, got {near!r} and {far!r}")
+        if not 0 < float(focal) < 1e30:
+            raise InputError(f"focal must be positive, got {focal!r}")
+        lens = Lens(pictures.shape[1], pictures.shape[2], float(focal), near, far, *samples)
+        super().__init__(pictures, matrices, lens)
+        self._held = Views(held_pictures, held_matrices, lens)
+
+    @property
+    def judged(self) -> Views:
+        """The views that training does not see."""
+        return self._held
+
+    def to(self, device: torch.device) -> SceneSignal:
+        """The scene with its samples on a device."""
+        moved = object.__new__(SceneSignal)
+        moved.__dict__.update(super().to(device).__dict__)
+        moved._held = self._held.to(device)
+        return moved
+
+
+@torch.no_grad()
+def render_views(
+    network: nn.Module, poses: Sequence[NDArray[np.float32]], lens: Lens
+) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+    """Return pictures, uint8 [V, H, W, 3], and depths, float32 [V, H, W], as cameras see them; far where nothing is.
+
+    Parameters
+    ----------
+    network : nn.Module
+        A :class:`~coinr.networks.Nerf`; it runs on its own device.
+    poses : sequence of ndarray
+        float32 [4, 4], at least one.
+    lens : Lens
+        Size and optics.
+
+    Raises
+    ------
+    InputError
+        If the network is no Nerf, or gives values that are not finite.
+    """
+    views = Views(np.zeros((len(poses), lens.height, lens.width, 3), np.uint8), np.stack(poses), lens)
+    views = views.to(device_of(network))
+    colours, depths = np.empty((views.count, 3), np.uint8), np.empty(views.count, np.float32)
+    chunk = max(1, _POINTS // views.points)
+    for start in steps(range(0, views.count, chunk), "views"):
+        some = slice(start, min(start + chunk, views.count))
+        rays, _ = views.batch(torch.arange(some.start, some.stop, device=views._poses.device))
+        shown = render(network, rays, lens)
+        if not torch.isfinite(shown.fine).all():
+            raise InputError("the network gives values that are not finite")
+        colours[some] = (shown.fine.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+        depths[some] = shown.depth.float().cpu().numpy()
+    return colours.reshape(views.images.shape), depths.reshape(views.images.shape[:3])
