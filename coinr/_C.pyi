@@ -46,7 +46,15 @@ def choose_levels(
     weight: NDArray[np.float64],
     bits: NDArray[np.float64],
     table: NDArray[np.uint8],
-    start: int = 0,
+) -> NDArray[np.int32]: ...
+def choose_shaped_levels(
+    log_states: int,
+    matrix: NDArray[np.float64],
+    steps: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    feedback: NDArray[np.float64],
+    bits: NDArray[np.float64],
+    table: NDArray[np.uint8],
 ) -> NDArray[np.int32]: ...
 def encode_sparse(
     counts: NDArray[np.int32], indices: NDArray[np.int32], q: NDArray[np.int32], M: int, s: int

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bindings_exact.hpp"
+#include "bindings_shaped.hpp"
 #include "bindings_sparse.hpp"
 #include "buffers.hpp"
 #include "dictionary.hpp"
@@ -249,7 +250,7 @@ py::array_t<double> bind_level_costs(int log_states, int shape, int32_t scale, i
 }
 
 py::array_t<int32_t> bind_choose_levels(int log_states, const py::array& x, const py::array& weight,
-                                        const py::array& bits, const py::array& table, uint32_t start) {
+                                        const py::array& bits, const py::array& table) {
     const double* targets = checked<double>(x, "x", 1);
     const double* weights = checked<double>(weight, "weight", 1);
     const double* costs = checked<double>(bits, "bits", 3);
@@ -257,7 +258,6 @@ py::array_t<int32_t> bind_choose_levels(int log_states, const py::array& x, cons
     const int64_t count = x.shape(0), entries = bits.shape(2);
     if (bits.shape(0) < 1 || bits.shape(1) != 2 || entries < 1)
         throw std::invalid_argument("bits must be [tables, 2, entries], none of them empty");
-    if (start >> log_states) throw std::invalid_argument("start is " + std::to_string(start) + "; no such state");
     if (weight.shape(0) != 1 && weight.shape(0) != count)
         throw std::invalid_argument("weight must have 1 element or one for each of x");
     if (table.shape(0) != 0 && table.shape(0) != count)
@@ -270,7 +270,7 @@ py::array_t<int32_t> bind_choose_levels(int log_states, const py::array& x, cons
     {
         py::gil_scoped_release release;
         k = choose_levels(log_states, targets, count, std::vector<double>(weights, weights + weight.shape(0)), costs,
-                          entries, table.shape(0) ? which : nullptr, start);
+                          entries, table.shape(0) ? which : nullptr);
     }
     return py::array_t<int32_t>(static_cast<py::ssize_t>(k.size()), k.data());
 }
@@ -313,9 +313,10 @@ PYBIND11_MODULE(_C, m) {
     m.def("level_costs", &bind_level_costs, py::arg("log_states"), py::arg("shape"), py::arg("scale"), py::arg("count"),
           "Bits of the integers 0 .. count - 1 before anything is learned: float64 [2, count], by quantiser.");
     m.def("choose_levels", &bind_choose_levels, py::arg("log_states"), py::arg("x"), py::arg("weight"), py::arg("bits"),
-          py::arg("table"), py::arg("start") = 0, "Integers int32 [N] of least weighted error plus bits for float64 targets [N] in steps.");
+          py::arg("table"), "Integers int32 [N] of least weighted error plus bits for float64 targets [N] in steps.");
     bind_exact(m);
     bind_sparse(m);
+    bind_shaped(m);
     m.def("simd_level", [] { return std::string(kernels().name); },
           "Instruction set in use: portable, avx2 or avx512 (COINR_SIMD lowers it).");
 }

@@ -11,8 +11,7 @@ namespace coinr {
 //   weight   bits that a squared error of one step costs, one for each target or, of size 1, for all
 //   bits     [tables, 2, entries]: bits of |k| by quantiser; beyond the last entry grows with log2
 //   table    which table a target uses [count], or null for the first
-//   start    state of the trellis before the first target
 std::vector<int32_t> choose_levels(int log_states, const double* x, int64_t count, const std::vector<double>& weight,
-                                   const double* bits, int64_t entries, const uint8_t* table, uint32_t start);
+                                   const double* bits, int64_t entries, const uint8_t* table);
 
 }  // namespace coinr

@@ -37,9 +37,9 @@ def encode_to(source: Source, allowance: Allowance) -> list[Coded]:
     """
     matrix = source.planes.reshape(matrix_shape(source.layout))
     coded = []
-    for problem, transposed, plain in _problems(matrix, allowance):
+    for problem, plain in _problems(matrix, allowance):
         for _ in range(_RETRIES):
-            found = _solve(problem, transposed, plain)
+            found = _solve(problem, plain)
             if found is not None and not worth_decoding(matrix.size, len(found.payload)):
                 found = None
             # the dtype may round further
@@ -51,17 +51,14 @@ def encode_to(source: Source, allowance: Allowance) -> list[Coded]:
     return coded
 
 
-def _problems(matrix: NDArray[np.float64], allowance: Allowance) -> list[tuple[Problem, bool, bool]]:
-    """Ways to code: the problem, whether the matrix is transposed, and whether all steps are equal."""
-    plain = Problem(matrix, allowance.error, allowance.limit, allowance.harm)
-    ways = [(plain, False, True)]
-    if allowance.harm is not None and len(matrix) >= _FEWEST_ROWS:
-        ways.append((plain, False, False))
+def _problems(matrix: NDArray[np.float64], allowance: Allowance) -> list[tuple[Problem, bool]]:
+    """Ways to code: the problem, and whether all steps are equal."""
+    problem = Problem(matrix, allowance.error, allowance.limit, allowance.harm)
     if allowance.inputs is not None and matrix.shape[1] > 1:
         pivots, upper = _factor(allowance.inputs)
-        turned = np.ascontiguousarray(matrix.T)
-        ways = [(Problem(turned, allowance.error, allowance.limit, pivots, allowance.harm, upper), True, False)]
-    return ways
+        problem = replace(problem, column_harm=pivots, feedback=upper)
+    levels = problem.row_harm is not None and len(matrix) >= _FEWEST_ROWS
+    return [(problem, True), (problem, False)] if levels or problem.feedback is not None else [(problem, True)]
 
 
 def _factor(inputs: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -72,10 +69,10 @@ def _factor(inputs: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[n
     return np.square(roots), upper / roots
 
 
-def _solve(problem: Problem, transposed: bool, plain: bool) -> Coded | None:
+def _solve(problem: Problem, plain: bool) -> Coded | None:
     row, column = (NO_STEPS, NO_STEPS) if plain else problem.exponents()
     found = quantise_to(problem, row, column)
     if found is None:
         return None
     payload, form = smallest_form(found)
-    return Coded(DIRECT.id, DirectParams(form, found.step, transposed), payload)
+    return Coded(DIRECT.id, DirectParams(form, found.step), payload)

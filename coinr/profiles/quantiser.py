@@ -1,8 +1,7 @@
 """From a matrix to integers: step, trellis and model for errors that must not be exceeded.
 
-Everything here is in the orientation in which a matrix is coded. Where the inputs of a layer are known, rows are coded
-one after the other and each makes up for the errors of those before it (feedback; Frantar et al., 2022, with exact
-least squares along the rows).
+Where the inputs of a layer are known, each weight makes up for the errors of those before it in its row (feedback;
+Frantar et al., 2022, here with every survivor of the trellis search following its own errors).
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ _SAMPLE = 1 << 15
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A matrix and what may be lost of it, in the orientation in which it is coded.
+    """A matrix and what may be lost of it.
 
     Attributes
     ----------
@@ -66,8 +65,8 @@ class Problem:
     row_harm, column_harm
         Weights of squared errors, mean 1, or None.
     feedback
-        Upper triangular, unit diagonal, ``[rows, rows]``, or None. The weighted error is then that of ``E U``, E the
-        errors with rows last, weighted by ``row_harm`` (the pivots).
+        Upper triangular, unit diagonal, ``[columns, columns]``, or None. The weighted error is then that of ``E U``, E
+        the errors, with ``column_harm`` the pivots.
     """
 
     matrix: NDArray[np.float64]
@@ -103,9 +102,18 @@ class Problem:
         rough = power.mean(1, keepdims=True) * power.mean(0, keepdims=True) / (power.mean() or 1.0)
         return 1.02 * math.sqrt(float(np.minimum(noise, rough).mean()))
 
+    def harms(self) -> NDArray[np.float64]:
+        """Weight of the squared error of each element."""
+        weights = np.ones(self.matrix.shape)
+        if self.row_harm is not None:
+            weights *= self.row_harm[:, None]
+        if self.column_harm is not None:
+            weights *= self.column_harm
+        return weights
+
     def harm_of(self, difference: NDArray[np.float64]) -> float:
         """Weighted root mean squared error."""
-        weighted = difference if self.feedback is None else self.feedback.T @ difference
+        weighted = difference if self.feedback is None else difference @ self.feedback
         if self.row_harm is not None:
             weighted = weighted * np.sqrt(self.row_harm)[:, None]
         if self.column_harm is not None:
@@ -187,13 +195,16 @@ def quantise(
         return None
     shape = nearest_shape(x)
     bits, table = _costs(x, factors, shape, log_states, int(peak) + 4)
-    weight = np.array([1 / (2 * math.log(2) * _NOISE[log_states] * _SLOPE)])
+    slope = 1 / (2 * math.log(2) * _NOISE[log_states] * _SLOPE)
     if problem.feedback is None:
         flat = np.ascontiguousarray(x.reshape(-1))
-        k = _C.choose_levels(log_states, flat, weight, bits, table.reshape(-1)).reshape(x.shape)
-        values, _ = _C.level_values(k, log_states)
+        k = _C.choose_levels(log_states, flat, np.array([slope]), bits, table.reshape(-1)).reshape(x.shape)
     else:
-        k, values = _with_feedback(problem.matrix, problem.feedback, steps, log_states, weight, bits, table)
+        weight = problem.harms() * np.square(factors) * (slope / problem.levelled(row, column))
+        k = _C.choose_shaped_levels(
+            log_states, problem.matrix, np.ascontiguousarray(steps), weight, problem.feedback, bits, table
+        )
+    values, _ = _C.level_values(k, log_states)
     difference = values.astype(np.float32) * steps.astype(np.float32) - problem.matrix
     mean = float(np.abs(values * factors).mean())
     form = LevelForm(
@@ -205,30 +216,6 @@ def quantise(
         column_steps=column.size > 0,
     )
     return Quantised(k, row, column, form, step, problem.harm_of(difference), rms(difference))
-
-
-def _with_feedback(
-    matrix: NDArray[np.float64],
-    feedback: NDArray[np.float64],
-    steps: NDArray[np.float64],
-    log_states: int,
-    weight: NDArray[np.float64],
-    bits: NDArray[np.float64],
-    table: NDArray[np.uint8],
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Integers and values row by row, each row's target moved by the errors before it."""
-    k, values = np.empty(matrix.shape, np.int32), np.empty(matrix.shape, np.int32)
-    errors = np.zeros(matrix.shape)
-    most = LARGEST_VALUE / 2 - 4
-    state = 0
-    for j in range(len(matrix)):
-        target = matrix[j] - feedback[:j, j] @ errors[:j]
-        x = np.clip(target / steps[j], -most, most)
-        k[j] = _C.choose_levels(log_states, x, weight, bits, np.ascontiguousarray(table[j]), state)
-        made, state = _C.level_values(k[j : j + 1], log_states, state)
-        values[j] = made[0]
-        errors[j] = values[j] * steps[j] - matrix[j]
-    return k, values
 
 
 def nearest_shape(matrix: NDArray[np.float64]) -> int:
