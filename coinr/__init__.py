@@ -33,10 +33,10 @@ if TYPE_CHECKING:
         TruncatedError,
         VersionError,
     )
-    from coinr.fit import Fit, fit_image
+    from coinr.fitting import Fit, fit, fit_many
     from coinr.image_file import ImageFile, open_image, pack_image
     from coinr.images import psnr, read_image, render_image, write_image
-    from coinr.networks import Siren
+    from coinr.networks import Finer, Gauss, Nerf, Relu, Siren, Wire, build_network
     from coinr.pursuit import SparseCode, omp
     from coinr.report import Report
     from coinr.search import SearchResult, search
@@ -50,12 +50,16 @@ __all__ = [
     "ChecksumError",
     "CoinrError",
     "Dictionary",
+    "Finer",
     "Fit",
     "FormatError",
+    "Gauss",
     "ImageFile",
     "InputError",
     "LimitError",
     "Limits",
+    "Nerf",
+    "Relu",
     "Report",
     "SearchResult",
     "Siren",
@@ -63,10 +67,13 @@ __all__ = [
     "StateDictError",
     "TruncatedError",
     "VersionError",
+    "Wire",
+    "build_network",
     "decode_state_dict",
     "decode_tensor",
     "encode_state_dict",
-    "fit_image",
+    "fit",
+    "fit_many",
     "inspect",
     "load",
     "omp",
@@ -90,10 +97,10 @@ _HOMES = {
         "BackendError BaseError ChecksumError CoinrError FormatError InputError LimitError StateDictError "
         "TruncatedError VersionError"
     ),
-    "fit": "Fit fit_image",
+    "fitting": "Fit fit fit_many",
     "image_file": "ImageFile open_image pack_image",
     "images": "psnr read_image render_image write_image",
-    "networks": "Siren",
+    "networks": "Finer Gauss Nerf Relu Siren Wire build_network",
     "pursuit": "SparseCode omp",
     "report": "Report",
     "search": "SearchResult search",

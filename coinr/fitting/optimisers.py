@@ -1,0 +1,96 @@
+"""Optimisers of stacked tensors, whose first dimension counts networks that know nothing of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Adam, Optimizer
+
+#: Sides of a matrix up to this length get a preconditioner.
+_LONGEST = 1024
+
+
+class Soap(Optimizer):
+    """SOAP (Vyas et al. 2024): Adam in the eigenbasis of Shampoo's preconditioner.
+
+    For each matrix G of gradients, running means of G Gᵀ and Gᵀ G are kept with orthonormal bases that follow their
+    eigenvectors by one power iteration every ``every`` steps. Vectors are left to Adam.
+
+    Parameters
+    ----------
+    params : iterable of Tensor
+        [K, m, n] or [K, n], real or complex; a complex matrix counts as a real one of twice the columns.
+    lr : float
+        Step size.
+    betas : (float, float)
+        Decay of the running means of gradients, and of all second moments.
+    eps : float
+        Added to the root of the second moments.
+    every : int
+        Steps between two power iterations.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        every: int = 10,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "every": every})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Move all tensors against their gradients."""
+        assert closure is None
+        for group in self.param_groups:
+            for tensor in group["params"]:
+                self._move(_real(tensor), _real(tensor.grad), self.state[tensor], group)
+
+    def _move(self, value: Tensor, gradient: Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
+        beta1, beta2 = group["betas"]
+        if not state:
+            state |= {"step": 0, "mean": torch.zeros_like(value), "square": torch.zeros_like(value)}
+            for side, moment in _moments(gradient).items():
+                state[f"{side}_moment"] = moment * (1 - beta2)
+                state[f"{side}_basis"] = torch.linalg.eigh(moment).eigenvectors
+        state["step"] += 1
+        bases = {side: state.get(f"{side}_basis") for side in ("left", "right")}
+        state["mean"].lerp_(gradient, 1 - beta1)
+        rotated = _rotate(gradient, bases["left"], bases["right"])
+        state["square"].mul_(beta2).addcmul_(rotated, rotated, value=1 - beta2)
+        root = (state["square"] / (1 - beta2 ** state["step"])).sqrt_().add_(group["eps"])
+        move = _rotate(state["mean"], bases["left"], bases["right"]).div_(root)
+        move = _rotate(move, *(None if basis is None else basis.mT for basis in bases.values()))
+        value.sub_(move, alpha=group["lr"] / (1 - beta1 ** state["step"]))
+        for side, moment in _moments(gradient).items():
+            mean = state[f"{side}_moment"].lerp_(moment, 1 - beta2)
+            if state["step"] % group["every"] == 0:
+                state[f"{side}_basis"] = torch.linalg.qr(mean @ state[f"{side}_basis"]).Q
+
+
+def _real(tensor: Tensor) -> Tensor:
+    """A view as real numbers, the real and imaginary parts side by side."""
+    return torch.view_as_real(tensor).flatten(-2) if tensor.is_complex() else tensor
+
+
+def _moments(gradient: Tensor) -> dict[str, Tensor]:
+    """G Gᵀ and Gᵀ G of matrices [K, m, n], for sides that are not too long."""
+    if gradient.ndim != 3:
+        return {}
+    sides = {"left": gradient, "right": gradient.mT}
+    return {side: g @ g.mT for side, g in sides.items() if g.shape[1] <= _LONGEST}
+
+
+def _rotate(matrix: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor:
+    """leftᵀ · matrix · right, without those that are None."""
+    matrix = matrix.clone() if left is None else left.mT @ matrix
+    return matrix if right is None else matrix @ right
+
+
+#: Optimisers by name: functions of tensors and learning rate.
+OPTIMISERS: Mapping[str, Callable[[list[Tensor], float], Optimizer]] = {"adam": Adam, "soap": Soap}

@@ -1,0 +1,303 @@
+"""Fitting coordinate networks to signals, one at a time or many at once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from coinr.errors import InputError
+from coinr.fitting.engines import Workers, judge
+from coinr.fitting.plan import Plan
+from coinr.fitting.progress import bar
+from coinr.fitting.training import train
+from coinr.networks import build_network
+from coinr.signals.base import Signal
+from coinr.signals.devices import to_device
+from coinr.signals.image import ImageSignal
+
+#: What a fit takes if the caller names none: see ``bench/results/optimisers.md``.
+OPTIMISER = "adam"
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What :func:`fit` returns.
+
+    Attributes
+    ----------
+    network : nn.Module
+        The fitted network, on the device it was fitted on.
+    score : float
+        Its score over the whole signal (the held views of a scene): PSNR of the rendered picture, SNR, IoU, ...
+    history : list of (int, float)
+        (steps done, score) on a fixed random choice of at most 16384 samples.
+    seconds : float
+        Wall-clock seconds of the training loop, with those before a resumption; of all networks fitted together.
+    steps : int
+        Steps done.
+    """
+
+    network: nn.Module
+    score: float
+    history: list[tuple[int, float]] = field(repr=False)
+    seconds: float
+    steps: int
+
+
+def fit(
+    signal: Any,
+    network: nn.Module | str | None = None,
+    *,
+    width: int | None = None,
+    hidden_layers: int | None = None,
+    steps: int | None = None,
+    batch: int | None = None,
+    learning_rate: float | None = None,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    threads: int | None = None,
+    time_budget: float | None = None,
+    target: float | None = None,
+    optimiser: str = OPTIMISER,
+    precision: str | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: float = 30.0,
+    progress: bool | None = None,
+) -> Fit:
+    """Return a network fitted to a signal: its squared error made small on random batches, with a cosine decay to zero.
+
+    Each step draws ``batch`` samples at random, with replacement; signals of at most ``batch`` samples are taken whole
+    in every step. The best weights seen at any of 20 evenly spaced judgements are the ones returned. Equal arguments
+    give equal weights on one device and release of torch, on a CPU for every number of threads, unless
+    ``time_budget`` ended the fit.
+
+    Parameters
+    ----------
+    signal : Signal or array
+        A :class:`~coinr.signals.base.Signal`, or a picture as :class:`~coinr.signals.image.ImageSignal` takes it.
+    network : nn.Module or str, optional
+        Trained in place: maps the signal's inputs to its values. Or the kind of a new one, see
+        :func:`coinr.networks.build_network`, with weights drawn from ``seed``; by default what the signal's recipe has.
+    width, hidden_layers : int, optional
+        Of a new network; the depth of a NeRF is its number of hidden layers. By default those of the signal's recipe.
+    steps, batch : int, optional
+        Steps of the optimiser, and samples in each; by default those of the recipe.
+    learning_rate : float, optional
+        Of the first step; by default that of the recipe.
+    seed : int
+        Seed of the initial weights and of the choice of samples, 0 .. 2^64 - 1.
+    device : str or torch.device, optional
+        Where to fit; that of ``network`` if one is given, otherwise CUDA if there is a device, else the CPU.
+    threads : int, optional
+        Chunks of samples worked on at the same time on a CPU; torch's number of threads if absent.
+    time_budget : float, optional
+        Seconds after which the fit ends; the learning rate decays so that it has reached zero by then.
+    target : float, optional
+        The fit ends when a judgement finds this score or more.
+    optimiser : str
+        ``adam`` or ``soap``, see :mod:`coinr.fitting.optimisers`.
+    precision : str, optional
+        ``mixed``: networks run in half precision with scaled gradients, which GPUs do faster; weights, errors and
+        scores stay in single precision.
+    checkpoint : path, optional
+        A file that holds where the fit stands. If it is there, the fit goes on from it and ends with the weights of one
+        that was never interrupted (but for ``time_budget``, whose clock goes on). It is written every
+        ``checkpoint_every`` seconds and at the end, whole at any time, and never deleted: a finished one gives its
+        result at once.
+    checkpoint_every : float
+        Seconds.
+    progress : bool, optional
+        Show a progress bar on stderr; if absent, only when stderr is a terminal.
+
+    Raises
+    ------
+    InputError
+        If an argument is out of range, ``network`` does not suit the signal, or the checkpoint is of another fit.
+    CoinrError
+        If the fit diverged, so that no finite weights were ever seen.
+    """
+    module = network if isinstance(network, nn.Module) else None
+    return fit_many(
+        [signal],
+        network if module is None else lambda _: module,
+        width=width,
+        hidden_layers=hidden_layers,
+        steps=steps,
+        batch=batch,
+        learning_rate=learning_rate,
+        seed=seed,
+        device=device,
+        threads=threads,
+        time_budget=time_budget,
+        target=target,
+        optimiser=optimiser,
+        precision=precision,
+        checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
+        progress=progress,
+    )[0]
+
+
+def fit_many(
+    signals: Sequence[Any],
+    network: Callable[[Signal], nn.Module] | str | None = None,
+    *,
+    width: int | None = None,
+    hidden_layers: int | None = None,
+    steps: int | None = None,
+    batch: int | None = None,
+    learning_rate: float | None = None,
+    seed: int = 0,
+    device: str | torch.device | None = None,
+    threads: int | None = None,
+    time_budget: float | None = None,
+    target: float | None = None,
+    optimiser: str = OPTIMISER,
+    precision: str | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
+    checkpoint_every: float = 30.0,
+    progress: bool | None = None,
+) -> list[Fit]:
+    """Return equal networks fitted to several signals, all at once, each as :func:`fit` would have fitted it.
+
+    On a GPU all networks are one batched computation; on a CPU its cores share the networks' chunks of samples, which
+    is faster there. One seed serves all: networks start from the same weights, and signals of one size see batches of
+    the same samples, just as in single fits.
+
+    Parameters
+    ----------
+    signals : sequence
+        Signals, or pictures as for :func:`fit`; of any sizes, all of one kind and number of values.
+    network : callable or str, optional
+        Makes the network of a signal; or its kind, as for :func:`fit`. All must be of one kind and size.
+    width, hidden_layers, steps, batch, learning_rate, seed, device, threads, time_budget, optimiser, precision
+        As for :func:`fit`, the recipe being that of the first signal.
+    target : float, optional
+        The fits end when each network has reached this score.
+    checkpoint, checkpoint_every, progress
+        As for :func:`fit`, for all together.
+
+    Returns
+    -------
+    list of Fit
+        In the order of the signals.
+
+    Raises
+    ------
+    InputError
+        As :func:`fit`; or if there is no signal, or signals or networks are not of one kind.
+    CoinrError
+        If one of the fits diverged.
+    """
+    if isinstance(network, nn.Module):
+        raise InputError("network must make a network for each signal; one network cannot be fitted to many")
+    all_of = [signal if isinstance(signal, Signal) else ImageSignal(signal) for signal in signals]
+    if not all_of:
+        raise InputError("signals must be at least one")
+    recipe, kinds = all_of[0].recipe, {(s.kind, s.in_features, s.out_features) for s in all_of}
+    if len(kinds) > 1:
+        raise InputError(f"signals must be of one kind, inputs and outputs, got {sorted(kinds)}")
+    plan = Plan(
+        steps=recipe.steps if steps is None else steps,
+        batch=recipe.batch if batch is None else batch,
+        learning_rate=recipe.learning_rate if learning_rate is None else learning_rate,
+        seed=seed,
+        optimiser=optimiser,
+        precision=precision,
+        threads=threads,
+        time_budget=time_budget,
+        target=target,
+        checkpoint=checkpoint,
+        checkpoint_every=checkpoint_every,
+    )
+    if callable(network):
+        networks = [network(signal) for signal in all_of]
+    else:
+        networks = [
+            new_network(all_of[0], network, width=width, hidden_layers=hidden_layers, seed=seed) for _ in all_of
+        ]
+        device = _default_device() if device is None else device
+    return _fit_all(all_of, networks, plan, device, progress)
+
+
+def new_network(
+    signal: Signal,
+    kind: str | None = None,
+    *,
+    width: int | None = None,
+    hidden_layers: int | None = None,
+    seed: int = 0,
+) -> nn.Module:
+    """Return an untrained network for a signal, by its recipe where an argument is absent.
+
+    Raises
+    ------
+    InputError
+        If an argument is out of range, or the kind does not suit the signal.
+    """
+    recipe = signal.recipe
+    kind = recipe.network if kind is None else kind
+    width = recipe.width if width is None else width
+    hidden_layers = recipe.hidden_layers if hidden_layers is None else hidden_layers
+    if (kind == "nerf") != (signal.kind == "scene"):
+        raise InputError(f"a {signal.kind} cannot be fitted by a network of kind {kind!r}: scenes need 'nerf'")
+    if kind == "nerf":
+        sizes = {"depth": hidden_layers, "width": width}
+    else:
+        sizes = {
+            "in_features": signal.in_features,
+            "out_features": signal.out_features,
+            "width": width,
+            "hidden_layers": hidden_layers,
+        }
+    return build_network(kind, {**sizes, **recipe.options.get(kind, {})}, torch.Generator().manual_seed(seed))
+
+
+def _default_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _fit_all(
+    signals: Sequence[Signal],
+    networks: Sequence[nn.Module],
+    plan: Plan,
+    device: str | torch.device | None,
+    progress: bool | None,
+) -> list[Fit]:
+    if device is not None:
+        for network in networks:
+            to_device(network, device)
+    where = next((p.device for p in networks[0].parameters() if p.requires_grad), None)
+    if where is None:
+        raise InputError("the network has no parameter to fit")
+    there = [signal.to(where) for signal in signals]
+    for network, signal in zip(networks, there, strict=True):
+        _check_values(network, signal, where)
+    with bar(progress, plan.steps, there[0].metric, there[0].unit) as report:
+        state = train(networks, there, plan, report)
+    judged = [signal.judged for signal in there]
+    with Workers(where, plan.threads) as workers:
+        scores = judge(workers, networks, judged, [torch.arange(s.count, device=where) for s in judged], "score")
+    return [
+        Fit(network, score, history, state.seconds, state.step)
+        for network, score, history in zip(networks, scores, state.history, strict=True)
+    ]
+
+
+@torch.no_grad()
+def _check_values(network: nn.Module, signal: Signal, device: torch.device) -> None:
+    """InputError unless a network maps the inputs of a signal to its number of values."""
+    inputs, wanted = signal.batch(torch.zeros(2, dtype=torch.int64, device=device))
+    try:
+        shape = list(signal.predict(network, inputs).shape)
+    except RuntimeError as error:
+        raise InputError(f"the network cannot take inputs {list(inputs.shape)}: {error}") from error
+    if shape != list(wanted.shape):
+        raise InputError(
+            f"the network must give [N, {wanted.shape[1]}] for {list(inputs.shape[1:])} inputs, got {shape} for N = 2"
+        )

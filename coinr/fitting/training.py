@@ -1,0 +1,189 @@
+"""The training loop: random batches, cosine decay, best weights kept, checkpoints."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from coinr.errors import CoinrError
+from coinr.fitting import checkpoint
+from coinr.fitting.engines import Batched, Engine, Separate, Workers, judge
+from coinr.fitting.optimisers import OPTIMISERS
+from coinr.fitting.plan import Plan
+from coinr.fitting.progress import Report
+from coinr.fitting.samples import Sampler, block_steps
+from coinr.fitting.stack import Stack
+from coinr.signals.base import Signal
+
+#: How often progress is judged in one fit.
+JUDGEMENTS = 20
+
+#: Samples on which progress is judged; all are looked at once, at the end.
+JUDGED = 16384
+
+
+@dataclass
+class State:
+    """Where a fit of K networks stands, besides their weights and the optimiser.
+
+    Attributes
+    ----------
+    step : int
+        Steps done.
+    seconds : float
+        Spent on them, in this process and in those that wrote the checkpoints before.
+    history : list of list of (int, float)
+        For each network (steps done, score).
+    best : list of float
+        The best score of each network.
+    best_weights : list of Tensor
+        The stack [K, ...] with each network's weights at its best score.
+    finished : bool
+        Whether there is nothing left to do.
+    """
+
+    best_weights: list[Tensor]
+    best: list[float]
+    history: list[list[tuple[int, float]]]
+    step: int = 0
+    seconds: float = 0.0
+    finished: bool = False
+
+    def note(self, scores: Sequence[float], weights: Sequence[Tensor]) -> None:
+        """Keep scores, and weights that are better than any before."""
+        for k, score in enumerate(scores):
+            self.history[k].append((self.step, score))
+            if score > self.best[k]:
+                self.best[k] = score
+                for mine, theirs in zip(self.best_weights, weights, strict=True):
+                    mine[k] = theirs.detach()[k]
+
+
+def train(networks: Sequence[nn.Module], signals: Sequence[Signal], plan: Plan, report: Report) -> State:
+    """Train networks in place, each on its signal, and leave the best weights in them.
+
+    Raises
+    ------
+    InputError
+        If the networks cannot be trained together, or the checkpoint is of another fit.
+    CoinrError
+        If a fit diverged, so that no finite weights were ever seen.
+    """
+    stack = Stack(networks)
+    device = stack.tensors[0].device
+    samplers: dict[tuple[int, int], Sampler] = {}
+    for signal in signals:
+        key = signal.count, signal.judged.count
+        samplers.setdefault(key, Sampler(*key, plan.batch, plan.seed, device, most=JUDGED))
+    mine = [samplers[signal.count, signal.judged.count] for signal in signals]
+    identity = "" if plan.checkpoint is None else checkpoint.fingerprint(networks, signals, plan.identity())
+    with stack, Workers(device, plan.threads) as workers:
+        engine: Engine
+        if device.type != "cpu" and len(networks) > 1 and Batched.suits(signals):
+            engine = Batched(networks, signals, stack, plan.precision == "mixed")
+        else:
+            engine = Separate(networks, signals, stack, plan.precision == "mixed", workers)
+        run = _Run(engine, workers, plan, samplers, mine, identity)
+        run.resume()
+        run.until_done(report)
+        if lost := [k for k, best in enumerate(run.state.best) if best == -math.inf]:
+            which = f" of signals {lost}" if len(signals) > 1 else ""
+            raise CoinrError(f"the fit{which} diverged; try a learning rate below {plan.learning_rate:g}")
+        stack.assign(run.state.best_weights)
+    return run.state
+
+
+class _Run:
+    """One training run and everything that a checkpoint of it holds."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        workers: Workers,
+        plan: Plan,
+        samplers: Mapping[Any, Sampler],
+        sampler_of: Sequence[Sampler],
+        identity: str,
+    ) -> None:
+        self.engine, self.workers, self.plan, self.identity = engine, workers, plan, identity
+        self.samplers, self.sampler_of = list(samplers.values()), sampler_of
+        tensors, count = engine.stack.tensors, len(engine.networks)
+        self.optimiser = OPTIMISERS[plan.optimiser](tensors, plan.learning_rate)
+        self.scaler = torch.amp.GradScaler(tensors[0].device.type, enabled=plan.precision == "mixed")
+        self.state = State(engine.stack.copy(), [-math.inf] * count, [[] for _ in range(count)])
+        self._one = torch.ones((), device=tensors[0].device)
+
+    def until_done(self, report: Report) -> None:
+        """Train until the steps, the seconds or the target are reached."""
+        plan, state, block = self.plan, self.state, block_steps(self.plan.batch)
+        begin = saved = time.perf_counter()
+        earlier, drawn = state.seconds, False
+        while not state.finished:
+            step = state.step
+            if step % block == 0 or not drawn:
+                self._draw()
+                drawn = True
+            now = time.perf_counter()
+            state.seconds = earlier + now - begin
+            if plan.checkpoint is not None and now - saved >= plan.checkpoint_every:
+                self.save()
+                saved = now
+            done = max(step / plan.steps, 0.0 if plan.time_budget is None else state.seconds / plan.time_budget)
+            if step * JUDGEMENTS // plan.steps > (step - 1) * JUDGEMENTS // plan.steps or done >= 1:
+                self._judge()
+                state.finished = done >= 1 or (plan.target is not None and min(state.best) >= plan.target)
+            if not state.finished:
+                errors = self._advance(step % block, plan.learning_rate * (1 + math.cos(math.pi * done)) / 2)
+                state.step = step + 1
+                report(state.step, errors, sum(scores[-1][1] for scores in state.history) / len(state.history))
+        if plan.checkpoint is not None:
+            self.save()
+
+    def _draw(self) -> None:
+        rows = {id(sampler): sampler.draw() for sampler in self.samplers}
+        self.engine.load([rows[id(sampler)] for sampler in self.sampler_of])
+
+    def _judge(self) -> None:
+        judged = [signal.judged for signal in self.engine.signals]
+        chosen = [sampler.judged for sampler in self.sampler_of]
+        self.state.note(judge(self.workers, self.engine.networks, judged, chosen), self.engine.stack.tensors)
+
+    def _advance(self, row: int, learning_rate: float) -> Tensor:
+        """Take one step; the errors [K] before it."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = learning_rate
+        errors = self.engine.gradient(row, self.scaler.scale(self._one))
+        self.workers.run(lambda: self.scaler.step(self.optimiser))
+        self.scaler.update()
+        return errors
+
+    def save(self) -> None:
+        """Write the checkpoint."""
+        state = {
+            "identity": self.identity,
+            "weights": self.engine.stack.copy(),
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "samplers": [sampler.before for sampler in self.samplers],
+            "state": vars(self.state),
+        }
+        assert self.plan.checkpoint is not None
+        checkpoint.save(self.plan.checkpoint, state)
+
+    def resume(self) -> None:
+        """Go to where the checkpoint was written, if there is one."""
+        if self.plan.checkpoint is None or (stored := checkpoint.load(self.plan.checkpoint, self.identity)) is None:
+            return
+        self.engine.stack.assign(stored["weights"])
+        self.optimiser.load_state_dict(stored["optimiser"])
+        self.scaler.load_state_dict(stored["scaler"])
+        for sampler, before in zip(self.samplers, stored["samplers"], strict=True):
+            sampler.rewind(before)
+        self.state = State(**stored["state"])
+        self.state.best_weights = [t.to(self._one.device) for t in self.state.best_weights]
