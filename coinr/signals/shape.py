@@ -70,6 +70,8 @@ class ShapeSignal(Signal):
         The voxels that are fitted: the tight box of an occupancy, all of a signed distance.
     scale : float or None
         What a signed distance is divided by before it is fitted; None for occupancy.
+    mesh : trimesh.Trimesh or None
+        What the volume was made of.
 
     Raises
     ------
@@ -85,6 +87,7 @@ class ShapeSignal(Signal):
     def __init__(self, volume: Any, placement: Placement | None = None) -> None:
         self.volume = check_volume(volume)
         self.placement = placement
+        self.mesh: Any = None
         x, y, z = self.volume.shape
         if self.volume.dtype == np.bool_:
             self.box, self.scale = tight_box(self.volume), None
@@ -107,7 +110,9 @@ class ShapeSignal(Signal):
             If the mesh has no inside, as :func:`~coinr.signals.meshes.check_mesh` and :func:`place_mesh` tell.
         """
         grid, placement = place_mesh(check_mesh(mesh), longest)
-        return cls(voxelise(mesh, np.array(placement[:3]), placement[3], grid), placement)
+        made = cls(voxelise(mesh, np.array(placement[:3]), placement[3], grid), placement)
+        made.mesh = mesh
+        return made
 
     @property
     def occupied(self) -> NDArray[np.bool_]:
@@ -118,7 +123,7 @@ class ShapeSignal(Signal):
     def to(self, device: torch.device) -> ShapeSignal:
         """The shape with its samples on a device."""
         moved = ShapeSignal(self.volume, self.placement)
-        moved._values = self._values.to(device)
+        moved.mesh, moved._values = self.mesh, self._values.to(device)
         return moved
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:

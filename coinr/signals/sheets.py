@@ -9,7 +9,20 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from coinr.errors import InputError
-from coinr.signals.image import Picture, unit_image
+from coinr.signals.image import Picture, check_image, unit_image
+
+#: Pictures with their captions.
+Panels = list[tuple[str, Picture]]
+
+
+def opaque(image: Picture) -> NDArray[np.uint8]:
+    """Return a picture as uint8 grey [H, W] or RGB [H, W, 3], over white where it has alpha."""
+    unit = unit_image(image)
+    if unit.ndim == 3 and unit.shape[2] in (2, 4):
+        unit = unit[..., :-1] + (1 - unit[..., -1:])
+        unit = unit[..., 0] if unit.shape[2] == 1 else unit
+    shown: NDArray[np.uint8] = np.rint(unit * 255).astype(np.uint8)
+    return shown
 
 
 def error_map(image: Picture, other: Picture, gain: float = 8.0) -> NDArray[np.uint8]:
@@ -30,6 +43,12 @@ def error_map(image: Picture, other: Picture, gain: float = 8.0) -> NDArray[np.u
     return scaled
 
 
+def enlarged(image: NDArray[np.uint8], least: int) -> NDArray[np.uint8]:
+    """A small picture with its pixels drawn as squares, its longer side then at least ``least`` pixels."""
+    times = -(-least // max(image.shape[:2]))
+    return image.repeat(times, axis=0).repeat(times, axis=1) if times > 1 else image
+
+
 def contact_sheet(panels: Sequence[tuple[str, Picture]], columns: int = 2) -> NDArray[np.uint8]:
     """Return one uint8 [H, W, 3] picture of several, each under its caption, in rows of ``columns``.
 
@@ -40,7 +59,7 @@ def contact_sheet(panels: Sequence[tuple[str, Picture]], columns: int = 2) -> ND
     """
     if not panels or columns < 1:
         raise InputError("a contact sheet needs at least one panel and one column")
-    images = [np.rint(unit_image(image) * 255).astype(np.uint8) for _, image in panels]
+    images = [opaque(check_image(image)) for _, image in panels]
     cell_h, cell_w = max(i.shape[0] for i in images), max(i.shape[1] for i in images)
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)

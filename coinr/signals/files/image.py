@@ -1,0 +1,100 @@
+"""Pictures in files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from torch import nn
+
+from coinr.errors import FormatError
+from coinr.networks import Mlp
+from coinr.signals.base import Signal
+from coinr.signals.files.base import SignalFile, check_mlp, numbers, whole
+from coinr.signals.image import ImageSignal, Picture, render_image
+from coinr.signals.metrics import image_metrics
+from coinr.signals.sheets import Panels, enlarged, error_map, opaque
+
+
+@dataclass(frozen=True)
+class ImageFile(SignalFile):
+    """A picture that can be rendered at any size.
+
+    Attributes
+    ----------
+    network : Mlp
+        Maps (y, x) in [-1, 1]² to 1 .. 4 values in [-1, 1].
+    height, width : int
+        Size in pixels of the picture that was fitted.
+    bits : int
+        8 or 16, of each channel.
+    """
+
+    kind: ClassVar[str] = "image"
+    network: Mlp
+    height: int
+    width: int
+    bits: int = 8
+
+    @classmethod
+    def from_meta(cls, network: nn.Module, meta: Mapping[str, Any]) -> Self:
+        """As :meth:`SignalFile.from_meta`, of ``{"image": [H, W]}`` or ``[H, W, bits]``."""
+        shown = check_mlp(network, cls.kind, 2, range(1, 5))
+        height, width, *bits = whole("image", numbers(meta, "image", (2, 3)))
+        if bits not in ([], [16]):
+            raise FormatError(f"image metadata says {bits[0]} bits; only 16 is stored")
+        return cls(shown, height, width, *bits)
+
+    def describe(self) -> str:
+        """Size and channels."""
+        channels = self.network.out_features
+        return f"image {self.height} x {self.width}, {channels} channel{'s' * (channels != 1)} of {self.bits} bits"
+
+    def render(
+        self,
+        height: int | None = None,
+        width: int | None = None,
+        *,
+        crop: tuple[int, int, int, int] | None = None,
+    ) -> Picture:
+        """Return the picture, by default at its own size; arguments and errors as :func:`~coinr.render_image`."""
+        height = self.height if height is None else height
+        width = self.width if width is None else width
+        return render_image(self.network, height, width, crop=crop, bits=self.bits)
+
+    def restore(self, signal: Signal | None = None) -> Picture:
+        """The picture at its own size."""
+        if signal is not None:
+            self.check_kind(signal)
+            assert isinstance(signal, ImageSignal)
+            size = "{} x {} pixels in {} channels".format
+            self.check_size(
+                size(self.height, self.width, self.network.out_features),
+                size(signal.height, signal.width, signal.out_features),
+            )
+        return self.render()
+
+    def metrics(self, signal: Signal, restored: Picture) -> dict[str, Any]:
+        """PSNR, SSIM and MS-SSIM."""
+        assert isinstance(signal, ImageSignal)
+        return {**image_metrics(signal.image, restored)}
+
+    def panels(self, restored: Picture, signal: Signal | None = None) -> tuple[Panels, int]:
+        """The original, the picture and the error; alone, the picture, and its middle enlarged and rendered finer."""
+        if signal is None:
+            side = max(1, min(self.height, self.width) // 3)
+            left, top = (self.width - side) // 2, (self.height - side) // 2
+            finer = self.render(3 * self.height, 3 * self.width, crop=(3 * left, 3 * top, 3 * side, 3 * side))
+            detail = enlarged(opaque(restored[top : top + side, left : left + side]), 3 * side)
+            return [
+                ("picture", enlarged(opaque(restored), 256)),
+                ("its middle, enlarged", detail),
+                ("the same, rendered three times finer", opaque(finer)),
+            ], 3
+        assert isinstance(signal, ImageSignal)
+        return [
+            ("original", enlarged(opaque(signal.image), 256)),
+            ("coinr", enlarged(opaque(restored), 256)),
+            ("error, 8 times", enlarged(error_map(signal.image, restored), 256)),
+        ], 3

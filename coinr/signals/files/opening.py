@@ -1,0 +1,115 @@
+"""Signals into coinr files, and out of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from coinr.codec import decode_state_dict, encode_state_dict, read_meta
+from coinr.errors import FormatError, InputError
+from coinr.networks import network_from, network_meta
+from coinr.signals.base import Signal
+from coinr.signals.files.audio import AudioFile
+from coinr.signals.files.base import SignalFile
+from coinr.signals.files.image import ImageFile
+from coinr.signals.files.scene import SceneFile
+from coinr.signals.files.shape import ShapeFile
+from coinr.table import Limits
+
+#: Every kind of signal that a file can hold.
+FILES: Mapping[str, type[SignalFile]] = {file.kind: file for file in (ImageFile, AudioFile, ShapeFile, SceneFile)}
+
+
+def pack_signal(network: nn.Module, signal: Signal, seed: int = 0, **options: Any) -> bytes:
+    """Return a coinr file of the signal that ``network`` shows in place of ``signal``.
+
+    Parameters
+    ----------
+    network : nn.Module
+        One of :data:`coinr.networks.NETWORKS` that was fitted to the signal.
+    signal : Signal
+        What it was fitted to; the file says how to sample it.
+    seed, **options
+        As for :func:`~coinr.encode_state_dict`, without ``meta``.
+
+    Raises
+    ------
+    InputError
+        If the network does not show such a signal, or an option is out of range.
+    """
+    meta = signal_meta(network, signal)
+    return encode_state_dict(network.state_dict(), seed, meta=meta, **options)
+
+
+def signal_meta(network: nn.Module, signal: Signal) -> dict[str, Any]:
+    """Return the metadata of a file of ``network`` and ``signal``.
+
+    Raises
+    ------
+    InputError
+        If the network does not show such a signal.
+    """
+    meta = signal.meta() | network_meta(network)
+    try:
+        FILES[signal.kind].from_meta(network, meta)
+    except FormatError as error:
+        raise InputError(str(error)) from None
+    return meta
+
+
+def open_file(file: bytes | str | os.PathLike[str], *, limits: Limits | None = None) -> SignalFile:
+    """Return the signal in a coinr file; decodes the network, renders nothing.
+
+    Parameters
+    ----------
+    file : bytes or path
+        The file's bytes, or its place.
+    limits : Limits, optional
+        As for :func:`~coinr.decode_state_dict`.
+
+    Returns
+    -------
+    SignalFile
+        :class:`ImageFile`, :class:`AudioFile`, :class:`ShapeFile` or :class:`SceneFile`.
+
+    Raises
+    ------
+    InputError
+        If the file is sound and holds weights only.
+    FormatError
+        If its metadata and tensors do not describe a signal, or the bytes are no coinr file.
+    CoinrError
+        As :func:`~coinr.decode_state_dict`.
+    """
+    blob = _bytes(file)
+    meta = read_meta(blob)
+    kinds = [kind for kind in FILES if kind in meta]
+    if not kinds:
+        raise InputError("the file holds weights and no signal; unpack it instead")
+    if len(kinds) > 1:
+        raise FormatError(f"the metadata names several signals: {', '.join(kinds)}")
+    return FILES[kinds[0]].from_meta(load_network(blob, limits=limits), meta)
+
+
+def load_network(file: bytes | str | os.PathLike[str], *, limits: Limits | None = None) -> nn.Module:
+    """Return the network in a coinr file, with its weights; arguments as of :func:`open_file`.
+
+    Raises
+    ------
+    InputError
+        If the file is sound and does not say what network its tensors are of.
+    FormatError
+        If its metadata and tensors do not describe a network, or the bytes are no coinr file.
+    CoinrError
+        As :func:`~coinr.decode_state_dict`.
+    """
+    blob = _bytes(file)
+    return network_from(read_meta(blob), decode_state_dict(blob, limits=limits))
+
+
+def _bytes(file: bytes | str | os.PathLike[str]) -> bytes:
+    return file if isinstance(file, bytes) else Path(file).read_bytes()

@@ -1,0 +1,137 @@
+"""Scenes in files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from coinr.errors import FormatError, InputError
+from coinr.networks import Nerf
+from coinr.signals.base import Signal
+from coinr.signals.cameras import Orbit
+from coinr.signals.files.base import SignalFile, numbers, whole
+from coinr.signals.metrics import psnr, ssim
+from coinr.signals.plots import coloured
+from coinr.signals.scene import render_views
+from coinr.signals.sheets import Panels, enlarged, error_map
+from coinr.signals.views import Lens, Views
+
+#: Pictures [V, H, W, 3] and depths [V, H, W].
+Shown = tuple[NDArray[np.uint8], NDArray[np.float32]]
+
+#: Views that a sheet shows, and the least side they have there.
+_SHOWN, _SIDE = 4, 200
+
+
+@dataclass(frozen=True)
+class SceneFile(SignalFile):
+    """A scene that can be seen from anywhere.
+
+    Attributes
+    ----------
+    network : Nerf
+        A radiance field.
+    lens : Lens
+        Size and optics of the views that were fitted.
+    orbit : Orbit
+        Where a camera may stand: a circle like that of the views.
+    """
+
+    kind: ClassVar[str] = "scene"
+    network: Nerf
+    lens: Lens
+    orbit: Orbit
+
+    @classmethod
+    def from_meta(cls, network: nn.Module, meta: Mapping[str, Any]) -> Self:
+        """As :meth:`SignalFile.from_meta`; see :meth:`Views.meta`."""
+        if not isinstance(network, Nerf):
+            raise FormatError(f"a scene is not shown by a {type(network).__name__}")
+        values = numbers(meta, "scene", (9, 10, 11, 12, 13))
+        height, width = whole("scene", values[:2])
+        coarse, fine = whole("scene", values[5:6], 2, 4096) + whole("scene", values[6:7], 0, 4096)
+        focal, near, far, radius = (float(v) for v in (*values[2:5], values[7]))
+        if not (0 < focal < 1e30 and 0 <= near < far < 1e30 and 0 <= radius < 1e30):
+            raise FormatError("scene metadata has a camera out of range")
+        rest = values[9:] + [0.0, 0.0, 0.0, 2][len(values) - 9 :]
+        up = whole("scene", rest[3:], 0, 5)[0]
+        orbit = Orbit(radius, float(values[8]), (float(rest[0]), float(rest[1]), float(rest[2])), up)
+        return cls(network, Lens(height, width, focal, near, far, coarse, fine), orbit)
+
+    def describe(self) -> str:
+        """Size of a view and depths along a ray."""
+        lens = self.lens
+        return f"scene of views {lens.height} x {lens.width}, {lens.coarse} + {lens.fine} depths a ray"
+
+    def render(self, azimuths: list[float], size: tuple[int, int] | None = None) -> Shown:
+        """Return what cameras on the orbit see.
+
+        Parameters
+        ----------
+        azimuths : list of float
+            Degrees around the axis, at least one.
+        size : (int, int), optional
+            Height and width in pixels; those of the views that were fitted if absent.
+
+        Returns
+        -------
+        ndarray, ndarray
+            uint8 [V, H, W, 3], and depths float32 [V, H, W].
+
+        Raises
+        ------
+        InputError
+            If there is no azimuth, or a size is out of range.
+        """
+        height, width = size or (self.lens.height, self.lens.width)
+        if not azimuths or not (1 <= height <= 2**14 and 1 <= width <= 2**14):
+            raise InputError(f"one view or more of 1 .. {2**14} pixels a side are rendered, got {height} x {width}")
+        return render_views(self.network, [self.orbit.pose(a) for a in azimuths], self.lens.resized(height, width))
+
+    def restore(self, signal: Signal | None = None) -> Shown:
+        """Four views on the orbit, or those that ``signal`` is judged by."""
+        if signal is None:
+            return self.render([k * 360 / _SHOWN for k in range(_SHOWN)])
+        held = self._held(signal)
+        return render_views(self.network, list(held.poses), self.lens.resized(*held.images.shape[1:3]))
+
+    def _held(self, signal: Signal) -> Views:
+        self.check_kind(signal)
+        assert isinstance(signal, Views)
+        held = signal.judged
+        assert isinstance(held, Views)
+        return held
+
+    def metrics(self, signal: Signal, restored: Shown) -> dict[str, Any]:
+        """PSNR of every view held back, its mean and that of SSIM."""
+        pairs = list(zip(self._held(signal).images, restored[0], strict=True))
+        by_view = [psnr(original, mine) for original, mine in pairs]
+        likeness = [ssim(original, mine) for original, mine in pairs]
+        return {
+            "psnr": float(np.mean(by_view)),
+            "ssim": None if likeness[0] is None else float(np.mean([value for value in likeness if value is not None])),
+            "psnr_by_view": by_view,
+        }
+
+    def panels(self, restored: Shown, signal: Signal | None = None) -> tuple[Panels, int]:
+        """Up to four views and their depths; beside the original, with the error."""
+        pictures, depths = restored
+        count = min(len(pictures), _SHOWN)
+        chosen = [k * len(pictures) // count for k in range(count)]
+        rows: dict[str, list[NDArray[np.uint8]]] = {"coinr": [pictures[k] for k in chosen]}
+        if signal is not None:
+            originals = [self._held(signal).images[k] for k in chosen]
+            errors = [error_map(a, b, gain=4.0) for a, b in zip(originals, rows["coinr"], strict=True)]
+            rows = {"original": originals, **rows, "error, 4 times": errors}
+        rows["depth"] = [coloured(depths[k], self.lens.near, self.lens.far) for k in chosen]
+        panels = [
+            (f"{name}, view {k}", enlarged(picture, _SIDE))
+            for name, row in rows.items()
+            for k, picture in zip(chosen, row, strict=True)
+        ]
+        return panels, count

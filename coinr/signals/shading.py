@@ -1,0 +1,88 @@
+"""Pictures of volumes: shaded surfaces seen from afar, without perspective."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+#: Samples along a line of sight, and rows that are looked at together.
+_DEPTHS, _ROWS = 192, 16
+
+#: Where light comes from, as a camera sees it that looks along -z with y up.
+_LIGHT = (-0.4, 0.5, 0.77)
+
+
+def turn(azimuth: float, tilt: float) -> NDArray[np.float64]:
+    """The rotation [3, 3] of a camera, which looks along -z with y up, by degrees around y, then down by ``tilt``."""
+    a, t = np.radians(azimuth), np.radians(tilt)
+    around = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
+    down = np.array([[1, 0, 0], [0, np.cos(t), np.sin(t)], [0, -np.sin(t), np.cos(t)]])
+    rotation: NDArray[np.float64] = around @ down
+    return rotation
+
+
+def shade(inside: NDArray[np.float32], camera: NDArray[np.float64], side: int = 320) -> NDArray[np.uint8]:
+    """Return a picture of the surface at 1/2 of a volume, on white.
+
+    Parameters
+    ----------
+    inside : ndarray
+        float32 [X, Y, Z], larger inside; its voxels are cubes.
+    camera : ndarray
+        float64 [3, 3], see :func:`turn`.
+    side : int
+        Height and width of the picture.
+
+    Returns
+    -------
+    ndarray
+        uint8 grey [side, side].
+    """
+    volume = torch.from_numpy(np.pad(inside, 1))[None, None]
+    smooth = functional.avg_pool3d(functional.avg_pool3d(volume, 3, 1, 1), 3, 1, 1)
+    size = torch.tensor(volume.shape[2:], dtype=torch.float64)
+    axes = torch.from_numpy(camera)
+    # the camera's frame, in halves of the longest side: as much of it as the turned box fills
+    reach = (axes.abs().T @ (size / size.max())).max()
+    scale = reach * size.max() / size  # from the frame to grid_sample's [-1, 1] along each side
+    line = torch.linspace(-1, 1, side, dtype=torch.float64)
+    depth = torch.linspace(1, -1, _DEPTHS, dtype=torch.float64)
+    picture = np.empty((side, side), np.uint8)
+    for top in range(0, side, _ROWS):
+        rows = -line[top : top + _ROWS]
+        seen = torch.stack(torch.meshgrid(rows, line, depth, indexing="ij"), -1)[..., [1, 0, 2]]
+        values = _look(volume, seen, axes, scale)
+        above = values > 0.5
+        first = above.to(torch.uint8).argmax(-1, keepdim=True)
+        before = (first - 1).clamp(min=0)
+        low, high = values.gather(-1, before), values.gather(-1, first)
+        part = ((0.5 - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
+        z = depth[before] + part * (depth[first] - depth[before])
+        points = torch.cat((seen[:, :, 0, :2], z), -1)
+        picture[top : top + _ROWS] = _lit(smooth, points, above.any(-1), axes, scale)
+    return picture
+
+
+def _look(volume: Tensor, points: Tensor, axes: Tensor, scale: Tensor) -> Tensor:
+    """Values [...] of a volume [1, 1, X, Y, Z] at points [..., 3] in the camera's frame."""
+    places = (points @ axes.T * scale).flip(-1).to(torch.float32)  # grid_sample wants the last axis first
+    flat = places.reshape(1, 1, 1, -1, 3)
+    return functional.grid_sample(volume, flat, align_corners=False).reshape(points.shape[:-1]).to(torch.float64)
+
+
+def _lit(smooth: Tensor, points: Tensor, hit: Tensor, axes: Tensor, scale: Tensor) -> NDArray[np.uint8]:
+    """Brightness of surface points [H, W, 3]; 255 where nothing was hit."""
+    step = 2 / max(smooth.shape[2:])
+    slopes = []
+    for k in range(3):
+        aside = torch.zeros(3, dtype=torch.float64)
+        aside[k] = step
+        slopes.append(_look(smooth, points - aside, axes, scale) - _look(smooth, points + aside, axes, scale))
+    normal = functional.normalize(torch.stack(slopes, -1), dim=-1)
+    light = functional.normalize(torch.tensor(_LIGHT, dtype=torch.float64), dim=0)
+    bright = 0.2 + 0.65 * (normal @ light).clamp(min=0) + 0.15 * normal[..., 2].clamp(min=0)
+    shown = torch.where(hit, (bright * 235).clamp(0, 235), torch.full_like(bright, 255))
+    return shown.round().to(torch.uint8).numpy()
