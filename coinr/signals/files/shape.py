@@ -19,10 +19,10 @@ from coinr.signals.metrics import chamfer, iou
 from coinr.signals.shading import shade, turn
 from coinr.signals.shape import Placement, ShapeSignal, default_placement
 from coinr.signals.sheets import Panels
-from coinr.signals.volumes import Box, grid_like, render_volume
+from coinr.signals.volumes import Box, grid_like, render_volume, tight_box
 
 #: What a shape is looked at from: degrees around the y axis, and from above.
-_SIGHTS = {"front": (0.0, 0.0), "from the left, above": (-40.0, 25.0), "back": (180.0, 0.0)}
+_SIGHTS = {"front": (0.0, 0.0), "turned, from above": (-40.0, 25.0), "back": (180.0, 0.0)}
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,10 @@ class ShapeFile(SignalFile):
             shapes = {"original": self._solid(signal.volume.astype(np.float32))} | shapes
             differing = (shapes["original"] > 0.5) != (shapes["coinr"] > 0.5)
             shapes["voxels that differ"] = differing.astype(np.float32)
+        occupied = np.any([solid > 0.5 for solid in shapes.values()], axis=0)
+        part = tight_box(occupied).slices() if occupied.any() else (slice(None),) * 3
         return [
-            (f"{name}: {sight}", shade(solid, turn(*angles)))
+            (f"{name}: {sight}", shade(solid[part], turn(*angles)))
             for name, solid in shapes.items()
             for sight, angles in _SIGHTS.items()
         ], len(_SIGHTS)
@@ -157,10 +159,9 @@ class ShapeFile(SignalFile):
     def _solid(self, field: NDArray[np.float32]) -> NDArray[np.float32]:
         """Larger inside, 1/2 at the surface, in steps of about a voxel."""
         if self.scale is None:
-            solid: NDArray[np.float32] = field.clip(0, 1)
-            return solid
+            return np.asarray(field.clip(0, 1), np.float32)
         slope = np.abs(np.diff(field, axis=0)).mean() if field.shape[0] > 1 else 1.0
-        return np.clip(0.5 - field / (2 * max(float(slope), 1e-30)), 0, 1).astype(np.float32)
+        return np.asarray((0.5 - field / (2 * max(float(slope), 1e-30))).clip(0, 1), np.float32)
 
 
 def _size(grid: tuple[int, int, int], scale: float | None) -> str:
