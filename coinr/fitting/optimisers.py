@@ -93,4 +93,4 @@ def _rotate(matrix: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor
 
 
 #: Optimisers by name: functions of tensors and learning rate.
-OPTIMISERS: Mapping[str, Callable[[list[Tensor], float], Optimizer]] = {"adam": Adam, "soap": Soap}
+OPTIMISERS: dict[str, Callable[[list[Tensor], float], Optimizer]] = {"adam": Adam, "soap": Soap}

@@ -1,0 +1,310 @@
+"""Compares optimisers of :func:`coinr.fit` at equal CPU time, on SIRENs of two photos.
+
+    python -m bench.optimisers [--data DIR] [--sizes 2x32,3x64,3x128] [--seconds 10,20,40] [--only soap]
+
+CPU seconds of a step are measured first, by turns, the least of several, on one thread; every method then gets as many
+steps as fit into the seconds of its size, so that the dB of a row depend on its seed and not on what else the machine
+does. Pictures are Kodak's 03 and 19 from the data folder (also COINR_DATA), else scikit-image's coffee cup and
+astronaut, at half size. Writes ``optimisers.csv`` (one row a fit; rows that are there are not made again), ``.json`` (with machine
+and versions) and ``.md`` (means over pictures and seeds).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, astuple, dataclass, fields
+from pathlib import Path
+from unittest import mock
+
+import numpy as np
+import skimage.data
+import torch
+from PIL import Image
+from rich.progress import track
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+import coinr
+from bench.machine import machine
+from coinr.files import write_atomic
+from coinr.fitting import fit, optimisers
+from coinr.signals.image import ImageSignal
+
+
+class Muon(Optimizer):
+    """Muon (Jordan et al. 2024) for square matrices, Adam from 2e-3 for all else; ``lr`` is Muon's."""
+
+    def __init__(self, tensors: list[Tensor], lr: float) -> None:
+        super().__init__(tensors, {"lr": lr})
+        self._first = lr
+        matrices = [t for t in tensors if t.ndim == 3 and t.shape[1] == t.shape[2]]
+        # torch's own takes single matrices
+        self._views = [(t, t.detach()[0].requires_grad_()) for t in matrices]
+        self._muon = torch.optim.Muon([view for _, view in self._views], lr, weight_decay=0.0)
+        known = {id(t) for t in matrices}
+        self._adam = torch.optim.Adam([t for t in tensors if id(t) not in known], 2e-3)
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """One step of both."""
+        for tensor, view in self._views:
+            view.grad = tensor.grad[0]
+        lr = self.param_groups[0]["lr"]
+        self._muon.param_groups[0]["lr"] = lr
+        self._adam.param_groups[0]["lr"] = 2e-3 * lr / self._first
+        self._muon.step()
+        self._adam.step()
+
+
+def warm(inner: Callable[[list[Tensor], float], Optimizer], steps: int) -> Callable[[list[Tensor], float], Optimizer]:
+    """The optimiser with a learning rate that grows over its first steps."""
+
+    class Warm(Optimizer):
+        def __init__(self, tensors: list[Tensor], lr: float) -> None:
+            super().__init__(tensors, {"lr": lr})
+            self._inner, self._done = inner(tensors, lr), 0
+
+        def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+            self._done += 1
+            rate = self.param_groups[0]["lr"] * min(1.0, self._done / steps)
+            self._inner.param_groups[0]["lr"] = rate
+            self._inner.step()
+
+    return Warm
+
+
+def adam(beta2: float) -> Callable[[list[Tensor], float], Optimizer]:
+    """Adam with another second decay."""
+    return lambda tensors, lr: torch.optim.Adam(tensors, lr, betas=(0.9, beta2))
+
+
+CANDIDATES = {
+    **optimisers.OPTIMISERS,
+    "adam b2=0.99": adam(0.99),
+    "adam warm": warm(optimisers.OPTIMISERS["adam"], 200),
+    "soap warm": warm(optimisers.OPTIMISERS["soap"], 200),
+    "muon": Muon,
+}
+
+
+@dataclass(frozen=True)
+class Method:
+    """An optimiser with its learning rate and batch; ``finish`` is the share of the time that L-BFGS gets."""
+
+    optimiser: str
+    learning_rate: float
+    batch: int = 4096
+    finish: float = 0.0
+
+
+METHODS = (
+    Method("adam", 2e-3),
+    Method("adam", 3e-3, 8192),
+    Method("adam b2=0.99", 2e-3),
+    Method("adam warm", 3e-3),
+    Method("soap", 2e-3),
+    Method("soap", 3e-3),
+    Method("soap warm", 4e-3),
+    Method("soap", 4e-3, 8192),
+    Method("muon", 5e-3),
+    Method("adam", 2e-3, finish=0.5),
+)
+
+#: L-BFGS sees every pixel many times: only for networks of at most this width.
+TINY = 32
+
+
+@dataclass(frozen=True)
+class Row:
+    """One fit: size as 3x64, dB over the whole picture."""
+
+    size: str
+    picture: str
+    seed: int
+    optimiser: str
+    learning_rate: float
+    batch: int
+    finish: float
+    milliseconds: float
+    steps: int
+    psnr: float
+    cpu_seconds: float
+
+
+def pictures(data: Path | None) -> dict[str, ImageSignal]:
+    """Two photos at half size."""
+    if data is None:
+        whole = {name: getattr(skimage.data, name)() for name in ("coffee", "astronaut")}
+    else:
+        whole = {name: coinr.read_image(data / "kodak" / f"{name}.png") for name in ("kodim03", "kodim19")}
+    return {name: ImageSignal(np.asarray(Image.fromarray(image).reduce(2))) for name, image in whole.items()}
+
+
+def _siren(size: str, seed: int) -> coinr.Siren:
+    hidden, width = map(int, size.split("x"))
+    return coinr.Siren(2, 3, width, hidden, generator=torch.Generator().manual_seed(seed))
+
+
+def _fit(signal: ImageSignal, size: str, method: Method, steps: int, seed: int) -> coinr.Fit:
+    return fit(
+        signal,
+        _siren(size, seed),
+        steps=steps,
+        batch=method.batch,
+        learning_rate=method.learning_rate,
+        optimiser=method.optimiser,
+        seed=seed,
+        threads=1,
+        progress=False,
+    )
+
+
+def seconds_of_a_step(signal: ImageSignal, size: str, methods: Sequence[Method]) -> dict[tuple[str, int], float]:
+    """CPU seconds of a step for each optimiser and batch: a low quantile, by turns, of the time between steps."""
+    pairs = {(m.optimiser, m.batch): m for m in methods}
+    taken: dict[tuple[str, int], list[float]] = {pair: [] for pair in pairs}
+    inner = dict(optimisers.OPTIMISERS)
+    for _ in track(range(3), f"timing {size}", disable=not sys.stderr.isatty()):
+        for pair, method in pairs.items():
+            stamps: list[float] = []
+
+            def make(tensors: list[Tensor], lr: float, name: str = pair[0], stamps: list[float] = stamps) -> Optimizer:
+                made = inner[name](tensors, lr)
+                made.register_step_post_hook(lambda *_: stamps.append(time.process_time()))
+                return made
+
+            with mock.patch.dict(optimisers.OPTIMISERS, {pair[0]: make}):
+                _fit(signal, size, method, 40, 0)
+            taken[pair].append(float(np.quantile(np.diff(stamps), 0.25)))
+    return {pair: min(values) for pair, values in taken.items()}
+
+
+def lbfgs(network: nn.Module, signal: ImageSignal, calls: int) -> None:
+    """Improve a network by L-BFGS on all pixels until it has seen them ``calls`` times."""
+    optimiser = torch.optim.LBFGS(
+        network.parameters(), max_iter=calls, max_eval=calls, history_size=50, line_search_fn="strong_wolfe"
+    )
+    chunks = [signal.batch(chunk) for chunk in torch.split(torch.arange(signal.count), 2048)]
+
+    def closure() -> float:
+        optimiser.zero_grad()
+        total = 0.0
+        for inputs, wanted in chunks:
+            error = signal.squared_error(network, inputs, wanted) / (signal.count * signal.out_features)
+            error.backward()
+            total += error.item()
+        return total
+
+    optimiser.step(closure)
+
+
+def run(signal: ImageSignal, size: str, picture: str, method: Method, cost: float, seconds: float, seed: int) -> Row:
+    """One fit of ``seconds``, of which a step takes ``cost``."""
+    steps = max(20, round(seconds * (1 - method.finish) / cost))
+    begin = time.process_time()
+    fitted = _fit(signal, size, method, steps, seed)
+    score = fitted.score
+    if method.finish:
+        lbfgs(fitted.network, signal, max(1, round(seconds * method.finish / (cost * signal.count / method.batch))))
+        score = coinr.psnr(signal.image, coinr.render_image(fitted.network, signal.height, signal.width))
+    return Row(
+        size,
+        picture,
+        seed,
+        **asdict(method),
+        milliseconds=round(cost * 1e3, 3),
+        steps=steps,
+        psnr=round(score, 3),
+        cpu_seconds=round(time.process_time() - begin, 1),
+    )
+
+
+def summary(rows: Sequence[Row]) -> str:
+    """A Markdown table for each size: mean dB of each method, and its gain over the first."""
+    lines = [
+        "# Optimisers at equal CPU time",
+        "",
+        "Made by `python -m bench.optimisers`; machine in `optimisers.json`.",
+    ]
+    for size in dict.fromkeys(row.size for row in rows):
+        mine = [row for row in rows if row.size == size]
+        lines += ["", f"## SIREN {size}, {mine[0].steps * mine[0].milliseconds / 1e3:.0f} CPU seconds a fit", ""]
+        lines += ["| optimiser | learning rate | batch | ms a step | " + " | ".join(_cells(mine)) + " | mean |"]
+        lines += ["|---" * (lines[-1].count("|") - 1) + "|"]
+        for method in dict.fromkeys((r.optimiser, r.learning_rate, r.batch, r.finish) for r in mine):
+            of_it = {f"{r.picture}, seed {r.seed}": r for r in mine if _key(r) == method}
+            name = method[0] + (", then L-BFGS" if method[3] else "")
+            values = [f"{of_it[cell].psnr:.2f}" if cell in of_it else "" for cell in _cells(mine)]
+            mean = statistics.mean(r.psnr for r in of_it.values())
+            cost = next(iter(of_it.values())).milliseconds
+            lines += [f"| {name} | {method[1]:g} | {method[2]} | {cost:.1f} | {' | '.join(values)} | {mean:.2f} |"]
+    return "\n".join(lines) + "\n"
+
+
+def _key(row: Row) -> tuple[str, float, int, float]:
+    return row.optimiser, row.learning_rate, row.batch, row.finish
+
+
+def _cells(rows: Sequence[Row]) -> list[str]:
+    return list(dict.fromkeys(f"{row.picture}, seed {row.seed}" for row in rows))
+
+
+def write(out: Path, rows: Sequence[Row], seconds: dict[str, float]) -> None:
+    """All three files."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, [f.name for f in fields(Row)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(row) for row in rows)
+    write_atomic(out.with_suffix(".csv"), text.getvalue().encode())
+    report = {"seconds": seconds, "machine": machine(), "rows": [asdict(row) for row in rows]}
+    write_atomic(out.with_suffix(".json"), json.dumps(report, indent=1).encode() + b"\n")
+    write_atomic(out.with_suffix(".md"), summary(rows).encode())
+
+
+def stored(out: Path) -> list[Row]:
+    """The rows that are there."""
+    path = out.with_suffix(".json")
+    return [Row(**row) for row in json.loads(path.read_text())["rows"]] if path.exists() else []
+
+
+def main() -> None:
+    """Fit what is missing and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=os.environ.get("COINR_DATA"), help="data folder; also COINR_DATA")
+    parser.add_argument("--sizes", default="2x32,3x64,3x128", help="hidden layers x width, with commas between")
+    parser.add_argument("--seconds", default="10,20,40", help="CPU seconds of a fit for each size")
+    parser.add_argument("--seeds", type=int, default=1, help="seeds 0 .. this - 1")
+    parser.add_argument("--only", help="optimisers whose names begin so, with commas between; all by default")
+    parser.add_argument("--out", type=Path, default=Path("bench/results/optimisers"), help="the files without suffix")
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    seconds = dict(zip(options.sizes.split(","), map(float, options.seconds.split(",")), strict=True))
+    starts = tuple(options.only.split(",")) if options.only else ("",)
+    signals, rows = pictures(options.data), stored(options.out)
+    with mock.patch.dict(optimisers.OPTIMISERS, CANDIDATES):
+        for size, budget in seconds.items():
+            tiny = int(size.split("x")[1]) <= TINY
+            methods = [m for m in METHODS if m.optimiser.startswith(starts) and (tiny or not m.finish)]
+            costs = seconds_of_a_step(next(iter(signals.values())), size, methods)
+            work = [(p, m, seed) for seed in range(options.seeds) for m in methods for p in signals]
+            for picture, method, seed in track(work, size, disable=not sys.stderr.isatty()):
+                if any(
+                    (r.size, r.picture, r.seed) == (size, picture, seed) and _key(r) == astuple(method) for r in rows
+                ):
+                    continue
+                cost = costs[method.optimiser, method.batch]
+                rows.append(run(signals[picture], size, picture, method, cost, budget, seed))
+                print(rows[-1], flush=True)
+                write(options.out, rows, seconds)
+
+
+if __name__ == "__main__":
+    main()
