@@ -187,8 +187,8 @@ LevelModel level_model(int64_t rows, int64_t columns, int log_states, int shape,
     if (rows < 0 || columns < 0 || (rows > 0 && columns > (int64_t{1} << 48) / rows))
         throw std::invalid_argument("shape [" + std::to_string(rows) + ", " + std::to_string(columns) +
                                     "] is not allowed; at most 2**48 elements");
-    if (switches < 0 || switches > 31)
-        throw std::invalid_argument("switches is " + std::to_string(switches) + "; allowed: 0 to 31");
+    if (switches < 0 || switches > 63)
+        throw std::invalid_argument("switches is " + std::to_string(switches) + "; allowed: 0 to 63");
     return {rows,
             columns,
             log_states,
@@ -198,7 +198,8 @@ LevelModel level_model(int64_t rows, int64_t columns, int log_states, int shape,
             (switches & 2) != 0,
             (switches & 4) != 0,
             (switches & 8) != 0,
-            (switches & 16) != 0};
+            (switches & 16) != 0,
+            (switches & 32) != 0};
 }
 
 py::bytes bind_encode_levels(const py::array& k, const py::array& row, const py::array& column, int log_states,
@@ -303,7 +304,7 @@ PYBIND11_MODULE(_C, m) {
     m.def("encode_levels", &bind_encode_levels, py::arg("k"), py::arg("row"), py::arg("column"), py::arg("log_states"),
           py::arg("shape"), py::arg("scale"), py::arg("switches"),
           "Integers int32 [rows, columns] and step exponents uint8 through an adaptive arithmetic coder. Switches: "
-          "1 by row, 2 by column, 4 mixed, 8 row steps, 16 column steps.");
+          "1 by row, 2 by column, 4 mixed, 8 row steps, 16 column steps, 32 tokens.");
     m.def("decode_levels", &bind_decode_levels, py::arg("data"), py::arg("rows"), py::arg("columns"),
           py::arg("log_states"), py::arg("shape"), py::arg("scale"), py::arg("switches"),
           "Multiples of each element's step int32 [rows, columns] that encode_levels' integers stand for, and the step "

@@ -7,15 +7,11 @@
 
 #include "mixing.hpp"
 #include "rangecoder.hpp"
+#include "start.hpp"
+#include "tokens.hpp"
 
 namespace coinr {
 namespace {
-
-// P(|v| >= u mean) of generalised normal distributions, u in eighths, in 2^-30: FORMAT.md, "Levels".
-constexpr int kTailCells = 128;
-constexpr uint32_t kTails[kShapes][kTailCells + 1] = {
-#include "tails.inc"
-};
 
 // Ungerboeck's codes for amplitude modulation by number of registers: feedback and input polynomials.
 constexpr uint32_t kCodes[9][2] = {{0, 0},      {0, 0},       {05, 02},     {013, 04},   {023, 04},
@@ -34,23 +30,6 @@ constexpr int kRate = 14;          // the mixer learns by error * input / 2^14
 constexpr int kUp = kOctaves, kDown = 2 * kOctaves, kMantissas = 3 * kOctaves;
 constexpr int kSignNode = kMantissas + ((kOctaves + 1) << kMantissa);
 constexpr int kNodes = kSignNode + 1;
-
-// Tail of the start distribution at h half steps, for a magnitude given by its reciprocal.
-struct Tail {
-    const uint32_t* table;
-    uint64_t inverse;  // 8 * 256 cells per mean magnitude, in 2^-20
-
-    Tail(int shape, int64_t scale) : table(kTails[shape]) { set(scale); }
-    // scale: mean magnitude in 1/32 half step
-    void set(int64_t scale) { inverse = (uint64_t{8 * 256 * 32} << 20) / static_cast<uint64_t>(scale); }
-
-    uint32_t operator()(int64_t h) const {
-        const uint64_t at = std::min<uint64_t>((static_cast<uint64_t>(h) * inverse) >> 20, kTailCells << 8);
-        const uint64_t cell = at >> 8, part = at & 255;
-        if (cell == kTailCells) return table[kTailCells];
-        return table[cell] - static_cast<uint32_t>(((table[cell] - table[cell + 1]) * part) >> 8);
-    }
-};
 
 uint32_t ratio(uint64_t part, uint64_t whole) {
     if (whole == 0) return kProbOne / 2;
@@ -76,13 +55,6 @@ struct Context {
 struct Weights {
     int32_t w[kInputs];
 };
-
-// Half steps from which |value| counts as integer j or more, j >= 1: halfway between two reproduction values.
-int64_t threshold(const Trellis& trellis, uint32_t state, int64_t j) {
-    if (trellis.log_states == 0) return 2 * j - 1;
-    if ((state & 1) == 0) return 4 * j - 2;
-    return j == 1 ? 1 : 4 * j - 4;
-}
 
 template <class Coder>
 class Levels {
@@ -281,6 +253,7 @@ void check(const LevelModel& model) {
         throw std::invalid_argument("shape is " + std::to_string(model.shape) + "; allowed: 0 to 7");
     if (model.scale < 1 || model.scale > (1 << 26))
         throw std::invalid_argument("scale is " + std::to_string(model.scale) + "; allowed: 1 to 2**26");
+    if (model.tokens && model.mixed) throw std::invalid_argument("tokens are not mixed");
 }
 
 void check_exponents(bool present, int64_t count, const std::vector<uint8_t>& exponent) {
@@ -310,6 +283,7 @@ std::string encode_levels(const LevelModel& model, const LevelData& integers) {
             throw std::invalid_argument("level " + std::to_string(k) + " is not in +-(2**20 - 1)");
     check_exponents(model.row_steps, model.rows, integers.row);
     check_exponents(model.column_steps, model.columns, integers.column);
+    if (model.tokens) return encode_tokens(model, integers);
     RangeEncoder coder;
     LevelData copy = integers;
     Levels<Encode>(model, Encode{coder}).run(copy, false);
@@ -318,6 +292,7 @@ std::string encode_levels(const LevelModel& model, const LevelData& integers) {
 
 LevelData decode_levels(const LevelModel& model, const uint8_t* data, int64_t size) {
     check(model);
+    if (model.tokens) return decode_tokens(model, data, size);
     RangeDecoder coder(data, size);
     LevelData values;
     Levels<Decode>(model, Decode{coder}).run(values, true);

@@ -34,6 +34,7 @@ struct LevelModel {
     bool by_row, by_column;  // whether the magnitude of earlier values in the row and column scales a context
     bool mixed;      // whether contexts are mixed (smaller) or one is used (faster)
     bool row_steps, column_steps;  // whether rows and columns have exponents that widen their steps
+    bool tokens;     // whether integers are coded as whole symbols, which is fastest; not where mixed
 };
 
 // A matrix of integers or values, and the exponents of its rows and columns (empty where the model has none): the step

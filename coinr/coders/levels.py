@@ -32,6 +32,9 @@ MOST_EXPONENT = 31
 
 _MOST_SCALE = 22
 
+# Bits of a form: of its first byte, and of its second.
+_MIXED, _TOKENS = 0x20, 0x40
+
 
 @dataclass(frozen=True)
 class LevelForm:
@@ -51,6 +54,8 @@ class LevelForm:
         Whether several predictions are mixed (smaller) or one is used (faster).
     row_steps, column_steps
         Whether rows and columns have exponents that widen their steps.
+    tokens
+        Whether integers are coded as whole symbols (fastest); not together with ``mixed``.
     """
 
     log_states: int
@@ -61,6 +66,7 @@ class LevelForm:
     mixed: bool = True
     row_steps: bool = False
     column_steps: bool = False
+    tokens: bool = False
 
     @property
     def _switches(self) -> int:
@@ -68,7 +74,7 @@ class LevelForm:
 
     def write(self) -> bytes:
         """Three bytes: trellis and switches, shape, scale."""
-        return bytes([LOG_STATES.index(self.log_states) | self._switches << 3, self.shape, self.scale])
+        return bytes([LOG_STATES.index(self.log_states) | self._switches << 3, self.shape | _TOKENS * self.tokens, self.scale])
 
     @classmethod
     def read(cls, reader: Reader) -> LevelForm:
@@ -78,12 +84,14 @@ class LevelForm:
     @classmethod
     def of(cls, mode: int, shape: int, scale: int) -> LevelForm:
         """The form of three bytes as :meth:`write` makes them; FormatError for codes that mean nothing."""
-        if shape >= len(SHAPES) or scale >> 3 > _MOST_SCALE:
+        tokens = bool(shape & _TOKENS)
+        if shape & ~_TOKENS >= len(SHAPES) or scale >> 3 > _MOST_SCALE or (tokens and mode & _MIXED):
             raise FormatError(f"level form {mode} {shape} {scale} is unknown")
-        return cls(LOG_STATES[mode & 7], shape, scale, *(bool(mode >> bit & 1) for bit in range(3, 8)))
+        switches = (bool(mode >> bit & 1) for bit in range(3, 8))
+        return cls(LOG_STATES[mode & 7], shape & ~_TOKENS, scale, *switches, tokens)
 
     def _arguments(self) -> tuple[int, int, int, int]:
-        return self.log_states, self.shape, decoded_scale(self.scale), self._switches
+        return self.log_states, self.shape, decoded_scale(self.scale), self._switches | self.tokens << 5
 
     def encode(
         self, k: NDArray[np.int32], row: NDArray[np.uint8] = NO_STEPS, column: NDArray[np.uint8] = NO_STEPS

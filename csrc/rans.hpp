@@ -1,0 +1,97 @@
+// Range asymmetric numeral system (Duda, 2013) with a 64-bit state and 32-bit words. Integers only.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace coinr {
+
+// Frequencies of an alphabet add up to 2^15.
+constexpr int kFrequencyBits = 15;
+constexpr uint32_t kFrequencyOne = 1u << kFrequencyBits;
+
+// A symbol's piece [start, start + frequency) of [0, 2^15), and up to 16 equally likely bits that go with it.
+struct Piece {
+    uint32_t start, frequency, raw;
+    int raw_bits;
+};
+
+// Smallest state between two symbols.
+constexpr uint64_t kRansLow = uint64_t{1} << 32;
+
+class RansEncoder {
+public:
+    void put(const Piece& piece) { pieces_.push_back(piece); }
+
+    // The last state (8 bytes), then the words in the order in which they are read.
+    std::string finish() {
+        uint64_t x = kRansLow;
+        std::vector<uint32_t> words;
+        for (auto piece = pieces_.rbegin(); piece != pieces_.rend(); ++piece) {
+            const int spare = 64 - kFrequencyBits - piece->raw_bits;
+            // a frequency of one leaves the state where it is
+            if ((x >> spare) >= piece->frequency) {
+                words.push_back(static_cast<uint32_t>(x));
+                x >>= 32;
+            }
+            const uint64_t y = x << piece->raw_bits | piece->raw;
+            x = ((y / piece->frequency) << kFrequencyBits) + piece->start + y % piece->frequency;
+        }
+        std::string out;
+        const auto append = [&](uint64_t value, int bytes) {
+            for (int i = 0; i < bytes; ++i) out.push_back(static_cast<char>(value >> (8 * i)));
+        };
+        append(x, 8);
+        for (auto word = words.rbegin(); word != words.rend(); ++word) append(*word, 4);
+        return out;
+    }
+
+private:
+    std::vector<Piece> pieces_;
+};
+
+// All methods throw std::invalid_argument for damaged data.
+class RansDecoder {
+public:
+    RansDecoder(const uint8_t* data, int64_t size) : at_(data), end_(data + size) {
+        if (size < 8) throw std::invalid_argument("coded data has no state");
+        x_ = static_cast<uint64_t>(word()) | static_cast<uint64_t>(word()) << 32;
+        if (x_ < kRansLow) throw std::invalid_argument("coded data begins in a state that no encoder ends in");
+    }
+
+    // Where in [0, 2^15) the next symbol lies.
+    uint32_t slot() const { return static_cast<uint32_t>(x_) & (kFrequencyOne - 1); }
+
+    // Removes that symbol; returns the bits that go with it.
+    uint32_t take(uint32_t start, uint32_t frequency, int raw_bits) {
+        uint64_t x = frequency * (x_ >> kFrequencyBits) + slot() - start;
+        const uint32_t raw = static_cast<uint32_t>(x) & ((1u << raw_bits) - 1);
+        x >>= raw_bits;
+        if (x < kRansLow) {
+            if (end_ - at_ < 4) throw std::invalid_argument("coded data is shorter than its symbols");
+            x = x << 32 | word();
+        }
+        x_ = x;
+        return raw;
+    }
+
+    void finish() const {
+        if (at_ != end_ || x_ != kRansLow) throw std::invalid_argument("coded data is not what its symbols make");
+    }
+
+private:
+    uint32_t word() {
+        const uint32_t value = static_cast<uint32_t>(at_[0]) | static_cast<uint32_t>(at_[1]) << 8 |
+                               static_cast<uint32_t>(at_[2]) << 16 | static_cast<uint32_t>(at_[3]) << 24;
+        at_ += 4;
+        return value;
+    }
+
+    const uint8_t *at_, *end_;
+    uint64_t x_ = 0;
+};
+
+}  // namespace coinr

@@ -1,0 +1,188 @@
+"""The direct coder's extension: integers and trellises come back, known bytes, rate, garbage."""
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from coinr import _C
+
+LOG_STATES = (0, 2, 3, 4, 5, 6, 7, 8)
+BY_ROW, BY_COLUMN, MIXED, ROW_STEPS, COLUMN_STEPS, TOKENS = (1 << bit for bit in range(6))
+SWITCHES = [switches for switches in range(64) if not (switches & MIXED and switches & TOKENS)]
+NONE = np.zeros(0, np.uint8)
+
+
+def integers(rows, columns, seed=0, spread=9.0):
+    return np.rint(np.random.default_rng(seed).standard_normal((rows, columns)) * spread).astype(np.int32)
+
+
+def exponents(rows, columns, switches):
+    row = np.arange(31, 31 + rows, dtype=np.uint8) % 32 if switches & ROW_STEPS else NONE
+    return row, np.arange(columns, dtype=np.uint8) % 7 if switches & COLUMN_STEPS else NONE
+
+
+def check_round_trip(k, log_states, shape, scale, switches):
+    row, column = exponents(*k.shape, switches)
+    form = (log_states, shape, scale, switches)
+    data = _C.encode_levels(k, row, column, *form)
+    values, rows, columns = _C.decode_levels(data, *k.shape, *form)
+    assert np.array_equal(values, _C.level_values(k, log_states)[0])
+    assert np.array_equal(rows, row)
+    assert np.array_equal(columns, column)
+    return data
+
+
+@pytest.mark.parametrize("switches", SWITCHES)
+def test_levels_come_back(switches):
+    for (rows, columns), log_states in itertools.product([(1, 1), (1, 300), (63, 5), (40, 64)], LOG_STATES):
+        k = integers(rows, columns)
+        k.flat[0] = 2**20 - 1
+        check_round_trip(k, log_states, 4, 40, switches)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    rows=st.integers(0, 30),
+    columns=st.integers(0, 30),
+    log_states=st.sampled_from(LOG_STATES),
+    shape=st.integers(0, 7),
+    scale=st.sampled_from([1, 2, 16, 1000, 1 << 20, 1 << 26]),
+    switches=st.sampled_from(SWITCHES),
+    magnitude=st.integers(0, 2**20 - 1),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_any_levels_come_back(rows, columns, log_states, shape, scale, switches, magnitude, seed):
+    k = np.random.default_rng(seed).integers(-magnitude, magnitude, (rows, columns), np.int32, endpoint=True)
+    check_round_trip(k, log_states, shape, scale, switches)
+
+
+@pytest.mark.parametrize(
+    ("log_states", "switches", "expected"),
+    [
+        (2, BY_ROW | BY_COLUMN | MIXED, "8ea3eaa18dbab7a7461676516d3afec0df7a04d496"),
+        (2, BY_ROW | BY_COLUMN | TOKENS, "05faa78eafd8aa01000e108a2463bb1df7620c45cfdda98c45"),
+        (0, 0, "c653c1e35e30ccd8d89385d108965afc6c0745c54a1b"),
+        (
+            8,
+            ROW_STEPS | COLUMN_STEPS | TOKENS,
+            "05107f086015000000998320401c93f23f50ff19732f7f8e196cff21b3537f4cd15ffe883f48ffe6cf6eff1366537febff",
+        ),
+    ],
+)
+def test_known_levels_take_known_bytes(log_states, switches, expected):
+    """Frozen: FORMAT.md, "Levels"."""
+    assert check_round_trip(integers(4, 6), log_states, 4, 32, switches).hex() == expected
+
+
+@pytest.mark.parametrize("switches", [0, MIXED, TOKENS])
+@pytest.mark.parametrize("spread", [0.5, 20.0, 3000.0])
+def test_rate_is_near_the_entropy_of_a_normal_distribution(switches, spread):
+    k = integers(300, 300, spread=spread)
+    _, counts = np.unique(np.abs(k), return_counts=True)
+    shares = counts / k.size
+    entropy = -(shares * np.log2(shares)).sum() + (k != 0).mean() if spread < 1 else np.log2(spread) + 2.0471
+    mean = np.abs(k).mean()
+    size = len(_C.encode_levels(k, NONE, NONE, 0, 4, max(1, round(16 * mean)), switches))
+    assert 8 * size / k.size == pytest.approx(entropy, abs=0.02)
+
+
+@pytest.mark.parametrize("switches", [MIXED, TOKENS])
+def test_rows_and_columns_of_different_size_take_fewer_bytes_by_row_and_column(switches):
+    rng = np.random.default_rng(1)
+    sizes = np.exp(rng.standard_normal((128, 1)) + rng.standard_normal(128))
+    k = np.rint(20 * sizes * rng.standard_normal((128, 128))).clip(-(2**19), 2**19).astype(np.int32)
+    scale = round(16 * np.abs(k).mean())
+    plain, row, column, both = (
+        len(_C.encode_levels(k, NONE, NONE, 0, 4, scale, switches | by)) for by in (0, 1, 2, 3)
+    )
+    assert both < min(row, column)
+    assert max(row, column) < plain
+
+
+@pytest.mark.parametrize("switches", [0, BY_ROW | BY_COLUMN | MIXED | ROW_STEPS | COLUMN_STEPS, TOKENS, 63 - MIXED])
+def test_garbage_ends_in_values_or_an_error(switches):
+    for seed in range(300):
+        data = np.random.default_rng(seed).bytes(seed)
+        if switches & TOKENS and seed % 2:
+            data = bytes([seed // 2 % 21 | seed % 4 << 5]) + data
+        try:
+            values, _, _ = _C.decode_levels(data, 20, 30, 8, 4, 40, switches)
+        except ValueError:
+            continue
+        assert not switches & TOKENS
+        assert np.abs(values).max() < 2**21
+
+
+def test_every_changed_byte_of_tokens_shows_in_the_values_or_is_refused():
+    k = integers(9, 30)
+    form = (4, 3, 100, TOKENS | BY_ROW | ROW_STEPS)
+    row, _ = exponents(9, 30, ROW_STEPS)
+    data = bytearray(_C.encode_levels(k, row, NONE, *form))
+    values = _C.level_values(k, 4)[0]
+    refused = 0
+    for at in range(len(data)):
+        data[at] ^= 16
+        try:
+            assert not np.array_equal(_C.decode_levels(data, 9, 30, *form)[0], values)
+        except ValueError:
+            refused += 1
+        data[at] ^= 16
+    assert refused > 0.9 * len(data)
+    for wrong in (data[:-1], data[:-4], data + bytes(4), data[:5], b""):
+        with pytest.raises(ValueError, match="coded data"):
+            _C.decode_levels(wrong, 9, 30, *form)
+
+
+@pytest.mark.parametrize(
+    ("form", "message"),
+    [
+        ((1, 4, 40, 0), "log_states is 1"),
+        ((9, 4, 40, 0), "log_states is 9"),
+        ((0, 8, 40, 0), "shape is 8"),
+        ((0, 4, 0, 0), "scale is 0"),
+        ((0, 4, (1 << 26) + 1, 0), "scale is 67108865"),
+        ((0, 4, 40, 64), "switches is 64"),
+        ((0, 4, 40, TOKENS | MIXED), "tokens are not mixed"),
+    ],
+)
+def test_forms_that_mean_nothing_are_refused(form, message):
+    with pytest.raises(ValueError, match=message):
+        _C.decode_levels(bytes(9), 2, 2, *form)
+    with pytest.raises(ValueError, match=message):
+        _C.encode_levels(np.zeros((2, 2), np.int32), NONE, NONE, *form)
+
+
+@pytest.mark.parametrize(
+    ("k", "row", "message"),
+    [
+        (np.full((1, 2), 2**20, np.int32), NONE, "level 1048576"),
+        (np.full((1, 2), -(2**31), np.int32), NONE, "level -2147483648"),
+        (np.zeros((1, 2), np.int32), np.zeros(2, np.uint8), "2 step exponents for 0"),
+        (np.zeros((1, 2), np.int64), NONE, "dtype"),
+    ],
+)
+def test_integers_that_cannot_be_coded_are_named(k, row, message):
+    with pytest.raises(ValueError, match=message):
+        _C.encode_levels(k, row, NONE, 0, 4, 40, 0)
+
+
+@pytest.mark.parametrize(("log_states", "gain"), [(2, 0.9), (4, 1.1), (8, 1.25)])
+def test_a_trellis_gains_decibels_over_a_scalar_quantiser(log_states, gain):
+    x = np.random.default_rng(0).standard_normal(20000) * 50
+    bits = _C.level_costs(log_states, 4, 640, 400)[None]
+    k = _C.choose_levels(log_states, x, np.array([1e6]), bits, np.zeros(0, np.uint8))
+    values, _ = _C.level_values(k[None], log_states)
+    # a scalar quantiser of as many levels has a step of 2 and an error of 1/3
+    assert 10 * np.log10(1 / 3 / np.square(values[0] - x).mean()) > gain
+
+
+def test_a_trellis_starts_where_it_is_told():
+    k = integers(1, 50)
+    whole, end = _C.level_values(k, 8)
+    first, state = _C.level_values(np.ascontiguousarray(k[:, :20]), 8)
+    second, last = _C.level_values(np.ascontiguousarray(k[:, 20:]), 8, state)
+    assert np.array_equal(np.concatenate([first, second], 1), whole)
+    assert last == end
