@@ -17,7 +17,6 @@ from coinr.profiles.harm import row_harms
 from coinr.source import read_state_dict
 from coinr.wire import Reader
 
-
 FORMS = [
     LevelForm(0, 4, 40, mixed=False),
     LevelForm(8, 7, 183, True, True, True, True, True),
@@ -39,7 +38,9 @@ def test_forms_survive_and_code_values_and_factors(form):
     assert np.array_equal(factors, step_factors(*kept))
 
 
-@pytest.mark.parametrize("data", [(0, 8, 0), (0, 0x48, 0), (0, 0x20, 0), (0, 0x80, 0), (0, 0, 23 << 3), (0x20, 0x40, 0)])
+@pytest.mark.parametrize(
+    "data", [(0, 8, 0), (0, 0x48, 0), (0, 0x20, 0), (0, 0x80, 0), (0, 0, 23 << 3), (0x20, 0x40, 0)]
+)
 def test_forms_that_mean_nothing_are_refused(data):
     with pytest.raises(FormatError, match="level form"):
         LevelForm.of(*data)

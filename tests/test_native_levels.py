@@ -95,9 +95,7 @@ def test_rows_and_columns_of_different_size_take_fewer_bytes_by_row_and_column(s
     sizes = np.exp(rng.standard_normal((128, 1)) + rng.standard_normal(128))
     k = np.rint(20 * sizes * rng.standard_normal((128, 128))).clip(-(2**19), 2**19).astype(np.int32)
     scale = round(16 * np.abs(k).mean())
-    plain, row, column, both = (
-        len(_C.encode_levels(k, NONE, NONE, 0, 4, scale, switches | by)) for by in (0, 1, 2, 3)
-    )
+    plain, row, column, both = (len(_C.encode_levels(k, NONE, NONE, 0, 4, scale, switches | by)) for by in (0, 1, 2, 3))
     assert both < min(row, column)
     assert max(row, column) < plain
 

@@ -74,7 +74,8 @@ class LevelForm:
 
     def write(self) -> bytes:
         """Three bytes: trellis and switches, shape, scale."""
-        return bytes([LOG_STATES.index(self.log_states) | self._switches << 3, self.shape | _TOKENS * self.tokens, self.scale])
+        mode = LOG_STATES.index(self.log_states) | self._switches << 3
+        return bytes([mode, self.shape | _TOKENS * self.tokens, self.scale])
 
     @classmethod
     def read(cls, reader: Reader) -> LevelForm:
@@ -88,7 +89,7 @@ class LevelForm:
         if shape & ~_TOKENS >= len(SHAPES) or scale >> 3 > _MOST_SCALE or (tokens and mode & _MIXED):
             raise FormatError(f"level form {mode} {shape} {scale} is unknown")
         switches = (bool(mode >> bit & 1) for bit in range(3, 8))
-        return cls(LOG_STATES[mode & 7], shape & ~_TOKENS, scale, *switches, tokens)
+        return cls(LOG_STATES[mode & 7], shape & ~_TOKENS, scale, *switches, tokens=tokens)
 
     def _arguments(self) -> tuple[int, int, int, int]:
         return self.log_states, self.shape, decoded_scale(self.scale), self._switches | self.tokens << 5
