@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         BaseError,
         ChecksumError,
         CoinrError,
+        DependencyError,
         FormatError,
         InputError,
         LimitError,
@@ -34,34 +35,54 @@ if TYPE_CHECKING:
         VersionError,
     )
     from coinr.fitting import Fit, fit, fit_many
-    from coinr.image_file import ImageFile, open_image, pack_image
-    from coinr.images import psnr, read_image, render_image, write_image
     from coinr.networks import Finer, Gauss, Nerf, Relu, Siren, Wire, build_network
     from coinr.pursuit import SparseCode, omp
     from coinr.report import Report
     from coinr.search import SearchResult, search
+    from coinr.signals.audio import AudioSignal, read_audio, render_audio, write_audio
+    from coinr.signals.base import Signal
+    from coinr.signals.files.audio import AudioFile
+    from coinr.signals.files.image import ImageFile
+    from coinr.signals.files.opening import load_network, open_file, open_image, pack_image, pack_signal
+    from coinr.signals.files.scene import SceneFile
+    from coinr.signals.files.shape import ShapeFile
+    from coinr.signals.image import ImageSignal, render_image
+    from coinr.signals.image_io import read_image, write_image
+    from coinr.signals.metrics import psnr
+    from coinr.signals.opening import open_signal
+    from coinr.signals.scene import SceneSignal
+    from coinr.signals.shape import ShapeSignal
     from coinr.table import Limits
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AudioFile",
+    "AudioSignal",
     "BackendError",
     "BaseError",
     "ChecksumError",
     "CoinrError",
+    "DependencyError",
     "Dictionary",
     "Finer",
     "Fit",
     "FormatError",
     "Gauss",
     "ImageFile",
+    "ImageSignal",
     "InputError",
     "LimitError",
     "Limits",
     "Nerf",
     "Relu",
     "Report",
+    "SceneFile",
+    "SceneSignal",
     "SearchResult",
+    "ShapeFile",
+    "ShapeSignal",
+    "Signal",
     "Siren",
     "SparseCode",
     "StateDictError",
@@ -76,16 +97,23 @@ __all__ = [
     "fit_many",
     "inspect",
     "load",
+    "load_network",
     "omp",
+    "open_file",
     "open_image",
+    "open_signal",
     "pack_image",
+    "pack_signal",
     "psnr",
+    "read_audio",
     "read_image",
     "read_meta",
+    "render_audio",
     "render_image",
     "save",
     "search",
     "verify",
+    "write_audio",
     "write_image",
 ]
 
@@ -94,16 +122,27 @@ _HOMES = {
     "codec": "decode_state_dict decode_tensor encode_state_dict inspect load read_meta save verify",
     "dictionary": "Dictionary",
     "errors": (
-        "BackendError BaseError ChecksumError CoinrError FormatError InputError LimitError StateDictError "
-        "TruncatedError VersionError"
+        "BackendError BaseError ChecksumError CoinrError DependencyError FormatError InputError LimitError "
+        "StateDictError TruncatedError VersionError"
     ),
     "fitting": "Fit fit fit_many",
-    "image_file": "ImageFile open_image pack_image",
-    "images": "psnr read_image render_image write_image",
     "networks": "Finer Gauss Nerf Relu Siren Wire build_network",
     "pursuit": "SparseCode omp",
     "report": "Report",
     "search": "SearchResult search",
+    "signals.audio": "AudioSignal read_audio render_audio write_audio",
+    "signals.base": "Signal",
+    "signals.files.audio": "AudioFile",
+    "signals.files.image": "ImageFile",
+    "signals.files.opening": "load_network open_file open_image pack_image pack_signal",
+    "signals.files.scene": "SceneFile",
+    "signals.files.shape": "ShapeFile",
+    "signals.image": "ImageSignal render_image",
+    "signals.image_io": "read_image write_image",
+    "signals.metrics": "psnr",
+    "signals.opening": "open_signal",
+    "signals.scene": "SceneSignal",
+    "signals.shape": "ShapeSignal",
     "table": "Limits",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import math
+import os
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,6 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coinr.errors import InputError
+from coinr.files import write_atomic
+
+#: Suffixes that :func:`write_volume` knows.
+VOLUME_SUFFIXES = (".npy", ".npz")
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
@@ -61,3 +67,26 @@ def volume_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
     if len(volumes) != 1:
         raise InputError(f"one volume [X, Y, Z] is needed, got {len(volumes)} among {', '.join(arrays) or 'no arrays'}")
     return arrays[volumes[0]]
+
+
+def write_volume(path: str | os.PathLike[str], volume: NDArray[Any]) -> None:
+    """Write a volume [X, Y, Z] as ``.npy``, or as ``.npz`` with occupancy packed, all or nothing.
+
+    Raises
+    ------
+    InputError
+        If the suffix is another.
+    OSError
+        If the file cannot be written.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in VOLUME_SUFFIXES:
+        raise InputError(f"{path}: the suffix must be one of {' '.join(VOLUME_SUFFIXES)}")
+    buffer = io.BytesIO()
+    if suffix == ".npy":
+        np.save(buffer, volume, allow_pickle=False)
+    elif volume.dtype == np.bool_:
+        np.savez_compressed(buffer, occupancy=np.packbits(volume), shape=np.array(volume.shape, np.int32))
+    else:
+        np.savez_compressed(buffer, sdf=volume)
+    write_atomic(path, buffer.getvalue())

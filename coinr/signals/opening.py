@@ -19,7 +19,7 @@ from coinr.signals.shape import ShapeSignal
 _SOUNDS = (b"RIFF", b"RF64", b"FORM", b".snd", b"fLaC", b"OggS", b"caff")
 
 
-def open_signal(path: str | os.PathLike[str], *, grid: int = 128) -> Signal:
+def open_signal(path: str | os.PathLike[str], *, grid: int = 128, samples: tuple[int, int] = (32, 32)) -> Signal:
     """Return the signal in a file or folder, told by its content; the suffix decides only between kinds of mesh.
 
     Parameters
@@ -29,6 +29,8 @@ def open_signal(path: str | os.PathLike[str], *, grid: int = 128) -> Signal:
         ``.npz``), a mesh (``.ply``, ``.obj``, ``.stl``), or a folder of posed pictures.
     grid : int
         Voxels along the longest side of a mesh.
+    samples : (int, int)
+        Depths along a ray of a scene that the coarse and the fine network are seen at.
 
     Returns
     -------
@@ -49,7 +51,7 @@ def open_signal(path: str | os.PathLike[str], *, grid: int = 128) -> Signal:
     if source.is_dir():
         if not is_scene_folder(source):
             raise InputError(f"{source}: a folder without transforms.json is no scene")
-        return read_scene_folder(source)
+        return read_scene_folder(source, samples)
     with source.open("rb") as stream:
         head = stream.read(16)
     if not head:
@@ -57,15 +59,23 @@ def open_signal(path: str | os.PathLike[str], *, grid: int = 128) -> Signal:
     if head.startswith(_SOUNDS) and head[8:12] != b"WEBP":
         return AudioSignal(*read_audio(source))
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06", b"\x93NUMPY")):
-        return _open_arrays(source)
+        return _open_arrays(source, samples)
     if source.suffix.lower() in MESH_SUFFIXES or head.startswith((b"ply\n", b"ply\r")):
-        return ShapeSignal.of_mesh(read_mesh(source), grid)
+        return _open_mesh(source, grid)
     return ImageSignal(read_image(source))
 
 
-def _open_arrays(source: Path) -> Signal:
+def _open_mesh(source: Path, grid: int) -> Signal:
+    mesh = read_mesh(source)
+    try:
+        return ShapeSignal.of_mesh(mesh, grid)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+
+
+def _open_arrays(source: Path, samples: tuple[int, int]) -> Signal:
     arrays = read_arrays(source)
     try:
-        return scene_of_arrays(arrays) if "images" in arrays else ShapeSignal(volume_of_arrays(arrays))
+        return scene_of_arrays(arrays, samples) if "images" in arrays else ShapeSignal(volume_of_arrays(arrays))
     except InputError as error:
         raise InputError(f"{source}: {error}") from None

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from coinr.errors import InputError
+from coinr.signals.base import Signal
 
 #: Coordinates that pass through a network at once: a few MB of activations at width 256.
 CHUNK = 8192
@@ -54,6 +55,19 @@ def sample(
         if not torch.isfinite(out).all():
             raise InputError("the network gives values that are not finite")
         yield start, out
+
+
+@torch.no_grad()
+def score_of(network: nn.Module, signal: Signal) -> float:
+    """The score of a network over all samples that ``signal`` is judged by, on the network's device."""
+    device = device_of(network)
+    judged = signal.judged.to(device)
+    chunk = max(1, CHUNK * 2 // judged.points)
+    total = torch.zeros(())
+    for start in steps(range(0, judged.count, chunk), "score"):
+        inputs, wanted = judged.batch(torch.arange(start, min(start + chunk, judged.count), device=device))
+        total = total + judged.tally(judged.predict(network, inputs), wanted).cpu()
+    return judged.score(total)
 
 
 def steps(work: range, label: str) -> Iterator[int]:

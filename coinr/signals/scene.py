@@ -18,6 +18,9 @@ from coinr.signals.views import Lens, Views, check_views, render
 #: Points that pass through a network at once.
 _POINTS = 16384
 
+#: The most depths that either network is seen at along a ray.
+_DEPTHS = 4096
+
 #: Without views of their own to judge by, every so many are held back.
 _HELD_EVERY = 8
 
@@ -79,6 +82,8 @@ class SceneSignal(Views):
             raise InputError(f"0 <= near < far must hold, got {near!r} and {far!r}")
         if not 0 < float(focal) < 1e30:
             raise InputError(f"focal must be positive, got {focal!r}")
+        if not (2 <= samples[0] <= _DEPTHS and 0 <= samples[1] <= _DEPTHS):
+            raise InputError(f"samples along a ray are 2 .. {_DEPTHS} and 0 .. {_DEPTHS}, got {samples}")
         lens = Lens(pictures.shape[1], pictures.shape[2], float(focal), near, far, *samples)
         super().__init__(pictures, matrices, lens)
         self._held = Views(held_pictures, held_matrices, lens)

@@ -28,7 +28,7 @@ def is_scene_folder(path: Path) -> bool:
     return (path / "transforms.json").is_file() or (path / "transforms_train.json").is_file()
 
 
-def read_scene_folder(path: Path) -> SceneSignal:
+def read_scene_folder(path: Path, samples: tuple[int, int]) -> SceneSignal:
     """Return the scene in a folder with ``transforms.json``, or ``transforms_train.json`` and ``transforms_test.json``.
 
     Raises
@@ -40,14 +40,14 @@ def read_scene_folder(path: Path) -> SceneSignal:
     try:
         if not train.is_file():
             images, poses, focal, planes = _read_transforms(path / "transforms.json")
-            return SceneSignal(images, poses, focal, *planes)
+            return SceneSignal(images, poses, focal, *planes, samples=samples)
         images, poses, focal, planes = _read_transforms(train)
         if not test.is_file():
-            return SceneSignal(images, poses, focal, *planes)
+            return SceneSignal(images, poses, focal, *planes, samples=samples)
         held_images, held_poses, held_focal, _ = _read_transforms(test)
         if not math.isclose(focal, held_focal, rel_tol=1e-3):
             raise InputError(f"the views differ in focal length: {focal:g} and, held back, {held_focal:g} pixels")
-        return SceneSignal(images, poses, focal, *planes, held_images, held_poses)
+        return SceneSignal(images, poses, focal, *planes, held_images, held_poses, samples)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
@@ -109,7 +109,7 @@ def _stack(pictures: list[Picture]) -> NDArray[np.uint8]:
     return np.stack(pictures)
 
 
-def scene_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> SceneSignal:
+def scene_of_arrays(arrays: Mapping[str, NDArray[Any]], samples: tuple[int, int]) -> SceneSignal:
     """The scene in named arrays: images, poses, focal; if there, near, far, test_images, test_poses.
 
     Raises
@@ -128,4 +128,4 @@ def scene_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> SceneSignal:
     focal, near, far = numbers.values()
     assert focal is not None
     held = arrays.get("test_images"), arrays.get("test_poses")
-    return SceneSignal(arrays["images"], arrays["poses"], focal, near, far, *held)
+    return SceneSignal(arrays["images"], arrays["poses"], focal, near, far, *held, samples)

@@ -36,9 +36,8 @@ def place_mesh(mesh: Any, longest: int) -> tuple[tuple[int, int, int], Placement
     low, high = np.asarray(mesh.bounds, np.float64)
     if not (high > low).all():
         raise InputError("the mesh is flat, so it has no inside")
-    pitch = _short(float((high - low).max()) / longest)
-    # what rounding takes from a side must not cost a voxel, nor add one
-    x, y, z = (max(1, math.ceil(extent / pitch - 1e-3)) for extent in high - low)
+    pitch = _short(float((high - low).max()) / longest * 1.0001)  # so that rounding cannot make the longest side longer
+    x, y, z = (max(1, math.ceil(extent / pitch)) for extent in high - low)
     if x * y * z > MAX_VOXELS:
         raise InputError(f"a grid has at most {MAX_VOXELS} voxels, got {x} x {y} x {z}")
     digits = 3 - math.floor(math.log10(pitch))

@@ -52,6 +52,10 @@ class AudioFile(SignalFile):
         channels = self.network.out_features
         return f"audio {self.count / self.rate:.2f} s at {self.rate} Hz, {channels} channel{'s' * (channels != 1)}"
 
+    def rates(self, size: int) -> dict[str, float]:
+        """Kilobits per second."""
+        return {"kbit_per_second": 8 * size * self.rate / self.count / 1000}
+
     def render(self, rate: int | None = None) -> NDArray[np.float32]:
         """Return the sound at ``rate`` Hz, its own by default: float32 [N] or [N, C].
 

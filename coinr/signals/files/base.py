@@ -62,6 +62,10 @@ class SignalFile(ABC):
     def panels(self, restored: Any, signal: Signal | None = None) -> tuple[Panels, int]:
         """Pictures of what :meth:`restore` gave, beside ``signal`` if there is one, and how many go in a row."""
 
+    def rates(self, size: int) -> dict[str, float]:
+        """Bits that a file of ``size`` bytes takes for a unit of the signal, by the name of the unit."""
+        return {}
+
     def check_kind(self, signal: Signal) -> None:
         """InputError if the signal is of another kind."""
         if signal.kind != self.kind:

@@ -51,6 +51,10 @@ class ImageFile(SignalFile):
         channels = self.network.out_features
         return f"image {self.height} x {self.width}, {channels} channel{'s' * (channels != 1)} of {self.bits} bits"
 
+    def rates(self, size: int) -> dict[str, float]:
+        """Bits per pixel."""
+        return {"bits_per_pixel": 8 * size / (self.height * self.width)}
+
     def render(
         self,
         height: int | None = None,

@@ -45,6 +45,27 @@ def pack_signal(network: nn.Module, signal: Signal, seed: int = 0, **options: An
     return encode_state_dict(network.state_dict(), seed, meta=meta, **options)
 
 
+def pack_image(network: nn.Module, height: int, width: int, seed: int = 0, **options: Any) -> bytes:
+    """Return a coinr file of the picture that ``network`` shows at ``height`` × ``width`` pixels, 8 bits a channel.
+
+    Parameters
+    ----------
+    network : nn.Module
+        One of :data:`coinr.networks.NETWORKS` with 2 inputs and 1 to 4 outputs.
+    height, width : int
+        Size of the picture in pixels.
+    seed, **options
+        As for :func:`~coinr.encode_state_dict`, without ``meta``.
+
+    Raises
+    ------
+    InputError
+        If the network does not show a picture, or an option is out of range.
+    """
+    meta = _checked("image", network, {"image": [height, width]})
+    return encode_state_dict(network.state_dict(), seed, meta=meta, **options)
+
+
 def signal_meta(network: nn.Module, signal: Signal) -> dict[str, Any]:
     """Return the metadata of a file of ``network`` and ``signal``.
 
@@ -53,9 +74,13 @@ def signal_meta(network: nn.Module, signal: Signal) -> dict[str, Any]:
     InputError
         If the network does not show such a signal.
     """
-    meta = signal.meta() | network_meta(network)
+    return _checked(signal.kind, network, signal.meta())
+
+
+def _checked(kind: str, network: nn.Module, meta: dict[str, Any]) -> dict[str, Any]:
+    meta = meta | network_meta(network)
     try:
-        FILES[signal.kind].from_meta(network, meta)
+        FILES[kind].from_meta(network, meta)
     except FormatError as error:
         raise InputError(str(error)) from None
     return meta
@@ -93,6 +118,14 @@ def open_file(file: bytes | str | os.PathLike[str], *, limits: Limits | None = N
     if len(kinds) > 1:
         raise FormatError(f"the metadata names several signals: {', '.join(kinds)}")
     return FILES[kinds[0]].from_meta(load_network(blob, limits=limits), meta)
+
+
+def open_image(blob: bytes, *, limits: Limits | None = None) -> ImageFile:
+    """Return the picture in a coinr file; as :func:`open_file`, and InputError if it holds something else."""
+    file = open_file(blob, limits=limits)
+    if not isinstance(file, ImageFile):
+        raise InputError(f"the file holds a signal of kind {file.kind} and no image")
+    return file
 
 
 def load_network(file: bytes | str | os.PathLike[str], *, limits: Limits | None = None) -> nn.Module:

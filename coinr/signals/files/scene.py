@@ -93,6 +93,15 @@ class SceneFile(SignalFile):
             raise InputError(f"one view or more of 1 .. {2**14} pixels a side are rendered, got {height} x {width}")
         return render_views(self.network, [self.orbit.pose(a) for a in azimuths], self.lens.resized(height, width))
 
+    def coloured(self, depths: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Depths [V, H, W] as pictures uint8 [V, H, W, 3], near bright."""
+        return np.stack([coloured(depth, self.lens.near, self.lens.far) for depth in depths])
+
+    def measured(self, depths: NDArray[np.float32]) -> NDArray[np.uint16]:
+        """Depths as grey pictures uint16, 0 at the near end of the range and 65535 at the far one."""
+        unit = (depths - self.lens.near) / (self.lens.far - self.lens.near)
+        return np.asarray(np.rint(unit.clip(0, 1) * 65535), np.uint16)
+
     def restore(self, signal: Signal | None = None) -> Shown:
         """Four views on the orbit, or those that ``signal`` is judged by."""
         if signal is None:
@@ -128,7 +137,7 @@ class SceneFile(SignalFile):
             originals = [self._held(signal).images[k] for k in chosen]
             errors = [error_map(a, b, gain=4.0) for a, b in zip(originals, rows["coinr"], strict=True)]
             rows = {"original": originals, **rows, "error, 4 times": errors}
-        rows["depth"] = [coloured(depths[k], self.lens.near, self.lens.far) for k in chosen]
+        rows["depth"] = list(self.coloured(depths[chosen]))
         panels = [
             (f"{name}, view {k}", enlarged(picture, _SIDE))
             for name, row in rows.items()

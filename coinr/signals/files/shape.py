@@ -75,6 +75,11 @@ class ShapeFile(SignalFile):
         """Grid and what its values are."""
         return f"shape {_size(self.box.grid, self.scale)}"
 
+    def rates(self, size: int) -> dict[str, float]:
+        """Bits per voxel of the whole grid."""
+        x, y, z = self.box.grid
+        return {"bits_per_voxel": 8 * size / (x * y * z)}
+
     def field(self, longest: int | None = None) -> NDArray[np.float32]:
         """Return the network's values on a grid.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -60,10 +61,68 @@ class _ProfileOption(click.ParamType[tuple[str, Any]]):
             return key, text
 
 
+class Numbers(click.ParamType[tuple[int, ...]]):
+    """Whole numbers between separators, such as 400x600."""
+
+    def __init__(self, form: str, separator: str) -> None:
+        self.name = form
+        self._separator = separator
+        self._count = len(form.split(separator))
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
+        """The numbers in a text; click also asks for those that it already has."""
+        if isinstance(value, tuple):
+            return value
+        parts = value.lower().split(self._separator.lower())
+        if len(parts) != self._count or not all(re.fullmatch(r"[0-9]{1,10}", part.strip()) for part in parts):
+            self.fail(f"{value!r} is not {self.name} in whole numbers", param, ctx)
+        return tuple(int(part) for part in parts)
+
+
 def examples(*lines: str) -> str:
     """Return command lines as the last part of a help text."""
     # \b keeps click from filling the lines into a paragraph
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def fit_options(command: _Command) -> _Command:
+    """Add the options that go to the fit; :func:`fit_arguments` turns them into arguments of ``coinr.fit``."""
+    for option in (
+        click.option(
+            "--device", metavar="NAME", help="Where to fit: cpu, cuda, cuda:1.  [default: a GPU if there is one]"
+        ),
+        click.option(
+            "--checkpoint",
+            metavar="FILE",
+            type=click.Path(dir_okay=False, path_type=Path),
+            help="Keep there how far the fit is, and go on from it after an interruption.",
+        ),
+        click.option("--target", type=float, metavar="SCORE", help="End the fit at this score: dB, or IoU of a shape."),
+        click.option(
+            "--time-budget", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="End the fit by then."
+        ),
+        click.option("--optimiser", metavar="NAME", help="adam or soap.  [default: adam]"),
+        click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="At the start."),
+        click.option("--batch", type=click.IntRange(1), help="Samples (pixels, voxels, rays) per step."),
+        click.option("--steps", type=click.IntRange(1), help="Training steps."),
+        click.option("--hidden-layers", type=click.IntRange(0, 64), help="Layers of width x width."),
+        click.option("--width", type=click.IntRange(1, 4096), help="Neurons per layer."),
+        click.option(
+            "--network",
+            metavar="KIND",
+            help="siren, finer, gauss, wire or relu; nerf for scenes.  [default: what suits the signal]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+_FIT = ("steps", "batch", "learning_rate", "time_budget", "target", "optimiser", "checkpoint", "device", "threads")
+
+
+def fit_arguments(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of ``fit`` that the values of :func:`fit_options` and the common seed stand for."""
+    return {"seed": options["seed"]} | {name: options[name] for name in _FIT if options[name] is not None}
 
 
 def codec_options(command: _Command) -> _Command:
@@ -143,6 +202,25 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
         raise InputError(f"{path}: the output must end in {' '.join(suffixes)}")
     if path.is_dir():
         raise InputError(f"{path}: is a directory")
+    _check_folder(path)
+
+
+def check_output_folder(path: Path) -> None:
+    """Refuse, before any work is done, a folder that could not be made or holds something already.
+
+    Raises
+    ------
+    InputError
+        If the path is a file or a folder that is not empty, or its own folder cannot be written.
+    """
+    if path.is_dir() and any(path.iterdir()):
+        raise InputError(f"{path}: the folder is not empty")
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path}: is a file")
+    _check_folder(path)
+
+
+def _check_folder(path: Path) -> None:
     if not path.parent.is_dir():
         raise InputError(f"{path}: the folder {path.parent} does not exist")
     if not os.access(path.parent, os.W_OK):

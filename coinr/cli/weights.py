@@ -1,21 +1,14 @@
-"""The command line: weights in and out, and what a file holds. Pictures are in :mod:`coinr.cli_image`.
-
-torch and the codec are imported by the commands that need them, so ``coinr --help`` answers at once.
-"""
+"""The commands that take weights in and out, and tell what a file holds."""
 
 from __future__ import annotations
 
-import importlib
 import json
-import os
-import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from coinr.cli_common import (
+from coinr.cli.options import (
     COINR_FILE,
     base_option,
     check_output,
@@ -27,77 +20,11 @@ from coinr.cli_common import (
 )
 from coinr.errors import CoinrError
 
-_IMAGE_COMMANDS = ("encode", "decode")
+if TYPE_CHECKING:
+    from coinr.report import Report
 
 
-class _Commands(click.Group):
-    """The command group; it tells every foreseeable failure on one line of stderr, with an exit code.
-
-    2: wrong usage, 1: the command failed, 130: interrupted.
-    """
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return ["encode", "decode", "pack", "unpack", "info", "verify"]
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name in _IMAGE_COMMANDS:
-            command: click.Command = getattr(importlib.import_module("coinr.cli_image"), cmd_name)
-            return command
-        return super().get_command(ctx, cmd_name)
-
-    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
-        extra["standalone_mode"] = False
-        try:
-            code = super().main(args, *rest, **extra)
-            sys.stdout.flush()
-        except click.exceptions.NoArgsIsHelpError as error:
-            click.echo(error.format_message(), err=True)
-            code = 2
-        except click.UsageError as error:
-            where = error.ctx.command_path if error.ctx else "coinr"
-            code = _fail(f"{where}: error: {error.format_message()} (see {where} --help)", 2)
-        except click.ClickException as error:
-            code = _fail(f"coinr: error: {error.format_message()}", 2)
-        except (click.Abort, KeyboardInterrupt):
-            code = _fail("coinr: interrupted", 130)
-        except BrokenPipeError:
-            # whoever read our output is gone; keep the interpreter from complaining when it flushes
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            code = 1
-        except CoinrError as error:
-            code = _fail(f"coinr: error: {error}", 1)
-        except OSError as error:
-            what = error.strerror or str(error)
-            code = _fail(f"coinr: error: {what}: {error.filename}" if error.filename else f"coinr: error: {what}", 1)
-        except MemoryError:
-            code = _fail("coinr: error: not enough memory", 1)
-        sys.exit(code if isinstance(code, int) else 0)
-
-
-def _fail(message: str, code: int) -> int:
-    click.echo(" ".join(message.split()), err=True)
-    return code
-
-
-@click.group(
-    "coinr",
-    cls=_Commands,
-    epilog=examples(
-        "coinr encode photo.png -o photo.coinr        fit a network to a picture and store it",
-        "coinr decode photo.coinr -o big.png --scale 2",
-        "coinr pack model.safetensors -o model.coinr  store any state dict",
-        "coinr unpack model.coinr -o model.safetensors",
-        "coinr info model.coinr",
-        "coinr verify model.coinr",
-    ),
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-@click.version_option(package_name="coinr", message="%(prog)s %(version)s")
-def cli() -> None:
-    """Small, bit-exact files for pictures and for trained implicit neural representations."""
-
-
-@cli.command(
+@click.command(
     no_args_is_help=True,
     epilog=examples(
         "coinr pack model.safetensors -o model.coinr",
@@ -132,7 +59,7 @@ def pack(model: Path, output: Path, base: Path | None, as_json: bool, **options:
         click.echo(f"{output}: {len(blob)} bytes for {totals['decoded_bytes']}{rate}")
 
 
-@cli.command(
+@click.command(
     no_args_is_help=True,
     epilog=examples(
         "coinr unpack model.coinr -o model.safetensors",
@@ -152,7 +79,7 @@ def unpack(file: Path, output: Path, base: Path | None) -> None:
     write_state_dict_file(output, decode_state_dict(file.read_bytes(), base=known))
 
 
-@cli.command(
+@click.command(
     no_args_is_help=True,
     epilog=examples(
         "coinr info photo.coinr",
@@ -181,15 +108,41 @@ def info(file: Path | None, backends: bool, as_json: bool) -> None:
     from coinr.codec import inspect
 
     report = inspect(file.read_bytes())
+    signal, network = _described(report)
     if as_json:
-        echo_json({"file": str(file), **report.to_dict()})
+        echo_json({"file": str(file), "signal": signal, "network": network, **report.to_dict()})
         return
+    if signal is not None:
+        click.echo(signal)
+    if network is not None:
+        click.echo(f"network: {', '.join(f'{name} {value}' for name, value in network.items())}")
     click.echo(str(report))
     if report.meta:
         click.echo(f"metadata: {json.dumps(report.meta)}")
 
 
-@cli.command(
+def _described(report: Report) -> tuple[str | None, dict[str, Any] | None]:
+    """The signal in words, and kind and arguments of the network, as far as the header names them."""
+    import torch
+
+    from coinr.networks import NETWORKS, network_from
+    from coinr.signals.files.opening import FILES
+
+    if not NETWORKS.keys() & report.meta.keys():
+        return None, None
+    shapes = {
+        row["name"]: torch.empty(row["shape"], dtype=getattr(torch, row["dtype"]), device="meta")
+        for row in report.tensors
+    }
+    try:
+        network = network_from(report.meta, shapes)
+        signals = [FILES[kind].from_meta(network, report.meta).describe() for kind in FILES if kind in report.meta]
+    except CoinrError as error:
+        return f"metadata that cannot be used: {error}", None
+    return ", ".join(signals) or None, {"kind": network.kind, **network.config}
+
+
+@click.command(
     no_args_is_help=True,
     epilog=examples(
         "coinr verify model.coinr && echo sound",
@@ -215,8 +168,3 @@ def verify(file: Path, base: Path | None, as_json: bool) -> None:
         echo_json({"file": str(file), "ok": True, "tensors": len(report.tensors), **report.totals})
     else:
         click.echo(f"{file}: sound, {len(report.tensors)} tensors in {report.totals['file_bytes']} bytes")
-
-
-def main() -> NoReturn:
-    """Run the command line of this process and exit."""
-    cli.main(prog_name="coinr")

@@ -1,0 +1,104 @@
+"""The command line.
+
+torch, the codec and the signals are imported by the commands that need them, so ``coinr --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+import click
+
+from coinr.cli.options import examples
+from coinr.errors import CoinrError
+
+#: The module of each command, in the order of the help.
+_HOMES = {
+    "encode": "encode",
+    "decode": "decode",
+    "compare": "compare",
+    "preview": "compare",
+    "pack": "weights",
+    "unpack": "weights",
+    "info": "weights",
+    "verify": "weights",
+}
+
+
+class _Commands(click.Group):
+    """The command group; it tells every foreseeable failure on one line of stderr, with an exit code.
+
+    2: wrong usage, 1: the command failed, 130: interrupted.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_HOMES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _HOMES:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"coinr.cli.{_HOMES[cmd_name]}"), cmd_name)
+        return command
+
+    def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(args, *rest, **extra)
+            sys.stdout.flush()
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message(), err=True)
+            code = 2
+        except click.UsageError as error:
+            where = error.ctx.command_path if error.ctx else "coinr"
+            code = _fail(f"{where}: error: {error.format_message()} (see {where} --help)", 2)
+        except click.ClickException as error:
+            code = _fail(f"coinr: error: {error.format_message()}", 2)
+        except (click.Abort, KeyboardInterrupt):
+            code = _fail("coinr: interrupted", 130)
+        except BrokenPipeError:
+            # whoever read our output is gone; keep the interpreter from complaining when it flushes
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            code = 1
+        except CoinrError as error:
+            code = _fail(f"coinr: error: {error}", 1)
+        except OSError as error:
+            what = error.strerror or str(error)
+            code = _fail(f"coinr: error: {what}: {error.filename}" if error.filename else f"coinr: error: {what}", 1)
+        except MemoryError:
+            code = _fail("coinr: error: not enough memory", 1)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> int:
+    click.echo(" ".join(message.split()), err=True)
+    return code
+
+
+@click.group(
+    "coinr",
+    cls=_Commands,
+    epilog=examples(
+        "coinr encode photo.png -o photo.coinr        fit a network to a picture and store it",
+        "coinr decode photo.coinr -o big.png --scale 2",
+        "coinr encode song.wav -o song.coinr          or to a sound, a mesh, a volume, posed pictures",
+        "coinr compare photo.png photo.coinr -o difference.png",
+        "coinr preview scene.coinr -o sheet.png",
+        "coinr pack model.safetensors -o model.coinr  store any state dict",
+        "coinr unpack model.coinr -o model.safetensors",
+        "coinr info model.coinr",
+        "coinr verify model.coinr",
+    ),
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+@click.version_option(package_name="coinr", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Small, bit-exact files for trained implicit neural representations: pictures, sounds, shapes, scenes."""
+
+
+def main() -> NoReturn:
+    """Run the command line of this process and exit."""
+    cli.main(prog_name="coinr")

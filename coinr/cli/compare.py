@@ -1,0 +1,95 @@
+"""The commands that show how good a file is, in numbers and pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from coinr.cli.options import check_output, echo_json, examples, json_option
+
+_file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+_device = click.option("--device", metavar="NAME", help="Where to render: cpu, cuda.  [default: cpu]")
+
+
+@click.command(
+    no_args_is_help=True,
+    epilog=examples(
+        "coinr compare photo.png photo.coinr",
+        "coinr compare photo.png photo.coinr -o difference.png",
+        "coinr compare lego/ lego.coinr -o views.png --json",
+    ),
+)
+@click.argument("original", type=click.Path(exists=True, path_type=Path))
+@_file
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="A picture of both to write.")
+@_device
+@json_option
+def compare(original: Path, file: Path, output: Path | None, device: str | None, as_json: bool) -> None:
+    """Tell how near the signal in FILE is to the ORIGINAL that it was made from.
+
+    \b
+    image   PSNR in dB, SSIM, MS-SSIM
+    audio   SNR in dB
+    shape   IoU, Chamfer distance in lengths of the longest side
+    scene   PSNR in dB, mean and by view, and SSIM, of views that the fit did not see
+    """  # noqa: D301 - \b tells click to keep the lines
+    from coinr.signals.files.opening import open_file
+    from coinr.signals.files.shape import ShapeFile
+    from coinr.signals.image_io import IMAGE_SUFFIXES, write_image
+    from coinr.signals.opening import open_signal
+    from coinr.signals.sheets import contact_sheet
+
+    if output is not None:
+        check_output(output, IMAGE_SUFFIXES)
+    opened = open_file(file)
+    _move(opened, device)
+    signal = open_signal(original, grid=max(opened.box.grid) if isinstance(opened, ShapeFile) else 2)
+    restored = opened.restore(signal)
+    metrics = opened.metrics(signal, restored)
+    size = file.stat().st_size
+    if output is not None:
+        write_image(output, contact_sheet(*opened.panels(restored, signal)))
+    if as_json:
+        echo_json({"file": str(file), "kind": opened.kind, "bytes": size, **opened.rates(size), **metrics})
+        return
+    click.echo(f"{file}: {opened.describe()}, {size} bytes")
+    for name, value in metrics.items():
+        click.echo(f"{name.replace('_', ' '):<14} {_text(value)}")
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return "not defined for this size"
+    return " ".join(f"{item:.2f}" for item in value) if isinstance(value, list) else f"{value:.4f}"
+
+
+@click.command(
+    no_args_is_help=True,
+    epilog=examples("coinr preview photo.coinr -o sheet.png", "coinr preview lego.coinr -o sheet.png --device cuda"),
+)
+@_file
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The picture to write.")
+@_device
+@json_option
+def preview(file: Path, output: Path, device: str | None, as_json: bool) -> None:
+    """Show the signal in FILE, of whatever kind, on one contact sheet."""
+    from coinr.signals.files.opening import open_file
+    from coinr.signals.image_io import IMAGE_SUFFIXES, write_image
+    from coinr.signals.sheets import contact_sheet
+
+    check_output(output, IMAGE_SUFFIXES)
+    opened = open_file(file)
+    _move(opened, device)
+    sheet = contact_sheet(*opened.panels(opened.restore()))
+    write_image(output, sheet)
+    if as_json:
+        echo_json({"file": str(output), "kind": opened.kind, "height": sheet.shape[0], "width": sheet.shape[1]})
+
+
+def _move(opened: Any, device: str | None) -> None:
+    from coinr.signals.devices import to_device
+
+    if device is not None:
+        to_device(opened.network, device)

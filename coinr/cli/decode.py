@@ -1,0 +1,163 @@
+"""The command that renders a signal in its natural format."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from coinr.cli.options import Numbers, check_output, check_output_folder, echo_json, examples, json_option
+
+if TYPE_CHECKING:
+    from coinr.signals.files.audio import AudioFile
+    from coinr.signals.files.image import ImageFile
+    from coinr.signals.files.scene import SceneFile
+    from coinr.signals.files.shape import ShapeFile
+
+_Options = Mapping[str, Any]
+
+#: Views in a folder, and pictures of a turntable, if their number is not given; pictures a second.
+_VIEWS, _FRAMES, _RATE = 8, 48, 16
+
+
+@click.command(
+    no_args_is_help=True,
+    epilog=examples(
+        "coinr decode photo.coinr -o photo.png",
+        "coinr decode photo.coinr -o big.png --scale 2",
+        "coinr decode photo.coinr -o part.png --size 4000x6000 --crop 1000,500,800,600",
+        "coinr decode song.coinr -o song.wav --rate 48000",
+        "coinr decode statue.coinr -o statue.ply --grid 256",
+        "coinr decode volume.coinr -o volume.npy",
+        "coinr decode lego.coinr -o views --views 12          a folder of pictures",
+        "coinr decode lego.coinr -o lego.gif --turntable 60   or .mp4",
+        "coinr decode lego.coinr -o depth.png --depth",
+    ),
+)
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The file or folder to write.")
+@click.option(
+    "--scale",
+    type=click.FloatRange(0, min_open=True),
+    help="Image, scene: size relative to the original, such as 2 or 0.5.",
+)
+@click.option("--size", type=Numbers("HxW", "x"), help="Image, scene: height and width in pixels, such as 800x1200.")
+@click.option(
+    "--crop",
+    type=Numbers("X,Y,W,H", ","),
+    help="Image: only this part, in pixels of the output size: left, top, width, height.",
+)
+@click.option("--rate", type=click.IntRange(1), metavar="HZ", help="Audio: samples a second.")
+@click.option("--grid", type=click.IntRange(1), help="Shape: voxels along the longest side.")
+@click.option("--views", type=click.IntRange(1, 10_000), help=f"Scene: pictures in a folder.  [default: {_VIEWS}]")
+@click.option(
+    "--turntable",
+    type=click.IntRange(2, 10_000),
+    metavar="FRAMES",
+    help=f"Scene: pictures in a .gif or .mp4.  [default: {_FRAMES}]",
+)
+@click.option("--depth", is_flag=True, help="Scene: depths in place of colours, bright is far in a .png of 16 bits.")
+@click.option("--device", metavar="NAME", help="Where to render: cpu, cuda.  [default: cpu]")
+@json_option
+def decode(file: Path, output: Path, device: str | None, as_json: bool, **options: Any) -> None:
+    """Render the signal in FILE in the format that the suffix of the output names.
+
+    \b
+    image   .png .tif .bmp .ppm .webp (lossless) or .jpg
+    audio   .wav or .flac, 16 bits a sample
+    shape   .npy (voxels), .npz (packed voxels), or .ply .obj .stl (surface)
+    scene   .png (one view), a folder of views, or .gif .mp4 (a turntable)
+    """  # noqa: D301 - \b tells click to keep the lines
+    if options["scale"] is not None and options["size"] is not None:
+        raise click.UsageError("give --scale or --size, not both")
+    from coinr.signals.devices import to_device
+    from coinr.signals.files.opening import open_file
+
+    opened = open_file(file)
+    given = {name for name, value in options.items() if value not in (None, False)}
+    render, allowed = _RENDERERS[opened.kind]
+    if others := sorted(given - set(allowed)):
+        raise click.UsageError(f"--{others[0]} is not for a file of kind {opened.kind}")
+    if device is not None:
+        to_device(opened.network, device)
+    result = render(opened, output, options)
+    if as_json:
+        echo_json({"file": str(output), **result})
+
+
+def _image(file: ImageFile, output: Path, options: _Options) -> dict[str, Any]:
+    from coinr.signals.image_io import IMAGE_SUFFIXES, check_image_output, write_image
+
+    check_output(output, IMAGE_SUFFIXES)
+    check_image_output(output, file.network.out_features, file.bits)
+    size = _size(file.height, file.width, options)
+    image = file.render(*size, crop=options["crop"])
+    write_image(output, image)
+    return {"height": image.shape[0], "width": image.shape[1], "of": list(size)}
+
+
+def _size(height: int, width: int, options: _Options) -> tuple[int, int]:
+    if options["size"] is not None:
+        return options["size"][0], options["size"][1]
+    scale = options["scale"] or 1.0
+    if not math.isfinite(scale) or scale > 2**31:
+        raise click.UsageError(f"--scale {scale} is out of range")
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _audio(file: AudioFile, output: Path, options: _Options) -> dict[str, Any]:
+    from coinr.signals.audio import AUDIO_SUFFIXES, write_audio
+
+    check_output(output, AUDIO_SUFFIXES)
+    rate = options["rate"] or file.rate
+    sound = file.render(rate)
+    write_audio(output, sound, rate)
+    return {"samples": len(sound), "rate": rate, "channels": 1 if sound.ndim == 1 else sound.shape[1]}
+
+
+def _shape(file: ShapeFile, output: Path, options: _Options) -> dict[str, Any]:
+    from coinr.signals.arrays import VOLUME_SUFFIXES, write_volume
+    from coinr.signals.meshes import MESH_SUFFIXES, write_mesh
+
+    check_output(output, (*VOLUME_SUFFIXES, *MESH_SUFFIXES))
+    if output.suffix.lower() in MESH_SUFFIXES:
+        mesh = file.mesh(options["grid"])
+        write_mesh(output, mesh)
+        return {"vertices": len(mesh.vertices), "triangles": len(mesh.faces)}
+    volume = file.render(options["grid"])
+    write_volume(output, volume)
+    return {"shape": list(volume.shape), "dtype": str(volume.dtype)}
+
+
+def _scene(file: SceneFile, output: Path, options: _Options) -> dict[str, Any]:
+    from coinr.signals.movies import MOVIE_SUFFIXES, check_movie, write_movie, write_views
+
+    suffix, size = output.suffix.lower(), _size(file.lens.height, file.lens.width, options)
+    if options["views"] and suffix:
+        raise click.UsageError("--views needs a folder as output")
+    if options["turntable"] and suffix not in MOVIE_SUFFIXES:
+        raise click.UsageError(f"--turntable needs an output that ends in {' or '.join(MOVIE_SUFFIXES)}")
+    if suffix:
+        check_output(output, (".png", *MOVIE_SUFFIXES))
+    else:
+        check_output_folder(output)
+    if suffix in MOVIE_SUFFIXES:
+        check_movie(output)
+    count = 1 if suffix == ".png" else options["views"] or options["turntable"] or (_FRAMES if suffix else _VIEWS)
+    colours, depths = file.render([k * 360 / count for k in range(count)], size)
+    if suffix in MOVIE_SUFFIXES:
+        write_movie(output, file.coloured(depths) if options["depth"] else colours, _RATE)
+    else:
+        write_views(output, file.measured(depths) if options["depth"] else colours)
+    return {"height": size[0], "width": size[1], "views": count}
+
+
+_RENDERERS: Mapping[str, tuple[Callable[[Any, Path, _Options], dict[str, Any]], tuple[str, ...]]] = {
+    "image": (_image, ("scale", "size", "crop")),
+    "audio": (_audio, ("rate",)),
+    "shape": (_shape, ("grid",)),
+    "scene": (_scene, ("scale", "size", "views", "turntable", "depth")),
+}

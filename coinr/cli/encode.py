@@ -1,0 +1,114 @@
+"""The command that fits a network to a signal and stores it."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from coinr.cli.options import (
+    COINR_FILE,
+    Numbers,
+    check_output,
+    codec_arguments,
+    codec_options,
+    echo_json,
+    examples,
+    fit_arguments,
+    fit_options,
+    json_option,
+    try_codec,
+)
+
+
+@click.command(
+    no_args_is_help=True,
+    epilog=examples(
+        "coinr encode photo.png -o photo.coinr",
+        "coinr encode photo.jpg -o photo.coinr --width 128 --steps 20000",
+        "coinr encode photo.png -o photo.coinr --profile uniform -O bits=10 --json",
+        "coinr encode song.wav -o song.coinr --checkpoint song.checkpoint",
+        "coinr encode statue.ply -o statue.coinr --grid 256",
+        "coinr encode volume.npz -o volume.coinr --network gauss --target 0.99",
+        "coinr encode lego/ -o lego.coinr --width 256 --hidden-layers 8 --samples 64,128",
+    ),
+)
+@click.argument("signal", type=click.Path(exists=True, path_type=Path))
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .coinr file to write.")
+@click.option(
+    "--grid",
+    type=click.IntRange(2, 1024),
+    default=128,
+    show_default=True,
+    help="Voxels along the longest side of a mesh.",
+)
+@click.option(
+    "--samples",
+    type=Numbers("COARSE,FINE", ","),
+    default="32,32",
+    show_default=True,
+    help="Depths along a ray of a scene.",
+)
+@fit_options
+@codec_options
+@json_option
+def encode(
+    signal: Path,
+    output: Path,
+    grid: int,
+    samples: tuple[int, int],
+    network: str | None,
+    width: int | None,
+    hidden_layers: int | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Fit a network to SIGNAL and store it as a coinr file.
+
+    SIGNAL is told by its content: a picture (.png .jpg .webp .tif ...), a sound (.wav .flac ...), a volume or a scene
+    of arrays (.npy .npz), a watertight mesh (.ply .obj .stl), or a folder of posed pictures with transforms.json.
+    Network and training that are not chosen are those that suit the kind of signal. More width, layers and steps give
+    a better copy; width and layers also a larger file.
+    """
+    check_output(output, (COINR_FILE,))
+    arguments = codec_arguments(options)
+    from coinr.files import write_atomic
+    from coinr.fitting import fit, new_network
+    from coinr.signals.files.opening import open_file, pack_signal, signal_meta
+    from coinr.signals.opening import open_signal
+    from coinr.signals.sampling import score_of
+
+    try_codec(arguments)
+    opened = open_signal(signal, grid=grid, samples=samples)
+    start = new_network(opened, network, width=width, hidden_layers=hidden_layers, seed=options["seed"])
+    signal_meta(start, opened)
+    fitted = fit(opened, start, **fit_arguments(options))
+    begin = time.perf_counter()
+    blob = pack_signal(fitted.network, opened, **arguments)
+    seconds = time.perf_counter() - begin
+    file = open_file(blob)
+    score = score_of(file.network, opened)
+    write_atomic(output, blob)
+    rates, metric = file.rates(len(blob)), opened.metric.lower()
+    if as_json:
+        result = {
+            "file": str(output),
+            "signal": file.describe(),
+            "kind": file.kind,
+            "bytes": len(blob),
+            **rates,
+            metric: score,
+            f"{metric}_before_coding": fitted.score,
+            "steps": fitted.steps,
+            "fit_seconds": fitted.seconds,
+            "encode_seconds": seconds,
+        }
+        echo_json(result)
+    else:
+        rate = "".join(f"{value:.3f} {name.replace('_', ' ')}, " for name, value in rates.items())
+        after, before = (
+            f"{value:.{2 if opened.unit else 4}f} {opened.unit}".strip() for value in (score, fitted.score)
+        )
+        click.echo(f"{output}: {len(blob)} bytes, {rate}{opened.metric} {after} ({before} before coding)")
