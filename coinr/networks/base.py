@@ -72,14 +72,15 @@ class Network(nn.Module, ABC):
         # on "meta" nothing is allocated, and no random number is drawn: shapes are compared before memory is spent
         with torch.device("meta"):
             try:
-                network = cls(**cls.sizes(found, given), **given)
+                sizes = cls.sizes(found, given)
+                network = cls(**sizes, **given)
             except InputError:
                 raise
             except (KeyError, IndexError, ValueError, RuntimeError):  # RuntimeError: more bytes than can be counted
                 raise InputError(f"the tensors are not those of a {cls.__name__}") from None
         expected = network.state_dict()
         if found != {name: tuple(tensor.shape) for name, tensor in expected.items()}:
-            raise InputError(f"the tensors are not those of a {cls.__name__} of {network.config}")
+            raise InputError(f"the tensors are not those of a {cls.__name__} of {sizes}")
         for name, tensor in expected.items():
             if state_dict[name].dtype != tensor.dtype:
                 raise InputError(f"of the tensors of a {cls.__name__}, {name} is {tensor.dtype}")
