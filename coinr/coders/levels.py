@@ -88,8 +88,8 @@ class LevelForm:
         tokens = bool(shape & _TOKENS)
         if shape & ~_TOKENS >= len(SHAPES) or scale >> 3 > _MOST_SCALE or (tokens and mode & _MIXED):
             raise FormatError(f"level form {mode} {shape} {scale} is unknown")
-        switches = (bool(mode >> bit & 1) for bit in range(3, 8))
-        return cls(LOG_STATES[mode & 7], shape & ~_TOKENS, scale, *switches, tokens=tokens)
+        switches = [*(bool(mode >> bit & 1) for bit in range(3, 8)), tokens]
+        return cls(LOG_STATES[mode & 7], shape & ~_TOKENS, scale, *switches)
 
     def _arguments(self) -> tuple[int, int, int, int]:
         return self.log_states, self.shape, decoded_scale(self.scale), self._switches | self.tokens << 5
