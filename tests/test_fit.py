@@ -198,6 +198,7 @@ def test_progress_is_shown_only_when_asked_or_on_a_terminal(photo, capsys):
         ({"network": "mlp"}, "kind must be one of siren"),
         ({"network": "nerf"}, "nerf"),
         ({"network": Siren(3, 3, 4, 0)}, "cannot take inputs"),
+        ({"network": "wire", "precision": "mixed"}, "complex"),
         ({"network": Siren(2, 1, 4, 0)}, r"\[2, 1\]"),
         ({"network": torch.nn.Identity()}, "no parameter"),
     ],

@@ -97,7 +97,7 @@ def test_tensors_of_other_sizes_are_a_format_error(make, meta):
             with pytest.raises(FormatError):
                 network_from(meta, state | {name: wrong.to(tensor.dtype)})
         with pytest.raises(FormatError):
-            network_from(meta, state | {name: tensor.to(torch.float64)})
+            network_from(meta, state | {name: tensor.to(torch.complex128)})
         with pytest.raises(FormatError):
             network_from(meta, {key: value for key, value in state.items() if key != name})
     with pytest.raises(FormatError):

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from coinr.errors import CoinrError
+from coinr.errors import CoinrError, InputError
 from coinr.fitting import checkpoint
 from coinr.fitting.engines import Batched, Engine, Separate, Workers, judge
 from coinr.fitting.optimisers import OPTIMISERS
@@ -77,6 +77,8 @@ def train(networks: Sequence[nn.Module], signals: Sequence[Signal], plan: Plan, 
     """
     stack = Stack(networks)
     device = stack.tensors[0].device
+    if plan.precision == "mixed" and any(tensor.is_complex() for tensor in stack.tensors):
+        raise InputError("precision 'mixed' needs real weights, and the network has complex ones")
     samplers: dict[tuple[int, int], Sampler] = {}
     for signal in signals:
         key = signal.count, signal.judged.count

@@ -1,0 +1,91 @@
+import math
+
+import pytest
+import torch
+
+from coinr.fitting.optimisers import OPTIMISERS, Soap
+
+
+def _quadratic(generator, rows=6, columns=4):
+    """A badly conditioned function of a matrix, and its minimum."""
+    left = torch.linalg.qr(torch.randn(rows, rows, generator=generator)).Q
+    right = torch.linalg.qr(torch.randn(columns, columns, generator=generator)).Q
+    scale = torch.logspace(0, -2, rows)[:, None] * torch.logspace(0, -2, columns)
+    wanted = torch.randn(rows, columns, generator=generator)
+    return lambda w: ((left.T @ (w - wanted) @ right).square() * scale).sum((-2, -1))
+
+
+def _minimise(make, loss, start, steps=200):
+    value = start.clone().requires_grad_()
+    optimiser = make([value])
+    for step in range(steps):
+        optimiser.param_groups[0]["lr"] = 0.05 * (1 + math.cos(math.pi * step / steps)) / 2
+        optimiser.zero_grad()
+        loss(value).sum().backward()
+        optimiser.step()
+    return value.detach()
+
+
+def test_soap_finds_the_axes_of_a_rotated_quadratic_and_adam_does_not():
+    loss = _quadratic(torch.Generator().manual_seed(0))
+    start = torch.zeros(1, 6, 4)
+    soap = loss(_minimise(lambda v: Soap(v, 0.05), loss, start)).item()
+    adam = loss(_minimise(lambda v: torch.optim.Adam(v, 0.05), loss, start)).item()
+    assert soap < 0.1 * adam
+
+
+def test_networks_of_a_stack_know_nothing_of_each_other():
+    losses = [_quadratic(torch.Generator().manual_seed(k)) for k in range(3)]
+    together = _minimise(
+        lambda v: Soap(v, 0.05),
+        lambda w: torch.stack([f(m) for f, m in zip(losses, w, strict=True)]),
+        torch.zeros(3, 6, 4),
+    )
+    for k, loss in enumerate(losses):
+        alone = _minimise(lambda v: Soap(v, 0.05), loss, torch.zeros(1, 6, 4))
+        torch.testing.assert_close(together[k], alone[0], rtol=1e-3, atol=1e-4)
+
+
+def test_soap_moves_vectors_as_adam_does():
+    start, wanted = torch.zeros(2, 5), torch.randn(2, 5, generator=torch.Generator().manual_seed(0))
+
+    def loss(w):
+        return (w - wanted).square().sum(-1)
+
+    soap = _minimise(lambda v: Soap(v, 0.05), loss, start)
+    adam = _minimise(lambda v: torch.optim.Adam(v, 0.05), loss, start)
+    torch.testing.assert_close(soap, adam, rtol=1e-4, atol=1e-5)
+
+
+def test_soap_without_preconditioners_is_adam(monkeypatch):
+    monkeypatch.setattr("coinr.fitting.optimisers._LONGEST", 3)
+    loss = _quadratic(torch.Generator().manual_seed(0))
+    soap = _minimise(lambda v: Soap(v, 0.05), loss, torch.zeros(1, 6, 4))
+    adam = _minimise(lambda v: torch.optim.Adam(v, 0.05), loss, torch.zeros(1, 6, 4))
+    torch.testing.assert_close(soap, adam, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(OPTIMISERS))
+def test_complex_tensors_move_to_the_minimum(name):
+    wanted = torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.complex64)
+    found = _minimise(
+        lambda v: OPTIMISERS[name](v, 0.05),
+        lambda w: (w - wanted).abs().square().sum((-2, -1)),
+        torch.zeros_like(wanted),
+    )
+    assert (found - wanted).abs().max() < 0.05
+
+
+def test_bases_stay_orthonormal_and_follow_the_gradients():
+    generator = torch.Generator().manual_seed(0)
+    axes = torch.linalg.qr(torch.randn(6, 6, generator=generator)).Q
+    value = torch.zeros(1, 6, 4, requires_grad=True)
+    soap = Soap([value], 1e-3, betas=(0.9, 0.99))
+    for _ in range(300):
+        value.grad = (axes * torch.logspace(0, -1, 6) @ torch.randn(6, 4, generator=generator))[None]
+        soap.step()
+    basis = soap.state[value]["left_basis"][0]
+    torch.testing.assert_close(basis.T @ basis, torch.eye(6), rtol=0, atol=1e-5)
+    turned = basis.T @ soap.state[value]["left_moment"][0] @ basis
+    off = turned - torch.diag(turned.diagonal())
+    assert off.norm() < 0.05 * turned.norm()
