@@ -190,7 +190,7 @@ private:
         state_ = state;
     }
 
-    static uint64_t reciprocal(int64_t n) { return (uint64_t{1} << 32) / static_cast<uint64_t>(n); }
+    static uint64_t reciprocal(int64_t n) { return n > UINT32_MAX ? 0 : UINT32_MAX / static_cast<uint32_t>(n); }
     static uint64_t mean(uint64_t sum, uint64_t share) { return std::max<uint64_t>((sum * share) >> 32, 1); }
 
     // A value's magnitude, in sixteenths of the base step at first, over the model's mean; at most 2^12 of it.
