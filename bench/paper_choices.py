@@ -51,7 +51,7 @@ def fitted(photo: str, hidden_layers: int, width: int, steps: int, cache: Path) 
     picture = getattr(skimage.data, photo)()
     path = cache / f"{photo}-{hidden_layers}x{width}-{steps}.safetensors"
     if not path.exists():
-        fit = coinr.fit_image(picture, width=width, hidden_layers=hidden_layers, steps=steps)
+        fit = coinr.fit(picture, width=width, hidden_layers=hidden_layers, steps=steps)
         cache.mkdir(parents=True, exist_ok=True)
         write_state_dict_file(path, fit.network.state_dict())
     return picture, coinr.Siren.from_state_dict(read_state_dict_file(path))

@@ -86,7 +86,7 @@ def measure(
         file=path.name,
         bytes=size,
         bits_per_pixel=8 * size / (height * width),
-        psnr_fp32=fit.psnr,
+        psnr_fp32=fit.score,
         psnr=coinr.psnr(photo, coinr.render_image(network, height, width)),
         encode_seconds=encode_seconds,
         decode_seconds=decode_seconds,
@@ -149,9 +149,7 @@ def main(arguments: list[str] | None = None) -> None:
     title = f"({options.hidden_layers}, {options.width}) SIREN of {options.photo.name}, {height} x {width}"
     console = Console()
     console.print(f"fitting a {title}: {options.steps} steps")
-    fit = coinr.fit_image(
-        photo, width=options.width, hidden_layers=options.hidden_layers, steps=options.steps, device="cpu"
-    )
+    fit = coinr.fit(photo, width=options.width, hidden_layers=options.hidden_layers, steps=options.steps, device="cpu")
     weights = fit.network.state_dict()
 
     row, network = measure(
@@ -181,7 +179,7 @@ def main(arguments: list[str] | None = None) -> None:
     coinr.write_image(out / "decoded_2x.png", coinr.render_image(network, 2 * height, 2 * width))
     panels = [
         (f"original: {height} x {width}, {photo.size} bytes", photo),
-        (f"fp32 INR: {fit.psnr:.2f} dB, {rows[1].bytes} bytes, {rows[1].bits_per_pixel:.3f} bits per pixel", fitted),
+        (f"fp32 INR: {fit.score:.2f} dB, {rows[1].bytes} bytes, {rows[1].bits_per_pixel:.3f} bits per pixel", fitted),
         (f"decoded: {row.psnr:.2f} dB, {row.bytes} bytes, {row.bits_per_pixel:.3f} bits per pixel", decoded),
         ("error of decoded, times 8", error_map(photo, decoded, gain=8)),
     ]
