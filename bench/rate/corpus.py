@@ -15,7 +15,7 @@ import os
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from bench.rate import signals, training
-from bench.rate.networks import Gauss, Nerf, Siren, Wire
+from bench.rate.networks import Siren
 from coinr.files import read_state_dict_file, write_atomic, write_state_dict_file
+from coinr.networks import Gauss, RadianceField, Wire
 
 CACHE = Path("bench/cache/rate")
 
@@ -59,15 +60,18 @@ def _network(recipe: Recipe) -> nn.Module:
     generator = torch.Generator().manual_seed(recipe.seed)
     hidden, width = recipe.sizes
     if recipe.family == "nerf":
-        return Nerf(hidden, width, hidden // 2 - 1, generator)
+        return RadianceField(hidden, width, hidden // 2 - 1, 10, 4, generator)
     inputs, outputs = _ENDS[recipe.kind]
-    makers: dict[str, Callable[..., nn.Module]] = {"siren": Siren, "finer": Siren, "gauss": Gauss, "wire": Wire}
+    if recipe.family == "gauss":
+        return Gauss(inputs, outputs, width, hidden, scale=20.0, generator=generator)
+    if recipe.family == "wire":
+        return Wire(inputs, outputs, width, hidden, omega=20.0, scale=10.0, generator=generator)
     options: dict[str, Any] = {}
     if recipe.family == "finer":
         options = {"finer": True}
     elif recipe.kind == "sound":
         options = {"first_omega": 3000.0}
-    return makers[recipe.family]((inputs, hidden, width, outputs), generator, **options)
+    return Siren((inputs, hidden, width, outputs), generator, **options)
 
 
 def recipes(data: Path | None) -> list[Recipe]:

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from bench.rate.networks import Nerf, render_rays
+from bench.rate.networks import render_rays
 from bench.rate.signals import FAR, NEAR, Samples
+from coinr.networks import RadianceField
 
 DEPTHS = 48  # samples along a ray
 
@@ -27,7 +28,7 @@ def train(network: nn.Module, samples: Samples, *, steps: int, batch: int, learn
         optimiser.param_groups[0]["lr"] = learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
         chosen = torch.randint(count, (batch,), generator=generator)
         inputs, targets = samples.inputs[chosen], samples.targets[chosen]
-        if isinstance(network, Nerf):
+        if isinstance(network, RadianceField):
             jitter = torch.rand(batch, DEPTHS, generator=generator)
             values = render_rays(network, inputs, _depths(batch) + (jitter - 0.5) * (FAR - NEAR) / DEPTHS)
         else:
@@ -49,16 +50,16 @@ def values_of(network: nn.Module, state_dict: Mapping[str, Tensor], inputs: Tens
 
     def part(chunk: Tensor) -> Tensor:
         arguments = (chunk,)
-        if isinstance(network, Nerf):
+        if isinstance(network, RadianceField):
             return _rendered(network, state_dict, chunk)
         out: Tensor = functional_call(network, dict(state_dict), arguments)
         return out
 
-    size = _CHUNK // DEPTHS if isinstance(network, Nerf) else _CHUNK
+    size = _CHUNK // DEPTHS if isinstance(network, RadianceField) else _CHUNK
     return torch.cat([part(chunk) for chunk in torch.split(inputs, size)])
 
 
-def _rendered(network: Nerf, state_dict: Mapping[str, Tensor], rays: Tensor) -> Tensor:
+def _rendered(network: RadianceField, state_dict: Mapping[str, Tensor], rays: Tensor) -> Tensor:
     class Holder(nn.Module):
         def __init__(self) -> None:
             super().__init__()
