@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -41,29 +43,53 @@ def shade(inside: NDArray[np.float32], camera: NDArray[np.float64], side: int = 
     ndarray
         uint8 grey [side, side].
     """
-    volume = torch.from_numpy(np.pad(inside, 1))[None, None]
+    volume, axes, scale = _frame(inside, camera)
     smooth = functional.avg_pool3d(functional.avg_pool3d(volume, 3, 1, 1), 3, 1, 1)
-    size = torch.tensor(volume.shape[2:], dtype=torch.float64)
-    axes = torch.from_numpy(camera)
-    # the camera's frame, in halves of the longest side: as much of it as the turned box fills
-    reach = (axes.abs().T @ (size / size.max())).max()
-    scale = reach * size.max() / size  # from the frame to grid_sample's [-1, 1] along each side
-    line = torch.linspace(-1, 1, side, dtype=torch.float64)
-    depth = torch.linspace(1, -1, _DEPTHS, dtype=torch.float64)
     picture = np.empty((side, side), np.uint8)
-    for top in range(0, side, _ROWS):
-        rows = -line[top : top + _ROWS]
-        seen = torch.stack(torch.meshgrid(rows, line, depth, indexing="ij"), -1)[..., [1, 0, 2]]
+    for top, seen in _lines(side):
         values = _look(volume, seen, axes, scale)
         above = values > 0.5
         first = above.to(torch.uint8).argmax(-1, keepdim=True)
         before = (first - 1).clamp(min=0)
         low, high = values.gather(-1, before), values.gather(-1, first)
         part = ((0.5 - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
-        z = depth[before] + part * (depth[first] - depth[before])
+        z = seen[..., 2].gather(-1, before) * (1 - part) + seen[..., 2].gather(-1, first) * part
         points = torch.cat((seen[:, :, 0, :2], z), -1)
         picture[top : top + _ROWS] = _lit(smooth, points, above.any(-1), axes, scale)
     return picture
+
+
+def see_through(values: NDArray[np.float32], camera: NDArray[np.float64], side: int = 320) -> NDArray[np.uint8]:
+    """Return a picture, uint8 grey [side, side], of the sums of a volume along lines of sight.
+
+    White is 0, black the largest sum. Arguments as of :func:`shade`, with which it shares the frame.
+    """
+    volume, axes, scale = _frame(values, camera)
+    sums = torch.cat([_look(volume, seen, axes, scale).sum(-1) for _, seen in _lines(side)])
+    shown = 255 * (1 - sums / sums.max().clamp(min=1e-30))
+    picture: NDArray[np.uint8] = shown.round().to(torch.uint8).numpy()
+    return picture
+
+
+def _frame(values: NDArray[np.float32], camera: NDArray[np.float64]) -> tuple[Tensor, Tensor, Tensor]:
+    """The volume [1, 1, X, Y, Z] with a border, the camera's axes, and the scale of its frame along each side.
+
+    The frame reaches as far as the turned box does.
+    """
+    volume = torch.from_numpy(np.pad(values, 1))[None, None]
+    size = torch.tensor(volume.shape[2:], dtype=torch.float64)
+    axes = torch.from_numpy(camera)
+    reach = (axes.abs().T @ (size / size.max())).max()
+    return volume, axes, reach * size.max() / size
+
+
+def _lines(side: int) -> Iterator[tuple[int, Tensor]]:
+    """Points [H, W, D, 3] on lines of sight from front to back, some rows at a time, with the number of the first."""
+    line = torch.linspace(-1, 1, side, dtype=torch.float64)
+    depth = torch.linspace(1, -1, _DEPTHS, dtype=torch.float64)
+    for top in range(0, side, _ROWS):
+        rows = -line[top : top + _ROWS]
+        yield top, torch.stack(torch.meshgrid(rows, line, depth, indexing="ij"), -1)[..., [1, 0, 2]]
 
 
 def _look(volume: Tensor, points: Tensor, axes: Tensor, scale: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from coinr.signals.base import Signal
 from coinr.signals.files.base import SignalFile, check_mlp, numbers, whole
 from coinr.signals.meshes import surface
 from coinr.signals.metrics import chamfer, iou
-from coinr.signals.shading import shade, turn
+from coinr.signals.shading import see_through, shade, turn
 from coinr.signals.shape import Placement, ShapeSignal, default_placement
 from coinr.signals.sheets import Panels
 from coinr.signals.volumes import Box, grid_like, render_volume, tight_box
@@ -151,15 +151,21 @@ class ShapeFile(SignalFile):
         if signal is not None:
             assert isinstance(signal, ShapeSignal)
             shapes = {"original": self._solid(signal.volume.astype(np.float32))} | shapes
-            differing = (shapes["original"] > 0.5) != (shapes["coinr"] > 0.5)
-            shapes["voxels that differ"] = differing.astype(np.float32)
-        occupied = np.any([solid > 0.5 for solid in shapes.values()], axis=0)
+        inside = [solid > 0.5 for solid in shapes.values()]
+        occupied = np.any(inside, axis=0)
         part = tight_box(occupied).slices() if occupied.any() else (slice(None),) * 3
-        return [
+        panels: Panels = [
             (f"{name}: {sight}", shade(solid[part], turn(*angles)))
             for name, solid in shapes.items()
             for sight, angles in _SIGHTS.items()
-        ], len(_SIGHTS)
+        ]
+        if signal is not None:
+            differing = (inside[0] != inside[1])[part].astype(np.float32)
+            panels += [
+                (f"voxels that differ: {sight}", see_through(differing, turn(*angles)))
+                for sight, angles in _SIGHTS.items()
+            ]
+        return panels, len(_SIGHTS)
 
     def _solid(self, field: NDArray[np.float32]) -> NDArray[np.float32]:
         """Larger inside, 1/2 at the surface, in steps of about a voxel."""
