@@ -56,6 +56,7 @@ def _interrupted(photo, path, monkeypatch, at, **settings):
         # samples are drawn for 32 steps at once
         *((at, {}) for at in (0, 1, 31, 32, 33)),
         (50, {"optimiser": "soap"}),
+        (50, {"optimiser": "muon", "network": "wire"}),
         (50, {"network": "finer", "precision": "mixed"}),
     ],
 )

@@ -26,7 +26,7 @@ def _weights(network):
     return [p.detach().clone() for p in network.parameters()]
 
 
-@pytest.mark.parametrize("optimiser", ["adam", "soap"])
+@pytest.mark.parametrize("optimiser", ["adam", "muon", "soap"])
 def test_each_network_is_the_one_that_a_single_fit_gives(photos, optimiser):
     many = fit_many(photos, **SETTINGS, optimiser=optimiser, threads=2)
     for photo, one in zip(photos, many, strict=True):

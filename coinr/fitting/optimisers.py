@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -11,6 +12,75 @@ from torch.optim import Adam, Optimizer
 
 #: Sides of a matrix up to this length get a preconditioner.
 _LONGEST = 1024
+
+
+class Muon(Optimizer):
+    """Muon (Jordan et al. 2024) for matrices, Adam for vectors.
+
+    A matrix moves along the orthogonal factor of its mean gradient, its entries by 0.2 lr (root mean square), so that
+    one learning rate suits it and Adam (Liu et al. 2025).
+
+    Parameters
+    ----------
+    params : iterable of Tensor
+        [K, m, n] or [K, n], real or complex; a matrix of one row or column counts as a vector.
+    lr : float
+        Step size.
+    momentum : float
+        Decay of the running mean of a matrix's gradients.
+    betas, eps : (float, float), float
+        Of Adam.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float,
+        momentum: float = 0.95,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "betas": betas, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Move all tensors against their gradients."""
+        assert closure is None
+        for group in self.param_groups:
+            for tensor in group["params"]:
+                if tensor.ndim == 3 and min(tensor.shape[1:]) > 1:
+                    self._turn(tensor, tensor.grad, self.state[tensor], group)
+                else:
+                    self._adapt(_real(tensor), _real(tensor.grad), self.state[tensor], group)
+
+    def _turn(self, value: Tensor, gradient: Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
+        mean = state.setdefault("mean", torch.zeros_like(value)).lerp_(gradient, 1 - group["momentum"])
+        ahead = gradient.lerp(mean, group["momentum"])
+        # an orthogonal factor of m rows and n columns has entries of 1/√max(m, n)
+        value.sub_(orthogonal_factor(ahead), alpha=group["lr"] * 0.2 * math.sqrt(max(value.shape[1:])))
+
+    def _adapt(self, value: Tensor, gradient: Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
+        beta1, beta2 = group["betas"]
+        if not state:
+            state |= {"step": 0, "mean": torch.zeros_like(value), "square": torch.zeros_like(value)}
+        state["step"] += 1
+        state["mean"].lerp_(gradient, 1 - beta1)
+        state["square"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        root = (state["square"] / (1 - beta2 ** state["step"])).sqrt_().add_(group["eps"])
+        value.addcdiv_(state["mean"], root, value=-group["lr"] / (1 - beta1 ** state["step"]))
+
+
+def orthogonal_factor(matrices: Tensor) -> Tensor:
+    """Return about U Vᴴ of matrices [K, m, n] = U S Vᴴ, real or complex: singular values between 0.7 and 1.2.
+
+    Five steps of the Newton–Schulz iteration of Jordan et al. 2024, which needs nothing but products.
+    """
+    wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mH
+    x: Tensor = wide / (torch.linalg.vector_norm(wide, dim=(1, 2), keepdim=True) + 1e-30)
+    for _ in range(5):
+        square = x @ x.mH
+        x = 3.4445 * x + (2.0315 * (square @ square) - 4.7750 * square) @ x
+    return x if wide is matrices else x.mH
 
 
 class Soap(Optimizer):
@@ -93,4 +163,4 @@ def _rotate(matrix: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor
 
 
 #: Optimisers by name: functions of tensors and learning rate.
-OPTIMISERS: dict[str, Callable[[list[Tensor], float], Optimizer]] = {"adam": Adam, "soap": Soap}
+OPTIMISERS: dict[str, Callable[[list[Tensor], float], Optimizer]] = {"adam": Adam, "muon": Muon, "soap": Soap}
