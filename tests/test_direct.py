@@ -14,6 +14,7 @@ from coinr.container import File
 from coinr.errors import FormatError
 from coinr.profiles.allocation import allowed_errors
 from coinr.profiles.harm import row_harms
+from coinr.profiles.quantiser import Problem, quantise_to, smallest_form
 from coinr.source import read_state_dict
 from coinr.wire import Reader
 
@@ -61,7 +62,7 @@ def test_large_tensors_are_coded_as_tokens_and_come_back():
     off = float((coinr.decode_tensor(blob, "w") - tensor).square().mean().sqrt())
     assert 0.98 * allowed < off <= allowed
     # a trellis of 64 states is about 0.05 bits from the rate-distortion function of the normal distribution
-    assert 8 * len(blob) / tensor.numel() < -math.log2(allowed) + 0.06
+    assert 8 * len(blob) / tensor.numel() < -math.log2(off) + 0.06
 
 
 def test_a_few_bytes_stand_for_a_bounded_number_of_levels():
@@ -186,3 +187,17 @@ def test_search_refuses_what_cannot_be():
         coinr.search(sd, lambda state: 0.0, min_score=1.0)
     with pytest.raises(coinr.InputError, match="out of reach"):
         coinr.search(sd, lambda state: 0.0, target_bytes=5)
+
+
+@pytest.mark.parametrize("relative", [0.02, 0.3, 0.6, 0.8, 0.9])
+@pytest.mark.parametrize("kind", ["normal", "laplace", "rows"])
+def test_the_error_asked_for_is_met_at_every_rate(relative, kind):
+    rng = np.random.default_rng(0)
+    matrix = rng.standard_normal((96, 96)) if kind == "normal" else rng.laplace(size=(96, 96))
+    matrix *= np.exp(0.5 * rng.standard_normal((96, 1))) if kind == "rows" else 1.0
+    size = math.sqrt(np.square(matrix).mean())
+    found = quantise_to(Problem(matrix, relative * size, relative * size), NO_STEPS, NO_STEPS)
+    assert 0.97 * relative < found.error / size <= relative
+    if kind == "normal":
+        bits = 8 * len(smallest_form(found)[0]) / matrix.size
+        assert bits < 0.08 - math.log2(found.error / size) * (1.04 if relative < 0.5 else 1.3)
