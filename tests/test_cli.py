@@ -17,7 +17,7 @@ import coinr
 from coinr import cli, files
 from coinr.cli import _Commands
 
-COMMANDS = ("encode", "decode", "pack", "unpack", "info", "verify")
+COMMANDS = ("encode", "decode", "compare", "preview", "pack", "unpack", "info", "verify")
 QUICK = ["--width", "12", "--hidden-layers", "1", "--steps", "30", "--profile", "uniform"]
 
 
@@ -76,10 +76,10 @@ def out(tmp_path):
 def test_encode_reports_what_the_file_gives(made, photo):
     report = json.loads((made / "report.json").read_text())
     blob = (made / "photo.coinr").read_bytes()
-    assert (report["height"], report["width"], report["channels"]) == (50, 75, 3)
+    assert report["signal"] == "image 50 x 75, 3 channels of 8 bits"
     assert report["bytes"] == len(blob)
     assert report["bits_per_pixel"] == pytest.approx(8 * len(blob) / photo[..., 0].size)
-    assert report["psnr"] == coinr.psnr(photo, coinr.open_image(blob).render())
+    assert report["psnr"] == pytest.approx(coinr.psnr(photo, coinr.open_image(blob).render()), abs=1e-5)
     assert report["psnr_before_coding"] == pytest.approx(report["psnr"], abs=0.05)
 
 
@@ -87,7 +87,7 @@ def test_encode_prints_one_line(made, out):
     line = succeed("encode", made / "photo.png", "-o", out / "a.coinr", *QUICK)
     assert (out / "a.coinr").read_bytes() == (made / "photo.coinr").read_bytes(), "the same command, the same file"
     assert re.fullmatch(
-        r"\S+a\.coinr: \d+ bytes, \d+\.\d{3} bits per pixel, [\d.]+ dB \([\d.]+ dB before coding\)\n", line
+        r"\S+a\.coinr: \d+ bytes, \d+\.\d{3} bits per pixel, PSNR [\d.]+ dB \([\d.]+ dB before coding\)\n", line
     )
 
 
@@ -161,7 +161,8 @@ def test_decode_renders_at_any_size(made, out, arguments, size, crop):
 
 def test_decode_needs_nothing_else(made, out, photo):
     assert succeed("decode", made / "photo.coinr", "-o", out / "a.png", "--device", "cpu") == ""
-    assert coinr.psnr(photo, coinr.read_image(out / "a.png")) == json.loads((made / "report.json").read_text())["psnr"]
+    report = json.loads((made / "report.json").read_text())
+    assert coinr.psnr(photo, coinr.read_image(out / "a.png")) == pytest.approx(report["psnr"], abs=1e-5)
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".pth", ".npz"])
@@ -225,9 +226,15 @@ def test_unpack_of_an_image_gives_its_network(made, out):
 def test_info(made):
     blob = (made / "photo.coinr").read_bytes()
     text = succeed("info", made / "photo.coinr")
-    assert text == f'{coinr.inspect(blob)}\nmetadata: {{"image": [50, 75], "siren": 30}}\n'
+    signal, network, rest = text.split("\n", 2)
+    assert signal == "image 50 x 75, 3 channels of 8 bits"
+    assert network.startswith("network: kind siren, in_features 2, out_features 3, width 12, hidden_layers 1, omega 30")
+    assert rest == f'{coinr.inspect(blob)}\nmetadata: {{"image": [50, 75], "siren": 30}}\n'
     value = json.loads(succeed("info", made / "photo.coinr", "--json"))
-    assert value == {"file": str(made / "photo.coinr"), **coinr.inspect(blob).to_dict()}
+    config = coinr.load_network(blob).config
+    assert (value.pop("file"), value.pop("signal")) == (str(made / "photo.coinr"), signal)
+    assert value.pop("network") == {"kind": "siren", **config}
+    assert value == coinr.inspect(blob).to_dict()
     assert "metadata" not in succeed("info", made / "model.coinr")
 
 
@@ -279,8 +286,17 @@ def _bad_inputs(made, folder):
     a, png, model = folder / "a.coinr", made / "photo.png", folder / "a.safetensors"
     good = made / "photo.coinr"
     yield ["encode", folder / "text.png", "-o", a], "not an image"
-    yield ["encode", folder / "empty.png", "-o", a], "not an image"
+    yield ["encode", folder / "empty.png", "-o", a], "the file is empty"
     yield ["encode", folder / "cut.png", "-o", a], "damaged"
+    yield ["encode", folder, "-o", a], "transforms.json"
+    yield ["encode", png, "-o", a, "--network", "nerf"], "nerf"
+    yield ["encode", png, "-o", a, "--network", "mlp"], "mlp"
+    yield ["encode", png, "-o", a, "--optimiser", "magic"], "magic"
+    yield ["compare", png, folder / "text.coinr"], ""
+    yield ["compare", png, good, "-o", folder / "a.txt"], "must end in .png"
+    yield ["compare", folder / "cut.png", good], "damaged"
+    yield ["preview", made / "model.coinr", "-o", folder / "a.png"], "unpack"
+    yield ["preview", good, "-o", folder / "a"], "must end in .png"
     yield ["encode", png, "-o", folder / "a.png"], "must end in .coinr"
     yield ["encode", png, "-o", folder / "no" / "a.coinr"], "does not exist"
     yield ["encode", png, "-o", folder / "folder.coinr"], "is a directory"
@@ -325,7 +341,7 @@ def test_bad_input_is_told_on_one_line_and_leaves_nothing(made, out):
     [
         (["encode", "PHOTO"], "'-o'"),
         (["encode", "no.png", "-o", "a.coinr"], "no.png"),
-        (["encode", ".", "-o", "a.coinr"], "directory"),
+        (["encode", "PHOTO", "-o", "a.coinr", "--samples", "3"], "COARSE,FINE"),
         (["encode", "PHOTO", "-o", "a.coinr", "--width", "0"], "--width"),
         (["encode", "PHOTO", "-o", "a.coinr", "--steps", "many"], "many"),
         (["encode", "PHOTO", "-o", "a.coinr", "--seed", "-1"], "--seed"),
@@ -339,6 +355,8 @@ def test_bad_input_is_told_on_one_line_and_leaves_nothing(made, out):
         (["decode", "FILE", "-o", "a.png", "--scale", "0"], "--scale"),
         (["decode", "FILE", "-o", "a.png", "--scale", "inf"], "scale"),
         (["decode", "FILE", "-o", "a.png", "--scale", "nan"], "scale"),
+        (["decode", "FILE", "-o", "a.png", "--rate", "8000"], "--rate is not for a file of kind image"),
+        (["decode", "FILE", "-o", "a.png", "--depth"], "--depth is not for"),
         (["info", "FILE", "--backends"], "--backends alone"),
         (["info", "--json"], "give a FILE"),
         (["nothing"], "nothing"),
