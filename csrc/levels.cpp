@@ -132,7 +132,8 @@ private:
         if (model_.by_row) s = (kShrink * m + row_sum_) / (kShrink + c);
         if (model_.by_column) {
             const int64_t column = (kShrink * m + column_sum_[c]) / (kShrink + r);
-            s = model_.by_row ? static_cast<int64_t>(static_cast<unsigned __int128>(s) * column / m) : column;
+            const auto both = static_cast<unsigned __int128>(s) * column / m;
+            s = model_.by_row ? static_cast<int64_t>(std::min<unsigned __int128>(both, kLargestSeen)) : column;
         }
         return std::clamp<int64_t>(s, 1, kLargestSeen);
     }

@@ -1,6 +1,7 @@
 """The direct coder: integers exactly, errors as allowed, both backends and orientations."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,7 +17,9 @@ from coinr.profiles.allocation import allowed_errors
 from coinr.profiles.harm import row_harms
 from coinr.profiles.quantiser import Problem, quantise_to, smallest_form
 from coinr.source import read_state_dict
+from coinr.tensors import from_planes
 from coinr.wire import Reader
+from tests.levels_reference import Form, factor
 
 FORMS = [
     LevelForm(0, 4, 40, mixed=False),
@@ -201,3 +204,31 @@ def test_the_error_asked_for_is_met_at_every_rate(relative, kind):
     if kind == "normal":
         bits = 8 * len(smallest_form(found)[0]) / matrix.size
         assert bits < 0.08 - math.log2(found.error / size) * (1.04 if relative < 0.5 else 1.3)
+
+
+def by_the_format(record, payload):
+    """The planes of a record of coder 3, by the decoder written from FORMAT.md."""
+    layout, written = record.layout, record.params.write()
+    form, transposed = Form(written[:3]), written[1] >> 7
+    step = np.frombuffer(bytes(2) + written[3:], "<f4")[0]
+    rows = layout.planes * (layout.shape[0] if len(layout.shape) > 1 else 1)
+    columns = layout.planes * layout.size // rows
+    values, row, column = form.decode(payload, *((columns, rows) if transposed else (rows, columns)))
+    exponents = np.add.outer(row or [0] * len(values), column or [0] * len(values[0]))
+    steps = step * (np.array([factor(e) for e in exponents.ravel()]) / 128).astype(np.float32).reshape(exponents.shape)
+    weights = np.array(values, np.float32) * steps
+    return (weights.T if transposed else weights).reshape(layout.planes, -1)
+
+
+@pytest.mark.parametrize("case", ["direct", "direct_rows", "auto"])
+def test_the_decoder_of_the_format_reads_the_golden_files(case):
+    blob = (Path(__file__).parent / "golden" / "v1" / f"{case}.coinr").read_bytes()
+    file, read = File(blob), 0
+    for place, record in enumerate(file.header.records):
+        if record.coder == 3:
+            planes = torch.from_numpy(by_the_format(record, bytes(file.payload(place))))
+            expected = from_planes(planes, record.layout)
+            got = coinr.decode_tensor(blob, record.name)
+            assert torch.equal(got.view(torch.uint8), expected.contiguous().view(torch.uint8))
+            read += 1
+    assert read >= 3

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coinr import _C
+from tests.levels_reference import Form
 
 LOG_STATES = (0, 2, 3, 4, 5, 6, 7, 8)
 BY_ROW, BY_COLUMN, MIXED, ROW_STEPS, COLUMN_STEPS, TOKENS = (1 << bit for bit in range(6))
@@ -184,3 +185,37 @@ def test_a_trellis_starts_where_it_is_told():
     second, last = _C.level_values(np.ascontiguousarray(k[:, 20:]), 8, state)
     assert np.array_equal(np.concatenate([first, second], 1), whole)
     assert last == end
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    mode=st.integers(0, 255),
+    shape=st.integers(0, 7),
+    scale=st.integers(0, 183),
+    tokens=st.booleans(),
+    size=st.tuples(st.integers(0, 9), st.integers(0, 9)),
+    bits=st.integers(0, 20),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_the_decoder_of_the_format_reads_the_levels(mode, shape, scale, tokens, size, bits, seed):
+    rng = np.random.default_rng(seed)
+    form = Form(bytes([mode & ~0x20 if tokens else mode, shape | 0x40 * tokens, scale]))
+    native = (form.bits, shape, form.mean, (mode & ~0x20 if tokens else mode) >> 3 | TOKENS * tokens)
+    k = rng.integers(1 - 2**bits, 2**bits, size, np.int32)
+    row = rng.integers(0, 32, size[0], np.uint8) if form.row_steps else NONE
+    column = rng.integers(0, 32, size[1], np.uint8) if form.column_steps else NONE
+    data = _C.encode_levels(k, row, column, *native)
+    values, rows, columns = form.decode(data, *size)
+    assert values == _C.level_values(k, form.bits)[0].tolist()
+    assert (rows, columns) == (row.tolist(), column.tolist())
+
+
+@pytest.mark.parametrize(("swings", "memory"), [(0, 2), (5, 1)])
+def test_the_decoder_of_the_format_follows_alphabets_that_forget(swings, memory):
+    rng = np.random.default_rng(0)
+    scales = np.exp2(rng.integers(0, swings, (100, 1), endpoint=True))
+    k = np.rint(3 * scales * rng.standard_normal((100, 200))).astype(np.int32)
+    form = Form(bytes([0, 0x44, 40]))
+    data = _C.encode_levels(k, NONE, NONE, 0, 4, form.mean, TOKENS)
+    assert data[0] >> 5 == memory
+    assert form.decode(data, *k.shape)[0] == k.tolist()
