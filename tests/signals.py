@@ -57,5 +57,8 @@ def siren(inputs: int, outputs: int, width: int = 16) -> Siren:
 
 
 def nerf() -> Nerf:
-    """A small radiance field with weights that are always the same."""
-    return Nerf(2, 16, None, 3, 1, generator=torch.Generator().manual_seed(0))
+    """A small radiance field of thin fog, with weights that are always the same."""
+    network = Nerf(2, 16, None, 3, 1, generator=torch.Generator().manual_seed(0))
+    for field in network.children():
+        torch.nn.init.constant_(field.alpha_linear.bias, 0.5)
+    return network

@@ -126,8 +126,9 @@ def test_one_sample():
 
 
 def test_the_first_frequencies_follow_the_length():
-    omegas = [AudioSignal(np.ones(n), 100).recipe.options["siren"]["first_omega"] for n in (1, 700, 1400)]
-    assert omegas == [30.0, 3000.0, 6000.0]
+    sounds = ((1, 8000), (400, 8000), (56_000, 8000), (448_000, 8000))
+    omegas = [AudioSignal(np.ones(n), rate).recipe.options["siren"]["first_omega"] for n, rate in sounds]
+    assert omegas == [30.0, 200.0, 3000.0, 6000.0]
 
 
 def test_sizes_out_of_range_are_refused():

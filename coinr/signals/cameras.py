@@ -86,5 +86,6 @@ def orbit_of(poses: NDArray[np.float32]) -> Orbit:
         centre = np.zeros(3)
     high = away[:, axis] * (1 if up < 3 else -1)
     elevation = float(np.degrees(np.arcsin(np.clip(high / np.linalg.norm(away, axis=1), -1, 1))).mean())
-    x, y, z = (float(f"{v:.3g}") for v in centre)
+    digits = 3 - int(np.floor(np.log10(max(radius, 1e-30))))
+    x, y, z = (round(float(v), digits) + 0.0 for v in centre)  # + 0.0 makes -0.0 of no bytes
     return Orbit(float(f"{radius:.4g}"), float(round(elevation)), (x, y, z), up)
