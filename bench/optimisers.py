@@ -1,6 +1,6 @@
 """Compares optimisers of :func:`coinr.fit` at equal CPU time, on SIRENs of two photos.
 
-    python -m bench.optimisers [--data DIR] [--sizes 2x32,3x64,3x128] [--seconds 6,12,16] [--only soap]
+    python -m bench.optimisers [--data DIR] [--sizes 2x32,3x64,3x128] [--seconds 6,12,16] [--only adam,muon]
 
 CPU seconds of a step are measured first, by turns, the least of several, on one thread; every method then gets as many
 steps as fit into the seconds of its size, so that the dB of a row depend on its seed and not on what else the machine
@@ -248,17 +248,17 @@ def main() -> None:
     parser.add_argument("--sizes", default="2x32,3x64,3x128", help="hidden layers x width, with commas between")
     parser.add_argument("--seconds", default="6,12,16", help="CPU seconds of a fit for each size")
     parser.add_argument("--seeds", type=int, default=1, help="seeds 0 .. this - 1")
-    parser.add_argument("--only", help="optimisers whose names begin so, with commas between; all by default")
+    parser.add_argument("--only", help="optimisers, with commas between; all by default")
     parser.add_argument("--out", type=Path, default=Path("bench/results/optimisers"), help="the files without suffix")
     options = parser.parse_args()
     torch.set_num_threads(1)
     seconds = dict(zip(options.sizes.split(","), map(float, options.seconds.split(",")), strict=True))
-    starts = tuple(options.only.split(",")) if options.only else ("",)
+    wanted = options.only.split(",") if options.only else list(CANDIDATES)
     signals, rows = pictures(options.data), stored(options.out)
     with mock.patch.dict(optimisers.OPTIMISERS, CANDIDATES):
         for size, budget in seconds.items():
             tiny = int(size.split("x")[1]) <= TINY
-            methods = [m for m in METHODS if m.optimiser.startswith(starts) and (tiny or not m.finish)]
+            methods = [m for m in METHODS if m.optimiser in wanted and (tiny or not m.finish)]
             costs = seconds_of_a_step(next(iter(signals.values())), size, methods)
             work = [(p, m, seed) for seed in range(options.seeds) for m in methods for p in signals]
             for picture, method, seed in track(work, size, disable=not sys.stderr.isatty()):

@@ -8,7 +8,7 @@ are kept per matrix as a product (row harm) ⊗ (second moments of inputs), as i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from coinr.curvature import Block
 from coinr.errors import InputError
 
 #: Samples at which derivatives are taken.
@@ -27,9 +28,6 @@ _REGULAR = 1e-3
 
 # Rows that do less than this share of the mean harm at the trained weights may do more once the weights have moved.
 _LEAST_HARM = 2.0**-7
-
-#: What callers may pass: a module with sample inputs, or a callable that gives each layer's inputs by name.
-Calibration = tuple[nn.Module, Tensor | Sequence[Tensor]] | Callable[[], Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,15 +50,44 @@ class Sensitivity:
     inputs: NDArray[np.float64] | None
 
 
-def sensitivities(calibrate: Calibration, state_dict: Mapping[str, Any], seed: int = 0) -> dict[str, Sensitivity]:
-    """The sensitivity of every tensor that the calibration tells of, by name.
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What is known of a network beside its weights.
+
+    Attributes
+    ----------
+    tensors
+        By name.
+    blocks
+        Tensors whose errors are known together.
+    """
+
+    tensors: Mapping[str, Sensitivity] = field(default_factory=dict)
+    blocks: Sequence[Block] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.tensors) or bool(self.blocks)
+
+    def means(self) -> dict[str, float]:
+        """Mean squared error of the output by one of a weight, by name, where known."""
+        told = {name: tensor.mean for name, tensor in self.tensors.items() if tensor.mean}
+        return told | {name: mean for block in self.blocks for name, mean in block.means.items()}
+
+
+#: What callers may pass: a module with sample inputs, a callable that gives each layer's inputs by name, or what
+#: :func:`sensitivities` made of either.
+Calibration = tuple[nn.Module, Tensor | Sequence[Tensor]] | Callable[[], Mapping[str, Tensor]] | Known
+
+
+def sensitivities(calibrate: Calibration, state_dict: Mapping[str, Any], seed: int = 0) -> Known:
+    """What the calibration tells of the tensors.
 
     Parameters
     ----------
     calibrate
         ``(module, inputs)``: the module is called with single samples, ``inputs[i : i + 1]`` of a tensor or of each of
         several; its parameters take the values of the state dict. Or a callable without arguments that returns the
-        inputs ``[N, in]`` of layers by the names of their weights.
+        inputs ``[N, in]`` of layers by the names of their weights. Or what this function returned, as it is.
     state_dict
         Names to tensors.
     seed
@@ -72,9 +99,11 @@ def sensitivities(calibrate: Calibration, state_dict: Mapping[str, Any], seed: i
         If the calibration is neither, or does not fit the state dict.
     """
     if callable(calibrate) and not isinstance(calibrate, nn.Module):
-        return _from_inputs(calibrate(), state_dict)
+        return Known(_from_inputs(calibrate(), state_dict))
+    if isinstance(calibrate, Known):
+        return calibrate
     if isinstance(calibrate, tuple) and len(calibrate) == 2 and isinstance(calibrate[0], nn.Module):
-        return _from_module(*calibrate, state_dict, seed)
+        return Known(_from_module(*calibrate, state_dict, seed))
     raise InputError(
         f"calibrate must be (module, inputs) or a callable that gives layers' inputs by name, not "
         f"{type(calibrate).__name__}"
@@ -95,8 +124,13 @@ def _from_inputs(given: Any, state_dict: Mapping[str, Any]) -> dict[str, Sensiti
         if not rest or values.shape[-1] != rest or not bool(values.isfinite().all()):
             raise InputError(f"inputs of {name!r} must be finite and [N, {rest}], not {list(values.shape)}")
         flat = values.reshape(-1, rest).double().numpy()
-        found[name] = Sensitivity(None, None, _regular(flat.T @ flat))
+        found[name] = of_inputs(flat.T @ flat)
     return found
+
+
+def of_inputs(moments: NDArray[np.float64]) -> Sensitivity:
+    """The sensitivity of a matrix by the sum of yᵀy over its inputs y, ``[rest, rest]``."""
+    return Sensitivity(None, None, _regular(moments))
 
 
 def _from_module(

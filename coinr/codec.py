@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from fnmatch import fnmatchcase
-from glob import escape
+from collections.abc import Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from coinr import container
-from coinr._backend import select
-from coinr.calibration import Calibration, sensitivities
-from coinr.coders import EXACT, LOSSLESS
+from coinr.calibration import Calibration
 from coinr.container import File
-from coinr.errors import FormatError, InputError
+from coinr.encoder import Encoder
+from coinr.errors import InputError
 from coinr.files import write_atomic
-from coinr.metadata import check_meta
-from coinr.profiles import Coded, Settings, Task, cost, encode, encode_relative, plan
 from coinr.relative import Base
 from coinr.report import Report, make_report
-from coinr.source import Source, read_state_dict
-from coinr.table import ALIAS, Header, Limits, Record
+from coinr.sizing import largest_within
+from coinr.table import Header, Limits
 
 DEFAULT_PROFILE = "auto"
-
-_WITHOUT_LOSS = {LOSSLESS.id, EXACT.id}
 
 
 def encode_state_dict(
@@ -45,6 +37,8 @@ def encode_state_dict(
     seeds: int = 1,
     calibrate: Calibration | None = None,
     errors: Mapping[str, float] | None = None,
+    target_bytes: int | None = None,
+    target_bits: float | None = None,
     meta: Mapping[str, Any] | None = None,
     limits: Limits | None = None,
     backend: str | None = None,
@@ -89,6 +83,11 @@ def encode_state_dict(
     errors
         Root mean squared errors of single tensors, by name, that take the place of what the rule says (rows that do
         less harm weigh less); ``tolerance`` still bounds the relative error. Needs one, as ``calibrate`` does.
+    target_bytes
+        In place of ``tolerance``: the largest size that is allowed. The file is at most 2 % smaller, where tolerances
+        give such a size.
+    target_bits
+        The same as bits for each floating-point parameter of ``sd`` (complex ones count twice): 8 · size / parameters.
     meta
         JSON values stored with the file, at most 1 MiB.
     limits
@@ -111,44 +110,27 @@ def encode_state_dict(
     BackendError
         If the backend cannot run here.
     """
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 64:
-        raise InputError(f"seed must be an integer in 0 … 2**64 - 1, not {seed!r}")
-    if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= (1 << 64) - seed:
-        raise InputError(f"seeds must be an integer ≥ 1 with seed + seeds at most 2**64, not {seeds!r}")
-    if tolerance is not None and not (isinstance(tolerance, Real) and 0 <= tolerance < float("inf")):
-        raise InputError(f"tolerance must be a number ≥ 0, not {tolerance!r}")
-    if nonfinite not in ("error", "lossless"):
-        raise InputError(f"nonfinite must be 'error' or 'lossless', not {nonfinite!r}")
-    if isinstance(lossless, str) or not all(isinstance(pattern, str) for pattern in lossless):
-        raise InputError(f"lossless must be a sequence of patterns, not {lossless!r}")
-    select(backend)
-    if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-        raise InputError(f"threads must be an integer ≥ 1, not {threads!r}")
-    checked_meta = check_meta(meta)
-    sources = read_state_dict(sd)
-    stored = [source for source in sources if source.alias is None]
-    patterns = tuple(lossless) + tuple(
-        escape(sources[source.alias].name)
-        for source in sources
-        if source.alias is not None and any(fnmatchcase(source.name, pattern) for pattern in lossless)
+    encoder = Encoder(
+        sd,
+        seed,
+        profile=profile,
+        lossless=lossless,
+        nonfinite=nonfinite,
+        base=base,
+        seeds=seeds,
+        calibrate=calibrate,
+        meta=meta,
+        limits=limits,
+        backend=backend,
+        threads=threads,
+        **options,
     )
-    settings = Settings(seed, tolerance, backend, threads, options)
-    known = None if base is None else Base(base)
-    told = None if calibrate is None else sensitivities(calibrate, sd, seed)
-    tasks = plan(stored, profile, settings, patterns, nonfinite, told, errors)
-    coded = _encode_tasks(tasks, profile, settings, known)
-    blob = min(
-        (_assemble(sources, way, seed, checked_meta, known, limits) for way in _ways(coded)),
-        key=len,
-    )
-    seeded = [row for row, chosen in enumerate(coded) if chosen.params.work(stored[row].layout)]
-    for other in range(seed + 1, seed + seeds) if seeded else ():
-        again = _encode_tasks([tasks[row] for row in seeded], profile, replace(settings, seed=other), known)
-        mixed = list(coded)
-        for row, chosen in zip(seeded, again, strict=True):
-            mixed[row] = chosen
-        blob = min(blob, _assemble(sources, mixed, other, checked_meta, known, limits), key=len)
-    return blob
+    if target_bytes is None and target_bits is None:
+        return encoder.encode(tolerance, errors)
+    if tolerance is not None or errors is not None or None not in (target_bytes, target_bits):
+        raise InputError("give tolerance (and errors), target_bytes or target_bits: one of them")
+    size = _size(target_bytes, target_bits, encoder.parameters)
+    return largest_within(encoder.encode, size, encoder.parameters)[0]
 
 
 def decode_state_dict(
@@ -259,46 +241,15 @@ def _device(device: str | torch.device) -> torch.device:
         raise InputError(f"device {device!r} cannot be used here: {str(error).splitlines()[0]}") from error
 
 
-def _encode_tasks(tasks: list[Task], profile: str, settings: Settings, base: Base | None) -> list[Coded]:
-    coded = encode(tasks, profile, settings)
-    return coded if base is None else encode_relative(tasks, coded, base, profile, settings)
-
-
-def _ways(coded: list[Coded]) -> Iterator[list[Coded]]:
-    """The tensors each in its smallest form, then all of them by one and the same coder or without loss."""
-    yield coded
-    for coder in sorted({rival.coder for chosen in coded for rival in chosen.rivals} - _WITHOUT_LOSS):
-        allowed = _WITHOUT_LOSS | {coder}
-        yield [
-            min((rival for rival in chosen.rivals if rival.coder in allowed), key=cost, default=chosen)
-            for chosen in coded
-        ]
-
-
-def _assemble(
-    sources: list[Source], coded: list[Coded], seed: int, meta: dict[str, Any], base: Base | None, limits: Limits | None
-) -> bytes:
-    """The file of the coded tensors, as a reader with these limits accepts it."""
-    rest = iter(coded)
-    records, payloads = [], []
-    for source in sources:
-        if source.alias is None:
-            chosen = next(rest)
-            payloads.append(chosen.payload)
-            records.append(Record(source.name, source.layout, chosen.coder, chosen.params, len(chosen.payload)))
-        else:
-            payloads.append(b"")
-            records.append(Record(source.name, source.layout, ALIAS, None, 0, source.alias))
-    header = Header(seed, tuple(records), meta)
-    if base is not None and header.relative():
-        header = replace(header, base=base.digest(header.relative()))
-    (limits or Limits()).check(header)
-    blob = container.write(header, payloads)
-    try:
-        File(blob, limits)
-    except FormatError as error:
-        raise InputError(f"this state dict cannot be stored: {error}") from error
-    return blob
+def _size(target_bytes: int | None, target_bits: float | None, parameters: int) -> int:
+    """In bytes; InputError unless the one that is given is positive."""
+    for name, value in {"target_bytes": target_bytes, "target_bits": target_bits}.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf):
+            raise InputError(f"{name} must be a positive number, not {value!r}")
+    if target_bytes is not None:
+        return int(target_bytes)
+    assert target_bits is not None
+    return int(target_bits * parameters / 8)
 
 
 def _open(blob: bytes | bytearray | memoryview, limits: Limits | None, base: Mapping[str, Any] | None) -> File:

@@ -270,7 +270,7 @@ py::array_t<int32_t> bind_choose_levels(int log_states, const py::array& x, cons
     std::vector<int32_t> k;
     {
         py::gil_scoped_release release;
-        k = choose_levels(log_states, targets, count, std::vector<double>(weights, weights + weight.shape(0)), costs,
+        k = choose_levels(log_states, targets, count, std::vector<double>(weights, weights + weight.shape(0)), costs, bits.shape(0),
                           entries, table.shape(0) ? which : nullptr);
     }
     return py::array_t<int32_t>(static_cast<py::ssize_t>(k.size()), k.data());

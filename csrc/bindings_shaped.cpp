@@ -25,6 +25,7 @@ py::array_t<int32_t> bind_choose_shaped(int log_states, const py::array& matrix,
     problem.table = checked<uint8_t>(table, "table", 2);
     problem.rows = matrix.shape(0);
     problem.columns = matrix.shape(1);
+    problem.tables = bits.shape(0);
     problem.entries = bits.shape(2);
     same_shape(steps, matrix, "steps");
     same_shape(weight, matrix, "weight");

@@ -19,8 +19,16 @@ struct Candidate {
 // bits [tables, 2, entries]: bits of |k| by quantiser; beyond the last entry grows with log2.
 class Prices {
 public:
-    Prices(bool dependent, const double* bits, int64_t entries)
-        : dependent_(dependent), bits_(bits), entries_(entries) {}
+    Prices(bool dependent, const double* bits, int64_t tables, int64_t entries)
+        : dependent_(dependent), bits_(bits), entries_(entries) {
+        for (int64_t row = 0; row < 2 * tables; ++row) {
+            const double* one = bits_ + row * entries_;
+            Savings most{2 * std::log2(3.0), 0};
+            for (int64_t k = 1; k < entries_; ++k) most.all = std::max(most.all, one[k] - one[0]);
+            for (int64_t k = 2; k < entries_; ++k) most.two = std::max(most.two, one[k] - one[k - 2]);
+            most_.push_back(most);
+        }
+    }
 
     // The cheapest integer of the given parity (scalar: of any) in a quantiser, for a target in steps and its table.
     // weight: bits that a squared error of one step costs.
@@ -45,12 +53,21 @@ public:
         const double position = quantiser ? (magnitude + 1) / 2 : magnitude / 2;
         const int64_t k = 2 * static_cast<int64_t>((position - parity) / 2 + 1.5) - 2 + parity;
         consider(std::max<int64_t>(k, parity));
-        consider(k - 2);
-        if (parity == 0 && k > 2) consider(0);
+        if (k < 2) return found;
+        // values two integers further down, or at zero, where the bits they save might make up for the error
+        const double off = magnitude - static_cast<double>(2 * k - quantiser);
+        const Savings& most = most_[2 * table + quantiser];
+        if (weight * (16 + 8 * off) < most.two || k >= entries_ - 1 || k == 2) consider(k - 2);
+        if (parity == 0 && k > 2 && (weight * (magnitude * magnitude - off * off) < most.all || k >= entries_)) consider(0);
         return found;
     }
 
 private:
+    // The most bits that a step of two integers towards zero saves, and one to zero.
+    struct Savings {
+        double two, all;
+    };
+
     double rate(int64_t k, const double* bits) const {
         if (k < entries_) return bits[k];
         return bits[entries_ - 1] + 2 * std::log2(static_cast<double>(k + 1) / static_cast<double>(entries_));
@@ -59,6 +76,7 @@ private:
     const bool dependent_;
     const double* bits_;
     const int64_t entries_;
+    std::vector<Savings> most_;
 };
 
 // The two ways into each state of a trellis: where from, and the parity that leads here.

@@ -15,7 +15,7 @@ public:
     Search(int log_states, const ShapedProblem& problem)
         : trellis_(log_states),
           problem_(problem),
-          prices_(log_states > 0, problem.bits, problem.entries),
+          prices_(log_states > 0, problem.bits, problem.tables, problem.entries),
           states_(trellis_.states()),
           cost_(states_, std::numeric_limits<double>::infinity()),
           fresh_(states_),
@@ -40,9 +40,10 @@ public:
 private:
     void step(int64_t at, int64_t j) {
         const double width = problem_.steps[at];
+        const int parities = edges_.empty() ? 1 : 2;
         for (int s = 0; s < states_; ++s) {
             const double x = (problem_.matrix[at] - moved_[s * problem_.columns + j]) / width;
-            for (int parity = 0; parity < (edges_.empty() ? 1 : 2); ++parity)
+            for (int parity = 0; parity < parities; ++parity)
                 options_[2 * s + parity] = prices_.best(x, problem_.weight[at], s & 1, parity, problem_.table[at]);
         }
         double least = std::numeric_limits<double>::infinity();

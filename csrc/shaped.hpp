@@ -13,7 +13,7 @@ struct ShapedProblem {
     const double* weight;         // [rows, columns]: bits that a squared error of one step costs
     const double* feedback;       // [columns, columns], upper triangular with a unit diagonal
     const double* bits;           // as in trellis.hpp
-    int64_t entries;
+    int64_t tables, entries;
     const uint8_t* table;         // [rows, columns]: which table an element uses
 };
 

@@ -8,9 +8,9 @@
 namespace coinr {
 
 std::vector<int32_t> choose_levels(int log_states, const double* x, int64_t count, const std::vector<double>& weight,
-                                   const double* bits, int64_t entries, const uint8_t* table) {
+                                   const double* bits, int64_t tables, int64_t entries, const uint8_t* table) {
     const Trellis trellis(log_states);
-    const Prices prices(log_states > 0, bits, entries);
+    const Prices prices(log_states > 0, bits, tables, entries);
     auto weight_of = [&](int64_t i) { return weight.size() == 1 ? weight[0] : weight[i]; };
     std::vector<int32_t> k(count);
     if (log_states == 0) {

@@ -12,6 +12,6 @@ namespace coinr {
 //   bits     [tables, 2, entries]: bits of |k| by quantiser; beyond the last entry grows with log2
 //   table    which table a target uses [count], or null for the first
 std::vector<int32_t> choose_levels(int log_states, const double* x, int64_t count, const std::vector<double>& weight,
-                                   const double* bits, int64_t entries, const uint8_t* table);
+                                   const double* bits, int64_t tables, int64_t entries, const uint8_t* table);
 
 }  // namespace coinr

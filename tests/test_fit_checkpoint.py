@@ -98,7 +98,7 @@ def test_a_fit_that_was_killed_goes_on(photo, tmp_path):
     path = tmp_path / "c"
     process = subprocess.Popen([sys.executable, "-c", SCRIPT, path])
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not path.exists() or torch.load(path, weights_only=True)["state"]["step"] < 20:
             assert process.poll() is None
             assert time.monotonic() < deadline

@@ -101,7 +101,7 @@ def test_training_error_is_jittered_and_the_same_for_the_same_rays():
     still = (coarse_only.predict(network, inputs) - wanted).square().sum()
     jittered = coarse_only.squared_error(network, inputs, wanted)
     assert jittered != still
-    assert jittered == pytest.approx(float(still), rel=0.2)
+    assert jittered.item() == pytest.approx(still.item(), rel=0.2)
 
 
 def test_metadata_says_how_to_look_at_it():

@@ -137,7 +137,7 @@ def _with_tables(matrix: NDArray[np.float64], step: float, price: float) -> quan
     usual = quantiser._SLOPE
     quantiser._SLOPE = price / (2 * math.log(2) * quantiser._NOISE[STATES] * step**2)
     try:
-        found = quantiser.quantise(quantiser.Problem(matrix, 0.0, 0.0), NO_STEPS, NO_STEPS, step, STATES)
+        found = quantiser.quantise(Problem(matrix, 0.0, 0.0), NO_STEPS, NO_STEPS, step, STATES)
     finally:
         quantiser._SLOPE = usual
     assert found is not None

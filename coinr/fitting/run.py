@@ -20,8 +20,8 @@ from coinr.signals.base import Signal
 from coinr.signals.devices import to_device
 from coinr.signals.image import ImageSignal
 
-#: What a fit takes if the caller names none: see ``bench/results/optimisers.md``.
-OPTIMISER = "adam"
+#: The best at equal CPU time: see ``bench/results/optimisers.md``.
+OPTIMISER = "muon"
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def fit(
     target : float, optional
         The fit ends when a judgement finds this score or more.
     optimiser : str
-        ``adam`` or ``soap``, see :mod:`coinr.fitting.optimisers`.
+        ``muon``, ``adam`` or ``soap``, see :mod:`coinr.fitting.optimisers`.
     precision : str, optional
         ``mixed``: networks run in half precision with scaled gradients, which GPUs do faster; weights, errors and
         scores stay in single precision.

@@ -78,11 +78,14 @@ class Siren(Mlp):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return float32 [..., out_features] for float32 coordinates [..., in_features]."""
-        *sines, last = self.layers
-        x = self.encode(x)
-        for i, layer in enumerate(sines):
+        first, *sines, last = self.layers
+        assert isinstance(first, nn.Linear)
+        # of half precision, coordinates and phases would be too coarse
+        with torch.autocast(x.device.type, enabled=False):
+            x = self.wave(self.encode(x), first, self.first_omega)
+        for layer in sines:
             assert isinstance(layer, nn.Linear)
-            x = self.wave(x, layer, self.omega if i else self.first_omega)
+            x = self.wave(x, layer, self.omega)
         out: Tensor = last(x)
         return out
 

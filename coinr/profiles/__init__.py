@@ -2,8 +2,21 @@
 
 from __future__ import annotations
 
+from coinr.profiles.allocation import rule_errors
 from coinr.profiles.base import Coded, Settings, cost
 from coinr.profiles.relative import encode_relative
-from coinr.profiles.tasks import PROFILES, Task, encode, plan
+from coinr.profiles.tasks import HEEDING, PROFILES, Task, encode, lossy_sources, plan
 
-__all__ = ["PROFILES", "Coded", "Settings", "Task", "cost", "encode", "encode_relative", "plan"]
+__all__ = [
+    "HEEDING",
+    "PROFILES",
+    "Coded",
+    "Settings",
+    "Task",
+    "cost",
+    "encode",
+    "encode_relative",
+    "lossy_sources",
+    "plan",
+    "rule_errors",
+]

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from coinr.calibration import Sensitivity
+from coinr.calibration import Known
 from coinr.profiles.base import Allowance, rms
 from coinr.profiles.harm import row_harms
 from coinr.profiles.rules import EDGE_RATIO
@@ -53,48 +53,49 @@ _SMALLEST_OF_MEAN = 1 / 4
 def allowed_errors(
     sources: list[Source],
     tolerance: float,
-    known: Mapping[str, Sensitivity] | None = None,
+    known: Known | None = None,
     wanted: Mapping[str, float] | None = None,
 ) -> list[Allowance]:
-    """How far each tensor may be off.
+    """How far each tensor may be off: as :func:`rule_errors` says, and no relative error above ``tolerance``.
 
-    The relative error of every tensor is at most ``tolerance``. The error of the first hidden matrix, its rows weighed
-    by the harm they do, is at most a share of that of the typical magnitude in the smallest hidden matrix; the others
+    Errors that are ``wanted``, by name, take the place of the rule's. Rows weigh by the harm they do.
+    """
+    known, wanted = known or Known(), wanted or {}
+    harms = row_harms(sources)
+    allowed = []
+    for row, (source, error) in enumerate(zip(sources, rule_errors(sources, known), strict=True)):
+        limit = tolerance * rms(source.planes)
+        told = known.tensors.get(source.name)
+        harm = harms.get(row) if told is None or told.harm is None else told.harm
+        error = wanted.get(source.name, tolerance * error)
+        allowed.append(Allowance(min(limit, error), limit, harm, None if told is None else told.inputs))
+    return allowed
+
+
+def rule_errors(sources: list[Source], known: Known) -> list[float]:
+    """The error of each tensor at a tolerance of 1, in which rows weigh by the harm they do.
+
+    That of the first hidden matrix is a share of the typical magnitude in the smallest hidden matrix; the others
     follow from it. Where sensitivities are known, they take the place of these rules: errors do equal harm for each
-    parameter, and are in sum of logarithms what the rules say. Errors that are ``wanted``, by name, take the place of
-    both.
+    parameter, and are in sum of logarithms what the rules say.
     """
     sizes = [rms(source.planes) for source in sources]
     bulk = _bulk(sources, sizes)
-    common = SHARE * tolerance * _reference([(sources[row].planes.size, _typical(sources[row])) for row in bulk], sizes)
+    common = SHARE * _reference([(sources[row].planes.size, _typical(sources[row])) for row in bulk], sizes)
     edges = {_layer(source): _edge(source) for source in sources if _edge(source) < 1}
     if LINE in edges.values():
         common *= LINE_NETWORK
-    harms = row_harms(sources)
     errors, depth = [], -1
     deeper = DEEPER if edges else 1.0
     for row, source in enumerate(sources):
         depth += row in bulk
         errors.append(common * _share(source, edges) * min(deeper ** max(depth, 0), DEEPEST))
-    known = known or {}
-    errors = _equal_harm(sources, errors, known)
-    allowed = []
-    for row, (source, error) in enumerate(zip(sources, errors, strict=True)):
-        error = (wanted or {}).get(source.name, error)
-        limit = tolerance * sizes[row]
-        told = known.get(source.name)
-        harm = harms.get(row) if told is None or told.harm is None else told.harm
-        allowed.append(Allowance(min(limit, error), limit, harm, None if told is None else told.inputs))
-    return allowed
+    return _equal_harm(sources, errors, known.means())
 
 
-def _equal_harm(sources: list[Source], errors: list[float], known: Mapping[str, Sensitivity]) -> list[float]:
-    """The errors, with those of tensors of known sensitivity inverse to its root and of the same geometric mean."""
-    told = {
-        row: sensitivity.mean
-        for row, source in enumerate(sources)
-        if (sensitivity := known.get(source.name)) is not None and sensitivity.mean and errors[row] > 0
-    }
+def _equal_harm(sources: list[Source], errors: list[float], means: Mapping[str, float]) -> list[float]:
+    """The errors, with those of tensors of known mean harm inverse to its root and of the same geometric mean."""
+    told = {row: means[source.name] for row, source in enumerate(sources) if source.name in means and errors[row] > 0}
     if not told:
         return errors
     counts = np.array([sources[row].planes.size for row in told])

@@ -5,12 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 
 from coinr.profiles import direct, sparse
-from coinr.profiles.base import Allowance, Coded, Settings, admitted, cost, known_options, lossless, smallest
+from coinr.profiles.base import (
+    Allowance,
+    Coded,
+    Settings,
+    admitted,
+    cost,
+    known_options,
+    lossless,
+    side_by_side,
+    smallest,
+)
 from coinr.profiles.simple import fewest_bits
 from coinr.source import Source
 
 # Larger tensors are tried in a dictionary only below so many bits a weight: above, the dense form is within 1 % of the
-# direct coder and takes ten times as long (bench/results/rate/sparse_vs_direct.csv).
+# direct coder and takes ten times as long (bench/results/rate/sparse_vs_direct.csv). So it is where the inputs of the
+# layer are known, which only the direct coder heeds.
 _DENSE_MOST = 1 << 15
 
 # Brotli's integers win where weights repeat themselves; a large tensor is not worth the time.
@@ -20,7 +31,7 @@ _UNIFORM_MOST = 1 << 18
 def encode_auto(sources: list[Source], allowed: list[Allowance], settings: Settings) -> list[Coded]:
     """Each tensor by the coder with fewest bytes, at its allowed error."""
     known_options(settings.options)
-    return [encode_within(source, limit, settings) for source, limit in zip(sources, allowed, strict=True)]
+    return side_by_side(lambda source, limit: encode_within(source, limit, settings), sources, allowed, settings)
 
 
 def encode_within(source: Source, allowance: Allowance, settings: Settings) -> Coded:
@@ -29,7 +40,8 @@ def encode_within(source: Source, allowance: Allowance, settings: Settings) -> C
     if source.planes.size <= _UNIFORM_MOST:
         options += fewest_bits(source, allowance)
     least = min((8 * cost(coded) for coded in options), default=0)
-    if source.planes.size <= _DENSE_MOST or least < sparse.SPARSE_BITS * source.planes.size:
+    dense = source.planes.size <= _DENSE_MOST and allowance.inputs is None
+    if dense or least < sparse.SPARSE_BITS * source.planes.size:
         found = sparse.encode_to(source, allowance, settings)
         options += [] if found is None else [found]
     good = [coded for coded in sorted(options, key=cost) if admitted(coded, source, allowance, settings.seed)]

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from coinr.coders import CODERS, EXACT, LOSSLESS, UNIFORM, ExactParams, LosslessParams, Params, UniformParams
+from coinr.curvature import Form
 from coinr.errors import InputError
 from coinr.source import Source
 from coinr.tensors import to_bytes, to_planes
@@ -40,12 +44,15 @@ class Allowance:
     inputs
         Second moments ``[rest, rest]`` of what the layer is given, mean of the diagonal 1, positive definite; an error
         e of a row then counts as e · inputs · eᵀ. None where they are not known.
+    form
+        In place of both, how errors of all elements weigh together, or None.
     """
 
     error: float
     limit: float
     harm: NDArray[np.float64] | None = None
     inputs: NDArray[np.float64] | None = None
+    form: Form | None = None
 
     def admits(self, error: float, harm: float) -> bool:
         """Whether a root mean squared error, and the same weighted by harm, are allowed."""
@@ -114,6 +121,8 @@ def admitted(coded: Coded, source: Source, allowance: Allowance | None, seed: in
 def weighted_rms(difference: NDArray[np.float64], allowance: Allowance) -> float:
     """Root mean square of a difference (any shape, C order) that weighs as the allowance says."""
     harm, inputs = allowance.harm, allowance.inputs
+    if allowance.form is not None:
+        return rms(allowance.form.weighted(difference))
     if harm is not None:
         difference = difference.reshape(len(harm), -1) * np.sqrt(harm)[:, None]
     if inputs is not None:
@@ -162,6 +171,14 @@ def smallest(source: Source, options: list[Coded], allowance: Allowance | None, 
 def cost(coded: Coded) -> int:
     """Bytes in the file: payload and parameters."""
     return len(coded.payload) + len(coded.params.write())
+
+
+def side_by_side(
+    encode: Callable[[Source, Allowance], Coded], sources: list[Source], allowed: list[Allowance], settings: Settings
+) -> list[Coded]:
+    """Every tensor through ``encode``, several at the same time; the results do not depend on how many."""
+    with ThreadPoolExecutor(settings.threads or os.cpu_count() or 1) as pool:
+        return list(pool.map(encode, sources, allowed))
 
 
 def known_options(options: dict[str, Any], **defaults: Any) -> dict[str, Any]:

@@ -10,12 +10,18 @@ from numpy.typing import NDArray
 from coinr.coders import DIRECT, DirectParams
 from coinr.coders.direct import matrix_shape
 from coinr.coders.levels import NO_STEPS, worth_decoding
-from coinr.profiles.base import Allowance, Coded, Settings, admitted, known_options, smallest
-from coinr.profiles.quantiser import Problem, quantise_to, smallest_form
+from coinr.profiles.base import Allowance, Coded, Settings, admitted, known_options, rms, side_by_side, smallest
+from coinr.profiles.problem import Problem
+from coinr.profiles.quantiser import quantise_to, smallest_form
 from coinr.source import Source
 
 # Rows that differ in harm get steps of their own where there are at least this many.
 _FEWEST_ROWS = 8
+
+# Steps of their own for rows and columns are tried beside equal ones where what they save, in multiples of what they
+# cost, is between these, or errors are so large that no such estimate holds.
+_DOUBTFUL = 0.5, 3.0
+_COARSE = 0.25
 
 # How much finer a code is made whose errors, in the tensor's own dtype, are not allowed; and how often.
 _FINER, _RETRIES = 0.9, 4
@@ -24,10 +30,12 @@ _FINER, _RETRIES = 0.9, 4
 def encode_direct(sources: list[Source], allowed: list[Allowance], settings: Settings) -> list[Coded]:
     """Every tensor by the direct coder, at its allowed error."""
     known_options(settings.options)
-    return [
-        smallest(source, encode_to(source, allowance), allowance, settings.seed)
-        for source, allowance in zip(sources, allowed, strict=True)
-    ]
+    return side_by_side(
+        lambda source, limit: smallest(source, encode_to(source, limit), limit, settings.seed),
+        sources,
+        allowed,
+        settings,
+    )
 
 
 def encode_to(source: Source, allowance: Allowance) -> list[Coded]:
@@ -53,12 +61,21 @@ def encode_to(source: Source, allowance: Allowance) -> list[Coded]:
 
 def _problems(matrix: NDArray[np.float64], allowance: Allowance) -> list[tuple[Problem, bool]]:
     """Ways to code: the problem, and whether all steps are equal."""
-    problem = Problem(matrix, allowance.error, allowance.limit, allowance.harm)
-    if allowance.inputs is not None and matrix.shape[1] > 1:
+    problem = Problem(matrix, allowance.error, allowance.limit)
+    if allowance.form is not None:
+        problem = replace(problem, weight=allowance.form.pivots.reshape(matrix.shape), feedback=allowance.form.upper)
+    elif allowance.inputs is not None and matrix.shape[1] > 1:
         pivots, upper = _factor(allowance.inputs)
-        problem = replace(problem, column_harm=pivots, feedback=upper)
-    levels = problem.row_harm is not None and len(matrix) >= _FEWEST_ROWS
-    return [(problem, True), (problem, False)] if levels or problem.feedback is not None else [(problem, True)]
+        rows = np.ones(len(matrix)) if allowance.harm is None else allowance.harm
+        problem = replace(problem, weight=np.outer(rows, pivots), feedback=upper)
+    elif allowance.harm is not None:
+        problem = replace(problem, weight=np.repeat(allowance.harm[:, None], matrix.shape[1], 1))
+    if problem.weight is None or (problem.feedback is None and len(matrix) < _FEWEST_ROWS):
+        return [(problem, True)]
+    gain = problem.gain(*problem.exponents())
+    if allowance.error > _COARSE * rms(matrix) or _DOUBTFUL[0] < gain < _DOUBTFUL[1]:
+        return [(problem, True), (problem, False)]
+    return [(problem, gain <= _DOUBTFUL[0])]
 
 
 def _factor(inputs: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -19,7 +19,6 @@ from coinr.coders.base import FLOAT32_MAX, FLOAT32_TINY, short_step
 from coinr.coders.levels import (
     LARGEST_VALUE,
     MOST_EXPONENT,
-    NO_STEPS,
     SHAPES,
     LevelForm,
     decoded_scale,
@@ -27,6 +26,7 @@ from coinr.coders.levels import (
     step_factors,
 )
 from coinr.profiles.base import rms
+from coinr.profiles.problem import Problem
 
 # Share of the high-rate slope that the choice of integers is charged; where errors come near the weights themselves, a
 # smaller one with wider steps takes fewer bytes: 0.9 (1 - r^2) at a relative error of r, within these bounds.
@@ -39,8 +39,11 @@ _COARSEST = 0.999
 _STATES = ((24, 0), (1 << 17, 8), (1 << 19, 6), (1 << 21, 4))
 _FEWEST_STATES = 3
 
-# The same with feedback, where a state carries a row of its own; 64 states cost 0.2 % in bytes.
-_STATES_WITH_FEEDBACK = ((24, 0), (1 << 13, 8), (1 << 17, 6), (1 << 20, 4))
+# The same with feedback, where a state carries what its errors ask of the rest of a row, or of a whole tensor; 64
+# states cost 0.2 % in bytes, 32 cost 0.4 %.
+_STATES_ALONG_ROWS = ((24, 0), (1 << 13, 8), (1 << 17, 6), (1 << 20, 4))
+_STATES_ALONG_ALL = ((24, 0), (1536, 8))
+_FEWEST_ALONG_ALL = 5
 
 # Beyond this many elements, integers are coded as tokens: decoding is ten times as fast and costs under 0.3 % in bytes.
 _FAST = 1 << 18
@@ -58,90 +61,8 @@ _PASSES = 8
 # A code that leaves this share of its error is close enough: 0.2 % in bytes.
 _CLOSE, _AIM = 0.985, 0.9925
 
-# What a row's or column's exponent costs, in bits.
-_EXPONENT = 2.0
-
 # Elements on which the switches of a large tensor's model are tried.
 _SAMPLE = 1 << 15
-
-
-@dataclass(frozen=True, eq=False)
-class Problem:
-    """A matrix and what may be lost of it.
-
-    Attributes
-    ----------
-    matrix
-        ``[rows, columns]``.
-    error, limit
-        As in :class:`~coinr.profiles.base.Allowance`, the first weighted by ``column_harm`` or ``row_harm``.
-    row_harm, column_harm
-        Weights of squared errors, mean 1, or None.
-    feedback
-        Upper triangular, unit diagonal, ``[columns, columns]``, or None. The weighted error is then that of ``E U``, E
-        the errors, with ``column_harm`` the pivots.
-    """
-
-    matrix: NDArray[np.float64]
-    error: float
-    limit: float
-    row_harm: NDArray[np.float64] | None = None
-    column_harm: NDArray[np.float64] | None = None
-    feedback: NDArray[np.float64] | None = None
-
-    def exponents(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Step exponents of rows and columns that level their harm, as far as the limit on the plain error bears."""
-        row, column = _levelling(self.row_harm), _levelling(self.column_harm)
-        for most in range(MOST_EXPONENT, -1, -1):
-            capped = np.minimum(row, most).astype(np.uint8), np.minimum(column, most).astype(np.uint8)
-            if self._expected(*capped) <= self.limit:
-                return capped
-        return NO_STEPS, NO_STEPS
-
-    def gain(self, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> float:
-        """Bits that these exponents save at high rate, over what they cost themselves."""
-        halves = sum(float(exponent.mean()) / 2 for exponent in (row, column) if exponent.size)
-        saved = halves + math.log2(self.levelled(NO_STEPS, NO_STEPS) / self.levelled(row, column)) / 2
-        return self.matrix.size * saved / max(_EXPONENT * (row.size + column.size), 1.0)
-
-    def levelled(self, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> float:
-        """Mean weighted squared error where the base step's own is 1."""
-        share = 1.0
-        for exponent, harm in ((row, self.row_harm), (column, self.column_harm)):
-            if harm is not None:
-                share *= float((harm * np.exp2(exponent.astype(np.float64) if exponent.size else 0.0)).mean())
-            elif exponent.size:
-                share *= float(np.exp2(exponent.astype(np.float64)).mean())
-        return share
-
-    def _expected(self, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> float:
-        """Root mean squared error to expect: that of the steps, and no more than the weights themselves."""
-        noise = np.square(step_factors(row, column).astype(np.float64)) * self.error**2 / self.levelled(row, column)
-        power = np.square(self.matrix)
-        rough = power.mean(1, keepdims=True) * power.mean(0, keepdims=True) / (power.mean() or 1.0)
-        return 1.02 * math.sqrt(float(np.minimum(noise, rough).mean()))
-
-    def harms(self) -> NDArray[np.float64]:
-        """Weight of the squared error of each element."""
-        weights = np.ones(self.matrix.shape)
-        if self.row_harm is not None:
-            weights *= self.row_harm[:, None]
-        if self.column_harm is not None:
-            weights *= self.column_harm
-        return weights
-
-    def fullness(self, harm: float, error: float) -> float:
-        """The larger share of what is allowed that these errors take: at most 1 where they are allowed."""
-        return max(harm / self.error, error / self.limit)
-
-    def harm_of(self, difference: NDArray[np.float64]) -> float:
-        """Weighted root mean squared error."""
-        weighted = difference if self.feedback is None else difference @ self.feedback
-        if self.row_harm is not None:
-            weighted = weighted * np.sqrt(self.row_harm)[:, None]
-        if self.column_harm is not None:
-            weighted = weighted * np.sqrt(self.column_harm)
-        return rms(weighted)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,20 +78,9 @@ class Quantised:
     error: float
 
 
-def _levelling(harm: NDArray[np.float64] | None) -> NDArray[np.float64]:
-    """Exponents: half octaves of a step are octaves of a squared error."""
-    if harm is None:
-        return NO_STEPS.astype(np.float64)
-    wanted = np.rint(-np.log2(harm))
-    wanted -= wanted.min()
-    return np.minimum(wanted, MOST_EXPONENT) if wanted.any() else NO_STEPS.astype(np.float64)
-
-
 def quantise_to(problem: Problem, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> Quantised | None:
     """Integers whose errors are allowed and close to it; None where no step gives that."""
-    size = problem.matrix.size
-    table = _STATES if problem.feedback is None else _STATES_WITH_FEEDBACK
-    log_states = next((states for most, states in table if size <= most), _FEWEST_STATES)
+    log_states = _log_states(problem)
     step = first_step(problem, row, column, log_states)
     best: Quantised | None = None
     coarse: Quantised | None = None
@@ -190,6 +100,15 @@ def quantise_to(problem: Problem, row: NDArray[np.uint8], column: NDArray[np.uin
                 break
         step = _next_step(problem, found, best, coarse)
     return best
+
+
+def _log_states(problem: Problem) -> int:
+    table: tuple[tuple[int, int], ...] = _STATES
+    fewest = _FEWEST_STATES
+    if problem.feedback is not None:
+        along_all = len(problem.feedback) != problem.matrix.shape[1]
+        table, fewest = (_STATES_ALONG_ALL, _FEWEST_ALONG_ALL) if along_all else (_STATES_ALONG_ROWS, fewest)
+    return next((states for most, states in table if problem.matrix.size <= most), fewest)
 
 
 def first_step(problem: Problem, row: NDArray[np.uint8], column: NDArray[np.uint8], log_states: int) -> float | None:
@@ -246,10 +165,12 @@ def quantise(
         flat = np.ascontiguousarray(x.reshape(-1))
         k = _C.choose_levels(log_states, flat, np.array([slope]), bits, table.reshape(-1)).reshape(x.shape)
     else:
-        weight = problem.harms() * np.square(factors) * (slope / problem.levelled(row, column))
-        k = _C.choose_shaped_levels(
-            log_states, problem.matrix, np.ascontiguousarray(steps), weight, problem.feedback, bits, table
-        )
+        weight = problem.weights() * np.square(factors) * (slope / problem.levelled(row, column))
+        # one row of all elements, where errors in any move all others
+        like = (-1, len(problem.feedback))
+        matrix, wide, weight = (np.ascontiguousarray(one).reshape(like) for one in (problem.matrix, steps, weight))
+        k = _C.choose_shaped_levels(log_states, matrix, wide, weight, problem.feedback, bits, table.reshape(like))
+        k = k.reshape(x.shape)
     values, _ = _C.level_values(k, log_states)
     difference = values.astype(np.float32) * steps.astype(np.float32) - problem.matrix
     mean = float(np.abs(values * factors).mean())

@@ -28,7 +28,8 @@ from coinr.profiles.base import (
     known_options,
     smallest,
 )
-from coinr.profiles.quantiser import Problem, first_step, quantise, quantise_to, smallest_form
+from coinr.profiles.problem import Problem
+from coinr.profiles.quantiser import first_step, quantise, quantise_to, smallest_form
 from coinr.profiles.sparse_search import Search, water_level
 from coinr.source import Source
 from coinr.tensors import Cut
@@ -171,12 +172,15 @@ def _problem(source: Source, allowance: Allowance, finer: float, params: SparseP
     rows, _ = params.matrix_shape(source.layout)
     same = allowance.harm is not None and not params.cut.transposed and rows == len(allowance.harm)
     matrix = coefficients(source, params, seed)
-    return Problem(matrix, allowance.error * scale, allowance.limit * scale, allowance.harm if same else None)
+    problem = Problem(matrix, allowance.error * scale, allowance.limit * scale)
+    if not same or allowance.harm is None:
+        return problem
+    return replace(problem, weight=np.repeat(allowance.harm[:, None], matrix.shape[1], 1))
 
 
 def _row_choices(problem: Problem) -> list[NDArray[np.uint8]]:
     """Step exponents of rows to try."""
-    return [NO_STEPS] if problem.row_harm is None else [NO_STEPS, problem.exponents()[0]]
+    return [NO_STEPS] if problem.weight is None else [NO_STEPS, problem.exponents()[0]]
 
 
 def _dense_size(source: Source, allowance: Allowance, cut: Cut, seed: int) -> int | None:

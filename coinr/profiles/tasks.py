@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from numbers import Real
 from typing import Any
 
-from coinr.calibration import Sensitivity
+from coinr.calibration import Known
+from coinr.curvature import Block
 from coinr.errors import InputError, StateDictError
 from coinr.profiles.allocation import TOLERANCE, allowed_errors
 from coinr.profiles.auto import encode_auto
-from coinr.profiles.base import Allowance, Coded, Settings, lossless
+from coinr.profiles.base import Allowance, Allowed, Coded, Settings, lossless
 from coinr.profiles.direct import encode_direct
+from coinr.profiles.joint import encode_block
 from coinr.profiles.paper import encode_paper
 from coinr.profiles.simple import encode_lossless, encode_uniform
 from coinr.profiles.sparse import encode_sparse
@@ -38,6 +42,10 @@ PROFILES = {
 }
 
 
+#: Profiles whose rounding heeds what is known of a network beside its weights.
+HEEDING = ("auto", "direct")
+
+
 @dataclass(frozen=True)
 class Task:
     """A tensor to code.
@@ -55,38 +63,41 @@ class Task:
     allowance: Allowance | None = None
 
 
+def lossy_sources(sources: list[Source], profile: str, exact_names: tuple[str, ...], nonfinite: str) -> list[Source]:
+    """Those that need not be exact, as integers, named exceptions and (where allowed) non-finite tensors must.
+
+    Raises
+    ------
+    StateDictError
+        If a tensor is not finite and ``nonfinite`` is ``"error"``.
+    """
+    return [source for source in sources if not _must_be_exact(source, profile, exact_names, nonfinite)]
+
+
 def plan(
     sources: list[Source],
+    lossy: list[Source],
     profile: str,
     settings: Settings,
-    exact_names: tuple[str, ...],
-    nonfinite: str,
-    known: Mapping[str, Sensitivity] | None = None,
-    wanted: Mapping[str, float] | None = None,
+    known: Known,
+    wanted: Mapping[str, float] | None,
 ) -> list[Task]:
-    """A task for every source: integers, named exceptions and (where allowed) non-finite tensors must be exact.
+    """A task for every source.
 
     ``wanted`` names root mean squared errors of single tensors, see :func:`~coinr.profiles.allocation.allowed_errors`.
 
     Raises
     ------
     InputError
-        If there is no such profile, or errors are wanted of a tensor that is kept exactly, or without a tolerance.
-    StateDictError
-        If a tensor is not finite and ``nonfinite`` is ``"error"``.
+        If errors are wanted of a tensor that is kept exactly, or without a tolerance.
     """
-    if not isinstance(profile, str) or profile not in PROFILES:
-        raise InputError(f"profile {profile!r} is not one of {', '.join(PROFILES)}")
-    exact = [_must_be_exact(source, profile, exact_names, nonfinite) for source in sources]
     tolerance = PROFILES[profile].tolerance if settings.tolerance is None else settings.tolerance
-    lossy = [source for source, kept in zip(sources, exact, strict=True) if not kept]
     _check_wanted(wanted or {}, {source.name for source in lossy})
-    if tolerance is None:
-        if wanted or known:
-            raise InputError(f"errors and calibrate need a tolerance, which profile {profile!r} has not of its own")
-        return [Task(source, kept) for source, kept in zip(sources, exact, strict=True)]
-    allowed = iter(allowed_errors(lossy, tolerance, known, wanted))
-    return [Task(source, kept, None if kept else next(allowed)) for source, kept in zip(sources, exact, strict=True)]
+    if tolerance is None and (wanted or known):
+        raise InputError(f"errors and calibrate need a tolerance, which profile {profile!r} has not of its own")
+    allowed: Allowed = [None] * len(lossy) if tolerance is None else allowed_errors(lossy, tolerance, known, wanted)
+    allowances = {source.name: allowance for source, allowance in zip(lossy, allowed, strict=True)}
+    return [Task(source, source.name not in allowances, allowances.get(source.name)) for source in sources]
 
 
 def _check_wanted(wanted: Mapping[str, float], names: set[str]) -> None:
@@ -109,10 +120,22 @@ def _must_be_exact(source: Source, profile: str, exact_names: tuple[str, ...], n
     return True
 
 
-def encode(tasks: list[Task], profile: str, settings: Settings) -> list[Coded]:
-    """The coded form of every task's tensor."""
-    lossy = [task for task in tasks if not task.exact]
-    results = iter(
-        PROFILES[profile].encode([task.source for task in lossy], [task.allowance for task in lossy], settings)
-    )
-    return [lossless(task.source) if task.exact else next(results) for task in tasks]
+def encode(tasks: list[Task], profile: str, settings: Settings, blocks: Sequence[Block] = ()) -> list[Coded]:
+    """The coded form of every task's tensor; those of blocks together, where the profile heeds them."""
+    lossy = {task.source.name: task for task in tasks if not task.exact}
+    joint = [block for block in blocks if profile in HEEDING and all(name in lossy for name in block.slices)]
+    coded = _encode_blocks(joint, lossy, settings)
+    alone = [task for name, task in lossy.items() if name not in coded]
+    results = PROFILES[profile].encode([task.source for task in alone], [task.allowance for task in alone], settings)
+    coded |= {task.source.name: found for task, found in zip(alone, results, strict=True)}
+    return [lossless(task.source) if task.exact else coded[task.source.name] for task in tasks]
+
+
+def _encode_blocks(blocks: list[Block], tasks: dict[str, Task], settings: Settings) -> dict[str, Coded]:
+    def one(block: Block) -> dict[str, Coded]:
+        allowed = {name: tasks[name].allowance for name in block.slices}
+        assert all(allowance is not None for allowance in allowed.values())
+        return encode_block(block, {name: tasks[name].source for name in block.slices}, allowed, settings)  # type: ignore[arg-type]
+
+    with ThreadPoolExecutor(settings.threads or os.cpu_count() or 1) as pool:
+        return {name: coded for found in pool.map(one, blocks) for name, coded in found.items()}

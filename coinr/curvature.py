@@ -1,0 +1,103 @@
+"""Second derivatives of a network's squared output error, over all parameters of small blocks of tensors.
+
+An error e of the parameters of a block changes the network's output by J e, to first order, and so its squared error by
+eᵀ H e with H the mean of JᵀJ over samples (the Gauss-Newton form). With H = U D Uᵀ, U upper triangular with a unit
+diagonal, that is Σ_j D_j (e_j + Σ_{i<j} e_i U_ij)²: whatever is coded first, what comes after can make up for it
+(Frantar et al., 2022, do so along the rows of one matrix).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: Most parameters in a block: its matrix has as many rows and columns.
+MOST = 4608
+
+# What is added to the diagonal: shares of the entry itself, and of the tensor's mean. Directions that the samples do
+# not show are not free, and neurons that do nothing at the trained weights may do something beside them.
+_OWN, _MEAN = 1e-3, 2e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Tensors that are coded one after the other, and how errors of earlier parameters move later ones.
+
+    Attributes
+    ----------
+    slices
+        By name, where a tensor's real values (planes, then C order) lie among those of the block.
+    upper
+        float64 ``[N, N]``, upper triangular with a unit diagonal.
+    pivots
+        float64 ``[N]``.
+    means
+        By name, mean of the diagonal of H: squared output error by a mean squared error of one.
+    """
+
+    slices: dict[str, slice]
+    upper: NDArray[np.float64]
+    pivots: NDArray[np.float64]
+    means: dict[str, float]
+
+    @classmethod
+    def of(cls, sizes: dict[str, int], moments: NDArray[np.float64]) -> Block | None:
+        """The block of tensors by name and number of values with H ``[N, N]``; None where one does nothing at all."""
+        ends = np.cumsum(list(sizes.values()))
+        slices = {name: slice(int(end) - size, int(end)) for (name, size), end in zip(sizes.items(), ends, strict=True)}
+        diagonal: NDArray[np.float64] = np.diag(moments)
+        means = {name: float(diagonal[part].mean()) for name, part in slices.items()}
+        if not all(0 < mean < np.inf for mean in means.values()):
+            return None
+        added = np.concatenate([_OWN * diagonal[part] + _MEAN * means[name] for name, part in slices.items()])
+        # factored from the last parameter to the first
+        turned = np.ascontiguousarray((moments + np.diag(added))[::-1, ::-1])
+        lower: NDArray[np.float64] = np.linalg.cholesky(turned)
+        upper = np.ascontiguousarray(lower[::-1, ::-1])
+        roots = np.diag(upper).copy()
+        return cls(slices, upper / roots, np.square(roots), means)
+
+    def form(self, name: str) -> Form:
+        """The part of one tensor once all before it are coded."""
+        part = self.slices[name]
+        return Form(np.ascontiguousarray(self.upper[part, part]), self.pivots[part] / self.means[name])
+
+    def answer(self, name: str, errors: dict[str, NDArray[np.float64]]) -> NDArray[np.float64]:
+        """What to add to a tensor's values, flat, to make up best for the errors of those before it."""
+        part = self.slices[name]
+        moved = np.zeros(part.stop - part.start)
+        for other, error in errors.items():
+            moved -= error @ self.upper[self.slices[other], part]
+        answer: NDArray[np.float64] = np.linalg.solve(self.upper[part, part].T, moved)
+        return answer
+
+
+@dataclass(frozen=True, eq=False)
+class Form:
+    """The weight of errors of one tensor, flat: Σ_j pivots_j (e upper)_j², of mean diagonal about 1."""
+
+    upper: NDArray[np.float64]
+    pivots: NDArray[np.float64]
+
+    def weighted(self, difference: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Differences, flat, whose plain mean square is the weighted one."""
+        out: NDArray[np.float64] = (difference.reshape(-1) @ self.upper) * np.sqrt(self.pivots)
+        return out
+
+
+def blocks_of(sizes: dict[str, int]) -> list[dict[str, int]]:
+    """Consecutive tensors by name and number of values, in blocks of at most :data:`MOST`; larger ones in none."""
+    found: list[dict[str, int]] = []
+    room = 0
+    for name, size in sizes.items():
+        if size > MOST:
+            room = 0
+            continue
+        if size > room:
+            found.append({})
+            room = MOST
+        found[-1][name] = size
+        room -= size
+    return found

@@ -1,0 +1,151 @@
+"""A state dict that is to be encoded, perhaps several times: read, checked and understood once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from glob import escape
+from numbers import Real
+from typing import Any
+
+from coinr import container
+from coinr._backend import select
+from coinr.calibration import Calibration, Known, sensitivities
+from coinr.coders import EXACT, LOSSLESS
+from coinr.container import File
+from coinr.errors import FormatError, InputError
+from coinr.metadata import check_meta
+from coinr.profiles import (
+    PROFILES,
+    Coded,
+    Settings,
+    Task,
+    cost,
+    encode,
+    encode_relative,
+    lossy_sources,
+    plan,
+    rule_errors,
+)
+from coinr.relative import Base
+from coinr.source import read_state_dict
+from coinr.table import ALIAS, Header, Limits, Record
+
+_WITHOUT_LOSS = {LOSSLESS.id, EXACT.id}
+
+
+class Encoder:
+    """What :func:`~coinr.encode_state_dict` is asked, but for how much may be lost; arguments and errors as there."""
+
+    def __init__(
+        self,
+        sd: Mapping[str, Any],
+        seed: int = 0,
+        *,
+        profile: str = "auto",
+        lossless: Sequence[str] = (),
+        nonfinite: str = "error",
+        base: Mapping[str, Any] | None = None,
+        seeds: int = 1,
+        calibrate: Calibration | None = None,
+        meta: Mapping[str, Any] | None = None,
+        limits: Limits | None = None,
+        backend: str | None = None,
+        threads: int | None = None,
+        **options: Any,
+    ) -> None:
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 64:
+            raise InputError(f"seed must be an integer in 0 … 2**64 - 1, not {seed!r}")
+        if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= (1 << 64) - seed:
+            raise InputError(f"seeds must be an integer ≥ 1 with seed + seeds at most 2**64, not {seeds!r}")
+        if nonfinite not in ("error", "lossless"):
+            raise InputError(f"nonfinite must be 'error' or 'lossless', not {nonfinite!r}")
+        if isinstance(lossless, str) or not all(isinstance(pattern, str) for pattern in lossless):
+            raise InputError(f"lossless must be a sequence of patterns, not {lossless!r}")
+        if not isinstance(profile, str) or profile not in PROFILES:
+            raise InputError(f"profile {profile!r} is not one of {', '.join(PROFILES)}")
+        select(backend)
+        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
+            raise InputError(f"threads must be an integer ≥ 1, not {threads!r}")
+        self.meta = check_meta(meta)
+        self.sources = read_state_dict(sd)
+        self.stored = [source for source in self.sources if source.alias is None]
+        self.exact = tuple(lossless) + tuple(
+            escape(self.sources[source.alias].name)
+            for source in self.sources
+            if source.alias is not None and any(fnmatchcase(source.name, pattern) for pattern in lossless)
+        )
+        self.lossy = lossy_sources(self.stored, profile, self.exact, nonfinite)
+        self.settings = Settings(seed, None, backend, threads, options)
+        self.profile, self.seeds, self.limits = profile, seeds, limits
+        self.base = None if base is None else Base(base)
+        self.known = Known() if calibrate is None else sensitivities(calibrate, sd, seed)
+
+    @property
+    def parameters(self) -> int:
+        """Floating-point parameters of the state dict, each plane of a complex one."""
+        return sum(source.planes.size for source in self.stored if source.lossy)
+
+    def rule(self) -> dict[str, float]:
+        """The error, by name, that the rule allows each lossy tensor at a tolerance of 1."""
+        errors = rule_errors(self.lossy, self.known)
+        return {source.name: error for source, error in zip(self.lossy, errors, strict=True)}
+
+    def encode(self, tolerance: float | None, errors: Mapping[str, float] | None = None) -> bytes:
+        """The file."""
+        if tolerance is not None and not (isinstance(tolerance, Real) and 0 <= tolerance < math.inf):
+            raise InputError(f"tolerance must be a number ≥ 0, not {tolerance!r}")
+        settings = replace(self.settings, tolerance=tolerance)
+        tasks = plan(self.stored, self.lossy, self.profile, settings, self.known, errors)
+        coded = self._encode_tasks(tasks, settings)
+        blob = min((self._assemble(way, settings.seed) for way in _ways(coded)), key=len)
+        seeded = [row for row, chosen in enumerate(coded) if chosen.params.work(self.stored[row].layout)]
+        for other in range(settings.seed + 1, settings.seed + self.seeds) if seeded else ():
+            again = self._encode_tasks([tasks[row] for row in seeded], replace(settings, seed=other))
+            mixed = list(coded)
+            for row, chosen in zip(seeded, again, strict=True):
+                mixed[row] = chosen
+            blob = min(blob, self._assemble(mixed, other), key=len)
+        return blob
+
+    def _encode_tasks(self, tasks: list[Task], settings: Settings) -> list[Coded]:
+        if self.base is None:
+            return encode(tasks, self.profile, settings, self.known.blocks)
+        # a difference to a base stands alone
+        return encode_relative(tasks, encode(tasks, self.profile, settings), self.base, self.profile, settings)
+
+    def _assemble(self, coded: list[Coded], seed: int) -> bytes:
+        """The file of the coded tensors, as a reader with these limits accepts it."""
+        rest = iter(coded)
+        records, payloads = [], []
+        for source in self.sources:
+            if source.alias is None:
+                chosen = next(rest)
+                payloads.append(chosen.payload)
+                records.append(Record(source.name, source.layout, chosen.coder, chosen.params, len(chosen.payload)))
+            else:
+                payloads.append(b"")
+                records.append(Record(source.name, source.layout, ALIAS, None, 0, source.alias))
+        header = Header(seed, tuple(records), self.meta)
+        if self.base is not None and header.relative():
+            header = replace(header, base=self.base.digest(header.relative()))
+        (self.limits or Limits()).check(header)
+        blob = container.write(header, payloads)
+        try:
+            File(blob, self.limits)
+        except FormatError as error:
+            raise InputError(f"this state dict cannot be stored: {error}") from error
+        return blob
+
+
+def _ways(coded: list[Coded]) -> Iterator[list[Coded]]:
+    """The tensors each in its smallest form, then all of them by one and the same coder or without loss."""
+    yield coded
+    for coder in sorted({rival.coder for chosen in coded for rival in chosen.rivals} - _WITHOUT_LOSS):
+        allowed = _WITHOUT_LOSS | {coder}
+        yield [
+            min((rival for rival in chosen.rivals if rival.coder in allowed), key=cost, default=chosen)
+            for chosen in coded
+        ]

@@ -1,0 +1,52 @@
+"""Tensors of a block one after the other, each making up for the errors of those before it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from coinr.coders import CODERS
+from coinr.curvature import Block
+from coinr.profiles import direct
+from coinr.profiles.base import Allowance, Coded, Settings, rms, smallest
+from coinr.profiles.simple import fewest_bits
+from coinr.source import Source
+from coinr.tensors import from_planes, to_planes
+
+
+def encode_block(
+    block: Block, sources: dict[str, Source], allowed: dict[str, Allowance], settings: Settings
+) -> dict[str, Coded]:
+    """The tensors of a block by name, in its order, at their allowed errors."""
+    coded: dict[str, Coded] = {}
+    errors: dict[str, NDArray[np.float64]] = {}
+    for name in block.slices:
+        source, allowance = sources[name], allowed[name]
+        moved = _moved(source, block.answer(name, errors))
+        found = _encode(moved, replace(allowance, form=block.form(name)), settings)
+        error = _error(found, source, settings.seed)
+        if rms(error) > allowance.limit:
+            found = _encode(source, allowance, settings)
+            error = _error(found, source, settings.seed)
+        coded[name], errors[name] = found, error
+    return coded
+
+
+def _moved(source: Source, by: NDArray[np.float64]) -> Source:
+    planes = torch.from_numpy(source.planes + by.reshape(source.planes.shape))
+    return Source(source.name, from_planes(planes, source.layout), None)
+
+
+def _encode(source: Source, allowance: Allowance, settings: Settings) -> Coded:
+    options = direct.encode_to(source, allowance) + fewest_bits(source, allowance)
+    return smallest(source, options, allowance, settings.seed)
+
+
+def _error(coded: Coded, source: Source, seed: int) -> NDArray[np.float64]:
+    decoder = CODERS[coded.coder]
+    tensor = decoder.decode(memoryview(coded.payload), coded.params, source.layout, seed, torch.device("cpu"))
+    error: NDArray[np.float64] = (to_planes(tensor) - source.planes).reshape(-1)
+    return error

@@ -1,0 +1,53 @@
+"""How error is shared among tensors, from what errors of single tensors were seen to do to the score.
+
+With a harm c for each group of n parameters at errors e, bits are fewest at equal harm where c is proportional to n: an
+error takes half a bit less a parameter for each octave of squared error, and harm grows with the squared error.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+# Tensors with less than this share of all parameters are measured together.
+_LEAST_SHARE = 0.002
+
+# Widest change of an error by one measurement, each way.
+_FINER, _COARSER = 1 / 8, 8.0
+
+# Harms below this share of an equal part are taken as that: what is lost may be luck.
+_LEAST_HARM = 0.02
+
+
+def groups(sd: Mapping[str, Any], names: list[str], most: int) -> list[list[str]]:
+    """At most ``most`` groups of tensors: the largest alone, the others together."""
+    counts = {name: _count(sd[name]) for name in names}
+    total = sum(counts.values())
+    order = sorted(names, key=lambda name: -counts[name])
+    alone = [name for name in order if counts[name] >= _LEAST_SHARE * total][: most - 1]
+    rest = [name for name in order if name not in alone]
+    return [[name] for name in alone] + ([rest] if rest else [])
+
+
+def mixed(sd: Mapping[str, Any], decoded: Mapping[str, Tensor], group: list[str]) -> dict[str, Any]:
+    """The state dict with one group as it was decoded."""
+    return {name: decoded[name] if name in group else value for name, value in sd.items()}
+
+
+def factors(sd: Mapping[str, Any], parts: list[list[str]], harms: list[float]) -> dict[str, float]:
+    """By which each tensor's error changes, so that all together do as much harm as before."""
+    counts = np.array([sum(_count(sd[name]) for name in part) for part in parts], np.float64)
+    total = max(sum(max(harm, 0.0) for harm in harms), math.ulp(0.0))
+    equal = counts / counts.sum()
+    shares = np.maximum(np.maximum(harms, 0.0) / total, _LEAST_HARM * equal)
+    logs = np.clip(np.log(equal / shares) / 2, math.log(_FINER), math.log(_COARSER))
+    by = np.exp(logs) / math.sqrt(float((shares * np.exp(2 * logs)).sum() / shares.sum()))
+    return {name: float(factor) for part, factor in zip(parts, by, strict=True) for name in part}
+
+
+def _count(value: Any) -> int:
+    return int(math.prod(value.shape))

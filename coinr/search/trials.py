@@ -1,0 +1,78 @@
+"""Files that are tried and judged, within a number of calls of the caller's metric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from coinr.codec import decode_state_dict
+from coinr.encoder import Encoder
+
+# Calls of the caller's metric in one search.
+CALLS = 20
+
+# Errors are what the search says; the bound on relative errors only keeps a tensor from being worse than absent.
+_LOOSEST = 1.0
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A file at a scale of all errors, what it decodes to and its score."""
+
+    scale: float
+    errors: dict[str, float]
+    blob: bytes
+    decoded: Mapping[str, Tensor]
+    score: float
+
+
+@dataclass(eq=False)
+class Trials:
+    """Encodes and judges.
+
+    Attributes
+    ----------
+    shares
+        The error of each tensor where the scale of all is 1.
+    left
+        How often the metric may still be called.
+    tried
+        All files that were judged.
+    """
+
+    sd: Mapping[str, Any]
+    evaluate: Callable[[Mapping[str, Any]], float]
+    encoder: Encoder
+    base: Mapping[str, Any] | None
+    shares: dict[str, float]
+    left: int
+    tried: list[Trial] = field(default_factory=list)
+
+    def judge(self, state_dict: Mapping[str, Any]) -> float:
+        """The score of a state dict; counts."""
+        self.left -= 1
+        score = float(self.evaluate(state_dict))
+        return score if not math.isnan(score) else -math.inf
+
+    def errors(self, scale: float) -> dict[str, float]:
+        """Of each tensor, at a scale."""
+        return {name: scale * share for name, share in self.shares.items()}
+
+    def encode(self, scale: float) -> bytes:
+        """The file at a scale."""
+        return self.encoder.encode(_LOOSEST, self.errors(scale))
+
+    def score(self, scale: float, blob: bytes) -> Trial:
+        """Judge the file of a scale."""
+        decoded = decode_state_dict(blob, base=self.base, limits=self.encoder.limits)
+        trial = Trial(scale, self.errors(scale), blob, decoded, self.judge(decoded))
+        self.tried.append(trial)
+        return trial
+
+    def run(self, scale: float) -> Trial:
+        """The file at a scale, judged."""
+        return self.score(scale, self.encode(scale))

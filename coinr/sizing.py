@@ -1,0 +1,84 @@
+"""The tolerance that gives a file of a wanted size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from coinr.errors import InputError
+
+# Tolerances between which files are tried, and where that starts.
+FINEST, COARSEST, START = 1e-7, 1e4, 0.2
+
+# A file that fills this share of its size is good enough.
+_FULL = 0.985
+
+# Files that are tried at most, and the ratio of two tolerances that differ no more.
+_TRIES, _ALIKE = 40, 1.001
+
+# Bits that a parameter takes less where errors double: the first guess at how sizes follow tolerances.
+_FIRST_SLOPE = 1.0
+
+
+def largest_within(
+    encode: Callable[[float], bytes], size: int, parameters: int, start: float = START
+) -> tuple[bytes, float]:
+    """The largest file of at most ``size`` bytes, within 2 % where tolerances allow, and its tolerance.
+
+    Parameters
+    ----------
+    encode
+        The file at a tolerance; sizes fall about as its logarithm.
+    size
+        In bytes.
+    parameters
+        Real numbers that are coded: what the first step goes by.
+    start
+        The tolerance that is tried first.
+
+    Raises
+    ------
+    InputError
+        If the coarsest file is larger.
+    """
+    low, high = math.log2(FINEST), math.log2(COARSEST)
+    larger: tuple[float, int] | None = None
+    best: tuple[bytes, float] | None = None
+    at = math.log2(start)
+    for _ in range(_TRIES):
+        blob = encode(2.0**at)
+        if len(blob) > size:
+            low, larger = at, (at, len(blob))
+        else:
+            high = at
+            if best is None or len(blob) > len(best[0]):
+                best = blob, 2.0**at
+            if len(blob) >= _FULL * size:
+                break
+        if high - low < math.log2(_ALIKE):
+            break
+        at = _next(at, len(blob), size, parameters, low, high, larger, best)
+    if best is None:
+        raise InputError(f"target_bytes {size} is out of reach: the coarsest file has {len(blob)} bytes")
+    return best
+
+
+def _next(
+    at: float,
+    length: int,
+    size: int,
+    parameters: int,
+    low: float,
+    high: float,
+    larger: tuple[float, int] | None,
+    best: tuple[bytes, float] | None,
+) -> float:
+    """Along the line through the nearest larger and smaller file, or by one bit a parameter for an octave."""
+    aim = size * (1 + _FULL) / 2
+    if larger is not None and best is not None and larger[1] > len(best[0]):
+        slope = (larger[1] - len(best[0])) / (math.log2(best[1]) - larger[0])
+        # a guess at the very edge of what is left would narrow it by nothing
+        edge = (high - low) / 16
+        return min(max(larger[0] + (larger[1] - aim) / slope, low + edge), high - edge)
+    guess = at + 8 * (length - aim) / (_FIRST_SLOPE * max(parameters, 1))
+    return min(max(guess, low), high)
