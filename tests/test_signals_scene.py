@@ -98,6 +98,9 @@ def test_training_error_is_jittered_and_the_same_for_the_same_rays():
     still = (scene.predict(network, inputs) - wanted).square().sum()
     assert error > still, "the coarse network counts too"
     coarse_only = disc_scene(samples=(4, 0))
+    with pytest.raises(InputError, match="fine network"):
+        coarse_only.squared_error(network, inputs, wanted)
+    network.fine = None
     still = (coarse_only.predict(network, inputs) - wanted).square().sum()
     jittered = coarse_only.squared_error(network, inputs, wanted)
     assert jittered != still

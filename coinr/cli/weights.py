@@ -107,8 +107,9 @@ def info(file: Path | None, backends: bool, as_json: bool) -> None:
         return
     from coinr.codec import inspect
 
-    report = inspect(file.read_bytes())
-    signal, network = _described(report)
+    blob = file.read_bytes()
+    report = inspect(blob)
+    signal, network = _described(blob, report)
     if as_json:
         echo_json({"file": str(file), "signal": signal, "network": network, **report.to_dict()})
         return
@@ -121,21 +122,25 @@ def info(file: Path | None, backends: bool, as_json: bool) -> None:
         click.echo(f"metadata: {json.dumps(report.meta)}")
 
 
-def _described(report: Report) -> tuple[str | None, dict[str, Any] | None]:
+def _described(blob: bytes, report: Report) -> tuple[str | None, dict[str, Any] | None]:
     """The signal in words, and kind and arguments of the network, as far as the header names them."""
     import torch
 
+    from coinr.codec import decode_tensor
     from coinr.networks import NETWORKS, network_from
     from coinr.signals.files.opening import FILES
 
     if not NETWORKS.keys() & report.meta.keys():
         return None, None
-    shapes = {
-        row["name"]: torch.empty(row["shape"], dtype=getattr(torch, row["dtype"]), device="meta")
-        for row in report.tensors
-    }
     try:
-        network = network_from(report.meta, shapes)
+        # sizes are enough, but for single numbers such as WIRE's frequency
+        tensors = {
+            row["name"]: decode_tensor(blob, row["name"])
+            if row["shape"] == [1]
+            else torch.empty(row["shape"], dtype=getattr(torch, row["dtype"]), device="meta")
+            for row in report.tensors
+        }
+        network = network_from(report.meta, tensors)
         signals = [FILES[kind].from_meta(network, report.meta).describe() for kind in FILES if kind in report.meta]
     except CoinrError as error:
         return f"metadata that cannot be used: {error}", None

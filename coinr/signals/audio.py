@@ -175,7 +175,7 @@ class AudioSignal(Signal):
         self.in_features = 1
         self.out_features = 1 if self.samples.ndim == 1 else self.samples.shape[1]
         self.count = len(self.samples)
-        # measured on parts of a recording: about 1200 suits half a second, 2000 two seconds, 3000 (SIREN's choice) seven
+        # measured on parts of a recording: 1200 suits half a second, 2000 two seconds; seven have 3000 as SIREN's do
         omega = 3000 * (self.count / rate / 7) ** (1 / 3)
         omega = float(f"{max(30.0, min(omega, self.count / 2)):.1e}")
         self.recipe = replace(self.recipe, options={"siren": {"first_omega": omega}, "finer": {"first_omega": omega}})

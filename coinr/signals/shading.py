@@ -10,8 +10,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-#: Samples along a line of sight, and rows that are looked at together.
-_DEPTHS, _ROWS = 192, 16
+#: Largest picture and, of a line of sight, number of samples; those of small volumes follow their longest side.
+_SIDE, _DEPTHS = 320, 192
+_PIXELS_PER_VOXEL, _DEPTHS_PER_VOXEL = 8, 2
+
+#: Rows that are looked at together.
+_ROWS = 16
 
 #: Where light comes from, as a camera sees it that looks along -z with y up.
 _LIGHT = (-0.4, 0.5, 0.77)
@@ -26,8 +30,8 @@ def turn(azimuth: float, tilt: float) -> NDArray[np.float64]:
     return rotation
 
 
-def shade(inside: NDArray[np.float32], camera: NDArray[np.float64], side: int = 320) -> NDArray[np.uint8]:
-    """Return a picture of the surface at 1/2 of a volume, on white.
+def shade(inside: NDArray[np.float32], camera: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Return a picture of the surface at 1/2 of a volume, on white, at most 320 pixels wide.
 
     Parameters
     ----------
@@ -35,18 +39,16 @@ def shade(inside: NDArray[np.float32], camera: NDArray[np.float64], side: int = 
         float32 [X, Y, Z], larger inside; its voxels are cubes.
     camera : ndarray
         float64 [3, 3], see :func:`turn`.
-    side : int
-        Height and width of the picture.
 
     Returns
     -------
     ndarray
-        uint8 grey [side, side].
+        uint8 grey [H, H].
     """
     volume, axes, scale = _frame(inside, camera)
     smooth = functional.avg_pool3d(functional.avg_pool3d(volume, 3, 1, 1), 3, 1, 1)
-    picture = np.empty((side, side), np.uint8)
-    for top, seen in _lines(side):
+    rows = []
+    for seen in _lines(max(inside.shape)):
         values = _look(volume, seen, axes, scale)
         above = values > 0.5
         first = above.to(torch.uint8).argmax(-1, keepdim=True)
@@ -55,17 +57,17 @@ def shade(inside: NDArray[np.float32], camera: NDArray[np.float64], side: int = 
         part = ((0.5 - low) / (high - low).clamp(min=1e-6)).clamp(0, 1)
         z = seen[..., 2].gather(-1, before) * (1 - part) + seen[..., 2].gather(-1, first) * part
         points = torch.cat((seen[:, :, 0, :2], z), -1)
-        picture[top : top + _ROWS] = _lit(smooth, points, above.any(-1), axes, scale)
-    return picture
+        rows.append(_lit(smooth, points, above.any(-1), axes, scale))
+    return np.concatenate(rows)
 
 
-def see_through(values: NDArray[np.float32], camera: NDArray[np.float64], side: int = 320) -> NDArray[np.uint8]:
-    """Return a picture, uint8 grey [side, side], of the sums of a volume along lines of sight.
+def see_through(values: NDArray[np.float32], camera: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Return a picture, uint8 grey [H, H], of the sums of a volume along lines of sight.
 
     White is 0, black the largest sum. Arguments as of :func:`shade`, with which it shares the frame.
     """
     volume, axes, scale = _frame(values, camera)
-    sums = torch.cat([_look(volume, seen, axes, scale).sum(-1) for _, seen in _lines(side)])
+    sums = torch.cat([_look(volume, seen, axes, scale).sum(-1) for seen in _lines(max(values.shape))])
     shown = 255 * (1 - sums / sums.max().clamp(min=1e-30))
     picture: NDArray[np.uint8] = shown.round().to(torch.uint8).numpy()
     return picture
@@ -83,13 +85,14 @@ def _frame(values: NDArray[np.float32], camera: NDArray[np.float64]) -> tuple[Te
     return volume, axes, reach * size.max() / size
 
 
-def _lines(side: int) -> Iterator[tuple[int, Tensor]]:
-    """Points [H, W, D, 3] on lines of sight from front to back, some rows at a time, with the number of the first."""
+def _lines(longest: int) -> Iterator[Tensor]:
+    """Points [H, W, D, 3] on lines of sight from front to back, some rows at a time."""
+    side = min(_SIDE, _PIXELS_PER_VOXEL * longest)
     line = torch.linspace(-1, 1, side, dtype=torch.float64)
-    depth = torch.linspace(1, -1, _DEPTHS, dtype=torch.float64)
+    depth = torch.linspace(1, -1, min(_DEPTHS, _DEPTHS_PER_VOXEL * longest + 2), dtype=torch.float64)
     for top in range(0, side, _ROWS):
         rows = -line[top : top + _ROWS]
-        yield top, torch.stack(torch.meshgrid(rows, line, depth, indexing="ij"), -1)[..., [1, 0, 2]]
+        yield torch.stack(torch.meshgrid(rows, line, depth, indexing="ij"), -1)[..., [1, 0, 2]]
 
 
 def _look(volume: Tensor, points: Tensor, axes: Tensor, scale: Tensor) -> Tensor:

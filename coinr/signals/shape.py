@@ -81,7 +81,7 @@ class ShapeSignal(Signal):
     kind = "shape"
     metric = "IoU"
     unit = ""
-    recipe = Recipe("gauss", width=128, hidden_layers=3, steps=3000, batch=4096, learning_rate=2e-3)
+    recipe = Recipe("siren", width=64, hidden_layers=3, steps=3000, batch=4096, learning_rate=1e-3)
 
     def __init__(self, volume: Any, placement: Placement | None = None) -> None:
         self.volume = check_volume(volume)
@@ -93,7 +93,6 @@ class ShapeSignal(Signal):
             values: NDArray[Any] = self.volume[self.box.slices()].astype(np.float32)
         else:
             self.box, self.scale = Box((x, y, z), (0, 0, 0), (x, y, z)), _short(float(np.abs(self.volume).max()))
-            self.recipe = Recipe("siren", width=128, hidden_layers=3, steps=3000, batch=4096, learning_rate=5e-4)
             values = self.volume / np.float32(self.scale)
         self.in_features, self.out_features = 3, 1
         self.count = values.size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -85,15 +85,15 @@ class Views(Signal):
     kind = "scene"
     metric = "PSNR"
     unit = "dB"
-    recipe = Recipe(
-        "nerf", width=64, hidden_layers=4, steps=6000, batch=320, learning_rate=2e-3, options={"nerf": {"skip": 1}}
-    )
+    recipe = Recipe("nerf", width=64, hidden_layers=4, steps=6000, batch=320, learning_rate=2e-3)
 
     def __init__(self, images: NDArray[np.uint8], poses: NDArray[np.float32], lens: Lens) -> None:
         self.images, self.poses, self.lens = images, poses, lens
         self.in_features, self.out_features = 6, 3
         self.count = images.size // 3
         self.points = lens.coarse + (lens.coarse + lens.fine if lens.fine else 0)
+        if not lens.fine:
+            self.recipe = replace(self.recipe, options={"nerf": {"fine": False}})
         self._values = torch.from_numpy(images).reshape(-1, 3)
         self._poses = torch.from_numpy(poses)
 
@@ -119,7 +119,14 @@ class Views(Signal):
         """That of the coarse and of the fine colours, at depths jittered by a generator that the rays seed.
 
         So a batch has the same error each time, and depths are others in every batch.
+
+        Raises
+        ------
+        InputError
+            If the network has a fine part that no depths are left for.
         """
+        if not self.lens.fine and isinstance(network, Nerf) and network.fine is not None:
+            raise InputError("without fine samples along a ray the fine network of a Nerf cannot be trained")
         seed = int(inputs.view(torch.int32).sum(dtype=torch.int64)) % 2**63
         shown = render(network, inputs, self.lens, torch.Generator(inputs.device).manual_seed(seed))
         error = (shown.fine - wanted).square().sum()
