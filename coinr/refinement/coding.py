@@ -1,0 +1,102 @@
+"""From trained weights and errors to the file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import Tensor
+
+from coinr.calibration import Known, Sensitivity
+from coinr.codec import decode_state_dict
+from coinr.encoder import Encoder
+from coinr.errors import InputError
+from coinr.refinement.channel import Channel
+from coinr.sizing import largest_within
+
+# Errors are what training says; the bound on relative errors only keeps a tensor from being worse than absent.
+_LOOSEST = 1.0
+
+# Files that are judged at most, the ratio of two scales that differ no more, and the widest between two tries.
+_TRIES, _ALIKE, _WIDEST = 12, 1.002, 2.0
+
+# What of a score's loss may be left over.
+_UNUSED = 0.01
+
+
+class Coding:
+    """Files of a state dict at multiples of the errors that its channels were trained for.
+
+    Parameters
+    ----------
+    sd
+        As trained.
+    channels
+        By name.
+    arguments
+        Of :class:`~coinr.encoder.Encoder`.
+    """
+
+    def __init__(self, sd: Mapping[str, Any], channels: Mapping[str, Channel], arguments: Mapping[str, Any]) -> None:
+        allowed = {name: channel.allowed() for name, channel in channels.items()}
+        told = {
+            name: Sensitivity(None, harm, channels[name].inputs)
+            for name, (_, harm) in allowed.items()
+            if harm is not None
+        }
+        self._encoder = Encoder(sd, calibrate=Known(told), **arguments)
+        self._errors = {name: error for name, (error, _) in allowed.items()}
+        self._base, self._limits = arguments.get("base"), arguments.get("limits")
+
+    def encode(self, scale: float) -> bytes:
+        """The file at a multiple of the errors."""
+        return self._encoder.encode(_LOOSEST, {name: scale * error for name, error in self._errors.items()})
+
+    def decode(self, blob: bytes) -> dict[str, Tensor]:
+        """What a file holds."""
+        return dict(decode_state_dict(blob, base=self._base, limits=self._limits))
+
+    def of_size(self, size: int) -> bytes:
+        """The largest file of at most a size."""
+        return largest_within(self.encode, size, self._encoder.parameters, 1.0)[0]
+
+    def of_score(self, evaluate: Callable[[Mapping[str, Tensor]], float], full: float, wanted: float) -> bytes:
+        """The smallest file found that keeps a score; ``full`` is that of the state dict as trained.
+
+        Raises
+        ------
+        InputError
+            If none does.
+        """
+        good: tuple[float, float, bytes] | None = None  # scale, score, file
+        bad: tuple[float, float] | None = None
+        scale, spare = 1.0, full - wanted
+        for _ in range(_TRIES if spare > 0 else 0):
+            blob = self.encode(scale)
+            score = float(evaluate(self.decode(blob)))
+            if not score >= wanted:
+                bad = scale, score
+            else:
+                good = scale, score, blob
+                if score - wanted <= _UNUSED * spare:
+                    break
+            if good is not None and bad is not None:
+                if bad[0] / good[0] < _ALIKE:
+                    break
+                scale = _between((good[0], full - good[1]), (bad[0], full - bad[1]), spare)
+            else:
+                lost = full - score
+                factor = math.sqrt(spare / lost) if 0 < lost < math.inf else _WIDEST if good else 1 / _WIDEST
+                scale *= min(max(factor, 1 / _WIDEST), _WIDEST) * (_ALIKE if good else 1 / _ALIKE)
+        if good is None:
+            raise InputError(f"min_score {wanted} is out of reach: before coding the score is {full:.6g}")
+        return good[2]
+
+
+def _between(good: tuple[float, float], bad: tuple[float, float], spare: float) -> float:
+    """The scale at which as much as is spare would be lost, between two (scale, lost): losses follow a power of it."""
+    share = 0.5
+    if 0 < good[1] < bad[1] < math.inf:
+        share = math.log(spare / good[1]) / math.log(bad[1] / good[1])
+    return good[0] * math.pow(bad[0] / good[0], min(max(share, 0.05), 0.95))

@@ -1,0 +1,119 @@
+"""A state dict on its way through the coder, and the caller's loss of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor
+
+from coinr.errors import CoinrError, InputError
+from coinr.refinement.channel import Channel
+from coinr.watching import Watch
+
+#: A state dict to its loss, 0-dim.
+LossFunction = Callable[[Mapping[str, Tensor]], Tensor]
+
+
+class Network:
+    """A state dict of which some tensors are trained.
+
+    Attributes
+    ----------
+    channels : dict of str to Channel
+        Those that are trained, by name.
+
+    Parameters
+    ----------
+    tensors
+        All, by name.
+    channels
+        Of those to train.
+    ties
+        By name, the earlier tensor that one is.
+    heeding
+        Whether the coder makes errors that heed what layers are given.
+    """
+
+    def __init__(
+        self, tensors: Mapping[str, Tensor], channels: dict[str, Channel], ties: Mapping[str, str], *, heeding: bool
+    ) -> None:
+        self._tensors, self._ties, self._heeding = dict(tensors), dict(ties), heeding
+        self.channels = channels
+
+    def clean(self) -> dict[str, Tensor]:
+        """The state dict without noise or gradient."""
+        with torch.no_grad():
+            return self._complete({name: channel.clean() for name, channel in self.channels.items()})
+
+    def sent(self, generator: torch.Generator) -> tuple[dict[str, Tensor], Tensor]:
+        """The state dict as it might be decoded, and the bits of what is trained."""
+        sent = {name: channel.sent(generator) for name, channel in self.channels.items()}
+        total = torch.stack([bits.to("cpu", torch.float32) for _, bits in sent.values()]).sum()
+        return self._complete({name: tensor for name, (tensor, _) in sent.items()}), total
+
+    def _complete(self, trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        made: dict[str, Tensor] = {}
+        for name, tensor in self._tensors.items():
+            made[name] = made[self._ties[name]] if name in self._ties else trained.get(name, tensor)
+        return made
+
+    def drop_unused(self, loss_fn: LossFunction, generator: torch.Generator) -> None:
+        """Leave tensors alone that the loss does not depend on.
+
+        Raises
+        ------
+        InputError
+            If it depends on none.
+        """
+        sent, _ = self.sent(generator)
+        names = list(self.channels)
+        loss = checked(loss_fn(sent))
+        if not loss.requires_grad:
+            raise InputError("the loss does not depend on any tensor of the state dict that is coded with loss")
+        gradients = torch.autograd.grad(loss, [self.channels[name].values for name in names], allow_unused=True)
+        self.channels = {
+            name: self.channels[name]
+            for name, gradient in zip(names, gradients, strict=True)
+            if gradient is not None and bool(gradient.any())
+        }
+        if not self.channels:
+            raise InputError("the loss does not depend on any tensor of the state dict that is coded with loss")
+
+    def look(self, loss_fn: LossFunction, calls: int) -> None:
+        """Look at what layers are given, where the coder heeds it and the loss is computed with torch."""
+        if not self._heeding:
+            return
+        state = self.clean()
+        watch = Watch(state)
+        with torch.no_grad(), watch:
+            for _ in range(calls):
+                loss_fn(state)
+        seen = watch.sensitivities()
+        for name, channel in self.channels.items():
+            channel.heed(seen[name].inputs if name in seen else None)
+
+
+def checked(loss: Tensor) -> Tensor:
+    """The loss, if it is one.
+
+    Raises
+    ------
+    InputError
+        If it is not a 0-dim real tensor that is positive or zero.
+    CoinrError
+        If it is not finite.
+    """
+    if not isinstance(loss, Tensor) or loss.ndim or not loss.is_floating_point():
+        raise InputError(f"loss_fn must give a 0-dim floating-point tensor, not {_kind(loss)}")
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise CoinrError(f"the loss became {value}; try a lower learning rate")
+    if value < 0:
+        raise InputError(f"loss_fn must give a loss of 0 or more, as its relative change counts, not {value:g}")
+    return loss
+
+
+def _kind(value: object) -> str:
+    return f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
