@@ -28,9 +28,10 @@ from bench.machine import machine
 from coinr import baselines
 from coinr.coders import DICTIONARY, UNIFORM, DictionaryParams, UniformParams
 from coinr.files import read_state_dict_file, write_atomic, write_state_dict_file
-from coinr.images import psnr, render_image
 from coinr.profiles import rules
 from coinr.profiles.paper import solve
+from coinr.signals.image import render_image
+from coinr.signals.metrics import psnr
 from coinr.tensors import Cut, Layout, from_planes, to_planes
 
 # Photo, hidden layers, width, steps.

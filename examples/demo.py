@@ -26,7 +26,7 @@ from rich.table import Table
 import coinr
 from coinr import baselines
 from coinr.files import write_atomic
-from coinr.images import contact_sheet, error_map
+from coinr.signals.sheets import contact_sheet, error_map
 
 #: The coffee cup by Rachel Michetti (public domain), 400 x 600; it ships inside scikit-image's wheel.
 PHOTO = Path(skimage.__file__).parent / "data" / "coffee.png"

@@ -11,7 +11,7 @@ from skimage import data
 
 import coinr
 from coinr import baselines
-from coinr.images import read_image
+from coinr.signals.image_io import read_image
 
 ROOT = Path(__file__).resolve().parents[1]
 

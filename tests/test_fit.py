@@ -9,9 +9,9 @@ from skimage import data
 from coinr.errors import CoinrError, InputError
 from coinr.fitting import engines, fit, training
 from coinr.fitting.stack import Stack
-from coinr.images import psnr, render_image
 from coinr.networks import Siren
-from coinr.signals.image import ImageSignal
+from coinr.signals.image import ImageSignal, render_image
+from coinr.signals.metrics import psnr
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,14 @@ import torch
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio
 
-from coinr import images
 from coinr.errors import InputError
 from coinr.networks import Siren
 from coinr.signals import sampling
+from coinr.signals.devices import to_device
+from coinr.signals.image import check_image, pixel_coordinates, render_image
+from coinr.signals.image_io import read_image, write_image
+from coinr.signals.metrics import psnr
+from coinr.signals.sheets import contact_sheet, error_map
 
 RNG = np.random.default_rng(0)
 RGB = RNG.integers(0, 256, (7, 5, 3), dtype=np.uint8)
@@ -33,22 +37,22 @@ def network():
 
 @pytest.mark.parametrize("suffix", [".png", ".PNG", ".tif", ".bmp", ".ppm", ".webp"])
 def test_lossless_formats_round_trip(tmp_path, suffix):
-    images.write_image(tmp_path / f"a{suffix}", RGB)
-    assert np.array_equal(images.read_image(tmp_path / f"a{suffix}"), RGB)
+    write_image(tmp_path / f"a{suffix}", RGB)
+    assert np.array_equal(read_image(tmp_path / f"a{suffix}"), RGB)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp", ".pgm"])
 def test_grey_stays_grey(tmp_path, suffix):
-    images.write_image(tmp_path / f"a{suffix}", GREY)
-    back = images.read_image(tmp_path / f"a{suffix}")
+    write_image(tmp_path / f"a{suffix}", GREY)
+    back = read_image(tmp_path / f"a{suffix}")
     assert back.dtype == np.uint8
     assert np.array_equal(back, GREY)
 
 
 def test_jpeg_is_close(tmp_path):
     smooth = np.add.outer(np.arange(64), np.arange(48)).astype(np.uint8)
-    images.write_image(tmp_path / "a.jpg", smooth)
-    assert images.psnr(smooth, images.read_image(tmp_path / "a.jpg")) > 40
+    write_image(tmp_path / "a.jpg", smooth)
+    assert psnr(smooth, read_image(tmp_path / "a.jpg")) > 40
 
 
 def _save(path, mode, array, **options):
@@ -58,15 +62,15 @@ def _save(path, mode, array, **options):
 
 def test_other_pillow_modes_become_grey_or_rgb(tmp_path):
     palette = _save(tmp_path / "p.png", "P", RGB)
-    assert images.read_image(palette).shape == (7, 5, 3)
+    assert read_image(palette).shape == (7, 5, 3)
     bilevel = _save(tmp_path / "1.png", "1", np.where(GREY > 128, 255, 0).astype(np.uint8))
-    assert np.array_equal(images.read_image(bilevel), np.where(GREY > 128, 255, 0))
+    assert np.array_equal(read_image(bilevel), np.where(GREY > 128, 255, 0))
     cmyk = _save(tmp_path / "c.tif", "CMYK", RGB)
-    assert images.read_image(cmyk).shape == (7, 5, 3)
+    assert read_image(cmyk).shape == (7, 5, 3)
     opaque = _save(tmp_path / "a.png", "RGBA", RGB)
-    assert np.array_equal(images.read_image(opaque), RGB)
+    assert np.array_equal(read_image(opaque), RGB)
     grey_opaque = _save(tmp_path / "la.png", "LA", GREY)
-    assert np.array_equal(images.read_image(grey_opaque), GREY)
+    assert np.array_equal(read_image(grey_opaque), GREY)
 
 
 @pytest.mark.parametrize(
@@ -76,8 +80,8 @@ def test_other_pillow_modes_become_grey_or_rgb(tmp_path):
 )  # fmt: skip
 def test_sixteen_bits_are_kept(tmp_path, suffix, shape):
     wide = RNG.integers(0, 2**16, shape, dtype=np.uint16)
-    images.write_image(tmp_path / f"a{suffix}", wide)
-    back = images.read_image(tmp_path / f"a{suffix}")
+    write_image(tmp_path / f"a{suffix}", wide)
+    back = read_image(tmp_path / f"a{suffix}")
     assert back.dtype == np.uint16
     assert np.array_equal(back, wide)
 
@@ -86,19 +90,19 @@ def test_exif_orientation_is_applied(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6  # turn right by a quarter
     Image.fromarray(RGB).save(tmp_path / "a.png", exif=exif)
-    assert np.array_equal(images.read_image(tmp_path / "a.png"), np.rot90(RGB, -1))
+    assert np.array_equal(read_image(tmp_path / "a.png"), np.rot90(RGB, -1))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".webp"])
 def test_alpha_is_kept_where_it_is_seen(tmp_path, suffix):
     rgba = np.dstack((RGB, np.full((7, 5), 255, np.uint8)))
     rgba[3, 3, 3] = 0
-    images.write_image(tmp_path / f"a{suffix}", rgba)
-    assert np.array_equal(images.read_image(tmp_path / f"a{suffix}"), rgba)
+    write_image(tmp_path / f"a{suffix}", rgba)
+    assert np.array_equal(read_image(tmp_path / f"a{suffix}"), rgba)
     if suffix == ".webp":
         return
-    images.write_image(tmp_path / f"la{suffix}", rgba[..., 2:])
-    assert np.array_equal(images.read_image(tmp_path / f"la{suffix}"), rgba[..., 2:])
+    write_image(tmp_path / f"la{suffix}", rgba[..., 2:])
+    assert np.array_equal(read_image(tmp_path / f"la{suffix}"), rgba[..., 2:])
 
 
 def _png(width, height):
@@ -129,13 +133,13 @@ def test_files_that_are_no_picture_are_refused(tmp_path, data):
     path = tmp_path / "a.png"
     path.write_bytes(data)
     with pytest.raises(InputError, match=r"a\.png: "):
-        images.read_image(path)
+        read_image(path)
 
 
 def test_float_tiff_is_refused(tmp_path):
     Image.fromarray(np.zeros((4, 4), np.float32)).save(tmp_path / "a.tif")
     with pytest.raises(InputError, match="32-bit"):
-        images.read_image(tmp_path / "a.tif")
+        read_image(tmp_path / "a.tif")
 
 
 def test_what_cannot_be_written_is_refused_and_leaves_nothing(tmp_path):
@@ -154,9 +158,9 @@ def test_what_cannot_be_written_is_refused_and_leaves_nothing(tmp_path):
         ("a.webp", np.zeros((1, 20000, 3), np.uint8), "cannot hold"),
     ]:
         with pytest.raises(InputError, match=message):
-            images.write_image(tmp_path / name, image)
+            write_image(tmp_path / name, image)
     with pytest.raises(OSError, match="No such file"):
-        images.write_image(tmp_path / "missing" / "a.png", RGB)
+        write_image(tmp_path / "missing" / "a.png", RGB)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -177,24 +181,24 @@ def test_what_cannot_be_written_is_refused_and_leaves_nothing(tmp_path):
 )
 def test_arrays_that_are_no_picture_are_refused(image, message):
     with pytest.raises(InputError, match=message):
-        images.check_image(image)
+        check_image(image)
 
 
 def test_coordinates_are_pixel_centres_of_the_square():
-    xy = images.pixel_coordinates(torch.arange(8), 2, 4)
+    xy = pixel_coordinates(torch.arange(8), 2, 4)
     assert xy.dtype == torch.float32
     assert xy.tolist() == [[y, x] for y in (-0.5, 0.5) for x in (-0.75, -0.25, 0.25, 0.75)]
 
 
 def test_coordinates_stay_exact_in_huge_pictures():
     size = 2**31 - 1
-    last = images.pixel_coordinates(torch.tensor([size * size - 1, size * size // 2]), size, size)
+    last = pixel_coordinates(torch.tensor([size * size - 1, size * size // 2]), size, size)
     assert last.tolist() == [[1.0, 1.0], [0.0, 0.0]]
 
 
 def test_rendering_at_twice_the_size_does_not_shift_the_picture():
-    small = images.render_image(Ramp(), 40, 60).astype(int)
-    big = images.render_image(Ramp(), 80, 120).astype(int)
+    small = render_image(Ramp(), 40, 60).astype(int)
+    big = render_image(Ramp(), 80, 120).astype(int)
     averaged = big.reshape(40, 2, 60, 2, 3).mean(axis=(1, 3))
     # a linear ramp: the mean of the four pixels at a place is the pixel there, up to 8-bit rounding
     assert np.abs(averaged - small).max() <= 1
@@ -202,7 +206,7 @@ def test_rendering_at_twice_the_size_does_not_shift_the_picture():
 
 
 def test_rendered_values_and_rounding():
-    image = images.render_image(Ramp(), 7, 11)
+    image = render_image(Ramp(), 7, 11)
     assert image[:, 0, 0].tolist() == np.rint((2 * np.arange(7) + 1) / 7 * 127.5).tolist()
     assert image[0, :, 1].tolist() == np.rint((2 * np.arange(11) + 1) / 11 * 127.5).tolist()
     assert (image[..., 2] == 128).all()
@@ -213,7 +217,7 @@ def test_values_outside_the_range_are_clipped():
         def forward(self, x):
             return x[:, :1] * 10
 
-    assert images.render_image(Wide(), 2, 1).tolist() == [[0], [255]]
+    assert render_image(Wide(), 2, 1).tolist() == [[0], [255]]
 
 
 def _assert_same_picture(a, b):
@@ -223,23 +227,23 @@ def _assert_same_picture(a, b):
 
 
 def test_a_crop_equals_that_part_of_the_whole(network):
-    whole = images.render_image(network, 90, 130)
+    whole = render_image(network, 90, 130)
     x, y, w, h = 37, 11, 93, 79
-    _assert_same_picture(images.render_image(network, 90, 130, crop=(x, y, w, h)), whole[y : y + h, x : x + w])
+    _assert_same_picture(render_image(network, 90, 130, crop=(x, y, w, h)), whole[y : y + h, x : x + w])
     for corner in ((129, 89), (0, 0), (129, 0), (0, 89)):
-        pixel = images.render_image(network, 90, 130, crop=(*corner, 1, 1))
+        pixel = render_image(network, 90, 130, crop=(*corner, 1, 1))
         assert np.abs(pixel.astype(int) - whole[corner[1], corner[0]]).max() <= 1
 
 
 def test_chunks_do_not_show(network, monkeypatch):
-    whole = images.render_image(network, 40, 30)
+    whole = render_image(network, 40, 30)
     monkeypatch.setattr(sampling, "CHUNK", 100)
-    _assert_same_picture(images.render_image(network, 40, 30), whole)
+    _assert_same_picture(render_image(network, 40, 30), whole)
 
 
 def test_a_small_part_of_a_huge_picture_can_be_seen(network):
-    part = images.render_image(network, 2**30, 2**30, crop=(2**29, 2**29, 3, 2))
-    centre = images.render_image(network, 1, 1)
+    part = render_image(network, 2**30, 2**30, crop=(2**29, 2**29, 3, 2))
+    centre = render_image(network, 1, 1)
     assert part.shape == (2, 3, 3)
     assert np.abs(part.astype(int) - centre).max() <= 1
 
@@ -258,49 +262,49 @@ def test_a_small_part_of_a_huge_picture_can_be_seen(network):
 )
 def test_sizes_and_crops_out_of_range_are_refused(network, size, crop, message):
     with pytest.raises(InputError, match=message):
-        images.render_image(network, *size, crop=crop)
+        render_image(network, *size, crop=crop)
 
 
 def test_networks_that_show_no_picture_are_refused():
     with pytest.raises(InputError, match=r"got \[6, 5\]"):
-        images.render_image(Siren(2, 5, 4, 0), 2, 3)
+        render_image(Siren(2, 5, 4, 0), 2, 3)
     broken = Siren(2, 1, 4, 0)
     torch.nn.init.constant_(broken.layers[0].weight, 3e38)
     with pytest.raises(InputError, match="not finite"):
-        images.render_image(broken, 2, 3)
+        render_image(broken, 2, 3)
 
 
 def test_an_unusable_device_is_refused(network):
     for device in ("no such device", "mps" if not torch.backends.mps.is_available() else "xpu"):
         with pytest.raises(InputError, match="cannot be used"):
-            images.to_device(network, device)
+            to_device(network, device)
 
 
 def test_psnr_agrees_with_scikit_image():
     other = RNG.integers(0, 256, RGB.shape, dtype=np.uint8)
-    assert images.psnr(RGB, other) == pytest.approx(peak_signal_noise_ratio(RGB, other), abs=1e-9)
-    assert images.psnr(RGB / 255, other) == pytest.approx(images.psnr(RGB, other), abs=1e-9)
-    assert images.psnr(GREY, np.zeros_like(GREY)) == pytest.approx(
+    assert psnr(RGB, other) == pytest.approx(peak_signal_noise_ratio(RGB, other), abs=1e-9)
+    assert psnr(RGB / 255, other) == pytest.approx(psnr(RGB, other), abs=1e-9)
+    assert psnr(GREY, np.zeros_like(GREY)) == pytest.approx(
         10 * math.log10(255**2 / np.mean(GREY.astype(float) ** 2)), abs=1e-9
     )
-    assert images.psnr(RGB, RGB) == math.inf
+    assert psnr(RGB, RGB) == math.inf
     with pytest.raises(InputError, match="one shape"):
-        images.psnr(RGB, GREY)
+        psnr(RGB, GREY)
 
 
 def test_error_map_is_the_scaled_absolute_difference():
     a, b = np.full((2, 2, 3), 100, np.uint8), np.full((2, 2, 3), 100, np.uint8)
     b[0, 0] = (103, 97, 100)
     b[1, 1] = 255
-    assert images.error_map(a, b, gain=10).tolist() == [[20, 0], [0, 255]]
+    assert error_map(a, b, gain=10).tolist() == [[20, 0], [0, 255]]
     with pytest.raises(InputError, match="one shape"):
-        images.error_map(a, a[:1])
+        error_map(a, a[:1])
 
 
 def test_contact_sheet_shows_every_panel_under_its_caption():
     panels = [("one", np.full((60, 80, 3), 10, np.uint8)), ("two", np.full((60, 80), 200, np.uint8)),
               ("three", np.full((30, 40), 0.5))]  # fmt: skip
-    sheet = images.contact_sheet(panels, columns=2)
+    sheet = contact_sheet(panels, columns=2)
     values, counts = np.unique(sheet.reshape(-1, 3), axis=0, return_counts=True)
     found = {tuple(v): c for v, c in zip(values.tolist(), counts.tolist(), strict=True)}
     assert found[10, 10, 10] >= 60 * 80
@@ -310,4 +314,4 @@ def test_contact_sheet_shows_every_panel_under_its_caption():
     assert ink.sum() > 50, "captions"
     assert sheet.shape[1] > 2 * 80
     with pytest.raises(InputError):
-        images.contact_sheet([])
+        contact_sheet([])
