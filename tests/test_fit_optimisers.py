@@ -106,10 +106,18 @@ def test_the_orthogonal_factor_has_the_same_axes_and_singular_values_near_one(sh
     assert torch.equal(orthogonal_factor(torch.zeros(shape, dtype=dtype)), torch.zeros(shape, dtype=dtype))
 
 
-def test_muon_moves_entries_of_a_matrix_by_a_fifth_of_the_learning_rate():
-    for shape in ((1, 64, 64), (1, 64, 2), (1, 3, 64)):
+def test_muon_moves_tall_matrices_by_a_spectral_norm_of_twice_the_learning_rate():
+    for shape in ((1, 64, 64), (1, 64, 2), (1, 128, 128)):
         value = torch.zeros(shape, requires_grad=True)
         value.grad = torch.randn(shape, generator=torch.Generator().manual_seed(0))
         Muon([value], 0.5).step()
-        assert value.detach().square().mean().sqrt().item() == pytest.approx(0.1, rel=0.25)
+        assert torch.linalg.matrix_norm(value.detach(), 2).item() == pytest.approx(1.0, rel=0.25)
         assert (value.detach() * value.grad).sum() < 0
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 64), (1, 64, 1)])
+def test_muon_leaves_wide_matrices_and_columns_to_adam(shape):
+    value = torch.zeros(shape, requires_grad=True)
+    value.grad = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    Muon([value], 0.5).step()
+    torch.testing.assert_close(value.detach(), -0.5 * value.grad.sign(), rtol=0, atol=1e-4)

@@ -130,8 +130,8 @@ class Engine(ABC):
 class Separate(Engine):
     """Each network by itself, in chunks of samples.
 
-    On a CPU this takes 0.8 of the time of one batched computation (:func:`torch.func.vmap`) of 8 SIRENs of width 64: the
-    activations of a chunk of one network stay in cache.
+    On a CPU this takes 0.8 of the time of one batched computation (:func:`torch.func.vmap`) of 8 SIRENs of width 64:
+    the activations of a chunk of one network stay in cache.
     """
 
     def __init__(

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
+
+from coinr.networks import Siren
 
 #: Sides of a matrix up to this length get a preconditioner.
 _LONGEST = 1024
 
 
 class Muon(Optimizer):
-    """Muon (Jordan et al. 2024) for matrices, Adam for vectors.
+    """Muon (Jordan et al. 2024) for matrices with no fewer rows than columns, Adam for all else, as for a last layer.
 
-    A matrix moves along the orthogonal factor of its mean gradient, its entries by 0.2 lr (root mean square), so that
-    one learning rate suits it and Adam (Liu et al. 2025).
+    A matrix moves along the orthogonal factor of its mean gradient, by a step of spectral norm 2 lr whatever its width:
+    so learning rates that suit Adam for networks of sines suit this, too.
 
     Parameters
     ----------
     params : iterable of Tensor
-        [K, m, n] or [K, n], real or complex; a matrix of one row or column counts as a vector.
+        [K, m, n] or [K, n], real or complex; matrices of one column are left to Adam, too.
     lr : float
         Step size.
     momentum : float
@@ -48,7 +49,7 @@ class Muon(Optimizer):
         assert closure is None
         for group in self.param_groups:
             for tensor in group["params"]:
-                if tensor.ndim == 3 and min(tensor.shape[1:]) > 1:
+                if tensor.ndim == 3 and tensor.shape[1] >= tensor.shape[2] > 1:
                     self._turn(tensor, tensor.grad, self.state[tensor], group)
                 else:
                     self._adapt(_real(tensor), _real(tensor.grad), self.state[tensor], group)
@@ -56,8 +57,7 @@ class Muon(Optimizer):
     def _turn(self, value: Tensor, gradient: Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
         mean = state.setdefault("mean", torch.zeros_like(value)).lerp_(gradient, 1 - group["momentum"])
         ahead = gradient.lerp(mean, group["momentum"])
-        # an orthogonal factor of m rows and n columns has entries of 1/√max(m, n)
-        value.sub_(orthogonal_factor(ahead), alpha=group["lr"] * 0.2 * math.sqrt(max(value.shape[1:])))
+        value.sub_(orthogonal_factor(ahead), alpha=2 * group["lr"])
 
     def _adapt(self, value: Tensor, gradient: Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
         beta1, beta2 = group["betas"]
@@ -164,3 +164,8 @@ def _rotate(matrix: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor
 
 #: Optimisers by name: functions of tensors and learning rate.
 OPTIMISERS: dict[str, Callable[[list[Tensor], float], Optimizer]] = {"adam": Adam, "muon": Muon, "soap": Soap}
+
+
+def default_optimiser(network: nn.Module) -> str:
+    """The best optimiser at equal CPU time: see ``bench/results/optimisers.md`` for networks of sines."""
+    return "muon" if isinstance(network, Siren) else "adam"

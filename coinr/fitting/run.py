@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import nn
 
 from coinr.errors import InputError
 from coinr.fitting.engines import Workers, judge
+from coinr.fitting.optimisers import default_optimiser
 from coinr.fitting.plan import Plan
 from coinr.fitting.progress import bar
 from coinr.fitting.training import train
@@ -19,9 +20,6 @@ from coinr.networks import build_network
 from coinr.signals.base import Signal
 from coinr.signals.devices import to_device
 from coinr.signals.image import ImageSignal
-
-#: The best at equal CPU time: see ``bench/results/optimisers.md``.
-OPTIMISER = "muon"
 
 
 @dataclass(frozen=True)
@@ -63,7 +61,7 @@ def fit(
     threads: int | None = None,
     time_budget: float | None = None,
     target: float | None = None,
-    optimiser: str = OPTIMISER,
+    optimiser: str | None = None,
     precision: str | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float = 30.0,
@@ -99,8 +97,9 @@ def fit(
         Seconds after which the fit ends; the learning rate decays so that it has reached zero by then.
     target : float, optional
         The fit ends when a judgement finds this score or more.
-    optimiser : str
-        ``muon``, ``adam`` or ``soap``, see :mod:`coinr.fitting.optimisers`.
+    optimiser : str, optional
+        ``muon``, ``adam`` or ``soap``, see :mod:`coinr.fitting.optimisers`; by default ``muon`` for a
+        :class:`~coinr.Siren` or :class:`~coinr.Finer` and ``adam`` for all others.
     precision : str, optional
         ``mixed``: networks run in half precision with scaled gradients, which GPUs do faster; weights, errors and
         scores stay in single precision.
@@ -157,7 +156,7 @@ def fit_many(
     threads: int | None = None,
     time_budget: float | None = None,
     target: float | None = None,
-    optimiser: str = OPTIMISER,
+    optimiser: str | None = None,
     precision: str | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float = 30.0,
@@ -275,6 +274,8 @@ def _fit_all(
     where = next((p.device for p in networks[0].parameters() if p.requires_grad), None)
     if where is None:
         raise InputError("the network has no parameter to fit")
+    if plan.optimiser is None:
+        plan = replace(plan, optimiser=default_optimiser(networks[0]))
     there = [signal.to(where) for signal in signals]
     for network, signal in zip(networks, there, strict=True):
         _check_values(network, signal, where)
