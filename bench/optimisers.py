@@ -3,9 +3,10 @@
     python -m bench.optimisers [--data DIR] [--sizes 2x32,3x64,3x128] [--seconds 6,12,16]
 
 CPU seconds of a step are measured first, for all methods by turns, on one thread; every method then gets as many steps
-as fit into the seconds of its size, so that the dB of a row depend on its seed and not on what else the machine does. Pictures are Kodak's 03 and 19 from the data folder (also COINR_DATA), else scikit-image's coffee cup and
-astronaut, at half size. Writes ``optimisers.csv`` (one row a fit; rows that are there are not made again),
-``optimisers.json`` (with machine and versions) and ``optimisers.md`` (means over pictures and seeds).
+as fit into the seconds of its size, so that the dB of a row depend on its seed and not on what else the machine does.
+Pictures are Kodak's 03 and 19 from the data folder (also COINR_DATA), else scikit-image's coffee cup and astronaut, at
+half size. Writes ``optimisers.csv`` (one row a fit; rows that are there are not made again), ``optimisers.json`` (with
+machine and versions) and ``optimisers.md`` (means over pictures and seeds).
 """
 
 from __future__ import annotations
