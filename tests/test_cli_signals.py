@@ -2,7 +2,10 @@
 
 import json
 import re
+import signal
+import subprocess
 import sys
+import time
 
 import imageio_ffmpeg
 import numpy as np
@@ -227,6 +230,8 @@ def test_bad_originals_are_told_on_one_line_before_any_work(made, tmp_path):
     np.savez(bad / "lost.npz", images=images, focal=9.0)
     np.savez(bad / "few.npz", images=images, poses=poses, focal=9.0)
     (bad / "nothing.wav").touch()
+    for suffix in ("wav", "npz", "obj", "dat"):
+        (bad / f"text.{suffix}").write_text("something else altogether")
     for name, message in {
         "empty.wav": "the sound is empty",
         "cut.wav": "damaged",
@@ -237,6 +242,10 @@ def test_bad_originals_are_told_on_one_line_before_any_work(made, tmp_path):
         "lost.npz": "poses missing",
         "few.npz": "two views",
         "nothing.wav": "the file is empty",
+        "text.wav": "damaged or unsupported sound",
+        "text.npz": "damaged or unsupported array file",
+        "text.obj": "not a mesh",
+        "text.dat": "not an image",
     }.items():
         told = refuse("encode", bad / name, "-o", tmp_path / "a.coinr", "--steps", 10**9)
         assert message in told
@@ -274,6 +283,24 @@ def test_a_fit_goes_on_from_its_checkpoint(made, tmp_path):
     assert report(*command)["psnr"] == first["psnr"]
     assert (tmp_path / "a.coinr").read_bytes() == blob
     assert "checkpoint" in refuse(*command, "--batch", 7)
+
+
+@pytest.mark.slow
+def test_a_killed_encode_leaves_no_file_and_goes_on(made, tmp_path):
+    options = (*QUICK, "--steps", 3000, "--network", "gauss")
+    command = [sys.executable, "-m", "coinr", "encode", made / "solid.npy", "-o", tmp_path / "a.coinr", *options,
+               "--checkpoint", tmp_path / "state", "--checkpoint-every", 0.05]  # fmt: skip
+    with subprocess.Popen([str(part) for part in command]) as process:
+        while not (tmp_path / "state").exists():
+            assert process.poll() is None, "it must not end before it is killed"
+            time.sleep(0.02)
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    assert "a.coinr" not in {path.name for path in tmp_path.iterdir()}
+    resumed = subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True)
+    assert resumed.stderr == ""
+    succeed("encode", made / "solid.npy", "-o", tmp_path / "b.coinr", *options)
+    assert (tmp_path / "a.coinr").read_bytes() == (tmp_path / "b.coinr").read_bytes()
 
 
 def test_a_fit_ends_at_its_target(made, tmp_path):

@@ -97,6 +97,14 @@ def fit_options(command: _Command) -> _Command:
             type=click.Path(dir_okay=False, path_type=Path),
             help="Keep there how far the fit is, and go on from it after an interruption.",
         ),
+        click.option(
+            "--checkpoint-every",
+            type=click.FloatRange(0),
+            metavar="SECONDS",
+            default=30,
+            show_default=True,
+            help="Between two writes of the checkpoint.",
+        ),
         click.option("--target", type=float, metavar="SCORE", help="End the fit at this score: dB, or IoU of a shape."),
         click.option(
             "--time-budget", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="End the fit by then."
@@ -117,7 +125,18 @@ def fit_options(command: _Command) -> _Command:
     return command
 
 
-_FIT = ("steps", "batch", "learning_rate", "time_budget", "target", "optimiser", "checkpoint", "device", "threads")
+_FIT = (
+    "steps",
+    "batch",
+    "learning_rate",
+    "time_budget",
+    "target",
+    "optimiser",
+    "checkpoint",
+    "checkpoint_every",
+    "device",
+    "threads",
+)
 
 
 def fit_arguments(options: dict[str, Any]) -> dict[str, Any]:

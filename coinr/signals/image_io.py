@@ -73,10 +73,15 @@ def _to_array(file: Image.Image, data: bytes) -> Picture:
         raise InputError(f"images of {file.mode!r} (32-bit) samples are not supported")
     if file.mode.startswith("I;16"):
         return np.asarray(ImageOps.exif_transpose(file)).astype(np.uint16)
-    if file.format == "PNG" and data[24] == 16:
-        return _wide_png(data)
-    if file.format == "TIFF" and 16 in file.tag_v2.get(258, ()):  # type: ignore[attr-defined]
-        return check_image(optional("tifffile").imread(io.BytesIO(data)))
+    # of 16-bit colours Pillow keeps 8 bits
+    wide_png = file.format == "PNG" and data[24] == 16
+    wide_tiff = file.format == "TIFF" and 16 in file.tag_v2.get(258, ())  # type: ignore[attr-defined]
+    if wide_png or wide_tiff:
+        if file.getexif().get(0x0112, 1) != 1:
+            raise InputError(
+                "16-bit colours with an EXIF orientation are not supported; turn the picture upright first"
+            )
+        return _wide_png(data) if wide_png else check_image(optional("tifffile").imread(io.BytesIO(data)))
     file = ImageOps.exif_transpose(file)
     if file.has_transparency_data:
         return np.array(file.convert("LA" if file.mode in ("L", "LA") else "RGBA"))
@@ -84,7 +89,6 @@ def _to_array(file: Image.Image, data: bytes) -> Picture:
 
 
 def _wide_png(data: bytes) -> Picture:
-    """16-bit colours, which Pillow rounds to 8."""
     width, height, rows, info = optional("png").Reader(bytes=data).asDirect()
     return np.vstack([np.asarray(row, np.uint16) for row in rows]).reshape(height, width, info["planes"])
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from coinr.errors import CoinrError, InputError
 from coinr.files import write_atomic
 from coinr.signals.optional import optional
+from coinr.signals.sampling import steps
 
 #: Suffixes of meshes that are read and written.
 MESH_SUFFIXES = (".ply", ".obj", ".stl")
@@ -97,17 +98,14 @@ def voxelise(mesh: Any, corner: NDArray[np.float64], pitch: float, grid: tuple[i
     counts = spans[:, 0] * spans[:, 1]
     turns = np.zeros((grid[0], grid[1], grid[2] + 1), np.int16)
     ends = np.cumsum(counts)
-    first = 0
-    while first < len(faces):
-        # as many triangles as have _PAIRS rays in all, at least one
-        done = ends[first - 1] if first else 0
-        last = max(int(np.searchsorted(ends, done + _PAIRS, side="right")), first + 1)
+    for part in steps(range(int(ends[-1]) // _PAIRS + 1), "voxels"):
+        # the triangles whose rays end within this part
+        first, last = np.searchsorted(ends, (part * _PAIRS, (part + 1) * _PAIRS))
         some = slice(first, last)
         which = np.repeat(np.arange(first, last), counts[some])
-        rank = np.arange(len(which)) - np.repeat(ends[some] - counts[some] - done, counts[some])
+        rank = np.arange(len(which)) - np.repeat(np.cumsum(counts[some]) - counts[some], counts[some])
         rays = low[which] + np.stack((rank // spans[which, 1], rank % spans[which, 1]), axis=-1)
         _cross(turns, rays, faces[which], vertices, flat)
-        first = last
     inside: NDArray[np.bool_] = np.cumsum(turns[..., :-1], axis=2, dtype=np.int16) != 0
     return inside
 

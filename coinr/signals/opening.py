@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 
 from coinr.errors import InputError
-from coinr.signals.arrays import read_arrays, volume_of_arrays
-from coinr.signals.audio import AudioSignal, read_audio
+from coinr.signals.arrays import VOLUME_SUFFIXES, read_arrays, volume_of_arrays
+from coinr.signals.audio import AUDIO_SUFFIXES, AudioSignal, read_audio
 from coinr.signals.base import Signal
 from coinr.signals.image import ImageSignal
 from coinr.signals.image_io import read_image
@@ -18,9 +18,12 @@ from coinr.signals.shape import ShapeSignal
 #: First bytes of sounds: WAV, its 64-bit forms, AIFF, AU, FLAC, Ogg. RIFF is shared with pictures and told apart later.
 _SOUNDS = (b"RIFF", b"RF64", b"FORM", b".snd", b"fLaC", b"OggS", b"caff")
 
+#: First bytes of arrays: zip archives and NumPy's own.
+_ARRAYS = (b"PK\x03\x04", b"PK\x05\x06", b"\x93NUMPY")
+
 
 def open_signal(path: str | os.PathLike[str], *, grid: int = 128, samples: tuple[int, int] = (32, 32)) -> Signal:
-    """Return the signal in a file or folder, told by its content; the suffix decides only between kinds of mesh.
+    """Return the signal in a file or folder, told by its content; suffixes decide only between kinds of mesh.
 
     Parameters
     ----------
@@ -56,12 +59,20 @@ def open_signal(path: str | os.PathLike[str], *, grid: int = 128, samples: tuple
         head = stream.read(16)
     if not head:
         raise InputError(f"{source}: the file is empty")
-    if head.startswith(_SOUNDS) and head[8:12] != b"WEBP":
+    suffix = source.suffix.lower()
+    if head[8:12] == b"WEBP":
+        return ImageSignal(read_image(source))
+    if head.startswith(_SOUNDS):
         return AudioSignal(*read_audio(source))
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06", b"\x93NUMPY")):
+    if head.startswith(_ARRAYS):
         return _open_arrays(source, samples)
-    if source.suffix.lower() in MESH_SUFFIXES or head.startswith((b"ply\n", b"ply\r")):
+    if suffix in MESH_SUFFIXES or head.startswith((b"ply\n", b"ply\r")):
         return _open_mesh(source, grid)
+    # nothing known: the reader that the suffix promises says what is wrong
+    if suffix in AUDIO_SUFFIXES:
+        return AudioSignal(*read_audio(source))
+    if suffix in VOLUME_SUFFIXES:
+        return _open_arrays(source, samples)
     return ImageSignal(read_image(source))
 
 

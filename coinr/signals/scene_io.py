@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from coinr.errors import InputError
 from coinr.signals.image import Picture
 from coinr.signals.image_io import read_image
+from coinr.signals.sampling import steps
 from coinr.signals.scene import SceneSignal
 
 #: What a frame's name may lack.
@@ -59,7 +60,7 @@ def _read_transforms(path: Path) -> tuple[NDArray[Any], NDArray[Any], float, tup
         frames = [(frame["file_path"], np.asarray(frame["transform_matrix"], np.float64)) for frame in stored["frames"]]
         if not frames:
             raise InputError(f"{path.name} names no frames")
-        pictures = [_read_frame(path.parent / name) for name, _ in frames]
+        pictures = [_read_frame(path.parent / frames[k][0]) for k in steps(range(len(frames)), "views")]
         height, width = pictures[0].shape[:2]
         _check_pinhole(stored, width)
         if "fl_x" in stored:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from coinr.signals.sampling import steps
+
 #: Largest picture and, of a line of sight, number of samples; those of small volumes follow their longest side.
 _SIDE, _DEPTHS = 320, 192
 _PIXELS_PER_VOXEL, _DEPTHS_PER_VOXEL = 8, 2
@@ -90,7 +92,7 @@ def _lines(longest: int) -> Iterator[Tensor]:
     side = min(_SIDE, _PIXELS_PER_VOXEL * longest)
     line = torch.linspace(-1, 1, side, dtype=torch.float64)
     depth = torch.linspace(1, -1, min(_DEPTHS, _DEPTHS_PER_VOXEL * longest + 2), dtype=torch.float64)
-    for top in range(0, side, _ROWS):
+    for top in steps(range(0, side, _ROWS), "picture"):
         rows = -line[top : top + _ROWS]
         yield torch.stack(torch.meshgrid(rows, line, depth, indexing="ij"), -1)[..., [1, 0, 2]]
 
