@@ -135,7 +135,7 @@ def seconds_of_a_step(signal: ImageSignal, size: str, methods: Sequence[Method])
     pairs = {(m.optimiser, m.batch): m for m in methods}
     taken: dict[tuple[str, int], list[float]] = {pair: [] for pair in pairs}
     inner = dict(optimisers.OPTIMISERS)
-    for _ in track(range(8), f"timing {size}", disable=not sys.stderr.isatty()):
+    for _ in track(range(3), f"timing {size}", disable=not sys.stderr.isatty()):
         for pair, method in pairs.items():
             stamps: list[float] = []
 
@@ -145,8 +145,8 @@ def seconds_of_a_step(signal: ImageSignal, size: str, methods: Sequence[Method])
                 return made
 
             with mock.patch.dict(optimisers.OPTIMISERS, {pair[0]: make}):
-                _fit(signal, size, method, 20, 0)
-            taken[pair].append(float(np.quantile(np.diff(stamps), 0.1)))
+                _fit(signal, size, method, 100, 0)  # a fifth of the steps is judged
+            taken[pair].append(float(np.quantile(np.diff(stamps), 0.25)))
     return {pair: statistics.median(values) for pair, values in taken.items()}
 
 

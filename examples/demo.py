@@ -86,7 +86,7 @@ def measure(
         file=path.name,
         bytes=size,
         bits_per_pixel=8 * size / (height * width),
-        psnr_fp32=fit.score,
+        psnr_fp32=coinr.psnr(photo, coinr.render_image(fit.network, height, width)),
         psnr=coinr.psnr(photo, coinr.render_image(network, height, width)),
         encode_seconds=encode_seconds,
         decode_seconds=decode_seconds,
