@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from coinr.networks import Finer, Gauss, Nerf, Relu, Siren, Wire, build_network
     from coinr.pursuit import SparseCode, omp
     from coinr.report import Report
-    from coinr.search import SearchResult, search
+    from coinr.searching import SearchResult, search
     from coinr.signals.audio import AudioSignal, read_audio, render_audio, write_audio
     from coinr.signals.base import Signal
     from coinr.signals.files.audio import AudioFile
@@ -129,7 +129,7 @@ _HOMES = {
     "networks": "Finer Gauss Nerf Relu Siren Wire build_network",
     "pursuit": "SparseCode omp",
     "report": "Report",
-    "search": "SearchResult search",
+    "searching": "SearchResult search",
     "signals.audio": "AudioSignal read_audio render_audio write_audio",
     "signals.base": "Signal",
     "signals.files.audio": "AudioFile",

@@ -58,20 +58,20 @@ class Known:
     ----------
     tensors
         By name.
-    blocks
-        Tensors whose errors are known together.
+    block
+        Tensors whose errors are known together, or None.
     """
 
     tensors: Mapping[str, Sensitivity] = field(default_factory=dict)
-    blocks: Sequence[Block] = ()
+    block: Block | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.tensors) or bool(self.blocks)
+        return bool(self.tensors) or self.block is not None
 
     def means(self) -> dict[str, float]:
         """Mean squared error of the output by one of a weight, by name, where known."""
         told = {name: tensor.mean for name, tensor in self.tensors.items() if tensor.mean}
-        return told | {name: mean for block in self.blocks for name, mean in block.means.items()}
+        return told if self.block is None else told | self.block.means
 
 
 #: What callers may pass: a module with sample inputs, a callable that gives each layer's inputs by name, or what

@@ -1,6 +1,6 @@
-"""Second derivatives of a network's squared output error, over all parameters of small blocks of tensors.
+"""Second derivatives of a small network's squared output error, over all its parameters together.
 
-An error e of the parameters of a block changes the network's output by J e, to first order, and so its squared error by
+An error e of the parameters changes the network's output by J e, to first order, and so its squared error by
 eᵀ H e with H the mean of JᵀJ over samples (the Gauss-Newton form). With H = U D Uᵀ, U upper triangular with a unit
 diagonal, that is Σ_j D_j (e_j + Σ_{i<j} e_i U_ij)²: whatever is coded first, what comes after can make up for it
 (Frantar et al., 2022, do so along the rows of one matrix).
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-#: Most parameters in a block: its matrix has as many rows and columns.
+#: Most parameters: the matrix has as many rows and columns, and time grows with their cube.
 MOST = 4608
 
 # What is added to the diagonal: shares of the entry itself, and of the tensor's mean. Directions that the samples do
@@ -47,17 +47,16 @@ class Block:
         """The block of tensors by name and number of values with H ``[N, N]``; None where one does nothing at all."""
         ends = np.cumsum(list(sizes.values()))
         slices = {name: slice(int(end) - size, int(end)) for (name, size), end in zip(sizes.items(), ends, strict=True)}
-        diagonal: NDArray[np.float64] = np.diag(moments)
+        diagonal = np.diag(moments)
         means = {name: float(diagonal[part].mean()) for name, part in slices.items()}
         if not all(0 < mean < np.inf for mean in means.values()):
             return None
         added = np.concatenate([_OWN * diagonal[part] + _MEAN * means[name] for name, part in slices.items()])
         # factored from the last parameter to the first
         turned = np.ascontiguousarray((moments + np.diag(added))[::-1, ::-1])
-        lower: NDArray[np.float64] = np.linalg.cholesky(turned)
-        upper = np.ascontiguousarray(lower[::-1, ::-1])
-        roots = np.diag(upper).copy()
-        return cls(slices, upper / roots, np.square(roots), means)
+        upper: NDArray[np.float64] = np.ascontiguousarray(np.linalg.cholesky(turned)[::-1, ::-1])
+        roots: NDArray[np.float64] = np.diag(upper).copy()
+        return cls(slices, np.divide(upper, roots), np.square(roots), means)
 
     def form(self, name: str) -> Form:
         """The part of one tensor once all before it are coded."""
@@ -85,19 +84,3 @@ class Form:
         """Differences, flat, whose plain mean square is the weighted one."""
         out: NDArray[np.float64] = (difference.reshape(-1) @ self.upper) * np.sqrt(self.pivots)
         return out
-
-
-def blocks_of(sizes: dict[str, int]) -> list[dict[str, int]]:
-    """Consecutive tensors by name and number of values, in blocks of at most :data:`MOST`; larger ones in none."""
-    found: list[dict[str, int]] = []
-    room = 0
-    for name, size in sizes.items():
-        if size > MOST:
-            room = 0
-            continue
-        if size > room:
-            found.append({})
-            room = MOST
-        found[-1][name] = size
-        room -= size
-    return found

@@ -112,7 +112,7 @@ class Encoder:
 
     def _encode_tasks(self, tasks: list[Task], settings: Settings) -> list[Coded]:
         if self.base is None:
-            return encode(tasks, self.profile, settings, self.known.blocks)
+            return encode(tasks, self.profile, settings, self.known.block)
         # a difference to a base stands alone
         return encode_relative(tasks, encode(tasks, self.profile, settings), self.base, self.profile, settings)
 

@@ -9,29 +9,32 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from coinr.curvature import Block, blocks_of
+from coinr.curvature import MOST, Block
 from coinr.watching import Seen, Watch
 
-# Rows of derivatives by parameters of a block, and at most so many products in its matrix.
-_ROWS, _PRODUCTS = 10, 3e11
+# Rows of derivatives by parameters, and the fewest that say enough of directions.
+_ROWS, _FEWEST = 10, 4
 
-# Fewer rows than these by parameters say too little of directions.
-_FEWEST = 3
+# Samples whose derivatives are held at once.
+_PART = 2048
 
 
 def recorded(
     sd: Mapping[str, Any], evaluate: Callable[[Mapping[str, Any]], float], watch: Watch
-) -> tuple[list[Block], int]:
-    """Blocks of a state dict from one more call of a metric that was watched, and how often it was called by now.
+) -> tuple[Block | None, int]:
+    """The block of a state dict from one more call of a metric that was watched, and how often it was called by now.
 
     There is no further call, and no block, where what was watched cannot be recorded.
     """
     record = Record(sd, watch)
     if not record.useful():
-        return [], 1
-    with record:
-        evaluate(sd)
-    return record.blocks(), 2
+        return None, 1
+    try:
+        with record:
+            evaluate(sd)
+    except RuntimeError:  # what the metric does with its tensors cannot be done to those that have derivatives
+        return None, 2
+    return record.block(), 2
 
 
 @dataclass
@@ -47,44 +50,33 @@ class Record(Watch):
     """A context that derives, sample by sample, the outputs of the last layer by all layers that led to them.
 
     Layers and their order are those that a :class:`~coinr.watching.Watch` of the same metric saw. The values that the
-    metric computes are not changed. :meth:`blocks` is empty where the metric is no plain chain of real layers.
+    metric computes are not changed. There is no :meth:`block` where the metric is no plain chain of real layers.
     """
 
     def __init__(self, state_dict: Mapping[str, Any], watched: Watch) -> None:
         super().__init__(state_dict)
         order = list(watched.rows)
         self._first, self._last = (order[0], order[-1]) if order else ("", "")
-        sizes = {
-            name: value.numel()
-            for name, value in state_dict.items()
-            if isinstance(value, Tensor) and value.dtype in (torch.float32, torch.float64) and name in watched.touched
-        }
-        self._sizes = blocks_of(sizes)
-        self._moments = [torch.zeros(sum(part.values()), sum(part.values())) for part in self._sizes]
-        largest = max((len(moments) for moments in self._moments), default=1)
-        rows = min(_ROWS * largest, _PRODUCTS / largest**2)
-        outputs = len(state_dict[self._last]) if order else 1
-        self._share = min(1.0, rows / outputs / max(watched.rows.get(self._last, 1), 1))
-        self._enough = watched.rows.get(self._last, 0) * self._share * outputs > _FEWEST * largest
-        self._generator = torch.Generator().manual_seed(0)
-        self._calls: list[_Call] = []
+        self._sizes = {name: state_dict[name].numel() for name in state_dict if name in watched.touched}
+        self._moments = torch.zeros(0)
         self._samples = 0
-        self._complex = any(state_dict[name].is_complex() for name in order)
-        self._whole = len(order) > 1 and not torch.is_inference_mode_enabled()
+        self._calls: list[_Call] = []
+        self._generator = torch.Generator().manual_seed(0)
+        self._whole = len(order) > 1 and not any(state_dict[name].is_complex() for name in order)
+        parameters = sum(self._sizes.values())
+        rows = watched.rows[self._last] * len(state_dict[self._last]) if order else 0
+        self._share = min(1.0, _ROWS * parameters / max(rows, 1))
+        self._useful = self._whole and parameters <= MOST and rows >= _FEWEST * parameters
 
     def useful(self) -> bool:
         """Whether there is anything to record: a chain of real layers, small enough, with samples enough."""
-        return self._whole and self._enough and bool(self._sizes) and not self._complex
+        return self._useful
 
-    def blocks(self) -> list[Block]:
-        """What was recorded; empty if nothing, or not the whole way."""
+    def block(self) -> Block | None:
+        """What was recorded; None if nothing, or not the whole way."""
         if not self._whole or not self._samples:
-            return []
-        made = (
-            Block.of(sizes, (moments / self._samples).double().numpy())
-            for sizes, moments in zip(self._sizes, self._moments, strict=True)
-        )
-        return [block for block in made if block is not None]
+            return None
+        return Block.of(self._sizes, (self._moments / self._samples).double().numpy())
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -131,7 +123,8 @@ class Record(Watch):
             if any(gradient is None for gradient in gradients):
                 self._whole = False
                 return
-            self._add([gradient.reshape(-1, gradient.shape[-1])[rows] for gradient in gradients], rows)
+            for part in rows.split(_PART):
+                self._add([gradient.reshape(-1, gradient.shape[-1])[part] for gradient in gradients], part)
         self._samples += len(rows)
 
     def _add(self, gradients: list[Tensor], rows: Tensor) -> None:
@@ -141,9 +134,10 @@ class Record(Watch):
             for name, derivative in call.seen.derivatives(gradient, inputs).items():
                 flat = derivative.reshape(len(rows), -1).to("cpu", torch.float32)
                 parts[name] = parts[name] + flat if name in parts else flat
-        for sizes, moments in zip(self._sizes, self._moments, strict=True):
-            if not all(name in parts for name in sizes):
-                self._whole = False
-                return
-            joined = torch.cat([parts[name] for name in sizes], 1)
-            moments.addmm_(joined.T, joined)
+        if parts.keys() != self._sizes.keys():
+            self._whole = False
+            return
+        joined = torch.cat([parts[name] for name in self._sizes], 1)
+        if not self._moments.numel():
+            self._moments = torch.zeros(joined.shape[1], joined.shape[1])
+        self._moments.addmm_(joined.T, joined)

@@ -9,7 +9,6 @@ import torch
 
 import coinr
 from coinr import _C
-from coinr.calibration import sensitivities
 from coinr.coders.levels import NO_STEPS, LevelForm, step_factors
 from coinr.container import File
 from coinr.errors import FormatError
@@ -123,73 +122,6 @@ def test_rows_without_consequence_are_coarse():
     blob = coinr.encode_state_dict(sd, profile="direct")
     off = (coinr.decode_tensor(blob, "net.0.weight") - first).square().mean(1).sqrt()
     assert off[:16].min() > 3 * off[16:].max()
-
-
-def small_network():
-    torch.manual_seed(0)
-    return torch.nn.Sequential(torch.nn.Linear(2, 24), torch.nn.Tanh(), torch.nn.Linear(24, 24), torch.nn.Linear(24, 1))
-
-
-def test_calibration_takes_fewer_bytes_at_equal_output_error():
-    net, inputs = small_network(), torch.rand(500, 2) * 2 - 1
-    sd, wanted = net.state_dict(), net(inputs).detach()
-
-    def score(state):
-        out = torch.func.functional_call(net, dict(state), (inputs,))
-        return -10 * float((out.detach() - wanted).square().mean().clamp_min(1e-12).log10())
-
-    sizes = [
-        len(coinr.search(sd, score, min_score=50.0, profile="direct", calibrate=told).blob)
-        for told in (None, (net, inputs))
-    ]
-    assert sizes[1] < sizes[0]
-
-
-def test_second_moments_from_given_inputs():
-    inputs = torch.randn(100, 24)
-    told = sensitivities(lambda: {"2.weight": inputs}, small_network().state_dict())["2.weight"]
-    assert told.inputs.shape == (24, 24)
-    assert np.isclose(np.diag(told.inputs).mean(), 1)
-
-
-@pytest.mark.parametrize("calibrate", [3, lambda: 5, lambda: {"no": 1}, (small_network(), torch.zeros(0, 2))])
-def test_bad_calibration_is_named(calibrate):
-    with pytest.raises(coinr.InputError, match="calibrat"):
-        coinr.encode_state_dict(small_network().state_dict(), calibrate=calibrate)
-
-
-def test_search_meets_a_size():
-    torch.manual_seed(1)
-    sd = {"w": torch.randn(64, 64), "b": torch.randn(64)}
-    result = coinr.search(sd, lambda state: -float((state["w"] - sd["w"]).norm()), target_bytes=2000)
-    assert 1960 <= len(result.blob) <= 2000
-
-
-def test_search_meets_a_score_within_twenty_calls():
-    torch.manual_seed(1)
-    # steps have 8 bits: the errors of several tensors together are finer than 0.02 dB
-    sd = {f"w{k}": torch.randn(16 + k, 16) * (1 + 0.1 * k) for k in range(24)}
-    calls = []
-
-    def score(state):
-        calls.append(1)
-        errors = torch.cat([(state[name] - value).reshape(-1) for name, value in sd.items()])
-        return -10 * float((errors.square().mean() + 1e-6).log10())
-
-    result = coinr.search(sd, score, min_score=40.0)
-    assert 40.0 <= result.score <= 40.02
-    assert len(calls) <= 20
-    assert score(coinr.decode_state_dict(result.blob)) == result.score
-
-
-def test_search_refuses_what_cannot_be():
-    sd = {"w": torch.ones(3)}
-    with pytest.raises(coinr.InputError, match="one of them"):
-        coinr.search(sd, lambda state: 0.0)
-    with pytest.raises(coinr.InputError, match="above"):
-        coinr.search(sd, lambda state: 0.0, min_score=1.0)
-    with pytest.raises(coinr.InputError, match="out of reach"):
-        coinr.search(sd, lambda state: 0.0, target_bytes=5)
 
 
 @pytest.mark.parametrize("relative", [0.02, 0.3, 0.6, 0.8, 0.9])

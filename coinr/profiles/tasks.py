@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from numbers import Real
@@ -120,22 +118,15 @@ def _must_be_exact(source: Source, profile: str, exact_names: tuple[str, ...], n
     return True
 
 
-def encode(tasks: list[Task], profile: str, settings: Settings, blocks: Sequence[Block] = ()) -> list[Coded]:
-    """The coded form of every task's tensor; those of blocks together, where the profile heeds them."""
+def encode(tasks: list[Task], profile: str, settings: Settings, block: Block | None = None) -> list[Coded]:
+    """The coded form of every task's tensor; those of a block together, where the profile heeds it."""
     lossy = {task.source.name: task for task in tasks if not task.exact}
-    joint = [block for block in blocks if profile in HEEDING and all(name in lossy for name in block.slices)]
-    coded = _encode_blocks(joint, lossy, settings)
+    coded: dict[str, Coded] = {}
+    if block is not None and profile in HEEDING:
+        allowed = {name: task.allowance for name, task in lossy.items() if task.allowance is not None}
+        if all(name in allowed for name in block.slices):
+            coded = encode_block(block, {name: lossy[name].source for name in block.slices}, allowed, settings)
     alone = [task for name, task in lossy.items() if name not in coded]
     results = PROFILES[profile].encode([task.source for task in alone], [task.allowance for task in alone], settings)
     coded |= {task.source.name: found for task, found in zip(alone, results, strict=True)}
     return [lossless(task.source) if task.exact else coded[task.source.name] for task in tasks]
-
-
-def _encode_blocks(blocks: list[Block], tasks: dict[str, Task], settings: Settings) -> dict[str, Coded]:
-    def one(block: Block) -> dict[str, Coded]:
-        allowed = {name: tasks[name].allowance for name in block.slices}
-        assert all(allowance is not None for allowance in allowed.values())
-        return encode_block(block, {name: tasks[name].source for name in block.slices}, allowed, settings)  # type: ignore[arg-type]
-
-    with ThreadPoolExecutor(settings.threads or os.cpu_count() or 1) as pool:
-        return {name: coded for found in pool.map(one, blocks) for name, coded in found.items()}

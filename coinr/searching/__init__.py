@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,9 +12,9 @@ from coinr.encoder import Encoder
 from coinr.errors import InputError
 from coinr.profiles import HEEDING
 from coinr.recording import recorded
-from coinr.search.result import SearchResult
-from coinr.search.shares import factors, groups, mixed
-from coinr.search.trials import CALLS, Trial, Trials
+from coinr.searching.result import SearchResult
+from coinr.searching.shares import factors, groups, mixed
+from coinr.searching.trials import CALLS, Trial, Trials
 from coinr.sizing import COARSEST, FINEST, START, largest_within
 from coinr.watching import Watch
 
@@ -23,16 +24,28 @@ __all__ = ["SearchResult", "search"]
 _UNUSED, _CLOSE = 0.01, 0.02
 
 # Calls kept for the last stage, in which all errors are scaled alike.
-_LAST_CALLS = 6
+_LAST_CALLS = 8
 
 # Single tensors are measured where all together lose between these multiples of what may be lost.
 _MEASURED = 0.7, 4.0
 
+# What single tensors lose, in sum, over what all lose together: elsewhere the score is no sum of their harms.
+_ADDS_UP = 0.6, 1.6
+
 # Widest factor between two scales that are tried one after the other.
 _STRIDE = 4.0
 
-# Ratio of two scales that differ no more: steps have eight bits.
-_ALIKE = 1.0005
+# Powers of the scale with which losses grow, at least and at most.
+_POWERS = 0.3, 4.0
+
+# Ratio of a bad scale to a good one that differ by chance more than by size.
+_NARROW = 1.02
+
+# How much losses at one scale scatter, as a change of scale, at least and at most.
+_LEAST_SCATTER, _MOST_SCATTER = 0.01, 0.3
+
+# Errors shared by measurement that lose more than this multiple of what was foreseen are shared by rule again.
+_SURPRISE = 2.5
 
 
 def search(
@@ -80,8 +93,8 @@ def search(
     if min_score is not None and not full >= min_score:
         raise InputError(f"min_score {min_score} is above the score of the state dict itself, {full}")
     if calibrate is None and arguments.get("profile", "auto") in HEEDING:
-        blocks, calls = recorded(sd, evaluate, watch)
-        calibrate = Known(watch.sensitivities(), blocks)
+        block, calls = recorded(sd, evaluate, watch)
+        calibrate = Known(watch.sensitivities(), block)
     encoder = Encoder(sd, calibrate=calibrate, **arguments)
     trials = Trials(sd, evaluate, encoder, arguments.get("base"), encoder.rule(), CALLS - calls)
     if target_bytes is not None:
@@ -111,12 +124,14 @@ def _of_size(trials: Trials, full: float, size: int) -> Trial:
 
 
 def _share(trials: Trials, trial: Trial, full: float) -> bool:
-    """Share the errors by what each group's alone does to the score; False where there is one group."""
+    """Share the errors by what each group's alone does to the score; False where that does not add up."""
     parts = groups(trials.sd, list(trials.shares), max(1, trials.left - _LAST_CALLS))
     # tensors of a block, alone, would lack what makes up for their errors
-    if len(parts) < 2 or trials.encoder.known.blocks:
+    if len(parts) < 2 or trials.encoder.known.block is not None:
         return False
     harms = [full - trials.judge(mixed(trials.sd, trial.decoded, part)) for part in parts]
+    if not _ADDS_UP[0] <= sum(harms) / (full - trial.score) <= _ADDS_UP[1]:
+        return False
     by = factors(trials.sd, parts, harms)
     trials.shares = {name: share * by[name] for name, share in trials.shares.items()}
     return True
@@ -124,14 +139,21 @@ def _share(trials: Trials, trial: Trial, full: float) -> bool:
 
 def _of_score(trials: Trials, full: float, wanted: float) -> Trial:
     spare = full - wanted
-    trial = _near(trials, full, wanted)
-    if full > trial.score > -math.inf and spare > 0:
-        _share(trials, trial, full)
-    best = _coarsest(trials, full, wanted, trial)
-    if best is None:
-        blob = Encoder(trials.sd, profile="lossless", base=trials.base).encode(None)
-        return Trial(0.0, dict.fromkeys(trials.shares, 0.0), blob, trials.sd, full)
-    return best
+    near = _near(trials, full, wanted)
+    if full > near.score > -math.inf and spare > 0:
+        before, after = dict(trials.shares), trials.tried[-1]
+        if _share(trials, near, full):
+            after = trials.run(_aim([near], full, spare))
+        if full - after.score > _SURPRISE * spare and after is not near:
+            trials.shares = before
+        else:
+            near = after
+    _coarsest(trials, full, wanted, near)
+    passing = [trial for trial in trials.tried if trial.score >= wanted]
+    if passing:
+        return min(passing, key=lambda trial: len(trial.blob))
+    blob = Encoder(trials.sd, profile="lossless", base=trials.base).encode(None)
+    return Trial(0.0, dict.fromkeys(trials.shares, 0.0), blob, trials.sd, full)
 
 
 def _near(trials: Trials, full: float, wanted: float) -> Trial:
@@ -142,49 +164,64 @@ def _near(trials: Trials, full: float, wanted: float) -> Trial:
         lost = full - trial.score
         if spare <= 0 or _MEASURED[0] * spare <= lost <= _MEASURED[1] * spare:
             break
-        scale *= _stride(1.6 * spare, lost)
+        scale = _aim(trials.tried, full, 1.6 * spare)
     return trial
 
 
-def _stride(spare: float, lost: float) -> float:
-    """The factor of scales at which the loss, growing with the square, would be what is spare."""
-    factor = math.sqrt(max(spare, 0.0) / lost) if lost > 0 else _STRIDE
-    return min(max(factor, 1 / _STRIDE), _STRIDE)
+def _aim(tried: list[Trial], full: float, lost: float) -> float:
+    """The scale at which so much would be lost, by the power law of the two trials nearest to it, or a square law."""
+    known = [trial for trial in tried if full > trial.score > -math.inf]
+    if not known or lost <= 0:
+        return tried[-1].scale * (_STRIDE if full <= tried[-1].score else 1 / _STRIDE)
+    known.sort(key=lambda trial: abs(math.log(lost / (full - trial.score))))
+    power = 2.0
+    if len(known) > 1 and known[0].scale != known[1].scale:
+        rise = math.log((full - known[0].score) / (full - known[1].score))
+        power = min(max(rise / math.log(known[0].scale / known[1].scale), _POWERS[0]), _POWERS[1])
+    factor = math.pow(lost / (full - known[0].score), 1 / power)
+    return known[0].scale * min(max(factor, 1 / _STRIDE), _STRIDE)
 
 
-def _coarsest(trials: Trials, full: float, wanted: float, near: Trial) -> Trial | None:
-    """The smallest file found that is good enough: scales are narrowed down between good ones and bad ones."""
+def _coarsest(trials: Trials, full: float, wanted: float, near: Trial) -> None:
+    """Try scales, first between good ones and bad ones, then where chance may still let a smaller file pass."""
     spare = full - wanted
     close = min(_CLOSE, _UNUSED * spare)
-    good: Trial | None = None
-    bad: Trial | None = None
-    scale = near.scale * (_stride(spare, full - near.score) if near.score > -math.inf else 1 / _STRIDE)
+    tried = [near]
+    missed = 0
     while trials.left > 0:
-        trial = trials.run(min(max(scale, FINEST), COARSEST))
-        if trial.score < wanted:
-            bad = trial
+        good = [trial for trial in tried if trial.score >= wanted]
+        bad = [trial for trial in tried if trial.score < wanted]
+        best = max(good, key=lambda trial: trial.scale, default=None)
+        worst = min(bad, key=lambda trial: trial.scale, default=None)
+        if best is not None and (best.score <= wanted + close or best.scale >= COARSEST):
+            return
+        if worst is not None and worst.scale <= FINEST:
+            return
+        if best is not None and worst is not None and worst.scale < _NARROW * best.scale:
+            scale = _lucky(tried, full, spare, best.scale, missed)
+            if scale is None:
+                return
         else:
-            good = trial
-            if trial.score <= wanted + close:
-                break
-        if good is not None and bad is not None and not bad.scale / good.scale >= _ALIKE:
-            break
-        if (good is not None and good.scale >= COARSEST) or (bad is not None and bad.scale <= FINEST):
-            break
-        scale = _between(good, bad, full, spare)
-    passing = [trial for trial in trials.tried if trial.score >= wanted]
-    return min(passing, key=lambda trial: len(trial.blob), default=None)
+            scale = _between(best, worst, _aim(tried, full, spare))
+        tried.append(trials.run(min(max(scale, FINEST), COARSEST)))
+        missed = 0 if tried[-1].score >= wanted else missed + 1
 
 
-def _between(good: Trial | None, bad: Trial | None, full: float, spare: float) -> float:
-    """Where the loss would be what may be lost: on the line through both in logarithms, or by the square law."""
-    one = good or bad
-    assert one is not None
-    if good is None or bad is None:
-        factor = _stride(spare, full - one.score)
-        return one.scale * (max(factor, _ALIKE) if good else min(factor, 1 / _ALIKE))
-    lost = full - good.score, full - bad.score
-    share = 0.5
-    if 0 < lost[0] < lost[1] < math.inf and spare > 0:
-        share = math.log(spare / lost[0]) / math.log(lost[1] / lost[0])
-    return good.scale * math.pow(bad.scale / good.scale, min(max(share, 0.1), 0.9))
+def _lucky(tried: list[Trial], full: float, spare: float, good: float, missed: int) -> float | None:
+    """A scale a little coarser than where the loss would be what may be lost, by how much losses scatter."""
+    logs = [math.log((full - trial.score) / trial.scale**2) for trial in tried if full > trial.score > -math.inf]
+    if len(logs) < 2 or spare <= 0:
+        return None
+    scatter = min(max(statistics.pstdev(logs) / 2, _LEAST_SCATTER), _MOST_SCATTER)
+    middle = math.sqrt(spare / math.exp(statistics.median(logs)))
+    return max(middle, good) * (1 + scatter * (0.5 + missed % 4) / 4)
+
+
+def _between(good: Trial | None, bad: Trial | None, scale: float) -> float:
+    """The scale, but inside what good and bad ones leave open."""
+    if good is not None and bad is not None:
+        width = bad.scale / good.scale
+        return min(max(scale, good.scale * math.pow(width, 0.1)), good.scale * math.pow(width, 0.9))
+    if good is not None:
+        return max(scale, good.scale * _NARROW)
+    return scale if bad is None else min(scale, bad.scale / _NARROW)

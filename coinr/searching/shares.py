@@ -17,7 +17,7 @@ from torch import Tensor
 _LEAST_SHARE = 0.002
 
 # Widest change of an error by one measurement, each way.
-_FINER, _COARSER = 1 / 8, 8.0
+_FINER, _COARSER = 1 / 4, 4.0
 
 # Harms below this share of an equal part are taken as that: what is lost may be luck.
 _LEAST_HARM = 0.02

@@ -1,0 +1,238 @@
+"""Searches for a score or a size, and what they learn of a network while its metric runs."""
+
+import numpy as np
+import pytest
+import torch
+
+import coinr
+from coinr import _C
+from coinr.calibration import sensitivities
+from coinr.curvature import Block
+from coinr.recording import Record, recorded
+from coinr.watching import Watch
+
+
+def small_network():
+    torch.manual_seed(0)
+    return torch.nn.Sequential(torch.nn.Linear(2, 24), torch.nn.Tanh(), torch.nn.Linear(24, 24), torch.nn.Linear(24, 1))
+
+
+def test_calibration_takes_fewer_bytes_at_equal_output_error():
+    net, inputs = small_network(), torch.rand(500, 2) * 2 - 1
+    sd, wanted = net.state_dict(), net(inputs).detach()
+
+    def score(state):
+        out = torch.func.functional_call(net, dict(state), (inputs,))
+        return -10 * float((out.detach() - wanted).square().mean().clamp_min(1e-12).log10())
+
+    sizes = [
+        len(coinr.search(sd, score, min_score=50.0, profile="direct", calibrate=told).blob)
+        for told in (None, (net, inputs))
+    ]
+    assert sizes[1] < sizes[0]
+
+
+def test_second_moments_from_given_inputs():
+    inputs = torch.randn(100, 24)
+    told = sensitivities(lambda: {"2.weight": inputs}, small_network().state_dict()).tensors["2.weight"]
+    assert told.inputs.shape == (24, 24)
+    assert np.isclose(np.diag(told.inputs).mean(), 1)
+
+
+@pytest.mark.parametrize("calibrate", [3, lambda: 5, lambda: {"no": 1}, (small_network(), torch.zeros(0, 2))])
+def test_bad_calibration_is_named(calibrate):
+    with pytest.raises(coinr.InputError, match="calibrat"):
+        coinr.encode_state_dict(small_network().state_dict(), calibrate=calibrate)
+
+
+def test_search_meets_a_size():
+    torch.manual_seed(1)
+    sd = {"w": torch.randn(64, 64), "b": torch.randn(64)}
+    result = coinr.search(sd, lambda state: -float((state["w"] - sd["w"]).norm()), target_bytes=2000)
+    assert 1960 <= len(result.blob) <= 2000
+
+
+def test_search_meets_a_score_within_twenty_calls():
+    torch.manual_seed(1)
+    # steps have 8 bits: the errors of several tensors together are finer than 0.02 dB
+    sd = {f"w{k}": torch.randn(16 + k, 16) * (1 + 0.1 * k) for k in range(24)}
+    calls = []
+
+    def score(state):
+        calls.append(1)
+        errors = torch.cat([(state[name] - value).reshape(-1) for name, value in sd.items()])
+        return -10 * float((errors.square().mean() + 1e-6).log10())
+
+    result = coinr.search(sd, score, min_score=40.0)
+    assert 40.0 <= result.score <= 40.02
+    assert len(calls) <= 20
+    assert score(coinr.decode_state_dict(result.blob)) == result.score
+
+
+def test_search_refuses_what_cannot_be():
+    sd = {"w": torch.ones(3)}
+    with pytest.raises(coinr.InputError, match="one of them"):
+        coinr.search(sd, lambda state: 0.0)
+    with pytest.raises(coinr.InputError, match="above"):
+        coinr.search(sd, lambda state: 0.0, min_score=1.0)
+    with pytest.raises(coinr.InputError, match="out of reach"):
+        coinr.search(sd, lambda state: 0.0, target_bytes=5)
+
+
+class Scaled(torch.nn.Module):
+    """A small SIREN that multiplies its weights by a frequency, as one layer transposed."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(3)
+        self.first, self.second, self.last = (torch.nn.Linear(a, b) for a, b in ((2, 12), (12, 12), (12, 2)))
+
+    def forward(self, x):
+        y = torch.sin(torch.nn.functional.linear(x, self.first.weight * 8, self.first.bias * 8))
+        y = torch.sin(torch.addmm(self.second.bias, y, self.second.weight.T))
+        return self.last(y)
+
+
+def metric(net, inputs, wanted):
+    def score(state):
+        with torch.no_grad():
+            out = torch.cat([torch.func.functional_call(net, dict(state), (part,)) for part in inputs.split(300)])
+        return -10 * float(np.log10(np.mean(np.square(out.numpy() - wanted)) + 1e-9))
+
+    return score
+
+
+@pytest.fixture
+def scaled():
+    net, inputs = Scaled(), torch.rand(700, 2) * 2 - 1
+    wanted = net(inputs).detach().numpy() + 0.01 * np.random.default_rng(0).standard_normal((700, 2))
+    return net, inputs, metric(net, inputs, wanted)
+
+
+def test_a_watch_sees_inputs_of_scaled_and_transposed_matrices(scaled):
+    net, inputs, score = scaled
+    sd = net.state_dict()
+    watch = Watch(sd)
+    with watch:
+        score(sd)
+    assert list(watch.rows.values()) == [700, 700, 700]
+    assert watch.touched == set(sd)
+    hidden = torch.sin(8 * (inputs @ sd["first.weight"].T + sd["first.bias"])).double()
+    expected = (hidden.T @ hidden).numpy()
+    expected = expected / np.diag(expected).mean()
+    assert np.allclose(watch.sensitivities()["second.weight"].inputs, expected, atol=2e-3)
+
+
+def test_a_record_holds_the_derivatives_of_the_outputs(scaled):
+    net, inputs, score = scaled
+    sd = net.state_dict()
+    watch = Watch(sd)
+    with watch:
+        plain = score(sd)
+    record = Record(sd, watch)
+    record._share = 1.0
+    with record:
+        assert score(sd) == plain
+    jacobian = torch.func.vmap(
+        torch.func.jacrev(lambda state, x: torch.func.functional_call(net, state, (x[None],))[0]), (None, 0)
+    )(sd, inputs)
+    flat = torch.cat([jacobian[name].reshape(1400, -1) for name in sd], 1).double().detach()
+    moments = (flat.T @ flat / 700).numpy()
+    block = record.block()
+    rebuilt = block.upper @ np.diag(block.pivots) @ block.upper.T
+    off = ~np.eye(len(moments), dtype=bool)
+    assert np.allclose(rebuilt[off], moments[off], atol=1e-4 * moments.max())
+    assert list(block.slices) == list(sd)
+
+
+def test_nothing_is_recorded_where_the_metric_cannot_be(scaled):
+    net, inputs, score = scaled
+    sd = net.state_dict()
+
+    @torch.inference_mode()
+    def frozen(state):
+        return -float(torch.func.functional_call(net, dict(state), (inputs,)).square().sum())
+
+    for evaluate in (frozen, lambda state: -float(np.square(state["first.weight"].numpy()).sum())):
+        watch = Watch(sd)
+        with watch:
+            evaluate(sd)
+        assert recorded(sd, evaluate, watch)[0] is None
+
+
+def test_later_tensors_make_up_for_the_errors_of_earlier_ones(scaled):
+    net, _, score = scaled
+    sd = net.state_dict()
+    wanted = score(sd) - 0.1
+    found = coinr.search(sd, score, min_score=wanted)
+    rule = coinr.search(sd, score, min_score=wanted, calibrate=lambda: {})
+    assert found.score >= wanted
+    assert len(found.blob) < 0.97 * len(rule.blob)
+    # what makes up for errors moves weights further from their own values at the same quality
+    state = coinr.decode_state_dict(found.blob)
+    assert score(state) == found.score
+
+
+def test_a_block_answers_with_the_best_change():
+    rng = np.random.default_rng(1)
+    rows = rng.standard_normal((50, 7))
+    moments = rows.T @ rows
+    block = Block.of({"a": 3, "b": 4}, moments)
+    damped = block.upper @ np.diag(block.pivots) @ block.upper.T
+    error = rng.standard_normal(3)
+    expected = -np.linalg.solve(damped[3:, 3:], damped[3:, :3] @ error)
+    assert np.allclose(block.answer("b", {"a": error}), expected)
+
+
+def test_feedback_lowers_the_weighted_error_and_none_changes_nothing():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((24, 16)) * 10
+    bits = np.stack([np.stack([_C.level_costs(8, 4, 60, 64)[q] for q in (0, 1)])])
+    table = np.zeros(x.shape, np.uint8)
+    ones = np.ones(x.shape)
+    weight = np.full(x.shape, 1e3)
+    plain = _C.choose_levels(8, x.reshape(-1), np.array([1e3]), bits, table.reshape(-1)).reshape(x.shape)
+    assert np.array_equal(_C.choose_shaped_levels(8, x, ones, weight, np.eye(16), bits, table), plain)
+    upper = np.triu(0.5 * rng.standard_normal((16, 16)), 1) + np.eye(16)
+    shaped = _C.choose_shaped_levels(8, x, ones, weight, upper, bits, table)
+
+    def error(k):
+        return np.square((_C.level_values(k, 8)[0] - x) @ upper).sum()
+
+    assert error(shaped) < 0.6 * error(plain)
+
+
+@pytest.mark.parametrize("name", ["target_bytes", "target_bits"])
+def test_a_size_is_met_from_below(name):
+    torch.manual_seed(1)
+    sd = {"w": torch.randn(64, 64), "b": torch.randn(64), "n": torch.arange(5)}
+    wanted = 2500 if name == "target_bytes" else 8 * 2500 / (64 * 64 + 64)
+    assert 0.98 * 2500 <= len(coinr.encode_state_dict(sd, **{name: wanted})) <= 2500
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"target_bytes": 5}, "out of reach"),
+        ({"target_bytes": -5}, "target_bytes"),
+        ({"target_bits": float("nan")}, "target_bits"),
+        ({"target_bits": 3.0, "tolerance": 0.1}, "one of them"),
+        ({"target_bits": 3.0, "target_bytes": 100}, "one of them"),
+    ],
+)
+def test_sizes_that_cannot_be_are_named(arguments, message):
+    with pytest.raises(coinr.InputError, match=message):
+        coinr.encode_state_dict({"w": torch.ones(3)}, **arguments)
+
+
+def test_the_curve_of_a_search_is_a_table_and_a_plot(scaled, tmp_path):
+    net, _, score = scaled
+    found = coinr.search(net.state_dict(), score, target_bytes=400)
+    assert str(len(found.blob)) in found.table()
+    assert found.table().count("*") == 1
+    found.plot(tmp_path / "curve.png")
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
+    with pytest.raises(coinr.InputError, match="nosuch"):
+        found.plot(tmp_path / "curve.nosuch")
+    again = coinr.encode_state_dict(net.state_dict(), tolerance=1.0, errors=found.errors)
+    assert abs(len(again) - len(found.blob)) < 0.2 * len(found.blob)
