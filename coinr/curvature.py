@@ -69,8 +69,7 @@ class Block:
         moved = np.zeros(part.stop - part.start)
         for other, error in errors.items():
             moved -= error @ self.upper[self.slices[other], part]
-        answer: NDArray[np.float64] = np.linalg.solve(self.upper[part, part].T, moved)
-        return answer
+        return np.asarray(np.linalg.solve(self.upper[part, part].T, moved), np.float64)
 
 
 @dataclass(frozen=True, eq=False)
