@@ -152,7 +152,9 @@ def by_the_format(record, payload):
     return (weights.T if transposed else weights).reshape(layout.planes, -1)
 
 
-@pytest.mark.parametrize("case", ["direct", "direct_rows", "auto"])
+@pytest.mark.parametrize(
+    "case", ["direct", "direct_rows", "auto", pytest.param("direct_tokens", marks=pytest.mark.slow)]
+)
 def test_the_decoder_of_the_format_reads_the_golden_files(case):
     blob = (Path(__file__).parent / "golden" / "v1" / f"{case}.coinr").read_bytes()
     file, read = File(blob), 0
@@ -163,4 +165,4 @@ def test_the_decoder_of_the_format_reads_the_golden_files(case):
             got = coinr.decode_tensor(blob, record.name)
             assert torch.equal(got.view(torch.uint8), expected.contiguous().view(torch.uint8))
             read += 1
-    assert read >= 3
+    assert read > 0

@@ -98,6 +98,12 @@ def neighbour() -> OrderedDict[str, torch.Tensor]:
     return near
 
 
+def large() -> OrderedDict[str, torch.Tensor]:
+    """A matrix above the size from which integers are coded as tokens, rows and columns of different size."""
+    rows, columns = weights(521, 1, seed=24, scale=0.6).exp(), weights(1, 509, seed=25, scale=0.6).exp()
+    return OrderedDict([("grid", (weights(521, 509, seed=26) * rows * columns).half())])
+
+
 CASES = {
     "paper_standard": (standard, {}),
     "paper_tiny": (tiny, {"M": 4096}),
@@ -110,6 +116,7 @@ CASES = {
     "exact": (exact, {"profile": "lossless", "nonfinite": "lossless"}),
     "direct": (mixed, {"profile": "direct", "tolerance": 0.5}),
     "direct_rows": (standard, {"profile": "direct"}),
+    "direct_tokens": (large, {"profile": "direct", "tolerance": 7.0}),
     "auto": (mixed, {"profile": "auto"}),
     "sparse_dense": (standard, {"profile": "sparse", "form": "dense"}),
     "sparse": (standard, {"profile": "sparse", "form": "sparse", "M": 1 << 12, "tolerance": 10.0}),
