@@ -30,6 +30,8 @@ _RESERVED = frozenset(
         "limits",
         "threads",
         "profile",
+        "target_bytes",
+        "target_bits",
         "tolerance",
         "backend",
     }

@@ -29,16 +29,31 @@ if TYPE_CHECKING:
     epilog=examples(
         "coinr pack model.safetensors -o model.coinr",
         "coinr pack model.pt -o model.coinr --tolerance 0.01 --seed 7",
+        "coinr pack model.pt -o model.coinr --target-bytes 20000",
         "coinr pack model.npz -o model.coinr --profile uniform -O bits=10",
         "coinr pack tuned.safetensors -o tuned.coinr --base start.safetensors",
     ),
 )
 @click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .coinr file to write.")
+@click.option("--target-bytes", type=click.IntRange(1), help="In place of --tolerance: the largest file that is allowed.")
+@click.option(
+    "--target-bits",
+    type=click.FloatRange(0, min_open=True),
+    help="The same in bits for each floating-point parameter.",
+)
 @codec_options
 @base_option
 @json_option
-def pack(model: Path, output: Path, base: Path | None, as_json: bool, **options: Any) -> None:
+def pack(
+    model: Path,
+    output: Path,
+    target_bytes: int | None,
+    target_bits: float | None,
+    base: Path | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
     """Store the state dict in MODEL (.safetensors, .pt, .pth or .npz) as a coinr file.
 
     A .pt file must hold tensors only: no code in it is ever run.
@@ -49,7 +64,9 @@ def pack(model: Path, output: Path, base: Path | None, as_json: bool, **options:
     from coinr.files import read_state_dict_file, write_atomic
 
     known = None if base is None else read_state_dict_file(base)
-    blob = encode_state_dict(read_state_dict_file(model), base=known, **arguments)
+    blob = encode_state_dict(
+        read_state_dict_file(model), base=known, target_bytes=target_bytes, target_bits=target_bits, **arguments
+    )
     write_atomic(output, blob)
     totals = inspect(blob).totals
     if as_json:
