@@ -219,3 +219,46 @@ def test_the_decoder_of_the_format_follows_alphabets_that_forget(swings, memory)
     data = _C.encode_levels(k, NONE, NONE, 0, 4, form.mean, TOKENS)
     assert data[0] >> 5 == memory
     assert form.decode(data, *k.shape)[0] == k.tolist()
+
+
+def test_feedback_lowers_the_weighted_error_and_none_changes_nothing():
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((24, 16)) * 10
+    bits = np.stack([np.stack([_C.level_costs(8, 4, 60, 64)[q] for q in (0, 1)])])
+    table = np.zeros(x.shape, np.uint8)
+    ones = np.ones(x.shape)
+    weight = np.full(x.shape, 1e3)
+    plain = _C.choose_levels(8, x.reshape(-1), np.array([1e3]), bits, table.reshape(-1)).reshape(x.shape)
+    assert np.array_equal(_C.choose_shaped_levels(8, x, ones, weight, np.eye(16), bits, table), plain)
+    upper = np.triu(0.5 * rng.standard_normal((16, 16)), 1) + np.eye(16)
+    shaped = _C.choose_shaped_levels(8, x, ones, weight, upper, bits, table)
+
+    def error(k):
+        return np.square((_C.level_values(k, 8)[0] - x) @ upper).sum()
+
+    assert error(shaped) < 0.6 * error(plain)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"steps": np.zeros((2, 3))}, "steps"),
+        ({"matrix": np.full((2, 3), np.nan)}, "matrix"),
+        ({"feedback": np.eye(2)}, "feedback"),
+        ({"table": np.ones((2, 3), np.uint8)}, "table"),
+        ({"weight": np.ones((3, 2))}, "weight"),
+        ({"bits": np.zeros((0, 2, 4))}, "bits"),
+    ],
+)
+def test_wrong_arguments_of_the_shaped_choice_are_named(change, message):
+    right = {
+        "matrix": np.ones((2, 3)),
+        "steps": np.ones((2, 3)),
+        "weight": np.ones((2, 3)),
+        "feedback": np.eye(3),
+        "bits": np.zeros((1, 2, 4)),
+        "table": np.zeros((2, 3), np.uint8),
+    }
+    with pytest.raises(ValueError, match=message):
+        _C.choose_shaped_levels(4, **right | change)
+    assert _C.choose_shaped_levels(4, **right).shape == (2, 3)

@@ -5,7 +5,6 @@ import pytest
 import torch
 
 import coinr
-from coinr import _C
 from coinr.calibration import sensitivities
 from coinr.curvature import Block
 from coinr.recording import Record, recorded
@@ -182,24 +181,6 @@ def test_a_block_answers_with_the_best_change():
     error = rng.standard_normal(3)
     expected = -np.linalg.solve(damped[3:, 3:], damped[3:, :3] @ error)
     assert np.allclose(block.answer("b", {"a": error}), expected)
-
-
-def test_feedback_lowers_the_weighted_error_and_none_changes_nothing():
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((24, 16)) * 10
-    bits = np.stack([np.stack([_C.level_costs(8, 4, 60, 64)[q] for q in (0, 1)])])
-    table = np.zeros(x.shape, np.uint8)
-    ones = np.ones(x.shape)
-    weight = np.full(x.shape, 1e3)
-    plain = _C.choose_levels(8, x.reshape(-1), np.array([1e3]), bits, table.reshape(-1)).reshape(x.shape)
-    assert np.array_equal(_C.choose_shaped_levels(8, x, ones, weight, np.eye(16), bits, table), plain)
-    upper = np.triu(0.5 * rng.standard_normal((16, 16)), 1) + np.eye(16)
-    shaped = _C.choose_shaped_levels(8, x, ones, weight, upper, bits, table)
-
-    def error(k):
-        return np.square((_C.level_values(k, 8)[0] - x) @ upper).sum()
-
-    assert error(shaped) < 0.6 * error(plain)
 
 
 @pytest.mark.parametrize("name", ["target_bytes", "target_bits"])

@@ -23,6 +23,9 @@ _FEWEST_ROWS = 8
 _DOUBTFUL = 0.5, 3.0
 _COARSE = 0.25
 
+# Inputs are heeded in matrices of at most so many elements: the search holds 40 bytes for each.
+_FEEDBACK_MOST = 1 << 23
+
 # How much finer a code is made whose errors, in the tensor's own dtype, are not allowed; and how often.
 _FINER, _RETRIES = 0.9, 4
 
@@ -64,7 +67,7 @@ def _problems(matrix: NDArray[np.float64], allowance: Allowance) -> list[tuple[P
     problem = Problem(matrix, allowance.error, allowance.limit)
     if allowance.form is not None:
         problem = replace(problem, weight=allowance.form.pivots.reshape(matrix.shape), feedback=allowance.form.upper)
-    elif allowance.inputs is not None and matrix.shape[1] > 1:
+    elif allowance.inputs is not None and matrix.shape[1] > 1 and matrix.size <= _FEEDBACK_MOST:
         pivots, upper = _factor(allowance.inputs)
         rows = np.ones(len(matrix)) if allowance.harm is None else allowance.harm
         problem = replace(problem, weight=np.outer(rows, pivots), feedback=upper)
