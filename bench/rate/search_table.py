@@ -36,6 +36,7 @@ class Metric:
         self.entry, self.calls, self.seconds, self.cpu = entry, 0, 0.0, 0.0
 
     def __call__(self, state_dict: Mapping[str, Any]) -> float:
+        """The score."""
         begin, cpu = time.perf_counter(), time.process_time()
         score = self.entry.evaluate(state_dict)
         self.calls += 1
