@@ -38,6 +38,7 @@ from coinr.coders.levels import NO_STEPS, LevelForm, decoded_scale, scale_code
 from coinr.coders.sparse import mean_atoms
 from coinr.profiles import direct, quantiser, sparse
 from coinr.profiles.base import Allowance, Settings, cost
+from coinr.profiles.problem import Problem
 from coinr.source import Source, read_state_dict
 from coinr.tensors import Cut
 

@@ -36,7 +36,9 @@ if TYPE_CHECKING:
 )
 @click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .coinr file to write.")
-@click.option("--target-bytes", type=click.IntRange(1), help="In place of --tolerance: the largest file that is allowed.")
+@click.option(
+    "--target-bytes", type=click.IntRange(1), help="In place of --tolerance: the largest file that is allowed."
+)
 @click.option(
     "--target-bits",
     type=click.FloatRange(0, min_open=True),

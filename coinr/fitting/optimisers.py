@@ -167,5 +167,5 @@ OPTIMISERS: dict[str, Callable[[list[Tensor], float], Optimizer]] = {"adam": Ada
 
 
 def default_optimiser(network: nn.Module) -> str:
-    """The best optimiser at equal CPU time: see ``bench/results/optimisers.md`` for networks of sines."""
-    return "muon" if isinstance(network, Siren) else "adam"
+    """The best optimiser at equal CPU time where it was measured (``bench/results/optimisers.md``: SIREN), else Adam."""
+    return "muon" if type(network) is Siren else "adam"
