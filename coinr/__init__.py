@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from coinr.fitting import Fit, fit, fit_many
     from coinr.networks import Finer, Gauss, Nerf, Relu, Siren, Wire, build_network
     from coinr.pursuit import SparseCode, omp
+    from coinr.refinement import Refined, refine
     from coinr.report import Report
     from coinr.searching import SearchResult, search
     from coinr.signals.audio import AudioSignal, read_audio, render_audio, write_audio
@@ -76,6 +77,7 @@ __all__ = [
     "Limits",
     "Nerf",
     "Relu",
+    "Refined",
     "Report",
     "SceneFile",
     "SceneSignal",
@@ -109,6 +111,7 @@ __all__ = [
     "read_image",
     "read_meta",
     "render_audio",
+    "refine",
     "render_image",
     "save",
     "search",
@@ -128,6 +131,7 @@ _HOMES = {
     "fitting": "Fit fit fit_many",
     "networks": "Finer Gauss Nerf Relu Siren Wire build_network",
     "pursuit": "SparseCode omp",
+    "refinement": "Refined refine",
     "report": "Report",
     "searching": "SearchResult search",
     "signals.audio": "AudioSignal read_audio render_audio write_audio",

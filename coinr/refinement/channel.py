@@ -69,11 +69,14 @@ class Channel:
         """The tensor as it is."""
         return self._shaped(self.values)
 
-    def sent(self, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The tensor as it might be decoded, and the bits that takes (0-dim)."""
+    def noise(self, generator: torch.Generator) -> Tensor:
+        """Noise of deviation 1, uniform and independent: ``[R, C]``."""
+        drawn = torch.rand(self.values.shape, generator=generator, device=generator.device, dtype=self.values.dtype)
+        return (drawn.to(self.values.device) - 0.5) * _WIDTH
+
+    def sent(self, noise: Tensor) -> tuple[Tensor, Tensor]:
+        """The tensor as it is decoded with this noise, and the bits that takes (0-dim)."""
         errors = self.log_errors.exp()
-        noise = torch.rand(self.values.shape, generator=generator, device=generator.device, dtype=self.values.dtype)
-        noise = (noise.to(self.values.device) - 0.5) * _WIDTH
         if self._spread is not None and self._widths is not None:
             received = self.values + errors * (noise @ self._spread)
             steps = errors * self._widths * _WIDTH

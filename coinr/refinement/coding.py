@@ -10,6 +10,7 @@ from torch import Tensor
 
 from coinr.calibration import Known, Sensitivity
 from coinr.codec import decode_state_dict
+from coinr.curvature import Block
 from coinr.encoder import Encoder
 from coinr.errors import InputError
 from coinr.refinement.channel import Channel
@@ -34,18 +35,26 @@ class Coding:
         As trained.
     channels
         By name.
+    block
+        Second derivatives of all, or None.
     arguments
         Of :class:`~coinr.encoder.Encoder`.
     """
 
-    def __init__(self, sd: Mapping[str, Any], channels: Mapping[str, Channel], arguments: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        sd: Mapping[str, Any],
+        channels: Mapping[str, Channel],
+        block: Block | None,
+        arguments: Mapping[str, Any],
+    ) -> None:
         allowed = {name: channel.allowed() for name, channel in channels.items()}
         told = {
             name: Sensitivity(None, harm, channels[name].inputs)
             for name, (_, harm) in allowed.items()
             if harm is not None
         }
-        self._encoder = Encoder(sd, calibrate=Known(told), **arguments)
+        self._encoder = Encoder(sd, calibrate=Known(told, block), **arguments)
         self._errors = {name: error for name, (error, _) in allowed.items()}
         self._base, self._limits = arguments.get("base"), arguments.get("limits")
 

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from coinr.curvature import MOST, Block
 from coinr.errors import CoinrError, InputError
+from coinr.recording import Record, recorded
 from coinr.refinement.channel import Channel
 from coinr.watching import Watch
 
 #: A state dict to its loss, 0-dim.
 LossFunction = Callable[[Mapping[str, Tensor]], Tensor]
+
+# Calls of the loss, one after the other, that may show enough samples for second derivatives.
+_CALLS = (8, 64)
 
 
 class Network:
@@ -47,9 +53,13 @@ class Network:
         with torch.no_grad():
             return self._complete({name: channel.clean() for name, channel in self.channels.items()})
 
-    def sent(self, generator: torch.Generator) -> tuple[dict[str, Tensor], Tensor]:
-        """The state dict as it might be decoded, and the bits of what is trained."""
-        sent = {name: channel.sent(generator) for name, channel in self.channels.items()}
+    def noise(self, generator: torch.Generator) -> dict[str, Tensor]:
+        """Noise for what is trained, by name."""
+        return {name: channel.noise(generator) for name, channel in self.channels.items()}
+
+    def sent(self, noise: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+        """The state dict as it is decoded with this noise, and the bits of what is trained."""
+        sent = {name: channel.sent(noise[name]) for name, channel in self.channels.items()}
         total = torch.stack([bits.to("cpu", torch.float32) for _, bits in sent.values()]).sum()
         return self._complete({name: tensor for name, (tensor, _) in sent.items()}), total
 
@@ -67,7 +77,7 @@ class Network:
         InputError
             If it depends on none.
         """
-        sent, _ = self.sent(generator)
+        sent, _ = self.sent(self.noise(generator))
         names = list(self.channels)
         loss = checked(loss_fn(sent))
         if not loss.requires_grad:
@@ -85,14 +95,33 @@ class Network:
         """Look at what layers are given, where the coder heeds it and the loss is computed with torch."""
         if not self._heeding:
             return
-        state = self.clean()
-        watch = Watch(state)
-        with torch.no_grad(), watch:
-            for _ in range(calls):
-                loss_fn(state)
-        seen = watch.sensitivities()
+        seen = _watched(self.clean(), loss_fn, calls).sensitivities()
         for name, channel in self.channels.items():
             channel.heed(seen[name].inputs if name in seen else None)
+
+    def block(self, loss_fn: LossFunction) -> Block | None:
+        """Second derivatives of all that is trained, where the coder heeds them and the network is small and plain."""
+        state = self.clean()
+        if not self._heeding or sum(channel.values.numel() for channel in self.channels.values()) > MOST:
+            return None
+        for calls in _CALLS:
+            watch = _watched(state, loss_fn, calls)
+            if Record(state, watch).useful():
+                block, _ = recorded(state, partial(_repeated, loss_fn, calls), watch)
+                return block if block is None or block.slices.keys() <= self.channels.keys() else None
+        return None
+
+
+def _watched(state: Mapping[str, Tensor], loss_fn: LossFunction, calls: int) -> Watch:
+    watch = Watch(state)
+    with watch:
+        _repeated(loss_fn, calls, state)
+    return watch
+
+
+@torch.no_grad()
+def _repeated(loss_fn: LossFunction, calls: int, state: Mapping[str, Tensor]) -> float:
+    return sum(float(loss_fn(state)) for _ in range(calls))
 
 
 def checked(loss: Tensor) -> Tensor:

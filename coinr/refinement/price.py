@@ -14,10 +14,8 @@ from coinr.refinement.network import Network
 RISE = 0.02
 _LEAST, _MOST = 1e-5, 10.0
 
-# How much the logarithm of the price moves in one step for each bit a weight that the size is off.
-_GAIN = 0.01
-
-# Parts of the training at which scores are judged, and the widest change of the rise by one of them.
+# Parts of the training at which sizes and scores are looked at, and the widest change of the rise by one look.
+_SIZED = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 _JUDGED = (0.15, 0.3, 0.5, 0.7)
 _WIDEST = 4.0
 
@@ -44,11 +42,11 @@ class Price:
         """Relative change of the loss that a bit is worth."""
         return 2 * math.log(2) * self.rise / self.count
 
-    def follow(self, bits: float) -> None:
-        """Hear of the bits in a step."""
-
     def judge(self, network: Network, generator: torch.Generator, done: float) -> None:
         """Hear of the network before a step, ``done`` of the training being over."""
+
+    def _move(self, factor: float) -> None:
+        self.rise = min(max(self.rise * min(max(factor, 1 / _WIDEST), _WIDEST), _LEAST), _MOST)
 
 
 class OfSize(Price):
@@ -65,11 +63,16 @@ class OfSize(Price):
     def __init__(self, bits: float, count: int) -> None:
         super().__init__(RISE, count)
         self._bits = bits
+        self._ahead = list(_SIZED)
 
-    def follow(self, bits: float) -> None:
-        """As :meth:`Price.follow`."""
-        moved = self.rise * math.exp(_GAIN * (bits - self._bits) / self.count)
-        self.rise = min(max(moved, _LEAST), _MOST)
+    def judge(self, network: Network, generator: torch.Generator, done: float) -> None:
+        """As :meth:`Price.judge`."""
+        if not self._ahead or done < self._ahead[0]:
+            return
+        self._ahead.pop(0)
+        with torch.no_grad():
+            bits = float(network.sent(network.noise(generator))[1])
+        self._move(math.pow(4.0, min(max((bits - self._bits) / self.count, -1.0), 1.0)))
 
 
 class OfScore(Price):
@@ -99,8 +102,7 @@ class OfScore(Price):
         self._ahead.pop(0)
         with torch.no_grad():
             clean = float(self._evaluate(network.clean()))
-            lost = clean - float(self._evaluate(network.sent(generator)[0]))
+            lost = clean - float(self._evaluate(network.sent(network.noise(generator))[0]))
         # while learning rates are high the score is lower than it will be
         spare = max(clean, self._full) - self._wanted
-        factor = spare / lost if lost > 0 else _WIDEST
-        self.rise = min(max(self.rise * min(max(factor, 1 / _WIDEST), _WIDEST), _LEAST), _MOST)
+        self._move(spare / lost if lost > 0 else _WIDEST)

@@ -26,7 +26,7 @@ from coinr.refinement.training import Plan, train
 _PROFILES = ("auto", "direct", "sparse")
 
 # Errors that training starts from, as a tolerance for the rule: so fine that they do no harm.
-_START = 0.02
+_START = 0.05
 
 # Errors of tensors that are zero throughout, and those at which any tensor vanishes.
 _LEAST, _MOST = 1e-8, 1e30
@@ -136,7 +136,7 @@ def refine(
         history = train(network, loss_fn, Plan(steps, learning_rate, seed, seconds), price, report)
     trained = time.perf_counter() - begin
     clean = network.clean()
-    coding = Coding(clean, network.channels, arguments)
+    coding = Coding(clean, network.channels, network.block(loss_fn), arguments)
     if target_bytes is not None:
         blob = coding.of_size(target_bytes)
     elif min_score is not None and evaluate is not None:

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from coinr.refinement.network import LossFunction, Network, checked
 from coinr.refinement.price import Price
+from coinr.refinement.schedule import cosine
 
 #: (steps done, loss, bytes), with noise in the place of rounding; means over some steps each.
 History = list[tuple[int, float, float]]
@@ -18,8 +20,8 @@ History = list[tuple[int, float, float]]
 #: Takes (steps done, loss, bytes).
 Report = Callable[[int, float, float], None]
 
-# Step of the logarithms of errors, and steps in which both learning rates rise.
-_ERROR_RATE, _WARM = 0.02, 100
+# Step of the logarithms of errors.
+_ERROR_RATE = 0.02
 
 # How often in a training the inputs of layers are looked at again, and calls of the loss for that.
 _LOOKS, _CALLS = 5, 4
@@ -54,14 +56,17 @@ def train(network: Network, loss_fn: LossFunction, plan: Plan, price: Price, rep
     optimiser = torch.optim.Adam(groups)
     begin, mean, step, done, looked = time.perf_counter(), math.nan, 0, 0.0, 0
     history: History = []
+    noise: dict[str, Tensor] = {}
     while done < 1:
         if done * _LOOKS >= looked:
             network.look(loss_fn, _CALLS)
             looked += 1
         price.judge(network, generator, done)
         for group, rate in zip(optimiser.param_groups, rates, strict=True):
-            group["lr"] = rate * min(1.0, (step + 1) / _WARM) * (1 + math.cos(math.pi * done)) / 2
-        sent, bits = network.sent(generator)
+            group["lr"] = rate * cosine(step, done)
+        # the same noise twice, once negative: to first order its gradients cancel in the optimiser's mean
+        noise = {name: -one for name, one in noise.items()} if step % 2 else network.noise(generator)
+        sent, bits = network.sent(noise)
         loss = checked(loss_fn(sent))
         value, size = float(loss.detach()), float(bits.detach())
         mean = value if math.isnan(mean) else _MEMORY * mean + (1 - _MEMORY) * value
@@ -70,7 +75,6 @@ def train(network: Network, loss_fn: LossFunction, plan: Plan, price: Price, rep
         objective.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         step += 1
-        price.follow(size)
         history.append((step, value, size / 8))
         report(step, mean, size / 8)
         done = max(step / plan.steps, 0.0 if plan.seconds is None else (time.perf_counter() - begin) / plan.seconds)

@@ -1,0 +1,224 @@
+"""Refined networks beside nncodec and our own unrefined files, at -0.1 dB from a network trained as long.
+
+    python -m bench.rate.nncodec --make-env bench/cache/nncodec-env     # once
+    python -m bench.refine [--data DIR] [--images kodim03,kodim19] [--steps 2500] [--low kodim03]
+
+For each picture a SIREN of 3 hidden layers of 64 is trained (8000 steps, as in the corpus of ``bench.rate``). From it
+start, with equal batches and as many steps: the fp32 network (Adam at several learning rates, the best of which counts
+and is the one that nncodec, ``auto`` and ``coinr.search`` code), and :func:`coinr.refine`, asked for the fp32 network's
+PSNR less 0.1 dB. Pictures named by ``--low`` are refined to small sizes too, by the direct coder and by dictionaries.
+
+Everything measured is kept under ``bench/cache/refine``. Written are ``refine.csv`` (every file), ``refine.json``
+(machine, versions, networks) and ``refine.md`` (the tables).
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import track
+from torch import Tensor
+from torch.func import functional_call
+
+import coinr
+from bench.machine import machine
+from bench.rate import coders, corpus, nncodec, signals
+from bench.rate.curves import bytes_at
+from bench.rate.measure import COLUMNS, Bench, Row, plain
+from coinr.files import read_state_dict_file, write_atomic, write_state_dict_file
+from coinr.refinement import refine
+from coinr.refinement.schedule import cosine
+
+CACHE = Path("bench/cache/refine")
+IMAGES = ("kodim03", "kodim05", "kodim13", "kodim19", "kodim20", "kodim23")
+LOSS = 0.1
+
+#: Learning rates of which the fp32 network gets the best; coinr.refine has its default.
+RATES = (1e-4, 2e-4, 4e-4)
+
+#: Sizes at which dictionaries are compared with the direct coder: 1, 1.5 and 2 bits a weight.
+LOW = (1600, 2400, 3200)
+
+_BATCH, _CHUNK = 4096, 2048
+
+
+def loss_of(entry: corpus.Entry, samples: signals.Samples) -> Callable[[Mapping[str, Tensor]], Tensor]:
+    """Mean squared error on random pixels, the same ones in the same order for every such function."""
+    network, generator = entry.network(), torch.Generator().manual_seed(5)
+
+    def loss(state_dict: Mapping[str, Tensor]) -> Tensor:
+        total = torch.zeros(())
+        for chosen in torch.randint(len(samples.inputs), (_BATCH,), generator=generator).split(_CHUNK):
+            values = functional_call(network, dict(state_dict), (samples.inputs[chosen],))
+            total = total + (values - samples.targets[chosen]).square().sum()
+        return total / (_BATCH * samples.targets.shape[1])
+
+    return loss
+
+
+def trained(entry: corpus.Entry, loss: Callable[..., Tensor], steps: int, rate: float) -> OrderedDict[str, Tensor]:
+    """The tensors after as many more steps without any noise, by the optimiser and schedule of coinr.refine."""
+    tensors = OrderedDict((name, tensor.clone().requires_grad_()) for name, tensor in entry.state_dict.items())
+    optimiser = torch.optim.Adam(list(tensors.values()), rate)
+    for step in range(steps):
+        optimiser.param_groups[0]["lr"] = rate * cosine(step, step / steps)
+        optimiser.zero_grad(set_to_none=True)
+        loss(tensors).backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    return OrderedDict((name, tensor.detach()) for name, tensor in tensors.items())
+
+
+def fp32(entry: corpus.Entry, samples: signals.Samples, steps: int) -> tuple[corpus.Entry, float]:
+    """The network trained further, the best over learning rates, and its rate."""
+    made = []
+    for rate in RATES:
+        path = CACHE / f"{entry.name}-{steps}-{rate:g}.safetensors"
+        if not path.exists():
+            write_state_dict_file(path, trained(entry, loss_of(entry, samples), steps, rate))
+        stored = read_state_dict_file(path)
+        made.append((replace(entry, state_dict=OrderedDict((name, stored[name]) for name in entry.state_dict)), rate))
+    return max(made, key=lambda pair: pair[0].evaluate(pair[0].state_dict))
+
+
+class Case:
+    """A picture's base network, the one trained further, and files of both, judged against the latter."""
+
+    def __init__(self, image: str, steps: int, data: Path | None) -> None:
+        recipe = corpus.Recipe("siren", (3, 64), "photo", image, 8000, _BATCH, 2e-3)
+        self.base = corpus.build(recipe, data, CACHE)
+        self._samples = signals.photo(image, data)
+        self.full, self.rate = fp32(self.base, self._samples, steps)
+        self.bench, self.steps = Bench(self.full, CACHE), steps
+
+    def unrefined(self, environment: Path) -> list[Row]:
+        """nncodec, ``auto`` over tolerances, and ``coinr.search``, of the fp32 network."""
+        rows = list(nncodec.rows(self.bench, environment))
+        rows += coders.profile_rows(self.bench, "auto")
+        search = partial(coinr.search, self.full.state_dict, self.full.evaluate, min_score=self.bench.original - LOSS)
+        rows.append(self._row("search", f"loss={LOSS}", lambda: search().blob))
+        return rows
+
+    def refined(self, profile: str, **wanted: Any) -> Row:
+        """The base network refined by a profile."""
+        setting = ", ".join(f"{key}={value:g}" for key, value in wanted.items()) or f"loss={LOSS}"
+        wanted = wanted or {"min_score": self.bench.original - LOSS, "evaluate": self.base.evaluate}
+
+        def encode() -> bytes:
+            loss = loss_of(self.base, self._samples)
+            return refine(self.base.state_dict, loss, steps=self.steps, profile=profile, **wanted).blob
+
+        return self._row(f"{profile}, refined", f"{setting}, steps={self.steps}", encode)
+
+    def of_size(self, profile: str, size: int) -> Row:
+        """The fp32 network by a profile, in a size."""
+        encode = partial(coinr.encode_state_dict, self.full.state_dict, profile=profile, target_bytes=size)
+        return self._row(profile, f"target_bytes={size}", encode)
+
+    def _row(self, coder: str, setting: str, encode: Callable[[], bytes]) -> Row:
+        return self.bench.measure(coder, setting, coders.ours_version(), encode, coinr.decode_state_dict)
+
+
+def measure(case: Case, low: bool, environment: Path) -> list[Row]:
+    """All files of a picture."""
+    rows = case.unrefined(environment)
+    rows += [case.refined(profile) for profile in ("direct", "sparse")]
+    for size in LOW if low else ():
+        for profile in ("direct", "sparse"):
+            rows += [case.of_size(profile, size), case.refined(profile, target_bytes=size)]
+    return rows
+
+
+def summary(image: str, case: Case, rows: list[Row]) -> dict[str, Any]:
+    """Bytes at the loss that is compared at, and ratios."""
+    points = {coder: [row.point for row in rows if row.coder == coder] for coder in {row.coder for row in rows}}
+    found = {coder: bytes_at(points[coder], LOSS) for coder in ("nncodec", "auto", "search")}
+    found |= {row.coder: row.bytes for row in rows if row.coder.endswith("refined") and row.setting.startswith("loss=")}
+    theirs = found["nncodec"]
+    assert theirs is not None
+    scores = {"base dB": case.base.evaluate(case.base.state_dict), "fp32 dB": case.bench.original}
+    sizes = {f"{coder} bytes": size and round(size) for coder, size in found.items()}
+    ratios = {f"{coder} / nncodec": size and size / theirs for coder, size in found.items() if coder != "nncodec"}
+    return {"image": image} | scores | sizes | ratios
+
+
+def table(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Markdown."""
+    listed = list(rows)
+    lines = [list(listed[0]), ["---"] * len(listed[0])]
+    lines += [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()] for row in listed]
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def low_table(rows: Iterable[Row], original: Mapping[str, float]) -> str:
+    """Quality of every small file, a line for each picture and size."""
+    lines: dict[tuple[str, str], dict[str, Any]] = {}
+    for row in rows:
+        size = row.setting.partition(",")[0]
+        if size.startswith("target_bytes="):
+            line = lines.setdefault((row.network, size), {"network": row.network, "fp32 dB": original[row.network]})
+            line |= {"bytes at most": size.partition("=")[2], f"{row.coder} dB": row.quality}
+    return table(lines.values()) if lines else ""
+
+
+def main() -> None:
+    """Measure, then write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="data folder; also COINR_DATA")
+    parser.add_argument("--images", default=",".join(IMAGES), help="Kodak names, or photos of scikit-image")
+    parser.add_argument("--low", default="kodim03,kodim19", help="those that are coded in small sizes too")
+    parser.add_argument("--steps", type=int, default=2500)
+    parser.add_argument("--environment", type=Path, default=nncodec.ENVIRONMENT)
+    parser.add_argument("--out", type=Path, default=Path("bench/results"))
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    rows: list[Row] = []
+    lines, original, begin = [], {}, time.process_time()
+    for image in track(options.images.split(","), "refine", disable=not sys.stderr.isatty()):
+        case = Case(image, options.steps, corpus.data_folder(options.data))
+        found = measure(case, image in options.low.split(","), options.environment)
+        rows += found
+        original[case.full.name] = case.bench.original
+        lines.append(summary(image, case, found) | {"fp32 learning rate": case.rate})
+        print(json.dumps(lines[-1]), flush=True)
+        write(options.out, rows, lines, original, options.steps, time.process_time() - begin)
+
+
+def write(
+    out: Path, rows: list[Row], lines: list[dict[str, Any]], original: Mapping[str, float], steps: int, seconds: float
+) -> None:
+    """The three files, after every picture."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    kept = [row for row in rows if not row.coder.startswith("nncodec") or row.loss_db < 2 * LOSS]
+    writer.writerows([plain(asdict(row)[column]) for column in COLUMNS] for row in kept)
+    write_atomic(out / "refine.csv", buffer.getvalue().encode())
+    document = {"machine": machine(), "steps": steps, "cpu_seconds": seconds, "summary": lines}
+    write_atomic(out / "refine.json", json.dumps(document, indent=1).encode() + b"\n")
+    ratios = [line["direct, refined / nncodec"] for line in lines]
+    text = (
+        f"# Refinement\n\nMade by `python -m bench.refine`; machine in `refine.json`. SIRENs (3, 64), {steps} more "
+        f"steps on both sides; bytes at -{LOSS} dB from the fp32 network.\n\n{table(lines)}\n"
+        f"Refined over nncodec: mean {sum(ratios) / len(ratios):.3f}.\n"
+    )
+    small = low_table(rows, original)
+    if small:
+        text += f"\n## Small files, direct coder and dictionaries\n\n{small}"
+    write_atomic(out / "refine.md", text.encode())
+
+
+if __name__ == "__main__":
+    main()
