@@ -45,7 +45,7 @@ class Channel:
     def __init__(self, source: Source, device: torch.device, error: float) -> None:
         self.layout: Layout = source.layout
         wide = self.layout.dtype in (torch.float64, torch.complex128)
-        planes = torch.from_numpy(source.planes.reshape(matrix_shape(self.layout)))
+        planes = torch.from_numpy(source.planes.reshape(matrix_shape(self.layout)).copy())
         self.values = planes.to(device, torch.float64 if wide else torch.float32).requires_grad_()
         rows = len(self.values) if len(self.layout.shape) > 1 else 1
         self.log_errors = torch.full_like(self.values[:rows, :1], math.log(error)).requires_grad_()

@@ -1,0 +1,219 @@
+"""Refinement through the code, on a small SIREN of a generated picture."""
+
+import math
+from collections import OrderedDict
+from functools import cache
+
+import pytest
+import torch
+from torch.func import functional_call
+
+import coinr
+from coinr.errors import CoinrError, InputError
+from coinr.networks import Siren
+
+STEPS = 200
+
+
+@cache
+def picture():
+    """Coordinates [N, 2] and values [N, 3] of waves and an edge."""
+    y, x = torch.meshgrid(torch.linspace(-1, 1, 48), torch.linspace(-1, 1, 48), indexing="ij")
+    values = torch.stack([torch.sin(7 * x + 3 * y * y), torch.cos(5 * y * x), (x + y > 0.2).float() - 0.5], -1)
+    return torch.stack([y, x], -1).reshape(-1, 2), values.reshape(-1, 3) * 0.8
+
+
+@cache
+def network():
+    """A SIREN fitted to it, whose tensors tests must not change."""
+    net = Siren(2, 3, 24, 1, generator=torch.Generator().manual_seed(0))
+    optimiser = torch.optim.Adam(net.parameters(), 2e-3)
+    coordinates, values = picture()
+    for step in range(400):
+        optimiser.param_groups[0]["lr"] = 1e-3 * (1 + math.cos(math.pi * step / 400))
+        optimiser.zero_grad()
+        (net(coordinates) - values).square().mean().backward()
+        optimiser.step()
+    return net
+
+
+def trained():
+    return OrderedDict((name, tensor.detach().clone()) for name, tensor in network().state_dict().items())
+
+
+def make_loss(seed=0, net=None):
+    net = net or network()
+    coordinates, values = picture()
+    generator = torch.Generator().manual_seed(seed)
+
+    def loss(state_dict):
+        chosen = torch.randint(len(coordinates), (512,), generator=generator)
+        return (functional_call(net, dict(state_dict), (coordinates[chosen],)) - values[chosen]).square().mean()
+
+    return loss
+
+
+@torch.no_grad()
+def evaluate(state_dict):
+    coordinates, values = picture()
+    return -10 * math.log10(
+        float((functional_call(network(), dict(state_dict), (coordinates,)) - values).square().mean())
+    )
+
+
+def equal(one, other):
+    return list(one) == list(other) and all(
+        torch.equal(one[k], other[k]) and one[k].dtype == other[k].dtype for k in one
+    )
+
+
+def test_what_is_written_is_what_was_evaluated():
+    sd = trained()
+    before = {name: tensor.clone() for name, tensor in sd.items()}
+    refined = coinr.refine(sd, make_loss(), steps=STEPS, evaluate=evaluate)
+    assert equal(refined.state_dict, coinr.decode_state_dict(refined.blob))
+    assert refined.score == evaluate(refined.state_dict)
+    assert equal(sd, before)
+    assert refined.history[-1][0] == STEPS
+    assert all(math.isfinite(number) for entry in refined.history for number in entry)
+
+
+def test_it_needs_fewer_bytes_than_the_same_network_trained_as_long_and_searched():
+    sd, loss = trained(), make_loss()
+    tensors = OrderedDict((name, tensor.clone().requires_grad_()) for name, tensor in sd.items())
+    optimiser = torch.optim.Adam(list(tensors.values()), 2e-4)
+    for step in range(600):
+        optimiser.param_groups[0]["lr"] = 1e-4 * (1 + math.cos(math.pi * step / 600))
+        optimiser.zero_grad()
+        loss(tensors).backward()
+        optimiser.step()
+    longer = OrderedDict((name, tensor.detach()) for name, tensor in tensors.items())
+    wanted = evaluate(longer) - 0.5
+    auto = min(
+        len(blob)
+        for tolerance in (0.1, 0.14, 0.2, 0.28, 0.4, 0.56, 0.8)
+        if evaluate(coinr.decode_state_dict(blob := coinr.encode_state_dict(longer, tolerance=tolerance))) >= wanted
+    )
+    refined = coinr.refine(sd, make_loss(), steps=600, min_score=wanted, evaluate=evaluate)
+    assert refined.score >= wanted
+    assert len(refined.blob) < 0.93 * auto
+
+
+@pytest.mark.parametrize("profile", ["direct", "sparse"])
+def test_a_size_is_met(profile):
+    size = 700
+    refined = coinr.refine(trained(), make_loss(), steps=STEPS, target_bytes=size, profile=profile)
+    assert 0.98 * size <= len(refined.blob) <= size
+
+
+def test_training_for_a_size_is_better_than_coding_in_it():
+    size = 500
+    refined = coinr.refine(trained(), make_loss(), steps=400, target_bytes=size, profile="direct", evaluate=evaluate)
+    plain = coinr.encode_state_dict(trained(), target_bytes=size, profile="direct")
+    assert refined.score > evaluate(coinr.decode_state_dict(plain)) + 1
+
+
+def test_a_larger_rise_takes_fewer_bytes():
+    sizes = [len(coinr.refine(trained(), make_loss(), steps=STEPS, rise=rise).blob) for rise in (0.005, 0.05, 0.5)]
+    assert sizes[0] > sizes[1] > sizes[2]
+
+
+def test_equal_arguments_give_equal_bytes():
+    blobs = {coinr.refine(trained(), make_loss(), steps=30, seed=seed).blob for seed in (1, 1, 2)}
+    assert len(blobs) == 2
+
+
+def test_what_is_exact_tied_or_unused_stays_as_it_is():
+    sd = trained()
+    sd["counter"] = torch.tensor([1, 2, 3])
+    sd["unused"] = torch.linspace(-1, 1, 100)
+    sd["again"] = sd["layers.1.weight"]
+    loss, calls = make_loss(), []
+
+    def with_more(state_dict):
+        calls.append(0)
+        assert list(state_dict) == list(sd)
+        assert state_dict["again"] is state_dict["layers.1.weight"]
+        assert torch.equal(state_dict["layers.2.bias"], sd["layers.2.bias"])
+        # the first call tells what is used
+        assert len(calls) == 1 or torch.equal(state_dict["unused"], sd["unused"])
+        return loss({name: state_dict[name] for name in trained()})
+
+    refined = coinr.refine(sd, with_more, steps=40, lossless=("layers.2.bias",))
+    found = refined.state_dict
+    assert torch.equal(found["counter"], sd["counter"])
+    assert torch.equal(found["layers.2.bias"], sd["layers.2.bias"])
+    assert torch.equal(found["again"], found["layers.1.weight"])
+    assert not torch.equal(found["layers.1.weight"], sd["layers.1.weight"])
+    assert float((found["unused"] - sd["unused"]).norm() / sd["unused"].norm()) < 0.15
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float64, torch.complex64])
+def test_dtypes_are_kept(dtype):
+    generator = torch.Generator().manual_seed(0)
+    sd = {"weight": torch.randn(16, 16, generator=generator).to(dtype), "bias": torch.zeros(16, dtype=dtype)}
+    wanted = torch.randn(16, 16, generator=generator, dtype=torch.complex64 if dtype.is_complex else torch.float32)
+
+    def loss(state_dict):
+        assert {tensor.dtype for tensor in state_dict.values()} == {dtype}
+        out = state_dict["weight"].to(wanted.dtype) + state_dict["bias"].to(wanted.dtype)
+        return (out - wanted).abs().square().mean()
+
+    refined = coinr.refine(sd, loss, steps=100, learning_rate=0.05, rise=0.1)
+    assert {tensor.dtype for tensor in refined.state_dict.values()} == {dtype}
+    before, after = float(loss(sd)), float(loss(refined.state_dict))
+    assert after < 0.5 * before
+
+
+def test_seconds_end_a_refinement():
+    refined = coinr.refine(trained(), make_loss(), steps=10**6, seconds=0.5)
+    assert refined.seconds < 5
+    assert refined.history[-1][0] < 10**5
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"rise": 0.0},
+        {"rise": 0.1, "target_bytes": 1000},
+        {"target_bytes": 0},
+        {"target_bytes": 10},
+        {"min_score": 3.0},
+        {"min_score": 1e9, "evaluate": evaluate},
+        {"steps": 0},
+        {"steps": 2.5},
+        {"learning_rate": -1.0},
+        {"seconds": 0.0},
+        {"profile": "paper"},
+        {"seed": -1},
+        {"unknown": 1},
+    ],
+)
+def test_bad_arguments_are_named(arguments):
+    with pytest.raises(InputError, match=next(iter(arguments.keys() - {"evaluate"})).split("_")[0]):
+        coinr.refine(trained(), make_loss(), **({"steps": 10} | arguments))
+
+
+@pytest.mark.parametrize(
+    ("loss", "says"),
+    [
+        (lambda state_dict: 1.0, "float"),
+        (lambda state_dict: state_dict["layers.0.bias"], "shape"),
+        (lambda state_dict: state_dict["layers.0.bias"].sum() * 0 - 1, "0 or more"),
+        (lambda state_dict: torch.ones(()), "does not depend"),
+        (lambda state_dict: state_dict["layers.0.bias"].sum() * 0 + 1, "does not depend"),
+    ],
+)
+def test_bad_losses_are_named(loss, says):
+    with pytest.raises(InputError, match=says):
+        coinr.refine(trained(), loss, steps=10)
+
+
+def test_a_loss_that_is_not_finite_is_an_error():
+    with pytest.raises(CoinrError, match="inf"):
+        coinr.refine(trained(), lambda state_dict: state_dict["layers.0.bias"].sum() * math.inf, steps=10)
+
+
+def test_a_state_dict_without_weights_cannot_be_refined():
+    with pytest.raises(InputError, match="no tensor"):
+        coinr.refine({"counter": torch.arange(4)}, lambda state_dict: torch.ones(()), steps=10)

@@ -1,0 +1,151 @@
+"""The rate that refinement trains for, its noise, and the files that it makes of both."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from coinr.calibration import of_inputs
+from coinr.encoder import Encoder
+from coinr.refinement.channel import Channel
+from coinr.refinement.price import OfSize, Price
+from coinr.refinement.rate import bits, expected_magnitudes
+from coinr.source import read_state_dict
+
+
+def laplace(*shape, seed=0):
+    return torch.from_numpy(np.random.default_rng(seed).laplace(size=shape).astype(np.float32))
+
+
+def test_bits_are_the_entropy_of_a_quantised_laplace_density():
+    values, step = laplace(200, 200).double(), torch.tensor([[0.5]], dtype=torch.float64)
+    levels = torch.round(values / step)
+    _, counts = levels.unique(return_counts=True)
+    share = counts / counts.sum()
+    entropy = -float((share * share.log2()).sum())
+    assert float(bits(levels * step, step)) / values.numel() == pytest.approx(entropy, rel=0.02)
+
+
+def test_half_the_step_takes_a_bit_more_at_high_rate():
+    values = laplace(50, 50).double()
+    sizes = [float(bits(values, torch.tensor([[step]], dtype=torch.float64))) for step in (2e-3, 1e-3)]
+    assert (sizes[1] - sizes[0]) / values.numel() == pytest.approx(1, abs=0.01)
+
+
+@pytest.mark.parametrize(("scale", "step"), [(0, 1), (1e-30, 1e-30), (1e-30, 1e-36), (1e30, 1e24), (1, 1e6), (1, 1e-6)])
+@pytest.mark.parametrize("shape", [(6, 5), (1, 30), (30, 1)])
+def test_bits_and_their_gradients_stay_finite(scale, step, shape):
+    values = laplace(*shape) * scale
+    values[0, 0] = 0
+    values.requires_grad_()
+    steps = torch.tensor([[step]], dtype=torch.float32).requires_grad_()
+    size = bits(values, steps)
+    size.backward()
+    assert 0 <= float(size.detach()) < math.inf
+    assert bool(values.grad.isfinite().all())
+    assert bool(steps.grad.isfinite().all())
+
+
+def test_a_weight_says_nothing_of_its_own_magnitude():
+    values = torch.ones(1, 50)
+    values[0, 7] = 40
+    assert float(expected_magnitudes(values).std()) == pytest.approx(0, abs=1e-6)
+
+
+def test_rows_of_other_sizes_are_expected():
+    values = laplace(40, 60) * torch.logspace(-1, 1, 40)[:, None]
+    rows = expected_magnitudes(values).mean(1)
+    assert bool((rows / values.abs().mean(1)).log().abs().max() < 0.5)
+
+
+def channel(tensor, error):
+    return Channel(read_state_dict({"w": tensor})[0], torch.device("cpu"), error)
+
+
+def received(one, count=400):
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        return torch.stack([one.sent(one.noise(generator))[0] for _ in range(count)])
+
+
+def test_noise_has_the_error_that_is_trained():
+    weights = laplace(24, 16)
+    off = received(channel(weights, 0.01)) - weights
+    assert float(off.square().mean().sqrt()) == pytest.approx(0.01, rel=0.02)
+    assert float(off.mean(0).abs().max()) < 0.01
+
+
+def test_weights_far_below_the_error_vanish():
+    weights = laplace(24, 16)
+    off = received(channel(weights, 100.0)) - weights
+    assert float(off.square().mean()) == pytest.approx(float(weights.square().mean()), rel=0.05)
+
+
+def test_noise_is_spread_as_inputs_say():
+    weights, rng = laplace(8, 12), np.random.default_rng(1)
+    mixing = rng.normal(size=(12, 12)) * np.geomspace(1, 30, 12)
+    inputs = of_inputs(mixing @ mixing.T).inputs
+    one = channel(weights, 1e-4)
+    one.heed(inputs)
+    off = (received(one) - weights).double().numpy()
+    weighted = np.einsum("nri,ij,nrj->nr", off, inputs, off).mean() / 12
+    assert math.sqrt(weighted) == pytest.approx(1e-4, rel=0.03)
+    plain = channel(weights, 1e-4)
+    plain_weighted = (
+        np.einsum("nri,ij,nrj->nr", o := (received(plain) - weights).double().numpy(), inputs, o).mean() / 12
+    )
+    assert plain_weighted > 0.9e-8
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64, torch.float16])
+def test_what_the_coder_may_lose_is_what_the_noise_loses(dtype):
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.randn(20, 30, generator=generator, dtype=torch.complex64 if dtype.is_complex else torch.float32)
+    one = channel(weights.to(dtype), 0.05)
+    with torch.no_grad():
+        one.log_errors += torch.linspace(-1, 1, len(one.log_errors))[:, None]
+    error, harm = one.allowed()
+    assert harm.shape == (20 * (2 if dtype.is_complex else 1),)
+    assert harm.mean() == pytest.approx(1)
+    off = received(one, 200).to(torch.complex64) - one.clean().detach()
+    planes = torch.view_as_real(off).movedim(-1, 1).reshape(200, -1, 30)[:, : len(harm)].numpy()
+    assert math.sqrt((np.square(planes) * harm[:, None]).mean()) == pytest.approx(error, rel=0.03)
+
+
+def test_the_bits_are_close_to_those_of_a_file():
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.randn(96, 96, generator=generator) * torch.logspace(-0.5, 0.5, 96)[:, None]
+    one = channel(weights, 0.02)
+    with torch.no_grad():
+        expected = float(one.sent(one.noise(generator))[1]) / 8
+    blob = Encoder({"w": weights}, profile="direct").encode(1.0, {"w": one.allowed()[0]})
+    assert len(blob) == pytest.approx(expected, rel=0.05)
+
+
+def test_a_price_follows_the_size():
+    class Fixed:
+        def __init__(self, size):
+            self.size = size
+
+        def noise(self, generator):
+            return {}
+
+        def sent(self, noise):
+            return {}, torch.tensor(self.size)
+
+    generator = torch.Generator()
+    for size, factor in ((8000.0, 1.0), (9000.0, 4.0), (8500.0, 2.0), (7000.0, 0.25), (99999.0, 4.0)):
+        price = OfSize(8000, 1000)
+        begin = price.of_a_bit
+        price.judge(Fixed(size), generator, 0.05)
+        assert price.of_a_bit == begin
+        price.judge(Fixed(size), generator, 0.1)
+        assert price.of_a_bit == pytest.approx(factor * begin)
+
+
+def test_a_bit_costs_what_it_saves():
+    # what coding adds falls to a quarter with a bit more for each weight
+    rise, count = 0.03, 500
+    saved = rise * (1 - 4.0 ** -(1 / count))
+    assert Price(rise, count).of_a_bit == pytest.approx(saved, rel=0.01)
