@@ -3,7 +3,8 @@ import math
 import pytest
 import torch
 
-from coinr.fitting.optimisers import OPTIMISERS, Muon, Soap, orthogonal_factor
+from coinr.fitting.optimisers import OPTIMISERS, Muon, Soap, default_optimiser, orthogonal_factor
+from coinr.networks import build_network
 
 
 def _quadratic(generator, rows=6, columns=4):
@@ -121,3 +122,11 @@ def test_muon_leaves_wide_matrices_and_columns_to_adam(shape):
     value.grad = torch.randn(shape, generator=torch.Generator().manual_seed(0))
     Muon([value], 0.5).step()
     torch.testing.assert_close(value.detach(), -0.5 * value.grad.sign(), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "inputs", "name"), [("siren", 2, "muon"), ("siren", 3, "muon"), ("siren", 1, "adam"), ("finer", 2, "adam")]
+)
+def test_the_default_is_what_was_measured_to_be_best(kind, inputs, name):
+    sizes = {"in_features": inputs, "out_features": 1, "width": 4, "hidden_layers": 1}
+    assert default_optimiser(build_network(kind, sizes)) == name

@@ -111,7 +111,11 @@ def fit_options(command: _Command) -> _Command:
         click.option(
             "--time-budget", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="End the fit by then."
         ),
-        click.option("--optimiser", metavar="NAME", help="muon, adam or soap.  [default: muon for siren, else adam]"),
+        click.option(
+            "--optimiser",
+            metavar="NAME",
+            help="muon, adam or soap.  [default: muon for siren but of sounds, else adam]",
+        ),
         click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="At the start."),
         click.option("--batch", type=click.IntRange(1), help="Samples (pixels, voxels, rays) per step."),
         click.option("--steps", type=click.IntRange(1), help="Training steps."),

@@ -167,5 +167,9 @@ OPTIMISERS: dict[str, Callable[[list[Tensor], float], Optimizer]] = {"adam": Ada
 
 
 def default_optimiser(network: nn.Module) -> str:
-    """The best optimiser at equal CPU time where it was measured (``bench/results/optimisers.md``: SIREN), else Adam."""
-    return "muon" if type(network) is Siren else "adam"
+    """The best optimiser at equal CPU time where it was measured, else Adam.
+
+    Muon for SIRENs of two coordinates or more (``bench/results/optimisers.md``). Of one coordinate, at the first
+    frequencies that sounds need, Muon learns next to nothing where Adam does.
+    """
+    return "muon" if type(network) is Siren and network.in_features > 1 else "adam"

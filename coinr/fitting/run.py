@@ -99,7 +99,7 @@ def fit(
         The fit ends when a judgement finds this score or more.
     optimiser : str, optional
         ``muon``, ``adam`` or ``soap``, see :mod:`coinr.fitting.optimisers`; by default ``muon`` for a
-        :class:`~coinr.Siren` and ``adam`` for all others.
+        :class:`~coinr.Siren` of two coordinates or more and ``adam`` for all others.
     precision : str, optional
         ``mixed``: networks run in half precision with scaled gradients, which GPUs do faster; weights, errors and
         scores stay in single precision.
