@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 import coinr
 
@@ -25,7 +26,6 @@ def test_weights(capsys):
 
 
 def test_signals(tmp_path, monkeypatch):
-    assert len(BLOCKS) == 2
     rows, columns = np.mgrid[:20, :30]
     photo = np.stack((12 * rows, 8 * columns, 100 + rows + columns), -1).astype(np.uint8)
     coinr.write_image(tmp_path / "photo.png", photo)
@@ -35,6 +35,17 @@ def test_signals(tmp_path, monkeypatch):
     assert names["big"].shape == (40, 60, 3)
     assert isinstance(names["network"], coinr.Siren)
     assert len(names["fits"]) == 2
+
+
+def test_refinement():
+    generator = torch.Generator().manual_seed(0)
+    model = coinr.Siren(2, 3, 20, 2, generator=generator)
+    x = torch.rand(256, 2, generator=generator) * 2 - 1
+    names = run(BLOCKS[2], model=model, x=x, y=torch.sin(3 * x @ torch.ones(2, 3)))
+    assert 0.98 * 700 <= len(names["refined"].blob) <= 700
+    decoded = coinr.decode_state_dict(names["refined"].blob)
+    assert all(torch.equal(tensor, decoded[name]) for name, tensor in model.state_dict().items())
+    assert len(BLOCKS) == 3
 
 
 def test_every_named_file_exists():
