@@ -115,7 +115,7 @@ def test_encode_by_the_profile_of_the_paper(made, out):
 def test_encode_takes_its_options(made, out):
     base = ["encode", made / "photo.png", "-o", out / "a.coinr", *QUICK]
     before = (made / "photo.coinr").read_bytes()
-    changes = (["--seed", 1], ["-O", "bits=9"], ["--batch", 100], ["--learning-rate", 1e-3], ["--tolerance", 1e-5],
+    changes = (["--seed", 1], ["-O", "bits=9"], ["--batch", 100], ["--learning-rate", 3e-3], ["--tolerance", 1e-5],
                ["--lossless", "*.bias"])  # fmt: skip
     for change in changes:
         succeed(*base, *change)

@@ -32,7 +32,7 @@ QUICK = {"width": 8, "hidden_layers": 1, "steps": 10}
 
 
 def test_a_photo_is_fitted(photo):
-    result = fit(photo, width=24, hidden_layers=2, steps=80, batch=1000)
+    result = fit(photo, width=24, hidden_layers=2, steps=80, batch=1000, learning_rate=2e-3)
     assert isinstance(result.network, Siren)
     assert result.network.config == Siren(2, 3, 24, 2).config
     assert result.score == pytest.approx(psnr(photo, render_image(result.network, *photo.shape[:2])), abs=1e-4)
@@ -53,7 +53,7 @@ def test_grey_and_floating_images(photo):
 
 @pytest.mark.parametrize("value", [0, 77, 255])
 def test_one_pixel(value):
-    result = fit(np.full((1, 1), value, np.uint8), steps=300, width=8, hidden_layers=1)
+    result = fit(np.full((1, 1), value, np.uint8), steps=300, width=8, hidden_layers=1, learning_rate=2e-3)
     assert abs(int(render_image(result.network, 1, 1)[0, 0]) - value) <= 1
 
 

@@ -130,7 +130,7 @@ def test_a_finished_checkpoint_gives_its_result_at_once(photo, tmp_path, monkeyp
 
 @pytest.mark.parametrize(
     "changes",
-    [{"steps": 11}, {"seed": 1}, {"learning_rate": 1e-3}, {"batch": 699}, {"optimiser": "soap"}, {"width": 9},
+    [{"steps": 11}, {"seed": 1}, {"learning_rate": 3e-3}, {"batch": 699}, {"optimiser": "soap"}, {"width": 9},
      {"network": "finer"}, {"target": 50.0}, {"precision": "mixed"}, {"time_budget": 9.0}],
 )  # fmt: skip
 def test_a_checkpoint_of_other_arguments_is_refused(photo, tmp_path, changes):
