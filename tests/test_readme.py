@@ -34,6 +34,7 @@ def test_signals(tmp_path, monkeypatch):
     assert coinr.psnr(photo, names["picture"].render()) > 30
     assert names["big"].shape == (40, 60, 3)
     assert isinstance(names["network"], coinr.Siren)
+    assert 0.98 * 3000 <= len(names["made"].blob) <= 3000
     assert len(names["fits"]) == 2
 
 
