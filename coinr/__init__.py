@@ -10,6 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from coinr.budget import Compressed, compress
     from coinr.codec import (
         decode_state_dict,
         decode_tensor,
@@ -64,6 +65,7 @@ __all__ = [
     "BaseError",
     "ChecksumError",
     "CoinrError",
+    "Compressed",
     "DependencyError",
     "Dictionary",
     "Finer",
@@ -92,6 +94,7 @@ __all__ = [
     "VersionError",
     "Wire",
     "build_network",
+    "compress",
     "decode_state_dict",
     "decode_tensor",
     "encode_state_dict",
@@ -122,6 +125,7 @@ __all__ = [
 
 # Public names load on first use: importing torch takes seconds, which the command line's --help need not wait for.
 _HOMES = {
+    "budget": "Compressed compress",
     "codec": "decode_state_dict decode_tensor encode_state_dict inspect load read_meta save verify",
     "dictionary": "Dictionary",
     "errors": (

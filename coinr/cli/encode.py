@@ -11,6 +11,8 @@ import click
 from coinr.cli.options import (
     COINR_FILE,
     Numbers,
+    budget_arguments,
+    budget_options,
     check_output,
     codec_arguments,
     codec_options,
@@ -27,6 +29,8 @@ from coinr.cli.options import (
     no_args_is_help=True,
     epilog=examples(
         "coinr encode photo.png -o photo.coinr",
+        "coinr encode photo.png -o photo.coinr --target-bytes 20000",
+        "coinr encode photo.png -o photo.coinr --min-psnr 30",
         "coinr encode photo.jpg -o photo.coinr --width 128 --steps 20000",
         "coinr encode photo.png -o photo.coinr --profile uniform -O bits=10 --json",
         "coinr encode song.wav -o song.coinr --checkpoint song.checkpoint",
@@ -51,6 +55,7 @@ from coinr.cli.options import (
     show_default=True,
     help="Depths along a ray of a scene.",
 )
+@budget_options
 @fit_options
 @codec_options
 @json_option
@@ -60,8 +65,6 @@ def encode(
     grid: int,
     samples: tuple[int, int],
     network: str | None,
-    width: int | None,
-    hidden_layers: int | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -74,41 +77,60 @@ def encode(
     """
     check_output(output, (COINR_FILE,))
     arguments = codec_arguments(options)
+    budget = budget_arguments(options)
     from coinr.files import write_atomic
-    from coinr.fitting import fit, new_network
-    from coinr.signals.files.opening import open_file, pack_signal, signal_meta
+    from coinr.signals.files.opening import open_file
     from coinr.signals.opening import open_signal
-    from coinr.signals.sampling import score_of
 
     try_codec(arguments)
     opened = open_signal(signal, grid=grid, samples=samples)
-    start = new_network(opened, network, width=width, hidden_layers=hidden_layers, seed=options["seed"])
+    if options["min_psnr"] is not None and opened.metric != "PSNR":
+        raise click.UsageError(
+            f"--min-psnr is for pictures and scenes; this is judged by its {opened.metric}: --min-score"
+        )
+    blob, score, before, numbers, words = (
+        _plain(opened, network, options, arguments) if budget is None else _within(opened, network, budget, arguments)
+    )
+    write_atomic(output, blob)
+    file = open_file(blob)
+    rates, metric = file.rates(len(blob)), opened.metric.lower()
+    if as_json:
+        described = {"file": str(output), "signal": file.describe(), "kind": file.kind, "bytes": len(blob)}
+        echo_json({**described, **rates, metric: score, f"{metric}_before_coding": before, **numbers})
+        return
+    for line in words:
+        click.echo(line)
+    rate = "".join(f"{value:.3f} {name.replace('_', ' ')}, " for name, value in rates.items())
+    after, told = (f"{value:.{2 if opened.unit else 4}f} {opened.unit}".strip() for value in (score, before))
+    click.echo(f"{output}: {len(blob)} bytes, {rate}{opened.metric} {after} ({told} before coding)")
+
+
+#: A file, its score, the network's before coding, what else JSON tells, and lines of text.
+_Made = tuple[bytes, float, float, dict[str, Any], list[str]]
+
+
+def _plain(opened: Any, network: str | None, options: dict[str, Any], codec: dict[str, Any]) -> _Made:
+    """A network as the options say, coded as they say."""
+    from coinr.fitting import fit, new_network
+    from coinr.signals.files.opening import open_file, pack_signal, signal_meta
+    from coinr.signals.sampling import score_of
+
+    sizes = {name: options[name] for name in ("width", "hidden_layers", "seed")}
+    start = new_network(opened, network, **sizes)
     signal_meta(start, opened)
     fitted = fit(opened, start, **fit_arguments(options))
     begin = time.perf_counter()
-    blob = pack_signal(fitted.network, opened, **arguments)
+    blob = pack_signal(fitted.network, opened, **codec)
     seconds = time.perf_counter() - begin
-    file = open_file(blob)
-    score = score_of(file.network, opened)
-    write_atomic(output, blob)
-    rates, metric = file.rates(len(blob)), opened.metric.lower()
-    if as_json:
-        result = {
-            "file": str(output),
-            "signal": file.describe(),
-            "kind": file.kind,
-            "bytes": len(blob),
-            **rates,
-            metric: score,
-            f"{metric}_before_coding": fitted.score,
-            "steps": fitted.steps,
-            "fit_seconds": fitted.seconds,
-            "encode_seconds": seconds,
-        }
-        echo_json(result)
-    else:
-        rate = "".join(f"{value:.3f} {name.replace('_', ' ')}, " for name, value in rates.items())
-        after, before = (
-            f"{value:.{2 if opened.unit else 4}f} {opened.unit}".strip() for value in (score, fitted.score)
-        )
-        click.echo(f"{output}: {len(blob)} bytes, {rate}{opened.metric} {after} ({before} before coding)")
+    numbers = {"steps": fitted.steps, "fit_seconds": fitted.seconds, "encode_seconds": seconds}
+    return blob, score_of(open_file(blob).network, opened), fitted.score, numbers, []
+
+
+def _within(opened: Any, network: str | None, budget: dict[str, Any], codec: dict[str, Any]) -> _Made:
+    """Everything chosen for a budget."""
+    from coinr.budget import compress
+    from coinr.signals.sampling import score_of
+
+    made = compress(opened, network, **budget, **{name: value for name, value in codec.items() if name != "seed"})
+    numbers = {"report": [{"step": step.name, **step.numbers} for step in made.report]}
+    return made.blob, made.score, score_of(made.network, opened), numbers, [str(step) for step in made.report]

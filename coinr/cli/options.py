@@ -150,6 +150,66 @@ def fit_arguments(options: dict[str, Any]) -> dict[str, Any]:
     return {"seed": options["seed"]} | {name: options[name] for name in _FIT if options[name] is not None}
 
 
+def budget_options(command: _Command) -> _Command:
+    """Add the options that name a size or a quality; :func:`budget_arguments` turns them into arguments."""
+    for option in (
+        click.option(
+            "--refine/--no-refine",
+            default=None,
+            help="With a target: also train the network on for its code, and keep the better file.  [default: no]",
+        ),
+        click.option("--min-score", type=float, metavar="SCORE", help="The lowest score: dB, or IoU of a shape."),
+        click.option("--min-psnr", type=float, metavar="DB", help="The same for pictures and scenes."),
+        click.option(
+            "--target-bpp",
+            type=click.FloatRange(0, min_open=True),
+            metavar="BITS",
+            help="The same in bits for each pixel, sample or voxel.",
+        ),
+        click.option(
+            "--target-bytes",
+            type=click.IntRange(1),
+            metavar="BYTES",
+            help="The largest file that is allowed; network and bits are chosen for it.",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+# Options that a budget decides, and those of a fit that are arguments of their own.
+_DECIDED = ("width", "hidden_layers", "target", "tolerance")
+_DIRECT = ("seed", "steps", "time_budget")
+
+
+def budget_arguments(options: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the arguments of ``compress`` that the values of :func:`budget_options` stand for; None if no target.
+
+    Raises
+    ------
+    click.UsageError
+        If there are two targets, or options that do not go with them.
+    """
+    targets = {name: options[name] for name in ("target_bytes", "target_bpp", "min_score", "min_psnr")}
+    given = [name for name, value in targets.items() if value is not None]
+    if not given:
+        if options["refine"] is not None:
+            raise click.UsageError("--refine needs a target: --target-bytes, --target-bpp, --min-psnr or --min-score")
+        return None
+    if len(given) > 1:
+        raise click.UsageError(f"{' and '.join(map(_dashed, given))} exclude each other")
+    if decided := [name for name in _DECIDED if options[name] is not None]:
+        raise click.UsageError(f"{_dashed(given[0])} decides {', '.join(map(_dashed, decided))}")
+    name = "min_score" if given[0] == "min_psnr" else given[0]
+    fitting = {key: value for key, value in fit_arguments(options).items() if key not in _DIRECT}
+    direct = {key: options[key] for key in _DIRECT}
+    return {name: targets[given[0]], "refine": bool(options["refine"]), "fitting": fitting, **direct}
+
+
+def _dashed(name: str) -> str:
+    return "--" + name.replace("_", "-")
+
+
 def codec_options(command: _Command) -> _Command:
     """Add the options that go to the codec; :func:`codec_arguments` turns them into its arguments."""
     for option in (

@@ -1,0 +1,236 @@
+"""Measures the table that :func:`coinr.compress` chooses networks from.
+
+    python -m bench.budget_table --data DIR [--kinds image,audio,shape,scene]
+
+For each kind of signal the networks of its recipe are fitted in several depths and widths, about as many parameters in
+each depth, to small signals, on one thread; then coded with several numbers of bits a parameter, layers' inputs heeded.
+Every row is kept in ``bench/cache/budget``, so that a run that was stopped goes on. Writes ``budget_table.csv`` (all
+rows) and ``budget_table.json`` (machine and versions) in ``bench/results``, and ``coinr/budget/table.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+import coinr
+from bench.machine import machine
+from coinr.budget.table import decibels
+from coinr.files import write_atomic
+from coinr.fitting import new_network
+from coinr.networks import Mlp
+from coinr.signals.audio import AudioSignal
+from coinr.signals.base import Signal
+from coinr.signals.image import ImageSignal
+from coinr.signals.sampling import score_of
+from coinr.signals.scene import SceneSignal
+from coinr.signals.shape import ShapeSignal
+
+CACHE = Path("bench/cache/budget")
+RESULTS = Path("bench/results")
+TABLE = Path("coinr/budget/table.json")
+
+#: Bits a parameter that networks are coded with, and inputs that their layers are watched at.
+BITS = (4.0, 5.5, 7.0)
+_INPUTS = 4096
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is fitted for a kind of signal: (hidden layers, width) of networks, and how."""
+
+    sizes: tuple[tuple[int, int], ...]
+    steps: int
+    batch: int
+    learning_rate: float
+
+
+WORK = {
+    "image": Work(
+        ((2, 16), (3, 13), (2, 32), (3, 26), (4, 22), (3, 43), (4, 37), (3, 64), (4, 55), (3, 95)),
+        1000,
+        4096,
+        1e-3,
+    ),
+    "audio": Work(((2, 32), (3, 26), (2, 64), (3, 52), (3, 95)), 1000, 2048, 5e-4),
+    "shape": Work(((2, 16), (3, 13), (2, 32), (3, 26), (2, 64), (3, 52)), 1000, 2048, 1e-3),
+    "scene": Work(((2, 16), (4, 16), (2, 32), (4, 32)), 400, 320, 2e-3),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One fit, and its quality in dB (of IoU: -10 log10(1 - IoU)) as fitted and at 8 · file size / parameters bits."""
+
+    kind: str
+    signal: str
+    hidden_layers: int
+    width: int
+    parameters: int
+    steps: int
+    batch: int
+    learning_rate: float
+    quality: float
+    coded: dict[str, float]
+
+
+def signals(kind: str, data: Path) -> dict[str, Signal]:
+    """Small signals of a kind."""
+    if kind == "image":
+        names = ("kodim01", "kodim07", "kodim15")
+        whole = {name: coinr.read_image(data / "kodak" / f"{name}.png") for name in names}
+        return {name: ImageSignal(np.asarray(Image.fromarray(image).reduce(2))) for name, image in whole.items()}
+    if kind == "audio":
+        sound, rate = coinr.read_audio(data / "audio" / "bach.wav")
+        parts = {"bach from 1 to 2 s": (1, 2), "bach from 4 to 5 s": (4, 5)}
+        return {name: AudioSignal(sound[a * rate : b * rate], rate) for name, (a, b) in parts.items()}
+    if kind == "shape":
+        volumes = {}
+        for name in ("bunny", "lucy"):
+            stored = np.load(data / "shapes" / f"{name}_128.npz", allow_pickle=False)
+            size = tuple(int(n) for n in stored["shape"])
+            volumes[f"{name} of 64 voxels"] = np.unpackbits(stored["occupancy"])[: int(np.prod(size))].reshape(size)
+        return {name: ShapeSignal(volume[::2, ::2, ::2].astype(bool)) for name, volume in volumes.items()}
+    stored = np.load(data / "nerf" / "lego_100.npz", allow_pickle=False)
+    some, others = slice(None, None, 3), slice(2, None, 8)
+    views, held = (
+        np.stack([np.asarray(Image.fromarray(picture).reduce(2)) for picture in pictures])
+        for pictures in (stored["images"][some], stored["test_images"][others])
+    )
+    poses, held_poses = stored["poses"][some], stored["test_poses"][others]
+    focal = float(stored["focal"]) / 2
+    return {"lego of 50 x 50": SceneSignal(views, poses, focal, 2.0, 6.0, held, held_poses, (24, 24))}
+
+
+def measure(kind: str, name: str, signal: Signal, size: tuple[int, int], work: Work) -> Row:
+    """Fit and code one network."""
+    hidden, width = size
+    fitted = coinr.fit(
+        signal,
+        hidden_layers=hidden,
+        width=width,
+        steps=work.steps,
+        batch=work.batch,
+        learning_rate=work.learning_rate,
+        device="cpu",
+        threads=1,
+        progress=False,
+    )
+    sd = fitted.network.state_dict()
+    options: dict[str, Any] = {}
+    if isinstance(fitted.network, Mlp):
+        chosen = torch.randperm(signal.count, generator=torch.Generator().manual_seed(0))[:_INPUTS]
+        options["calibrate"] = (fitted.network, signal.batch(chosen)[0])
+    coded = {}
+    for bits in BITS:
+        blob = coinr.encode_state_dict(sd, target_bits=bits, **options)
+        decoded = coinr.build_network(fitted.network.kind, fitted.network.config)
+        decoded.load_state_dict(coinr.decode_state_dict(blob))
+        coded[f"{bits:g}"] = round(decibels(signal, score_of(decoded, signal)), 3)
+    parameters = sum(p.numel() for p in fitted.network.parameters())
+    quality = round(decibels(signal, fitted.score), 3)
+    how = work.steps, work.batch, work.learning_rate
+    return Row(kind, name, hidden, width, parameters, *how, quality, coded)
+
+
+def rows_of(kind: str, data: Path) -> Iterator[Row]:
+    """All rows of a kind, made where they are missing."""
+    work = WORK[kind]
+    for size in work.sizes:
+        for name, signal in signals(kind, data).items():
+            label = f"{kind}-{name}-{size[0]}x{size[1]}-{work.steps}x{work.batch}-{work.learning_rate:g}".replace(
+                " ", "_"
+            )
+            path = CACHE / f"{label}.json"
+            if not path.exists():
+                row = measure(kind, name, signal, size, work)
+                CACHE.mkdir(parents=True, exist_ok=True)
+                write_atomic(path, json.dumps(asdict(row)).encode())
+                print(row, flush=True)
+            yield Row(**json.loads(path.read_text()))
+
+
+def packed(rows: list[Row], signal: Signal) -> dict[str, Any]:
+    """What the package needs of the rows of one kind: by network the qualities of all signals; bits without headers."""
+    names = list(dict.fromkeys(row.signal for row in rows))
+    by_size: dict[tuple[int, int], list[Row]] = {}
+    for row in rows:
+        by_size.setdefault((row.hidden_layers, row.width), []).append(row)
+    networks = [
+        {
+            "hidden_layers": hidden,
+            "width": width,
+            "parameters": of_it[0].parameters,
+            "quality": [row.quality for row in of_it],
+            "coded": {
+                f"{float(bits) - 8 * header(signal, hidden, width) / of_it[0].parameters:.2f}": [
+                    row.coded[bits] for row in of_it
+                ]
+                for bits in of_it[0].coded
+            },
+        }
+        for (hidden, width), of_it in by_size.items()
+        if [row.signal for row in of_it] == names
+    ]
+    return {
+        "signals": names,
+        "steps": rows[0].steps,
+        "batch": rows[0].batch,
+        "learning_rate": rows[0].learning_rate,
+        "networks": networks,
+    }
+
+
+def header(signal: Signal, hidden_layers: int, width: int) -> int:
+    """Bytes of a file that are not those of weights."""
+    network = new_network(signal, hidden_layers=hidden_layers, width=width)
+    zeros = {name: torch.zeros_like(tensor) for name, tensor in network.state_dict().items()}
+    return len(coinr.encode_state_dict(zeros))
+
+
+def write(rows: list[Row], data: Path) -> None:
+    """All three files."""
+    text = io.StringIO()
+    columns = [f.name for f in fields(Row) if f.name != "coded"] + [f"at {bits:g} bits" for bits in BITS]
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    for row in rows:
+        coded = {f"at {bits} bits": value for bits, value in row.coded.items()}
+        writer.writerow({name: value for name, value in asdict(row).items() if name != "coded"} | coded)
+    write_atomic(RESULTS / "budget_table.csv", text.getvalue().encode())
+    about = {"machine": machine(), "bits": list(BITS), "rows": len(rows)}
+    write_atomic(RESULTS / "budget_table.json", json.dumps(about, indent=1).encode() + b"\n")
+    kinds = {
+        kind: packed([row for row in rows if row.kind == kind], next(iter(signals(kind, data).values())))
+        for kind in dict.fromkeys(row.kind for row in rows)
+    }
+    table = {"source": "bench/results/budget_table.csv", "kinds": kinds}
+    write_atomic(TABLE, json.dumps(table, indent=None).encode() + b"\n")
+
+
+def main() -> None:
+    """Measure what is missing and write the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=os.environ.get("COINR_DATA"), help="data folder; also COINR_DATA")
+    parser.add_argument("--kinds", default=",".join(WORK), help="kinds of signals, with commas between")
+    options = parser.parse_args()
+    if options.data is None:
+        parser.error("the signals of the table are in the data folder: give --data or COINR_DATA")
+    torch.set_num_threads(1)
+    rows = [row for kind in options.kinds.split(",") for row in rows_of(kind, options.data)]
+    write(rows, options.data)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,204 @@
+"""From a fitted network to a file of a size or a score, judged on the signal itself."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from coinr.budget.judging import Judge, Loss
+from coinr.budget.wishes import Budget
+from coinr.calibration import Known
+from coinr.codec import decode_state_dict
+from coinr.encoder import Encoder
+from coinr.errors import CoinrError
+from coinr.profiles import HEEDING
+from coinr.recording import recorded
+from coinr.refinement import refine
+from coinr.searching import SearchResult, search
+from coinr.searching.trials import CALLS
+from coinr.signals.base import Signal
+from coinr.watching import Watch
+
+# Points of a network that one judgement of a search looks at; all are looked at once a file is found.
+_POINTS = 1 << 20
+
+# How far above the wanted score a file may end, what is aimed at by all samples, and searches that try.
+_ABOVE, _AIM, _SEARCHES = 0.05, 0.02, 4
+
+# Files that are tried nearer to the wanted score than the one a search found, in even steps of its errors between these
+# parts of the way there: what small changes of the errors do is chance.
+_NEARER, _FROM, _TO = 16, 0.2, 2.2
+
+
+@dataclass(frozen=True)
+class Refinement:
+    """Steps, samples of a step, and seconds after which to end, or None."""
+
+    steps: int
+    batch: int
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Coded:
+    """A file, the score of what it decodes to over the whole signal, and how often a state dict was judged."""
+
+    blob: bytes
+    score: float
+    calls: int
+
+
+def searched(
+    network: nn.Module, signal: Signal, budget: Budget, progress: bool | None, codec: Mapping[str, Any]
+) -> Coded:
+    """The best file of a size, or the smallest that keeps a score, of a network as it is.
+
+    Raises
+    ------
+    InputError
+        If the budget is out of reach.
+    CoinrError
+        If files that keep the score by a part of the samples never keep it by all.
+    """
+    sd, whole, some = network.state_dict(), Judge(network, signal), Judge(network, signal, _POINTS)
+    known = _watched(sd, some, codec)
+    wanted = budget.score
+    if wanted is not None and not some.whole:
+        wanted += some(sd) - whole(sd)
+    best: Coded | None = None
+    calls = 0
+    for _ in range(_SEARCHES):
+        with _bar(progress, signal) as report:
+            judge = report.judging(some)
+            found = search(sd, judge, min_score=wanted, target_bytes=budget.size, calibrate=known, **codec)
+            calls += found.calls
+            blob, score = found.blob, found.score
+            if wanted is not None and score > wanted + _ABOVE:
+                blob, score = _nearer(sd, judge, found, wanted, known, codec)
+        if not some.whole:
+            score = whole(decode_state_dict(blob))
+        if budget.score is None or wanted is None or some.whole:
+            return Coded(blob, score, calls)
+        if score >= budget.score and (best is None or len(blob) < len(best.blob)):
+            best = Coded(blob, score, calls)
+        if budget.score <= score <= budget.score + _ABOVE:
+            break
+        wanted += budget.score + _AIM - score
+    if best is None:
+        raise CoinrError(f"no file kept the score {budget.score:g} in {_SEARCHES} searches")
+    return best
+
+
+def _watched(sd: Mapping[str, Any], judge: Judge, codec: Mapping[str, Any]) -> Known | None:
+    """What a search learns from the metric; None where the profile does not heed it."""
+    if codec.get("profile", "auto") not in HEEDING:
+        return None
+    watch = Watch(sd)
+    with watch:
+        judge(sd)
+    block, _ = recorded(sd, judge, watch)
+    return Known(watch.sensitivities(), block)
+
+
+def _nearer(
+    sd: Mapping[str, Any],
+    judge: Callable[[Mapping[str, Any]], float],
+    found: SearchResult,
+    wanted: float,
+    known: Known | None,
+    codec: Mapping[str, Any],
+) -> tuple[bytes, float]:
+    """The smallest of a few files at larger errors than those of a search that still keeps the score, and its score."""
+    best, lost = (found.blob, found.score), found.full_score - found.score
+    encoder = Encoder(sd, calibrate=known, **codec)
+    whole_way = math.sqrt((found.full_score - wanted) / lost) - 1 if lost > 0 else 0.0
+    for k in range(_NEARER if whole_way > 0 else 0):
+        scale = 1 + whole_way * (_FROM + (_TO - _FROM) * k / (_NEARER - 1))
+        blob = encoder.encode(1.0, {name: scale * error for name, error in found.errors.items()})
+        score = judge(decode_state_dict(blob))
+        if score >= wanted and len(blob) <= len(best[0]):
+            best = blob, score
+            if score <= wanted + _ABOVE:
+                break
+    return best
+
+
+def refined(
+    network: nn.Module,
+    signal: Signal,
+    budget: Budget,
+    refinement: Refinement,
+    progress: bool | None,
+    codec: Mapping[str, Any],
+) -> Coded:
+    """The best file of a size, or the smallest that keeps a score, of a network that is trained on for its code.
+
+    Raises
+    ------
+    InputError
+        If the budget is out of reach.
+    """
+    whole = Judge(network, signal)
+    calls = 0
+
+    def judge(state_dict: Mapping[str, Any]) -> float:
+        nonlocal calls
+        calls += 1
+        return whole(state_dict)
+
+    found = refine(
+        network.state_dict(),
+        Loss(network, signal, refinement.batch, codec["seed"]).of,
+        min_score=budget.score,
+        target_bytes=budget.size,
+        evaluate=judge,
+        steps=refinement.steps,
+        seconds=refinement.seconds,
+        progress=progress,
+        **codec,
+    )
+    assert found.score is not None
+    return Coded(found.blob, found.score, calls)
+
+
+class _Report:
+    """Shows on a bar how often a metric was called, and what it said."""
+
+    def __init__(self, show: Callable[[int, float], None]) -> None:
+        self._show, self._calls = show, 0
+
+    def judging(self, judge: Callable[[Mapping[str, Any]], float]) -> Callable[[Mapping[str, Any]], float]:
+        """The metric, with its calls shown."""
+
+        def judged(state_dict: Mapping[str, Any]) -> float:
+            score = judge(state_dict)
+            self._calls += 1
+            self._show(self._calls, score)
+            return score
+
+        return judged
+
+
+@contextlib.contextmanager
+def _bar(progress: bool | None, signal: Signal) -> Iterator[_Report]:
+    if not (sys.stderr.isatty() if progress is None else progress):
+        yield _Report(lambda calls, score: None)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("code"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[quality]}"))
+    with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True)) as display:
+        # at most so many calls: a search often ends sooner
+        row = display.add_task("code", total=CALLS, quality="")
+        yield _Report(
+            lambda calls, score: display.update(
+                row, completed=calls, quality=f"{signal.metric} {score:.2f} {signal.unit}".rstrip()
+            )
+        )

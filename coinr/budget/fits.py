@@ -1,0 +1,97 @@
+"""The fits of one budget: how long each may take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from coinr.budget.choosing import Choice
+from coinr.budget.table import Table
+from coinr.errors import InputError
+from coinr.fitting import Fit, fit
+from coinr.signals.base import Signal
+
+# Arguments of a fit that a budget leaves to the caller.
+_FREE = (
+    "batch",
+    "learning_rate",
+    "optimiser",
+    "precision",
+    "device",
+    "threads",
+    "checkpoint",
+    "checkpoint_every",
+)
+
+
+class Fits:
+    """Fits networks of several sizes to one signal.
+
+    Parameters
+    ----------
+    signal : Signal
+        What they are fitted to.
+    network : str, optional
+        Their kind.
+    seed : int
+        Of each.
+    steps : int, optional
+        Of each, unless it is short; those of the recipe if absent.
+    time_budget : float, optional
+        Seconds that all may take.
+    progress : bool, optional
+        As for :func:`coinr.fit`.
+    fitting : mapping
+        Other arguments of :func:`coinr.fit`; ``checkpoint`` is a prefix. Without a learning rate, networks that the
+        table was measured with are fitted with the one they had there.
+
+    Raises
+    ------
+    InputError
+        If another argument is in ``fitting``.
+    """
+
+    def __init__(
+        self,
+        signal: Signal,
+        network: str | None,
+        seed: int,
+        steps: int | None,
+        time_budget: float | None,
+        progress: bool | None,
+        fitting: Mapping[str, Any],
+    ) -> None:
+        if unknown := [name for name in fitting if name not in _FREE]:
+            raise InputError(f"fitting may hold {', '.join(_FREE)}, not {', '.join(unknown)}")
+        self._signal, self._network, self._seed, self._progress = signal, network, seed, progress
+        self._fitting = dict(fitting)
+        if network in (None, signal.recipe.network):
+            self._fitting.setdefault("learning_rate", Table.of(signal.kind).learning_rate)
+        self.steps = signal.recipe.steps if steps is None else steps
+        self.batch: int = fitting.get("batch", signal.recipe.batch)
+        self._end = None if time_budget is None else time.perf_counter() + time_budget
+
+    def seconds(self) -> float | None:
+        """What is left of the time, at least a little; None if there is no limit."""
+        return None if self._end is None else max(self._end - time.perf_counter(), 0.1)
+
+    def fit(self, choice: Choice, *, share: float, steps: int, target: float | None) -> Fit:
+        """Fit a network in a share of what is left of the time, until it has reached ``target``."""
+        left, options = self.seconds(), dict(self._fitting)
+        if "checkpoint" in options:
+            prefix = Path(options["checkpoint"])
+            options["checkpoint"] = prefix.with_name(f"{prefix.name}.{choice.hidden_layers}x{choice.width}")
+        return fit(
+            self._signal,
+            self._network,
+            width=choice.width,
+            hidden_layers=choice.hidden_layers,
+            seed=self._seed,
+            steps=steps,
+            time_budget=None if left is None else share * left,
+            target=target,
+            progress=self._progress,
+            **options,
+        )

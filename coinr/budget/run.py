@@ -1,0 +1,283 @@
+"""One budget: a size or a score is given, everything else is chosen."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+
+from coinr.budget.choosing import Choice, Choosing
+from coinr.budget.coding import Coded, Refinement, refined, searched
+from coinr.budget.fits import Fits
+from coinr.budget.table import Seen, decibels, score_of_decibels
+from coinr.budget.wishes import Budget, budget_of, check_codec
+from coinr.errors import InputError
+from coinr.fitting import Fit
+from coinr.signals.base import Signal
+from coinr.signals.files.opening import signal_meta
+from coinr.signals.image import ImageSignal
+
+# Networks that are fitted for a score, besides the short fit.
+_TRIES = 4
+
+# Parameters that a network has at least, and of one that follows one that was too small, over those of that.
+_LEAST, _LARGER = 64, 1.2
+
+# A fit ends early where it is by so many dB better than this many bits a parameter need: a smaller network will do. The
+# next network is fitted if its file should be smaller than this share of the best one.
+_TOO_GOOD, _FEWEST_BITS, _WORTH_IT = 1.5, 4.0, 0.8
+
+# The short fit: its share of the steps and at least so many of them, and its share of the time; and the share of what
+# is left that another fit has which may not be the last.
+_SHORT, _SHORTEST, _SHORT_TIME, _TIME = 0.25, 300, 0.1, 0.5
+
+# Steps of a refinement over those of the fit.
+_REFINED = 0.5
+
+
+@dataclass(frozen=True)
+class Step:
+    """Something that was done: its name, what came of it in words, and in numbers."""
+
+    name: str
+    words: str
+    numbers: Mapping[str, float]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.words}"
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """What :func:`compress` returns.
+
+    Attributes
+    ----------
+    blob : bytes
+        The file; :func:`coinr.open_file` opens it.
+    network : nn.Module
+        The network as it was fitted, before coding.
+    score : float
+        Of what the file decodes to, over the whole signal (the held views of a scene).
+    report : list of Step
+        What was done, in order.
+    """
+
+    blob: bytes = field(repr=False)
+    network: nn.Module = field(repr=False)
+    score: float
+    report: list[Step] = field(repr=False)
+
+    @property
+    def bytes(self) -> int:
+        """Size of the file."""
+        return len(self.blob)
+
+
+def compress(
+    signal: Any,
+    network: str | None = None,
+    *,
+    target_bytes: int | None = None,
+    target_bpp: float | None = None,
+    min_score: float | None = None,
+    refine: bool = False,
+    seed: int = 0,
+    steps: int | None = None,
+    time_budget: float | None = None,
+    progress: bool | None = None,
+    fitting: Mapping[str, Any] | None = None,
+    **codec: Any,
+) -> Compressed:
+    """Return a file of a signal, from one number: the largest size, or the lowest score. Everything else is chosen.
+
+    For a size, the network that a measured table (:mod:`coinr.budget.table`) says is best at that size is fitted and
+    coded as well as the size allows. For a score, a short fit of a small network places the signal on the table; the
+    network whose file should be smallest is fitted, a larger one where that does not reach the score, and coded as
+    coarsely as the score allows.
+
+    Parameters
+    ----------
+    signal : Signal or array
+        As for :func:`coinr.fit`.
+    network : str, optional
+        Kind of the network; by default that of the signal's recipe, which the table was measured with.
+    target_bytes : int, optional
+        The largest size that is allowed; the file is at most 2 % smaller.
+    target_bpp : float, optional
+        The same in bits for each sample: a pixel, a sample of a sound, a voxel of the grid.
+    min_score : float, optional
+        The lowest score that is good enough, as the signal measures it: PSNR or SNR in dB, or IoU. The file ends within
+        0.05 dB above it, unless the network is better than even its coarsest file needs.
+    refine : bool
+        Train the network on for its code, in half as many steps, see :func:`coinr.refinement.refine`.
+    seed : int
+        Of initial weights, samples and dictionaries, 0 .. 2^64 - 1.
+    steps : int, optional
+        Of each fit, by default those of the recipe; the short fit has a quarter.
+    time_budget : float, optional
+        Seconds that all fits and the training of a refinement may take together.
+    progress : bool, optional
+        Show progress bars on stderr; if absent, only when stderr is a terminal.
+    fitting : mapping, optional
+        Other arguments of :func:`coinr.fit`: ``batch``, ``learning_rate``, ``optimiser``, ``precision``, ``device``,
+        ``threads``, ``checkpoint`` (each network has a file of its own, so named with its size added) and
+        ``checkpoint_every``.
+    **codec
+        Of :func:`~coinr.encode_state_dict`: ``profile``, ``seeds``, ``lossless``, ``backend``, ``threads``, ...
+
+    Raises
+    ------
+    InputError
+        If an argument is out of range, or the budget is out of reach; the message says what can be reached.
+    CoinrError
+        If a fit diverged.
+    """
+    known = signal if isinstance(signal, Signal) else ImageSignal(signal)
+    budget = budget_of(known, target_bytes, target_bpp, min_score)
+    check_codec(codec, refine)
+    fits = Fits(known, network, seed, steps, time_budget, progress, fitting or {})
+    run = _Run(known, Choosing(known, network), fits, 1 / (1 + _REFINED) if refine else 1.0)
+    if budget.size is not None:
+        fitted = run.for_size(budget.size)
+    else:
+        assert budget.score is not None
+        fitted = run.for_score(budget.score)
+    arguments = {"seed": seed, "meta": signal_meta(fitted.network, known), **codec}
+    ways: list[tuple[str, Callable[[], Coded]]] = [
+        ("code", lambda: searched(fitted.network, known, budget, progress, arguments))
+    ]
+    if refine:
+        plan = Refinement(max(1, round(_REFINED * fits.steps)), fits.batch, fits.seconds())
+        ways.append(("refine", lambda: refined(fitted.network, known, budget, plan, progress, arguments)))
+    best = run.best(ways, budget)
+    return Compressed(best.blob, fitted.network, best.score, run.report)
+
+
+class _Run:
+    """The choices and fits for one signal, and the report of them.
+
+    Parameters
+    ----------
+    signal, choosing, fits
+        Of one signal.
+    share : float
+        Of the time, for fits.
+    """
+
+    def __init__(self, signal: Signal, choosing: Choosing, fits: Fits, share: float) -> None:
+        self.signal, self.choosing, self.fits, self.share = signal, choosing, fits, share
+        self.report: list[Step] = []
+
+    def for_size(self, size: int) -> Fit:
+        """Fit the network that is best at a size."""
+        choice = self.choosing.for_size(size)
+        if choice is None:
+            least = self.choosing.smallest()
+            raise InputError(f"{size} bytes are out of reach: the smallest file of this {self.signal.kind} has {least}")
+        self._note_choice(choice)
+        return self._fit("fit", choice, self.share, self.fits.steps, None)
+
+    def for_score(self, score: float) -> Fit:
+        """Fit the network whose file should be smallest at a score, and others where it is not as foreseen."""
+        choosing, wanted = self.choosing, decibels(self.signal, score)
+        probe = choosing.probe()
+        short = min(self.fits.steps, max(round(_SHORT * self.fits.steps), _SHORTEST))
+        tried = [self._fit("short fit", probe, _SHORT_TIME * self.share, short, None)]
+        seen, least = self._seen(probe, tried[0]), float(_LEAST)
+        good: list[tuple[float, Fit]] = []
+        for k in range(_TRIES):
+            choice = choosing.for_score(score, seen, least)
+            if choice is None or (good and choice.size > _WORTH_IT * min(good, key=_first)[0]):
+                break
+            self._note_choice(choice)
+            enough = wanted + choosing.table.lost(wanted, choice.parameters, _FEWEST_BITS) + _TOO_GOOD
+            share = self.share * (_TIME if k < _TRIES - 1 else 1.0)
+            tried.append(self._fit("fit", choice, share, self.fits.steps, score_of_decibels(self.signal, enough)))
+            seen = self._seen(choice, tried[-1])
+            size = choosing.file_of(seen, score)
+            if size < math.inf:
+                good.append((size, tried[-1]))
+            elif good:
+                break
+            else:
+                least = _LARGER * choice.parameters
+        if good:
+            return min(good, key=_first)[1]
+        best = max(tried, key=lambda fitted: fitted.score)
+        if best.score < score:
+            raise InputError(
+                f"{self.told(score)} is out of reach: {self.told(best.score)} was reached with networks of up to "
+                f"{max(map(_count, tried))} parameters in {self.fits.steps} steps; more steps may reach more"
+            )
+        return best
+
+    def best(self, ways: Sequence[tuple[str, Callable[[], Coded]]], budget: Budget) -> Coded:
+        """Code in several ways; the file with the highest score for a size, or the smallest for a score."""
+        made = []
+        for name, way in ways:
+            begin = time.perf_counter()
+            coded = way()
+            seconds = time.perf_counter() - begin
+            made.append(coded)
+            self.note(
+                name,
+                f"{len(coded.blob)} bytes, {self.told(coded.score)}, judged {coded.calls} times in {seconds:.0f} s",
+                {"bytes": len(coded.blob), "score": coded.score, "calls": coded.calls, "seconds": seconds},
+            )
+        return min(made, key=lambda coded: -coded.score if budget.score is None else len(coded.blob))
+
+    def note(self, name: str, words: str, numbers: Mapping[str, float]) -> None:
+        """Add to the report."""
+        self.report.append(Step(name, words, numbers))
+
+    def told(self, score: float) -> str:
+        """A score in words."""
+        return f"{self.signal.metric} {score:.{2 if self.signal.unit else 4}f} {self.signal.unit}".rstrip()
+
+    def _fit(self, name: str, choice: Choice, share: float, steps: int, target: float | None) -> Fit:
+        fitted = self.fits.fit(choice, share=share, steps=steps, target=target)
+        self.note(
+            name,
+            f"{choice.hidden_layers} x {choice.width}, {self.told(fitted.score)} after {fitted.steps} steps in "
+            f"{fitted.seconds:.0f} s",
+            {
+                "hidden_layers": choice.hidden_layers,
+                "width": choice.width,
+                "score": fitted.score,
+                "steps": fitted.steps,
+                "seconds": fitted.seconds,
+            },
+        )
+        return fitted
+
+    def _note_choice(self, choice: Choice) -> None:
+        expected = score_of_decibels(self.signal, choice.quality - choice.lost)
+        self.note(
+            "choose",
+            f"{choice.hidden_layers} x {choice.width}, {choice.parameters} parameters of {choice.bits:.1f} bits; "
+            f"by the table {choice.size} bytes have {self.told(expected)}",
+            {
+                "hidden_layers": choice.hidden_layers,
+                "width": choice.width,
+                "parameters": choice.parameters,
+                "bits_per_parameter": choice.bits,
+                "bytes": choice.size,
+                "score": expected,
+            },
+        )
+
+    def _seen(self, choice: Choice, fitted: Fit) -> Seen:
+        return Seen(choice.hidden_layers, choice.parameters, decibels(self.signal, fitted.score))
+
+
+def _first(pair: tuple[float, Fit]) -> float:
+    return pair[0]
+
+
+def _count(fitted: Fit) -> int:
+    return sum(p.numel() for p in fitted.network.parameters())

@@ -1,0 +1,154 @@
+"""From a signal and one number to a file."""
+
+import numpy as np
+import pytest
+import skimage.data
+
+import coinr
+from coinr.budget import coding
+from coinr.budget.judging import Judge, Loss
+from coinr.budget.wishes import Budget
+from coinr.signals.audio import AudioSignal
+from coinr.signals.image import ImageSignal
+from coinr.signals.sampling import score_of
+from coinr.signals.shape import ShapeSignal
+
+from .signals import RATE, ball, disc_scene, nerf, tones
+
+PICTURE = skimage.data.astronaut()[80:272:4, 120:376:4]  # 48 x 64 pixels
+QUICK = {"steps": 200, "progress": False, "fitting": {"batch": 512, "threads": 1}}
+
+
+def names(made):
+    return [step.name for step in made.report]
+
+
+def true_score(made, signal):
+    return score_of(coinr.open_file(made.blob).network, signal)
+
+
+def test_a_size_is_met_and_what_was_done_is_told():
+    made = coinr.compress(PICTURE, target_bytes=1200, **QUICK)
+    assert 0.98 * 1200 <= made.bytes == len(made.blob) <= 1200
+    assert made.score == pytest.approx(true_score(made, ImageSignal(PICTURE)), abs=1e-6)
+    assert made.score > 20
+    assert names(made) == ["choose", "fit", "code"]
+    choose, fit, code = (step.numbers for step in made.report)
+    network = coinr.open_file(made.blob).network
+    assert (network.hidden_layers, network.width) == (choose["hidden_layers"], choose["width"])
+    assert sum(p.numel() for p in network.parameters()) == choose["parameters"]
+    assert fit["steps"] == 200
+    assert (code["bytes"], code["score"]) == (made.bytes, made.score)
+    assert "1200 bytes have PSNR" in str(made.report[0])
+
+
+def test_bits_per_pixel_are_met_with_any_profile():
+    made = [coinr.compress(PICTURE, target_bpp=3.0, profile="uniform", **QUICK) for _ in range(2)]
+    assert 0.98 * 3.0 <= 8 * made[0].bytes / PICTURE[..., 0].size <= 3.0
+    assert made[0].blob == made[1].blob
+
+
+def test_a_score_is_met_from_above():
+    made = coinr.compress(PICTURE, min_score=21.5, **QUICK)
+    assert made.score == pytest.approx(true_score(made, ImageSignal(PICTURE)), abs=1e-6)
+    # networks so small change by more than 0.05 dB where errors change by little
+    assert 21.5 <= made.score <= 21.65
+    assert names(made)[0] == "short fit"
+    assert names(made)[-1] == "code"
+    better = coinr.compress(PICTURE, min_score=23.5, profile="uniform", **QUICK)
+    assert better.score >= 23.5
+    assert better.bytes > made.bytes
+
+
+def test_a_score_out_of_reach_says_what_was_reached():
+    with pytest.raises(coinr.InputError, match=r"PSNR 200.00 dB is out of reach: PSNR \d+.\d\d dB was reached .*20 st"):
+        coinr.compress(PICTURE, min_score=200.0, **QUICK | {"steps": 20})
+
+
+def test_a_network_that_falls_short_gives_way_to_a_larger_one(monkeypatch):
+    from coinr.budget import run
+
+    sizes = []
+
+    def short(signal, network, *, width, hidden_layers, **arguments):
+        sizes.append((hidden_layers, width))
+        return fit(signal, network, width=max(2, width // 3), hidden_layers=hidden_layers, **arguments)
+
+    fit = coinr.fit
+    monkeypatch.setattr("coinr.budget.fits.fit", short)
+    with pytest.raises(coinr.InputError, match="out of reach"):
+        coinr.compress(PICTURE, min_score=35.0, **QUICK | {"steps": 10})
+    widths = [width for _, width in sizes]
+    assert 2 <= len(sizes) <= 1 + run._TRIES
+    assert widths[1:] == sorted(widths[1:])
+
+
+def test_refinement_is_kept_where_it_is_better():
+    made = coinr.compress(PICTURE, target_bytes=700, refine=True, **QUICK | {"steps": 300})
+    assert names(made) == ["choose", "fit", "code", "refine"]
+    scores = [step.numbers["score"] for step in made.report[-2:]]
+    assert made.score == max(scores)
+    assert 0.98 * 700 <= made.bytes <= 700
+
+
+def test_every_kind_of_signal():
+    for signal, budget in (
+        (AudioSignal(tones(), RATE), {"target_bpp": 4.0}),
+        (ShapeSignal(ball(12)), {"min_score": 0.8}),
+        (disc_scene(samples=(8, 0)), {"target_bytes": 3000}),
+    ):
+        made = coinr.compress(signal, profile="uniform", **budget, **QUICK | {"steps": 60})
+        assert made.score == pytest.approx(true_score(made, signal), abs=1e-6)
+        if "min_score" in budget:
+            assert made.score >= 0.8
+        else:
+            size = 3000 if "target_bytes" in budget else 4 * signal.count // 8
+            assert 0.98 * size <= made.bytes <= size
+
+
+def test_time_is_shared_and_checkpoints_are_found_again(tmp_path):
+    options = {"min_score": 21.0, "profile": "uniform", "progress": False}
+    fitting = {"batch": 512, "threads": 1, "checkpoint": tmp_path / "a"}
+    first = coinr.compress(PICTURE, steps=100, fitting=fitting, **options)
+    fits = [step for step in first.report if step.name.endswith("fit")]
+    assert len(list(tmp_path.iterdir())) == len(fits)
+    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    again = coinr.compress(PICTURE, steps=100, fitting=fitting, **options)
+    assert again.blob == first.blob
+    assert {step.numbers["seconds"] for step in again.report if step.name.endswith("fit")} == {
+        step.numbers["seconds"] for step in fits
+    }
+    assert stamps.keys() == {*tmp_path.iterdir()}
+    short = coinr.compress(PICTURE, steps=10**7, target_bytes=900, time_budget=1.0, profile="uniform", progress=False)
+    assert short.report[1].numbers["seconds"] < 3
+
+
+def test_judged_on_a_part_and_confirmed_on_all(monkeypatch):
+    signal = ImageSignal(PICTURE)
+    network = coinr.fit(PICTURE, width=24, hidden_layers=2, steps=200, progress=False, threads=1).network
+    full = Judge(network, signal)(network.state_dict())
+    monkeypatch.setattr(coding, "_POINTS", 700)
+    part = Judge(network, signal, 700)
+    assert not part.whole
+    assert part(network.state_dict()) != full
+    made = coding.searched(network, signal, Budget(None, full - 0.5), False, {"profile": "uniform"})
+    state = coinr.decode_state_dict(made.blob)
+    assert Judge(network, signal)(state) == made.score >= full - 0.5
+    assert made.score < full - 0.2
+
+
+def test_the_loss_of_a_refinement_is_that_of_the_signal():
+    for network, signal in ((nerf(), disc_scene()), (coinr.Siren(2, 3, 8, 1), ImageSignal(PICTURE))):
+        before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+        loss = Loss(network, signal, 4096, 3)
+        state = {name: (tensor * 0.9).requires_grad_() for name, tensor in before.items()}
+        value = loss.of(state)
+        value.backward()
+        assert all(tensor.grad is not None and bool(tensor.grad.any()) for tensor in state.values())
+        assert float(value) != float(loss.of(state))
+        assert float(Loss(network, signal, 4096, 3).of(state)) == pytest.approx(float(value))
+        assert all(bool((before[name] == tensor).all()) for name, tensor in network.state_dict().items())
+    # of a picture it is the mean squared error that its PSNR tells
+    shown = coinr.render_image(network, 48, 64)
+    exact = np.mean((shown / 127.5 - PICTURE / 127.5) ** 2)
+    assert float(Loss(network, signal, 10**6, 0).of(before)) == pytest.approx(exact, rel=0.02)
