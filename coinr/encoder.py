@@ -18,6 +18,7 @@ from coinr.container import File
 from coinr.errors import FormatError, InputError
 from coinr.metadata import check_meta
 from coinr.profiles import (
+    HEEDING,
     PROFILES,
     Coded,
     Settings,
@@ -29,6 +30,7 @@ from coinr.profiles import (
     plan,
     rule_errors,
 )
+from coinr.recording import block_of
 from coinr.relative import Base
 from coinr.source import read_state_dict
 from coinr.table import ALIAS, Header, Limits, Record
@@ -82,6 +84,8 @@ class Encoder:
         self.profile, self.seeds, self.limits = profile, seeds, limits
         self.base = None if base is None else Base(base)
         self.known = Known() if calibrate is None else sensitivities(calibrate, sd, seed)
+        if isinstance(calibrate, tuple) and profile in HEEDING:
+            self.known = replace(self.known, block=block_of(*calibrate, sd))
 
     @property
     def parameters(self) -> int:

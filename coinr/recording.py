@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from coinr.curvature import MOST, Block
 from coinr.watching import Seen, Watch
@@ -17,6 +18,22 @@ _ROWS, _FEWEST = 10, 4
 
 # Samples whose derivatives are held at once.
 _PART = 2048
+
+
+def block_of(module: nn.Module, inputs: Tensor | Sequence[Tensor], sd: Mapping[str, Any]) -> Block | None:
+    """The block of a module's parameters, with the values of a state dict, from its outputs at sample inputs."""
+    samples = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
+    values = {name: sd[name].detach() for name, _ in module.named_parameters() if isinstance(sd.get(name), Tensor)}
+
+    @torch.no_grad()
+    def run(state_dict: Mapping[str, Any]) -> float:
+        functional_call(module, {name: state_dict[name] for name in values}, samples)
+        return 0.0
+
+    watch = Watch(sd)
+    with watch:
+        run(sd)
+    return recorded(sd, run, watch)[0]
 
 
 def recorded(

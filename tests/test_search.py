@@ -7,7 +7,7 @@ import torch
 import coinr
 from coinr.calibration import sensitivities
 from coinr.curvature import Block
-from coinr.recording import Record, recorded
+from coinr.recording import Record, block_of, recorded
 from coinr.watching import Watch
 
 
@@ -170,6 +170,23 @@ def test_later_tensors_make_up_for_the_errors_of_earlier_ones(scaled):
     # what makes up for errors moves weights further from their own values at the same quality
     state = coinr.decode_state_dict(found.blob)
     assert score(state) == found.score
+
+
+def test_a_module_and_its_inputs_make_the_same_block(scaled):
+    net, inputs, score = scaled
+    sd = net.state_dict()
+    watch = Watch(sd)
+    with watch:
+        score(sd)
+    block, calls = recorded(sd, score, watch)
+    assert calls == 2
+    alone = block_of(net, inputs, sd)
+    assert np.allclose(alone.upper, block.upper, atol=1e-3)
+    sizes = [
+        len(coinr.search(sd, score, min_score=score(sd) - 0.1, calibrate=told).blob)
+        for told in ((net, inputs), lambda: {})
+    ]
+    assert sizes[0] < 0.97 * sizes[1]
 
 
 def test_a_block_answers_with_the_best_change():
