@@ -189,5 +189,8 @@ def test_nothing_is_fitted_for_what_cannot_be(monkeypatch):
         coinr.compress(picture, target_bytes=90)
     with pytest.raises(coinr.InputError, match="fitting may hold batch, .* not width"):
         coinr.compress(picture, target_bytes=900, fitting={"width": 3})
+    for bad in ({"steps": 0}, {"steps": 2.5}, {"time_budget": 0.0}, {"time_budget": -1.0}):
+        with pytest.raises(coinr.InputError, match=f"{next(iter(bad))} must be"):
+            coinr.compress(picture, target_bytes=900, **bad)
     with pytest.raises(coinr.InputError, match="tolerance"):
         coinr.compress(picture, target_bytes=900, tolerance=0.1)

@@ -70,17 +70,17 @@ def test_a_network_that_falls_short_gives_way_to_a_larger_one(monkeypatch):
 
     sizes = []
 
-    def short(signal, network, *, width, hidden_layers, **arguments):
-        sizes.append((hidden_layers, width))
-        return fit(signal, network, width=max(2, width // 3), hidden_layers=hidden_layers, **arguments)
+    def stuck(signal, network, *, width, hidden_layers, steps, **_):
+        made = coinr.Siren(2, 3, width, hidden_layers)
+        sizes.append(sum(p.numel() for p in made.parameters()))
+        return coinr.Fit(made, 18.0, [], 0.0, steps)
 
-    fit = coinr.fit
-    monkeypatch.setattr("coinr.budget.fits.fit", short)
-    with pytest.raises(coinr.InputError, match="out of reach"):
-        coinr.compress(PICTURE, min_score=35.0, **QUICK | {"steps": 10})
-    widths = [width for _, width in sizes]
-    assert 2 <= len(sizes) <= 1 + run._TRIES
-    assert widths[1:] == sorted(widths[1:])
+    monkeypatch.setattr("coinr.budget.fits.fit", stuck)
+    with pytest.raises(coinr.InputError, match="PSNR 21.00 dB is out of reach: PSNR 18.00 dB was reached") as error:
+        coinr.compress(PICTURE, min_score=21.0, **QUICK)
+    assert len(sizes) == 1 + run._TRIES
+    assert all(after > 1.1 * before for before, after in zip(sizes[1:], sizes[2:], strict=False))
+    assert f"up to {max(sizes)} parameters" in str(error.value)
 
 
 def test_refinement_is_kept_where_it_is_better():
@@ -89,6 +89,16 @@ def test_refinement_is_kept_where_it_is_better():
     scores = [step.numbers["score"] for step in made.report[-2:]]
     assert made.score == max(scores)
     assert 0.98 * 700 <= made.bytes <= 700
+
+
+def test_a_refinement_that_fails_is_told_and_the_file_stays(monkeypatch):
+    def failing(*_, **__):
+        raise coinr.InputError("min_score 20 is out of reach")
+
+    monkeypatch.setattr("coinr.budget.coding.refine", failing)
+    made = coinr.compress(PICTURE, target_bytes=500, refine=True, profile="direct", **QUICK | {"steps": 20})
+    assert str(made.report[-1]) == "refine: min_score 20 is out of reach"
+    assert made.report[-2].numbers["bytes"] == made.bytes
 
 
 def test_every_kind_of_signal():
@@ -144,11 +154,12 @@ def test_the_loss_of_a_refinement_is_that_of_the_signal():
         state = {name: (tensor * 0.9).requires_grad_() for name, tensor in before.items()}
         value = loss.of(state)
         value.backward()
+        value = value.detach()
         assert all(tensor.grad is not None and bool(tensor.grad.any()) for tensor in state.values())
-        assert float(value) != float(loss.of(state))
-        assert float(Loss(network, signal, 4096, 3).of(state)) == pytest.approx(float(value))
+        assert float(value) != float(loss.of(state).detach())
+        assert float(Loss(network, signal, 4096, 3).of(state).detach()) == pytest.approx(float(value))
         assert all(bool((before[name] == tensor).all()) for name, tensor in network.state_dict().items())
     # of a picture it is the mean squared error that its PSNR tells
     shown = coinr.render_image(network, 48, 64)
     exact = np.mean((shown / 127.5 - PICTURE / 127.5) ** 2)
-    assert float(Loss(network, signal, 10**6, 0).of(before)) == pytest.approx(exact, rel=0.02)
+    assert float(Loss(network, signal, 10**6, 0).of(before).detach()) == pytest.approx(exact, rel=0.02)

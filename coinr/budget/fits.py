@@ -50,7 +50,7 @@ class Fits:
     Raises
     ------
     InputError
-        If another argument is in ``fitting``.
+        If another argument is in ``fitting``, or a number is out of range.
     """
 
     def __init__(
@@ -65,6 +65,10 @@ class Fits:
     ) -> None:
         if unknown := [name for name in fitting if name not in _FREE]:
             raise InputError(f"fitting may hold {', '.join(_FREE)}, not {', '.join(unknown)}")
+        if time_budget is not None and not time_budget > 0:
+            raise InputError(f"time_budget must be positive, got {time_budget!r}")
+        if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
+            raise InputError(f"steps must be an integer >= 1, got {steps!r}")
         self._signal, self._network, self._seed, self._progress = signal, network, seed, progress
         self._fitting = dict(fitting)
         if network in (None, signal.recipe.network):

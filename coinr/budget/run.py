@@ -112,7 +112,8 @@ def compress(
         The same in bits for each sample: a pixel, a sample of a sound, a voxel of the grid.
     min_score : float, optional
         The lowest score that is good enough, as the signal measures it: PSNR or SNR in dB, or IoU. The file ends within
-        0.05 dB above it, unless the network is better than even its coarsest file needs.
+        0.05 dB above it; that of a network of some hundred parameters may miss that, as its quality jumps by more
+        where errors change by little.
     refine : bool
         Train the network on for its code, in half as many steps, see :func:`coinr.refinement.refine`.
     seed : int
@@ -217,11 +218,20 @@ class _Run:
         return best
 
     def best(self, ways: Sequence[tuple[str, Callable[[], Coded]]], budget: Budget) -> Coded:
-        """Code in several ways; the file with the highest score for a size, or the smallest for a score."""
-        made = []
+        """Code in one way or more; the file with the highest score for a size, or the smallest for a score.
+
+        Ways but the first may fail: the report says so.
+        """
+        made: list[Coded] = []
         for name, way in ways:
             begin = time.perf_counter()
-            coded = way()
+            try:
+                coded = way()
+            except InputError as error:
+                if not made:
+                    raise
+                self.note(name, str(error), {})
+                continue
             seconds = time.perf_counter() - begin
             made.append(coded)
             self.note(

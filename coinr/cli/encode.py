@@ -74,6 +74,9 @@ def encode(
     of arrays (.npy .npz), a watertight mesh (.ply .obj .stl), or a folder of posed pictures with transforms.json.
     Network and training that are not chosen are those that suit the kind of signal. More width, layers and steps give
     a better copy; width and layers also a larger file.
+
+    With --target-bytes, --target-bpp, --min-psnr or --min-score, the network and its bits are chosen so that the file
+    is the best of that size, or the smallest of that quality; what was done is told.
     """
     check_output(output, (COINR_FILE,))
     arguments = codec_arguments(options)

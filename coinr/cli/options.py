@@ -158,8 +158,15 @@ def budget_options(command: _Command) -> _Command:
             default=None,
             help="With a target: also train the network on for its code, and keep the better file.  [default: no]",
         ),
-        click.option("--min-score", type=float, metavar="SCORE", help="The lowest score: dB, or IoU of a shape."),
-        click.option("--min-psnr", type=float, metavar="DB", help="The same for pictures and scenes."),
+        click.option(
+            "--min-score", type=float, metavar="SCORE", help="The same for any signal: dB, or IoU of a shape."
+        ),
+        click.option(
+            "--min-psnr",
+            type=float,
+            metavar="DB",
+            help="The lowest PSNR of a picture or scene; network and bits are chosen for it.",
+        ),
         click.option(
             "--target-bpp",
             type=click.FloatRange(0, min_open=True),
