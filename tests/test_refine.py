@@ -53,7 +53,6 @@ def make_loss(seed=0, net=None):
     return loss
 
 
-@torch.no_grad()
 def evaluate(state_dict):
     coordinates, values = picture()
     return -10 * math.log10(

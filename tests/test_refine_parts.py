@@ -108,7 +108,7 @@ def test_what_the_coder_may_lose_is_what_the_noise_loses(dtype):
     error, harm = one.allowed()
     assert harm.shape == (20 * (2 if dtype.is_complex else 1),)
     assert harm.mean() == pytest.approx(1)
-    off = received(one, 200).to(torch.complex64) - one.clean().detach()
+    off = received(one, 200).to(torch.complex64) - one.clean()
     planes = torch.view_as_real(off).movedim(-1, 1).reshape(200, -1, 30)[:, : len(harm)].numpy()
     assert math.sqrt((np.square(planes) * harm[:, None]).mean()) == pytest.approx(error, rel=0.03)
 

@@ -67,7 +67,7 @@ class Channel:
 
     def clean(self) -> Tensor:
         """The tensor as it is."""
-        return self._shaped(self.values)
+        return self._shaped(self.values.detach())
 
     def noise(self, generator: torch.Generator) -> Tensor:
         """Noise of deviation 1, uniform and independent: ``[R, C]``."""

@@ -50,8 +50,7 @@ class Network:
 
     def clean(self) -> dict[str, Tensor]:
         """The state dict without noise or gradient."""
-        with torch.no_grad():
-            return self._complete({name: channel.clean() for name, channel in self.channels.items()})
+        return self._complete({name: channel.clean() for name, channel in self.channels.items()})
 
     def noise(self, generator: torch.Generator) -> dict[str, Tensor]:
         """Noise for what is trained, by name."""
