@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from coinr.coders import DIRECT
 from coinr.profiles import direct, sparse
 from coinr.profiles.base import (
     Allowance,
@@ -44,5 +45,10 @@ def encode_within(source: Source, allowance: Allowance, settings: Settings) -> C
     if dense or least < sparse.SPARSE_BITS * source.planes.size:
         found = sparse.encode_to(source, allowance, settings)
         options += [] if found is None else [found]
-    good = [coded for coded in sorted(options, key=cost) if admitted(coded, source, allowance, settings.seed)]
+    good = [coded for coded in sorted(options, key=_cost_in_table) if admitted(coded, source, allowance, settings.seed)]
     return replace(smallest(source, good[:1], allowance, settings.seed), rivals=(*good, lossless(source)))
+
+
+def _cost_in_table(coded: Coded) -> int:
+    """Bytes in the file, of which another coder than that of most tensors takes one of its table."""
+    return cost(coded) + (coded.coder != DIRECT.id)

@@ -228,7 +228,9 @@ def smallest_form(quantised: Quantised) -> tuple[bytes, LevelForm]:
     rows = max(1, min(len(k), _SAMPLE // max(1, k.shape[1])))
 
     def size(one: LevelForm) -> int:
-        return len(one.encode(k[:rows], row[:rows], column))
+        # a form unlike those of other tensors takes about a byte of the file's table
+        odd = one.by_row + one.by_column + (one.shape != form.shape) + (one.mixed != form.mixed)
+        return len(one.encode(k[:rows], row[:rows], column)) + odd
 
     switches = itertools.product((False, True), repeat=2) if min(k.shape) > 1 else ((False, False),)
     best = min((replace(form, by_row=by_row, by_column=by_column) for by_row, by_column in switches), key=size)
