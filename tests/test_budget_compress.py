@@ -28,8 +28,8 @@ def true_score(made, signal):
 
 
 def test_a_size_is_met_and_what_was_done_is_told():
-    made = coinr.compress(PICTURE, target_bytes=1200, **QUICK)
-    assert 0.98 * 1200 <= made.bytes == len(made.blob) <= 1200
+    made = coinr.compress(PICTURE, target_bytes=700, **QUICK)
+    assert 0.98 * 700 <= made.bytes == len(made.blob) <= 700
     assert made.score == pytest.approx(true_score(made, ImageSignal(PICTURE)), abs=1e-6)
     assert made.score > 20
     assert names(made) == ["choose", "fit", "code"]
@@ -39,25 +39,22 @@ def test_a_size_is_met_and_what_was_done_is_told():
     assert sum(p.numel() for p in network.parameters()) == choose["parameters"]
     assert fit["steps"] == 200
     assert (code["bytes"], code["score"]) == (made.bytes, made.score)
-    assert "1200 bytes have PSNR" in str(made.report[0])
+    assert "700 bytes have PSNR" in str(made.report[0])
 
 
-def test_bits_per_pixel_are_met_with_any_profile():
-    made = [coinr.compress(PICTURE, target_bpp=3.0, profile="uniform", **QUICK) for _ in range(2)]
-    assert 0.98 * 3.0 <= 8 * made[0].bytes / PICTURE[..., 0].size <= 3.0
+def test_bits_per_pixel_are_met_and_a_file_repeats_itself():
+    made = [coinr.compress(PICTURE, target_bpp=1.5, profile="direct", **QUICK) for _ in range(2)]
+    assert 0.98 * 1.5 <= 8 * made[0].bytes / PICTURE[..., 0].size <= 1.5
     assert made[0].blob == made[1].blob
 
 
 def test_a_score_is_met_from_above():
-    made = coinr.compress(PICTURE, min_score=21.5, **QUICK)
+    made = coinr.compress(PICTURE, min_score=19.5, **QUICK)
     assert made.score == pytest.approx(true_score(made, ImageSignal(PICTURE)), abs=1e-6)
     # networks so small change by more than 0.05 dB where errors change by little
-    assert 21.5 <= made.score <= 21.65
+    assert 19.5 <= made.score <= 19.65
     assert names(made)[0] == "short fit"
     assert names(made)[-1] == "code"
-    better = coinr.compress(PICTURE, min_score=23.5, profile="uniform", **QUICK)
-    assert better.score >= 23.5
-    assert better.bytes > made.bytes
 
 
 def test_a_score_out_of_reach_says_what_was_reached():
@@ -84,11 +81,11 @@ def test_a_network_that_falls_short_gives_way_to_a_larger_one(monkeypatch):
 
 
 def test_refinement_is_kept_where_it_is_better():
-    made = coinr.compress(PICTURE, target_bytes=700, refine=True, **QUICK | {"steps": 300})
+    made = coinr.compress(PICTURE, target_bytes=500, refine=True, **QUICK)
     assert names(made) == ["choose", "fit", "code", "refine"]
     scores = [step.numbers["score"] for step in made.report[-2:]]
     assert made.score == max(scores)
-    assert 0.98 * 700 <= made.bytes <= 700
+    assert 0.98 * 500 <= made.bytes <= 500
 
 
 def test_a_refinement_that_fails_is_told_and_the_file_stays(monkeypatch):
@@ -103,45 +100,45 @@ def test_a_refinement_that_fails_is_told_and_the_file_stays(monkeypatch):
 
 def test_every_kind_of_signal():
     for signal, budget in (
-        (AudioSignal(tones(), RATE), {"target_bpp": 4.0}),
+        (AudioSignal(tones(), RATE), {"target_bpp": 2.0}),
         (ShapeSignal(ball(12)), {"min_score": 0.8}),
-        (disc_scene(samples=(8, 0)), {"target_bytes": 3000}),
+        (disc_scene(samples=(8, 0)), {"target_bytes": 2000}),
     ):
-        made = coinr.compress(signal, profile="uniform", **budget, **QUICK | {"steps": 60})
+        made = coinr.compress(signal, profile="direct", **budget, **QUICK | {"steps": 60})
         assert made.score == pytest.approx(true_score(made, signal), abs=1e-6)
         if "min_score" in budget:
             assert made.score >= 0.8
         else:
-            size = 3000 if "target_bytes" in budget else 4 * signal.count // 8
+            size = 2000 if "target_bytes" in budget else 2 * signal.count // 8
             assert 0.98 * size <= made.bytes <= size
 
 
-def test_time_is_shared_and_checkpoints_are_found_again(tmp_path):
-    options = {"min_score": 21.0, "profile": "uniform", "progress": False}
+def test_checkpoints_of_single_networks_are_found_again(tmp_path):
+    options = {"target_bytes": 500, "profile": "direct", "progress": False, "steps": 60}
     fitting = {"batch": 512, "threads": 1, "checkpoint": tmp_path / "a"}
-    first = coinr.compress(PICTURE, steps=100, fitting=fitting, **options)
-    fits = [step for step in first.report if step.name.endswith("fit")]
-    assert len(list(tmp_path.iterdir())) == len(fits)
-    stamps = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    again = coinr.compress(PICTURE, steps=100, fitting=fitting, **options)
+    first, again = (coinr.compress(PICTURE, fitting=fitting, **options) for _ in range(2))
+    choose, fit, _ = (step.numbers for step in first.report)
+    assert [path.name for path in tmp_path.iterdir()] == [f"a.{choose['hidden_layers']}x{choose['width']}"]
     assert again.blob == first.blob
-    assert {step.numbers["seconds"] for step in again.report if step.name.endswith("fit")} == {
-        step.numbers["seconds"] for step in fits
-    }
-    assert stamps.keys() == {*tmp_path.iterdir()}
-    short = coinr.compress(PICTURE, steps=10**7, target_bytes=900, time_budget=1.0, profile="uniform", progress=False)
-    assert short.report[1].numbers["seconds"] < 3
+    # not fitted again: the seconds are those that the checkpoint holds
+    assert again.report[1].numbers["seconds"] == fit["seconds"]
+
+
+def test_time_is_bounded():
+    made = coinr.compress(PICTURE, target_bytes=500, steps=10**7, time_budget=0.5, profile="direct", progress=False)
+    assert made.report[1].numbers["seconds"] < 3
+    assert made.report[1].numbers["steps"] < 10**4
 
 
 def test_judged_on_a_part_and_confirmed_on_all(monkeypatch):
     signal = ImageSignal(PICTURE)
-    network = coinr.fit(PICTURE, width=24, hidden_layers=2, steps=200, progress=False, threads=1).network
+    network = coinr.fit(PICTURE, width=12, hidden_layers=2, steps=200, progress=False, threads=1).network
     full = Judge(network, signal)(network.state_dict())
     monkeypatch.setattr(coding, "_POINTS", 700)
     part = Judge(network, signal, 700)
     assert not part.whole
     assert part(network.state_dict()) != full
-    made = coding.searched(network, signal, Budget(None, full - 0.5), False, {"profile": "uniform"})
+    made = coding.searched(network, signal, Budget(None, full - 0.5), False, {"profile": "direct"})
     state = coinr.decode_state_dict(made.blob)
     assert Judge(network, signal)(state) == made.score >= full - 0.5
     assert made.score < full - 0.2

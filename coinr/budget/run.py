@@ -129,7 +129,8 @@ def compress(
         ``threads``, ``checkpoint`` (each network has a file of its own, so named with its size added) and
         ``checkpoint_every``.
     **codec
-        Of :func:`~coinr.encode_state_dict`: ``profile``, ``seeds``, ``lossless``, ``backend``, ``threads``, ...
+        Of :func:`~coinr.encode_state_dict`: ``profile`` (``auto``, ``direct`` or ``sparse``), ``seeds``, ``lossless``,
+        ``backend``, ``threads``, ...
 
     Raises
     ------
@@ -140,7 +141,7 @@ def compress(
     """
     known = signal if isinstance(signal, Signal) else ImageSignal(signal)
     budget = budget_of(known, target_bytes, target_bpp, min_score)
-    check_codec(codec, refine)
+    check_codec(codec)
     fits = Fits(known, network, seed, steps, time_budget, progress, fitting or {})
     run = _Run(known, Choosing(known, network), fits, 1 / (1 + _REFINED) if refine else 1.0)
     if budget.size is not None:

@@ -65,7 +65,7 @@ class Table:
     Attributes
     ----------
     depths : tuple of int
-        Numbers of hidden layers that were measured.
+        Numbers of hidden layers that were measured in several sizes.
     largest : int
         Parameters of the largest network that was measured.
     probe : (int, int)
@@ -74,7 +74,8 @@ class Table:
 
     def __init__(self, networks: Sequence[Mapping[str, Any]], learning_rate: float) -> None:
         self.learning_rate = learning_rate
-        self.depths = tuple(sorted({network["hidden_layers"] for network in networks}))
+        measured = [network["hidden_layers"] for network in networks]
+        self.depths = tuple(sorted(depth for depth in set(measured) if measured.count(depth) > 1))
         self.largest = max(network["parameters"] for network in networks)
         small = min(networks, key=lambda network: abs(math.log2(_PROBE * network["parameters"] / self.largest)))
         self.probe = small["hidden_layers"], small["parameters"]
@@ -123,9 +124,6 @@ class Table:
         """Quality of each measured signal."""
         sizes, qualities = self._curves[hidden_layers]
         at = math.log2(parameters)
-        if len(sizes) == 1:
-            only: NDArray[np.float64] = qualities[0]
-            return only
         left = int(np.clip(np.searchsorted(sizes, at) - 1, 0, len(sizes) - 2))
         share = (at - sizes[left]) / (sizes[left + 1] - sizes[left])
         between: NDArray[np.float64] = qualities[left] + share * (qualities[left + 1] - qualities[left])

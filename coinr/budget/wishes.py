@@ -20,8 +20,8 @@ from coinr.signals.shape import ShapeSignal
 #: Arguments of the codec that a budget decides.
 _DECIDED = ("tolerance", "errors", "target_bits", "calibrate", "base", "meta")
 
-# Profiles whose files have any size, and those that a refinement can train for.
-_SIZED, _REFINED = ("auto", "direct", "sparse", "paper", "uniform"), ("auto", "direct", "sparse")
+# Profiles whose files can have about any size, and that a refinement can train for.
+_PROFILES = ("auto", "direct", "sparse")
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ def samples_of(signal: Signal) -> int:
     return signal.count
 
 
-def check_codec(codec: Mapping[str, Any], refine: bool) -> None:
+def check_codec(codec: Mapping[str, Any]) -> None:
     """Raise now what would be wrong with arguments of the codec after a long fit.
 
     Raises
@@ -81,7 +81,5 @@ def check_codec(codec: Mapping[str, Any], refine: bool) -> None:
     if decided := [name for name in _DECIDED if name in codec]:
         raise InputError(f"a budget decides {', '.join(decided)}")
     encode_state_dict({"w": torch.zeros(2, 2)}, **codec)
-    profile, suited = codec.get("profile", "auto"), _REFINED if refine else _SIZED
-    if profile not in suited:
-        what = "refined" if refine else "given a budget"
-        raise InputError(f"profile {profile!r} cannot be {what}; it must be one of {', '.join(suited)}")
+    if (profile := codec.get("profile", "auto")) not in _PROFILES:
+        raise InputError(f"profile {profile!r} cannot be given a budget; it must be one of {', '.join(_PROFILES)}")
