@@ -51,8 +51,7 @@ def test_bits_per_pixel_are_met_and_a_file_repeats_itself():
 def test_a_score_is_met_from_above():
     made = coinr.compress(PICTURE, min_score=19.5, **QUICK)
     assert made.score == pytest.approx(true_score(made, ImageSignal(PICTURE)), abs=1e-6)
-    # networks so small change by more than 0.05 dB where errors change by little
-    assert 19.5 <= made.score <= 19.65
+    assert 19.5 <= made.score <= 19.55
     assert names(made)[0] == "short fit"
     assert names(made)[-1] == "code"
 
@@ -134,8 +133,8 @@ def test_judged_on_a_part_and_confirmed_on_all(monkeypatch):
     signal = ImageSignal(PICTURE)
     network = coinr.fit(PICTURE, width=12, hidden_layers=2, steps=200, progress=False, threads=1).network
     full = Judge(network, signal)(network.state_dict())
-    monkeypatch.setattr(coding, "_POINTS", 700)
-    part = Judge(network, signal, 700)
+    monkeypatch.setattr(coding, "_POINTS", 2500)
+    part = Judge(network, signal, 2500)
     assert not part.whole
     assert part(network.state_dict()) != full
     made = coding.searched(network, signal, Budget(None, full - 0.5), False, {"profile": "direct"})

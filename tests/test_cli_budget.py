@@ -48,15 +48,15 @@ def test_bits_per_pixel_for_scripts(folder, tmp_path):
     assert told["report"][0]["hidden_layers"] == coinr.load_network(tmp_path / "a.coinr").hidden_layers
 
 
-def test_a_score_is_met(folder, tmp_path):
-    for signal, option, wanted, metric in (("a.png", "--min-psnr", 17.0, "psnr"), ("a.wav", "--min-score", 2.0, "snr")):
-        done = run("encode", folder / signal, "-o", tmp_path / "a.coinr", option, wanted, *QUICK, "--json")
-        assert done.exit_code == 0, done.stderr
-        told = json.loads(done.stdout)
-        assert told["report"][0]["step"] == "short fit"
-        assert told[metric] >= wanted
-        compared = json.loads(run("compare", folder / signal, tmp_path / "a.coinr", "--json").stdout)
-        assert compared[metric] == pytest.approx(told[metric], abs=1e-4)
+@pytest.mark.parametrize("option", ["--min-psnr", "--min-score"])
+def test_a_score_is_met(folder, tmp_path, option):
+    done = run("encode", folder / "a.png", "-o", tmp_path / "a.coinr", option, 17, *QUICK, "--json")
+    assert done.exit_code == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["report"][0]["step"] == "short fit"
+    assert 17 <= told["psnr"] <= 17.05
+    compared = json.loads(run("compare", folder / "a.png", tmp_path / "a.coinr", "--json").stdout)
+    assert compared["psnr"] == pytest.approx(told["psnr"], abs=1e-4)
 
 
 @pytest.mark.parametrize(

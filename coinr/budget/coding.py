@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from coinr.budget.judging import Judge, Loss
+from coinr.budget.nearing import ABOVE, nearer
 from coinr.budget.wishes import Budget
 from coinr.calibration import Known
 from coinr.codec import decode_state_dict
@@ -20,7 +20,7 @@ from coinr.errors import CoinrError
 from coinr.profiles import HEEDING
 from coinr.recording import recorded
 from coinr.refinement import refine
-from coinr.searching import SearchResult, search
+from coinr.searching import search
 from coinr.searching.trials import CALLS
 from coinr.signals.base import Signal
 from coinr.watching import Watch
@@ -28,12 +28,8 @@ from coinr.watching import Watch
 # Points of a network that one judgement of a search looks at; all are looked at once a file is found.
 _POINTS = 1 << 20
 
-# How far above the wanted score a file may end, what is aimed at by all samples, and searches that try.
-_ABOVE, _AIM, _SEARCHES = 0.05, 0.02, 4
-
-# Files that are tried nearer to the wanted score than the one a search found, in even steps of its errors between these
-# parts of the way there: what small changes of the errors do is chance.
-_NEARER, _FROM, _TO = 16, 0.2, 2.2
+# What is aimed at above the wanted score where a part of the samples was looked at, and searches that try.
+_AIM, _SEARCHES = 0.02, 4
 
 
 @dataclass(frozen=True)
@@ -79,15 +75,15 @@ def searched(
             found = search(sd, judge, min_score=wanted, target_bytes=budget.size, calibrate=known, **codec)
             calls += found.calls
             blob, score = found.blob, found.score
-            if wanted is not None and score > wanted + _ABOVE:
-                blob, score = _nearer(sd, judge, found, wanted, known, codec)
+            if wanted is not None and score > wanted + ABOVE:
+                blob, score = nearer(sd, judge, found, wanted, Encoder(sd, calibrate=known, **codec))
         if not some.whole:
             score = whole(decode_state_dict(blob))
         if budget.score is None or wanted is None or some.whole:
             return Coded(blob, score, calls)
         if score >= budget.score and (best is None or len(blob) < len(best.blob)):
             best = Coded(blob, score, calls)
-        if budget.score <= score <= budget.score + _ABOVE:
+        if budget.score <= score <= budget.score + ABOVE:
             break
         wanted += budget.score + _AIM - score
     if best is None:
@@ -104,29 +100,6 @@ def _watched(sd: Mapping[str, Any], judge: Judge, codec: Mapping[str, Any]) -> K
         judge(sd)
     block, _ = recorded(sd, judge, watch)
     return Known(watch.sensitivities(), block)
-
-
-def _nearer(
-    sd: Mapping[str, Any],
-    judge: Callable[[Mapping[str, Any]], float],
-    found: SearchResult,
-    wanted: float,
-    known: Known | None,
-    codec: Mapping[str, Any],
-) -> tuple[bytes, float]:
-    """The smallest of a few files at larger errors than those of a search that still keeps the score, and its score."""
-    best, lost = (found.blob, found.score), found.full_score - found.score
-    encoder = Encoder(sd, calibrate=known, **codec)
-    whole_way = math.sqrt((found.full_score - wanted) / lost) - 1 if lost > 0 else 0.0
-    for k in range(_NEARER if whole_way > 0 else 0):
-        scale = 1 + whole_way * (_FROM + (_TO - _FROM) * k / (_NEARER - 1))
-        blob = encoder.encode(1.0, {name: scale * error for name, error in found.errors.items()})
-        score = judge(decode_state_dict(blob))
-        if score >= wanted and len(blob) <= len(best[0]):
-            best = blob, score
-            if score <= wanted + _ABOVE:
-                break
-    return best
 
 
 def refined(

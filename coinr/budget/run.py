@@ -112,8 +112,8 @@ def compress(
         The same in bits for each sample: a pixel, a sample of a sound, a voxel of the grid.
     min_score : float, optional
         The lowest score that is good enough, as the signal measures it: PSNR or SNR in dB, or IoU. The file ends within
-        0.05 dB above it; that of a network of some hundred parameters may miss that, as its quality jumps by more
-        where errors change by little.
+        0.05 dB above it, but for networks of some hundred parameters, whose quality jumps by more where errors change
+        by little.
     refine : bool
         Train the network on for its code, in half as many steps, see :func:`coinr.refinement.refine`.
     seed : int
