@@ -48,8 +48,8 @@ LOSS = 0.1
 #: Learning rates of which the fp32 network gets the best; coinr.refine has its default.
 RATES = (1e-4, 2e-4, 4e-4)
 
-#: Sizes at which dictionaries are compared with the direct coder: 1, 1.5 and 2 bits a weight.
-LOW = (1600, 2400, 3200)
+#: Sizes at which dictionaries are compared with the direct coder: 1 and 1.5 bits a weight.
+LOW = (1600, 2400)
 
 _BATCH, _CHUNK = 4096, 2048
 
@@ -177,7 +177,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="data folder; also COINR_DATA")
     parser.add_argument("--images", default=",".join(IMAGES), help="Kodak names, or photos of scikit-image")
-    parser.add_argument("--low", default="kodim03,kodim19", help="those that are coded in small sizes too")
+    parser.add_argument("--low", default="kodim03", help="those that are coded in small sizes too")
     parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--environment", type=Path, default=nncodec.ENVIRONMENT)
     parser.add_argument("--out", type=Path, default=Path("bench/results"))
