@@ -24,8 +24,9 @@ from coinr.signals.image import ImageSignal
 # Networks that are fitted for a score, besides the short fit.
 _TRIES = 4
 
-# Parameters that a network has at least, and of one that follows one that was too small, over those of that.
-_LEAST, _LARGER = 64, 1.2
+# Parameters that a network has at least, over those of the smallest in the table; and over those of one that was too
+# small.
+_LEAST, _LARGER = 0.5, 1.2
 
 # A fit ends early where it is by so many dB better than this many bits a parameter need: a smaller network will do. The
 # next network is fitted if its file should be smaller than this share of the best one.
@@ -190,7 +191,8 @@ class _Run:
         probe = choosing.probe()
         short = min(self.fits.steps, max(round(_SHORT * self.fits.steps), _SHORTEST))
         tried = [self._fit("short fit", probe, _SHORT_TIME * self.share, short, None)]
-        seen, least = self._seen(probe, tried[0]), float(_LEAST)
+        seen, least = self._seen(probe, tried[0]), _LEAST * choosing.table.smallest
+        small: int | None = None
         good: list[tuple[float, Fit]] = []
         for k in range(_TRIES):
             choice = choosing.for_score(score, seen, least)
@@ -202,12 +204,13 @@ class _Run:
             tried.append(self._fit("fit", choice, share, self.fits.steps, score_of_decibels(self.signal, enough)))
             seen = self._seen(choice, tried[-1])
             size = choosing.file_of(seen, score)
-            if size < math.inf:
-                good.append((size, tried[-1]))
-            elif good:
-                break
-            else:
-                least = _LARGER * choice.parameters
+            if size == math.inf:
+                small, least = choice.parameters, _LARGER * choice.parameters
+                continue
+            good.append((size, tried[-1]))
+            if small is not None:
+                # the table was wrong here: halfway between what was too small and what is large enough
+                least = max(least, math.sqrt(small * choice.parameters))
         if good:
             return min(good, key=_first)[1]
         best = max(tried, key=lambda fitted: fitted.score)

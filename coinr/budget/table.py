@@ -66,8 +66,8 @@ class Table:
     ----------
     depths : tuple of int
         Numbers of hidden layers that were measured in several sizes.
-    largest : int
-        Parameters of the largest network that was measured.
+    smallest, largest : int
+        Parameters of the smallest and the largest network that was measured.
     probe : (int, int)
         Hidden layers and parameters of a small one that tells signals apart.
     """
@@ -76,7 +76,8 @@ class Table:
         self.learning_rate = learning_rate
         measured = [network["hidden_layers"] for network in networks]
         self.depths = tuple(sorted(depth for depth in set(measured) if measured.count(depth) > 1))
-        self.largest = max(network["parameters"] for network in networks)
+        counts = [network["parameters"] for network in networks]
+        self.smallest, self.largest = min(counts), max(counts)
         small = min(networks, key=lambda network: abs(math.log2(_PROBE * network["parameters"] / self.largest)))
         self.probe = small["hidden_layers"], small["parameters"]
         self._curves: dict[int, tuple[NDArray[np.float64], NDArray[np.float64]]] = {}
