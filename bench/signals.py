@@ -67,12 +67,12 @@ ITEMS = (
         "lego_100",
         "scene",
         "nerf/lego_100.npz",
-        ("--width", "64", "--hidden-layers", "4", "--samples", "32,32", "--time-budget", "600"),
+        ("--width", "64", "--hidden-layers", "4", "--samples", "32,32"),
         ((".png",), (".gif", "--turntable", "36"), ("_depth.png", "--depth"), ("_views", "--views", "4")),
     ),
 )
 
-STEPS = {"image": 3000, "audio": 3000, "shape": 2000, "scene": 6000}
+STEPS = {"image": 3000, "audio": 3000, "shape": 2000, "scene": 1500}
 
 #: The score of a kind, as ``encode`` and ``compare`` name it; its unit and digits.
 SCORES = {"image": ("psnr", "dB", 2), "audio": ("snr", "dB", 2), "shape": ("iou", "IoU", 4), "scene": ("psnr", "dB", 2)}
