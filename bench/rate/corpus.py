@@ -48,11 +48,12 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        """As ``siren-3x64-kodim03``."""
-        return f"{self.family}-{self.sizes[0]}x{self.sizes[1]}-{self.signal}"
+        """As ``siren-3x64-kodim03``; ``-seed1`` follows where the seed is not 0."""
+        seeded = f"-seed{self.seed}" if self.seed else ""
+        return f"{self.family}-{self.sizes[0]}x{self.sizes[1]}-{self.signal}{seeded}"
 
 
-_ENDS = {"photo": (2, 3), "sound": (1, 1), "shape": (3, 1)}
+_ENDS = {"photo": (2, 3), "picture": (2, 3), "sound": (1, 1), "shape": (3, 1), "volume": (3, 1)}
 
 
 def _network(recipe: Recipe) -> nn.Module:

@@ -43,22 +43,49 @@ class Samples:
 
 def photo(name: str, data: Path | None) -> Samples:
     """Pixels (y, x) -> RGB in [-1, 1]; every second pixel of every second row is judged."""
+    grid, values = _pixels(_picture(name, data))
+    return Samples(
+        grid.reshape(-1, 2), values.reshape(-1, 3), grid[::2, ::2].reshape(-1, 2), values[::2, ::2].reshape(-1, 3)
+    )
+
+
+def picture(name: str, data: Path | None) -> Samples:
+    """As :func:`photo`, all pixels judged; ``NAME-half`` is averaged to half the height and width first."""
+    pixels = _picture(name.removesuffix("-half"), data)
+    grid, values = _pixels(halved(pixels) if name.endswith("-half") else pixels)
+    inputs, targets = grid.reshape(-1, 2), values.reshape(-1, 3)
+    return Samples(inputs, targets, inputs, targets)
+
+
+def halved(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Means of 2 × 2 pixels, rounded; an odd last row or column is left out."""
+    height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
+    blocks = pixels[: 2 * height, : 2 * width].reshape(height, 2, width, 2, -1)
+    means: NDArray[np.uint8] = np.rint(blocks.mean((1, 3))).astype(np.uint8)
+    return means
+
+
+def _picture(name: str, data: Path | None) -> NDArray[np.uint8]:
+    """8-bit pixels ``[height, width, 3]``: of Kodak, else a photo of scikit-image."""
     if name.startswith("kodim"):
         from coinr import read_image
 
         assert data is not None, "Kodak pictures need the data folder"
-        image = read_image(data / "kodak" / f"{name}.png")
-    else:
-        import skimage.data
+        return read_image(data / "kodak" / f"{name}.png")
+    import skimage.data
 
-        image = getattr(skimage.data, name)()
-    height, width = image.shape[:2]
+    pixels: NDArray[np.uint8] = getattr(skimage.data, name)()
+    return pixels
+
+
+def _pixels(pixels: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
+    """Coordinates ``[height, width, 2]`` and values ``[height, width, 3]``, both in [-1, 1]."""
+    height, width = pixels.shape[:2]
     y = (2 * torch.arange(height) + 1) / height - 1
     x = (2 * torch.arange(width) + 1) / width - 1
-    grid = torch.stack(torch.meshgrid(y, x, indexing="ij"), -1)
-    values = torch.from_numpy(image.astype(np.float32)) / 127.5 - 1
-    return Samples(
-        grid.reshape(-1, 2), values.reshape(-1, 3), grid[::2, ::2].reshape(-1, 2), values[::2, ::2].reshape(-1, 3)
+    return (
+        torch.stack(torch.meshgrid(y, x, indexing="ij"), -1),
+        torch.from_numpy(pixels.astype(np.float32)) / 127.5 - 1,
     )
 
 
@@ -92,21 +119,36 @@ def _tones() -> NDArray[np.float32]:
 
 def shape(name: str, data: Path | None) -> Samples:
     """Voxel centres of the tight box, each side [-1, 1] -> occupancy 0 or 1; a fixed random choice is judged."""
-    if name == "lucy":
-        assert data is not None, "the statue needs the data folder"
-        stored = np.load(data / "shapes" / "lucy_128.npz", allow_pickle=False)
-        size = tuple(int(n) for n in stored["shape"])
-        volume = np.unpackbits(stored["occupancy"])[: int(np.prod(size))].reshape(size).astype(bool)
-    else:
-        volume = _knot(96)
-    for axis in range(3):
-        used = np.flatnonzero(volume.any(axis=tuple(k for k in range(3) if k != axis)))
-        volume = np.take(volume, np.arange(used[0], used[-1] + 1), axis)
-    axes = [(2 * torch.arange(n) + 1) / n - 1 for n in volume.shape]
+    whole = volume("lucy_128" if name == "lucy" else name, data)
+    judged = torch.randperm(len(whole.inputs), generator=torch.Generator().manual_seed(0))[:_JUDGED_VOXELS]
+    return Samples(whole.inputs, whole.targets, whole.inputs[judged], whole.targets[judged])
+
+
+def volume(name: str, data: Path | None) -> Samples:
+    """As :func:`shape`, all voxels judged."""
+    voxels = cropped(occupancy(name, data))
+    axes = [(2 * torch.arange(n) + 1) / n - 1 for n in voxels.shape]
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
-    values = torch.from_numpy(volume.reshape(-1, 1).astype(np.float32))
-    judged = torch.randperm(len(grid), generator=torch.Generator().manual_seed(0))[:_JUDGED_VOXELS]
-    return Samples(grid, values, grid[judged], values[judged])
+    values = torch.from_numpy(voxels.reshape(-1, 1).astype(np.float32))
+    return Samples(grid, values, grid, values)
+
+
+def occupancy(name: str, data: Path | None) -> NDArray[np.bool_]:
+    """Voxels ``[x, y, z]``: a file of the data folder's ``shapes``, or the generated ``knot``."""
+    if name == "knot":
+        return _knot(96)
+    assert data is not None, "this shape needs the data folder"
+    stored = np.load(data / "shapes" / f"{name}.npz", allow_pickle=False)
+    size = tuple(int(n) for n in stored["shape"])
+    return np.unpackbits(stored["occupancy"])[: int(np.prod(size))].reshape(size).astype(bool)
+
+
+def cropped(voxels: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The smallest box that holds all voxels set."""
+    for axis in range(3):
+        used = np.flatnonzero(voxels.any(axis=tuple(k for k in range(3) if k != axis)))
+        voxels = np.take(voxels, np.arange(used[0], used[-1] + 1), axis)
+    return voxels
 
 
 def _knot(size: int) -> NDArray[np.bool_]:
@@ -200,7 +242,9 @@ def _spheres(poses: NDArray[np.float32], focal: float, size: int) -> NDArray[np.
 #: How each kind of signal is made: name and data folder to samples.
 KINDS: dict[str, Callable[[str, Path | None], Samples]] = {
     "photo": photo,
+    "picture": picture,
     "sound": sound,
     "shape": shape,
+    "volume": volume,
     "scene": scene,
 }

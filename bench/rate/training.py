@@ -75,16 +75,16 @@ def _rendered(network: RadianceField, state_dict: Mapping[str, Tensor], rays: Te
 def scores(kind: str, values: Tensor, targets: Tensor) -> dict[str, float]:
     """Quality of shown ``values``; the first number is the one that losses are measured in.
 
-    ``psnr`` of a photo or scene clipped to its range and not rounded, ``snr`` of a sound, ``psnr`` and ``iou`` at 0.5
+    ``psnr`` of a picture or scene clipped to its range and not rounded, ``snr`` of a sound, ``psnr`` and ``iou`` at 0.5
     of an occupancy field; in dB but for the last.
     """
     values, targets = values.double(), targets.double()
     if kind == "sound":
         return {"snr": 10 * math.log10(float(targets.square().sum() / (values - targets).square().sum()))}
-    low, peak = (-1.0, 2.0) if kind == "photo" else (0.0, 1.0)
+    low, peak = (-1.0, 2.0) if kind in ("photo", "picture") else (0.0, 1.0)
     error = float((values.clamp(low, low + peak) - targets).square().mean())
     result = {"psnr": 10 * math.log10(peak**2 / error)}
-    if kind == "shape":
+    if kind in ("shape", "volume"):
         inside, wanted = values > 0.5, targets > 0.5
         result["iou"] = float((inside & wanted).sum() / (inside | wanted).sum().clamp(min=1))
     return result

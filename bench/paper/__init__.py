@@ -1,0 +1,1 @@
+"""The paper's experiments and the questions it leaves open; ``python -m bench.paper`` runs them."""

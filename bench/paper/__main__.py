@@ -1,0 +1,77 @@
+"""Runs the paper's experiments, and writes their tables and figures.
+
+    python -m bench.paper EXPERIMENT [--data DIR] [--out bench/results/paper] [--budget quick|full]
+                          [--images 1-24] [--seeds k]
+
+Experiments: figure1, sparsity, c1, c2, figure5, ablations, occupancy, audio, inric; ``all`` is one after another.
+Networks are trained once and kept under ``bench/cache/paper``, as is everything measured of them: a run that was
+stopped goes on where it was. nncodec is measured where its environment is (``python -m bench.rate.nncodec``).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+
+import torch
+
+from bench.paper.context import BUDGETS, CACHE, Context
+from bench.rate.corpus import data_folder
+
+#: Every experiment: a module of this package, and the function in it that runs it.
+EXPERIMENTS = {
+    "figure1": "figure1:run",
+    "sparsity": "sparsity:run",
+    "c1": "images:run_c1",
+    "c2": "images:run_c2",
+    "figure5": "figure5:run",
+    "ablations": "ablations:run",
+    "occupancy": "occupancy:run",
+    "audio": "audio:run",
+    "inric": "published:run",
+}
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """Numbers of pictures: ``1-24``, ``3,19``, ``1-4,20``."""
+    found: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        try:
+            found += range(int(first), int(last or first) + 1)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"numbers as 3,19 or 1-24, not {text!r}") from None
+    if not found or not set(found) <= set(range(1, 25)):
+        raise argparse.ArgumentTypeError(f"numbers from 1 to 24, not {text!r}")
+    return tuple(found)
+
+
+def main() -> None:
+    """Run what was asked for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiment", choices=[*EXPERIMENTS, "all"])
+    parser.add_argument("--data", type=Path, help="data folder, also COINR_DATA; else bundled and generated signals")
+    parser.add_argument("--out", type=Path, default=Path("bench/results/paper"))
+    parser.add_argument("--budget", choices=BUDGETS, default="quick")
+    parser.add_argument("--images", type=numbers, help="numbers of Kodak pictures; the budget's by default")
+    parser.add_argument("--seeds", type=int, help="seeds of the networks with error bars; the budget's by default")
+    parser.add_argument("--cache", type=Path, default=CACHE)
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    budget = BUDGETS[options.budget]
+    if options.images:
+        budget = replace(budget, images=options.images)
+    if options.seeds:
+        budget = replace(budget, seeds=options.seeds)
+    for name in EXPERIMENTS if options.experiment == "all" else [options.experiment]:
+        module, _, function = EXPERIMENTS[name].partition(":")
+        context = Context(data_folder(options.data), options.out, budget, options.cache, name)
+        getattr(import_module(f"bench.paper.{module}"), function)(context)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""What every experiment is given: where the data are, how much is run, and where results go."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.progress import track
+
+from bench.machine import machine
+from bench.rate import corpus, signals
+from bench.rate.measure import Bench
+from bench.rate.tables import write_csv
+from coinr.files import write_atomic
+
+CACHE = Path("bench/cache/paper")
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How much is run.
+
+    Attributes
+    ----------
+    name : str
+        ``"quick"`` or ``"full"``.
+    images : tuple of int
+        Numbers of Kodak pictures.
+    half : bool
+        Pictures at half height and width.
+    steps, refine_steps : int
+        Of training, and of what trains a network further through a code; batches of 4096.
+    epochs : int
+        Passes over a shape's voxels.
+    widths : tuple of int
+        Of the networks whose s is looked for.
+    seeds : int
+        Of the (2, 32) networks in ``quick``, of all of c1 in ``full``.
+    """
+
+    name: str
+    images: tuple[int, ...]
+    half: bool
+    steps: int
+    refine_steps: int
+    epochs: int
+    widths: tuple[int, ...]
+    seeds: int
+
+
+BUDGETS = {
+    "quick": Budget("quick", (3, 19), True, 2000, 1000, 20, (20, 32, 48, 64, 96, 128), 3),
+    "full": Budget("full", tuple(range(1, 25)), False, 20000, 5000, 200, (20, 32, 48, 64, 96, 128, 192, 256), 3),
+}
+
+
+@dataclass(frozen=True)
+class Context:
+    """Arguments of a run.
+
+    Attributes
+    ----------
+    data : Path or None
+        The data folder; without it, pictures are photos of scikit-image and the rest is generated.
+    out : Path
+        Where tables and figures go.
+    budget : Budget
+        How much is run.
+    cache : Path
+        Trained networks and measured rows, by budget.
+    experiment : str
+        The name of what runs.
+    """
+
+    data: Path | None
+    out: Path
+    budget: Budget
+    cache: Path = CACHE
+    experiment: str = ""
+    begin: float = field(default_factory=time.perf_counter)
+
+    @property
+    def folder(self) -> Path:
+        """The cache of this budget: networks of different budgets have the same names."""
+        return self.cache / self.budget.name
+
+    @property
+    def pictures(self) -> list[str]:
+        """Names of the pictures, as :func:`bench.rate.signals.picture` takes them."""
+        suffix = "-half" if self.budget.half else ""
+        names = [f"kodim{n:02}" for n in self.budget.images] if self.data else ["coffee", "astronaut"]
+        return [name + suffix for name in names]
+
+    def siren(self, picture: str, hidden_layers: int, width: int, seed: int = 0) -> Point:
+        """A SIREN of a picture, trained as the budget says."""
+        rate = 1e-3 if width > 64 or hidden_layers > 3 else 2e-3
+        recipe = corpus.Recipe("siren", (hidden_layers, width), "picture", picture, self.budget.steps, 4096, rate, seed)
+        return self.point(recipe)
+
+    def point(self, recipe: corpus.Recipe) -> Point:
+        """The network of a recipe, trained once and kept, on the bench."""
+        return Point(Bench(corpus.build(recipe, self.data, self.folder), self.folder), self.data)
+
+    def track(self, items: Sequence[T], label: str) -> Iterable[T]:
+        """The items with a bar on a terminal, with a line each elsewhere."""
+        if sys.stderr.isatty():
+            yield from track(items, f"{self.experiment}: {label}")
+            return
+        for count, item in enumerate(items):
+            print(f"{self.experiment}: {label} {count + 1} of {len(items)}", flush=True)
+            yield item
+
+    def write(self, name: str, rows: Sequence[Mapping[str, Any]], **more: Any) -> None:
+        """``NAME.csv`` of the rows, and ``NAME.json`` with machine, versions, budget, seconds and ``more``."""
+        self.out.mkdir(parents=True, exist_ok=True)
+        write_csv(self.out / f"{name}.csv", rows)
+        about = {
+            "machine": machine(),
+            "budget": vars(self.budget),
+            "pictures": self.pictures,
+            "seconds": round(time.perf_counter() - self.begin, 1),
+        }
+        write_atomic(self.out / f"{name}.json", json.dumps(about | more, indent=1).encode() + b"\n")
+
+
+@dataclass(frozen=True)
+class Point:
+    """A trained network on the bench, and the signal it shows."""
+
+    bench: Bench
+    data: Path | None
+
+    @property
+    def entry(self) -> corpus.Entry:
+        """The network."""
+        return self.bench.entry
+
+    @property
+    def samples(self) -> signals.Samples:
+        """What it was trained on."""
+        recipe = self.entry.recipe
+        return signals.KINDS[recipe.kind](recipe.signal, self.data)
