@@ -1,0 +1,70 @@
+"""The ablations' figures: panels of lines, all of one look."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Row = Mapping[str, Any]
+_MARKERS = "osd^vP*X<>"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Lines over one pair of axes: of each label, its points."""
+
+    title: str
+    x: str
+    y: str
+    lines: Mapping[str, Sequence[tuple[float, float]]]
+    log_x: bool = False
+    log_y: bool = False
+    symlog_y: float | None = None
+    level: float | None = None
+    dashed: frozenset[str] = field(default_factory=frozenset)
+
+
+def lines_of(rows: Iterable[Row], label: Callable[[Row], str], x: str, y: str) -> dict[str, list[tuple[float, float]]]:
+    """Points (x, y) of the rows by label, by rising x."""
+    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for row in rows:
+        if row.get(x) is not None and row.get(y) is not None:
+            found[label(row)].append((float(row[x]), float(row[y])))
+    return {key: sorted(points) for key, points in found.items()}
+
+
+def draw(path: Path, title: str, panels: Sequence[Panel], columns: int = 2) -> None:
+    """Write the panels as one picture, each with its legend beside the lines."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, grid = plt.subplots(rows, columns, figsize=(7.2 * columns, 4.6 * rows), squeeze=False, layout="constrained")
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    for axes, panel in zip(grid.flat, panels, strict=False):
+        for k, (label, points) in enumerate(panel.lines.items()):
+            style = "--" if label in panel.dashed else "-"
+            colour, marker = f"C{k % 10}", _MARKERS[k % len(_MARKERS)]
+            axes.plot(*zip(*points, strict=True), style, color=colour, marker=marker, ms=4, lw=1.4, label=label)
+        if panel.log_x:
+            axes.set_xscale("log")
+        if panel.log_y:
+            axes.set_yscale("log")
+        if panel.symlog_y is not None:
+            axes.set_yscale("symlog", linthresh=panel.symlog_y)
+        if panel.level is not None:
+            axes.axhline(panel.level, color="#777777", lw=0.8, ls=":")
+        axes.set(title=panel.title, xlabel=panel.x, ylabel=panel.y)
+        axes.grid(True, which="both", alpha=0.2)
+        axes.legend(fontsize=7.5, framealpha=0.7)
+    figure.suptitle(title)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

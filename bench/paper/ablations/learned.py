@@ -1,0 +1,142 @@
+"""A learned dictionary as yardstick for the seeded one, at equal M and s: residual, loss, and bytes with its cost.
+
+Learned on the very rows that are coded, the dictionary has to be sent; learned on those of other networks it would be
+known to the decoder. With as many atoms as rows the former holds the rows themselves.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+
+import coinr
+from bench.paper.ablations import ksvd
+from bench.paper.ablations.figures import Panel, draw, lines_of
+from bench.paper.ablations.hidden import Hidden, combined, residual_db
+from bench.paper.ablations.streams import Code, enumerated, read_enumerated
+from bench.paper.context import Context, Point
+from coinr import baselines
+from coinr.coders.symbols import largest
+from coinr.profiles.paper import solve
+
+ATOMS = (128, 256, 512)
+SPARSITIES = (4, 8, 16, 24)
+ITERATIONS = 20
+TRAINED_AT = 8  # s during learning
+VALUE_BITS = 16
+DICTIONARY_BITS = (8, 16)
+
+
+def sent(D: ksvd.Array, bits: int) -> tuple[int, ksvd.Array]:
+    """Bytes of a dictionary as b-bit integers with Brotli, and the dictionary read back from them."""
+    method = f"uniform{bits}"
+    tensor = OrderedDict(dictionary=torch.from_numpy(D.astype(np.float32)))
+    blob = baselines.encode(tensor, method)
+    return len(blob), baselines.decode(blob, method, tensor)["dictionary"].double().numpy()
+
+
+def coded(indices: ksvd.Support, values: ksvd.Array, M: int) -> tuple[int, ksvd.Support, ksvd.Array]:
+    """Bytes of supports and 16-bit values by the ``sparse`` profile's coder, and both read back; indices of -1 go."""
+    step = np.abs(values).max() / largest(VALUE_BITS)
+    q = np.where(indices < 0, 0, np.rint(values / step)).astype(np.int32)
+    atoms = indices.copy()
+    for row in atoms:
+        free = np.setdiff1d(np.arange(M), row)
+        row[row < 0] = free[: (row < 0).sum()]
+    code = Code(atoms.astype(np.int32), q, M, VALUE_BITS)
+    data = enumerated(code)
+    back, integers = read_enumerated(data, code)
+    return 4 + len(data), back.astype(np.int64), integers * step  # and the step
+
+
+def _learned(point: Point, hidden: Hidden, D: ksvd.Array, source: str, free: bool) -> Iterator[dict[str, Any]]:
+    """Rows of one dictionary: known to the decoder, and sent with 8 and 16 bit."""
+    W, M = hidden.vectors, len(D)
+    for s in SPARSITIES:
+        indices, values = ksvd.pursue(W, D, s)
+        choices: list[tuple[str, int, ksvd.Array]] = [("known", 0, D)] if free else [("not counted", 0, D)]
+        choices += [(f"{bits} bit", *sent(D, bits)) for bits in DICTIONARY_BITS]
+        for cost, size, used in choices:
+            own = values if used is D else ksvd.least_squares(W, used, indices)
+            code_bytes, back, amounts = coded(indices, own, M)
+            yield _row(point, hidden, source, cost, M, s, code_bytes, size, ksvd.rebuilt(used, back, amounts))
+
+
+def _seeded(point: Point, hidden: Hidden, M: int) -> Iterator[dict[str, Any]]:
+    """Rows of the seeded dictionary, which costs nothing."""
+    dictionary = coinr.Dictionary("gaussian", hidden.cut.n, M, 0)
+    pursuit = hidden.pursued(dictionary, max(SPARSITIES))
+    for s in SPARSITIES:
+        indices = np.ascontiguousarray(pursuit.indices[:, :s])
+        code_bytes, back, amounts = coded(indices.astype(np.int64), solve(hidden.vectors, indices, dictionary), M)
+        vectors = combined(back.astype(np.int32), amounts, dictionary)
+        yield _row(point, hidden, "seeded", "known", M, s, code_bytes, 0, vectors)
+
+
+def _row(
+    point: Point, hidden: Hidden, source: str, cost: str, M: int, s: int, code: int, dictionary: int, vectors: Any
+) -> dict[str, Any]:
+    matrices = {name: hidden.state_dict[name] for name in hidden.names}
+    return {
+        "network": point.entry.name,
+        "dictionary": source,
+        "dictionary_sent": cost,
+        "M": M,
+        "s": s,
+        "B": len(hidden.vectors),
+        "residual_db": residual_db(hidden.vectors, vectors),
+        "loss_db": point.bench.original - point.entry.evaluate(hidden.replaced(vectors)),
+        "code_bytes": code,
+        "dictionary_bytes": dictionary,
+        "hidden_bytes": code + dictionary,
+        "hidden_bytes_16_bit_brotli": len(baselines.encode(matrices, "uniform16")),
+    }
+
+
+def run(context: Context) -> None:
+    """Write ``ablation_learned``."""
+    points = [context.siren(picture, 3, 64) for picture in context.pictures]
+    vectors = [Hidden.of(point).vectors for point in points]
+    rows: list[dict[str, Any]] = []
+    for k, point in enumerate(context.track(points, "learned dictionary, pictures")):
+        others = [part for i, part in enumerate(vectors) if i != k][:3]
+        for M in ATOMS:
+            rows += _seeded(point, Hidden.of(point), M)
+            for source, rest in (("learned on its own rows", [vectors[k]]), ("learned on others' rows", others)):
+                if rest:
+                    D, _ = ksvd.learn(np.concatenate(rest), M, TRAINED_AT, ITERATIONS)
+                    rows += _learned(point, Hidden.of(point), D, source, free=source.endswith("others' rows"))
+    context.write("ablation_learned", rows, iterations=ITERATIONS, s_while_learning=TRAINED_AT)
+    panels = []
+    for name in dict.fromkeys(row["network"] for row in rows):
+        # with as many atoms as rows the dictionary is the rows: nothing to draw
+        own = [
+            row for row in rows if row["network"] == name and ("own" not in row["dictionary"] or row["M"] < row["B"])
+        ]
+        first = [row for row in own if row["dictionary_sent"] in ("known", "not counted")]
+
+        def at_s(row: Any) -> str:
+            return f"{row['dictionary']}, M = {row['M']}"
+
+        def with_cost(row: Any) -> str:
+            counted = "" if row["dictionary_bytes"] == 0 else f", sent at {row['dictionary_sent']}"
+            return f"{at_s(row)}{counted}"
+
+        counted = [
+            row
+            for row in own
+            if row["M"] in (ATOMS[0], ATOMS[-1])
+            and row["dictionary_sent"] == ("8 bit" if "own" in row["dictionary"] else "known")
+        ]
+        panels += [
+            Panel(name, "nonzeros s of each vector", "residual of hidden matrices, dB",
+                  lines_of(first, at_s, "s", "residual_db")),
+            Panel(name, "bytes of the hidden matrices, dictionary included where it is sent",
+                  "residual of hidden matrices, dB", lines_of(counted, with_cost, "hidden_bytes", "residual_db"),
+                  log_x=True),
+        ]  # fmt: skip
+    draw(context.out / "ablation_learned.png", "learned (K-SVD) against seeded dictionaries", panels)
