@@ -1,9 +1,9 @@
 """INRIC on its own network beside its published points: sines on encoded coordinates, an L1 penalty, 8 and 7 bits.
 
 Published are means over the 24 Kodak pictures at full size after 25 000 steps on whole pictures. The column
-``differs`` says what a row does otherwise; the file of a half-size picture is as large as that of the full one would
-be, so its bits over the pixels of the full picture are given too. Without a GPU only ``quick`` is meant to run: two narrow networks on the
-budget's pictures, with batches of 4096 samples.
+``differs`` says what a row does otherwise. The file of a half-size picture is about as large as that of the full one
+would be, so its bits over the pixels of the full picture are given too. Without a GPU only ``quick`` is meant to run:
+two narrow networks on the budget's pictures, with batches of 4096 samples.
 """
 
 from __future__ import annotations
