@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 Row = Mapping[str, Any]
+_STROKES = ("-", "--", ":", "-.")
 _MARKERS = "osd^vP*X<>"
 
 
 @dataclass(frozen=True)
 class Panel:
-    """Lines over one pair of axes: of each label, its points."""
+    """Lines over one pair of axes: of each label, its points.
+
+    Where ``paired``, labels are "this, that": a colour for each this, a stroke and a marker for each that.
+    """
 
     title: str
     x: str
@@ -25,6 +29,18 @@ class Panel:
     symlog_y: float | None = None
     level: float | None = None
     dashed: frozenset[str] = field(default_factory=frozenset)
+    paired: bool = False
+
+    def style(self, label: str) -> tuple[str, str, str]:
+        """Colour, stroke and marker of a label."""
+        first, second = list(self.lines).index(label), 0
+        if self.paired:
+            pairs = [one.partition(", ")[::2] for one in self.lines]
+            this, that = label.partition(", ")[::2]
+            first = list(dict.fromkeys(pair[0] for pair in pairs)).index(this)
+            second = list(dict.fromkeys(pair[1] for pair in pairs)).index(that)
+        stroke = "--" if label in self.dashed else _STROKES[second % len(_STROKES)]
+        return f"C{first % 10}", stroke, _MARKERS[(second if self.paired else first) % len(_MARKERS)]
 
 
 def lines_of(rows: Iterable[Row], label: Callable[[Row], str], x: str, y: str) -> dict[str, list[tuple[float, float]]]:
@@ -49,10 +65,9 @@ def draw(path: Path, title: str, panels: Sequence[Panel], columns: int = 2) -> N
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
     for axes, panel in zip(grid.flat, panels, strict=False):
-        for k, (label, points) in enumerate(panel.lines.items()):
-            style = "--" if label in panel.dashed else "-"
-            colour, marker = f"C{k % 10}", _MARKERS[k % len(_MARKERS)]
-            axes.plot(*zip(*points, strict=True), style, color=colour, marker=marker, ms=4, lw=1.4, label=label)
+        for label, points in panel.lines.items():
+            colour, stroke, marker = panel.style(label)
+            axes.plot(*zip(*points, strict=True), stroke, color=colour, marker=marker, ms=4.5, lw=1.4, label=label)
         if panel.log_x:
             axes.set_xscale("log")
         if panel.log_y:

@@ -56,12 +56,12 @@ def run(context: Context) -> None:
         own = [row for row in rows if row["network"] == name]
 
         def label(row: Any) -> str:
-            return f"{row['kind']}, M = 2^{row['M'].bit_length() - 1}"
+            return f"M = 2^{row['M'].bit_length() - 1}, {row['kind']}"
 
         panels += [
             Panel(name, "bytes of the file", "residual of hidden matrices, dB",
-                  lines_of(own, label, "bytes", "residual_db")),
+                  lines_of(own, label, "bytes", "residual_db"), paired=True),
             Panel(name, "bytes of the file", "loss of PSNR, dB",
-                  lines_of(own, label, "bytes", "loss_db"), symlog_y=0.1, level=0.1),
+                  lines_of(own, label, "bytes", "loss_db"), symlog_y=0.1, level=0.1, paired=True),
         ]  # fmt: skip
     draw(context.out / "ablation_dictionary.png", "kind and size of the dictionary: paper profile, given s", panels)

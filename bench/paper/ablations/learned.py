@@ -134,9 +134,9 @@ def run(context: Context) -> None:
         ]
         panels += [
             Panel(name, "nonzeros s of each vector", "residual of hidden matrices, dB",
-                  lines_of(first, at_s, "s", "residual_db")),
+                  lines_of(first, at_s, "s", "residual_db"), paired=True),
             Panel(name, "bytes of the hidden matrices, dictionary included where it is sent",
                   "residual of hidden matrices, dB", lines_of(counted, with_cost, "hidden_bytes", "residual_db"),
-                  log_x=True),
+                  log_x=True, paired=True),
         ]  # fmt: skip
     draw(context.out / "ablation_learned.png", "learned (K-SVD) against seeded dictionaries", panels)

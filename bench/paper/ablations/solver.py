@@ -46,7 +46,7 @@ def lasso(W: NDArray[np.float64], dictionary: coinr.Dictionary, sparsities: list
     }
     for b, w in enumerate(W):
         # variables leave the path too, so it takes more steps than nonzeros
-        _, _, path = lars_path(unit, w, method="lasso", max_iter=_STEPS * len(w), copy_X=False)
+        _, _, path = lars_path(unit, w, method="lasso", max_iter=_STEPS * len(w))
         counts = np.count_nonzero(path, axis=0)
         for (name, s), (indices, values) in found.items():
             reached = np.flatnonzero(counts == s)

@@ -27,7 +27,7 @@ from coinr import baselines
 from coinr.files import read_state_dict_file, write_state_dict_file
 
 #: λ of the penalty, see :func:`pruning.fit`.
-LAMBDAS = (0.003, 0.01, 0.03, 0.1)
+LAMBDAS = (0.01, 0.03, 0.1, 0.3)
 WEIGHTS = (0.2, 0.4, 0.6, 0.8, 0.9)  # shares of hidden weights
 NEURONS = (0.125, 0.25, 0.5)  # shares of each layer's neurons
 SMALLER = (32, 48)  # widths
@@ -207,6 +207,6 @@ def _draw(rows: list[dict[str, Any]], path: Path) -> None:
             Panel(name, "bytes of the file", unit,
                   lines_of([row for row in own if row["coding"] != "16 bit + Brotli"],
                            lambda row: f"{row['way']}, {row['coding'].partition(' ')[0]}", "bytes", score),
-                  log_x=True, dashed=frozenset(f"{row['way']}, mask" for row in own)),
+                  log_x=True, paired=True),
         ]  # fmt: skip
     draw(path, "sparsity by training: L1 penalty and pruning", panels)
