@@ -101,7 +101,15 @@ def test_rows_beyond_the_papers_condition_are_told_apart():
 
 def test_pictures_that_need_the_same_are_said_to(generator):
     table = [
-        {"signal": name, "mode": "standard", "M": 4096, "n": n, "s_needed": round(0.4 * n + shift), "s": None}
+        {
+            "signal": name,
+            "mode": "standard",
+            "M": 4096,
+            "n": n,
+            "s_needed": round(0.4 * n + shift),
+            "s_crossing": 0.4 * n + shift,
+            "s": None,
+        }
         for name, shift in (("a", 0), ("b", 0), ("other", 20))
         for n in (20, 32, 64)
     ]

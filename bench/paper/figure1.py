@@ -139,5 +139,7 @@ def _panel(axes: Any, picture: str, width: int, layer: str, matrix: NDArray[np.f
         f"excess kurtosis {kurtosis:+.2f}\nstandard deviation {deviation:.3g}", (0.03, 0.95), xycoords="axes fraction",
         va="top", fontsize=7,
     )  # fmt: skip
+    axes.set_ylim(0, 1.3 * axes.get_ylim()[1])
     axes.set_yticks([])
+    axes.locator_params(axis="x", nbins=5)
     axes.tick_params(labelsize=7)

@@ -174,8 +174,8 @@ def smallest_row(label: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]
 def fits(table: list[dict[str, Any]], pictures: list[str]) -> list[dict[str, Any]]:
     """Lines of the pictures' needed s on n by mode and M, and whether the picture matters beside the width.
 
-    In ``standard`` mode n is the width. ``picture_F`` and ``picture_p`` are of an analysis of variance of s / n over
-    the widths at which every picture has one; ``spread_percent`` is the widths' mean of (largest - smallest) / mean.
+    In ``standard`` mode n is the width. ``picture_F`` and ``picture_p`` are of an analysis of variance of s / n, with s
+    not rounded, over the widths at which every picture has one; ``spread_percent`` is the widths' mean of (largest - smallest) / mean.
     """
     found = []
     for mode, M in sorted({(row["mode"], row["M"]) for row in table}):
@@ -195,7 +195,7 @@ def fits(table: list[dict[str, Any]], pictures: list[str]) -> list[dict[str, Any
 def _by_picture(chosen: list[dict[str, Any]], pictures: list[str]) -> dict[str, Any]:
     by_n: dict[int, dict[str, float]] = {}
     for row in chosen:
-        by_n.setdefault(row["n"], {})[row["signal"]] = row["s_needed"] / row["n"]
+        by_n.setdefault(row["n"], {})[row["signal"]] = row["s_crossing"] / row["n"]
     whole = np.array([[found[name] for name in pictures] for found in by_n.values() if len(found) == len(pictures)])
     if not len(whole) or len(pictures) < 2:
         return {"picture_F": None, "picture_p": None, "spread_percent": None}
