@@ -174,8 +174,9 @@ def smallest_row(label: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]
 def fits(table: list[dict[str, Any]], pictures: list[str]) -> list[dict[str, Any]]:
     """Lines of the pictures' needed s on n by mode and M, and whether the picture matters beside the width.
 
-    In ``standard`` mode n is the width. ``picture_F`` and ``picture_p`` are of an analysis of variance of s / n, with s
-    not rounded, over the widths at which every picture has one; ``spread_percent`` is the widths' mean of (largest - smallest) / mean.
+    In ``standard`` mode n is the width. ``picture_F`` and ``picture_p`` are of an analysis of variance of s / n, with
+    s not rounded, over the widths at which every picture has one; ``spread_percent`` is the widths' mean of
+    (largest - smallest) / mean.
     """
     found = []
     for mode, M in sorted({(row["mode"], row["M"]) for row in table}):
