@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import coinr
@@ -51,6 +52,11 @@ def run(context: Context) -> None:
     for picture in context.track(context.pictures, "dictionary, pictures"):
         rows += _rows(context.siren(picture, 3, 64))
     context.write("ablation_dictionary", rows)
+    _draw(rows, context.out / "ablation_dictionary.png")
+
+
+def _draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Residual and loss over bytes, for each network."""
     panels = []
     for name in dict.fromkeys(row["network"] for row in rows):
         own = [row for row in rows if row["network"] == name]
@@ -64,4 +70,4 @@ def run(context: Context) -> None:
             Panel(name, "bytes of the file", "loss of PSNR, dB",
                   lines_of(own, label, "bytes", "loss_db"), symlog_y=0.1, level=0.1, paired=True),
         ]  # fmt: skip
-    draw(context.out / "ablation_dictionary.png", "kind and size of the dictionary: paper profile, given s", panels)
+    draw(path, "kind and size of the dictionary: paper profile, given s", panels)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -111,6 +112,11 @@ def run(context: Context) -> None:
                     D, _ = ksvd.learn(np.concatenate(rest), M, TRAINED_AT, ITERATIONS)
                     rows += _learned(point, Hidden.of(point), D, source, free=source.endswith("others' rows"))
     context.write("ablation_learned", rows, iterations=ITERATIONS, s_while_learning=TRAINED_AT)
+    _draw(rows, context.out / "ablation_learned.png")
+
+
+def _draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Residual over s and over bytes, for each network."""
     panels = []
     for name in dict.fromkeys(row["network"] for row in rows):
         # with as many atoms as rows the dictionary is the rows: nothing to draw
@@ -139,4 +145,4 @@ def run(context: Context) -> None:
                   "residual of hidden matrices, dB", lines_of(counted, with_cost, "hidden_bytes", "residual_db"),
                   log_x=True, paired=True),
         ]  # fmt: skip
-    draw(context.out / "ablation_learned.png", "learned (K-SVD) against seeded dictionaries", panels)
+    draw(path, "learned (K-SVD) against seeded dictionaries", panels)

@@ -27,8 +27,8 @@ from coinr import baselines
 from coinr.files import read_state_dict_file, write_state_dict_file
 
 #: λ of the penalty, see :func:`pruning.fit`.
-LAMBDAS = (0.01, 0.03, 0.1, 0.3)
-WEIGHTS = (0.2, 0.4, 0.6, 0.8, 0.9)  # shares of hidden weights
+LAMBDAS = (0.03, 0.1, 0.3)
+WEIGHTS = (0.2, 0.4, 0.6, 0.8)  # shares of hidden weights
 NEURONS = (0.125, 0.25, 0.5)  # shares of each layer's neurons
 SMALLER = (32, 48)  # widths
 
@@ -131,7 +131,8 @@ def coded(point: Point, way: str, strength: float, sd: State, whole: int) -> Ite
         "zeros_last_layer": pruning.zeros(sd, pruning.matrices(sd)[-1:]),
         "dead_neurons": pruning.dead_neurons(sd),
     }
-    version = f"{ours_version()} {source_version(Path(__file__), Path(masked.__file__))} {tensors_hash(sd)}"
+    coders = source_version(Path(baselines.__file__), Path(masked.__file__))
+    version = f"{ours_version()} {coders} {tensors_hash(sd)}"
     for coding, encode, decode in _codings(sd):
         coder, setting = f"ablation training, {coding}", f"{way} {strength:g}"
         row = point.bench.known(coder, setting, version)
