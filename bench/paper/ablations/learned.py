@@ -1,7 +1,7 @@
 """A learned dictionary as yardstick for the seeded one, at equal M and s: residual, loss, and bytes with its cost.
 
 Learned on the very rows that are coded, the dictionary has to be sent; learned on those of other networks it would be
-known to the decoder. With as many atoms as rows the former holds the rows themselves.
+known to the decoder; those start from the same weights, so networks that start from others stand beside. With as many atoms as rows the former holds the rows themselves.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from coinr.profiles.paper import solve
 
 ATOMS = (128, 256, 512)
 SPARSITIES = (4, 8, 16, 24)
+OTHERS = 4  # networks to learn from, at most
+OWN = "learned on its own rows"
 ITERATIONS = 20
 TRAINED_AT = 8  # s during learning
 VALUE_BITS = 16
@@ -55,12 +57,13 @@ def coded(indices: ksvd.Support, values: ksvd.Array, M: int) -> tuple[int, ksvd.
 
 
 def _learned(point: Point, hidden: Hidden, D: ksvd.Array, source: str, free: bool) -> Iterator[dict[str, Any]]:
-    """Rows of one dictionary: known to the decoder, and sent with 8 and 16 bit."""
+    """Rows of one dictionary: ``free``, as the decoder knows it, or not counted and sent with 8 and 16 bit."""
     W, M = hidden.vectors, len(D)
     for s in SPARSITIES:
         indices, values = ksvd.pursue(W, D, s)
         choices: list[tuple[str, int, ksvd.Array]] = [("known", 0, D)] if free else [("not counted", 0, D)]
-        choices += [(f"{bits} bit", *sent(D, bits)) for bits in DICTIONARY_BITS]
+        if not free:
+            choices += [(f"{bits} bit", *sent(D, bits)) for bits in DICTIONARY_BITS]
         for cost, size, used in choices:
             own = values if used is D else ksvd.least_squares(W, used, indices)
             code_bytes, back, amounts = coded(indices, own, M)
@@ -102,15 +105,20 @@ def run(context: Context) -> None:
     """Write ``ablation_learned``."""
     points = [context.siren(picture, 3, 64) for picture in context.pictures]
     vectors = [Hidden.of(point).vectors for point in points]
+    apart = [Hidden.of(context.siren(picture, 3, 64, seed=1)).vectors for picture in context.pictures[:OTHERS]]
     rows: list[dict[str, Any]] = []
     for k, point in enumerate(context.track(points, "learned dictionary, pictures")):
-        others = [part for i, part in enumerate(vectors) if i != k][:3]
+        sources = [
+            (OWN, [vectors[k]]),
+            ("learned on others' rows", [part for i, part in enumerate(vectors) if i != k][:OTHERS]),
+            ("learned on others' rows of another start", [part for i, part in enumerate(apart) if i != k]),
+        ]
         for M in ATOMS:
             rows += _seeded(point, Hidden.of(point), M)
-            for source, rest in (("learned on its own rows", [vectors[k]]), ("learned on others' rows", others)):
+            for source, rest in sources:
                 if rest:
                     D, _ = ksvd.learn(np.concatenate(rest), M, TRAINED_AT, ITERATIONS)
-                    rows += _learned(point, Hidden.of(point), D, source, free=source.endswith("others' rows"))
+                    rows += _learned(point, Hidden.of(point), D, source, free=source != OWN)
     context.write("ablation_learned", rows, iterations=ITERATIONS, s_while_learning=TRAINED_AT)
     _draw(rows, context.out / "ablation_learned.png")
 
@@ -120,9 +128,7 @@ def _draw(rows: list[dict[str, Any]], path: Path) -> None:
     panels = []
     for name in dict.fromkeys(row["network"] for row in rows):
         # with as many atoms as rows the dictionary is the rows: nothing to draw
-        own = [
-            row for row in rows if row["network"] == name and ("own" not in row["dictionary"] or row["M"] < row["B"])
-        ]
+        own = [row for row in rows if row["network"] == name and (row["dictionary"] != OWN or row["M"] < row["B"])]
         first = [row for row in own if row["dictionary_sent"] in ("known", "not counted")]
 
         def at_s(row: Any) -> str:
@@ -136,7 +142,7 @@ def _draw(rows: list[dict[str, Any]], path: Path) -> None:
             row
             for row in own
             if row["M"] in (ATOMS[0], ATOMS[-1])
-            and row["dictionary_sent"] == ("8 bit" if "own" in row["dictionary"] else "known")
+            and row["dictionary_sent"] == ("8 bit" if row["dictionary"] == OWN else "known")
         ]
         panels += [
             Panel(name, "nonzeros s of each vector", "residual of hidden matrices, dB",
