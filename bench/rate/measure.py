@@ -85,6 +85,10 @@ class Bench:
         """What was measured before of this coder, setting and version of the coder's code."""
         return self._known.get(f"{coder} {setting} {version}")
 
+    def file(self, coder: str) -> Path:
+        """Where the coder's last file of this network is."""
+        return self._files / f"{self.entry.name}-{coder}.bin"
+
     def keep(self, row: Row, version: str) -> Row:
         """Remember a row."""
         key = f"{row.coder} {row.setting} {version}"
@@ -114,7 +118,7 @@ class Bench:
         """Write the coder's file, read it back, decode it, judge what came out; or recall all that."""
         if (row := self.known(coder, setting, version)) is not None:
             return row
-        path = self._files / f"{self.entry.name}-{coder}.bin"
+        path = self.file(coder)
         start = time.perf_counter()
         blob = encode()
         coded = time.perf_counter()

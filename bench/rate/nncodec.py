@@ -42,7 +42,7 @@ _OCTAVE = 1 << DENSITY
 _DEFAULT = -75 * 2  # nncodec's default nonweight_qp, -75 at density 2, in our density
 _FINEST, _COARSEST = -23 * _OCTAVE, _OCTAVE  # an audio SIREN needs steps near 2^-21
 _UNARY = (0, 10)  # 10 is nncodec's own, 0 the best for weights of many levels
-_LIMITS = (0.01, 1.5)  # losses in dB between which every setting is measured
+LIMITS = (0.01, 1.5)  # losses in dB between which every setting is measured
 
 
 @dataclass(frozen=True)
@@ -132,20 +132,22 @@ def _run(bench: Bench, settings: list[Setting], environment: Path) -> None:
             bench.keep(bench.row("nncodec", setting.text, size, qualities[key], tuple(seconds)), VERSION)
 
 
-def _range(bench: Bench, environment: Path) -> range:
+def _range(bench: Bench, environment: Path, limits: tuple[float, float]) -> range:
     """The values of qp whose loss matters, found half an octave apart."""
     ladder = range(_FINEST, _COARSEST, _OCTAVE // 2)
     settings = [Setting(qp, qp - 2 * _OCTAVE, True, _UNARY[-1]) for qp in ladder]
     _run(bench, settings, environment)
     rows = [bench.known("nncodec", s.text, VERSION) for s in settings]
-    wanted = [qp for qp, row in zip(ladder, rows, strict=True) if row and _LIMITS[0] < row.loss_db < _LIMITS[1]]
+    wanted = [qp for qp, row in zip(ladder, rows, strict=True) if row and limits[0] < row.loss_db < limits[1]]
     if not wanted:
         return range(0)
     return range(wanted[0] - _OCTAVE // 2, wanted[-1] + _OCTAVE // 2 + 1)
 
 
-def rows(bench: Bench, environment: Path = ENVIRONMENT) -> Iterator[Row]:
-    """Every setting of nncodec where its loss matters.
+def rows(
+    bench: Bench, environment: Path = ENVIRONMENT, limits: tuple[float, float] = LIMITS
+) -> Iterator[Row]:
+    """Every setting of nncodec where its loss in dB matters.
 
     Raises
     ------
@@ -154,7 +156,7 @@ def rows(bench: Bench, environment: Path = ENVIRONMENT) -> Iterator[Row]:
     """
     if not (environment / "bin" / "python").exists():
         raise RuntimeError(f"no nncodec here: python -m bench.rate.nncodec --make-env {environment}")
-    wanted = _range(bench, environment)
+    wanted = _range(bench, environment, limits)
     settings = []
     for qp in wanted:
         for use_dq, below in ((True, (0, 1, 2, 3, 4)), (False, (1, 2, 3))):

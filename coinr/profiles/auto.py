@@ -21,9 +21,10 @@ from coinr.profiles.simple import fewest_bits
 from coinr.source import Source
 
 # Larger tensors are tried in a dictionary only below so many bits a weight: above, the dense form is within 1 % of the
-# direct coder and takes ten times as long (bench/results/rate/sparse_vs_direct.csv). So it is where the inputs of the
-# layer are known, which only the direct coder heeds.
+# direct coder and takes ten times as long (bench/results/rate/sparse_vs_direct.csv). So are all where the inputs of the
+# layer are known: sparse codes do not heed them, so that they win later, and dense ones heed them no better.
 _DENSE_MOST = 1 << 15
+_HEEDED_BITS = 0.75
 
 # Brotli's integers win where weights repeat themselves; a large tensor is not worth the time.
 _UNIFORM_MOST = 1 << 18
@@ -41,8 +42,11 @@ def encode_within(source: Source, allowance: Allowance, settings: Settings) -> C
     if source.planes.size <= _UNIFORM_MOST:
         options += fewest_bits(source, allowance)
     least = min((8 * cost(coded) for coded in options), default=0)
-    dense = source.planes.size <= _DENSE_MOST and allowance.inputs is None
-    if dense or least < sparse.SPARSE_BITS * source.planes.size:
+    if allowance.inputs is None:
+        tried = source.planes.size <= _DENSE_MOST or least < sparse.SPARSE_BITS * source.planes.size
+    else:
+        tried = least < _HEEDED_BITS * source.planes.size
+    if tried:
         found = sparse.encode_to(source, allowance, settings)
         options += [] if found is None else [found]
     good = [coded for coded in sorted(options, key=_cost_in_table) if admitted(coded, source, allowance, settings.seed)]

@@ -24,7 +24,7 @@ _DOUBTFUL = 0.5, 3.0
 _COARSE = 0.25
 
 # Inputs are heeded in matrices of at most so many elements: the search holds 40 bytes for each.
-_FEEDBACK_MOST = 1 << 23
+FEEDBACK_MOST = 1 << 23
 
 # How much finer a code is made whose errors, in the tensor's own dtype, are not allowed; and how often.
 _FINER, _RETRIES = 0.9, 4
@@ -67,10 +67,8 @@ def _problems(matrix: NDArray[np.float64], allowance: Allowance) -> list[tuple[P
     problem = Problem(matrix, allowance.error, allowance.limit)
     if allowance.form is not None:
         problem = replace(problem, weight=allowance.form.pivots.reshape(matrix.shape), feedback=allowance.form.upper)
-    elif allowance.inputs is not None and matrix.shape[1] > 1 and matrix.size <= _FEEDBACK_MOST:
-        pivots, upper = _factor(allowance.inputs)
-        rows = np.ones(len(matrix)) if allowance.harm is None else allowance.harm
-        problem = replace(problem, weight=np.outer(rows, pivots), feedback=upper)
+    elif allowance.inputs is not None and matrix.shape[1] > 1 and matrix.size <= FEEDBACK_MOST:
+        problem = problem.heeding(allowance.inputs, allowance.harm)
     elif allowance.harm is not None:
         problem = replace(problem, weight=np.repeat(allowance.harm[:, None], matrix.shape[1], 1))
     if problem.weight is None or (problem.feedback is None and len(matrix) < _FEWEST_ROWS):
@@ -79,14 +77,6 @@ def _problems(matrix: NDArray[np.float64], allowance: Allowance) -> list[tuple[P
     if allowance.error > _COARSE * rms(matrix) or _DOUBTFUL[0] < gain < _DOUBTFUL[1]:
         return [(problem, True), (problem, False)]
     return [(problem, gain <= _DOUBTFUL[0])]
-
-
-def _factor(inputs: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Pivots D and unit upper triangular U with U D Uᵀ = inputs: an error at j is worth D_j once those before are."""
-    lower = np.linalg.cholesky(inputs[::-1, ::-1])
-    upper = lower[::-1, ::-1]
-    roots = np.diag(upper).copy()
-    return np.square(roots), upper / roots
 
 
 def _solve(problem: Problem, plain: bool) -> Coded | None:

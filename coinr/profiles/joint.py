@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -10,15 +11,18 @@ from numpy.typing import NDArray
 
 from coinr.coders import CODERS
 from coinr.curvature import Block
-from coinr.profiles import direct
+from coinr.profiles import direct, sparse
 from coinr.profiles.base import Allowance, Coded, Settings, rms, smallest
 from coinr.profiles.simple import fewest_bits
 from coinr.source import Source
 from coinr.tensors import from_planes, to_planes
 
+#: How one tensor is coded.
+One = Callable[[Source, Allowance, Settings], Coded]
+
 
 def encode_block(
-    block: Block, sources: dict[str, Source], allowed: dict[str, Allowance], settings: Settings
+    block: Block, sources: dict[str, Source], allowed: dict[str, Allowance], settings: Settings, one: One
 ) -> dict[str, Coded]:
     """The tensors of a block by name, in its order, at their allowed errors."""
     coded: dict[str, Coded] = {}
@@ -26,10 +30,10 @@ def encode_block(
     for name in block.slices:
         source, allowance = sources[name], allowed[name]
         moved = _moved(source, block.answer(name, errors))
-        found = _encode(moved, replace(allowance, form=block.form(name)), settings)
+        found = one(moved, replace(allowance, form=block.form(name)), settings)
         error = _error(found, source, settings.seed)
         if rms(error) > allowance.limit:
-            found = _encode(source, allowance, settings)
+            found = one(source, allowance, settings)
             error = _error(found, source, settings.seed)
         coded[name], errors[name] = found, error
     return coded
@@ -40,9 +44,15 @@ def _moved(source: Source, by: NDArray[np.float64]) -> Source:
     return Source(source.name, from_planes(planes, source.layout), None)
 
 
-def _encode(source: Source, allowance: Allowance, settings: Settings) -> Coded:
+def direct_code(source: Source, allowance: Allowance, settings: Settings) -> Coded:
+    """By the direct coder, or as a few distinct numbers."""
     options = direct.encode_to(source, allowance) + fewest_bits(source, allowance)
     return smallest(source, options, allowance, settings.seed)
+
+
+def sparse_code(source: Source, allowance: Allowance, settings: Settings) -> Coded:
+    """In a dictionary where it is a matrix, as the ``sparse`` profile says."""
+    return sparse.encode_within(source, allowance, settings, sparse.SparseOptions.read(settings))
 
 
 def _error(coded: Coded, source: Source, seed: int) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,17 @@ class Problem:
     limit: float
     weight: NDArray[np.float64] | None = None
     feedback: NDArray[np.float64] | None = None
+
+    def heeding(self, inputs: NDArray[np.float64], rows: NDArray[np.float64] | None) -> Problem:
+        """The same where an error e of a row counts as e · inputs · eᵀ, times the weight of the row where there is one.
+
+        With inputs = U D Uᵀ an error at j is worth D_j once those before it are coded.
+        """
+        lower = np.linalg.cholesky(inputs[::-1, ::-1])
+        upper = lower[::-1, ::-1]
+        roots = np.diag(upper).copy()
+        weights = np.ones(len(self.matrix)) if rows is None else rows
+        return replace(self, weight=np.outer(weights, np.square(roots)), feedback=upper / roots)
 
     def exponents(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Step exponents of rows and columns that level their harm, as far as the limit on the plain error bears."""

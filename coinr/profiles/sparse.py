@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from coinr.coders import SPARSE, SparseParams
 from coinr.coders.levels import NO_STEPS, worth_decoding
 from coinr.coders.sparse import LARGEST_DENSE
+from coinr.curvature import Form
 from coinr.errors import InputError
 from coinr.profiles import direct
 from coinr.profiles.base import (
@@ -168,24 +169,56 @@ def _dense_params(cut: Cut) -> SparseParams:
 
 
 def _problem(source: Source, allowance: Allowance, finer: float, params: SparseParams, seed: int) -> Problem:
-    """The coefficients and what is allowed for them; rows keep their weights where the coded matrix has the same."""
+    """The coefficients and what is allowed for them, weighing as the tensor's own errors where the cut keeps rows."""
     scale = finer / math.sqrt(params.cut.n)
-    rows, _ = params.matrix_shape(source.layout)
-    same = allowance.harm is not None and not params.cut.transposed and rows == len(allowance.harm)
     matrix = coefficients(source, params, seed)
     problem = Problem(matrix, allowance.error * scale, allowance.limit * scale)
-    if not same or allowance.harm is None:
+    if params.cut.transposed:
         return problem
-    return replace(problem, weight=np.repeat(allowance.harm[:, None], matrix.shape[1], 1))
+    if allowance.form is not None:
+        return _along_all(problem, allowance.form, params, seed)
+    inputs, harm = allowance.inputs, allowance.harm
+    if inputs is not None and matrix.shape[1] == len(inputs) and matrix.size <= direct.FEEDBACK_MOST:
+        return problem.heeding(_turned(inputs, params, seed), harm)
+    if harm is None or len(matrix) != len(harm):
+        return problem
+    return replace(problem, weight=np.repeat(harm[:, None], matrix.shape[1], 1))
+
+
+def _turned(moments: NDArray[np.float64], params: SparseParams, seed: int) -> NDArray[np.float64]:
+    """Second moments ``[N, N]`` of values as those of their coefficients in runs of n; the trace stays."""
+    n = params.cut.n
+    atoms = params.dictionary(seed).materialise().astype(np.float64) / math.sqrt(n)
+    runs = moments.reshape(len(moments) // n, n, -1, n)
+    turned: NDArray[np.float64] = np.einsum("ik,aibj,jl->akbl", atoms, runs, atoms, optimize=True)
+    turned = turned.reshape(moments.shape)
+    return (turned + turned.T) / 2
+
+
+def _along_all(problem: Problem, form: Form, params: SparseParams, seed: int) -> Problem:
+    """Where errors of all elements of a tensor weigh together; runs that padding completes are left as they are."""
+    size = len(form.pivots)
+    if size % params.cut.n or problem.matrix.size != size:
+        return problem
+    moments = (form.upper * form.pivots) @ form.upper.T
+    whole = replace(problem, matrix=problem.matrix.reshape(1, -1)).heeding(_turned(moments, params, seed), None)
+    assert whole.weight is not None
+    return replace(whole, matrix=problem.matrix, weight=whole.weight.reshape(problem.matrix.shape))
 
 
 def _row_choices(problem: Problem) -> list[NDArray[np.uint8]]:
-    """Step exponents of rows to try."""
-    return [NO_STEPS] if problem.weight is None else [NO_STEPS, problem.exponents()[0]]
+    """Step exponents of rows to try; only those that promise more where the search is slow."""
+    if problem.weight is None:
+        return [NO_STEPS]
+    own = problem.exponents()[0]
+    if problem.feedback is None or len(problem.feedback) == problem.matrix.shape[1]:
+        return [NO_STEPS, own]
+    return [own if problem.gain(own, NO_STEPS) > 1 else NO_STEPS]
 
 
 def _dense_size(source: Source, allowance: Allowance, cut: Cut, seed: int) -> int | None:
-    """Bytes of a scalar quantised code: quick to make, and as good a guide as the trellis."""
+    """Bytes of a scalar quantised code by rows' weights alone: quick to make, and as good a guide as the trellis."""
+    allowance = replace(allowance, inputs=None, form=None)
     if cut.n > LARGEST_DENSE or cut.n & (cut.n - 1) or cut.n > source.layout.size:
         return None
     problem = _problem(source, allowance, 1.0, _dense_params(cut), seed)
@@ -257,9 +290,12 @@ def encode_sparse(sources: list[Source], allowed: list[Allowance], settings: Set
     of sparse codes), ``beam`` (codes that their search follows).
     """
     options = SparseOptions.read(settings)
-    coded = []
-    for source, allowance in zip(sources, allowed, strict=True):
-        found = encode_to(source, allowance, settings, options)
-        choices = direct.encode_to(source, allowance) if found is None else [found]
-        coded.append(smallest(source, choices, allowance, settings.seed))
-    return coded
+    pairs = zip(sources, allowed, strict=True)
+    return [encode_within(source, allowance, settings, options) for source, allowance in pairs]
+
+
+def encode_within(source: Source, allowance: Allowance, settings: Settings, options: SparseOptions) -> Coded:
+    """The tensor in a dictionary where that reaches the error that it may have, else by the direct coder."""
+    found = encode_to(source, allowance, settings, options)
+    choices = direct.encode_to(source, allowance) if found is None else [found]
+    return smallest(source, choices, allowance, settings.seed)

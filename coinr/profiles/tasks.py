@@ -15,7 +15,7 @@ from coinr.profiles.allocation import TOLERANCE, allowed_errors
 from coinr.profiles.auto import encode_auto
 from coinr.profiles.base import Allowance, Allowed, Coded, Settings, lossless
 from coinr.profiles.direct import encode_direct
-from coinr.profiles.joint import encode_block
+from coinr.profiles.joint import direct_code, encode_block, sparse_code
 from coinr.profiles.paper import encode_paper
 from coinr.profiles.simple import encode_lossless, encode_uniform
 from coinr.profiles.sparse import encode_sparse
@@ -41,7 +41,7 @@ PROFILES = {
 
 
 #: Profiles whose rounding heeds what is known of a network beside its weights.
-HEEDING = ("auto", "direct")
+HEEDING = ("auto", "direct", "sparse")
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,8 @@ def encode(tasks: list[Task], profile: str, settings: Settings, block: Block | N
     if block is not None and profile in HEEDING:
         allowed = {name: task.allowance for name, task in lossy.items() if task.allowance is not None}
         if all(name in allowed for name in block.slices):
-            coded = encode_block(block, {name: lossy[name].source for name in block.slices}, allowed, settings)
+            one = sparse_code if profile == "sparse" else direct_code
+            coded = encode_block(block, {name: lossy[name].source for name in block.slices}, allowed, settings, one)
     alone = [task for name, task in lossy.items() if name not in coded]
     results = PROFILES[profile].encode([task.source for task in alone], [task.allowance for task in alone], settings)
     coded |= {task.source.name: found for task, found in zip(alone, results, strict=True)}
