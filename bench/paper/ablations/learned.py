@@ -1,7 +1,8 @@
 """A learned dictionary as yardstick for the seeded one, at equal M and s: residual, loss, and bytes with its cost.
 
 Learned on the very rows that are coded, the dictionary has to be sent; learned on those of other networks it would be
-known to the decoder; those start from the same weights, so networks that start from others stand beside. With as many atoms as rows the former holds the rows themselves.
+known to the decoder. Those start from the same weights as the one that is coded, so networks that start from others
+stand beside. With as many atoms as rows a dictionary of its own rows holds the rows themselves.
 """
 
 from __future__ import annotations
