@@ -13,8 +13,11 @@ from torch.func import functional_call
 from coinr.curvature import MOST, Block
 from coinr.watching import Seen, Watch
 
-# Rows of derivatives by parameters, and the fewest that say enough of directions.
-_ROWS, _FEWEST = 10, 4
+# Rows of derivatives by parameters, those taken of large networks, and the fewest that say enough of directions.
+_ROWS, _ROWS_OF_LARGE, _FEWEST = 10, 5, 4
+
+# Columns of the matrix of second derivatives that are summed at once, of which only the upper half is needed.
+_COLUMNS = 2048
 
 # Samples whose derivatives are held at once.
 _PART = 2048
@@ -37,13 +40,14 @@ def block_of(module: nn.Module, inputs: Tensor | Sequence[Tensor], sd: Mapping[s
 
 
 def recorded(
-    sd: Mapping[str, Any], evaluate: Callable[[Mapping[str, Any]], float], watch: Watch
+    sd: Mapping[str, Any], evaluate: Callable[[Mapping[str, Any]], float], watch: Watch, most: int = MOST
 ) -> tuple[Block | None, int]:
     """The block of a state dict from one more call of a metric that was watched, and how often it was called by now.
 
-    There is no further call, and no block, where what was watched cannot be recorded.
+    There is no further call, and no block, of more than ``most`` parameters or where what was watched cannot be
+    recorded.
     """
-    record = Record(sd, watch)
+    record = Record(sd, watch, most)
     if not record.useful():
         return None, 1
     try:
@@ -70,7 +74,7 @@ class Record(Watch):
     metric computes are not changed. There is no :meth:`block` where the metric is no plain chain of real layers.
     """
 
-    def __init__(self, state_dict: Mapping[str, Any], watched: Watch) -> None:
+    def __init__(self, state_dict: Mapping[str, Any], watched: Watch, most: int = MOST) -> None:
         super().__init__(state_dict)
         order = list(watched.rows)
         self._first, self._last = (order[0], order[-1]) if order else ("", "")
@@ -82,8 +86,9 @@ class Record(Watch):
         self._whole = len(order) > 1 and not any(state_dict[name].is_complex() for name in order)
         parameters = sum(self._sizes.values())
         rows = watched.rows[self._last] * len(state_dict[self._last]) if order else 0
-        self._share = min(1.0, _ROWS * parameters / max(rows, 1))
-        self._useful = self._whole and parameters <= MOST and rows >= _FEWEST * parameters
+        wanted = (_ROWS if parameters <= MOST else _ROWS_OF_LARGE) * parameters
+        self._share = min(1.0, wanted / max(rows, 1))
+        self._useful = self._whole and parameters <= most and rows >= _FEWEST * parameters
 
     def useful(self) -> bool:
         """Whether there is anything to record: a chain of real layers, small enough, with samples enough."""
@@ -93,7 +98,9 @@ class Record(Watch):
         """What was recorded; None if nothing, or not the whole way."""
         if not self._whole or not self._samples:
             return None
-        return Block.of(self._sizes, (self._moments / self._samples).double().numpy())
+        upper = self._moments.div_(self._samples).double().triu_()
+        upper.add_(upper.triu(1).T)
+        return Block.of(self._sizes, upper.numpy())
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -157,4 +164,6 @@ class Record(Watch):
         joined = torch.cat([parts[name] for name in self._sizes], 1)
         if not self._moments.numel():
             self._moments = torch.zeros(joined.shape[1], joined.shape[1])
-        self._moments.addmm_(joined.T, joined)
+        for start in range(0, joined.shape[1], _COLUMNS):
+            chosen = slice(start, start + _COLUMNS)
+            self._moments[chosen, start:].addmm_(joined[:, chosen].T, joined[:, start:])

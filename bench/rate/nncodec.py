@@ -144,9 +144,7 @@ def _range(bench: Bench, environment: Path, limits: tuple[float, float]) -> rang
     return range(wanted[0] - _OCTAVE // 2, wanted[-1] + _OCTAVE // 2 + 1)
 
 
-def rows(
-    bench: Bench, environment: Path = ENVIRONMENT, limits: tuple[float, float] = LIMITS
-) -> Iterator[Row]:
+def rows(bench: Bench, environment: Path = ENVIRONMENT, limits: tuple[float, float] = LIMITS) -> Iterator[Row]:
     """Every setting of nncodec where its loss in dB matters.
 
     Raises

@@ -43,7 +43,7 @@ class Samples:
 
 def photo(name: str, data: Path | None) -> Samples:
     """Pixels (y, x) -> RGB in [-1, 1]; every second pixel of every second row is judged."""
-    grid, values = _pixels(_picture(name, data))
+    grid, values = _pixels(pixels_of(name, data))
     return Samples(
         grid.reshape(-1, 2), values.reshape(-1, 3), grid[::2, ::2].reshape(-1, 2), values[::2, ::2].reshape(-1, 3)
     )
@@ -51,7 +51,7 @@ def photo(name: str, data: Path | None) -> Samples:
 
 def picture(name: str, data: Path | None) -> Samples:
     """As :func:`photo`, all pixels judged; ``NAME-half`` is averaged to half the height and width first."""
-    pixels = _picture(name.removesuffix("-half"), data)
+    pixels = pixels_of(name.removesuffix("-half"), data)
     grid, values = _pixels(halved(pixels) if name.endswith("-half") else pixels)
     inputs, targets = grid.reshape(-1, 2), values.reshape(-1, 3)
     return Samples(inputs, targets, inputs, targets)
@@ -65,7 +65,7 @@ def halved(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return means
 
 
-def _picture(name: str, data: Path | None) -> NDArray[np.uint8]:
+def pixels_of(name: str, data: Path | None) -> NDArray[np.uint8]:
     """8-bit pixels ``[height, width, 3]``: of Kodak, else a photo of scikit-image."""
     if name.startswith("kodim"):
         from coinr import read_image

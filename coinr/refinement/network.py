@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from coinr.curvature import MOST, Block
+from coinr.curvature import MOST_TRAINED, Block
 from coinr.errors import CoinrError, InputError
 from coinr.recording import Record, recorded
 from coinr.refinement.channel import Channel
@@ -101,12 +101,12 @@ class Network:
     def block(self, loss_fn: LossFunction) -> Block | None:
         """Second derivatives of all that is trained, where the coder heeds them and the network is small and plain."""
         state = self.clean()
-        if not self._heeding or sum(channel.values.numel() for channel in self.channels.values()) > MOST:
+        if not self._heeding or sum(channel.values.numel() for channel in self.channels.values()) > MOST_TRAINED:
             return None
         for calls in _CALLS:
             watch = _watched(state, loss_fn, calls)
-            if Record(state, watch).useful():
-                block, _ = recorded(state, partial(_repeated, loss_fn, calls), watch)
+            if Record(state, watch, MOST_TRAINED).useful():
+                block, _ = recorded(state, partial(_repeated, loss_fn, calls), watch, MOST_TRAINED)
                 return block if block is None or block.slices.keys() <= self.channels.keys() else None
         return None
 

@@ -24,7 +24,7 @@ __all__ = ["SearchResult", "search"]
 _UNUSED, _CLOSE = 0.01, 0.02
 
 # Calls kept for the last stage, in which all errors are scaled alike.
-_LAST_CALLS = 8
+_LAST_CALLS = 9
 
 # Single tensors are measured where all together lose between these multiples of what may be lost.
 _MEASURED = 0.7, 4.0
@@ -40,6 +40,9 @@ _POWERS = 0.3, 4.0
 
 # Ratio of a bad scale to a good one that differ by chance more than by size.
 _NARROW = 1.02
+
+# Change of scale from one try to the next where losses scatter.
+_JITTER = 0.002
 
 # How much losses at one scale scatter, as a change of scale, at least and at most.
 _LEAST_SCATTER, _MOST_SCATTER = 0.01, 0.3
@@ -198,13 +201,26 @@ def _coarsest(trials: Trials, full: float, wanted: float, near: Trial) -> None:
         if worst is not None and worst.scale <= FINEST:
             return
         if best is not None and worst is not None and worst.scale < _NARROW * best.scale:
-            scale = _lucky(tried, full, spare, best.scale, missed)
+            if best.score > wanted + _CLOSE:
+                scale = _within(tried, full, spare)
+            else:
+                scale = _lucky(tried, full, spare, best.scale, missed)
             if scale is None:
                 return
         else:
             scale = _between(best, worst, _aim(tried, full, spare))
         tried.append(trials.run(min(max(scale, FINEST), COARSEST)))
         missed = 0 if tried[-1].score >= wanted else missed + 1
+
+
+def _within(tried: list[Trial], full: float, spare: float) -> float | None:
+    """A scale at which the loss would be a little less than what may be lost, never the same twice."""
+    logs = [math.log((full - trial.score) / trial.scale**2) for trial in tried if full > trial.score > -math.inf]
+    if not logs:
+        return None
+    middle: float = math.sqrt((spare - min(_CLOSE, spare) / 2) / math.exp(statistics.median(logs)))
+    count = len(tried)
+    return middle * (1 + _JITTER * (count // 2) * (-1 if count % 2 else 1))
 
 
 def _lucky(tried: list[Trial], full: float, spare: float, good: float, missed: int) -> float | None:
@@ -221,7 +237,7 @@ def _between(good: Trial | None, bad: Trial | None, scale: float) -> float:
     """The scale, but inside what good and bad ones leave open."""
     if good is not None and bad is not None:
         width = bad.scale / good.scale
-        return min(max(scale, good.scale * math.pow(width, 0.1)), good.scale * math.pow(width, 0.9))
+        return min(max(scale, good.scale * math.pow(width, 0.35)), good.scale * math.pow(width, 0.65))
     if good is not None:
         return max(scale, good.scale * _NARROW)
     return scale if bad is None else min(scale, bad.scale / _NARROW)

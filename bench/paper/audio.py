@@ -1,0 +1,17 @@
+"""A sound through every codec: a SIREN of 3 hidden layers of 128, SNR against bytes."""
+
+from __future__ import annotations
+
+from bench.paper import table
+from bench.paper.codecs import all_rows
+from bench.paper.context import Context
+from bench.rate import corpus
+
+
+def run(context: Context) -> None:
+    """Two seconds of Bach's cello, or of generated notes without the data folder."""
+    sound = "bach" if context.data else "tones"
+    steps = 2 * context.budget.steps
+    point = context.point(corpus.Recipe("siren", (3, 128), "sound", sound, steps, 4096, 5e-4))
+    rows = table.lines(point, all_rows(point, context))
+    context.write("audio", table.summary(rows))

@@ -1,0 +1,101 @@
+"""Experiments c1 and c2 (paper, section 4.3): SIRENs of pictures, wider and deeper, through every codec."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+
+from bench.paper import table
+from bench.paper.codecs import all_rows
+from bench.paper.context import Context, Point
+from bench.rate.curves import Point as RatePoint
+from bench.rate.curves import bd_rate
+
+C1 = ((2, 32), (3, 64), (3, 128))
+C2 = ((3, 64), (5, 64), (7, 64))
+
+#: What BD-rates are relative to, and what is drawn.
+REFERENCE = "16-bit + Brotli"
+DRAWN = (
+    "COIN, fp32 + Brotli",
+    "COIN, fp16",
+    REFERENCE,
+    "CoINR paper",
+    "b-bit + Brotli",
+    "INRIC 8 bit",
+    "nncodec",
+    "sparse",
+    "auto",
+    "auto, refined",
+)
+
+
+def run_c1(context: Context) -> None:
+    """Widths: (2, 32), (3, 64), (3, 128); more seeds of the first, of all in ``full``."""
+    _run(context, "c1", C1)
+
+
+def run_c2(context: Context) -> None:
+    """Depths: (3, 64), (5, 64), (7, 64)."""
+    _run(context, "c2", C2)
+
+
+def points(context: Context, name: str, sizes: Sequence[tuple[int, int]]) -> list[tuple[str, tuple[int, int], int]]:
+    """Picture, configuration and seed of every network."""
+    found = []
+    for size in sizes:
+        several = name == "c1" and (context.budget.name == "full" or size == sizes[0])
+        seeds = range(context.budget.seeds if several else 1)
+        found += [(picture, size, seed) for picture in context.pictures for seed in seeds]
+    return found
+
+
+def _run(context: Context, name: str, sizes: Sequence[tuple[int, int]]) -> None:
+    rows: list[dict[str, Any]] = []
+    for picture, (hidden, width), seed in context.track(points(context, name, sizes), "network"):
+        rows += picture_lines(context.siren(picture, hidden, width, seed), context)
+        means = table.summary(rows)
+        context.write(f"{name}_rows", rows)
+        context.write(name, means, bd_rate_percent=bd_rates(means), ratio_to_16_bit=ratios(means))
+        _plot(context, name, means)
+
+
+def picture_lines(point: Point, context: Context) -> list[dict[str, Any]]:
+    """The table's lines of one network of a picture, with bits per pixel."""
+    pixels = len(point.entry.judge["targets"])
+    return table.lines(point, all_rows(point, context), lambda size: 8 * size / pixels)
+
+
+def bd_rates(means: Sequence[dict[str, Any]]) -> dict[str, float | None]:
+    """BD-rate in percent over the mean points of the configurations, against 16-bit + Brotli."""
+    curves = {
+        codec: [RatePoint(line["bpp"], -line["quality_db"]) for line in means if line["codec"] == codec]
+        for codec in {line["codec"] for line in means}
+    }
+    reference = curves.get(REFERENCE, [])
+    return {codec: bd_rate(curve, reference, best=-100.0, worst=0.0) for codec, curve in sorted(curves.items())}
+
+
+def ratios(means: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Bytes of the paper's method over those of 16-bit + Brotli at a loss of at most 0.1 dB, by configuration."""
+    return {line["configuration"]: line["bytes / 16-bit + Brotli"] for line in means if line["codec"] == "CoINR paper"}
+
+
+def _plot(context: Context, name: str, means: Sequence[dict[str, Any]]) -> None:
+    """Mean PSNR over mean bits per pixel of every codec, and the same from one bit per pixel down."""
+    figure, axes = plt.subplots(figsize=(9, 6))
+    for codec in DRAWN:
+        curve = sorted((line["bpp"], line["quality_db"]) for line in means if line["codec"] == codec)
+        if curve:
+            axes.plot(*zip(*curve, strict=True), marker="o", markersize=4, label=codec)
+    axes.set_xscale("log")
+    axes.set_xlabel("bits per pixel (mean)")
+    axes.set_ylabel("PSNR in dB (mean)")
+    axes.set_title(f"{name}: {len(context.pictures)} pictures, {context.budget.name} budget")
+    axes.grid(alpha=0.3, which="both")
+    axes.legend(fontsize=8)
+    figure.tight_layout()
+    figure.savefig(context.out / f"{name}.png", dpi=110)
+    plt.close(figure)

@@ -1,0 +1,77 @@
+"""Occupancy fields (paper, section 4.4): Gauss networks of 3 hidden layers of 128, IoU against bytes, and renders.
+
+All voxels of the tight box in random batches, as in WIRE, but of 8192: at 128³ the 2·10⁵ of WIRE would be 40 steps in
+20 passes over Lucy. Losses are those of PSNR on a fixed choice of voxels; IoU at 0.5 is of all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from bench.paper import table
+from bench.paper.codecs import all_rows, decoded
+from bench.paper.context import Context, Point
+from bench.rate import corpus, signals
+from bench.rate.training import scores, values_of
+from coinr.signals.shading import shade, turn
+
+_BATCH, _RATE = 8192, 2e-3
+
+#: What is drawn beside the original, from the files that were measured last.
+DRAWN = ("COIN, fp32 + Brotli", "16-bit + Brotli", "CoINR paper, rule", "INRIC 8 bit", "auto, refined")
+
+
+def run(context: Context) -> None:
+    """Lucy and the bunny at 128³, at 256³ too in ``full``; the generated knot without the data folder."""
+    names = ["lucy_128", "bunny_128"] if context.data else ["knot"]
+    if context.budget.name == "full" and context.data:
+        names += ["lucy_256", "bunny_256"]
+    rows: list[dict[str, Any]] = []
+    for name in context.track(names, "shape"):
+        voxels = signals.cropped(signals.occupancy(name, context.data))
+        steps = context.budget.epochs * voxels.size // _BATCH
+        point = context.point(corpus.Recipe("gauss", (3, 128), "shape", name, steps, _BATCH, _RATE))
+        measured = table.lines(point, all_rows(point, context))
+        whole = signals.volume(name, context.data)
+        shown = {codec: _values(point, decoded(point, codec), whole) for codec in DRAWN}
+        found = {codec: scores("volume", values, whole.targets)["iou"] for codec, values in shown.items()}
+        rows += [line | {"iou": found.get(line["codec"])} for line in measured]
+        context.write("occupancy_rows", rows)
+        context.write("occupancy", table.summary(rows))
+        pictures = {codec: values.reshape(voxels.shape).numpy() for codec, values in shown.items()}
+        _render(context, name, voxels, pictures, measured, found)
+
+
+def _values(point: Point, state_dict: Mapping[str, Tensor], whole: signals.Samples) -> Tensor:
+    return values_of(point.entry.network(), state_dict, whole.inputs)
+
+
+def _render(
+    context: Context,
+    name: str,
+    voxels: NDArray[np.bool_],
+    shown: Mapping[str, NDArray[np.float32]],
+    measured: Sequence[Mapping[str, Any]],
+    found: Mapping[str, float],
+) -> None:
+    """The original and decoded shapes side by side, with IoU and size."""
+    camera = turn(30, 15)
+    sizes = {line["codec"]: line["bytes"] for line in measured}
+    panels = [("original", voxels.astype(np.float32), "")]
+    panels += [
+        (codec, values, f"IoU {found[codec]:.4f}, {sizes[codec] / 1000:.1f} kB") for codec, values in shown.items()
+    ]
+    figure, axes = plt.subplots(1, len(panels), figsize=(3 * len(panels), 4))
+    for axis, (title, values, below) in zip(axes, panels, strict=True):
+        axis.imshow(shade(np.ascontiguousarray(values, np.float32), camera), cmap="gray", vmin=0, vmax=255)
+        axis.set_title(f"{title}\n{below}", fontsize=8)
+        axis.axis("off")
+    figure.tight_layout()
+    figure.savefig(context.out / f"occupancy_{name}.png", dpi=110)
+    plt.close(figure)
