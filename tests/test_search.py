@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import coinr
+from coinr import recording
 from coinr.calibration import sensitivities
 from coinr.curvature import Block
 from coinr.recording import Record, block_of, recorded
@@ -122,7 +123,9 @@ def test_a_watch_sees_inputs_of_scaled_and_transposed_matrices(scaled):
     assert np.allclose(watch.sensitivities()["second.weight"].inputs, expected, atol=2e-3)
 
 
-def test_a_record_holds_the_derivatives_of_the_outputs(scaled):
+@pytest.mark.parametrize("columns", [2048, 16])
+def test_a_record_holds_the_derivatives_of_the_outputs(scaled, columns, monkeypatch):
+    monkeypatch.setattr(recording, "_COLUMNS", columns)
     net, inputs, score = scaled
     sd = net.state_dict()
     watch = Watch(sd)

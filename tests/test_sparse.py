@@ -14,10 +14,11 @@ from coinr.coders import SPARSE, SparseParams
 from coinr.coders.levels import LevelForm
 from coinr.coders.sparse import SparseIntegers, combine_all, decode_integers, mean_atoms
 from coinr.container import File
+from coinr.curvature import Form
 from coinr.dictionary import Dictionary
 from coinr.errors import CoinrError, FormatError, InputError
-from coinr.profiles import direct
-from coinr.profiles.base import Allowance, Settings, cost, error_of
+from coinr.profiles import direct, sparse
+from coinr.profiles.base import Allowance, Settings, cost, error_of, weighted_rms
 from coinr.profiles.sparse import SparseOptions, encode_to
 from coinr.source import read_state_dict
 from coinr.tensors import Cut, Layout
@@ -287,3 +288,52 @@ def test_profile_stores_a_state_dict(options):
 def test_wrong_options_are_refused(options, message):
     with pytest.raises(InputError, match=message):
         coinr.encode_state_dict({"w": gaussian(8, 8)}, profile="sparse", **options)
+
+
+def moments(size, seed=0):
+    """Second moments of inputs that are far from alike, mean of the diagonal 1."""
+    rng = np.random.default_rng(seed)
+    x = rng.standard_normal((4 * size, size)) @ rng.standard_normal((size, size))
+    found = x.T @ x
+    return found * size / np.trace(found)
+
+
+def harm_in_weights(problem, params, inputs, seed=0):
+    """A problem's harm of random errors of coefficients, and the same by the errors of weights that they make."""
+    error = np.random.default_rng(1).standard_normal(problem.matrix.shape)
+    atoms = Dictionary("hadamard", params.cut.n, params.cut.n, seed).materialise().astype(np.float64)
+    in_weights = (error.reshape(-1, params.cut.n) @ atoms.T).reshape(-1, len(inputs))
+    return problem.harm_of(error), np.sqrt(np.einsum("ri,ij,rj", in_weights, inputs, in_weights) / error.size)
+
+
+@pytest.mark.parametrize("n", [2, 16, 64])
+def test_errors_of_dense_codes_weigh_as_those_of_the_weights_they_make(n):
+    source, inputs = source_of(gaussian(24, 64)), moments(64)
+    params = sparse._dense_params(Cut(False, n))
+    problem = sparse._problem(source, Allowance(0.1, 0.1, inputs=inputs), 1.0, params, 0)
+    ours, wanted = harm_in_weights(problem, params, inputs)
+    assert ours * np.sqrt(n) == pytest.approx(wanted, rel=1e-9)
+
+
+def test_errors_of_all_elements_together_weigh_as_those_of_the_weights_they_make():
+    source, whole = source_of(gaussian(8, 16)), moments(128)
+    lower = np.linalg.cholesky(whole[::-1, ::-1])[::-1, ::-1]
+    form = Form(lower / np.diag(lower), np.square(np.diag(lower)))
+    params = sparse._dense_params(Cut(False, 4))
+    problem = sparse._problem(source, Allowance(0.1, 0.1, form=form), 1.0, params, 0)
+    ours, wanted = harm_in_weights(problem, params, whole)
+    assert ours * 2 == pytest.approx(wanted, rel=1e-9)
+
+
+def test_dense_codes_that_heed_inputs_are_smaller_at_the_same_harm():
+    source, inputs = source_of(gaussian(64, 64)), moments(64)
+    options = SparseOptions(form="dense")
+    heeding = encode_to(source, Allowance(0.05, 1.0, inputs=inputs), PLAIN, options)
+    plain = encode_to(source, within(0.05), PLAIN, options)
+    assert cost(heeding) < 0.9 * cost(plain)
+    assert weighted_rms(sparse_error(heeding, source), Allowance(0.05, 1.0, inputs=inputs)) <= 0.05
+
+
+def sparse_error(coded, source):
+    decoded = SPARSE.decode(memoryview(coded.payload), coded.params, source.layout, 0, CPU)
+    return decoded.double().numpy() - source.planes.reshape(decoded.shape)

@@ -39,9 +39,9 @@ def numbers(text: str) -> tuple[int, ...]:
     """Numbers of pictures: ``1-24``, ``3,19``, ``1-4,20``."""
     found: list[int] = []
     for part in text.split(","):
-        first, _, last = part.partition("-")
+        first, dash, last = part.partition("-")
         try:
-            found += range(int(first), int(last or first) + 1)
+            found += range(int(first), int(last if dash else first) + 1)
         except ValueError:
             raise argparse.ArgumentTypeError(f"numbers as 3,19 or 1-24, not {text!r}") from None
     if not found or not set(found) <= set(range(1, 25)):

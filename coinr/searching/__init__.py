@@ -41,6 +41,9 @@ _POWERS = 0.3, 4.0
 # Ratio of a bad scale to a good one that differ by chance more than by size.
 _NARROW = 1.02
 
+# Shares of a bracket at its ends in which no scale is tried, also where three tries in a row fell on one side.
+_EDGE, _STUCK = 0.1, 0.35
+
 # Change of scale from one try to the next where losses scatter.
 _JITTER = 0.002
 
@@ -208,7 +211,8 @@ def _coarsest(trials: Trials, full: float, wanted: float, near: Trial) -> None:
             if scale is None:
                 return
         else:
-            scale = _between(best, worst, _aim(tried, full, spare))
+            stuck = len(tried) > 2 and len({trial.score >= wanted for trial in tried[-3:]}) == 1
+            scale = _between(best, worst, _aim(tried, full, spare), _STUCK if stuck else _EDGE)
         tried.append(trials.run(min(max(scale, FINEST), COARSEST)))
         missed = 0 if tried[-1].score >= wanted else missed + 1
 
@@ -233,11 +237,11 @@ def _lucky(tried: list[Trial], full: float, spare: float, good: float, missed: i
     return max(middle, good) * (1 + scatter * (0.5 + missed % 4) / 4)
 
 
-def _between(good: Trial | None, bad: Trial | None, scale: float) -> float:
-    """The scale, but inside what good and bad ones leave open."""
+def _between(good: Trial | None, bad: Trial | None, scale: float, edge: float) -> float:
+    """The scale, but inside what good and bad ones leave open, a share of it at either end left out."""
     if good is not None and bad is not None:
         width = bad.scale / good.scale
-        return min(max(scale, good.scale * math.pow(width, 0.35)), good.scale * math.pow(width, 0.65))
+        return min(max(scale, good.scale * math.pow(width, edge)), good.scale * math.pow(width, 1 - edge))
     if good is not None:
         return max(scale, good.scale * _NARROW)
     return scale if bad is None else min(scale, bad.scale / _NARROW)

@@ -1,0 +1,78 @@
+"""The tables of the paper's experiments: which file counts, ours at the quality of others, means, who loses first."""
+
+import argparse
+from types import SimpleNamespace
+
+import pytest
+
+from bench.paper import table
+from bench.paper.__main__ import numbers
+from bench.rate.measure import Row
+
+
+def row(coder, size, loss, setting="", network="net"):
+    return Row(network, coder, setting, size, 30 - loss, loss, 1.0, 0.0, 0.0)
+
+
+def point(name="net", sizes=(3, 64), seed=0):
+    return SimpleNamespace(entry=SimpleNamespace(name=name, recipe=SimpleNamespace(sizes=sizes, seed=seed)))
+
+
+ROWS = [
+    row("16-bit + Brotli", 1000, 0.0),
+    row("INRIC 7 bit", 300, 1.5),
+    row("nncodec", 480, 0.2, "coarse"),
+    row("nncodec", 520, 0.09, "good"),
+    row("nncodec", 560, 0.05, "fine"),
+    row("auto", 600, 0.01),
+    row("auto", 400, 0.1),
+    row("auto", 250, 2.0),
+    row("auto, refined", 380, 0.1),
+]
+
+
+def test_the_smallest_file_that_keeps_the_quality_counts_and_fixed_ones_as_they_are():
+    found = table.chosen(ROWS)
+    assert found["nncodec"].setting == "good"
+    assert found["INRIC 7 bit"].bytes == 300
+    assert table.chosen([row("nncodec", 480, 0.2)]) == {}
+
+
+def test_ours_is_set_beside_every_row_at_that_rows_quality():
+    lines = {line["codec"]: line for line in table.lines(point(), ROWS, lambda size: size / 100)}
+    assert lines["16-bit + Brotli"]["auto / this"] == pytest.approx(0.6)  # nothing finer was measured
+    assert 400 / 520 < lines["nncodec"]["auto / this"] < 600 / 520
+    assert 250 / 300 < lines["INRIC 7 bit"]["auto / this"] < 400 / 300
+    assert lines["INRIC 7 bit"]["auto, refined / this"] == pytest.approx(380 / 300)
+    assert lines["auto"]["auto / this"] is None
+    assert lines["auto"]["bpp"] == 4
+
+
+def test_means_over_pictures_and_losing_rows_first():
+    lines = [line for name in ("a", "b") for line in table.lines(point(name), ROWS)]
+    found = table.summary(lines)
+    assert found[0]["codec"] == "INRIC 7 bit"
+    assert "auto, refined" in found[0]["loses"]
+    assert not found[-1]["loses"]
+    assert {line["networks"] for line in found} == {2}
+    by_codec = {line["codec"]: line for line in found}
+    assert by_codec["nncodec"]["bytes / 16-bit + Brotli"] == pytest.approx(0.52)
+    assert "bytes, sd over seeds" not in by_codec["nncodec"]
+
+
+def test_spread_is_over_seeds_of_a_picture_and_not_over_pictures():
+    lines = []
+    for name, size in (("a", 100), ("a-seed1", 120), ("b", 1000), ("b-seed1", 1020)):
+        lines += table.lines(point(name), [row("COIN, fp16", size, 0.0), row("16-bit + Brotli", size, 0.0)])
+    assert table.summary(lines)[0]["bytes, sd over seeds"] == pytest.approx(10)
+
+
+@pytest.mark.parametrize(("text", "found"), [("1-3,19", (1, 2, 3, 19)), ("24", (24,))])
+def test_numbers_of_pictures(text, found):
+    assert numbers(text) == found
+
+
+@pytest.mark.parametrize("text", ["", "0", "25", "a", "3-1", "1-"])
+def test_other_numbers_are_refused(text):
+    with pytest.raises(argparse.ArgumentTypeError):
+        numbers(text)
