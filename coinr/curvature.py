@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 #: Most parameters: the matrix has as many rows and columns, and time grows with their cube; and where time is taken to
 #: train them, too.
-MOST, MOST_TRAINED = 4608, 1 << 14
+MOST, MOST_TRAINED = 4608, 13 << 10
 
 # What is added to the diagonal: shares of the entry itself, and of the tensor's mean. Directions that the samples do
 # not show are not free, and neurons that do nothing at the trained weights may do something beside them.
@@ -45,19 +45,24 @@ class Block:
 
     @classmethod
     def of(cls, sizes: dict[str, int], moments: NDArray[np.float64]) -> Block | None:
-        """The block of tensors by name and number of values with H ``[N, N]``; None where one does nothing at all."""
+        """The block of tensors by name and number of values with H ``[N, N]``; None where one does nothing at all.
+
+        H is overwritten: at most two more matrices of its size are held at a time.
+        """
         ends = np.cumsum(list(sizes.values()))
         slices = {name: slice(int(end) - size, int(end)) for (name, size), end in zip(sizes.items(), ends, strict=True)}
-        diagonal = np.diag(moments)
+        diagonal = np.diag(moments).copy()
         means = {name: float(diagonal[part].mean()) for name, part in slices.items()}
         if not all(0 < mean < np.inf for mean in means.values()):
             return None
         added = np.concatenate([_OWN * diagonal[part] + _MEAN * means[name] for name, part in slices.items()])
+        np.fill_diagonal(moments, diagonal + added)
         # factored from the last parameter to the first
-        turned = np.ascontiguousarray((moments + np.diag(added))[::-1, ::-1])
-        upper: NDArray[np.float64] = np.ascontiguousarray(np.linalg.cholesky(turned)[::-1, ::-1])
+        moments[:] = moments[::-1, ::-1].copy()
+        moments[:] = np.linalg.cholesky(moments)
+        upper: NDArray[np.float64] = np.ascontiguousarray(moments[::-1, ::-1])
         roots: NDArray[np.float64] = np.diag(upper).copy()
-        return cls(slices, np.divide(upper, roots), np.square(roots), means)
+        return cls(slices, np.divide(upper, roots, out=upper), np.square(roots), means)
 
     def form(self, name: str) -> Form:
         """The part of one tensor once all before it are coded."""

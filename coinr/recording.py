@@ -98,9 +98,9 @@ class Record(Watch):
         """What was recorded; None if nothing, or not the whole way."""
         if not self._whole or not self._samples:
             return None
-        upper = self._moments.div_(self._samples).double().triu_()
-        upper.add_(upper.triu(1).T)
-        return Block.of(self._sizes, upper.numpy())
+        moments, self._moments = self._moments.div_(self._samples).double().triu_(), torch.zeros(0)
+        moments.add_(moments.triu(1).T)
+        return Block.of(self._sizes, moments.numpy())
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None

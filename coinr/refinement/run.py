@@ -78,7 +78,8 @@ def refine(
     Weights and the errors of every row of every matrix are trained together, so that the loss with noise of these
     errors, and what bits are worth, are least (as in Ballé et al., 2017); the noise is spread as the coder's feedback
     spreads its errors. Then the state dict is coded at these errors, or at the multiple of them that keeps what was
-    asked for. At most one of ``rise``, ``target_bytes`` and ``min_score`` is given.
+    asked for. At most one of ``rise``, ``target_bytes`` and ``min_score`` is given. Of plain networks of up to 13 312
+    parameters, second derivatives of all together are taken before coding: minutes of two cores, and 5 GB, at the most.
 
     Parameters
     ----------
