@@ -117,18 +117,3 @@ def _over_seeds(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         f"{key}, sd over seeds": mean(pstdev([one[key] for one in lines]) for lines in by_signal.values())
         for key in ("bytes", "quality_db")
     }
-
-
-def markdown(table: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
-    """A table of some columns; numbers with as many digits as matter."""
-    lines = [list(columns), ["---"] * len(columns)]
-    lines += [[_text(row.get(column)) for column in columns] for row in table]
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, float):
-        return f"{value:.0f}" if abs(value) >= 1000 else f"{value:.3f}"
-    return str(value)
