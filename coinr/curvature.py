@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 #: Most parameters: the matrix has as many rows and columns, and time grows with their cube; and where time is taken to
@@ -59,7 +60,8 @@ class Block:
         np.fill_diagonal(moments, diagonal + added)
         # factored from the last parameter to the first
         moments[:] = moments[::-1, ::-1].copy()
-        moments[:] = np.linalg.cholesky(moments)
+        whole = torch.from_numpy(moments)
+        torch.linalg.cholesky(whole, out=whole)
         upper: NDArray[np.float64] = np.ascontiguousarray(moments[::-1, ::-1])
         roots: NDArray[np.float64] = np.diag(upper).copy()
         return cls(slices, np.divide(upper, roots, out=upper), np.square(roots), means)
@@ -75,7 +77,12 @@ class Block:
         moved = np.zeros(part.stop - part.start)
         for other, error in errors.items():
             moved -= error @ self.upper[self.slices[other], part]
-        return np.asarray(np.linalg.solve(self.upper[part, part].T, moved), np.float64)
+        lower = torch.from_numpy(self.upper[part, part]).T
+        solved = torch.linalg.solve_triangular(
+            lower, torch.from_numpy(moved)[:, None], upper=False, unitriangular=True
+        )
+        answer: NDArray[np.float64] = solved[:, 0].numpy()
+        return answer
 
 
 @dataclass(frozen=True, eq=False)

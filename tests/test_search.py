@@ -8,7 +8,10 @@ import coinr
 from coinr import recording
 from coinr.calibration import sensitivities
 from coinr.curvature import Block
+from coinr.encoder import Encoder
 from coinr.recording import Record, block_of, recorded
+from coinr.searching import _cross
+from coinr.searching.trials import Trials
 from coinr.watching import Watch
 
 
@@ -67,6 +70,24 @@ def test_search_meets_a_score_within_twenty_calls():
     assert 40.0 <= result.score <= 40.02
     assert len(calls) <= 20
     assert score(coinr.decode_state_dict(result.blob)) == result.score
+
+
+def test_files_between_a_good_and_a_bad_one_come_close_to_a_score():
+    torch.manual_seed(1)
+    sd = {f"w{k}": torch.randn(8, 8) for k in range(8)}
+
+    def score(state):  # 0.03 for each tensor that is coarse
+        return -0.03 * sum(float((state[name] - value).norm() / value.norm()) > 0.1 for name, value in sd.items())
+
+    trials = Trials(sd, score, Encoder(sd, profile="direct"), None, dict.fromkeys(sd, 0.05), 10)
+    good, bad = trials.run(1.0), trials.run(4.0)
+    assert (good.score, bad.score) == (0, pytest.approx(-0.24))
+    between = trials.between(good, bad)
+    assert sorted(between.errors.values()) == [0.05] * 4 + [0.2] * 4
+    assert between.score == pytest.approx(-0.12)
+    _cross(trials, -0.1, good, bad)
+    assert max(trial.score for trial in trials.tried[2:] if trial.score < 0) == pytest.approx(-0.06)
+    assert trials.tried[-1].score == pytest.approx(-0.09)
 
 
 def test_search_refuses_what_cannot_be():

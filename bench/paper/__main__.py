@@ -5,7 +5,9 @@
 
 Experiments: figure1, sparsity, c1, c2, figure5, ablations, occupancy, audio, inric; ``all`` is one after another.
 Networks are trained once and kept under ``bench/cache/paper``, as is everything measured of them: a run that was
-stopped goes on where it was. nncodec is measured where its environment is (``python -m bench.rate.nncodec``).
+stopped goes on where it was. Networks that the tables of c1, c2, occupancy and audio hold already, by the same budget,
+are not measured again without ``--again``; their column ``code`` tells which sources of ours made the files. nncodec is
+measured where its environment is (``python -m bench.rate.nncodec``).
 """
 
 from __future__ import annotations
@@ -58,6 +60,7 @@ def main() -> None:
     parser.add_argument("--budget", choices=BUDGETS, default="quick")
     parser.add_argument("--images", type=numbers, help="numbers of Kodak pictures; the budget's by default")
     parser.add_argument("--seeds", type=int, help="seeds of the networks with error bars; the budget's by default")
+    parser.add_argument("--again", action="store_true", help="measure anew what the tables hold already")
     parser.add_argument("--cache", type=Path, default=CACHE)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     options = parser.parse_args()
@@ -69,7 +72,7 @@ def main() -> None:
         budget = replace(budget, seeds=options.seeds)
     for name in EXPERIMENTS if options.experiment == "all" else [options.experiment]:
         module, _, function = EXPERIMENTS[name].partition(":")
-        context = Context(data_folder(options.data), options.out, budget, options.cache, name)
+        context = Context(data_folder(options.data), options.out, budget, options.cache, name, options.again)
         getattr(import_module(f"bench.paper.{module}"), function)(context)
 
 

@@ -12,6 +12,7 @@ def run(context: Context) -> None:
     """Two seconds of Bach's cello, or of generated notes without the data folder."""
     sound = "bach" if context.data else "tones"
     steps = 2 * context.budget.steps
-    point = context.point(corpus.Recipe("siren", (3, 128), "sound", sound, steps, 4096, 5e-4))
-    rows = table.lines(point, all_rows(point, context))
+    recipe = corpus.Recipe("siren", (3, 128), "sound", sound, steps, 4096, 5e-4)
+    rows = context.lines("audio_rows", recipe, lambda point: table.lines(point, all_rows(point, context)))
+    context.write("audio_rows", rows)
     context.write("audio", table.summary(rows))

@@ -103,7 +103,7 @@ def auto_rows(bench: Bench) -> Iterator[Row]:
     """``auto`` over tolerances, some of them far finer than quality needs."""
     for tolerance in FINE:
         yield _ours(bench, "auto", f"tolerance={tolerance:.4g}", profile="auto", tolerance=tolerance)
-    yield from coders.profile_rows(bench, "auto", per_octave=8)
+    yield from coders.profile_rows(bench, "auto")
 
 
 def sparse_rows(bench: Bench) -> Iterator[Row]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -13,14 +13,17 @@ from typing import Any, TypeVar
 from rich.progress import track
 
 from bench.machine import machine
-from bench.rate import corpus, signals
+from bench.rate import coders, corpus, signals
 from bench.rate.measure import Bench
-from bench.rate.tables import write_csv
+from bench.rate.tables import read_csv, write_csv
 from coinr.files import write_atomic
 
 CACHE = Path("bench/cache/paper")
 
 T = TypeVar("T")
+
+#: A line of a table.
+Line = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,8 @@ class Context:
         Trained networks and measured rows, by budget.
     experiment : str
         The name of what runs.
+    again : bool
+        Measure networks anew that the tables in ``out`` hold already.
     """
 
     data: Path | None
@@ -84,7 +89,9 @@ class Context:
     budget: Budget
     cache: Path = CACHE
     experiment: str = ""
+    again: bool = False
     begin: float = field(default_factory=time.perf_counter)
+    _tables: dict[str, list[Line]] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -100,9 +107,12 @@ class Context:
 
     def siren(self, picture: str, hidden_layers: int, width: int, seed: int = 0) -> Point:
         """A SIREN of a picture, trained as the budget says."""
+        return self.point(self.siren_recipe(picture, hidden_layers, width, seed))
+
+    def siren_recipe(self, picture: str, hidden_layers: int, width: int, seed: int = 0) -> corpus.Recipe:
+        """How it is trained."""
         rate = 1e-3 if width > 64 or hidden_layers > 3 else 2e-3
-        recipe = corpus.Recipe("siren", (hidden_layers, width), "picture", picture, self.budget.steps, 4096, rate, seed)
-        return self.point(recipe)
+        return corpus.Recipe("siren", (hidden_layers, width), "picture", picture, self.budget.steps, 4096, rate, seed)
 
     def point(self, recipe: corpus.Recipe) -> Point:
         """The network of a recipe, trained once and kept, on the bench."""
@@ -116,6 +126,20 @@ class Context:
         for count, item in enumerate(items):
             print(f"{self.experiment}: {label} {count + 1} of {len(items)}", flush=True)
             yield item
+
+    def lines(self, name: str, recipe: corpus.Recipe, measure: Callable[[Point], list[Line]]) -> list[Line]:
+        """A network's lines of the table ``NAME.csv``: those that it had by the same budget, or measured now."""
+        if name not in self._tables:
+            self._tables[name] = [] if self.again else self._table(name)
+        known = [line for line in self._tables[name] if line["network"] == recipe.name]
+        version = coders.ours_version()
+        return known or [line | {"code": version} for line in measure(self.point(recipe))]
+
+    def _table(self, name: str) -> list[Line]:
+        path, about = self.out / f"{name}.csv", self.out / f"{name}.json"
+        if not (path.exists() and about.exists()):
+            return []
+        return read_csv(path) if json.loads(about.read_text())["budget"]["name"] == self.budget.name else []
 
     def write(self, name: str, rows: Sequence[Mapping[str, Any]], **more: Any) -> None:
         """``NAME.csv`` of the rows, and ``NAME.json`` with machine, versions, budget, seconds and ``more``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -55,14 +56,15 @@ def points(context: Context, name: str, sizes: Sequence[tuple[int, int]]) -> lis
 def _run(context: Context, name: str, sizes: Sequence[tuple[int, int]]) -> None:
     rows: list[dict[str, Any]] = []
     for picture, (hidden, width), seed in context.track(points(context, name, sizes), "network"):
-        rows += picture_lines(context.siren(picture, hidden, width, seed), context)
+        recipe = context.siren_recipe(picture, hidden, width, seed)
+        rows += context.lines(f"{name}_rows", recipe, partial(picture_lines, context))
         means = table.summary(rows)
         context.write(f"{name}_rows", rows)
         context.write(name, means, bd_rate_percent=bd_rates(means), ratio_to_16_bit=ratios(means))
         _plot(context, name, means)
 
 
-def picture_lines(point: Point, context: Context) -> list[dict[str, Any]]:
+def picture_lines(context: Context, point: Point) -> list[dict[str, Any]]:
     """The table's lines of one network of a picture, with bits per pixel."""
     pixels = len(point.entry.judge["targets"])
     return table.lines(point, all_rows(point, context), lambda size: 8 * size / pixels)

@@ -7,6 +7,7 @@ All voxels of the tight box in random batches, as in WIRE, but of 8192: at 128³
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -16,7 +17,7 @@ from torch import Tensor
 
 from bench.paper import table
 from bench.paper.codecs import all_rows, decoded
-from bench.paper.context import Context, Point
+from bench.paper.context import Context, Line, Point
 from bench.rate import corpus, signals
 from bench.rate.training import scores, values_of
 from coinr.signals.shading import shade, turn
@@ -36,16 +37,22 @@ def run(context: Context) -> None:
     for name in context.track(names, "shape"):
         voxels = signals.cropped(signals.occupancy(name, context.data))
         steps = context.budget.epochs * voxels.size // _BATCH
-        point = context.point(corpus.Recipe("gauss", (3, 128), "shape", name, steps, _BATCH, _RATE))
-        measured = table.lines(point, all_rows(point, context))
-        whole = signals.volume(name, context.data)
-        shown = {codec: _values(point, decoded(point, codec), whole) for codec in DRAWN}
-        found = {codec: scores("volume", values, whole.targets)["iou"] for codec, values in shown.items()}
-        rows += [line | {"iou": found.get(line["codec"])} for line in measured]
+        recipe = corpus.Recipe("gauss", (3, 128), "shape", name, steps, _BATCH, _RATE)
+        rows += context.lines("occupancy_rows", recipe, partial(_shape_lines, context, voxels))
         context.write("occupancy_rows", rows)
         context.write("occupancy", table.summary(rows))
-        pictures = {codec: values.reshape(voxels.shape).numpy() for codec, values in shown.items()}
-        _render(context, name, voxels, pictures, measured, found)
+
+
+def _shape_lines(context: Context, voxels: NDArray[np.bool_], point: Point) -> list[Line]:
+    """The table's lines of a shape's network, with IoU of the codecs that are drawn."""
+    name = point.entry.recipe.signal
+    measured = table.lines(point, all_rows(point, context))
+    whole = signals.volume(name, context.data)
+    shown = {codec: _values(point, decoded(point, codec), whole) for codec in DRAWN}
+    found = {codec: scores("volume", values, whole.targets)["iou"] for codec, values in shown.items()}
+    pictures = {codec: values.reshape(voxels.shape).numpy() for codec, values in shown.items()}
+    _render(context, name, voxels, pictures, measured, found)
+    return [line | {"iou": found.get(line["codec"])} for line in measured]
 
 
 def _values(point: Point, state_dict: Mapping[str, Tensor], whole: signals.Samples) -> Tensor:

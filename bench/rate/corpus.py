@@ -56,7 +56,7 @@ class Recipe:
 _ENDS = {"photo": (2, 3), "picture": (2, 3), "sound": (1, 1), "shape": (3, 1), "volume": (3, 1)}
 
 
-def _network(recipe: Recipe) -> nn.Module:
+def untrained(recipe: Recipe) -> nn.Module:
     """The untrained network of a recipe."""
     generator = torch.Generator().manual_seed(recipe.seed)
     hidden, width = recipe.sizes
@@ -128,13 +128,13 @@ class Entry:
 
     def network(self) -> nn.Module:
         """A module that holds the trained tensors."""
-        network = _network(self.recipe)
+        network = untrained(self.recipe)
         network.load_state_dict(self.state_dict)
         return network
 
     def scores(self, state_dict: Mapping[str, Tensor]) -> dict[str, float]:
         """All quality numbers with these tensors, see :func:`bench.rate.training.scores`."""
-        values = training.values_of(_network(self.recipe), state_dict, self.judge["inputs"])
+        values = training.values_of(untrained(self.recipe), state_dict, self.judge["inputs"])
         return training.scores(self.recipe.kind, values, self.judge["targets"])
 
     def evaluate(self, state_dict: Mapping[str, Tensor]) -> float:
@@ -181,7 +181,7 @@ def build(recipe: Recipe, data: Path | None, cache: Path = CACHE) -> Entry:
     if path.exists() and (entry := load(recipe.name, cache=cache)).recipe == recipe:
         return entry
     samples = signals.KINDS[recipe.kind](recipe.signal, data)
-    network = _network(recipe)
+    network = untrained(recipe)
     begin = time.perf_counter()
     training.train(
         network,

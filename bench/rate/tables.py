@@ -152,6 +152,21 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[s
     write_atomic(path, text.getvalue().encode())
 
 
+def read_csv(path: Path) -> list[dict[str, Any]]:
+    """The dicts of a CSV that :func:`write_csv` wrote: numbers as numbers, nothing as None."""
+    with path.open(newline="") as file:
+        return [{key: _value(text) for key, text in row.items()} for row in csv.DictReader(file)]
+
+
+def _value(text: str) -> int | float | str | None:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text or None
+
+
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
     """Write ``curves.csv``; of nncodec's many settings only those on an envelope."""
     edges = {

@@ -44,9 +44,6 @@ _NARROW = 1.02
 # Shares of a bracket at its ends in which no scale is tried, also where three tries in a row fell on one side.
 _EDGE, _STUCK = 0.1, 0.35
 
-# Change of scale from one try to the next where losses scatter.
-_JITTER = 0.002
-
 # How much losses at one scale scatter, as a change of scale, at least and at most.
 _LEAST_SCATTER, _MOST_SCATTER = 0.01, 0.3
 
@@ -204,10 +201,13 @@ def _coarsest(trials: Trials, full: float, wanted: float, near: Trial) -> None:
         if worst is not None and worst.scale <= FINEST:
             return
         if best is not None and worst is not None and worst.scale < _NARROW * best.scale:
-            if best.score > wanted + _CLOSE:
-                scale = _within(tried, full, spare)
-            else:
+            coarser = min((t for t in bad if t.scale > best.scale), key=lambda trial: trial.scale, default=None)
+            if best.score <= wanted + _CLOSE:
                 scale = _lucky(tried, full, spare, best.scale, missed)
+            elif coarser is None:
+                scale = best.scale * _NARROW
+            else:
+                return _cross(trials, wanted, best, coarser)
             if scale is None:
                 return
         else:
@@ -217,14 +217,11 @@ def _coarsest(trials: Trials, full: float, wanted: float, near: Trial) -> None:
         missed = 0 if tried[-1].score >= wanted else missed + 1
 
 
-def _within(tried: list[Trial], full: float, spare: float) -> float | None:
-    """A scale at which the loss would be a little less than what may be lost, never the same twice."""
-    logs = [math.log((full - trial.score) / trial.scale**2) for trial in tried if full > trial.score > -math.inf]
-    if not logs:
-        return None
-    middle: float = math.sqrt((spare - min(_CLOSE, spare) / 2) / math.exp(statistics.median(logs)))
-    count = len(tried)
-    return middle * (1 + _JITTER * (count // 2) * (-1 if count % 2 else 1))
+def _cross(trials: Trials, wanted: float, good: Trial, bad: Trial) -> None:
+    """Go from a good file to a bad one tensor by tensor, where losses of whole files scatter too much."""
+    while trials.left > 0 and good.score > wanted + _CLOSE:
+        trial = trials.between(good, bad)
+        good, bad = (trial, bad) if trial.score >= wanted else (good, trial)
 
 
 def _lucky(tried: list[Trial], full: float, spare: float, good: float, missed: int) -> float | None:

@@ -68,11 +68,25 @@ class Trials:
 
     def score(self, scale: float, blob: bytes) -> Trial:
         """Judge the file of a scale."""
-        decoded = decode_state_dict(blob, base=self.base, limits=self.encoder.limits)
-        trial = Trial(scale, self.errors(scale), blob, decoded, self.judge(decoded))
-        self.tried.append(trial)
-        return trial
+        return self._judged(scale, self.errors(scale), blob)
 
     def run(self, scale: float) -> Trial:
         """The file at a scale, judged."""
         return self.score(scale, self.encode(scale))
+
+    def between(self, one: Trial, other: Trial) -> Trial:
+        """The file, judged, with half the tensors' errors of either trial, of those in which they differ."""
+        scale = math.sqrt(one.scale * other.scale)
+        differ = [name for name, error in one.errors.items() if error != other.errors[name]]
+        errors = dict(one.errors)
+        for name in differ[len(differ) // 2 :]:
+            errors[name] = other.errors[name]
+        if len(differ) == 1:
+            errors[differ[0]] = math.sqrt(one.errors[differ[0]] * other.errors[differ[0]])
+        return self._judged(scale, errors, self.encoder.encode(_LOOSEST, errors))
+
+    def _judged(self, scale: float, errors: dict[str, float], blob: bytes) -> Trial:
+        decoded = decode_state_dict(blob, base=self.base, limits=self.encoder.limits)
+        trial = Trial(scale, errors, blob, decoded, self.judge(decoded))
+        self.tried.append(trial)
+        return trial

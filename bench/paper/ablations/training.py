@@ -83,7 +83,7 @@ def _variants(point: Point) -> Iterator[Variant]:
 
 def _untrained(recipe: corpus.Recipe) -> State:
     """The tensors that training started from."""
-    return OrderedDict(corpus._network(recipe).state_dict())
+    return OrderedDict(corpus.untrained(recipe).state_dict())
 
 
 def _kept(path: Path, make: Callable[[], State]) -> State:
