@@ -78,9 +78,7 @@ class Block:
         for other, error in errors.items():
             moved -= error @ self.upper[self.slices[other], part]
         lower = torch.from_numpy(self.upper[part, part]).T
-        solved = torch.linalg.solve_triangular(
-            lower, torch.from_numpy(moved)[:, None], upper=False, unitriangular=True
-        )
+        solved = torch.linalg.solve_triangular(lower, torch.from_numpy(moved)[:, None], upper=False, unitriangular=True)
         answer: NDArray[np.float64] = solved[:, 0].numpy()
         return answer
 

@@ -100,18 +100,19 @@ def composed_rows(bench: Bench) -> Iterator[Row]:
 
 
 def auto_rows(bench: Bench) -> Iterator[Row]:
-    """``auto`` over tolerances, some of them far finer than quality needs."""
+    """``auto`` over tolerances, some of them far finer than quality needs, and where codecs are compared."""
     for tolerance in FINE:
         yield _ours(bench, "auto", f"tolerance={tolerance:.4g}", profile="auto", tolerance=tolerance)
     yield from coders.profile_rows(bench, "auto")
+    yield from closing_rows(bench, "auto")
 
 
-def sparse_rows(bench: Bench) -> Iterator[Row]:
-    """``sparse`` at tolerances that close in on the loss at which codecs are compared."""
+def closing_rows(bench: Bench, profile: str) -> Iterator[Row]:
+    """A profile at tolerances that close in on the loss at which codecs are compared."""
     fine, coarse = _FINEST, _COARSEST
     tolerance = 0.15
     while coarse / fine > _ALIKE:
-        row = _ours(bench, "sparse", f"tolerance={tolerance:.4g}", profile="sparse", tolerance=tolerance)
+        row = _ours(bench, profile, f"tolerance={tolerance:.4g}", profile=profile, tolerance=tolerance)
         yield row
         fine, coarse = (tolerance, coarse) if row.loss_db <= LOSS else (fine, tolerance)
         tolerance = _between(fine, coarse, tolerance, row.loss_db)
@@ -162,7 +163,7 @@ def all_rows(point: Point, context: Context) -> list[Row]:
     """Every codec on a network."""
     bench = point.bench
     rows = [*coin_rows(bench), *uniform_rows(bench), *inric.rows(point, context.budget), *paper_rows(bench)]
-    rows += [*composed_rows(bench), *sparse_rows(bench), *auto_rows(bench), *search_rows(bench)]
+    rows += [*composed_rows(bench), *closing_rows(bench, "sparse"), *auto_rows(bench), *search_rows(bench)]
     rows += refined_rows(point, context)
     if (nncodec.ENVIRONMENT / "bin" / "python").exists():
         rows += [row for row in nncodec.rows(bench, limits=AROUND) if row.coder == "nncodec"]

@@ -9,7 +9,7 @@ from typing import Any
 import matplotlib.pyplot as plt
 
 from bench.paper import table
-from bench.paper.codecs import all_rows
+from bench.paper.codecs import CHOSEN, LOSS, RULE, all_rows
 from bench.paper.context import Context, Point
 from bench.rate.curves import Point as RatePoint
 from bench.rate.curves import bd_rate
@@ -23,7 +23,7 @@ DRAWN = (
     "COIN, fp32 + Brotli",
     "COIN, fp16",
     REFERENCE,
-    "CoINR paper",
+    RULE,
     "b-bit + Brotli",
     "INRIC 8 bit",
     "nncodec",
@@ -82,7 +82,12 @@ def bd_rates(means: Sequence[dict[str, Any]]) -> dict[str, float | None]:
 
 def ratios(means: Sequence[dict[str, Any]]) -> dict[str, float]:
     """Bytes of the paper's method over those of 16-bit + Brotli at a loss of at most 0.1 dB, by configuration."""
-    return {line["configuration"]: line["bytes / 16-bit + Brotli"] for line in means if line["codec"] == "CoINR paper"}
+    found: dict[str, float] = {}
+    for line in means:
+        if line["codec"] in (CHOSEN, RULE) and line["loss_db"] <= LOSS:
+            sizes, ratio = line["configuration"], line["bytes / 16-bit + Brotli"]
+            found[sizes] = min(ratio, found.get(sizes, ratio))
+    return found
 
 
 def _plot(context: Context, name: str, means: Sequence[dict[str, Any]]) -> None:

@@ -64,7 +64,7 @@ def search(
 
     The metric is called at most 20 times. First with the state dict itself, when the inputs of its layers are watched
     for rounding that heeds them (where ``evaluate`` computes with torch; see :mod:`coinr.watching`); then with single
-    tensors as decoded, to share the error among them; and last with files at several scales of all errors.
+    tensors as decoded, to share the error among them; and last with files at several scales of all errors, or of some.
 
     Parameters
     ----------
