@@ -43,7 +43,7 @@ def run(context: Context) -> None:
             table.append({"picture": picture, "codec": codec, "psnr": row.quality, "bpp": bpp, "bytes": row.bytes})
     figure.tight_layout()
     context.write("figure5", table)
-    figure.savefig(context.out / "figure5.png", dpi=110)
+    figure.savefig(context.out / "figure5.png", dpi=110, bbox_inches="tight")
     plt.close(figure)
 
 
