@@ -71,11 +71,15 @@ def picture_lines(context: Context, point: Point) -> list[dict[str, Any]]:
 
 
 def bd_rates(means: Sequence[dict[str, Any]]) -> dict[str, float | None]:
-    """BD-rate in percent over the mean points of the configurations, against 16-bit + Brotli."""
-    curves = {
-        codec: [RatePoint(line["bpp"], -line["quality_db"]) for line in means if line["codec"] == codec]
-        for codec in {line["codec"] for line in means}
-    }
+    """BD-rate in percent over the mean points of the configurations, against 16-bit + Brotli.
+
+    Configurations of which a codec has not all networks are left out of its curve.
+    """
+    whole = {line["configuration"]: line["networks"] for line in means if line["codec"] == REFERENCE}
+    curves: dict[str, list[RatePoint]] = {line["codec"]: [] for line in means}
+    for line in means:
+        if line["networks"] == whole[line["configuration"]]:
+            curves[line["codec"]].append(RatePoint(line["bpp"], -line["quality_db"]))
     reference = curves.get(REFERENCE, [])
     return {codec: bd_rate(curve, reference, best=-100.0, worst=0.0) for codec, curve in sorted(curves.items())}
 

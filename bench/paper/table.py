@@ -89,7 +89,7 @@ def summary(table: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = defaultdict(list)
     for line in table:
         groups[line["configuration"], line["codec"]].append(line)
-    sixteen = {c: mean(x["bytes"] for x in found) for (c, codec), found in groups.items() if codec == "16-bit + Brotli"}
+    sixteen = {line["network"]: line["bytes"] for line in table if line["codec"] == "16-bit + Brotli"}
     result = []
     for (sizes, codec), found in groups.items():
         line: dict[str, Any] = {"loses": "", "configuration": sizes, "codec": codec, "networks": len(found)}
@@ -97,7 +97,7 @@ def summary(table: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
             values = [one[key] for one in found if key in one]
             if values:
                 line[key] = mean(values)
-        line["bytes / 16-bit + Brotli"] = line["bytes"] / sixteen[sizes]
+        line["bytes / 16-bit + Brotli"] = line["bytes"] / mean(sixteen[one["network"]] for one in found)
         for ours in OURS:
             ratios = [one[f"{ours} / this"] for one in found if one[f"{ours} / this"]]
             line[f"{ours} / this"] = mean(ratios) if ratios else None
