@@ -5,8 +5,9 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.paper import table
+from bench.paper import images, table
 from bench.paper.__main__ import numbers
+from bench.paper.context import BUDGETS, Context
 from bench.rate.measure import Row
 
 
@@ -65,6 +66,46 @@ def test_spread_is_over_seeds_of_a_picture_and_not_over_pictures():
     for name, size in (("a", 100), ("a-seed1", 120), ("b", 1000), ("b-seed1", 1020)):
         lines += table.lines(point(name), [row("COIN, fp16", size, 0.0), row("16-bit + Brotli", size, 0.0)])
     assert table.summary(lines)[0]["bytes, sd over seeds"] == pytest.approx(10)
+
+
+def test_networks_that_a_table_holds_are_not_measured_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(Context, "point", lambda self, recipe: recipe)
+
+    def context(**options):
+        return Context(None, tmp_path, BUDGETS["quick"], **options)
+
+    recipe = context().siren_recipe("coffee-half", 2, 32)
+    held = {"network": recipe.name, "codec": "nncodec", "setting": None, "bytes": 5, "loss_db": 0.25, "code": "old"}
+    context().write("t", [held])
+
+    def measure(of):
+        return [held | {"network": of.name, "bytes": 6}]
+
+    assert context().lines("t", recipe, measure) == [held]
+    other = context().siren_recipe("coffee-half", 3, 64)
+    for made, asked in ((context(), other), (context(again=True), recipe)):
+        (line,) = made.lines("t", asked, measure)
+        assert (line["bytes"], line["network"]) == (6, asked.name)
+        assert line["code"] != "old"
+    full = Context(None, tmp_path, BUDGETS["full"])
+    assert full.lines("t", recipe, measure)[0]["bytes"] == 6
+
+
+def test_what_not_all_networks_have_makes_no_curve():
+    def line(codec, configuration, networks, bpp):
+        return {
+            "codec": codec,
+            "configuration": configuration,
+            "networks": networks,
+            "bpp": bpp,
+            "quality_db": 20 + bpp,
+        }
+
+    sizes = ("(2, 32)", "(3, 64)", "(3, 128)")
+    means = [line("16-bit + Brotli", one, 2, bpp) for one, bpp in zip(sizes, (4.0, 8.0, 16.0), strict=True)]
+    means += [line("some", one, 1, 1.0) for one in sizes]
+    rates = images.bd_rates(means)
+    assert rates == {"16-bit + Brotli": 0.0, "some": None}
 
 
 @pytest.mark.parametrize(("text", "found"), [("1-3,19", (1, 2, 3, 19)), ("24", (24,))])
