@@ -87,6 +87,7 @@ def test_networks_that_a_table_holds_are_not_measured_again(tmp_path, monkeypatc
         (line,) = made.lines("t", asked, measure)
         assert (line["bytes"], line["network"]) == (6, asked.name)
         assert line["code"] != "old"
+    assert context().known_first("t", [other, recipe]) == [recipe, other]
     full = Context(None, tmp_path, BUDGETS["full"])
     assert full.lines("t", recipe, measure)[0]["bytes"] == 6
 

@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 from bench.paper import table
 from bench.paper.codecs import CHOSEN, LOSS, RULE, all_rows
 from bench.paper.context import Context, Point
+from bench.rate.corpus import Recipe
 from bench.rate.curves import Point as RatePoint
 from bench.rate.curves import bd_rate
 
@@ -43,20 +44,19 @@ def run_c2(context: Context) -> None:
     _run(context, "c2", C2)
 
 
-def points(context: Context, name: str, sizes: Sequence[tuple[int, int]]) -> list[tuple[str, tuple[int, int], int]]:
-    """Picture, configuration and seed of every network."""
+def recipes(context: Context, name: str, sizes: Sequence[tuple[int, int]]) -> list[Recipe]:
+    """Every network."""
     found = []
     for size in sizes:
         several = name == "c1" and (context.budget.name == "full" or size == sizes[0])
         seeds = range(context.budget.seeds if several else 1)
-        found += [(picture, size, seed) for picture in context.pictures for seed in seeds]
+        found += [context.siren_recipe(picture, *size, seed) for picture in context.pictures for seed in seeds]
     return found
 
 
 def _run(context: Context, name: str, sizes: Sequence[tuple[int, int]]) -> None:
     rows: list[dict[str, Any]] = []
-    for picture, (hidden, width), seed in context.track(points(context, name, sizes), "network"):
-        recipe = context.siren_recipe(picture, hidden, width, seed)
+    for recipe in context.track(context.known_first(f"{name}_rows", recipes(context, name, sizes)), "network"):
         rows += context.lines(f"{name}_rows", recipe, partial(picture_lines, context))
         means = table.summary(rows)
         context.write(f"{name}_rows", rows)

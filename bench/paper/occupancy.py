@@ -34,18 +34,26 @@ def run(context: Context) -> None:
     if context.budget.name == "full" and context.data:
         names += ["lucy_256", "bunny_256"]
     rows: list[dict[str, Any]] = []
-    for name in context.track(names, "shape"):
-        voxels = signals.cropped(signals.occupancy(name, context.data))
-        steps = context.budget.epochs * voxels.size // _BATCH
-        recipe = corpus.Recipe("gauss", (3, 128), "shape", name, steps, _BATCH, _RATE)
-        rows += context.lines("occupancy_rows", recipe, partial(_shape_lines, context, voxels))
+    recipes = context.known_first("occupancy_rows", [_recipe(context, name) for name in names])
+    for recipe in context.track(recipes, "shape"):
+        rows += context.lines("occupancy_rows", recipe, partial(_shape_lines, context))
         context.write("occupancy_rows", rows)
         context.write("occupancy", table.summary(rows))
 
 
-def _shape_lines(context: Context, voxels: NDArray[np.bool_], point: Point) -> list[Line]:
+def _recipe(context: Context, name: str) -> corpus.Recipe:
+    steps = context.budget.epochs * _voxels(context, name).size // _BATCH
+    return corpus.Recipe("gauss", (3, 128), "shape", name, steps, _BATCH, _RATE)
+
+
+def _voxels(context: Context, name: str) -> NDArray[np.bool_]:
+    return signals.cropped(signals.occupancy(name, context.data))
+
+
+def _shape_lines(context: Context, point: Point) -> list[Line]:
     """The table's lines of a shape's network, with IoU of the codecs that are drawn."""
     name = point.entry.recipe.signal
+    voxels = _voxels(context, name)
     measured = table.lines(point, all_rows(point, context))
     whole = signals.volume(name, context.data)
     shown = {codec: _values(point, decoded(point, codec), whole) for codec in DRAWN}
