@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from coinr.errors import FormatError, InputError
 
 _BYTES = 1 << 20
 _DEPTH = 64
 _DIGITS = 40
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
+# What each byte outside of strings adds to the depth.
+_STEPS = bytes((dict.fromkeys(b"[{", 1) | dict.fromkeys(b"]}", 255)).get(byte, 0) for byte in range(256))
 
 
 def check_meta(meta: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -43,14 +50,10 @@ def _bounded_int(digits: str) -> int:
     return int(digits)
 
 
-def _depth(value: Any) -> int:
-    """Levels of nesting."""
-    levels, layer = 0, [value]
-    while layer:
-        levels += 1
-        inner = [item.values() if isinstance(item, dict) else item for item in layer if isinstance(item, dict | list)]
-        layer = [item for items in inner for item in items]
-    return levels
+def _depth(raw: bytes) -> int:
+    """Objects and lists within each other, of well-formed JSON; from its text, which is cheaper than from its values."""
+    brackets = np.frombuffer(_STRING.sub(b"", raw).translate(_STEPS), np.int8)
+    return int(brackets.cumsum(dtype=np.int64).max())
 
 
 def read_meta(raw: bytes) -> dict[str, Any]:
@@ -65,6 +68,6 @@ def read_meta(raw: bytes) -> dict[str, Any]:
         raise FormatError(f"metadata is not JSON: {error}") from error
     if not isinstance(meta, dict):
         raise FormatError("metadata is not a JSON object")
-    if _depth(meta) > _DEPTH:
+    if _depth(raw) > _DEPTH:
         raise FormatError(f"metadata is nested more than {_DEPTH} deep")
     return meta

@@ -44,6 +44,10 @@ class Reader:
 
     def varint(self) -> int:
         """A canonical LEB128 integer below 2**64."""
+        # Most take one byte, and a table may hold a hundred thousand of them.
+        if self.at < len(self.data) and (byte := self.data[self.at]) < 0x80:
+            self.at += 1
+            return byte
         value = 0
         for k in range(VARINT_BYTES):
             byte = self.u8()

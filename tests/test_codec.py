@@ -313,6 +313,16 @@ def test_unusable_devices_are_input_errors(device):
         coinr.decode_state_dict(blob, device=device)
 
 
+def test_metadata_nests_as_deep_as_the_format_says_and_brackets_in_strings_do_not_count():
+    def nested(levels):
+        return {"a": json.loads("[" * (levels - 1) + r'"[[\"{{[\\"' + "]" * (levels - 1))}
+
+    blob = coinr.encode_state_dict({}, meta=nested(64) | {"}]": ["[" * 100]})
+    assert coinr.read_meta(blob) == nested(64) | {"}]": ["[" * 100]}
+    with pytest.raises(coinr.CoinrError, match="deep"):
+        coinr.encode_state_dict({}, meta=nested(65))
+
+
 @pytest.mark.parametrize(
     "meta", [b'{"a":NaN}', b'{"a":-Infinity}', b'{"a":' + b"[" * 70 + b"]" * 70 + b"}", b'{"a":1' + b"0" * 400 + b"}"]
 )

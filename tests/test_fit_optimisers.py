@@ -37,15 +37,20 @@ def test_soap_finds_the_axes_of_a_rotated_quadratic_and_adam_does_not():
 
 @pytest.mark.parametrize("make", [Soap, Muon])
 def test_networks_of_a_stack_know_nothing_of_each_other(make):
-    losses = [_quadratic(torch.Generator().manual_seed(k)) for k in range(3)]
+    def found(seeds):
+        losses = [_quadratic(torch.Generator().manual_seed(k)) for k in seeds]
 
-    def each(w):
-        return torch.stack([loss(matrix) for loss, matrix in zip(losses, w, strict=True)])
+        def each(w):
+            return torch.stack([loss(matrix) for loss, matrix in zip(losses, w, strict=True)])
 
-    together = _minimise(lambda v: make(v, 0.05), each, torch.zeros(3, 6, 4), 100)
-    for k, loss in enumerate(losses):
-        alone = _minimise(lambda v: make(v, 0.05), loss, torch.zeros(1, 6, 4), 100)
-        torch.testing.assert_close(together[k], alone[0], rtol=1e-3, atol=1e-4)
+        return _minimise(lambda v: make(v, 0.05), each, torch.zeros(3, 6, 4), 100)
+
+    # The path is chaotic where a gradient has no full rank, so a network is held in its place and its neighbours change.
+    first = found([0, 1, 2])
+    for place in range(3):
+        others = found([k if k == place else k + 7 for k in range(3)])
+        assert torch.equal(others[place], first[place])
+        assert not torch.equal(others[place - 1], first[place - 1])
 
 
 @pytest.mark.parametrize("make", [Soap, Muon])
