@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -99,6 +100,11 @@ def run(context: Context) -> None:
     for picture in context.track(context.pictures, "value bits, pictures"):
         rows += _rows(context.siren(picture, 3, 64))
     context.write("ablation_bits", rows, best_within_0_1_db=best(rows))
+    _draw(rows, context.out / "ablation_bits.png")
+
+
+def _draw(rows: list[dict[str, Any]], path: Path) -> None:
+    """Loss over bits of a value and over bytes."""
 
     def label(row: Any) -> str:
         return f"s = {row['s']}" if row["rounded"] == "values" else f"s = {row['s']}, everything (profile)"
@@ -109,8 +115,8 @@ def run(context: Context) -> None:
         dashed = frozenset(label(row) for row in own if row["rounded"] == "profile")
         panels += [
             Panel(name, "bits of a value", "loss of PSNR, dB", lines_of(own, label, "bits", "loss_db"),
-                  symlog_y=0.1, level=LOSS, dashed=dashed),
+                  symlog_y=0.01, level=LOSS, dashed=dashed),
             Panel(name, "bytes of the file", "loss of PSNR, dB", lines_of(own, label, "bytes", "loss_db"),
-                  symlog_y=0.1, level=LOSS, dashed=dashed),
+                  symlog_y=0.01, level=LOSS, dashed=dashed),
         ]  # fmt: skip
-    draw(context.out / "ablation_bits.png", f"bits of the values: gaussian, M = {ATOMS}, rows of (3, 64)", panels)
+    draw(path, f"bits of the values: gaussian, M = {ATOMS}, rows of (3, 64)", panels)
