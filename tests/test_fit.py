@@ -6,6 +6,7 @@ import pytest
 import torch
 from skimage import data
 
+from coinr.denormals import denormals_as_zeros
 from coinr.errors import CoinrError, InputError
 from coinr.fitting import engines, fit, training
 from coinr.fitting.stack import Stack
@@ -86,6 +87,28 @@ def test_the_gradient_of_chunks_is_that_of_the_whole_batch(photo):
             torch.testing.assert_close(tensor.grad, 3 * gradient[None], rtol=1e-4, atol=1e-6)
         score = engines.judge(workers, [network], [signal], [indices])[0]
     assert score == pytest.approx(psnr(photo, render_image(network, *photo.shape[:2])), abs=1e-4)
+
+
+def _flushed(_=None):
+    return bool((torch.full((3,), 2.0**-100) * 2.0**-40).view(torch.int32).eq(0).all())
+
+
+def test_workers_take_denormals_for_zeros_and_the_caller_does_not():
+    with engines.Workers(torch.device("cpu"), 2) as workers:
+        assert all(workers.map(_flushed, range(8)))
+        assert workers.run(_flushed)
+    assert not _flushed()
+
+
+def test_denormals_are_zeros_only_within():
+    with denormals_as_zeros():
+        with denormals_as_zeros():
+            assert _flushed()
+        assert _flushed()
+    assert not _flushed()
+    with pytest.raises(KeyError), denormals_as_zeros():
+        raise KeyError
+    assert not _flushed()
 
 
 def test_training_sees_the_pixels_where_rendering_shows_them(photo):

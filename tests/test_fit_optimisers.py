@@ -45,7 +45,7 @@ def test_networks_of_a_stack_know_nothing_of_each_other(make):
 
         return _minimise(lambda v: make(v, 0.05), each, torch.zeros(3, 6, 4), 100)
 
-    # The path is chaotic where a gradient has no full rank, so a network is held in its place and its neighbours change.
+    # Where a gradient lacks full rank the path is chaotic, so each network keeps its place and its neighbours change.
     first = found([0, 1, 2])
     for place in range(3):
         others = found([k if k == place else k + 7 for k in range(3)])

@@ -37,6 +37,7 @@ from bench.rate.signals import Samples
 from bench.rate.training import values_of
 from coinr import _C
 from coinr.coders import levels
+from coinr.denormals import denormals_as_zeros
 from coinr.errors import InputError
 
 __all__ = ["BITS", "adaround", "compress", "decode", "layer_calls", "quantise", "rows", "steps_of"]
@@ -230,6 +231,7 @@ def _error(network: nn.Module, tensors: Tensors, samples: tuple[Tensor, Tensor])
     return float((values_of(network, tensors, samples[0]) - samples[1]).square().mean())
 
 
+@denormals_as_zeros()
 def _retrain(
     network: nn.Module, tensors: Tensors, steps: Mapping[str, float], bits: int, samples: Samples, full: bool
 ) -> OrderedDict[str, Tensor]:

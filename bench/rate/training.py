@@ -11,6 +11,7 @@ from torch.func import functional_call
 
 from bench.rate.networks import render_rays
 from bench.rate.signals import FAR, NEAR, Samples
+from coinr.denormals import denormals_as_zeros
 from coinr.networks import RadianceField
 
 DEPTHS = 48  # samples along a ray
@@ -18,6 +19,7 @@ DEPTHS = 48  # samples along a ray
 _CHUNK = 8192  # points that pass through a network at once: activations stay in cache
 
 
+@denormals_as_zeros()
 def train(network: nn.Module, samples: Samples, *, steps: int, batch: int, learning_rate: float, seed: int) -> None:
     """Minimise the squared error of ``network`` in place: random batches, Adam, cosine decay to zero."""
     generator = torch.Generator().manual_seed(seed + 1)
@@ -45,6 +47,7 @@ def _depths(rays: int) -> Tensor:
 
 
 @torch.no_grad()
+@denormals_as_zeros()
 def values_of(network: nn.Module, state_dict: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
     """What ``network`` shows at ``inputs`` with the tensors of ``state_dict``, ``[N, b]``."""
 

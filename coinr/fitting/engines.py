@@ -28,7 +28,7 @@ _B = TypeVar("_B")
 
 
 class Workers:
-    """Threads that work on tensors, each single-threaded; on a GPU the caller's own.
+    """Threads that work on tensors, each single-threaded and without denormals; on a GPU the caller's own.
 
     Each chunk of samples belongs to one worker and the chunks' results are added in order: sums do not depend on the
     number of workers, and a chunk's activations stay in cache (at width 64 that takes a third off a step of 16384
@@ -37,7 +37,7 @@ class Workers:
 
     def __init__(self, device: torch.device, threads: int | None) -> None:
         count = 0 if device.type != "cpu" else threads or torch.get_num_threads()
-        self._pool = ThreadPoolExecutor(count, initializer=_one_thread) if count else None
+        self._pool = ThreadPoolExecutor(count, initializer=_prepare_thread) if count else None
 
     def __enter__(self) -> Self:
         return self
@@ -55,8 +55,9 @@ class Workers:
         return map(function, arguments) if self._pool is None else self._pool.map(function, arguments)
 
 
-def _one_thread() -> None:
+def _prepare_thread() -> None:
     torch.set_num_threads(1)
+    torch.set_flush_denormal(True)  # see coinr.denormals
 
 
 def _chunk(signal: Signal) -> int:

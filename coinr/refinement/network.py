@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from coinr.curvature import MOST_TRAINED, Block
+from coinr.denormals import denormals_as_zeros
 from coinr.errors import CoinrError, InputError
 from coinr.recording import Record, recorded
 from coinr.refinement.channel import Channel
@@ -119,6 +120,7 @@ def _watched(state: Mapping[str, Tensor], loss_fn: LossFunction, calls: int) -> 
 
 
 @torch.no_grad()
+@denormals_as_zeros()
 def _repeated(loss_fn: LossFunction, calls: int, state: Mapping[str, Tensor]) -> float:
     return sum(float(loss_fn(state)) for _ in range(calls))
 

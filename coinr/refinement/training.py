@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from coinr.denormals import denormals_as_zeros
 from coinr.refinement.network import LossFunction, Network, checked
 from coinr.refinement.price import Price
 from coinr.refinement.schedule import cosine
@@ -43,6 +44,7 @@ class Plan:
     seconds: float | None
 
 
+@denormals_as_zeros()
 def train(network: Network, loss_fn: LossFunction, plan: Plan, price: Price, report: Report) -> History:
     """Train in place: relative change of the loss plus price of the bits, by Adam with a cosine decay to zero."""
     channels = list(network.channels.values())

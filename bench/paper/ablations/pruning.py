@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bench.rate.signals import Samples
+from coinr.denormals import denormals_as_zeros
 
 State = OrderedDict[str, Tensor]
 
 
+@denormals_as_zeros()
 def fit(
     network: nn.Module,
     start: Mapping[str, Tensor],
