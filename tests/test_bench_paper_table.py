@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from bench.paper import images, table
+from bench.paper import codecs, images, table
 from bench.paper.__main__ import numbers
 from bench.paper.context import BUDGETS, Context
 from bench.rate.measure import Row
@@ -81,15 +81,28 @@ def test_networks_that_a_table_holds_are_not_measured_again(tmp_path, monkeypatc
     def measure(of):
         return [held | {"network": of.name, "bytes": 6}]
 
-    assert context().lines("t", recipe, measure) == [held]
+    assert context().lines(["t"], recipe, measure) == [held]
     other = context().siren_recipe("coffee-half", 3, 64)
     for made, asked in ((context(), other), (context(again=True), recipe)):
-        (line,) = made.lines("t", asked, measure)
+        (line,) = made.lines(["t"], asked, measure)
         assert (line["bytes"], line["network"]) == (6, asked.name)
         assert line["code"] != "old"
-    assert context().known_first("t", [other, recipe]) == [recipe, other]
+    assert context().known_first(["t"], [other, recipe]) == [recipe, other]
+    context().write("u", [held | {"bytes": 7}, held | {"network": other.name}])
+    assert context().lines(["t", "u"], recipe, measure) == [held]
+    assert context().lines(["t", "u"], other, measure) == [held | {"network": other.name}]
     full = Context(None, tmp_path, BUDGETS["full"])
-    assert full.lines("t", recipe, measure)[0]["bytes"] == 6
+    assert full.lines(["t"], recipe, measure)[0]["bytes"] == 6
+
+
+def test_the_papers_method_is_tried_with_ever_fewer_nonzeros_until_it_loses_too_much(monkeypatch):
+    def made(bench, coder, setting, **options):
+        loss = 0.0 if "s" not in options else 3 / options["s"] if options["M"] == 1 << 14 else 20 / options["s"]
+        return row(coder, 10.0, loss, setting)
+
+    monkeypatch.setattr(codecs, "_ours", made)
+    found = [r.setting for r in codecs.paper_rows(point()) if r.coder == codecs.CHOSEN]
+    assert found == ["M=2^14 s=31", "M=2^14 s=30", "M=2^14 s=28", "M=2^16 s=31"]
 
 
 def test_what_not_all_networks_have_makes_no_curve():

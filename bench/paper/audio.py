@@ -13,6 +13,6 @@ def run(context: Context) -> None:
     sound = "bach" if context.data else "tones"
     steps = 2 * context.budget.steps
     recipe = corpus.Recipe("siren", (3, 128), "sound", sound, steps, 4096, 5e-4)
-    rows = context.lines("audio_rows", recipe, lambda point: table.lines(point, all_rows(point, context)))
+    rows = context.lines(["audio_rows"], recipe, lambda point: table.lines(point, all_rows(point, context)))
     context.write("audio_rows", rows)
     context.write("audio", table.summary(rows))

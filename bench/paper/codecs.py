@@ -79,14 +79,17 @@ def uniform_rows(bench: Bench) -> Iterator[Row]:
 
 
 def paper_rows(bench: Bench) -> Iterator[Row]:
-    """The published method: by our rule, and over s for each M."""
+    """The published method: by our rule, and for each M over s, from the largest down to one that loses too much."""
     yield _ours(bench, RULE, "", profile="paper")
     width = bench.entry.recipe.sizes[1]
     n = width * width if width < 50 else width
     for log in ATOMS:
-        for s in sorted({math.floor(part * n) for part in PARTS}):
-            if s >= 1 and 2 * s < n:
-                yield _ours(bench, CHOSEN, f"M=2^{log} s={s}", profile="paper", s=s, M=1 << log)
+        sparsities = sorted({math.floor(part * n) for part in PARTS}, reverse=True)
+        for s in (s for s in sparsities if s >= 1 and 2 * s < n):
+            row = _ours(bench, CHOSEN, f"M=2^{log} s={s}", profile="paper", s=s, M=1 << log)
+            yield row
+            if row.loss_db > LOSS:
+                break
 
 
 def composed_rows(bench: Bench) -> Iterator[Row]:

@@ -127,20 +127,25 @@ class Context:
             print(f"{self.experiment}: {label} {count + 1} of {len(items)}", flush=True)
             yield item
 
-    def known(self, name: str, recipe: corpus.Recipe) -> list[Line]:
-        """A network's lines of the table ``NAME.csv``, as it was before this run, by the same budget."""
-        if name not in self._tables:
-            self._tables[name] = [] if self.again else self._table(name)
-        return [line for line in self._tables[name] if line["network"] == recipe.name]
+    def known(self, tables: Sequence[str], recipe: corpus.Recipe) -> list[Line]:
+        """A network's lines in the first table that has it, as it was before this run, by the same budget."""
+        for name in tables:
+            if name not in self._tables:
+                self._tables[name] = [] if self.again else self._table(name)
+            if found := [line for line in self._tables[name] if line["network"] == recipe.name]:
+                return found
+        return []
 
-    def known_first(self, name: str, recipes: Sequence[corpus.Recipe]) -> list[corpus.Recipe]:
+    def known_first(self, tables: Sequence[str], recipes: Sequence[corpus.Recipe]) -> list[corpus.Recipe]:
         """The networks in an order in which a run that is stopped leaves no known line out of its table."""
-        return sorted(recipes, key=lambda recipe: not self.known(name, recipe))
+        return sorted(recipes, key=lambda recipe: not self.known(tables, recipe))
 
-    def lines(self, name: str, recipe: corpus.Recipe, measure: Callable[[Point], list[Line]]) -> list[Line]:
+    def lines(
+        self, tables: Sequence[str], recipe: corpus.Recipe, measure: Callable[[Point], list[Line]]
+    ) -> list[Line]:
         """A network's lines: those that are known, or measured now."""
         version = coders.ours_version()
-        return self.known(name, recipe) or [line | {"code": version} for line in measure(self.point(recipe))]
+        return self.known(tables, recipe) or [line | {"code": version} for line in measure(self.point(recipe))]
 
     def _table(self, name: str) -> list[Line]:
         path, about = self.out / f"{name}.csv", self.out / f"{name}.json"

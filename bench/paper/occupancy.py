@@ -34,9 +34,9 @@ def run(context: Context) -> None:
     if context.budget.name == "full" and context.data:
         names += ["lucy_256", "bunny_256"]
     rows: list[dict[str, Any]] = []
-    recipes = context.known_first("occupancy_rows", [_recipe(context, name) for name in names])
+    recipes = context.known_first(["occupancy_rows"], [_recipe(context, name) for name in names])
     for recipe in context.track(recipes, "shape"):
-        rows += context.lines("occupancy_rows", recipe, partial(_shape_lines, context))
+        rows += context.lines(["occupancy_rows"], recipe, partial(_shape_lines, context))
         context.write("occupancy_rows", rows)
         context.write("occupancy", table.summary(rows))
 
