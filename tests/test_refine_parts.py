@@ -9,8 +9,9 @@ import torch
 from coinr.calibration import of_inputs
 from coinr.encoder import Encoder
 from coinr.refinement.channel import Channel
-from coinr.refinement.price import OfSize, Price
+from coinr.refinement.price import OfScore, OfSize, Price
 from coinr.refinement.rate import bits, expected_magnitudes
+from coinr.refinement.run import _learning_rate
 from coinr.source import read_state_dict
 
 
@@ -149,3 +150,33 @@ def test_a_bit_costs_what_it_saves():
     rise, count = 0.03, 500
     saved = rise * (1 - 4.0 ** -(1 / count))
     assert Price(rise, count).of_a_bit == pytest.approx(saved, rel=0.01)
+
+
+@pytest.mark.parametrize(
+    ("clean", "noisy", "factor"), [(30.2, 30.15, 4.0), (30.2, 30.1, 2.0), (30.2, 29.0, 0.25), (30.0, 29.9, 1.0)]
+)
+def test_a_price_follows_the_score_once_that_is_reached(clean, noisy, factor):
+    class Fixed:
+        def noise(self, generator):
+            return {}
+
+        def clean(self):
+            return {"score": clean}
+
+        def sent(self, noise):
+            return {"score": noisy}, torch.tensor(0.0)
+
+    price = OfScore(lambda state: state["score"], 29.5, 30.0, 1000)
+    begin = price.of_a_bit
+    price.judge(Fixed(), torch.Generator(), 0.2)
+    assert price.of_a_bit == pytest.approx(factor * begin)
+
+
+def test_the_learning_rate_goes_with_what_weights_bear():
+    def rate(scale):
+        return _learning_rate(Encoder({"w": scale * laplace(40, 40), "steps": torch.tensor(3)}, profile="auto"))
+
+    assert rate(1.0) == 2e-4
+    assert rate(1e-6) < 1e-6
+    assert rate(2e-6) == pytest.approx(2 * rate(1e-6))
+    assert _learning_rate(Encoder({"w": torch.zeros(4, 4)}, profile="auto")) == 2e-4

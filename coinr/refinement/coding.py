@@ -99,7 +99,10 @@ class Coding:
                 factor = math.sqrt(spare / lost) if 0 < lost < math.inf else _WIDEST if good else 1 / _WIDEST
                 scale *= min(max(factor, 1 / _WIDEST), _WIDEST) * (_ALIKE if good else 1 / _ALIKE)
         if good is None:
-            raise InputError(f"min_score {wanted} is out of reach: before coding the score is {full:.6g}")
+            raise InputError(
+                f"min_score {wanted} is out of reach: before coding the score is {full:.6g}"
+                " (more steps or another learning rate may help)"
+            )
         return good[2]
 
 

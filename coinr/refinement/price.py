@@ -105,4 +105,6 @@ class OfScore(Price):
             lost = clean - float(self._evaluate(network.sent(network.noise(generator))[0]))
         # while learning rates are high the score is lower than it will be
         spare = max(clean, self._full) - self._wanted
-        self._move(spare / lost if lost > 0 else _WIDEST)
+        # a score that is still to be reached says nothing of what may be lost then
+        if spare > 0:
+            self._move(spare / lost if lost > 0 else _WIDEST)

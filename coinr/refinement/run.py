@@ -28,6 +28,10 @@ _PROFILES = ("auto", "direct", "sparse")
 # Errors that training starts from, as a tolerance for the rule: so fine that they do no harm.
 _START = 0.05
 
+# The largest learning rate where none is given, and what it is at most as a tolerance for the rule: Adam moves every
+# weight by about the learning rate, which must be no more than a network can make up for.
+_RATE, _BORNE = 2e-4, 0.6
+
 # Errors of tensors that are zero throughout, and those at which any tensor vanishes.
 _LEAST, _MOST = 1e-8, 1e30
 
@@ -66,7 +70,7 @@ def refine(
     min_score: float | None = None,
     evaluate: Callable[[Mapping[str, Tensor]], float] | None = None,
     steps: int = 3000,
-    learning_rate: float = 2e-4,
+    learning_rate: float | None = None,
     profile: str = "auto",
     seed: int = 0,
     seconds: float | None = None,
@@ -99,7 +103,9 @@ def refine(
     evaluate
         The score of a state dict, higher is better; needed for ``min_score`` and called some twenty times for it.
     steps, learning_rate
-        Steps of Adam and the learning rate of the weights, which rises for 100 steps and falls as a cosine.
+        Steps of Adam and the learning rate of the weights, which rises for 100 steps and falls as a cosine. None: 2e-4,
+        and less where weights bear less: four times the mean error (geometric, over weights) that the tolerance 0.15
+        allows.
     profile
         ``"auto"``, ``"direct"`` or ``"sparse"``, see :func:`~coinr.encode_state_dict`.
     seed
@@ -134,7 +140,8 @@ def refine(
         price = OfScore(evaluate, float(evaluate(network.clean())), min_score, count)
     begin = time.perf_counter()
     with bar(progress, steps) as report:
-        history = train(network, loss_fn, Plan(steps, learning_rate, seed, seconds), price, report)
+        rate = _learning_rate(encoder) if learning_rate is None else learning_rate
+        history = train(network, loss_fn, Plan(steps, rate, seed, seconds), price, report)
     trained = time.perf_counter() - begin
     clean = network.clean()
     coding = Coding(clean, network.channels, network.block(loss_fn), arguments)
@@ -154,7 +161,7 @@ def _check(
     min_score: float | None,
     evaluate: object,
     steps: int,
-    learning_rate: float,
+    learning_rate: float | None,
     seconds: float | None,
     profile: str,
 ) -> None:
@@ -186,6 +193,15 @@ def _network(sd: Mapping[str, Any], encoder: Encoder) -> Network:
     if not channels:
         raise InputError("the state dict holds no tensor that is coded with loss")
     return Network(tensors, channels, ties, heeding=encoder.profile in HEEDING)
+
+
+def _learning_rate(encoder: Encoder) -> float:
+    """What suits the network's weights."""
+    rule = encoder.rule()
+    sources = [source for source in encoder.lossy if source.finite() and rule[source.name] > 0]
+    count = sum(source.planes.size for source in sources)
+    borne = sum(source.planes.size * math.log(rule[source.name]) for source in sources) / max(count, 1)
+    return min(_RATE, _BORNE * math.exp(borne)) if count else _RATE
 
 
 def _overhead(encoder: Encoder) -> int:
