@@ -235,11 +235,11 @@ py::tuple bind_decode_levels(const py::buffer& data, int64_t rows, int64_t colum
     return py::make_tuple(as_array(values.k).reshape({rows, columns}), as_array(values.row), as_array(values.column));
 }
 
-py::tuple bind_level_values(const py::array& k, int log_states, uint32_t start) {
+py::array_t<int32_t> bind_level_values(const py::array& k, int log_states) {
     const int32_t* data = checked<int32_t>(k, "k", 2);
     py::array_t<int32_t> values({k.shape(0), k.shape(1)});
-    const uint32_t end = level_values(log_states, data, k.shape(0) * k.shape(1), start, values.mutable_data());
-    return py::make_tuple(values, end);
+    level_values(log_states, data, k.shape(0) * k.shape(1), values.mutable_data());
+    return values;
 }
 
 py::array_t<double> bind_level_costs(int log_states, int shape, int32_t scale, int64_t count) {
@@ -309,8 +309,8 @@ PYBIND11_MODULE(_C, m) {
           py::arg("log_states"), py::arg("shape"), py::arg("scale"), py::arg("switches"),
           "Multiples of each element's step int32 [rows, columns] that encode_levels' integers stand for, and the step "
           "exponents of rows and columns.");
-    m.def("level_values", &bind_level_values, py::arg("k"), py::arg("log_states"), py::arg("start") = 0,
-          "Multiples of the step int32 [rows, columns] that the integers stand for, and the trellis's state after them.");
+    m.def("level_values", &bind_level_values, py::arg("k"), py::arg("log_states"),
+          "Multiples of the step int32 [rows, columns] that the integers stand for.");
     m.def("level_costs", &bind_level_costs, py::arg("log_states"), py::arg("shape"), py::arg("scale"), py::arg("count"),
           "Bits of the integers 0 .. count - 1 before anything is learned: float64 [2, count], by quantiser.");
     m.def("choose_levels", &bind_choose_levels, py::arg("log_states"), py::arg("x"), py::arg("weight"), py::arg("bits"),

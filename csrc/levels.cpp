@@ -301,13 +301,13 @@ LevelData decode_levels(const LevelModel& model, const uint8_t* data, int64_t si
     return values;
 }
 
-uint32_t level_values(int log_states, const int32_t* k, int64_t count, uint32_t state, int32_t* values) {
+void level_values(int log_states, const int32_t* k, int64_t count, int32_t* values) {
     const Trellis trellis(log_states);
+    uint32_t state = 0;
     for (int64_t i = 0; i < count; ++i) {
         values[i] = trellis.value(state, k[i]);
         if (log_states) state = trellis.next(state, k[i] & 1);
     }
-    return state;
 }
 
 std::vector<double> level_costs(const LevelModel& model, int64_t count) {

@@ -57,8 +57,8 @@ std::string encode_levels(const LevelModel& model, const LevelData& integers);
 // The values (multiples of each element's step). std::invalid_argument for damaged data.
 LevelData decode_levels(const LevelModel& model, const uint8_t* data, int64_t size);
 
-// The values of the integers k [count], read in order from a state of the trellis; returns the state after them.
-uint32_t level_values(int log_states, const int32_t* k, int64_t count, uint32_t state, int32_t* values);
+// The values of the integers k [count], read in order from the trellis's first state.
+void level_values(int log_states, const int32_t* k, int64_t count, int32_t* values);
 
 // Bits that integer |k| takes under the start model with mean magnitude `scale`, by quantiser (0, 1; scalar: 0 only):
 // [2 * count], for the encoder's decisions.

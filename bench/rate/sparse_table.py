@@ -154,7 +154,7 @@ def _settled(matrix: NDArray[np.float64], step: float, price: float) -> quantise
     for _ in range(2):
         bits = _C.level_costs(STATES, shape, decoded_scale(int(scale_code(mean))), int(np.abs(x).max()) + 4)
         k = _C.choose_levels(STATES, x, weight, bits[None], no_table).reshape(1, -1)
-        values, _ = _C.level_values(k, STATES)
+        values = _C.level_values(k, STATES)
         mean = float(np.abs(values).mean())
     error = math.sqrt(float(np.square(values[0] - x).mean())) * step
     form = LevelForm(STATES, shape, int(scale_code(mean)))

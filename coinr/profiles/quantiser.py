@@ -171,7 +171,7 @@ def quantise(
         matrix, wide, weight = (np.ascontiguousarray(one).reshape(like) for one in (problem.matrix, steps, weight))
         k = _C.choose_shaped_levels(log_states, matrix, wide, weight, problem.feedback, bits, table.reshape(like))
         k = k.reshape(x.shape)
-    values, _ = _C.level_values(k, log_states)
+    values = _C.level_values(k, log_states)
     difference = values.astype(np.float32) * steps.astype(np.float32) - problem.matrix
     mean = float(np.abs(values * factors).mean())
     form = LevelForm(
