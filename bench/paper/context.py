@@ -140,9 +140,7 @@ class Context:
         """The networks in an order in which a run that is stopped leaves no known line out of its table."""
         return sorted(recipes, key=lambda recipe: not self.known(tables, recipe))
 
-    def lines(
-        self, tables: Sequence[str], recipe: corpus.Recipe, measure: Callable[[Point], list[Line]]
-    ) -> list[Line]:
+    def lines(self, tables: Sequence[str], recipe: corpus.Recipe, measure: Callable[[Point], list[Line]]) -> list[Line]:
         """A network's lines: those that are known, or measured now."""
         version = coders.ours_version()
         return self.known(tables, recipe) or [line | {"code": version} for line in measure(self.point(recipe))]
