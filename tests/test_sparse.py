@@ -225,6 +225,15 @@ def test_sparse_wins_at_low_rates_and_dense_at_high_ones():
     assert cost(fine) < 1.01 * cost(plain)
 
 
+def test_errors_too_fine_for_any_dictionary_are_not_pursued(monkeypatch):
+    source = source_of(gaussian(64, 64))
+    monkeypatch.setattr(sparse, "Search", None)
+    assert encode_to(source, within(1e-6), PLAIN, SparseOptions(form="dense")) is None
+    assert encode_to(source, within(1e-6), PLAIN) is None
+    with pytest.raises(TypeError):
+        encode_to(source, within(0.8), PLAIN)
+
+
 def test_the_search_does_not_depend_on_threads():
     source = source_of(gaussian(64, 64))
     one, three = (encode_to(source, within(0.7), replace(PLAIN, threads=threads), FAST) for threads in (1, 3))

@@ -124,12 +124,24 @@ def encode_to(
     dense = None if options.form == "sparse" else _dense(source, allowance, options, settings)
     if dense is not None:
         found.append(dense)
-    hopeless = dense is not None and 8 * cost(dense) > SPARSE_BITS * source.planes.size
-    if options.form == "sparse" or (options.form is None and not hopeless):
+    if options.form == "sparse" or (options.form is None and not _hopeless(source, allowance, dense, options)):
         sparse = _sparse(source, Allowance(allowance.error, allowance.limit), options, settings)
         if sparse is not None:
             found.append(sparse)
     return min(found, key=cost, default=None)
+
+
+def _hopeless(source: Source, allowance: Allowance, dense: Coded | None, options: SparseOptions) -> bool:
+    """Whether a sparse code would take so many bits that the dense form, or no dictionary at all, takes fewer.
+
+    The pursuits of such codes would take minutes. Where errors are too fine even for the dense form, bits are estimated.
+    """
+    if dense is not None:
+        bits: float = 8 * cost(dense)
+    else:
+        vectors = _sparse_cut(source, allowance.error, options).apply(source.planes, source.layout)
+        bits = _water_filled_bits(vectors, allowance.error)
+    return bits > SPARSE_BITS * source.planes.size
 
 
 def _dense(source: Source, allowance: Allowance, options: SparseOptions, settings: Settings) -> Coded | None:
