@@ -134,7 +134,7 @@ def encode_to(
 def _hopeless(source: Source, allowance: Allowance, dense: Coded | None, options: SparseOptions) -> bool:
     """Whether a sparse code would take so many bits that the dense form, or no dictionary at all, takes fewer.
 
-    The pursuits of such codes would take minutes. Where errors are too fine even for the dense form, bits are estimated.
+    Its pursuits would take minutes. Where errors are too fine even for the dense form, bits are estimated.
     """
     if dense is not None:
         bits: float = 8 * cost(dense)
