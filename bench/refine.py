@@ -37,6 +37,7 @@ from bench.machine import machine
 from bench.rate import coders, corpus, nncodec, signals
 from bench.rate.curves import bytes_at
 from bench.rate.measure import COLUMNS, Bench, Row, plain
+from coinr.denormals import denormals_as_zeros
 from coinr.files import read_state_dict_file, write_atomic, write_state_dict_file
 from coinr.refinement import refine
 from coinr.refinement.schedule import cosine
@@ -68,6 +69,7 @@ def loss_of(entry: corpus.Entry, samples: signals.Samples) -> Callable[[Mapping[
     return loss
 
 
+@denormals_as_zeros()
 def trained(entry: corpus.Entry, loss: Callable[..., Tensor], steps: int, rate: float) -> OrderedDict[str, Tensor]:
     """The tensors after as many more steps without any noise, by the optimiser and schedule of coinr.refine."""
     tensors = OrderedDict((name, tensor.clone().requires_grad_()) for name, tensor in entry.state_dict.items())
