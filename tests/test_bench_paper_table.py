@@ -4,6 +4,7 @@ import argparse
 from types import SimpleNamespace
 
 import pytest
+from matplotlib.axes import Axes
 
 from bench.paper import codecs, images, table
 from bench.paper.__main__ import numbers
@@ -93,6 +94,21 @@ def test_networks_that_a_table_holds_are_not_measured_again(tmp_path, monkeypatc
     assert context().lines(["t", "u"], other, measure) == [held | {"network": other.name}]
     full = Context(None, tmp_path, BUDGETS["full"])
     assert full.lines(["t"], recipe, measure)[0]["bytes"] == 6
+
+
+def test_every_codecs_best_files_are_drawn(tmp_path, monkeypatch):
+    drawn = {}
+    plot = Axes.plot
+
+    def spy(self, x, y, **how):
+        drawn[how["label"]] = (list(x), list(y))
+        return plot(self, x, y, **how)
+
+    monkeypatch.setattr(Axes, "plot", spy)
+    table.draw(tmp_path / "a.png", "net", "PSNR in dB", [*ROWS, row("fp32, trained as long", 9, -1.0)])
+    assert (tmp_path / "a.png").stat().st_size > 1000
+    assert drawn["auto"] == ([250, 400, 600], [28.0, 29.9, 29.99])
+    assert set(drawn) == {"16-bit + Brotli", "INRIC 7 bit", "nncodec", "auto", "auto, refined"}
 
 
 def test_the_papers_method_is_tried_with_ever_fewer_nonzeros_until_it_loses_too_much(monkeypatch):

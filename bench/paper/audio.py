@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bench.paper import table
 from bench.paper.codecs import all_rows
-from bench.paper.context import Context
+from bench.paper.context import Context, Line, Point
 from bench.rate import corpus
 
 
@@ -13,6 +13,12 @@ def run(context: Context) -> None:
     sound = "bach" if context.data else "tones"
     steps = 2 * context.budget.steps
     recipe = corpus.Recipe("siren", (3, 128), "sound", sound, steps, 4096, 5e-4)
-    rows = context.lines(["audio_rows"], recipe, lambda point: table.lines(point, all_rows(point, context)))
+
+    def measure(point: Point) -> list[Line]:
+        rows = all_rows(point, context)
+        table.draw(context.out / "audio.png", f"{sound}: SIREN (3, 128)", "SNR in dB", rows)
+        return table.lines(point, rows)
+
+    rows = context.lines(["audio_rows"], recipe, measure)
     context.write("audio_rows", rows)
     context.write("audio", table.summary(rows))

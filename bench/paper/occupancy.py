@@ -54,7 +54,9 @@ def _shape_lines(context: Context, point: Point) -> list[Line]:
     """The table's lines of a shape's network, with IoU of the codecs that are drawn."""
     name = point.entry.recipe.signal
     voxels = _voxels(context, name)
-    measured = table.lines(point, all_rows(point, context))
+    rows = all_rows(point, context)
+    table.draw(context.out / f"occupancy_{name}_psnr.png", f"{name}: Gauss (3, 128)", "PSNR of voxels in dB", rows)
+    measured = table.lines(point, rows)
     whole = signals.volume(name, context.data)
     shown = {codec: _values(point, decoded(point, codec), whole) for codec in DRAWN}
     found = {codec: scores("volume", values, whole.targets)["iou"] for codec, values in shown.items()}
