@@ -1,7 +1,7 @@
 """Denormal numbers as zeros while networks are trained.
 
-A product of numbers below 2⁻¹²⁶ takes a processor a hundred times as long, and networks of Gaussians, whose
-activations fall to nothing, are full of them: a step of such a network takes five times as long as without.
+Numbers below 2⁻¹²⁶ take a processor many times as long, and networks of Gaussians, whose activations fall to nothing,
+are full of them: a step of such a network was measured to take five times as long as without.
 """
 
 from __future__ import annotations
