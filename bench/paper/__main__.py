@@ -3,7 +3,8 @@
     python -m bench.paper EXPERIMENT [--data DIR] [--out bench/results/paper] [--budget quick|full]
                           [--images 1-24] [--seeds k]
 
-Experiments: figure1, sparsity, c1, c2, figure5, ablations, occupancy, audio, inric; ``all`` is one after another.
+Experiments: figure1, sparsity, c1, c2, figure5, ablations, occupancy, audio, inric; ``all`` runs as many processes as
+``--threads``, each on a core.
 Networks are trained once and kept under ``bench/cache/paper``, as is everything measured of them: a run that was
 stopped goes on where it was. Networks that the tables of c1, c2, occupancy and audio hold already, by the same budget,
 are not measured again without ``--again``; their column ``code`` tells which sources of ours made the files. nncodec is
@@ -15,26 +16,13 @@ from __future__ import annotations
 import argparse
 import os
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 import torch
 
 from bench.paper.context import BUDGETS, CACHE, Context
+from bench.paper.experiments import EXPERIMENTS, run
 from bench.rate.corpus import data_folder
-
-#: Every experiment: a module of this package, and the function in it that runs it.
-EXPERIMENTS = {
-    "figure1": "figure1:run",
-    "sparsity": "sparsity:run",
-    "c1": "images:run_c1",
-    "c2": "images:run_c2",
-    "figure5": "figure5:run",
-    "ablations": "ablations:run",
-    "occupancy": "occupancy:run",
-    "audio": "audio:run",
-    "inric": "published:run",
-}
 
 
 def numbers(text: str) -> tuple[int, ...]:
@@ -70,10 +58,13 @@ def main() -> None:
         budget = replace(budget, images=options.images)
     if options.seeds:
         budget = replace(budget, seeds=options.seeds)
-    for name in EXPERIMENTS if options.experiment == "all" else [options.experiment]:
-        module, _, function = EXPERIMENTS[name].partition(":")
-        context = Context(data_folder(options.data), options.out, budget, options.cache, name, options.again)
-        getattr(import_module(f"bench.paper.{module}"), function)(context)
+    context = Context(data_folder(options.data), options.out, budget, options.cache, options.experiment, options.again)
+    if options.experiment != "all":
+        run(options.experiment, context)
+        return
+    from bench.paper import together  # imports every experiment
+
+    together.run(context, options.threads)
 
 
 if __name__ == "__main__":

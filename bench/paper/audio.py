@@ -8,15 +8,19 @@ from bench.paper.context import Context, Line, Point
 from bench.rate import corpus
 
 
+def recipes(context: Context) -> list[corpus.Recipe]:
+    """The one network."""
+    sound = "bach" if context.data else "tones"
+    return [corpus.Recipe("siren", (3, 128), "sound", sound, 2 * context.budget.steps, 4096, 5e-4)]
+
+
 def run(context: Context) -> None:
     """Two seconds of Bach's cello, or of generated notes without the data folder."""
-    sound = "bach" if context.data else "tones"
-    steps = 2 * context.budget.steps
-    recipe = corpus.Recipe("siren", (3, 128), "sound", sound, steps, 4096, 5e-4)
+    [recipe] = recipes(context)
 
     def measure(point: Point) -> list[Line]:
         rows = all_rows(point, context)
-        table.draw(context.out / "audio.png", f"{sound}: SIREN (3, 128)", "SNR in dB", rows)
+        table.draw(context.out / "audio.png", f"{recipe.signal}: SIREN (3, 128)", "SNR in dB", rows)
         return table.lines(point, rows)
 
     rows = context.lines(["audio_rows"], recipe, measure)

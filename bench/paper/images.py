@@ -15,8 +15,8 @@ from bench.rate.corpus import Recipe
 from bench.rate.curves import Point as RatePoint
 from bench.rate.curves import bd_rate
 
-C1 = ((2, 32), (3, 64), (3, 128))
-C2 = ((3, 64), (5, 64), (7, 64))
+#: Hidden layers and widths of each experiment.
+SIZES = {"c1": ((2, 32), (3, 64), (3, 128)), "c2": ((3, 64), (5, 64), (7, 64))}
 
 #: What BD-rates are relative to, and what is drawn.
 REFERENCE = "16-bit + Brotli"
@@ -36,28 +36,28 @@ DRAWN = (
 
 def run_c1(context: Context) -> None:
     """Widths: (2, 32), (3, 64), (3, 128); more seeds of the first, of all in ``full``."""
-    _run(context, "c1", C1)
+    _run(context, "c1")
 
 
 def run_c2(context: Context) -> None:
     """Depths: (3, 64), (5, 64), (7, 64)."""
-    _run(context, "c2", C2)
+    _run(context, "c2")
 
 
-def recipes(context: Context, name: str, sizes: Sequence[tuple[int, int]]) -> list[Recipe]:
-    """Every network."""
+def recipes(context: Context, name: str) -> list[Recipe]:
+    """Every network of ``c1`` or ``c2``."""
     found = []
-    for size in sizes:
-        several = name == "c1" and (context.budget.name == "full" or size == sizes[0])
+    for size in SIZES[name]:
+        several = name == "c1" and (context.budget.name == "full" or size == SIZES[name][0])
         seeds = range(context.budget.seeds if several else 1)
         found += [context.siren_recipe(picture, *size, seed) for picture in context.pictures for seed in seeds]
     return found
 
 
-def _run(context: Context, name: str, sizes: Sequence[tuple[int, int]]) -> None:
+def _run(context: Context, name: str) -> None:
     rows: list[dict[str, Any]] = []
     tables = [f"{name}_rows", "c1_rows", "c2_rows"]  # they share (3, 64)
-    for recipe in context.track(context.known_first(tables, recipes(context, name, sizes)), "network"):
+    for recipe in context.track(context.known_first(tables, recipes(context, name)), "network"):
         rows += context.lines(tables, recipe, partial(picture_lines, context))
         means = table.summary(rows)
         context.write(f"{name}_rows", rows)

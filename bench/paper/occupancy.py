@@ -1,7 +1,7 @@
 """Occupancy fields (paper, section 4.4): Gauss networks of 3 hidden layers of 128, IoU against bytes, and renders.
 
 All voxels of the tight box in random batches, as in WIRE, but of 8192: at 128³ the 2·10⁵ of WIRE would be 40 steps in
-20 passes over Lucy. Losses are those of PSNR on a fixed choice of voxels; IoU at 0.5 is of all of them.
+20 passes over Lucy. PSNR and IoU at 0.5 are those of a fixed choice of voxels.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from typing import Any
 import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from bench.paper import table
 from bench.paper.codecs import all_rows, decoded
 from bench.paper.context import Context, Line, Point
 from bench.rate import corpus, signals
-from bench.rate.training import scores, values_of
+from bench.rate.training import values_of
 from coinr.signals.shading import shade, turn
 
 _BATCH, _RATE = 8192, 2e-3
@@ -30,15 +29,19 @@ DRAWN = ("COIN, fp32 + Brotli", "16-bit + Brotli", "CoINR paper, rule", "INRIC 8
 
 def run(context: Context) -> None:
     """Lucy and the bunny at 128³, at 256³ too in ``full``; the generated knot without the data folder."""
-    names = ["lucy_128", "bunny_128"] if context.data else ["knot"]
-    if context.budget.name == "full" and context.data:
-        names += ["lucy_256", "bunny_256"]
     rows: list[dict[str, Any]] = []
-    recipes = context.known_first(["occupancy_rows"], [_recipe(context, name) for name in names])
-    for recipe in context.track(recipes, "shape"):
+    for recipe in context.track(context.known_first(["occupancy_rows"], recipes(context)), "shape"):
         rows += context.lines(["occupancy_rows"], recipe, partial(_shape_lines, context))
         context.write("occupancy_rows", rows)
         context.write("occupancy", table.summary(rows))
+
+
+def recipes(context: Context) -> list[corpus.Recipe]:
+    """Every network."""
+    names = ["lucy_128", "bunny_128"] if context.data else ["knot"]
+    if context.budget.name == "full" and context.data:
+        names += ["lucy_256", "bunny_256"]
+    return [_recipe(context, name) for name in names]
 
 
 def _recipe(context: Context, name: str) -> corpus.Recipe:
@@ -51,22 +54,17 @@ def _voxels(context: Context, name: str) -> NDArray[np.bool_]:
 
 
 def _shape_lines(context: Context, point: Point) -> list[Line]:
-    """The table's lines of a shape's network, with IoU of the codecs that are drawn."""
+    """The table's lines of a shape's network; its curves and renders are drawn."""
     name = point.entry.recipe.signal
     voxels = _voxels(context, name)
     rows = all_rows(point, context)
     table.draw(context.out / f"occupancy_{name}_psnr.png", f"{name}: Gauss (3, 128)", "PSNR of voxels in dB", rows)
     measured = table.lines(point, rows)
-    whole = signals.volume(name, context.data)
-    shown = {codec: _values(point, decoded(point, codec), whole) for codec in DRAWN}
-    found = {codec: scores("volume", values, whole.targets)["iou"] for codec, values in shown.items()}
-    pictures = {codec: values.reshape(voxels.shape).numpy() for codec, values in shown.items()}
-    _render(context, name, voxels, pictures, measured, found)
-    return [line | {"iou": found.get(line["codec"])} for line in measured]
-
-
-def _values(point: Point, state_dict: Mapping[str, Tensor], whole: signals.Samples) -> Tensor:
-    return values_of(point.entry.network(), state_dict, whole.inputs)
+    whole = signals.volume(name, context.data).inputs
+    network = point.entry.network()
+    shown = {codec: values_of(network, decoded(point, codec), whole).reshape(voxels.shape).numpy() for codec in DRAWN}
+    _render(context, name, voxels, shown, measured)
+    return measured
 
 
 def _render(
@@ -75,15 +73,14 @@ def _render(
     voxels: NDArray[np.bool_],
     shown: Mapping[str, NDArray[np.float32]],
     measured: Sequence[Mapping[str, Any]],
-    found: Mapping[str, float],
 ) -> None:
     """The original and decoded shapes side by side, with IoU and size."""
     camera = turn(30, 15)
-    sizes = {line["codec"]: line["bytes"] for line in measured}
+    lines = {line["codec"]: line for line in measured}
     panels = [("original", voxels.astype(np.float32), "")]
-    panels += [
-        (codec, values, f"IoU {found[codec]:.4f}, {sizes[codec] / 1000:.1f} kB") for codec, values in shown.items()
-    ]
+    for codec, values in shown.items():
+        line = lines[codec]
+        panels.append((codec, values, f"IoU {line['iou']:.4f}, {line['bytes'] / 1000:.1f} kB"))
     figure, axes = plt.subplots(1, len(panels), figsize=(3 * len(panels), 4))
     for axis, (title, values, below) in zip(axes, panels, strict=True):
         axis.imshow(shade(np.ascontiguousarray(values, np.float32), camera), cmap="gray", vmin=0, vmax=255)

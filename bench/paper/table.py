@@ -66,6 +66,8 @@ def lines(point: Point, rows: Sequence[Row], scale: Callable[[float], float] | N
         }
         if scale is not None:
             line["bpp"] = scale(row.bytes)
+        if "iou" in row.extra:
+            line["iou"] = row.extra["iou"]
         for ours, points in curves.items():
             size = None if coder == ours or coder in _BESIDE else bytes_at(points, max(row.loss_db, _finest(points)))
             line[f"{ours} / this"] = size and size / row.bytes
@@ -115,7 +117,7 @@ def summary(table: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     result = []
     for (sizes, codec), found in groups.items():
         line: dict[str, Any] = {"loses": "", "configuration": sizes, "codec": codec, "networks": len(found)}
-        for key in ("quality_db", "loss_db", "bytes", "bpp"):
+        for key in ("quality_db", "loss_db", "bytes", "bpp", "iou"):
             values = [one[key] for one in found if key in one]
             if values:
                 line[key] = mean(values)

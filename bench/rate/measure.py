@@ -106,6 +106,11 @@ class Bench:
             self.entry.name, coder, setting, size, quality, self.original - quality, bits, seconds[0], seconds[1], extra
         )
 
+    def judged(self, decoded: Mapping[str, Tensor]) -> tuple[float, dict[str, float]]:
+        """The quality of tensors, and their other scores."""
+        (_, quality), *others = self.entry.scores(decoded).items()
+        return quality, dict(others)
+
     def measure(
         self,
         coder: str,
@@ -127,9 +132,9 @@ class Bench:
         begin = time.perf_counter()
         decoded = decode(stored)
         done = time.perf_counter()
-        quality = self.entry.evaluate(decoded)
+        quality, others = self.judged(decoded)
         times = (coded - start, done - begin)
-        return self.keep(self.row(coder, setting, len(stored), quality, times, **extra(stored)), version)
+        return self.keep(self.row(coder, setting, len(stored), quality, times, **others, **extra(stored)), version)
 
 
 def source_version(*paths: Path) -> str:

@@ -104,7 +104,7 @@ def _run(bench: Bench, settings: list[Setting], environment: Path) -> None:
     missing = [s for s in settings if bench.known("nncodec", s.text, VERSION) is None]
     if not missing:
         return
-    qualities: dict[bytes, float] = {}  # many settings decode to the same tensors
+    judged: dict[bytes, tuple[float, dict[str, float]]] = {}  # many settings decode to the same tensors
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         np.savez(folder / "tensors.npz", allow_pickle=False, **to_arrays(bench.entry.state_dict))
@@ -126,10 +126,11 @@ def _run(bench: Bench, settings: list[Setting], environment: Path) -> None:
             with np.load(folder / f"{k}.npz", allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
             key = b"".join(array.tobytes() for array in arrays.values())
-            if key not in qualities:
-                qualities[key] = bench.entry.evaluate(from_arrays(arrays, bench.entry.state_dict))
+            if key not in judged:
+                judged[key] = bench.judged(from_arrays(arrays, bench.entry.state_dict))
             size = (folder / f"{k}.nnc").stat().st_size
-            bench.keep(bench.row("nncodec", setting.text, size, qualities[key], tuple(seconds)), VERSION)
+            quality, others = judged[key]
+            bench.keep(bench.row("nncodec", setting.text, size, quality, tuple(seconds), **others), VERSION)
 
 
 def _range(bench: Bench, environment: Path, limits: tuple[float, float]) -> range:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from coinr._backend import available_threads
 from coinr.coders import CODERS, EXACT, LOSSLESS, UNIFORM, ExactParams, LosslessParams, Params, UniformParams
 from coinr.curvature import Form
 from coinr.errors import InputError
@@ -177,7 +177,7 @@ def side_by_side(
     encode: Callable[[Source, Allowance], Coded], sources: list[Source], allowed: list[Allowance], settings: Settings
 ) -> list[Coded]:
     """Every tensor through ``encode``, several at the same time; the results do not depend on how many."""
-    with ThreadPoolExecutor(settings.threads or os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(settings.threads or available_threads()) as pool:
         return list(pool.map(encode, sources, allowed))
 
 
