@@ -159,7 +159,7 @@ def table(rows: Iterable[Mapping[str, Any]]) -> str:
     """Markdown."""
     listed = list(rows)
     lines = [list(listed[0]), ["---"] * len(listed[0])]
-    lines += [[f"{v:.3f}" if isinstance(v, float) else str(v) for v in row.values()] for row in listed]
+    lines += [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()] for row in listed]
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
