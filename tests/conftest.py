@@ -1,6 +1,7 @@
-"""Marks that need a device, and the same random numbers in every test."""
+"""Marks that need a device, the same random numbers in every test, and files for the command line."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -31,3 +32,19 @@ def _seeded() -> None:
 @pytest.fixture
 def generator() -> np.random.Generator:
     return np.random.default_rng(0)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that :func:`tests.command.make` fills."""
+    from tests.command import make
+
+    return make(tmp_path_factory.mktemp("made"))
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """A folder that must be empty, or hold only finished files, after a failure."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    return folder

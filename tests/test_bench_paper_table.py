@@ -1,6 +1,7 @@
 """The tables of the paper's experiments: which file counts, ours at the quality of others, means, who loses first."""
 
 import argparse
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -60,6 +61,13 @@ def test_means_over_pictures_and_losing_rows_first():
     by_codec = {line["codec"]: line for line in found}
     assert by_codec["nncodec"]["bytes / 16-bit + Brotli"] == pytest.approx(0.52)
     assert "bytes, sd over seeds" not in by_codec["nncodec"]
+
+
+def test_overlap_of_shapes_goes_from_the_file_to_the_means():
+    judged = [replace(row("16-bit + Brotli", 1000, 0.0), extra={"iou": iou}) for iou in (0.9, 0.7)]
+    lines = [line for name, one in zip("ab", judged, strict=True) for line in table.lines(point(name), [one])]
+    assert [line["iou"] for line in lines] == [0.9, 0.7]
+    assert table.summary(lines)[0]["iou"] == pytest.approx(0.8)
 
 
 def test_spread_is_over_seeds_of_a_picture_and_not_over_pictures():

@@ -7,6 +7,7 @@ import pytest
 
 from bench.paper import images, occupancy, together
 from bench.paper.context import BUDGETS, Context
+from bench.paper.experiments import EXPERIMENTS
 
 
 @pytest.fixture
@@ -31,7 +32,12 @@ def test_wide_networks_are_begun_first_and_narrow_ones_last(context):
     assert names[0].startswith("gauss-3x128")
     assert all("x128-" in name for name in names[:first])
     assert all("x32-" in name or "x64-" in name for name in names[last + 1 :])
-    assert len(names) == len(set(names)) == first + (last - first + 1) + len(names[last + 1 :])
+    # a shape, a sound and two pictures; six (2, 32), and of two pictures (3, 64), (5, 64) and (7, 64)
+    assert (first, len(names[last + 1 :])) == (4, 12)
+
+
+def test_no_experiment_is_forgotten():
+    assert {*together.WHOLE, *together.GATHERED, "ablations"} == set(EXPERIMENTS)
 
 
 def test_networks_that_a_table_holds_are_left_out_unless_asked_for_again(context):

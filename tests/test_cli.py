@@ -13,7 +13,7 @@ import coinr
 from coinr import cli, files
 from coinr.cli import _Commands
 from tests import command as made_by
-from tests.command import QUICK, fail, make, run, succeed
+from tests.command import QUICK, fail, run, succeed
 
 COMMANDS = ("encode", "decode", "compare", "preview", "pack", "unpack", "info", "verify")
 
@@ -26,18 +26,6 @@ def photo():
 @pytest.fixture(scope="module")
 def state_dict():
     return made_by.state_dict()
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make(tmp_path_factory.mktemp("made"))
-
-
-@pytest.fixture
-def out(tmp_path):
-    folder = tmp_path / "out"
-    folder.mkdir()
-    return folder
 
 
 def test_encode_reports_what_the_file_gives(made, photo):

@@ -7,20 +7,7 @@ import pytest
 import torch
 
 import coinr
-from tests.command import QUICK, fail, make, run, succeed
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory):
-    return make(tmp_path_factory.mktemp("made"))
-
-
-@pytest.fixture
-def out(tmp_path):
-    """A folder that must be empty, or hold only finished files, after a failure."""
-    folder = tmp_path / "out"
-    folder.mkdir()
-    return folder
+from tests.command import QUICK, fail, run, succeed
 
 
 def _bad_inputs(made, folder):
