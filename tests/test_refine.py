@@ -11,6 +11,7 @@ from torch.func import functional_call
 import coinr
 from coinr.errors import CoinrError, InputError
 from coinr.networks import Siren
+from coinr.refinement.coding import Coding
 
 STEPS = 200
 
@@ -96,6 +97,34 @@ def test_it_needs_fewer_bytes_than_the_same_network_trained_as_long_and_searched
     refined = coinr.refine(sd, make_loss(), steps=600, min_score=wanted, evaluate=evaluate)
     assert refined.score >= wanted
     assert len(refined.blob) < 0.93 * auto
+
+
+def spied(monkeypatch, method):
+    """A list of the files that both ways of coding make."""
+    files, plain = [], getattr(Coding, method)
+
+    def spy(*arguments):
+        files.append(plain(*arguments))
+        return files[-1]
+
+    monkeypatch.setattr(Coding, method, spy)
+    return files
+
+
+def test_the_smaller_of_two_files_of_a_score_is_kept(monkeypatch):
+    files = spied(monkeypatch, "of_score")
+    refined = coinr.refine(trained(), make_loss(), steps=STEPS, min_score=evaluate(trained()) - 0.3, evaluate=evaluate)
+    sizes = [len(blob) for blob in files]
+    assert len(set(sizes)) == 2
+    assert len(refined.blob) == min(sizes)
+
+
+def test_the_better_of_two_files_of_a_size_is_kept(monkeypatch):
+    files = spied(monkeypatch, "of_size")
+    refined = coinr.refine(trained(), make_loss(), steps=STEPS, target_bytes=500, evaluate=evaluate)
+    scores = [evaluate(coinr.decode_state_dict(blob)) for blob in files]
+    assert abs(scores[0] - scores[1]) > 0.1  # sizes differ by 2 % at most, 0.1 dB
+    assert refined.score == max(scores)
 
 
 @pytest.mark.parametrize("profile", ["direct", "sparse"])

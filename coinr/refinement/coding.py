@@ -12,7 +12,6 @@ from coinr.calibration import Known, Sensitivity
 from coinr.codec import decode_state_dict
 from coinr.curvature import Block
 from coinr.encoder import Encoder
-from coinr.errors import InputError
 from coinr.refinement.channel import Channel
 from coinr.sizing import largest_within
 
@@ -70,14 +69,8 @@ class Coding:
         """The largest file of at most a size."""
         return largest_within(self.encode, size, self._encoder.parameters, 1.0)[0]
 
-    def of_score(self, evaluate: Callable[[Mapping[str, Tensor]], float], full: float, wanted: float) -> bytes:
-        """The smallest file found that keeps a score; ``full`` is that of the state dict as trained.
-
-        Raises
-        ------
-        InputError
-            If none does.
-        """
+    def of_score(self, evaluate: Callable[[Mapping[str, Tensor]], float], full: float, wanted: float) -> bytes | None:
+        """The smallest file found that keeps a score, or None; ``full`` is that of the state dict as trained."""
         good: tuple[float, float, bytes] | None = None  # scale, score, file
         bad: tuple[float, float] | None = None
         scale, spare = 1.0, full - wanted
@@ -98,12 +91,7 @@ class Coding:
                 lost = full - score
                 factor = math.sqrt(spare / lost) if 0 < lost < math.inf else _WIDEST if good else 1 / _WIDEST
                 scale *= min(max(factor, 1 / _WIDEST), _WIDEST) * (_ALIKE if good else 1 / _ALIKE)
-        if good is None:
-            raise InputError(
-                f"min_score {wanted} is out of reach: before coding the score is {full:.6g}"
-                " (more steps or another learning rate may help)"
-            )
-        return good[2]
+        return None if good is None else good[2]
 
 
 def _between(good: tuple[float, float], bad: tuple[float, float], spare: float) -> float:

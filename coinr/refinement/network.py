@@ -125,6 +125,11 @@ def _repeated(loss_fn: LossFunction, calls: int, state: Mapping[str, Tensor]) ->
     return sum(float(loss_fn(state)) for _ in range(calls))
 
 
+def mean_loss(loss_fn: LossFunction, state: Mapping[str, Tensor]) -> float:
+    """The loss of a state dict, over calls enough to tell two apart that differ by a per cent or so."""
+    return _repeated(loss_fn, _CALLS[1], state) / _CALLS[1]
+
+
 def checked(loss: Tensor) -> Tensor:
     """The loss, if it is one.
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +19,7 @@ from coinr.errors import InputError
 from coinr.profiles import HEEDING
 from coinr.refinement.channel import Channel
 from coinr.refinement.coding import Coding
-from coinr.refinement.network import LossFunction, Network
+from coinr.refinement.network import LossFunction, Network, mean_loss
 from coinr.refinement.price import RISE, OfScore, OfSize, Price
 from coinr.refinement.progress import bar
 from coinr.refinement.training import Plan, train
@@ -82,8 +84,9 @@ def refine(
     Weights and the errors of every row of every matrix are trained together, so that the loss with noise of these
     errors, and what bits are worth, are least (as in Ballé et al., 2017); the noise is spread as the coder's feedback
     spreads its errors. Then the state dict is coded at these errors, or at the multiple of them that keeps what was
-    asked for. At most one of ``rise``, ``target_bytes`` and ``min_score`` is given. Of plain networks of up to 13 312
-    parameters, second derivatives of all together are taken before coding: minutes of two cores, and 5 GB, at the most.
+    asked for. At most one of ``rise``, ``target_bytes`` and ``min_score`` is given. Plain networks of up to 13 312
+    parameters are coded by second derivatives of all together, too, which takes minutes of two cores, and 5 GB, at the
+    most; of both files the better is kept.
 
     Parameters
     ----------
@@ -101,7 +104,7 @@ def refine(
     min_score
         The lowest ``evaluate`` that is good enough: the file is the smallest found to keep it.
     evaluate
-        The score of a state dict, higher is better; needed for ``min_score`` and called some twenty times for it.
+        The score of a state dict, higher is better; needed for ``min_score`` and called up to thirty times for it.
     steps, learning_rate
         Steps of Adam and the learning rate of the weights, which rises for 100 steps and falls as a cosine. None: 2e-4,
         and less where weights bear less: four times the mean error (geometric, over weights) that the tolerance 0.15
@@ -144,15 +147,44 @@ def refine(
         history = train(network, loss_fn, Plan(steps, rate, seed, seconds), price, report)
     trained = time.perf_counter() - begin
     clean = network.clean()
-    coding = Coding(clean, network.channels, network.block(loss_fn), arguments)
-    if target_bytes is not None:
-        blob = coding.of_size(target_bytes)
-    elif min_score is not None and evaluate is not None:
-        blob = coding.of_score(evaluate, float(evaluate(clean)), min_score)
+    # errors spread by second derivatives are not the noise that was trained with: they may do better or worse
+    codings = [
+        Coding(clean, network.channels, block, arguments) for block in dict.fromkeys((None, network.block(loss_fn)))
+    ]
+    if min_score is not None and evaluate is not None:
+        blob = _smallest(codings, evaluate, float(evaluate(clean)), min_score)
     else:
-        blob = coding.encode(1.0)
-    decoded = OrderedDict((name, tensor.to(clean[name].device)) for name, tensor in coding.decode(blob).items())
+        blobs = [coding.encode(1.0) if target_bytes is None else coding.of_size(target_bytes) for coding in codings]
+        blob = _cheapest(blobs, codings[0].decode, partial(mean_loss, loss_fn), price) if len(blobs) > 1 else blobs[0]
+    decoded = OrderedDict((name, tensor.to(clean[name].device)) for name, tensor in codings[0].decode(blob).items())
     return Refined(decoded, blob, None if evaluate is None else float(evaluate(decoded)), history, trained)
+
+
+def _smallest(
+    codings: list[Coding], evaluate: Callable[[Mapping[str, Tensor]], float], full: float, wanted: float
+) -> bytes:
+    """The smallest file that keeps a score."""
+    found = [coding.of_score(evaluate, full, wanted) for coding in codings]
+    good = [blob for blob in found if blob is not None]
+    if not good:
+        raise InputError(
+            f"min_score {wanted} is out of reach: before coding the score is {full:.6g}"
+            " (more steps or another learning rate may help)"
+        )
+    return min(good, key=len)
+
+
+def _cheapest(
+    blobs: list[bytes],
+    decode: Callable[[bytes], dict[str, Tensor]],
+    loss: Callable[[Mapping[str, Tensor]], float],
+    price: Price,
+) -> bytes:
+    """The file with the least of what training makes least: relative change of the loss plus price of the bits."""
+    losses = [loss(decode(blob)) for blob in blobs]
+    unit = max(min(losses), sys.float_info.min)
+    costs = [one / unit + price.of_a_bit * 8 * len(blob) for one, blob in zip(losses, blobs, strict=True)]
+    return blobs[costs.index(min(costs))]
 
 
 def _check(
