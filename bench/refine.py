@@ -38,6 +38,7 @@ from bench.rate import coders, corpus, nncodec, signals
 from bench.rate.curves import bytes_at
 from bench.rate.measure import COLUMNS, Bench, Row, plain
 from coinr.denormals import denormals_as_zeros
+from coinr.errors import InputError
 from coinr.files import read_state_dict_file, write_atomic, write_state_dict_file
 from coinr.refinement import refine
 from coinr.refinement.schedule import cosine
@@ -51,6 +52,9 @@ RATES = (1e-4, 2e-4, 4e-4)
 
 #: Sizes at which dictionaries are compared with the direct coder: 1 and 1.5 bits a weight.
 LOW = (1600, 2400)
+
+#: Names of coders; their files are absent where the score was not reached.
+REFINED = ("direct, refined", "sparse, refined")
 
 _BATCH, _CHUNK = 4096, 2048
 
@@ -112,8 +116,8 @@ class Case:
         rows.append(self._row("search", f"loss={LOSS}", lambda: search().blob))
         return rows
 
-    def refined(self, profile: str, **wanted: Any) -> Row:
-        """The base network refined by a profile."""
+    def refined(self, profile: str, **wanted: Any) -> list[Row]:
+        """The base network refined by a profile; none where training does not reach the score."""
         setting = ", ".join(f"{key}={value:g}" for key, value in wanted.items()) or f"loss={LOSS}"
         wanted = wanted or {"min_score": self.bench.original - LOSS, "evaluate": self.base.evaluate}
 
@@ -121,7 +125,11 @@ class Case:
             loss = loss_of(self.base, self._samples)
             return refine(self.base.state_dict, loss, steps=self.steps, profile=profile, **wanted).blob
 
-        return self._row(f"{profile}, refined", f"{setting}, steps={self.steps}", encode)
+        try:
+            return [self._row(f"{profile}, refined", f"{setting}, steps={self.steps}", encode)]
+        except InputError as error:
+            print(f"{self.full.name}, {profile}: {error}", file=sys.stderr)
+            return []
 
     def of_size(self, profile: str, size: int) -> Row:
         """The fp32 network by a profile, in a size."""
@@ -135,10 +143,11 @@ class Case:
 def measure(case: Case, low: bool, environment: Path) -> list[Row]:
     """All files of a picture."""
     rows = case.unrefined(environment)
-    rows += [case.refined(profile) for profile in ("direct", "sparse")]
+    for profile in ("direct", "sparse"):
+        rows += case.refined(profile)
     for size in LOW if low else ():
         for profile in ("direct", "sparse"):
-            rows += [case.of_size(profile, size), case.refined(profile, target_bytes=size)]
+            rows += [case.of_size(profile, size), *case.refined(profile, target_bytes=size)]
     return rows
 
 
@@ -146,7 +155,8 @@ def summary(image: str, case: Case, rows: list[Row]) -> dict[str, Any]:
     """Bytes at the loss that is compared at, and ratios."""
     points = {coder: [row.point for row in rows if row.coder == coder] for coder in {row.coder for row in rows}}
     found = {coder: bytes_at(points[coder], LOSS) for coder in ("nncodec", "auto", "search")}
-    found |= {row.coder: row.bytes for row in rows if row.coder.endswith("refined") and row.setting.startswith("loss=")}
+    found |= dict.fromkeys(REFINED)
+    found |= {row.coder: row.bytes for row in rows if row.coder in REFINED and row.setting.startswith("loss=")}
     theirs = found["nncodec"]
     assert theirs is not None
     scores = {"base dB": case.base.evaluate(case.base.state_dict), "fp32 dB": case.bench.original}
@@ -210,11 +220,12 @@ def write(
     write_atomic(out / "refine.csv", buffer.getvalue().encode())
     document = {"machine": machine(), "steps": steps, "cpu_seconds": seconds, "summary": lines}
     write_atomic(out / "refine.json", json.dumps(document, indent=1).encode() + b"\n")
-    ratios = [line["direct, refined / nncodec"] for line in lines]
+    ratios = [ratio for line in lines if (ratio := line["direct, refined / nncodec"]) is not None]
     text = (
         f"# Refinement\n\nMade by `python -m bench.refine`; machine in `refine.json`. SIRENs (3, 64), {steps} more "
         f"steps on both sides; bytes at -{LOSS} dB from the fp32 network.\n\n{table(lines)}\n"
-        f"Refined over nncodec: mean {sum(ratios) / len(ratios):.3f}.\n"
+        f"Direct, refined / nncodec: mean {sum(ratios) / max(len(ratios), 1):.3f} of the {len(ratios)} of {len(lines)} "
+        "pictures whose score was reached.\n"
     )
     small = low_table(rows, original)
     if small:

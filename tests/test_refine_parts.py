@@ -9,9 +9,9 @@ import torch
 from coinr.calibration import of_inputs
 from coinr.encoder import Encoder
 from coinr.refinement.channel import Channel
-from coinr.refinement.price import OfScore, OfSize, Price
+from coinr.refinement.price import RISE, OfScore, OfSize, Price
 from coinr.refinement.rate import bits, expected_magnitudes
-from coinr.refinement.run import _learning_rate
+from coinr.refinement.run import _cheapest, _learning_rate
 from coinr.source import read_state_dict
 
 
@@ -170,6 +170,24 @@ def test_a_price_follows_the_score_once_that_is_reached(clean, noisy, factor):
     begin = price.of_a_bit
     price.judge(Fixed(), torch.Generator(), 0.2)
     assert price.of_a_bit == pytest.approx(factor * begin)
+
+
+def test_errors_start_smaller_where_a_score_is_still_to_be_reached():
+    prices = [OfScore(lambda state: 0.0, full, 30.0, 1000).of_a_bit for full in (30.1, 29.9)]
+    assert prices[0] == Price(RISE, 1000).of_a_bit > prices[1]
+
+
+def test_the_file_with_the_least_loss_and_bits_is_kept():
+    losses = {b"a" * 100: 1.0, b"b" * 80: 1.1, b"c" * 200: 0.99}
+
+    def kept(rise, *blobs):
+        return _cheapest(list(blobs), lambda blob: blob, losses.get, Price(rise, 800))
+
+    a, b, c = losses
+    # 20 bytes of 800 weights are 0.2 bits each: worth 0.28 of the rise
+    assert kept(0.3, a, b, c) == a
+    assert kept(0.4, a, b, c) == b
+    assert kept(0.005, a, b, c) == c
 
 
 def test_the_learning_rate_goes_with_what_weights_bear():

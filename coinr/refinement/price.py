@@ -12,6 +12,8 @@ from coinr.refinement.network import Network
 
 #: Relative rise of the loss by coding where nothing else is asked for, about 0.1 dB, and bounds of what is tried.
 RISE = 0.02
+# The rise while a score is still to be reached: noise slows training down, and errors may be larger in the file.
+_TO_REACH = 0.006
 _LEAST, _MOST = 1e-5, 10.0
 
 # Parts of the training at which sizes and scores are looked at, and the widest change of the rise by one look.
@@ -91,7 +93,7 @@ class OfScore(Price):
     def __init__(
         self, evaluate: Callable[[Mapping[str, Tensor]], float], full: float, wanted: float, count: int
     ) -> None:
-        super().__init__(RISE, count)
+        super().__init__(RISE if full > wanted else _TO_REACH, count)
         self._evaluate, self._full, self._wanted = evaluate, full, wanted
         self._ahead = list(_JUDGED)
 
