@@ -1,0 +1,263 @@
+"""Bits per pixel against PSNR on whole Kodak pictures: our files beside nncodec, JPEG and WebP.
+
+    python -m bench.rate.nncodec --make-env bench/cache/nncodec-env     # once
+    python -m bench.kodak --data DIR [--images kodim03,kodim19] [--widths 40,64,96] [--steps 5000]
+
+SIRENs of 4 hidden layers are fitted to every picture by :func:`coinr.fit`. The same networks are coded by ``auto``, by
+:func:`coinr.search` and by nncodec (every setting where it loses 0.05 to 0.5 dB). A coder's curve is the envelope of
+its files over networks and settings; JPEG and WebP are Pillow's, over qualities. Bytes are those of files; PSNR is that
+of the 8-bit picture that a file decodes to.
+
+Fits and measurements are kept under ``bench/cache/kodak``. Written are ``kodak.csv`` (every file on an envelope),
+``kodak.json`` (machine, versions, networks), ``kodak.md`` and ``kodak.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import math
+import sys
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from rich.progress import track
+from torch import Tensor
+
+import coinr
+from bench.machine import machine
+from bench.rate import coders, corpus, nncodec
+from bench.rate.measure import Bench, Row
+from coinr.files import write_atomic
+from coinr.fitting import new_network
+from coinr.signals.image import ImageSignal
+from coinr.signals.sampling import score_of
+
+CACHE = Path("bench/cache/kodak")
+IMAGES = ("kodim03", "kodim13", "kodim19", "kodim23")
+HIDDEN_LAYERS = 4
+
+#: Losses in dB that ``coinr.search`` is asked for, and those between which nncodec's settings matter.
+LOSSES = (0.1, 0.3)
+LIMITS = (0.05, 0.5)
+
+#: Rates in bits per pixel at which curves are compared, and qualities of the picture codecs.
+RATES = (0.1, 0.15, 0.2, 0.3, 0.45, 0.6)
+QUALITIES = range(1, 96, 2)
+CODECS = ("JPEG", "WEBP")
+
+#: (bits per pixel, PSNR in dB).
+Curve = list[tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A network of a picture, as :class:`bench.rate.measure.Bench` takes it."""
+
+    name: str
+    signal: ImageSignal
+    width: int
+    state_dict: OrderedDict[str, Tensor]
+    seconds: float
+
+    @classmethod
+    def of(cls, image: str, signal: ImageSignal, width: int, steps: int) -> Fitted:
+        """Fit it, or recall it."""
+        name = f"siren-{HIDDEN_LAYERS}x{width}-{image}-{steps}"
+        made = coinr.fit(
+            signal,
+            width=width,
+            hidden_layers=HIDDEN_LAYERS,
+            steps=steps,
+            batch=4096,
+            device="cpu",
+            checkpoint=CACHE / f"{name}.checkpoint",
+        )
+        tensors = OrderedDict((key, tensor.detach()) for key, tensor in made.network.state_dict().items())
+        return cls(name, signal, width, tensors, made.seconds)
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in the state dict."""
+        return sum(tensor.numel() for tensor in self.state_dict.values())
+
+    @cached_property
+    def _network(self) -> torch.nn.Module:
+        return new_network(self.signal, width=self.width, hidden_layers=HIDDEN_LAYERS)
+
+    def scores(self, state_dict: Mapping[str, Tensor]) -> dict[str, float]:
+        """PSNR of the 8-bit picture."""
+        self._network.load_state_dict(state_dict)
+        return {"psnr": score_of(self._network, self.signal)}
+
+    def evaluate(self, state_dict: Mapping[str, Tensor]) -> float:
+        """The same number alone."""
+        return self.scores(state_dict)["psnr"]
+
+
+def coded(fitted: Fitted, environment: Path) -> list[Row]:
+    """Files of a network."""
+    bench = Bench(fitted, CACHE)  # type: ignore[arg-type]
+    rows = list(nncodec.rows(bench, environment, LIMITS))
+    rows = [row for row in rows if row.coder == "nncodec"] + list(coders.profile_rows(bench, "auto"))
+    for loss in LOSSES:
+        wanted = bench.original - loss
+
+        def encode(wanted: float = wanted) -> bytes:
+            return coinr.search(fitted.state_dict, fitted.evaluate, min_score=wanted).blob
+
+        rows.append(bench.measure("search", f"loss={loss}", coders.ours_version(), encode, coinr.decode_state_dict))
+    return rows
+
+
+def pictures(signal: ImageSignal) -> Iterator[tuple[str, str, int, float]]:
+    """(codec, setting, bytes, PSNR) of the picture codecs."""
+    whole = Image.fromarray(signal.image)
+    for codec in CODECS:
+        options: dict[str, Any] = {"optimize": True} if codec == "JPEG" else {"method": 6}
+        for quality in QUALITIES:
+            buffer = io.BytesIO()
+            whole.save(buffer, codec, quality=quality, **options)
+            shown = np.asarray(Image.open(buffer).convert("RGB"))
+            yield codec, f"quality={quality}", len(buffer.getvalue()), coinr.psnr(signal.image, shown)
+
+
+def envelope(files: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The files that no other beats in size and PSNR, by size."""
+    best: list[dict[str, Any]] = []
+    for file in sorted(files, key=lambda file: (file["bpp"], -file["psnr"])):
+        if not best or file["psnr"] > best[-1]["psnr"]:
+            best.append(file)
+    return best
+
+
+def at(curve: Curve, rate: float) -> float | None:
+    """PSNR at a rate, linear in its logarithm; None outside the curve."""
+    if not curve or not curve[0][0] <= rate <= curve[-1][0]:
+        return None
+    rates, scores = zip(*curve, strict=True)
+    return float(np.interp(math.log(rate), np.log(rates), scores))
+
+
+def curves(files: list[dict[str, Any]]) -> dict[str, dict[str, Curve]]:
+    """By coder and picture."""
+    found: dict[str, dict[str, Curve]] = {}
+    for file in files:
+        found.setdefault(file["coder"], {}).setdefault(file["image"], []).append((file["bpp"], file["psnr"]))
+    return found
+
+
+def table(found: Mapping[str, Mapping[str, Curve]], image: str | None = None) -> str:
+    """Markdown: PSNR at rates, of a picture or the mean of all where each has one."""
+    text = "| coder | " + " | ".join(f"{rate:g} bpp" for rate in RATES) + " |\n" + "| --- " * (len(RATES) + 1) + "|\n"
+    for coder, of in found.items():
+        cells = []
+        for rate in RATES:
+            scores = [at(curve, rate) for name, curve in of.items() if image in (None, name)]
+            cells.append("–" if None in scores else f"{np.mean([s for s in scores if s is not None]):.2f}")
+        text += f"| {coder} | " + " | ".join(cells) + " |\n"
+    return text
+
+
+def plot(path: Path, found: Mapping[str, Mapping[str, Curve]], images: list[str]) -> None:
+    """Curves of every picture side by side."""
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(1, len(images), figsize=(4.2 * len(images), 4), squeeze=False)
+    for axis, image in zip(axes[0], images, strict=True):
+        for coder, of in found.items():
+            curve = [point for point in of[image] if point[0] <= 1]
+            axis.plot(*zip(*curve, strict=True), "--" if coder in CODECS else "o-", markersize=3, label=coder)
+        axis.set(title=image, xlabel="bits per pixel", xscale="log", ylabel="PSNR, dB")
+        axis.grid(alpha=0.3)
+    axes[0][0].legend()
+    figure.tight_layout()
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    plt.close(figure)
+    write_atomic(path, buffer.getvalue())
+
+
+def measure(image: str, signal: ImageSignal, fits: list[Fitted], environment: Path) -> list[dict[str, Any]]:
+    """Files of a picture that are on the envelopes of their coders."""
+    files = [
+        {"image": image, "coder": codec, "network": "", "setting": setting, "bytes": size, "psnr": psnr}
+        for codec, setting, size, psnr in pictures(signal)
+    ]
+    for fitted in fits:
+        for row in coded(fitted, environment):
+            of = {"image": image, "coder": row.coder, "network": fitted.name, "setting": row.setting}
+            files.append(of | {"bytes": int(row.bytes), "psnr": row.quality})
+    for file in files:
+        file["bpp"] = 8 * file["bytes"] / signal.count
+    names = dict.fromkeys(file["coder"] for file in files)
+    return [file for name in names for file in envelope([file for file in files if file["coder"] == name])]
+
+
+def write(out: Path, files: list[dict[str, Any]], networks: list[dict[str, Any]], seconds: float, steps: int) -> None:
+    """The four files."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, list(files[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(file | {"psnr": f"{file['psnr']:.4f}", "bpp": f"{file['bpp']:.5f}"} for file in files)
+    write_atomic(out / "kodak.csv", buffer.getvalue().encode())
+    document = {"machine": machine(), "cpu_seconds": seconds, "networks": networks}
+    write_atomic(out / "kodak.json", json.dumps(document, indent=1).encode() + b"\n")
+    found, images = curves(files), list(dict.fromkeys(file["image"] for file in files))
+    shown = ", ".join(images)
+    text = (
+        "# Kodak, bits per pixel against PSNR\n\nMade by `python -m bench.kodak`; machine and networks in "
+        f"`kodak.json`, files in `kodak.csv`. Whole pictures: {shown}; fits of {steps} steps of 4096 pixels.\n\n"
+        f"## Mean PSNR\n\n{table(found)}"
+    )
+    for image in images:
+        text += f"\n## {image}\n\n{table(found, image)}"
+    write_atomic(out / "kodak.md", text.encode())
+    plot(out / "kodak.png", found, images)
+
+
+def main() -> None:
+    """Measure, then write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="data folder; also COINR_DATA")
+    parser.add_argument("--images", default=",".join(IMAGES), help="names of Kodak pictures")
+    parser.add_argument("--widths", default="40,64,96", help="of the networks' layers")
+    parser.add_argument("--steps", type=int, default=5000, help="of every fit")
+    parser.add_argument("--environment", type=Path, default=nncodec.ENVIRONMENT)
+    parser.add_argument("--out", type=Path, default=Path("bench/results"))
+    options = parser.parse_args()
+    data = corpus.data_folder(options.data)
+    if data is None:
+        parser.error("no data folder: --data or COINR_DATA")
+    torch.set_num_threads(1)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    files: list[dict[str, Any]] = []
+    networks, begin = [], time.process_time()
+    for image in track(options.images.split(","), "kodak", disable=not sys.stderr.isatty()):
+        signal = ImageSignal(coinr.read_image(data / "kodak" / f"{image}.png"))
+        fits = [Fitted.of(image, signal, int(width), options.steps) for width in options.widths.split(",")]
+        networks += [
+            {
+                "name": one.name,
+                "parameters": one.parameters,
+                "psnr": one.evaluate(one.state_dict),
+                "seconds": one.seconds,
+            }
+            for one in fits
+        ]
+        files += measure(image, signal, fits, options.environment)
+        write(options.out, files, networks, time.process_time() - begin, options.steps)
+
+
+if __name__ == "__main__":
+    main()
