@@ -111,6 +111,9 @@ void transform(float* x, int64_t length, int64_t column, const FwhtTask& t) {
         if (stride % 64 == 0) {
             stride /= 8;
             stage<8>(x, length, stride);
+        } else if (stride % 32 == 0) {
+            stride /= 4;
+            stage<4>(x, length, stride);
         } else {
             stride /= 2;
             stage<2>(x, length, stride);
