@@ -4,11 +4,12 @@
     python -m bench.kodak --data DIR [--images kodim03,kodim19] [--widths 40,64,96] [--steps 5000]
 
 SIRENs of 4 hidden layers are fitted to every picture by :func:`coinr.fit`. The same networks are coded by ``auto``, by
-:func:`coinr.search` and by nncodec (every setting where it loses 0.05 to 0.5 dB). A coder's curve is the envelope of
-its files over networks and settings; JPEG and WebP are Pillow's, over qualities. Bytes are those of files; PSNR is that
-of the 8-bit picture that a file decodes to.
+:func:`coinr.search` and by nncodec (every setting where it loses 0.05 to 0.5 dB). A coder's curve is the upper hull,
+over the logarithm of the rate, of its files of all networks and settings: networks of widths in between were not
+fitted. JPEG and WebP are Pillow's, over qualities. Bytes are those of files; PSNR is that of the 8-bit picture that a
+file decodes to.
 
-Fits and measurements are kept under ``bench/cache/kodak``. Written are ``kodak.csv`` (every file on an envelope),
+Fits and measurements are kept under ``bench/cache/kodak``. Written are ``kodak.csv`` (every file on a hull),
 ``kodak.json`` (machine, versions, networks), ``kodak.md`` and ``kodak.png``.
 """
 
@@ -47,7 +48,7 @@ CACHE = Path("bench/cache/kodak")
 IMAGES = ("kodim03", "kodim13", "kodim19", "kodim23")
 HIDDEN_LAYERS = 4
 
-#: Losses in dB that ``coinr.search`` is asked for, and those between which nncodec's settings matter.
+#: Losses in dB that ``coinr.search`` is asked for, and those between which settings of the others count.
 LOSSES = (0.1, 0.3)
 LIMITS = (0.05, 0.5)
 
@@ -110,6 +111,7 @@ def coded(fitted: Fitted, environment: Path) -> list[Row]:
     bench = Bench(fitted, CACHE)  # type: ignore[arg-type]
     rows = list(nncodec.rows(bench, environment, LIMITS))
     rows = [row for row in rows if row.coder == "nncodec"] + list(coders.profile_rows(bench, "auto"))
+    rows = [row for row in rows if LIMITS[0] <= row.loss_db <= LIMITS[1]]
     for loss in LOSSES:
         wanted = bench.original - loss
 
@@ -132,13 +134,21 @@ def pictures(signal: ImageSignal) -> Iterator[tuple[str, str, int, float]]:
             yield codec, f"quality={quality}", len(buffer.getvalue()), coinr.psnr(signal.image, shown)
 
 
-def envelope(files: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The files that no other beats in size and PSNR, by size."""
+def hull(files: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The files on the upper hull of PSNR over the logarithm of the rate, as far as it rises, by size."""
     best: list[dict[str, Any]] = []
     for file in sorted(files, key=lambda file: (file["bpp"], -file["psnr"])):
-        if not best or file["psnr"] > best[-1]["psnr"]:
-            best.append(file)
+        if best and file["psnr"] <= best[-1]["psnr"]:
+            continue
+        while len(best) > 1 and _slope(best[-2], best[-1]) <= _slope(best[-1], file):
+            best.pop()
+        best.append(file)
     return best
+
+
+def _slope(one: dict[str, Any], other: dict[str, Any]) -> float:
+    rise: float = other["psnr"] - one["psnr"]
+    return rise / math.log(other["bpp"] / one["bpp"])
 
 
 def at(curve: Curve, rate: float) -> float | None:
@@ -189,7 +199,7 @@ def plot(path: Path, found: Mapping[str, Mapping[str, Curve]], images: list[str]
 
 
 def measure(image: str, signal: ImageSignal, fits: list[Fitted], environment: Path) -> list[dict[str, Any]]:
-    """Files of a picture that are on the envelopes of their coders."""
+    """Files of a picture that are on the hulls of their coders."""
     files = [
         {"image": image, "coder": codec, "network": "", "setting": setting, "bytes": size, "psnr": psnr}
         for codec, setting, size, psnr in pictures(signal)
@@ -201,7 +211,7 @@ def measure(image: str, signal: ImageSignal, fits: list[Fitted], environment: Pa
     for file in files:
         file["bpp"] = 8 * file["bytes"] / signal.count
     names = dict.fromkeys(file["coder"] for file in files)
-    return [file for name in names for file in envelope([file for file in files if file["coder"] == name])]
+    return [file for name in names for file in hull([file for file in files if file["coder"] == name])]
 
 
 def write(out: Path, files: list[dict[str, Any]], networks: list[dict[str, Any]], seconds: float, steps: int) -> None:

@@ -1,4 +1,4 @@
-"""Curves of bits per pixel against PSNR: envelopes, what is read off them, and the picture codecs."""
+"""Curves of bits per pixel against PSNR: hulls, what is read off them, and the picture codecs."""
 
 import math
 
@@ -15,9 +15,13 @@ def file(bpp, psnr, coder="auto", image="one"):
     return {"image": image, "coder": coder, "bpp": bpp, "psnr": psnr}
 
 
-def test_an_envelope_leaves_out_what_another_file_beats():
-    files = [file(0.2, 30.0), file(0.1, 28.0), file(0.3, 29.9), file(0.2, 29.0), file(0.4, 31.0)]
-    assert [(one["bpp"], one["psnr"]) for one in kodak.envelope(files)] == [(0.1, 28.0), (0.2, 30.0), (0.4, 31.0)]
+def test_a_hull_leaves_out_what_lies_below_it():
+    files = [file(0.2, 28.9), file(0.1, 28.0), file(0.8, 31.0), file(0.4, 30.5), file(0.2, 29.0), file(0.9, 30.9)]
+    assert [(one["bpp"], one["psnr"]) for one in kodak.hull(files)] == [(0.1, 28.0), (0.4, 30.5), (0.8, 31.0)]
+
+
+def test_files_of_one_size_are_one_point_of_a_hull():
+    assert [one["psnr"] for one in kodak.hull([file(0.1, 28.0), file(0.1, 29.0), file(0.1, 27.0)])] == [29.0]
 
 
 def test_scores_lie_on_a_line_over_the_logarithm_of_the_rate_and_nowhere_else():
