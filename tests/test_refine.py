@@ -141,6 +141,15 @@ def test_training_for_a_size_is_better_than_coding_in_it():
     assert refined.score > evaluate(coinr.decode_state_dict(plain)) + 1
 
 
+def test_progress_is_shown_where_it_is_wanted(capfd):
+    coinr.refine(trained(), make_loss(), steps=30, progress=True)
+    shown = capfd.readouterr().err
+    assert "30/30" in shown
+    assert "coding" in shown
+    coinr.refine(trained(), make_loss(), steps=30)
+    assert capfd.readouterr().err == ""
+
+
 def test_a_larger_rise_takes_fewer_bytes():
     sizes = [len(coinr.refine(trained(), make_loss(), steps=STEPS, rise=rise).blob) for rise in (0.005, 0.05, 0.5)]
     assert sizes[0] > sizes[1] > sizes[2]

@@ -135,29 +135,29 @@ def refine(
     generator = torch.Generator(next(iter(network.channels.values())).values.device).manual_seed(seed)
     network.drop_unused(loss_fn, generator)
     count = sum(channel.values.numel() for channel in network.channels.values())
-    price = Price(RISE if rise is None else rise, count)
+    price: Price = Price(RISE if rise is None else rise, count)
     if target_bytes is not None:
         price = OfSize(8 * (target_bytes - _overhead(encoder)), count)
-    elif min_score is not None:
-        assert evaluate is not None
+    elif min_score is not None and evaluate is not None:
         price = OfScore(evaluate, float(evaluate(network.clean())), min_score, count)
     begin = time.perf_counter()
-    with bar(progress, steps) as report:
+    with bar(progress, steps) as (report, say):
         rate = _learning_rate(encoder) if learning_rate is None else learning_rate
         history = train(network, loss_fn, Plan(steps, rate, seed, seconds), price, report)
-    trained = time.perf_counter() - begin
-    clean = network.clean()
-    # errors spread by second derivatives are not the noise that was trained with: they may do better or worse
-    codings = [
-        Coding(clean, network.channels, block, arguments) for block in dict.fromkeys((None, network.block(loss_fn)))
-    ]
-    if min_score is not None and evaluate is not None:
-        blob = _smallest(codings, evaluate, float(evaluate(clean)), min_score)
-    else:
-        blobs = [coding.encode(1.0) if target_bytes is None else coding.of_size(target_bytes) for coding in codings]
-        blob = _cheapest(blobs, codings[0].decode, partial(mean_loss, loss_fn), price) if len(blobs) > 1 else blobs[0]
-    decoded = OrderedDict((name, tensor.to(clean[name].device)) for name, tensor in codings[0].decode(blob).items())
-    return Refined(decoded, blob, None if evaluate is None else float(evaluate(decoded)), history, trained)
+        trained = time.perf_counter() - begin
+        clean = network.clean()
+        say("second derivatives")
+        # errors spread by second derivatives are not the noise that was trained with: they may do better or worse
+        blocks = dict.fromkeys((None, network.block(loss_fn)))
+        say("coding")
+        codings = [Coding(clean, network.channels, block, arguments) for block in blocks]
+        if min_score is not None and evaluate is not None:
+            blob = _smallest(codings, evaluate, float(evaluate(clean)), min_score)
+        else:
+            blobs = [coding.encode(1.0) if target_bytes is None else coding.of_size(target_bytes) for coding in codings]
+            blob = _cheapest(blobs, codings[0].decode, partial(mean_loss, loss_fn), price)
+        decoded = OrderedDict((name, tensor.to(clean[name].device)) for name, tensor in codings[0].decode(blob).items())
+        return Refined(decoded, blob, None if evaluate is None else float(evaluate(decoded)), history, trained)
 
 
 def _smallest(
@@ -181,6 +181,8 @@ def _cheapest(
     price: Price,
 ) -> bytes:
     """The file with the least of what training makes least: relative change of the loss plus price of the bits."""
+    if len(blobs) == 1:
+        return blobs[0]
     losses = [loss(decode(blob)) for blob in blobs]
     unit = max(min(losses), sys.float_info.min)
     costs = [one / unit + price.of_a_bit * 8 * len(blob) for one, blob in zip(losses, blobs, strict=True)]
