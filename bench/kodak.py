@@ -6,10 +6,10 @@
 SIRENs of 4 hidden layers are fitted to every picture by :func:`coinr.fit`. The same networks are coded by ``auto``, by
 :func:`coinr.search` and by nncodec (every setting where it loses 0.05 to 0.5 dB). A coder's curve is the upper hull,
 over the logarithm of the rate, of its files of all networks and settings: networks of widths in between were not
-fitted. JPEG and WebP are Pillow's, over qualities. Bytes are those of files; PSNR is that of the 8-bit picture that a
+fitted. JPEG and WebP are Pillow's, by qualities. Bytes are those of files; PSNR is that of the 8-bit picture that a
 file decodes to.
 
-Fits and measurements are kept under ``bench/cache/kodak``. Written are ``kodak.csv`` (every file on a hull),
+Fits and measurements are kept under ``bench/cache/kodak``. Written are ``kodak.csv`` (the files of the curves),
 ``kodak.json`` (machine, versions, networks), ``kodak.md`` and ``kodak.png``.
 """
 
@@ -189,6 +189,8 @@ def plot(path: Path, found: Mapping[str, Mapping[str, Curve]], images: list[str]
             curve = [point for point in of[image] if point[0] <= 1]
             axis.plot(*zip(*curve, strict=True), "--" if coder in CODECS else "o-", markersize=3, label=coder)
         axis.set(title=image, xlabel="bits per pixel", xscale="log", ylabel="PSNR, dB")
+        axis.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
+        axis.tick_params(axis="x", which="minor", labelbottom=False)
         axis.grid(alpha=0.3)
     axes[0][0].legend()
     figure.tight_layout()
@@ -199,19 +201,20 @@ def plot(path: Path, found: Mapping[str, Mapping[str, Curve]], images: list[str]
 
 
 def measure(image: str, signal: ImageSignal, fits: list[Fitted], environment: Path) -> list[dict[str, Any]]:
-    """Files of a picture that are on the hulls of their coders."""
-    files = [
+    """Files of a picture: all of the picture codecs, those of networks that are on the hulls of their coders."""
+    plain = [
         {"image": image, "coder": codec, "network": "", "setting": setting, "bytes": size, "psnr": psnr}
         for codec, setting, size, psnr in pictures(signal)
     ]
+    files: list[dict[str, Any]] = []
     for fitted in fits:
         for row in coded(fitted, environment):
             of = {"image": image, "coder": row.coder, "network": fitted.name, "setting": row.setting}
             files.append(of | {"bytes": int(row.bytes), "psnr": row.quality})
-    for file in files:
+    for file in plain + files:
         file["bpp"] = 8 * file["bytes"] / signal.count
     names = dict.fromkeys(file["coder"] for file in files)
-    return [file for name in names for file in hull([file for file in files if file["coder"] == name])]
+    return plain + [file for name in names for file in hull([file for file in files if file["coder"] == name])]
 
 
 def write(out: Path, files: list[dict[str, Any]], networks: list[dict[str, Any]], seconds: float, steps: int) -> None:
