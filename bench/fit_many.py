@@ -1,0 +1,95 @@
+"""Fits of many pictures at once beside the same fits one after another.
+
+    python -m bench.fit_many [--data DIR] [--pictures 8] [--steps 300] [--rounds 5] [--device cpu]
+
+SIRENs of 3 hidden layers of 64, 4096 pixels a step; Kodak pictures at half size from the data folder, else crops of
+scikit-image's photos. The two take turns, round after round, and the ratio within a round counts. Writes
+``fit_many.json`` (every round, scores, machine and versions).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import skimage.data
+import torch
+from PIL import Image
+from rich.progress import track
+
+import coinr
+from bench.machine import machine
+from bench.rate import corpus
+from coinr.files import write_atomic
+
+SHIPPED = ("astronaut", "coffee", "chelsea", "rocket")
+WIDTH, HIDDEN_LAYERS, BATCH = 64, 3, 4096
+
+
+def pictures(count: int, data: Path | None) -> list[np.ndarray]:
+    """Pictures of one size."""
+    if data is not None:
+        paths = sorted((data / "kodak").glob("*.png"))
+        found = [np.asarray(Image.open(path).convert("RGB").reduce(2)) for path in paths]
+        found = [image if image.shape[0] < image.shape[1] else image.transpose(1, 0, 2) for image in found]
+    else:
+        photos = [getattr(skimage.data, name)() for name in SHIPPED]
+        found = [photo[y : y + 128, x : x + 192] for photo in photos for y in (0, 128) for x in (0, 192)]
+    if len(found) < count:
+        raise SystemExit(f"{count} pictures were asked for, {len(found)} are there")
+    return [np.ascontiguousarray(image) for image in found[:count]]
+
+
+def timed(run: Callable[[], list[coinr.Fit]], device: str) -> tuple[float, float, list[float]]:
+    """Wall and CPU seconds, and the scores."""
+    begin, cpu = time.perf_counter(), time.process_time()
+    fits = run()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return time.perf_counter() - begin, time.process_time() - cpu, [fit.score for fit in fits]
+
+
+def main() -> None:
+    """Measure, then write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, help="data folder; also COINR_DATA")
+    parser.add_argument("--pictures", type=int, default=8)
+    parser.add_argument("--steps", type=int, default=300)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--out", type=Path, default=Path("bench/results"))
+    options = parser.parse_args()
+    images = pictures(options.pictures, corpus.data_folder(options.data))
+    settings: dict[str, Any] = {
+        "width": WIDTH, "hidden_layers": HIDDEN_LAYERS, "steps": options.steps, "batch": BATCH,
+        "device": options.device, "progress": False,
+    }  # fmt: skip
+    coinr.fit(images[0], **settings | {"steps": 2})  # what only the first call does is in neither
+    rounds = []
+    for _ in track(range(options.rounds), "rounds", disable=not sys.stderr.isatty()):
+        single = timed(lambda: [coinr.fit(image, **settings) for image in images], options.device)
+        many = timed(lambda: coinr.fit_many(images, **settings), options.device)
+        rounds.append({"single": single, "many": many, "ratio": many[0] / single[0], "cpu_ratio": many[1] / single[1]})
+    last = rounds[-1]
+    document = {
+        "machine": machine(), "threads": torch.get_num_threads(), "pictures": options.pictures,
+        "size": list(images[0].shape), "settings": settings,
+        "median_ratio": statistics.median(one["ratio"] for one in rounds),
+        "median_cpu_ratio": statistics.median(one["cpu_ratio"] for one in rounds),
+        "mean_psnr": {name: statistics.mean(last[name][2]) for name in ("single", "many")},
+        "largest_difference_db": max(abs(a - b) for a, b in zip(last["single"][2], last["many"][2], strict=True)),
+        "rounds": rounds,
+    }  # fmt: skip
+    write_atomic(options.out / "fit_many.json", json.dumps(document, indent=1).encode() + b"\n")
+    print(json.dumps({key: value for key, value in document.items() if key != "rounds"}, indent=1))
+
+
+if __name__ == "__main__":
+    main()
