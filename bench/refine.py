@@ -189,7 +189,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="data folder; also COINR_DATA")
     parser.add_argument("--images", default=",".join(IMAGES), help="Kodak names, or photos of scikit-image")
-    parser.add_argument("--low", default="kodim03", help="those that are coded in small sizes too")
+    parser.add_argument("--low", default="", help="those that are coded in small sizes too")
     parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--environment", type=Path, default=nncodec.ENVIRONMENT)
     parser.add_argument("--out", type=Path, default=Path("bench/results"))
