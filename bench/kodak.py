@@ -21,10 +21,7 @@ import io
 import json
 import math
 import sys
-from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,16 +29,14 @@ import numpy as np
 import torch
 from PIL import Image
 from rich.progress import track
-from torch import Tensor
 
 import coinr
+from bench.fitted import BATCH, Fitted
 from bench.machine import machine
 from bench.rate import coders, corpus, nncodec
 from bench.rate.measure import Bench, Row
 from coinr.files import write_atomic
-from coinr.fitting import new_network
 from coinr.signals.image import ImageSignal
-from coinr.signals.sampling import score_of
 
 CACHE = Path("bench/cache/kodak")
 IMAGES = ("kodim03", "kodim13", "kodim19")
@@ -58,51 +53,6 @@ CODECS = ("JPEG", "WEBP")
 
 #: (bits per pixel, PSNR in dB).
 Curve = list[tuple[float, float]]
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A network of a picture, as :class:`bench.rate.measure.Bench` takes it."""
-
-    name: str
-    signal: ImageSignal
-    width: int
-    state_dict: OrderedDict[str, Tensor]
-    seconds: float
-
-    @classmethod
-    def of(cls, image: str, signal: ImageSignal, width: int, steps: int) -> Fitted:
-        """Fit it, or recall it."""
-        name = f"siren-{HIDDEN_LAYERS}x{width}-{image}-{steps}"
-        made = coinr.fit(
-            signal,
-            width=width,
-            hidden_layers=HIDDEN_LAYERS,
-            steps=steps,
-            batch=4096,
-            device="cpu",
-            checkpoint=CACHE / f"{name}.checkpoint",
-        )
-        tensors = OrderedDict((key, tensor.detach()) for key, tensor in made.network.state_dict().items())
-        return cls(name, signal, width, tensors, made.seconds)
-
-    @property
-    def parameters(self) -> int:
-        """Numbers in the state dict."""
-        return sum(tensor.numel() for tensor in self.state_dict.values())
-
-    @cached_property
-    def _network(self) -> torch.nn.Module:
-        return new_network(self.signal, width=self.width, hidden_layers=HIDDEN_LAYERS)
-
-    def scores(self, state_dict: Mapping[str, Tensor]) -> dict[str, float]:
-        """PSNR of the 8-bit picture."""
-        self._network.load_state_dict(state_dict)
-        return {"psnr": score_of(self._network, self.signal)}
-
-    def evaluate(self, state_dict: Mapping[str, Tensor]) -> float:
-        """The same number alone."""
-        return self.scores(state_dict)["psnr"]
 
 
 def coded(fitted: Fitted, environment: Path) -> list[Row]:
@@ -229,7 +179,7 @@ def write(out: Path, files: list[dict[str, Any]], networks: list[dict[str, Any]]
     shown = ", ".join(images)
     text = (
         "# Kodak, bits per pixel against PSNR\n\nMade by `python -m bench.kodak`; machine and networks in "
-        f"`kodak.json`, files in `kodak.csv`. Whole pictures: {shown}; fits of {steps} steps of 4096 pixels.\n\n"
+        f"`kodak.json`, files in `kodak.csv`. Whole pictures: {shown}; fits of {steps} steps of {BATCH} pixels.\n\n"
         f"## Mean PSNR\n\n{table(found)}"
     )
     for image in images:
@@ -257,7 +207,8 @@ def main() -> None:
     networks: list[dict[str, Any]] = []
     for image in track(options.images.split(","), "kodak", disable=not sys.stderr.isatty()):
         signal = ImageSignal(coinr.read_image(data / "kodak" / f"{image}.png"))
-        fits = [Fitted.of(image, signal, int(width), options.steps) for width in options.widths.split(",")]
+        sizes = [(HIDDEN_LAYERS, int(width)) for width in options.widths.split(",")]
+        fits = [Fitted.of(image, signal, size, options.steps, CACHE) for size in sizes]
         networks += [
             {
                 "name": one.name,

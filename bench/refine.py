@@ -3,10 +3,11 @@
     python -m bench.rate.nncodec --make-env bench/cache/nncodec-env     # once
     python -m bench.refine [--data DIR] [--images kodim03,kodim19] [--steps 2500] [--low kodim03]
 
-For each picture a SIREN of 3 hidden layers of 64 is trained (8000 steps, as in the corpus of ``bench.rate``). From it
-start, with equal batches and as many steps: the fp32 network (Adam at several learning rates, the best of which counts
-and is the one that nncodec, ``auto`` and ``coinr.search`` code), and :func:`coinr.refine`, asked for the fp32 network's
-PSNR less 0.1 dB. Pictures named by ``--low`` are refined to small sizes too, by the direct coder and by dictionaries.
+To each whole picture :func:`coinr.fit` fits a SIREN of 3 hidden layers of 64 (8000 steps). From it start, with equal
+batches and as many steps: the fp32 network (Adam at several learning rates, the best of which counts and is the one
+that nncodec, ``auto`` and ``coinr.search`` code), and :func:`coinr.refine` at the learning rate that was best for the
+fp32 network, asked for its PSNR less 0.1 dB. Pictures named by ``--low`` are refined to small sizes too, by the direct
+coder and by dictionaries.
 
 Everything measured is kept under ``bench/cache/refine``. Written are ``refine.csv`` (every file), ``refine.json``
 (machine, versions, networks) and ``refine.md`` (the tables).
@@ -33,21 +34,27 @@ from torch import Tensor
 from torch.func import functional_call
 
 import coinr
+from bench.fitted import BATCH, Fitted
 from bench.machine import machine
-from bench.rate import coders, corpus, nncodec, signals
+from bench.rate import coders, corpus, nncodec
 from bench.rate.curves import bytes_at
 from bench.rate.measure import COLUMNS, Bench, Row, plain
+from bench.rate.signals import pixels_of
 from coinr.denormals import denormals_as_zeros
 from coinr.errors import InputError
 from coinr.files import read_state_dict_file, write_atomic, write_state_dict_file
 from coinr.refinement import refine
 from coinr.refinement.schedule import cosine
+from coinr.signals.image import ImageSignal
 
 CACHE = Path("bench/cache/refine")
 IMAGES = ("kodim03", "kodim05", "kodim13", "kodim19", "kodim20", "kodim23")
 LOSS = 0.1
 
-#: Learning rates of which the fp32 network gets the best; coinr.refine has its default.
+#: Hidden layers and width, and steps of the fits.
+SIZES, FIT_STEPS = (3, 64), 8000
+
+#: Learning rates of Adam; the best for the fp32 network is that of coinr.refine, too.
 RATES = (1e-4, 2e-4, 4e-4)
 
 #: Sizes at which dictionaries are compared with the direct coder: 1 and 1.5 bits a weight.
@@ -56,27 +63,28 @@ LOW = (1600, 2400)
 #: Names of coders; their files are absent where the score was not reached.
 REFINED = ("direct, refined", "sparse, refined")
 
-_BATCH, _CHUNK = 4096, 2048
+_CHUNK = 2048
 
 
-def loss_of(entry: corpus.Entry, samples: signals.Samples) -> Callable[[Mapping[str, Tensor]], Tensor]:
+def loss_of(fitted: Fitted) -> Callable[[Mapping[str, Tensor]], Tensor]:
     """Mean squared error on random pixels, the same ones in the same order for every such function."""
-    network, generator = entry.network(), torch.Generator().manual_seed(5)
+    network, signal, generator = fitted.network(), fitted.signal, torch.Generator().manual_seed(5)
 
     def loss(state_dict: Mapping[str, Tensor]) -> Tensor:
         total = torch.zeros(())
-        for chosen in torch.randint(len(samples.inputs), (_BATCH,), generator=generator).split(_CHUNK):
-            values = functional_call(network, dict(state_dict), (samples.inputs[chosen],))
-            total = total + (values - samples.targets[chosen]).square().sum()
-        return total / (_BATCH * samples.targets.shape[1])
+        for chosen in torch.randint(signal.count, (BATCH,), generator=generator).split(_CHUNK):
+            inputs, wanted = signal.batch(chosen)
+            total = total + (functional_call(network, dict(state_dict), (inputs,)) - wanted).square().sum()
+        return total / (BATCH * signal.out_features)
 
     return loss
 
 
 @denormals_as_zeros()
-def trained(entry: corpus.Entry, loss: Callable[..., Tensor], steps: int, rate: float) -> OrderedDict[str, Tensor]:
+def trained(fitted: Fitted, steps: int, rate: float) -> OrderedDict[str, Tensor]:
     """The tensors after as many more steps without any noise, by the optimiser and schedule of coinr.refine."""
-    tensors = OrderedDict((name, tensor.clone().requires_grad_()) for name, tensor in entry.state_dict.items())
+    loss = loss_of(fitted)
+    tensors = OrderedDict((name, tensor.clone().requires_grad_()) for name, tensor in fitted.state_dict.items())
     optimiser = torch.optim.Adam(list(tensors.values()), rate)
     for step in range(steps):
         optimiser.param_groups[0]["lr"] = rate * cosine(step, step / steps)
@@ -86,15 +94,16 @@ def trained(entry: corpus.Entry, loss: Callable[..., Tensor], steps: int, rate: 
     return OrderedDict((name, tensor.detach()) for name, tensor in tensors.items())
 
 
-def fp32(entry: corpus.Entry, samples: signals.Samples, steps: int) -> tuple[corpus.Entry, float]:
+def fp32(base: Fitted, steps: int) -> tuple[Fitted, float]:
     """The network trained further, the best over learning rates, and its rate."""
     made = []
     for rate in RATES:
-        path = CACHE / f"{entry.name}-{steps}-{rate:g}.safetensors"
+        path = CACHE / f"{base.name}-{steps}-{rate:g}.safetensors"
         if not path.exists():
-            write_state_dict_file(path, trained(entry, loss_of(entry, samples), steps, rate))
+            write_state_dict_file(path, trained(base, steps, rate))
         stored = read_state_dict_file(path)
-        made.append((replace(entry, state_dict=OrderedDict((name, stored[name]) for name in entry.state_dict)), rate))
+        tensors = OrderedDict((name, stored[name]) for name in base.state_dict)
+        made.append((replace(base, state_dict=tensors), rate))
     return max(made, key=lambda pair: pair[0].evaluate(pair[0].state_dict))
 
 
@@ -102,11 +111,10 @@ class Case:
     """A picture's base network, the one trained further, and files of both, judged against the latter."""
 
     def __init__(self, image: str, steps: int, data: Path | None) -> None:
-        recipe = corpus.Recipe("siren", (3, 64), "photo", image, 8000, _BATCH, 2e-3)
-        self.base = corpus.build(recipe, data, CACHE)
-        self._samples = signals.photo(image, data)
-        self.full, self.rate = fp32(self.base, self._samples, steps)
-        self.bench, self.steps = Bench(self.full, CACHE), steps
+        signal = ImageSignal(pixels_of(image, data))
+        self.base = Fitted.of(image, signal, SIZES, FIT_STEPS, CACHE)
+        self.full, self.rate = fp32(self.base, steps)
+        self.bench, self.steps = Bench(self.full, CACHE), steps  # type: ignore[arg-type]
 
     def unrefined(self, environment: Path) -> list[Row]:
         """nncodec, ``auto`` over tolerances, and ``coinr.search``, of the fp32 network."""
@@ -122,8 +130,8 @@ class Case:
         wanted = wanted or {"min_score": self.bench.original - LOSS, "evaluate": self.base.evaluate}
 
         def encode() -> bytes:
-            loss = loss_of(self.base, self._samples)
-            return refine(self.base.state_dict, loss, steps=self.steps, profile=profile, **wanted).blob
+            how = {"steps": self.steps, "learning_rate": self.rate, "profile": profile}
+            return refine(self.base.state_dict, loss_of(self.base), **how, **wanted).blob
 
         try:
             return [self._row(f"{profile}, refined", f"{setting}, steps={self.steps}", encode)]

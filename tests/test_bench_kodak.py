@@ -8,6 +8,7 @@ from skimage.data import astronaut
 
 import coinr
 from bench import kodak
+from bench.fitted import Fitted
 from coinr.signals.image import ImageSignal
 
 
@@ -52,13 +53,12 @@ def test_picture_codecs_are_judged_by_what_they_decode_to():
         assert 30 < best[3] < 60
 
 
-def test_a_network_is_judged_by_the_picture_it_shows(tmp_path, monkeypatch):
-    monkeypatch.setattr(kodak, "CACHE", tmp_path)
+def test_a_network_is_judged_by_the_picture_it_shows(tmp_path):
     signal = ImageSignal(np.ascontiguousarray(astronaut()[:32, 96:144]))
-    fitted = kodak.Fitted.of("face", signal, 8, 20)
+    fitted = Fitted.of("face", signal, (4, 8), 20, tmp_path)
     blob = coinr.encode_state_dict(fitted.state_dict, tolerance=0.1)
-    network = fitted._network
+    network = fitted.network()
     network.load_state_dict(coinr.decode_state_dict(blob))
     shown = coinr.render_image(network, 32, 48)
     assert fitted.evaluate(coinr.decode_state_dict(blob)) == pytest.approx(coinr.psnr(signal.image, shown), abs=1e-4)
-    assert kodak.Fitted.of("face", signal, 8, 20).state_dict.keys() == fitted.state_dict.keys()
+    assert Fitted.of("face", signal, (4, 8), 20, tmp_path).state_dict.keys() == fitted.state_dict.keys()

@@ -1,0 +1,87 @@
+"""SIRENs that :func:`coinr.fit` fits to pictures, as benches of coders take them."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+import coinr
+from coinr.budget.judging import Judge
+from coinr.fitting import new_network
+from coinr.signals.image import ImageSignal
+
+#: Pixels of a step.
+BATCH = 4096
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A network of a picture, as :class:`bench.rate.measure.Bench` takes it.
+
+    Attributes
+    ----------
+    name : str
+        Of picture, sizes and steps.
+    signal : ImageSignal
+        The picture.
+    hidden_layers, width : int
+        Of the SIREN.
+    state_dict : OrderedDict of str to Tensor
+        Its tensors.
+    seconds : float
+        That the fit took.
+    """
+
+    name: str
+    signal: ImageSignal
+    hidden_layers: int
+    width: int
+    state_dict: OrderedDict[str, Tensor]
+    seconds: float
+
+    @classmethod
+    def of(cls, image: str, signal: ImageSignal, sizes: tuple[int, int], steps: int, cache: Path) -> Fitted:
+        """Fit a network of ``sizes`` (hidden layers, width), or recall it."""
+        hidden_layers, width = sizes
+        name = f"siren-{hidden_layers}x{width}-{image}-{steps}"
+        made = coinr.fit(
+            signal,
+            width=width,
+            hidden_layers=hidden_layers,
+            steps=steps,
+            batch=BATCH,
+            device="cpu",
+            checkpoint=cache / f"{name}.checkpoint",
+        )
+        tensors = OrderedDict((key, tensor.detach()) for key, tensor in made.network.state_dict().items())
+        return cls(name, signal, hidden_layers, width, tensors, made.seconds)
+
+    @property
+    def parameters(self) -> int:
+        """Numbers in the state dict."""
+        return sum(tensor.numel() for tensor in self.state_dict.values())
+
+    def network(self) -> nn.Module:
+        """A module that holds the tensors."""
+        network = new_network(self.signal, width=self.width, hidden_layers=self.hidden_layers)
+        network.load_state_dict(self.state_dict)
+        return network
+
+    @cached_property
+    def _judge(self) -> Judge:
+        return Judge(self.network(), self.signal)
+
+    def scores(self, state_dict: Mapping[str, Tensor]) -> dict[str, float]:
+        """PSNR of the 8-bit picture."""
+        return {"psnr": self.evaluate(state_dict)}
+
+    @torch.no_grad()
+    def evaluate(self, state_dict: Mapping[str, Tensor]) -> float:
+        """The same number alone."""
+        return self._judge(state_dict)
