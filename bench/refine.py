@@ -4,10 +4,10 @@
     python -m bench.refine [--data DIR] [--images kodim03,kodim19] [--steps 2500] [--low kodim03]
 
 To each whole picture :func:`coinr.fit` fits a SIREN of 3 hidden layers of 64 (8000 steps). From it start, with equal
-batches and as many steps: the fp32 network (Adam at several learning rates, the best of which counts and is the one
-that nncodec, ``auto`` and ``coinr.search`` code), and :func:`coinr.refine` at the learning rate that was best for the
-fp32 network, asked for its PSNR less 0.1 dB. Pictures named by ``--low`` are refined to small sizes too, by the direct
-coder and by dictionaries.
+batches and as many steps: the fp32 network (several optimisers and learning rates, the best of which counts and is the
+one that nncodec, ``auto`` and ``coinr.search`` code), and :func:`coinr.refine` by the optimiser and at the learning
+rate that were best for the fp32 network, asked for its PSNR less 0.1 dB. Pictures named by ``--low`` are refined to
+small sizes too, by the direct coder and by dictionaries.
 
 Everything measured is kept under ``bench/cache/refine``. Written are ``refine.csv`` (every file), ``refine.json``
 (machine, versions, networks) and ``refine.md`` (the tables).
@@ -43,6 +43,7 @@ from bench.rate.signals import pixels_of
 from coinr.denormals import denormals_as_zeros
 from coinr.errors import InputError
 from coinr.files import read_state_dict_file, write_atomic, write_state_dict_file
+from coinr.fitting.optimisers import OPTIMISERS
 from coinr.refinement import refine
 from coinr.refinement.schedule import cosine
 from coinr.signals.image import ImageSignal
@@ -54,8 +55,8 @@ LOSS = 0.1
 #: Hidden layers and width, and steps of the fits.
 SIZES, FIT_STEPS = (3, 64), 8000
 
-#: Learning rates of Adam; the best for the fp32 network is that of coinr.refine, too.
-RATES = (1e-4, 2e-4, 4e-4)
+#: Optimisers and learning rates that the fp32 network gets the best of; coinr.refine gets the same.
+WAYS = (("muon", 1e-4), ("muon", 2e-4), ("muon", 4e-4), ("adam", 1e-4))
 
 #: Sizes at which dictionaries are compared with the direct coder: 1 and 1.5 bits a weight.
 LOW = (1600, 2400)
@@ -81,30 +82,32 @@ def loss_of(fitted: Fitted) -> Callable[[Mapping[str, Tensor]], Tensor]:
 
 
 @denormals_as_zeros()
-def trained(fitted: Fitted, steps: int, rate: float) -> OrderedDict[str, Tensor]:
-    """The tensors after as many more steps without any noise, by the optimiser and schedule of coinr.refine."""
+def trained(fitted: Fitted, optimiser: str, steps: int, rate: float) -> OrderedDict[str, Tensor]:
+    """The tensors after as many more steps without any noise, by an optimiser and the schedule of coinr.refine."""
     loss = loss_of(fitted)
     tensors = OrderedDict((name, tensor.clone().requires_grad_()) for name, tensor in fitted.state_dict.items())
-    optimiser = torch.optim.Adam(list(tensors.values()), rate)
+    stacks = [tensor.detach()[None] for tensor in tensors.values()]
+    moving = OPTIMISERS[optimiser](stacks, rate)
     for step in range(steps):
-        optimiser.param_groups[0]["lr"] = rate * cosine(step, step / steps)
-        optimiser.zero_grad(set_to_none=True)
-        loss(tensors).backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        gradients = torch.autograd.grad(loss(tensors), list(tensors.values()))
+        for stack, gradient in zip(stacks, gradients, strict=True):
+            stack.grad = gradient[None]
+        moving.param_groups[0]["lr"] = rate * cosine(step, step / steps)
+        moving.step()
     return OrderedDict((name, tensor.detach()) for name, tensor in tensors.items())
 
 
-def fp32(base: Fitted, steps: int) -> tuple[Fitted, float]:
-    """The network trained further, the best over learning rates, and its rate."""
+def fp32(base: Fitted, steps: int) -> tuple[Fitted, str, float]:
+    """The network trained further, the best over optimisers and learning rates, and these."""
     made = []
-    for rate in RATES:
-        path = CACHE / f"{base.name}-{steps}-{rate:g}.safetensors"
+    for optimiser, rate in WAYS:
+        path = CACHE / f"{base.name}-{steps}-{optimiser}-{rate:g}.safetensors"
         if not path.exists():
-            write_state_dict_file(path, trained(base, steps, rate))
+            write_state_dict_file(path, trained(base, optimiser, steps, rate))
         stored = read_state_dict_file(path)
         tensors = OrderedDict((name, stored[name]) for name in base.state_dict)
-        made.append((replace(base, state_dict=tensors), rate))
-    return max(made, key=lambda pair: pair[0].evaluate(pair[0].state_dict))
+        made.append((replace(base, state_dict=tensors), optimiser, rate))
+    return max(made, key=lambda way: way[0].evaluate(way[0].state_dict))
 
 
 class Case:
@@ -113,7 +116,7 @@ class Case:
     def __init__(self, image: str, steps: int, data: Path | None) -> None:
         signal = ImageSignal(pixels_of(image, data))
         self.base = Fitted.of(image, signal, SIZES, FIT_STEPS, CACHE)
-        self.full, self.rate = fp32(self.base, steps)
+        self.full, self.optimiser, self.rate = fp32(self.base, steps)
         self.bench, self.steps = Bench(self.full, CACHE), steps  # type: ignore[arg-type]
 
     def unrefined(self, environment: Path) -> list[Row]:
@@ -130,7 +133,7 @@ class Case:
         wanted = wanted or {"min_score": self.bench.original - LOSS, "evaluate": self.base.evaluate}
 
         def encode() -> bytes:
-            how = {"steps": self.steps, "learning_rate": self.rate, "profile": profile}
+            how = {"steps": self.steps, "optimiser": self.optimiser, "learning_rate": self.rate, "profile": profile}
             return refine(self.base.state_dict, loss_of(self.base), **how, **wanted).blob
 
         try:
@@ -211,7 +214,7 @@ def main() -> None:
         found = measure(case, image in options.low.split(","), options.environment)
         rows += found
         original[case.full.name] = case.bench.original
-        lines.append(summary(image, case, found) | {"fp32 learning rate": case.rate})
+        lines.append(summary(image, case, found) | {"optimiser": f"{case.optimiser} {case.rate:g}"})
         print(json.dumps(lines[-1]), flush=True)
         write(options.out, rows, lines, original, options.steps, time.process_time() - begin)
 

@@ -13,7 +13,8 @@ def test_a_score_out_of_reach_leaves_no_file_and_says_so(monkeypatch, capsys):
     monkeypatch.setattr(refine, "refine", fail)
     monkeypatch.setattr(refine, "loss_of", lambda *arguments: None)
     case = object.__new__(refine.Case)
-    case.full, case.steps, case.rate = SimpleNamespace(name="net"), 10, 1e-4
+    case.full, case.steps = SimpleNamespace(name="net"), 10
+    case.optimiser, case.rate = "muon", 1e-4
     case.base = SimpleNamespace(state_dict={}, evaluate=None)
     case.bench = SimpleNamespace(original=30.0, measure=lambda coder, setting, version, encode, decode: encode())
     assert case.refined("direct") == []

@@ -78,6 +78,16 @@ def test_what_is_written_is_what_was_evaluated():
     assert all(math.isfinite(number) for entry in refined.history for number in entry)
 
 
+def test_muon_takes_a_siren_further_in_as_many_steps():
+    scores = {
+        name: coinr.refine(
+            trained(), make_loss(), steps=STEPS, optimiser=name, target_bytes=700, evaluate=evaluate
+        ).score
+        for name in ("adam", "muon")
+    }
+    assert scores["muon"] > scores["adam"] + 0.1
+
+
 def test_it_needs_fewer_bytes_than_the_same_network_trained_as_long_and_searched():
     sd, loss = trained(), make_loss()
     tensors = OrderedDict((name, tensor.clone().requires_grad_()) for name, tensor in sd.items())
@@ -222,6 +232,7 @@ def test_seconds_end_a_refinement():
         {"learning_rate": -1.0},
         {"seconds": 0.0},
         {"profile": "paper"},
+        {"optimiser": "lion"},
         {"seed": -1},
         {"unknown": 1},
     ],

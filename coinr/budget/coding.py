@@ -34,10 +34,11 @@ _AIM, _SEARCHES = 0.02, 4
 
 @dataclass(frozen=True)
 class Refinement:
-    """Steps, samples of a step, and seconds after which to end, or None."""
+    """Steps, samples of a step, the optimiser, and seconds after which to end, or None."""
 
     steps: int
     batch: int
+    optimiser: str
     seconds: float | None
 
 
@@ -132,6 +133,7 @@ def refined(
         target_bytes=budget.size,
         evaluate=judge,
         steps=refinement.steps,
+        optimiser=refinement.optimiser,
         seconds=refinement.seconds,
         progress=progress,
         **codec,

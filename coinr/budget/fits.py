@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from coinr.budget.choosing import Choice
 from coinr.budget.table import Table
 from coinr.errors import InputError
 from coinr.fitting import Fit, fit
+from coinr.fitting.optimisers import default_optimiser
 from coinr.signals.base import Signal
 
 # Arguments of a fit that a budget leaves to the caller.
@@ -75,11 +78,16 @@ class Fits:
             self._fitting.setdefault("learning_rate", Table.of(signal.kind).learning_rate)
         self.steps = signal.recipe.steps if steps is None else steps
         self.batch: int = fitting.get("batch", signal.recipe.batch)
+        self._optimiser: str | None = fitting.get("optimiser")
         self._end = None if time_budget is None else time.perf_counter() + time_budget
 
     def seconds(self) -> float | None:
         """What is left of the time, at least a little; None if there is no limit."""
         return None if self._end is None else max(self._end - time.perf_counter(), 0.1)
+
+    def optimiser(self, network: nn.Module) -> str:
+        """That of fits of such a network."""
+        return self._optimiser or default_optimiser(network)
 
     def fit(self, choice: Choice, *, share: float, steps: int, target: float | None) -> Fit:
         """Fit a network in a share of what is left of the time, until it has reached ``target``."""

@@ -155,7 +155,8 @@ def compress(
         ("code", lambda: searched(fitted.network, known, budget, progress, arguments))
     ]
     if refine:
-        plan = Refinement(max(1, round(_REFINED * fits.steps)), fits.batch, fits.seconds())
+        steps, optimiser = max(1, round(_REFINED * fits.steps)), fits.optimiser(fitted.network)
+        plan = Refinement(steps, fits.batch, optimiser, fits.seconds())
         ways.append(("refine", lambda: refined(fitted.network, known, budget, plan, progress, arguments)))
     best = run.best(ways, budget)
     return Compressed(best.blob, fitted.network, best.score, run.report)

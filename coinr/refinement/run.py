@@ -16,6 +16,7 @@ from torch import Tensor
 
 from coinr.encoder import Encoder
 from coinr.errors import InputError
+from coinr.fitting.optimisers import OPTIMISERS
 from coinr.profiles import HEEDING
 from coinr.refinement.channel import Channel
 from coinr.refinement.coding import Coding
@@ -73,6 +74,7 @@ def refine(
     evaluate: Callable[[Mapping[str, Tensor]], float] | None = None,
     steps: int = 3000,
     learning_rate: float | None = None,
+    optimiser: str = "adam",
     profile: str = "auto",
     seed: int = 0,
     seconds: float | None = None,
@@ -106,9 +108,12 @@ def refine(
     evaluate
         The score of a state dict, higher is better; needed for ``min_score`` and called at most 35 times for it.
     steps, learning_rate
-        Steps of Adam and the learning rate of the weights, which rises for 100 steps and falls as a cosine. None: 2e-4,
-        and less where weights bear less: four times the mean error (geometric, over weights) that the tolerance 0.15
+        Steps and the learning rate of the weights, which rises for 100 steps and falls as a cosine. None: 2e-4, and
+        less where weights bear less: four times the mean error (geometric, over weights) that the tolerance 0.15
         allows.
+    optimiser
+        Of the weights, ``"adam"``, ``"muon"`` or ``"soap"``, see :mod:`coinr.fitting.optimisers`. Muon takes SIRENs of
+        two coordinates or more further in as many steps.
     profile
         ``"auto"``, ``"direct"`` or ``"sparse"``, see :func:`~coinr.encode_state_dict`.
     seed
@@ -128,7 +133,10 @@ def refine(
     CoinrError
         If the loss is not finite.
     """
-    _check(rise, target_bytes, min_score, evaluate, steps, learning_rate, seconds, profile)
+    _check(rise, target_bytes, min_score, evaluate, steps, learning_rate, seconds)
+    for name, value, allowed in (("profile", profile, _PROFILES), ("optimiser", optimiser, OPTIMISERS)):
+        if value not in allowed:
+            raise InputError(f"{name} {value!r} cannot be refined with; it must be one of {', '.join(allowed)}")
     arguments: dict[str, Any] = {"seed": seed, "profile": profile} | options
     encoder = Encoder(sd, **arguments)
     network = _network(sd, encoder)
@@ -143,7 +151,7 @@ def refine(
     begin = time.perf_counter()
     with bar(progress, steps) as (report, say):
         rate = _learning_rate(encoder) if learning_rate is None else learning_rate
-        history = train(network, loss_fn, Plan(steps, rate, seed, seconds), price, report)
+        history = train(network, loss_fn, Plan(steps, optimiser, rate, seed, seconds), price, report)
         trained = time.perf_counter() - begin
         clean = network.clean()
         say("second derivatives")
@@ -197,7 +205,6 @@ def _check(
     steps: int,
     learning_rate: float | None,
     seconds: float | None,
-    profile: str,
 ) -> None:
     if sum(wish is not None for wish in (rise, target_bytes, min_score)) > 1:
         raise InputError("give one of rise, target_bytes and min_score, or none")
@@ -209,8 +216,6 @@ def _check(
     for name, count in {"steps": steps, "target_bytes": target_bytes}.items():
         if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
             raise InputError(f"{name} must be an integer ≥ 1, not {count!r}")
-    if profile not in _PROFILES:
-        raise InputError(f"profile {profile!r} cannot be refined; it must be one of {', '.join(_PROFILES)}")
 
 
 def _network(sd: Mapping[str, Any], encoder: Encoder) -> Network:
