@@ -1,11 +1,14 @@
 """Compares optimisers of :func:`coinr.fit` at equal CPU time, on SIRENs of two photos.
 
     python -m bench.optimisers [--data DIR] [--sizes 2x32,3x64,3x128] [--seconds 6,12,16]
+    python -m bench.optimisers --data DIR --rates 5e-4,7e-4,1e-3,1.4e-3 --whole --pictures kodim03,kodim13,kodim19 \
+        --sizes 3x64,4x96 --seconds 45,100 --out bench/results/learning_rates
 
 CPU seconds of a step are measured first, for all methods by turns, on one thread; every method then gets as many steps
 as fit into the seconds of its size, so that the dB of a row depend on its seed and not on what else the machine does.
 Pictures are Kodak's 03 and 19 from the data folder (also COINR_DATA), else scikit-image's coffee cup and astronaut, at
-half size. Writes ``optimisers.csv`` (one row a fit; rows that are there are not made again), ``optimisers.json`` (with
+half size unless ``--whole``. With ``--rates``, the default optimiser at these learning rates takes the place of the
+methods. Writes ``optimisers.csv`` (one row a fit; rows that are there are not made again), ``optimisers.json`` (with
 machine and versions) and ``optimisers.md`` (means over pictures and seeds).
 """
 
@@ -25,7 +28,6 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
-import skimage.data
 import torch
 from PIL import Image
 from rich.progress import track
@@ -34,6 +36,7 @@ from torch.optim import Optimizer
 
 import coinr
 from bench.machine import machine
+from bench.rate.signals import pixels_of
 from coinr.files import write_atomic
 from coinr.fitting import fit, optimisers
 from coinr.signals.image import ImageSignal
@@ -102,13 +105,10 @@ class Row:
     cpu_seconds: float
 
 
-def pictures(data: Path | None) -> dict[str, ImageSignal]:
-    """Two photos at half size."""
-    if data is None:
-        whole = {name: getattr(skimage.data, name)() for name in ("coffee", "astronaut")}
-    else:
-        whole = {name: coinr.read_image(data / "kodak" / f"{name}.png") for name in ("kodim03", "kodim19")}
-    return {name: ImageSignal(np.asarray(Image.fromarray(image).reduce(2))) for name, image in whole.items()}
+def pictures(names: Sequence[str], data: Path | None, whole: bool) -> dict[str, ImageSignal]:
+    """Photos, at half size unless they are wanted whole."""
+    found = {name: Image.fromarray(pixels_of(name, data)) for name in names}
+    return {name: ImageSignal(np.asarray(photo if whole else photo.reduce(2))) for name, photo in found.items()}
 
 
 def _siren(size: str, seed: int) -> coinr.Siren:
@@ -190,12 +190,12 @@ def run(signal: ImageSignal, size: str, picture: str, method: Method, cost: floa
     )
 
 
-def summary(rows: Sequence[Row]) -> str:
+def summary(rows: Sequence[Row], name: str) -> str:
     """A Markdown table for each size: mean dB of each method, and its gain over the first."""
     lines = [
         "# Optimisers at equal CPU time",
         "",
-        "Made by `python -m bench.optimisers`; machine in `optimisers.json`.",
+        f"Made by `python -m bench.optimisers`; machine in `{name}.json`.",
     ]
     for size in dict.fromkeys(row.size for row in rows):
         mine = [row for row in rows if row.size == size]
@@ -229,7 +229,7 @@ def write(out: Path, rows: Sequence[Row]) -> None:
     write_atomic(out.with_suffix(".csv"), text.getvalue().encode())
     report = {"machine": machine(), "rows": [asdict(row) for row in rows]}
     write_atomic(out.with_suffix(".json"), json.dumps(report, indent=1).encode() + b"\n")
-    write_atomic(out.with_suffix(".md"), summary(rows).encode())
+    write_atomic(out.with_suffix(".md"), summary(rows, out.name).encode())
 
 
 def stored(out: Path) -> list[Row]:
@@ -244,16 +244,21 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=os.environ.get("COINR_DATA"), help="data folder; also COINR_DATA")
     parser.add_argument("--sizes", default="2x32,3x64,3x128", help="hidden layers x width, with commas between")
     parser.add_argument("--seconds", default="6,12,16", help="CPU seconds of a fit for each size")
+    parser.add_argument("--pictures", help="names of Kodak, or of scikit-image's photos")
+    parser.add_argument("--whole", action="store_true", help="pictures at their full size")
+    parser.add_argument("--rates", help="learning rates of the default optimiser")
     parser.add_argument("--seeds", type=int, default=1, help="seeds 0 .. this - 1")
     parser.add_argument("--out", type=Path, default=Path("bench/results/optimisers"), help="the files without suffix")
     options = parser.parse_args()
     torch.set_num_threads(1)
     seconds = dict(zip(options.sizes.split(","), map(float, options.seconds.split(",")), strict=True))
-    signals, rows = pictures(options.data), stored(options.out)
+    names = options.pictures or ("kodim03,kodim19" if options.data else "coffee,astronaut")
+    signals, rows = pictures(names.split(","), options.data, options.whole), stored(options.out)
+    given = [Method("muon", float(rate)) for rate in options.rates.split(",")] if options.rates else METHODS
     with mock.patch.dict(optimisers.OPTIMISERS, CANDIDATES):
         for size, budget in seconds.items():
             tiny = int(size.split("x")[1]) <= TINY
-            methods = [m for m in METHODS if tiny or not m.finish]
+            methods = [m for m in given if tiny or not m.finish]
             costs = {(r.optimiser, r.batch): r.milliseconds / 1e3 for r in rows if r.size == size}
             if not costs.keys() >= {(m.optimiser, m.batch) for m in methods}:
                 costs = seconds_of_a_step(next(iter(signals.values())), size, methods) | costs
