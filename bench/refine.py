@@ -56,7 +56,7 @@ LOSS = 0.1
 SIZES, FIT_STEPS = (3, 64), 8000
 
 #: Optimisers and learning rates that the fp32 network gets the best of; coinr.refine gets the same.
-WAYS = (("muon", 1e-4), ("muon", 2e-4), ("muon", 4e-4), ("adam", 1e-4))
+WAYS = (("muon", 1e-4), ("muon", 2e-4), ("adam", 1e-4))
 
 #: Sizes at which dictionaries are compared with the direct coder: 1 and 1.5 bits a weight.
 LOW = (1600, 2400)

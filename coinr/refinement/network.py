@@ -106,7 +106,8 @@ class Network:
             return None
         for calls in _CALLS:
             watch = _watched(state, loss_fn, calls)
-            if Record(state, watch, MOST_TRAINED).useful():
+            record = Record(state, watch, MOST_TRAINED)
+            if record.ample() or (calls == _CALLS[-1] and record.useful()):
                 block, _ = recorded(state, partial(_repeated, loss_fn, calls), watch, MOST_TRAINED)
                 return block if block is None or block.slices.keys() <= self.channels.keys() else None
         return None
