@@ -53,7 +53,6 @@ class Work:
     sizes: tuple[tuple[int, int], ...]
     steps: int
     batch: int
-    learning_rate: float
 
 
 WORK = {
@@ -61,11 +60,10 @@ WORK = {
         ((2, 16), (3, 13), (2, 32), (3, 26), (4, 22), (3, 43), (4, 37), (3, 64), (4, 55), (3, 95)),
         1000,
         4096,
-        1e-3,
     ),
-    "audio": Work(((3, 26), (3, 52), (2, 32), (2, 64)), 1000, 2048, 5e-4),
-    "shape": Work(((2, 16), (2, 32), (3, 13), (3, 26), (3, 52)), 1000, 2048, 1e-3),
-    "scene": Work(((2, 16), (4, 16), (2, 32), (4, 32)), 400, 320, 2e-3),
+    "audio": Work(((3, 26), (3, 52), (2, 32), (2, 64)), 1000, 2048),
+    "shape": Work(((2, 16), (2, 32), (3, 13), (3, 26), (3, 52)), 1000, 2048),
+    "scene": Work(((2, 16), (4, 16), (2, 32), (4, 32)), 400, 320),
 }
 
 
@@ -80,7 +78,6 @@ class Row:
     parameters: int
     steps: int
     batch: int
-    learning_rate: float
     quality: float
     coded: dict[str, float]
 
@@ -122,7 +119,6 @@ def measure(kind: str, name: str, signal: Signal, size: tuple[int, int], work: W
         width=width,
         steps=work.steps,
         batch=work.batch,
-        learning_rate=work.learning_rate,
         device="cpu",
         threads=1,
         progress=False,
@@ -140,7 +136,7 @@ def measure(kind: str, name: str, signal: Signal, size: tuple[int, int], work: W
         coded[f"{bits:g}"] = round(decibels(signal, score_of(decoded, signal)), 3)
     parameters = sum(p.numel() for p in fitted.network.parameters())
     quality = round(decibels(signal, fitted.score), 3)
-    how = work.steps, work.batch, work.learning_rate
+    how = work.steps, work.batch
     return Row(kind, name, hidden, width, parameters, *how, quality, coded)
 
 
@@ -149,9 +145,7 @@ def rows_of(kind: str, data: Path) -> Iterator[Row]:
     work = WORK[kind]
     for size in work.sizes:
         for name, signal in signals(kind, data).items():
-            label = f"{kind}-{name}-{size[0]}x{size[1]}-{work.steps}x{work.batch}-{work.learning_rate:g}".replace(
-                " ", "_"
-            )
+            label = f"{kind}-{name}-{size[0]}x{size[1]}-{work.steps}x{work.batch}".replace(" ", "_")
             path = CACHE / f"{label}.json"
             if not path.exists():
                 row = measure(kind, name, signal, size, work)
@@ -187,7 +181,6 @@ def packed(rows: list[Row], signal: Signal) -> dict[str, Any]:
         "signals": names,
         "steps": rows[0].steps,
         "batch": rows[0].batch,
-        "learning_rate": rows[0].learning_rate,
         "networks": networks,
     }
 

@@ -41,7 +41,7 @@ def network(depth, parameters, *qualities):
 @pytest.fixture(scope="module")
 def table():
     sizes = ((2, 512, 20, 24), (2, 2048, 23, 29), (2, 8192, 26, 34), (4, 512, 19, 23), (4, 2048, 24, 31))
-    return Table([network(*size) for size in sizes], 1e-3)
+    return Table([network(*size) for size in sizes])
 
 
 def test_quality_is_linear_in_octaves_of_parameters_inside_and_beyond(table):
@@ -59,7 +59,7 @@ def test_what_was_seen_of_a_signal_moves_the_table_as_signals_differ(table):
     low, high = (table.quality(2, 8192, Seen(2, 512, seen)) for seen in (22.0, 23.0))
     assert low == pytest.approx(30)
     assert 1.5 < high - low < 2
-    one = Table([network(2, 512, 20), network(2, 2048, 23)], 1e-3)
+    one = Table([network(2, 512, 20), network(2, 2048, 23)])
     assert one.quality(2, 2048, Seen(2, 512, 21.5)) == pytest.approx(24.5)
 
 

@@ -1,10 +1,20 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 
-from coinr.fitting.optimisers import OPTIMISERS, Muon, Soap, default_optimiser, orthogonal_factor
+import coinr
+from coinr.fitting.optimisers import (
+    OPTIMISERS,
+    Muon,
+    Soap,
+    default_learning_rate,
+    default_optimiser,
+    orthogonal_factor,
+)
 from coinr.networks import build_network
+from coinr.signals.image import ImageSignal
 
 
 def _quadratic(generator, rows=6, columns=4):
@@ -147,3 +157,32 @@ def test_muon_leaves_wide_matrices_and_columns_to_adam(shape):
 def test_the_default_is_what_was_measured_to_be_best(kind, inputs, name):
     sizes = {"in_features": inputs, "out_features": 1, "width": 4, "hidden_layers": 1}
     assert default_optimiser(build_network(kind, sizes)) == name
+
+
+@pytest.mark.parametrize(
+    ("kind", "width", "optimiser", "steps", "rate"),
+    [
+        ("siren", 32, "muon", 8000, 1e-3),
+        ("siren", 64, "muon", 8000, 1e-3),
+        ("siren", 128, "muon", 8000, 5e-4),
+        ("siren", 128, "muon", 2000, 6.25e-4),
+        ("siren", 128, "muon", 1000, 1e-3),
+        ("siren", 128, "adam", 8000, 1e-3),
+        ("relu", 128, "muon", 8000, 1e-3),
+    ],
+)
+def test_muon_is_slower_in_long_fits_of_sirens_wider_than_the_recipe(kind, width, optimiser, steps, rate):
+    network = build_network(kind, {"in_features": 2, "out_features": 1, "width": width, "hidden_layers": 1})
+    assert default_learning_rate(ImageSignal.recipe, network, optimiser, steps) == pytest.approx(rate, rel=1e-12)
+
+
+def test_a_wide_fit_goes_at_the_default_rate():
+    image = np.random.default_rng(0).integers(0, 256, (16, 16, 3), np.uint8)
+    options = {"width": 128, "hidden_layers": 1, "steps": 2500, "target": 12.0, "device": "cpu"}
+    weights = [
+        coinr.fit(image, **options, **more).network.state_dict()
+        for more in ({}, {"learning_rate": 5e-4}, {"learning_rate": 1e-3})
+    ]
+    name = "layers.1.weight"
+    assert torch.equal(weights[0][name], weights[1][name])
+    assert not torch.equal(weights[0][name], weights[2][name])

@@ -10,7 +10,6 @@ from typing import Any
 from torch import nn
 
 from coinr.budget.choosing import Choice
-from coinr.budget.table import Table
 from coinr.errors import InputError
 from coinr.fitting import Fit, fit
 from coinr.fitting.optimisers import default_optimiser
@@ -47,8 +46,7 @@ class Fits:
     progress : bool, optional
         As for :func:`coinr.fit`.
     fitting : mapping
-        Other arguments of :func:`coinr.fit`; ``checkpoint`` is a prefix. Without a learning rate, networks that the
-        table was measured with are fitted with the one they had there.
+        Other arguments of :func:`coinr.fit`; ``checkpoint`` is a prefix.
 
     Raises
     ------
@@ -74,8 +72,6 @@ class Fits:
             raise InputError(f"steps must be an integer >= 1, got {steps!r}")
         self._signal, self._network, self._seed, self._progress = signal, network, seed, progress
         self._fitting = dict(fitting)
-        if network in (None, signal.recipe.network):
-            self._fitting.setdefault("learning_rate", Table.of(signal.kind).learning_rate)
         self.steps = signal.recipe.steps if steps is None else steps
         self.batch: int = fitting.get("batch", signal.recipe.batch)
         self._optimiser: str | None = fitting.get("optimiser")

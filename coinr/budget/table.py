@@ -59,8 +59,6 @@ class Table:
     networks
         Of each: ``hidden_layers``, ``parameters``, ``quality`` of every signal that was measured, in dB, and ``coded``:
         by bits a parameter, the same of the decoded networks.
-    learning_rate
-        That they were fitted with.
 
     Attributes
     ----------
@@ -72,8 +70,7 @@ class Table:
         Hidden layers and parameters of a small one that tells signals apart.
     """
 
-    def __init__(self, networks: Sequence[Mapping[str, Any]], learning_rate: float) -> None:
-        self.learning_rate = learning_rate
+    def __init__(self, networks: Sequence[Mapping[str, Any]]) -> None:
         measured = [network["hidden_layers"] for network in networks]
         self.depths = tuple(sorted(depth for depth in set(measured) if measured.count(depth) > 1))
         counts = [network["parameters"] for network in networks]
@@ -93,7 +90,7 @@ class Table:
     def of(cls, kind: str) -> Table:
         """The measurements of signals of a kind."""
         stored = json.loads(files("coinr.budget").joinpath("table.json").read_text())
-        return cls(stored["kinds"][kind]["networks"], stored["kinds"][kind]["learning_rate"])
+        return cls(stored["kinds"][kind]["networks"])
 
     def quality(self, hidden_layers: int, parameters: float, seen: Seen | None = None) -> float:
         """Quality in dB that a network of a depth in :attr:`depths` reaches: of a typical signal, or of the one seen.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from torch import nn
 
 from coinr.errors import InputError
 from coinr.fitting.engines import Workers, judge
-from coinr.fitting.optimisers import default_optimiser
+from coinr.fitting.optimisers import default_learning_rate, default_optimiser
 from coinr.fitting.plan import Plan
 from coinr.fitting.progress import bar
 from coinr.fitting.training import train
@@ -86,7 +86,8 @@ def fit(
     steps, batch : int, optional
         Steps of the optimiser, and samples in each; by default those of the recipe.
     learning_rate : float, optional
-        Of the first step; by default that of the recipe.
+        Of the first step; by default that of the recipe, and for Muon less in long fits of wider networks, see
+        :func:`coinr.fitting.optimisers.default_learning_rate`.
     seed : int
         Seed of the initial weights and of the choice of samples, 0 .. 2^64 - 1.
     device : str or torch.device, optional
@@ -201,10 +202,20 @@ def fit_many(
     recipe, kinds = all_of[0].recipe, {(s.kind, s.in_features, s.out_features) for s in all_of}
     if len(kinds) > 1:
         raise InputError(f"signals must be of one kind, inputs and outputs, got {sorted(kinds)}")
+    if callable(network):
+        networks = [network(signal) for signal in all_of]
+    else:
+        networks = [
+            new_network(all_of[0], network, width=width, hidden_layers=hidden_layers, seed=seed) for _ in all_of
+        ]
+        device = _default_device() if device is None else device
+    optimiser = default_optimiser(networks[0]) if optimiser is None else optimiser
+    steps = recipe.steps if steps is None else steps
+    rate = default_learning_rate(recipe, networks[0], optimiser, steps) if learning_rate is None else learning_rate
     plan = Plan(
-        steps=recipe.steps if steps is None else steps,
+        steps=steps,
         batch=recipe.batch if batch is None else batch,
-        learning_rate=recipe.learning_rate if learning_rate is None else learning_rate,
+        learning_rate=rate,
         seed=seed,
         optimiser=optimiser,
         precision=precision,
@@ -214,13 +225,6 @@ def fit_many(
         checkpoint=checkpoint,
         checkpoint_every=checkpoint_every,
     )
-    if callable(network):
-        networks = [network(signal) for signal in all_of]
-    else:
-        networks = [
-            new_network(all_of[0], network, width=width, hidden_layers=hidden_layers, seed=seed) for _ in all_of
-        ]
-        device = _default_device() if device is None else device
     return _fit_all(all_of, networks, plan, device, progress)
 
 
@@ -274,8 +278,6 @@ def _fit_all(
     where = next((p.device for p in networks[0].parameters() if p.requires_grad), None)
     if where is None:
         raise InputError("the network has no parameter to fit")
-    if plan.optimiser is None:
-        plan = replace(plan, optimiser=default_optimiser(networks[0]))
     there = [signal.to(where) for signal in signals]
     for network, signal in zip(networks, there, strict=True):
         _check_values(network, signal, where)
