@@ -190,12 +190,12 @@ def run(signal: ImageSignal, size: str, picture: str, method: Method, cost: floa
     )
 
 
-def summary(rows: Sequence[Row], name: str) -> str:
-    """A Markdown table for each size: mean dB of each method, and its gain over the first."""
+def summary(rows: Sequence[Row], name: str, how: str) -> str:
+    """A Markdown table for each size: dB of each method; ``how`` is what the command was told."""
     lines = [
         "# Optimisers at equal CPU time",
         "",
-        f"Made by `python -m bench.optimisers`; machine in `{name}.json`.",
+        f"Made by `python -m bench.optimisers{how}`; machine in `{name}.json`.",
     ]
     for size in dict.fromkeys(row.size for row in rows):
         mine = [row for row in rows if row.size == size]
@@ -220,7 +220,7 @@ def _cells(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(f"{row.picture}, seed {row.seed}" for row in rows))
 
 
-def write(out: Path, rows: Sequence[Row]) -> None:
+def write(out: Path, rows: Sequence[Row], how: str) -> None:
     """All three files."""
     text = io.StringIO()
     writer = csv.DictWriter(text, [f.name for f in fields(Row)], lineterminator="\n")
@@ -229,7 +229,7 @@ def write(out: Path, rows: Sequence[Row]) -> None:
     write_atomic(out.with_suffix(".csv"), text.getvalue().encode())
     report = {"machine": machine(), "rows": [asdict(row) for row in rows]}
     write_atomic(out.with_suffix(".json"), json.dumps(report, indent=1).encode() + b"\n")
-    write_atomic(out.with_suffix(".md"), summary(rows, out.name).encode())
+    write_atomic(out.with_suffix(".md"), summary(rows, out.name, how).encode())
 
 
 def stored(out: Path) -> list[Row]:
@@ -254,6 +254,8 @@ def main() -> None:
     seconds = dict(zip(options.sizes.split(","), map(float, options.seconds.split(",")), strict=True))
     names = options.pictures or ("kodim03,kodim19" if options.data else "coffee,astronaut")
     signals, rows = pictures(names.split(","), options.data, options.whole), stored(options.out)
+    chosen = {"--rates": options.rates, "--pictures": options.pictures, "--whole": "" if options.whole else None}
+    how = "".join(f" {flag} {value}".rstrip() for flag, value in chosen.items() if value is not None)
     given = [Method("muon", float(rate)) for rate in options.rates.split(",")] if options.rates else METHODS
     with mock.patch.dict(optimisers.OPTIMISERS, CANDIDATES):
         for size, budget in seconds.items():
@@ -271,7 +273,8 @@ def main() -> None:
                 cost = costs[method.optimiser, method.batch]
                 rows.append(run(signals[picture], size, picture, method, cost, budget, seed))
                 print(rows[-1], flush=True)
-                write(options.out, rows)
+                write(options.out, rows, how)
+    write(options.out, rows, how)
 
 
 if __name__ == "__main__":
