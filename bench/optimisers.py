@@ -8,8 +8,8 @@ CPU seconds of a step are measured first, for all methods by turns, on one threa
 as fit into the seconds of its size, so that the dB of a row depend on its seed and not on what else the machine does.
 Pictures are Kodak's 03 and 19 from the data folder (also COINR_DATA), else scikit-image's coffee cup and astronaut, at
 half size unless ``--whole``. With ``--rates``, the default optimiser at these learning rates takes the place of the
-methods. Writes ``optimisers.csv`` (one row a fit; rows that are there are not made again), ``optimisers.json`` (with
-machine and versions) and ``optimisers.md`` (means over pictures and seeds).
+methods. Writes ``optimisers.csv``, or under another name by ``--out`` (one row a fit; rows that are there are not made
+again), and beside it ``.json`` (with machine and versions) and ``.md`` (with means over pictures and seeds).
 """
 
 from __future__ import annotations
@@ -103,6 +103,7 @@ class Row:
     steps: int
     psnr: float
     cpu_seconds: float
+    whole: bool = False
 
 
 def pictures(names: Sequence[str], data: Path | None, whole: bool) -> dict[str, ImageSignal]:
@@ -169,7 +170,9 @@ def lbfgs(network: nn.Module, signal: ImageSignal, calls: int) -> None:
     optimiser.step(closure)
 
 
-def run(signal: ImageSignal, size: str, picture: str, method: Method, cost: float, seconds: float, seed: int) -> Row:
+def run(
+    signal: ImageSignal, size: str, picture: str, method: Method, cost: float, seconds: float, seed: int, whole: bool
+) -> Row:
     """One fit of ``seconds``, of which a step takes ``cost``."""
     steps = max(20, round(seconds * (1 - method.finish) / cost))
     begin = time.process_time()
@@ -187,6 +190,7 @@ def run(signal: ImageSignal, size: str, picture: str, method: Method, cost: floa
         steps=steps,
         psnr=round(score, 3),
         cpu_seconds=round(time.process_time() - begin, 1),
+        whole=whole,
     )
 
 
@@ -254,8 +258,9 @@ def main() -> None:
     seconds = dict(zip(options.sizes.split(","), map(float, options.seconds.split(",")), strict=True))
     names = options.pictures or ("kodim03,kodim19" if options.data else "coffee,astronaut")
     signals, rows = pictures(names.split(","), options.data, options.whole), stored(options.out)
-    chosen = {"--rates": options.rates, "--pictures": options.pictures, "--whole": "" if options.whole else None}
-    how = "".join(f" {flag} {value}".rstrip() for flag, value in chosen.items() if value is not None)
+    flags = {name: getattr(options, name) for name in ("rates", "pictures", "sizes", "seconds", "seeds", "out")}
+    how = " --whole" * options.whole
+    how += "".join(f" --{name} {value}" for name, value in flags.items() if value != parser.get_default(name))
     given = [Method("muon", float(rate)) for rate in options.rates.split(",")] if options.rates else METHODS
     with mock.patch.dict(optimisers.OPTIMISERS, CANDIDATES):
         for size, budget in seconds.items():
@@ -267,14 +272,15 @@ def main() -> None:
             work = [(p, m, seed) for seed in range(options.seeds) for m in methods for p in signals]
             for picture, method, seed in track(work, size, disable=not sys.stderr.isatty()):
                 if any(
-                    (r.size, r.picture, r.seed) == (size, picture, seed) and _key(r) == astuple(method) for r in rows
+                    (r.size, r.picture, r.seed, r.whole) == (size, picture, seed, options.whole)
+                    and _key(r) == astuple(method)
+                    for r in rows
                 ):
                     continue
                 cost = costs[method.optimiser, method.batch]
-                rows.append(run(signals[picture], size, picture, method, cost, budget, seed))
+                rows.append(run(signals[picture], size, picture, method, cost, budget, seed, options.whole))
                 print(rows[-1], flush=True)
                 write(options.out, rows, how)
-    write(options.out, rows, how)
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ from typing import Any
 
 import torch
 from rich.progress import track
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 
 import coinr
@@ -38,7 +38,7 @@ from bench.fitted import BATCH, Fitted
 from bench.machine import machine
 from bench.rate import coders, corpus, nncodec
 from bench.rate.curves import bytes_at
-from bench.rate.measure import COLUMNS, Bench, Row, plain
+from bench.rate.measure import COLUMNS, Bench, Row, plain, source_version, tensors_hash
 from bench.rate.signals import pixels_of
 from coinr.denormals import denormals_as_zeros
 from coinr.errors import InputError
@@ -61,31 +61,36 @@ WAYS = (("muon", 1e-4), ("muon", 2e-4), ("adam", 1e-4))
 #: Sizes at which dictionaries are compared with the direct coder: 1 and 1.5 bits a weight.
 LOW = (1600, 2400)
 
+#: Inputs and wanted values of chosen samples.
+BatchOf = Callable[[Tensor], tuple[Tensor, Tensor]]
+
 #: Names of coders; their files are absent where the score was not reached.
 REFINED = ("direct, refined", "sparse, refined")
 
 _CHUNK = 2048
 
 
-def loss_of(fitted: Fitted) -> Callable[[Mapping[str, Tensor]], Tensor]:
-    """Mean squared error on random pixels, the same ones in the same order for every such function."""
-    network, signal, generator = fitted.network(), fitted.signal, torch.Generator().manual_seed(5)
+def loss_of(network: nn.Module, batch_of: BatchOf, count: int) -> Callable[[Mapping[str, Tensor]], Tensor]:
+    """Mean squared error on random ones of ``count`` samples, the same in the same order for every such function."""
+    generator = torch.Generator().manual_seed(5)
 
     def loss(state_dict: Mapping[str, Tensor]) -> Tensor:
         total = torch.zeros(())
-        for chosen in torch.randint(signal.count, (BATCH,), generator=generator).split(_CHUNK):
-            inputs, wanted = signal.batch(chosen)
-            total = total + (functional_call(network, dict(state_dict), (inputs,)) - wanted).square().sum()
-        return total / (BATCH * signal.out_features)
+        for chosen in torch.randint(count, (BATCH,), generator=generator).split(_CHUNK):
+            inputs, wanted = batch_of(chosen)
+            error = functional_call(network, dict(state_dict), (inputs,)) - wanted
+            total = total + error.square().sum() / (BATCH * wanted.shape[1])
+        return total
 
     return loss
 
 
 @denormals_as_zeros()
-def trained(fitted: Fitted, optimiser: str, steps: int, rate: float) -> OrderedDict[str, Tensor]:
+def trained(
+    state_dict: Mapping[str, Tensor], loss: Callable[..., Tensor], optimiser: str, steps: int, rate: float
+) -> OrderedDict[str, Tensor]:
     """The tensors after as many more steps without any noise, by an optimiser and the schedule of coinr.refine."""
-    loss = loss_of(fitted)
-    tensors = OrderedDict((name, tensor.clone().requires_grad_()) for name, tensor in fitted.state_dict.items())
+    tensors = OrderedDict((name, tensor.clone().requires_grad_()) for name, tensor in state_dict.items())
     stacks = [tensor.detach()[None] for tensor in tensors.values()]
     moving = OPTIMISERS[optimiser](stacks, rate)
     for step in range(steps):
@@ -97,13 +102,22 @@ def trained(fitted: Fitted, optimiser: str, steps: int, rate: float) -> OrderedD
     return OrderedDict((name, tensor.detach()) for name, tensor in tensors.items())
 
 
+def refined_version() -> str:
+    """Name of the code that makes refined files."""
+    home = Path(coinr.__file__).parent
+    return coders.ours_version() + source_version(
+        *(home / "refinement").glob("*.py"), home / "fitting" / "optimisers.py"
+    )
+
+
 def fp32(base: Fitted, steps: int) -> tuple[Fitted, str, float]:
     """The network trained further, the best over optimisers and learning rates, and these."""
     made = []
     for optimiser, rate in WAYS:
-        path = CACHE / f"{base.name}-{steps}-{optimiser}-{rate:g}.safetensors"
+        path = CACHE / f"{base.name}-{tensors_hash(base.state_dict)}-{steps}-{optimiser}-{rate:g}.safetensors"
         if not path.exists():
-            write_state_dict_file(path, trained(base, optimiser, steps, rate))
+            loss = loss_of(base.network(), base.signal.batch, base.signal.count)
+            write_state_dict_file(path, trained(base.state_dict, loss, optimiser, steps, rate))
         stored = read_state_dict_file(path)
         tensors = OrderedDict((name, stored[name]) for name in base.state_dict)
         made.append((replace(base, state_dict=tensors), optimiser, rate))
@@ -134,10 +148,12 @@ class Case:
 
         def encode() -> bytes:
             how = {"steps": self.steps, "optimiser": self.optimiser, "learning_rate": self.rate, "profile": profile}
-            return refine(self.base.state_dict, loss_of(self.base), **how, **wanted).blob
+            loss = loss_of(self.base.network(), self.base.signal.batch, self.base.signal.count)
+            return refine(self.base.state_dict, loss, **how, **wanted).blob
 
         try:
-            return [self._row(f"{profile}, refined", f"{setting}, steps={self.steps}", encode)]
+            how = f"steps={self.steps}, {self.optimiser} {self.rate:g}"
+            return [self._row(f"{profile}, refined", f"{setting}, {how}", encode, refined_version())]
         except InputError as error:
             print(f"{self.full.name}, {profile}: {error}", file=sys.stderr)
             return []
@@ -147,8 +163,8 @@ class Case:
         encode = partial(coinr.encode_state_dict, self.full.state_dict, profile=profile, target_bytes=size)
         return self._row(profile, f"target_bytes={size}", encode)
 
-    def _row(self, coder: str, setting: str, encode: Callable[[], bytes]) -> Row:
-        return self.bench.measure(coder, setting, coders.ours_version(), encode, coinr.decode_state_dict)
+    def _row(self, coder: str, setting: str, encode: Callable[[], bytes], version: str | None = None) -> Row:
+        return self.bench.measure(coder, setting, version or coders.ours_version(), encode, coinr.decode_state_dict)
 
 
 def measure(case: Case, low: bool, environment: Path) -> list[Row]:

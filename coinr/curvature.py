@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-#: Most parameters: the matrix has as many rows and columns, and time grows with their cube; and where time is taken to
-#: train them, too.
-MOST, MOST_TRAINED = 4608, 13 << 10
+#: Most parameters: the matrix has as many rows and columns, and time grows with their cube; and where a caller can wait
+#: for minutes.
+MOST, MOST_THOROUGH = 4608, 13 << 10
 
 # What is added to the diagonal: shares of the entry itself, and of the tensor's mean. Directions that the samples do
 # not show are not free, and neurons that do nothing at the trained weights may do something beside them.

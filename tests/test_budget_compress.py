@@ -87,6 +87,23 @@ def test_refinement_is_kept_where_it_is_better():
     assert 0.98 * 500 <= made.bytes <= 500
 
 
+@pytest.mark.parametrize(
+    ("signal", "fitting", "optimiser"),
+    [(PICTURE, {}, "muon"), (PICTURE, {"optimiser": "soap"}, "soap"), (AudioSignal(tones(400), RATE), {}, "adam")],
+)
+def test_a_refinement_goes_by_the_optimiser_of_the_fit(signal, fitting, optimiser, monkeypatch):
+    given = []
+
+    def failing(*arguments, **options):
+        given.append(options["optimiser"])
+        raise coinr.InputError("stop")
+
+    monkeypatch.setattr("coinr.budget.coding.refine", failing)
+    quick = QUICK | {"steps": 10, "fitting": QUICK["fitting"] | fitting}
+    coinr.compress(signal, target_bytes=1000, refine=True, profile="direct", **quick)
+    assert given == [optimiser]
+
+
 def test_a_refinement_that_fails_is_told_and_the_file_stays(monkeypatch):
     def failing(*_, **__):
         raise coinr.InputError("min_score 20 is out of reach")

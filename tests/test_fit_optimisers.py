@@ -169,6 +169,7 @@ def test_the_default_is_what_was_measured_to_be_best(kind, inputs, name):
         ("siren", 128, "muon", 1000, 1e-3),
         ("siren", 128, "adam", 8000, 1e-3),
         ("relu", 128, "muon", 8000, 1e-3),
+        ("finer", 128, "muon", 8000, 1e-3),
     ],
 )
 def test_muon_is_slower_in_long_fits_of_sirens_wider_than_the_recipe(kind, width, optimiser, steps, rate):

@@ -11,7 +11,8 @@ from coinr.encoder import Encoder
 from coinr.refinement.channel import Channel
 from coinr.refinement.price import RISE, OfScore, OfSize, Price
 from coinr.refinement.rate import bits, expected_magnitudes
-from coinr.refinement.run import _cheapest, _learning_rate
+from coinr.refinement.run import _cheapest, _learning_rate, _network
+from coinr.refinement.training import Plan, _Descent
 from coinr.source import read_state_dict
 
 
@@ -198,3 +199,30 @@ def test_the_learning_rate_goes_with_what_weights_bear():
     assert rate(1e-6) < 1e-6
     assert rate(2e-6) == pytest.approx(2 * rate(1e-6))
     assert _learning_rate(Encoder({"w": torch.zeros(4, 4)}, profile="auto")) == 2e-4
+
+
+def test_vectors_are_vectors_to_every_optimiser():
+    channels = [channel(torch.ones(5, 3), 0.01), channel(torch.ones(7), 0.01), channel(torch.ones(2) * 1j, 0.01)]
+    descent = _Descent(channels, Plan(10, "soap", 0.1, 0, None))
+    descent.step(sum((one.values - 2).square().sum() + one.log_errors.square().sum() for one in channels), 1.0)
+    soap, _ = descent._optimisers[0]
+    moments = [{key for key in soap.state[stack] if key.endswith("moment")} for stack in descent._stacks]
+    assert moments == [{"left_moment", "right_moment"}, set(), set()]
+    assert all(bool((one.values != 1).all()) for one in channels[:2])
+
+
+@pytest.mark.parametrize(("batch", "calls"), [(400, 8 + 64 + 64), (2000, 8 + 8), (10, 8 + 64)])
+def test_second_derivatives_take_calls_until_there_are_samples_to_choose_from(batch, calls):
+    net = torch.nn.Sequential(torch.nn.Linear(2, 24), torch.nn.Tanh(), torch.nn.Linear(24, 24), torch.nn.Linear(24, 2))
+    sd = net.state_dict()
+    encoder = Encoder(sd, profile="direct")
+    network = _network(sd, encoder)
+    made = []
+
+    def loss(state_dict):
+        made.append(1)
+        return torch.func.functional_call(net, dict(state_dict), (torch.rand(batch, 2),)).square().mean()
+
+    block = network.block(loss)
+    assert len(made) == calls
+    assert (block is None) == (batch == 10)

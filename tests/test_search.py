@@ -196,6 +196,27 @@ def test_later_tensors_make_up_for_the_errors_of_earlier_ones(scaled):
     assert score(state) == found.score
 
 
+def test_a_thorough_search_takes_second_derivatives_of_larger_networks(scaled, monkeypatch):
+    net, _, score = scaled
+    sd = net.state_dict()
+    wanted = score(sd) - 0.1
+    monkeypatch.setattr("coinr.searching.MOST", 100)
+    plain = coinr.search(sd, score, min_score=wanted)
+    found = coinr.search(sd, score, min_score=wanted, thorough=True)
+    assert found.score >= wanted
+    assert len(found.blob) < 0.97 * len(plain.blob)
+    monkeypatch.setattr("coinr.searching.MOST_THOROUGH", 100)
+    assert coinr.search(sd, score, min_score=wanted, thorough=True).blob == plain.blob
+
+
+def test_a_search_shows_its_calls_where_asked(scaled, capsys):
+    net, _, score = scaled
+    coinr.search(net.state_dict(), score, target_bytes=300, progress=True)
+    assert "score" in capsys.readouterr().err
+    coinr.search(net.state_dict(), score, target_bytes=300)
+    assert capsys.readouterr().err == ""
+
+
 def test_a_module_and_its_inputs_make_the_same_block(scaled):
     net, inputs, score = scaled
     sd = net.state_dict()

@@ -43,6 +43,9 @@ AROUND = (0.04, 0.2)
 # Widest and narrowest tolerance, and how near two tolerances are when the search for one ends.
 _COARSEST, _FINEST, _ALIKE = 2.0, 2.0**-14, 1.02
 
+# Learning rate of the fp32 network that is trained as long, by Adam.
+_RATE = 2e-4
+
 StateDict = OrderedDict[str, Tensor]
 
 
@@ -143,9 +146,9 @@ def refined_rows(point: Point, context: Context) -> Iterator[Row]:
     """``auto`` refined with the signal at hand, and the fp32 network trained as long without noise."""
     bench, steps = point.bench, context.budget.refine_steps
     entry = bench.entry
-    loss_fn = refine.loss_of(entry, point.samples)
-    home = Path(coinr.__file__).parent / "refinement"
-    version = coders.ours_version() + source_version(*home.glob("*.py"))
+    inputs, targets = point.samples.inputs, point.samples.targets
+    loss_fn = refine.loss_of(entry.network(), lambda chosen: (inputs[chosen], targets[chosen]), len(inputs))
+    version = refine.refined_version()
     for loss in REFINED:
 
         def encode(loss: float = loss) -> bytes:
@@ -159,7 +162,7 @@ def refined_rows(point: Point, context: Context) -> Iterator[Row]:
 
 
 def _longer(entry: Any, loss_fn: Callable[..., Tensor], steps: int) -> bytes:
-    return baselines.encode(refine.trained(entry, loss_fn, steps, refine.RATES[1]), "fp32")
+    return baselines.encode(refine.trained(entry.state_dict, loss_fn, "adam", steps, _RATE), "fp32")
 
 
 def all_rows(point: Point, context: Context) -> list[Row]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +19,7 @@ from coinr.profiles import HEEDING
 from coinr.recording import recorded
 from coinr.refinement import refine
 from coinr.searching import search
-from coinr.searching.trials import CALLS
+from coinr.searching.progress import bar
 from coinr.signals.base import Signal
 from coinr.watching import Watch
 
@@ -71,9 +69,10 @@ def searched(
     best: Coded | None = None
     calls = 0
     for _ in range(_SEARCHES):
-        with _bar(progress, signal) as report:
-            judge = report.judging(some)
-            found = search(sd, judge, min_score=wanted, target_bytes=budget.size, calibrate=known, **codec)
+        with bar(progress, lambda score: f"{signal.metric} {score:.2f} {signal.unit}".rstrip()) as judging:
+            judge = judging(some)
+            wishes: dict[str, Any] = {"min_score": wanted, "target_bytes": budget.size, "calibrate": known}
+            found = search(sd, judge, progress=False, **wishes, **codec)
             calls += found.calls
             blob, score = found.blob, found.score
             if wanted is not None and score > wanted + ABOVE:
@@ -140,40 +139,3 @@ def refined(
     )
     assert found.score is not None
     return Coded(found.blob, found.score, calls)
-
-
-class _Report:
-    """Shows on a bar how often a metric was called, and what it said."""
-
-    def __init__(self, show: Callable[[int, float], None]) -> None:
-        self._show, self._calls = show, 0
-
-    def judging(self, judge: Callable[[Mapping[str, Any]], float]) -> Callable[[Mapping[str, Any]], float]:
-        """The metric, with its calls shown."""
-
-        def judged(state_dict: Mapping[str, Any]) -> float:
-            score = judge(state_dict)
-            self._calls += 1
-            self._show(self._calls, score)
-            return score
-
-        return judged
-
-
-@contextlib.contextmanager
-def _bar(progress: bool | None, signal: Signal) -> Iterator[_Report]:
-    if not (sys.stderr.isatty() if progress is None else progress):
-        yield _Report(lambda calls, score: None)
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (TextColumn("code"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[quality]}"))
-    with Progress(*columns, TextColumn("left"), TimeRemainingColumn(), console=Console(stderr=True)) as display:
-        # at most so many calls: a search often ends sooner
-        row = display.add_task("code", total=CALLS, quality="")
-        yield _Report(
-            lambda calls, score: display.update(
-                row, completed=calls, quality=f"{signal.metric} {score:.2f} {signal.unit}".rstrip()
-            )
-        )

@@ -116,7 +116,8 @@ def compress(
         0.05 dB above it, but for networks of some hundred parameters, whose quality jumps by more where errors change
         by little.
     refine : bool
-        Train the network on for its code, in half as many steps, see :func:`coinr.refinement.refine`.
+        Train the network on for its code, by the optimiser of the fit in half as many steps, see
+        :func:`coinr.refinement.refine`.
     seed : int
         Of initial weights, samples and dictionaries, 0 .. 2^64 - 1.
     steps : int, optional

@@ -116,7 +116,11 @@ def fit_options(command: _Command) -> _Command:
             metavar="NAME",
             help="muon, adam or soap.  [default: muon for siren but of sounds, else adam]",
         ),
-        click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="At the start."),
+        click.option(
+            "--learning-rate",
+            type=click.FloatRange(0, min_open=True),
+            help="At the start.  [default: what suits the signal, less in long fits of wide sirens]",
+        ),
         click.option("--batch", type=click.IntRange(1), help="Samples (pixels, voxels, rays) per step."),
         click.option("--steps", type=click.IntRange(1), help="Training steps."),
         click.option("--hidden-layers", type=click.IntRange(0, 64), help="Layers of width x width."),

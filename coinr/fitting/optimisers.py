@@ -183,8 +183,9 @@ def default_learning_rate(recipe: Recipe, network: nn.Module, optimiser: str, st
     """The recipe's; for Muon less where a SIREN is wider than the recipe's and the fit is not short.
 
     At the recipe's rate, SIRENs of 4 layers of 96 lose hard pictures within some thousand steps
-    (``bench/results/learning_rates.md``), but in a thousand get further than at lower ones.
+    (``bench/results/learning_rates.md``); fits that are too short for that get further at higher rates. Shapes follow
+    the same rule, unmeasured.
     """
-    if optimiser == "muon" and isinstance(network, Siren):
+    if optimiser == "muon" and type(network) is Siren:
         return recipe.learning_rate * min(1.0, recipe.width / network.width * max(1.0, _SHORT / steps))
     return recipe.learning_rate

@@ -26,7 +26,7 @@ class Plan:
     batch: int
     learning_rate: float
     seed: int
-    optimiser: str
+    optimiser: str | None
     precision: str | None
     threads: int | None
     time_budget: float | None
@@ -43,7 +43,7 @@ class Plan:
             raise InputError(f"learning_rate must be positive and finite, got {self.learning_rate!r}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**64:
             raise InputError(f"seed must be an integer in 0 .. 2^64 - 1, got {self.seed!r}")
-        if self.optimiser not in OPTIMISERS:
+        if self.optimiser is not None and self.optimiser not in OPTIMISERS:
             raise InputError(f"optimiser must be one of {', '.join(OPTIMISERS)}, got {self.optimiser!r}")
         if self.precision not in (None, "mixed"):
             raise InputError(f"precision must be None or 'mixed', got {self.precision!r}")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -86,8 +86,8 @@ def fit(
     steps, batch : int, optional
         Steps of the optimiser, and samples in each; by default those of the recipe.
     learning_rate : float, optional
-        Of the first step; by default that of the recipe, and for Muon less in long fits of wider networks, see
-        :func:`coinr.fitting.optimisers.default_learning_rate`.
+        Of the first step; by default that of the recipe, and for Muon less where ``steps`` are many and a SIREN is
+        wider than the recipe's, see :func:`coinr.fitting.optimisers.default_learning_rate`.
     seed : int
         Seed of the initial weights and of the choice of samples, 0 .. 2^64 - 1.
     device : str or torch.device, optional
@@ -202,20 +202,10 @@ def fit_many(
     recipe, kinds = all_of[0].recipe, {(s.kind, s.in_features, s.out_features) for s in all_of}
     if len(kinds) > 1:
         raise InputError(f"signals must be of one kind, inputs and outputs, got {sorted(kinds)}")
-    if callable(network):
-        networks = [network(signal) for signal in all_of]
-    else:
-        networks = [
-            new_network(all_of[0], network, width=width, hidden_layers=hidden_layers, seed=seed) for _ in all_of
-        ]
-        device = _default_device() if device is None else device
-    optimiser = default_optimiser(networks[0]) if optimiser is None else optimiser
-    steps = recipe.steps if steps is None else steps
-    rate = default_learning_rate(recipe, networks[0], optimiser, steps) if learning_rate is None else learning_rate
     plan = Plan(
-        steps=steps,
+        steps=recipe.steps if steps is None else steps,
         batch=recipe.batch if batch is None else batch,
-        learning_rate=rate,
+        learning_rate=recipe.learning_rate if learning_rate is None else learning_rate,
         seed=seed,
         optimiser=optimiser,
         precision=precision,
@@ -225,6 +215,16 @@ def fit_many(
         checkpoint=checkpoint,
         checkpoint_every=checkpoint_every,
     )
+    if callable(network):
+        networks = [network(signal) for signal in all_of]
+    else:
+        networks = [
+            new_network(all_of[0], network, width=width, hidden_layers=hidden_layers, seed=seed) for _ in all_of
+        ]
+        device = _default_device() if device is None else device
+    chosen = default_optimiser(networks[0]) if optimiser is None else optimiser
+    rate = default_learning_rate(recipe, networks[0], chosen, plan.steps) if learning_rate is None else learning_rate
+    plan = replace(plan, optimiser=chosen, learning_rate=rate)
     return _fit_all(all_of, networks, plan, device, progress)
 
 

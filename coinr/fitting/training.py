@@ -116,6 +116,7 @@ class _Run:
         self.engine, self.workers, self.plan, self.identity = engine, workers, plan, identity
         self.samplers, self.sampler_of = list(samplers.values()), sampler_of
         tensors, count = engine.stack.tensors, len(engine.networks)
+        assert plan.optimiser is not None
         self.optimiser = OPTIMISERS[plan.optimiser](tensors, plan.learning_rate)
         self.scaler = torch.amp.GradScaler(tensors[0].device.type, enabled=plan.precision == "mixed")
         self.state = State(engine.stack.copy(), [-math.inf] * count, [[] for _ in range(count)])

@@ -9,7 +9,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from coinr.curvature import MOST_TRAINED, Block
+from coinr.curvature import MOST_THOROUGH, Block
 from coinr.denormals import denormals_as_zeros
 from coinr.errors import CoinrError, InputError
 from coinr.recording import Record, recorded
@@ -19,7 +19,8 @@ from coinr.watching import Watch
 #: A state dict to its loss, 0-dim.
 LossFunction = Callable[[Mapping[str, Tensor]], Tensor]
 
-# Calls of the loss, one after the other, that may show enough samples for second derivatives.
+# Calls of the loss, one after the other, that may show samples to choose from for second derivatives: as many as are
+# taken, or at last as few as say enough.
 _CALLS = (8, 64)
 
 
@@ -102,13 +103,13 @@ class Network:
     def block(self, loss_fn: LossFunction) -> Block | None:
         """Second derivatives of all that is trained, where the coder heeds them and the network is small and plain."""
         state = self.clean()
-        if not self._heeding or sum(channel.values.numel() for channel in self.channels.values()) > MOST_TRAINED:
+        if not self._heeding or sum(channel.values.numel() for channel in self.channels.values()) > MOST_THOROUGH:
             return None
         for calls in _CALLS:
             watch = _watched(state, loss_fn, calls)
-            record = Record(state, watch, MOST_TRAINED)
+            record = Record(state, watch, MOST_THOROUGH)
             if record.ample() or (calls == _CALLS[-1] and record.useful()):
-                block, _ = recorded(state, partial(_repeated, loss_fn, calls), watch, MOST_TRAINED)
+                block, _ = recorded(state, partial(_repeated, loss_fn, calls), watch, MOST_THOROUGH)
                 return block if block is None or block.slices.keys() <= self.channels.keys() else None
         return None
 

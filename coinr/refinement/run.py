@@ -32,7 +32,8 @@ _PROFILES = ("auto", "direct", "sparse")
 _START = 0.05
 
 # The largest learning rate where none is given, and what it is at most as a tolerance for the rule: Adam moves every
-# weight by about the learning rate, which must be no more than a network can make up for.
+# weight by about the learning rate, and Muon a matrix by twice that in spectral norm, which must be no more than a
+# network can make up for.
 _RATE, _BORNE = 2e-4, 0.6
 
 # Errors of tensors that are zero throughout, and those at which any tensor vanishes.
@@ -97,8 +98,8 @@ def refine(
         and tensors that the loss does not depend on are coded as they are.
     loss_fn
         Takes a state dict of the same names, order, shapes, dtypes and devices, and gives the loss, 0-dim and positive,
-        through which gradients flow back; for example of :func:`torch.func.functional_call` on a random batch. With
-        A refinement repeats itself where ``loss_fn`` does.
+        through which gradients flow back; for example of :func:`torch.func.functional_call` on a random batch. A
+        refinement repeats itself where ``loss_fn`` does.
     rise
         Relative rise of the loss by coding, 0.02 by default: about 0.1 dB of a squared error.
     target_bytes

@@ -85,8 +85,11 @@ class _Descent:
     def __init__(self, channels: Sequence[Channel], plan: Plan) -> None:
         self._weights = [channel.values for channel in channels]
         self._errors = [channel.log_errors for channel in channels]
-        # optimisers of fits take stacks: here of one network, in the same memory
-        self._stacks = [weights.detach()[None] for weights in self._weights]
+        # optimisers of fits take stacks: here of one network, in the same memory, and vectors as such
+        self._stacks = [
+            weights.detach()[None] if len(channel.layout.shape) > 1 else weights.detach().reshape(1, -1)
+            for weights, channel in zip(self._weights, channels, strict=True)
+        ]
         self._optimisers = [
             (OPTIMISERS[plan.optimiser](self._stacks, plan.learning_rate), plan.learning_rate),
             (Adam(self._errors, _ERROR_RATE), _ERROR_RATE),

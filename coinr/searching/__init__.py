@@ -8,10 +8,12 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from coinr.calibration import Calibration, Known
+from coinr.curvature import MOST, MOST_THOROUGH
 from coinr.encoder import Encoder
 from coinr.errors import InputError
 from coinr.profiles import HEEDING
 from coinr.recording import recorded
+from coinr.searching.progress import bar
 from coinr.searching.result import SearchResult
 from coinr.searching.shares import factors, groups, mixed
 from coinr.searching.trials import CALLS, Trial, Trials
@@ -58,6 +60,8 @@ def search(
     min_score: float | None = None,
     target_bytes: int | None = None,
     calibrate: Calibration | None = None,
+    thorough: bool = False,
+    progress: bool | None = None,
     **arguments: Any,
 ) -> SearchResult:
     """The smallest file that keeps a score, or the best one of a size.
@@ -79,6 +83,11 @@ def search(
         The largest size that is allowed; the file is at most 2 % smaller.
     calibrate
         As for :func:`~coinr.encode_state_dict`; takes the place of what would be watched.
+    thorough
+        Code plain networks of up to 13 312 parameters by second derivatives of all together, as is done without being
+        asked up to 4 608: a tenth fewer bytes for SIRENs (3, 64) of pictures, after minutes, with 5 GB at the most.
+    progress
+        Show a progress bar on stderr; if absent, only when stderr is a terminal.
     **arguments
         For :func:`~coinr.encode_state_dict`, without ``tolerance`` and ``errors``.
 
@@ -89,6 +98,19 @@ def search(
     """
     if (min_score is None) == (target_bytes is None):
         raise InputError("give min_score or target_bytes, one of them")
+    with bar(progress, lambda score: f"score {score:.6g}") as judging:
+        return _searched(sd, judging(evaluate), min_score, target_bytes, calibrate, thorough, arguments)
+
+
+def _searched(
+    sd: Mapping[str, Any],
+    evaluate: Callable[[Mapping[str, Any]], float],
+    min_score: float | None,
+    target_bytes: int | None,
+    calibrate: Calibration | None,
+    thorough: bool,
+    arguments: Mapping[str, Any],
+) -> SearchResult:
     watch = Watch(sd)
     with watch:
         full = float(evaluate(sd))
@@ -96,7 +118,7 @@ def search(
     if min_score is not None and not full >= min_score:
         raise InputError(f"min_score {min_score} is above the score of the state dict itself, {full}")
     if calibrate is None and arguments.get("profile", "auto") in HEEDING:
-        block, calls = recorded(sd, evaluate, watch)
+        block, calls = recorded(sd, evaluate, watch, MOST_THOROUGH if thorough else MOST)
         calibrate = Known(watch.sensitivities(), block)
     encoder = Encoder(sd, calibrate=calibrate, **arguments)
     trials = Trials(sd, evaluate, encoder, arguments.get("base"), encoder.rule(), CALLS - calls)
