@@ -6,8 +6,8 @@
 To each whole picture :func:`coinr.fit` fits a SIREN of 3 hidden layers of 64 (8000 steps). From it start, with equal
 batches and as many steps: the fp32 network (several optimisers and learning rates, the best of which counts and is the
 one that nncodec, ``auto`` and ``coinr.search`` code), and :func:`coinr.refine` by the optimiser and at the learning
-rate that were best for the fp32 network, asked for its PSNR less 0.1 dB. Pictures named by ``--low`` are refined to
-small sizes too, by the direct coder and by dictionaries.
+rate that were best for the fp32 network, asked for its PSNR less 0.1 dB, by the direct coder and, pictures named by
+``--sparse``, by dictionaries. Those named by ``--low`` are refined to small sizes by both, too.
 
 Everything measured is kept under ``bench/cache/refine``. Written are ``refine.csv`` (every file), ``refine.json``
 (machine, versions, networks) and ``refine.md`` (the tables).
@@ -167,10 +167,10 @@ class Case:
         return self.bench.measure(coder, setting, version or coders.ours_version(), encode, coinr.decode_state_dict)
 
 
-def measure(case: Case, low: bool, environment: Path) -> list[Row]:
+def measure(case: Case, sparse: bool, low: bool, environment: Path) -> list[Row]:
     """All files of a picture."""
     rows = case.unrefined(environment)
-    for profile in ("direct", "sparse"):
+    for profile in ("direct", "sparse") if sparse else ("direct",):
         rows += case.refined(profile)
     for size in LOW if low else ():
         for profile in ("direct", "sparse"):
@@ -196,8 +196,14 @@ def table(rows: Iterable[Mapping[str, Any]]) -> str:
     """Markdown."""
     listed = list(rows)
     lines = [list(listed[0]), ["---"] * len(listed[0])]
-    lines += [[f"{v:.4g}" if isinstance(v, float) else str(v) for v in row.values()] for row in listed]
+    lines += [[_cell(value) for value in row.values()] for row in listed]
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def low_table(rows: Iterable[Row], original: Mapping[str, float]) -> str:
@@ -216,6 +222,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="data folder; also COINR_DATA")
     parser.add_argument("--images", default=",".join(IMAGES), help="Kodak names, or photos of scikit-image")
+    parser.add_argument("--sparse", default="", help="those that are refined by dictionaries, too")
     parser.add_argument("--low", default="", help="those that are coded in small sizes too")
     parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--environment", type=Path, default=nncodec.ENVIRONMENT)
@@ -227,7 +234,8 @@ def main() -> None:
     lines, original, begin = [], {}, time.process_time()
     for image in track(options.images.split(","), "refine", disable=not sys.stderr.isatty()):
         case = Case(image, options.steps, corpus.data_folder(options.data))
-        found = measure(case, image in options.low.split(","), options.environment)
+        sparse, low = (image in names.split(",") for names in (options.sparse, options.low))
+        found = measure(case, sparse, low, options.environment)
         rows += found
         original[case.full.name] = case.bench.original
         lines.append(summary(image, case, found) | {"optimiser": f"{case.optimiser} {case.rate:g}"})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,9 +14,9 @@ from torch.func import functional_call
 from coinr.curvature import MOST, Block
 from coinr.watching import Seen, Watch
 
-# Rows of derivatives for each parameter, and the fewest that say enough of directions: of 5, files of networks of
-# 13 000 parameters are 3 % larger than of 10.
-_ROWS, _FEWEST = 10, 4
+# Rows of derivatives for each parameter, those of networks that take minutes anyway, and the fewest that say enough of
+# directions: of 5 rows, files of networks of 13 000 parameters are 3 % larger than of 10.
+_ROWS, _ROWS_OF_LARGE, _FEWEST = 10, 20, 4
 
 # Columns of the matrix of second derivatives that are summed at once, of which only the upper half is needed.
 _COLUMNS = 2048
@@ -86,9 +87,11 @@ class Record(Watch):
         self._generator = torch.Generator().manual_seed(0)
         self._whole = len(order) > 1 and not any(state_dict[name].is_complex() for name in order)
         parameters = sum(self._sizes.values())
-        rows = watched.rows[self._last] * len(state_dict[self._last]) if order else 0
-        self._share = min(1.0, _ROWS * parameters / max(rows, 1))
-        self._useful = self._whole and parameters <= most and rows >= _FEWEST * parameters
+        samples, outputs = (watched.rows[self._last], len(state_dict[self._last])) if order else (0, 1)
+        wanted = (_ROWS if parameters <= MOST else _ROWS_OF_LARGE) * parameters / max(samples, 1)
+        self._share = min(1.0, wanted)
+        self._rows = min(math.ceil(wanted), outputs)
+        self._useful = self._whole and parameters <= most and samples * outputs >= _FEWEST * parameters
 
     def useful(self) -> bool:
         """Whether there is anything to record: a chain of real layers, small enough, with samples enough."""
@@ -144,9 +147,9 @@ class Record(Watch):
         if not len(rows):
             return
         probes = [call.probe for call in self._calls]
-        for channel in range(flat.shape[1]):
+        for mix in self._mixes(len(rows), flat.shape[1]):
             with torch.enable_grad():
-                total = flat[:, channel][rows].sum()
+                total = (flat[rows] * mix.to(flat)).sum()
             gradients = torch.autograd.grad(total, probes, retain_graph=True, allow_unused=True)
             if any(gradient is None for gradient in gradients):
                 self._whole = False
@@ -154,6 +157,18 @@ class Record(Watch):
             for part in rows.split(_PART):
                 self._add([gradient.reshape(-1, gradient.shape[-1])[part] for gradient in gradients], part)
         self._samples += len(rows)
+
+    def _mixes(self, samples: int, outputs: int) -> Iterator[Tensor]:
+        """Weights ``[samples or 1, outputs]`` of outputs, whose squared mixes add up to those of all outputs.
+
+        More samples say more than more outputs of each: with samples to spare, outputs are mixed by random signs.
+        """
+        if self._rows == outputs:
+            yield from torch.eye(outputs)[:, None]
+            return
+        for _ in range(self._rows):
+            signs = torch.randint(2, (samples, outputs), generator=self._generator) * 2.0 - 1
+            yield signs / math.sqrt(self._rows)
 
     def _add(self, gradients: list[Tensor], rows: Tensor) -> None:
         parts: dict[str, Tensor] = {}

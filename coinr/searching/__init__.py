@@ -85,7 +85,7 @@ def search(
         As for :func:`~coinr.encode_state_dict`; takes the place of what would be watched.
     thorough
         Code plain networks of up to 13 312 parameters by second derivatives of all together, as is done without being
-        asked up to 4 608: a tenth fewer bytes for SIRENs (3, 64) of pictures, after minutes, with 5 GB at the most.
+        asked up to 4 608: fewer bytes, after minutes on two cores and with 5 GB at the most.
     progress
         Show a progress bar on stderr; if absent, only when stderr is a terminal.
     **arguments
