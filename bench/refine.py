@@ -1,7 +1,7 @@
 """Refined networks beside nncodec and our own unrefined files, at -0.1 dB from a network trained as long.
 
     python -m bench.rate.nncodec --make-env bench/cache/nncodec-env     # once
-    python -m bench.refine [--data DIR] [--images kodim03,kodim19] [--steps 2500] [--low kodim03]
+    python -m bench.refine [--data DIR] [--images kodim03,kodim19] [--steps 2500] [--sparse kodim03] [--low kodim03]
 
 To each whole picture :func:`coinr.fit` fits a SIREN of 3 hidden layers of 64 (8000 steps). From it start, with equal
 batches and as many steps: the fp32 network (several optimisers and learning rates, the best of which counts and is the

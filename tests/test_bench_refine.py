@@ -44,7 +44,7 @@ def test_the_best_way_counts_and_weights_of_another_base_are_not_recalled(tmp_pa
     assert len(list(tmp_path.glob("*.safetensors"))) == 2 * made == 4
 
 
-def test_the_papers_bench_refines(tmp_path, monkeypatch):
+def test_the_papers_bench_refines(tmp_path):
     recipe = corpus.Recipe("siren", (1, 8), "photo", "face", 1, 64, 1e-3)
     inputs = torch.rand(300, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
     samples = Samples(inputs, inputs[:, :1].expand(-1, 3), inputs, inputs[:, :1].expand(-1, 3))

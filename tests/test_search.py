@@ -168,6 +168,32 @@ def test_a_record_holds_the_derivatives_of_the_outputs(scaled, columns, monkeypa
     assert list(block.slices) == list(sd)
 
 
+@pytest.mark.parametrize("rows", [1, 2, 3])
+def test_outputs_mixed_by_signs_add_up_to_all_outputs(scaled, rows):
+    record = Record(scaled[0].state_dict(), Watch(scaled[0].state_dict()))
+    record._rows = rows
+    mixes = torch.stack([mix.expand(40000, 3) for mix in record._mixes(40000, 3)])
+    squares = torch.einsum("msi,msj->ij", mixes, mixes) / 40000
+    assert torch.allclose(squares.diag(), torch.ones(3), atol=1e-4)
+    assert torch.allclose(squares, torch.eye(3), atol=1e-4 if rows == 3 else 5 / 200)
+
+
+def test_second_derivatives_of_mixed_outputs_are_those_of_all_but_for_chance(scaled, monkeypatch):
+    net, _, _ = scaled
+    inputs = torch.rand(9000, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+    def moments():
+        block = block_of(net, inputs, net.state_dict())
+        return block.upper @ np.diag(block.pivots) @ block.upper.T
+
+    mixed = moments()
+    monkeypatch.setattr(recording, "_ROWS", 10**6)
+    every = moments()
+    assert np.trace(mixed) == pytest.approx(np.trace(every), rel=0.05)
+    # ten rows a parameter scatter by about a tenth
+    assert 0.02 < np.linalg.norm(mixed - every) / np.linalg.norm(every) < 0.15
+
+
 def test_nothing_is_recorded_where_the_metric_cannot_be(scaled):
     net, inputs, score = scaled
     sd = net.state_dict()
