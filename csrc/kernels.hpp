@@ -90,6 +90,9 @@ struct Kernels {
     // sum_i a[i] * b[i] and y += c * a, any length.
     double (*dot_f64)(const double* a, const double* b, int64_t n);
     void (*axpy_f64)(double c, const double* a, int64_t n, double* y);
+    // after[s][l] = before[s][l] + sum_t errors[s][t] * rows[t * stride + l], t from 0 to count, for four s.
+    void (*carry)(const float* const before[4], const float* const errors[4], int64_t count, const float* rows,
+                  int64_t stride, int64_t n, float* const after[4]);
 
     // Tiles of 16 consecutive atoms: calls [first, first + calls) of the entries, zero codes from entry n on.
     // norm2 [16] += squared norms less 16 per entry.

@@ -367,6 +367,32 @@ void axpy_f64(double c, const double* a, int64_t n, double* y) {
     for (int64_t i = 0; i < n; ++i) y[i] += c * a[i];
 }
 
+// Vectors of each of four sums that stay in registers.
+constexpr int kCarried = COINR_LEVEL == 2 ? 4 : 1;
+
+void carry(const float* const before[4], const float* const errors[4], int64_t count, const float* rows,
+           int64_t stride, int64_t n, float* const after[4]) {
+    int64_t l = 0;
+    for (; l + 16 * kCarried <= n; l += 16 * kCarried) {
+        f32x16 sum[4][kCarried];
+        for (int s = 0; s < 4; ++s)
+            for (int v = 0; v < kCarried; ++v) sum[s][v] = load<f32x16>(before[s] + l + 16 * v);
+        for (int64_t t = 0; t < count; ++t)
+            for (int v = 0; v < kCarried; ++v) {
+                const f32x16 row = load<f32x16>(rows + t * stride + l + 16 * v);
+                for (int s = 0; s < 4; ++s) sum[s][v] += errors[s][t] * row;
+            }
+        for (int s = 0; s < 4; ++s)
+            for (int v = 0; v < kCarried; ++v) store(after[s] + l + 16 * v, sum[s][v]);
+    }
+    for (; l < n; ++l)
+        for (int s = 0; s < 4; ++s) {
+            float sum = before[s][l];
+            for (int64_t t = 0; t < count; ++t) sum += errors[s][t] * rows[t * stride + l];
+            after[s][l] = sum;
+        }
+}
+
 }  // namespace
 
 }  // namespace coinr

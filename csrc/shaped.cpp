@@ -4,10 +4,18 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels.hpp"
 #include "prices.hpp"
 
 namespace coinr {
 namespace {
+
+// Elements in whose course survivors carry what their errors ask of these elements alone; of all others after them in
+// the row it is summed in the end, which takes one pass over memory for all.
+constexpr int64_t kWindow = 64;
+
+// Elements for which that is done together, so that their feedback stays in the cache.
+constexpr int64_t kTogether = 512;
 
 // One survivor a state: its cost, and how far its errors move the targets of the elements to come in the row.
 class Search {
@@ -19,8 +27,8 @@ public:
           states_(trellis_.states()),
           cost_(states_, std::numeric_limits<double>::infinity()),
           fresh_(states_),
-          moved_(states_ * problem.columns),
-          next_(states_ * problem.columns),
+          now_(std::max<int64_t>(states_, 4), problem.columns),
+          next_(now_),
           options_(2 * states_),
           chosen_(problem.rows * problem.columns * states_),
           feedback_(problem.feedback, problem.feedback + problem.columns * problem.columns) {
@@ -31,18 +39,58 @@ public:
 
     std::vector<int32_t> run() {
         for (int64_t i = 0; i < problem_.rows; ++i) {
-            std::fill(moved_.begin(), moved_.end(), 0.0f);
-            for (int64_t j = 0; j < problem_.columns; ++j) step(i * problem_.columns + j, j);
+            std::fill(now_.moved.begin(), now_.moved.end(), 0.0f);
+            for (int64_t begin = 0; begin < problem_.columns; begin += kWindow) {
+                const int64_t end = std::min(begin + kWindow, problem_.columns);
+                open(begin, end);
+                for (int64_t j = begin; j < end; ++j) step(i * problem_.columns + j, j, begin, end);
+                close(begin, end);
+            }
         }
         return trace();
     }
 
 private:
-    void step(int64_t at, int64_t j) {
+    // Of all survivors: how far targets are moved by errors made before the window, [survivor][column]; of those in
+    // it by all errors, [survivor][kWindow]; the errors made in it; and the survivor at its beginning that each was.
+    struct Survivors {
+        Survivors(int64_t count, int64_t columns)
+            : moved(count * columns), near(count * kWindow), errors(count * kWindow), root(count) {}
+        std::vector<float> moved, near, errors;
+        std::vector<int64_t> root;
+    };
+
+    void open(int64_t begin, int64_t end) {
+        for (size_t s = 0; s < now_.root.size(); ++s) {
+            now_.root[s] = static_cast<int64_t>(s);
+            const float* moved = now_.moved.data() + s * problem_.columns;
+            std::copy(moved + begin, moved + end, now_.near.data() + s * kWindow);
+        }
+    }
+
+    void close(int64_t begin, int64_t end) {
+        const int64_t columns = problem_.columns;
+        for (int64_t at = end; at < columns; at += kTogether) {
+            const int64_t n = std::min(kTogether, columns - at);
+            for (size_t s = 0; s < now_.root.size(); s += 4) {
+                const float *before[4], *errors[4];
+                float* after[4];
+                for (size_t i = 0; i < 4; ++i) {
+                    before[i] = now_.moved.data() + now_.root[s + i] * columns + at;
+                    errors[i] = now_.errors.data() + (s + i) * kWindow;
+                    after[i] = next_.moved.data() + (s + i) * columns + at;
+                }
+                kernels().carry(before, errors, end - begin, feedback_.data() + begin * columns + at, columns, n, after);
+            }
+        }
+        now_.moved.swap(next_.moved);
+    }
+
+    void step(int64_t at, int64_t j, int64_t begin, int64_t end) {
         const double width = problem_.steps[at];
         const int parities = edges_.empty() ? 1 : 2;
         for (int s = 0; s < states_; ++s) {
-            const double x = (problem_.matrix[at] - moved_[s * problem_.columns + j]) / width;
+            const double x = (problem_.matrix[at] - now_.near[s * kWindow + j - begin]) / width;
             for (int parity = 0; parity < parities; ++parity)
                 options_[2 * s + parity] = prices_.best(x, problem_.weight[at], s & 1, parity, problem_.table[at]);
         }
@@ -60,20 +108,26 @@ private:
             fresh_[to] = cost_[edge.from] + taken.cost;
             least = std::min(least, fresh_[to]);
             const double error = trellis_.value(edge.from, taken.k) * width - problem_.matrix[at];
-            pass_on(edge.from, to, j, static_cast<float>(error));
+            pass_on(edge.from, to, j, begin, end, static_cast<float>(error));
         }
         for (int to = 0; to < states_; ++to) cost_[to] = fresh_[to] - least;
-        moved_.swap(next_);
+        now_.near.swap(next_.near);
+        now_.errors.swap(next_.errors);
+        now_.root.swap(next_.root);
     }
 
     const Candidate& option(const Edge& edge) const { return options_[2 * edge.from + edge.parity]; }
 
-    void pass_on(int from, int to, int64_t j, float error) {
-        const int64_t n = problem_.columns;
-        const float* before = moved_.data() + from * n;
-        const float* row = feedback_.data() + j * n;
-        float* after = next_.data() + to * n;
-        for (int64_t l = j + 1; l < n; ++l) after[l] = before[l] + error * row[l];
+    void pass_on(int from, int to, int64_t j, int64_t begin, int64_t end, float error) {
+        const int64_t done = j - begin;
+        const float* before = now_.near.data() + from * kWindow;
+        const float* row = feedback_.data() + j * problem_.columns + begin;
+        float* after = next_.near.data() + to * kWindow;
+        for (int64_t l = done + 1; l < end - begin; ++l) after[l] = before[l] + error * row[l];
+        const float* made = now_.errors.data() + from * kWindow;
+        std::copy(made, made + done, next_.errors.data() + to * kWindow);
+        next_.errors[to * kWindow + done] = error;
+        next_.root[to] = now_.root[from];
     }
 
     std::vector<int32_t> trace() const {
@@ -93,7 +147,7 @@ private:
     const int64_t states_;
     std::vector<Edge> edges_;
     std::vector<double> cost_, fresh_;
-    std::vector<float> moved_, next_;
+    Survivors now_, next_;
     std::vector<Candidate> options_;
     std::vector<int32_t> chosen_;
     std::vector<uint8_t> came_;

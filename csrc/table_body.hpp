@@ -3,7 +3,7 @@ namespace coinr {
 
 const Kernels COINR_TABLE = {COINR_ISA,  row_popcount, row_signs, row_parity, dot_i8,  dot_i8_f32,
                              energy,     gram, subtract,     residual,  add_i32,    add_i64, dot_f64,
-                             axpy_f64,   tile_popcount, tile_signs, max_abs, quantise, kRows, screen,
+                             axpy_f64,   carry,      tile_popcount, tile_signs, max_abs, quantise, kRows, screen,
                              words_from_zero, fwht};
 
 }  // namespace coinr

@@ -230,6 +230,37 @@ def test_feedback_lowers_the_weighted_error_and_none_changes_nothing():
     assert error(shaped) < 0.6 * error(plain)
 
 
+def survivor_of_four(x, upper, weight):
+    """A path of the trellis of four states in which each state keeps one survivor and what its errors move."""
+    paths = {0: (0.0, [], np.zeros(len(x), np.float32))}
+    for j, target in enumerate(x):
+        found = {}
+        for state, (cost, ks, moved) in sorted(paths.items()):
+            aim = target - np.float64(moved[j])
+            for parity in (0, 1):
+                sizes = range(parity, 200, 2)
+                values = [2 * k - (state & 1) * (k > 0) for k in sizes]
+                off, k, value = min((abs(abs(aim) - v), k, v) for k, v in zip(sizes, values, strict=True))
+                to = (state >> 1) ^ ((state & 1) * 2) ^ (k & 1)
+                sign = -1 if aim < 0 else 1
+                if to not in found or cost + weight * off**2 < found[to][0]:
+                    error = np.float32(sign * value - target)
+                    after = moved + error * upper[j].astype(np.float32)
+                    found[to] = cost + weight * off**2, [*ks, sign * k], after
+        paths = found
+    return min(paths.values(), key=lambda path: path[0])[1]
+
+
+@pytest.mark.parametrize("columns", [64, 65, 700])
+def test_survivors_follow_their_own_errors_through_windows(columns):
+    rng = np.random.default_rng(columns)
+    x = rng.standard_normal((1, columns)) * 20
+    upper = np.triu(0.3 * rng.standard_normal((columns, columns)) * columns**-0.5, 1) + np.eye(columns)
+    free, ones = np.zeros((1, 2, 200)), np.ones(x.shape)
+    chosen = _C.choose_shaped_levels(2, x, ones, ones, upper, free, np.zeros(x.shape, np.uint8))
+    assert chosen[0].tolist() == survivor_of_four(x[0], upper, 1.0)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

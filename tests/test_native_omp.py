@@ -242,6 +242,10 @@ for kind in (1, 2, 3):
         W = np.random.default_rng(n).standard_normal((B, n)).astype(np.float32)
         for array in (*_C.omp(W, kind, M, 3, 0, s, 1), *_C.correlate_argmax(W, kind, M, 3, 0, 1)):
             digest.update(array.tobytes())
+x = np.random.default_rng(0).standard_normal((2, 203)) * 9
+upper = np.triu(np.random.default_rng(1).standard_normal((203, 203)) / 30, 1) + np.eye(203)
+ones, none = np.ones(x.shape), np.zeros(x.shape, np.uint8)
+digest.update(_C.choose_shaped_levels(5, x, ones, ones, upper, np.zeros((1, 2, 99)), none).tobytes())
 print(_C.simd_level(), digest.hexdigest())
 """
 

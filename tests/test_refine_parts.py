@@ -9,7 +9,7 @@ import torch
 from coinr.calibration import of_inputs
 from coinr.encoder import Encoder
 from coinr.refinement.channel import Channel
-from coinr.refinement.price import RISE, OfScore, OfSize, Price
+from coinr.refinement.price import OfScore, OfSize, Price
 from coinr.refinement.rate import bits, expected_magnitudes
 from coinr.refinement.run import _cheapest, _learning_rate, _network
 from coinr.refinement.training import Plan, _Descent
@@ -154,28 +154,52 @@ def test_a_bit_costs_what_it_saves():
 
 
 @pytest.mark.parametrize(
-    ("clean", "noisy", "factor"), [(30.2, 30.15, 4.0), (30.2, 30.1, 2.0), (30.2, 29.0, 0.25), (30.0, 29.9, 1.0)]
+    ("clean", "noisy", "rise"),
+    [
+        (30.2, (30.19, 30.21), 0.004),
+        (30.2, (30.19, 30.199), 2 * (0.001 * 0.2 / 0.0055) ** 2),
+        (30.2, (30.19, 30.22), 0.004),
+        (30.2, (30.1, 30.2), 0.00025),
+        (30.0, (29.9, 29.9), 0.001),
+    ],
 )
-def test_a_price_follows_the_score_once_that_is_reached(clean, noisy, factor):
+def test_a_price_follows_the_score_once_that_is_reached(clean, noisy, rise):
+    ahead = list(noisy)
+
     class Fixed:
         def noise(self, generator):
-            return {}
+            return {"score": torch.ones(1)}
 
         def clean(self):
             return {"score": clean}
 
         def sent(self, noise):
-            return {"score": noisy}, torch.tensor(0.0)
+            assert noise["score"] == (1 if len(ahead) == 2 else -1)
+            return {"score": ahead.pop(0)}, torch.tensor(0.0)
 
     price = OfScore(lambda state: state["score"], 29.5, 30.0, 1000)
-    begin = price.of_a_bit
+    assert price.rise == 0.001
+    price.judge(Fixed(), torch.Generator(), 0.1)
+    assert len(ahead) == 2
     price.judge(Fixed(), torch.Generator(), 0.2)
-    assert price.of_a_bit == pytest.approx(factor * begin)
+    assert price.rise == pytest.approx(rise)
 
 
-def test_errors_start_smaller_where_a_score_is_still_to_be_reached():
-    prices = [OfScore(lambda state: 0.0, full, 30.0, 1000).of_a_bit for full in (30.1, 29.9)]
-    assert prices[0] == Price(RISE, 1000).of_a_bit > prices[1]
+def test_where_much_may_be_lost_half_of_it_goes_to_noise():
+    class Fixed:
+        def noise(self, generator):
+            return {}
+
+        def clean(self):
+            return {"score": 31.0}
+
+        def sent(self, noise):
+            return {"score": 29.9}, torch.tensor(0.0)
+
+    price = OfScore(lambda state: state["score"], 31.0, 30.0, 1000)
+    price.rise = 0.3
+    price.judge(Fixed(), torch.Generator(), 0.2)
+    assert price.rise == pytest.approx(0.3 / 1.1 / 2)
 
 
 def test_the_file_with_the_least_loss_and_bits_is_kept():

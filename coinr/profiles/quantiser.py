@@ -39,11 +39,10 @@ _COARSEST = 0.999
 _STATES = ((24, 0), (1 << 17, 8), (1 << 19, 6), (1 << 21, 4))
 _FEWEST_STATES = 3
 
-# The same with feedback, where a state carries what its errors ask of the rest of a row, or of a whole tensor; 64
-# states cost 0.2 % in bytes, 32 cost 0.4 %.
+# The same with feedback, where a state carries what its errors ask of the rest of a row, or of a whole small network;
+# 64 states cost 0.2 % in bytes, 32 cost 0.4 %.
 _STATES_ALONG_ROWS = ((24, 0), (1 << 13, 8), (1 << 17, 6), (1 << 20, 4))
-_STATES_ALONG_ALL = ((24, 0), (1536, 8))
-_FEWEST_ALONG_ALL = 5
+_STATES_ALONG_ALL = ((24, 0), (1 << 14, 8))
 
 # Beyond this many elements, integers are coded as tokens: decoding is ten times as fast and costs under 0.3 % in bytes.
 _FAST = 1 << 18
@@ -104,11 +103,10 @@ def quantise_to(problem: Problem, row: NDArray[np.uint8], column: NDArray[np.uin
 
 def _log_states(problem: Problem) -> int:
     table: tuple[tuple[int, int], ...] = _STATES
-    fewest = _FEWEST_STATES
     if problem.feedback is not None:
         along_all = len(problem.feedback) != problem.matrix.shape[1]
-        table, fewest = (_STATES_ALONG_ALL, _FEWEST_ALONG_ALL) if along_all else (_STATES_ALONG_ROWS, fewest)
-    return next((states for most, states in table if problem.matrix.size <= most), fewest)
+        table = _STATES_ALONG_ALL if along_all else _STATES_ALONG_ROWS
+    return next((states for most, states in table if problem.matrix.size <= most), _FEWEST_STATES)
 
 
 def first_step(problem: Problem, row: NDArray[np.uint8], column: NDArray[np.uint8], log_states: int) -> float | None:

@@ -22,7 +22,7 @@ _LOOSEST = 1.0
 _TRIES, _ALIKE, _WIDEST = 12, 1.002, 2.0
 
 # What of a score's loss may be left over.
-_UNUSED = 0.01
+_UNUSED = 0.004
 
 
 class Coding:

@@ -132,6 +132,11 @@ def mean_loss(loss_fn: LossFunction, state: Mapping[str, Tensor]) -> float:
     return _repeated(loss_fn, _CALLS[1], state) / _CALLS[1]
 
 
+def negated(noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The noise of the opposite sign."""
+    return {name: -one for name, one in noise.items()}
+
+
 def checked(loss: Tensor) -> Tensor:
     """The loss, if it is one.
 

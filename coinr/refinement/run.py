@@ -107,7 +107,7 @@ def refine(
     min_score
         The lowest ``evaluate`` that is good enough: the file is the smallest found to keep it.
     evaluate
-        The score of a state dict, higher is better; needed for ``min_score`` and called at most 35 times for it.
+        The score of a state dict, higher is better; needed for ``min_score`` and called at most 36 times for it.
     steps, learning_rate
         Steps and the learning rate of the weights, which rises for 100 steps and falls as a cosine. None: 2e-4, and
         less where weights bear less: four times the mean error (geometric, over weights) that the tolerance 0.15

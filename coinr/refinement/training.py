@@ -14,7 +14,7 @@ from torch.optim import Adam
 from coinr.denormals import denormals_as_zeros
 from coinr.fitting.optimisers import OPTIMISERS
 from coinr.refinement.channel import Channel
-from coinr.refinement.network import LossFunction, Network, checked
+from coinr.refinement.network import LossFunction, Network, checked, negated
 from coinr.refinement.price import Price
 from coinr.refinement.schedule import cosine
 
@@ -64,7 +64,7 @@ def train(network: Network, loss_fn: LossFunction, plan: Plan, price: Price, rep
             looked += 1
         price.judge(network, generator, done)
         # the same noise twice, once negative: to first order its gradients cancel in the optimiser's mean
-        noise = {name: -one for name, one in noise.items()} if step % 2 else network.noise(generator)
+        noise = negated(noise) if step % 2 else network.noise(generator)
         sent, bits = network.sent(noise)
         loss = checked(loss_fn(sent))
         value, size = float(loss.detach()), float(bits.detach())
