@@ -156,11 +156,11 @@ def test_a_bit_costs_what_it_saves():
 @pytest.mark.parametrize(
     ("clean", "noisy", "rise"),
     [
-        (30.2, (30.19, 30.21), 0.004),
-        (30.2, (30.19, 30.199), 2 * (0.001 * 0.2 / 0.0055) ** 2),
-        (30.2, (30.19, 30.22), 0.004),
-        (30.2, (30.1, 30.2), 0.00025),
-        (30.0, (29.9, 29.9), 0.001),
+        (30.2, (30.19, 30.21), 0.0012),
+        (30.2, (30.19, 30.207), 16 * (0.0003 * 0.2 / 0.0015) ** 3),
+        (30.2, (30.19, 30.22), 0.0012),
+        (30.2, (30.1, 30.2), 0.000075),
+        (30.0, (29.9, 29.9), 0.0003),
     ],
 )
 def test_a_price_follows_the_score_once_that_is_reached(clean, noisy, rise):
@@ -178,7 +178,7 @@ def test_a_price_follows_the_score_once_that_is_reached(clean, noisy, rise):
             return {"score": ahead.pop(0)}, torch.tensor(0.0)
 
     price = OfScore(lambda state: state["score"], 29.5, 30.0, 1000)
-    assert price.rise == 0.001
+    assert price.rise == 0.0003
     price.judge(Fixed(), torch.Generator(), 0.1)
     assert len(ahead) == 2
     price.judge(Fixed(), torch.Generator(), 0.2)
