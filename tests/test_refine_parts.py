@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from coinr.calibration import of_inputs
+from coinr.curvature import Block
 from coinr.encoder import Encoder
 from coinr.refinement.channel import Channel
+from coinr.refinement.coding import Coding
 from coinr.refinement.price import OfScore, OfSize, Price
 from coinr.refinement.rate import bits, expected_magnitudes
 from coinr.refinement.run import _cheapest, _learning_rate, _network
@@ -156,11 +158,11 @@ def test_a_bit_costs_what_it_saves():
 @pytest.mark.parametrize(
     ("clean", "noisy", "rise"),
     [
-        (30.2, (30.19, 30.21), 0.0012),
-        (30.2, (30.19, 30.207), 16 * (0.0003 * 0.2 / 0.0015) ** 3),
-        (30.2, (30.19, 30.22), 0.0012),
-        (30.2, (30.1, 30.2), 0.000075),
-        (30.0, (29.9, 29.9), 0.0003),
+        (30.2, (30.19, 30.21), 0.004),
+        (30.2, (30.19, 30.199), 2 * (0.001 * 0.2 / 0.0055) ** 2),
+        (30.2, (30.19, 30.22), 0.004),
+        (30.2, (30.1, 30.2), 0.001),
+        (30.0, (29.9, 29.9), 0.001),
     ],
 )
 def test_a_price_follows_the_score_once_that_is_reached(clean, noisy, rise):
@@ -178,7 +180,7 @@ def test_a_price_follows_the_score_once_that_is_reached(clean, noisy, rise):
             return {"score": ahead.pop(0)}, torch.tensor(0.0)
 
     price = OfScore(lambda state: state["score"], 29.5, 30.0, 1000)
-    assert price.rise == 0.0003
+    assert price.rise == 0.001
     price.judge(Fixed(), torch.Generator(), 0.1)
     assert len(ahead) == 2
     price.judge(Fixed(), torch.Generator(), 0.2)
@@ -200,6 +202,34 @@ def test_where_much_may_be_lost_half_of_it_goes_to_noise():
     price.rise = 0.3
     price.judge(Fixed(), torch.Generator(), 0.2)
     assert price.rise == pytest.approx(0.3 / 1.1 / 2)
+
+
+def test_tensors_of_a_block_do_equal_harm_in_a_file_of_the_size_that_was_trained():
+    sd = {"one": laplace(40, 50), "two": laplace(30, 40, seed=1), "alone": laplace(20, 20, seed=2)}
+    arguments = {"profile": "direct"}
+    channels = _network(sd, Encoder(sd, **arguments)).channels
+    with torch.no_grad():
+        for channel, error in zip(channels.values(), (0.02, 0.05, 0.03), strict=True):
+            channel.log_errors.fill_(math.log(error))
+    block = Block.of({"one": 2000, "two": 1200}, np.diag(np.repeat([9.0, 1.0], [2000, 1200])))
+
+    def errors(block):
+        coding = Coding(sd, channels, block, arguments)
+        decoded = coding.decode(coding.encode(1.0))
+        return {name: float((decoded[name] - tensor).square().mean().sqrt()) for name, tensor in sd.items()}
+
+    trained, equal = errors(None), errors(block)
+    assert trained == pytest.approx({"one": 0.02, "two": 0.05, "alone": 0.03}, rel=0.05)
+    both = 0.02 ** (2000 / 3200) * 0.05 ** (1200 / 3200)
+    expected = {"one": both * 3.0 ** (2000 / 3200 - 1), "two": both * 3.0 ** (2000 / 3200), "alone": 0.03}
+    assert equal == pytest.approx(expected, rel=0.05)
+
+
+def test_zeros_have_no_rule_to_share_errors_by():
+    sd = {"weight": torch.zeros(10, 10)}
+    channels = _network(sd, Encoder(sd)).channels
+    coding = Coding(sd, channels, Block.of({"weight": 100}, np.eye(100)), {})
+    assert torch.equal(coding.decode(coding.encode(1.0))["weight"], sd["weight"])
 
 
 def test_the_file_with_the_least_loss_and_bits_is_kept():

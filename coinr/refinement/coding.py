@@ -26,7 +26,7 @@ _UNUSED = 0.004
 
 
 class Coding:
-    """Files of a state dict at multiples of the errors that its channels were trained for.
+    """Files of a state dict at multiples of the errors that its channels were trained for, or a block says.
 
     Parameters
     ----------
@@ -55,7 +55,22 @@ class Coding:
         }
         self._encoder = Encoder(sd, calibrate=Known(told, block), **arguments)
         self._errors = {name: error for name, (error, _) in allowed.items()}
+        if block is not None:
+            self._errors |= self._equal_harm(block)
         self._base, self._limits = arguments.get("base"), arguments.get("limits")
+
+    def _equal_harm(self, block: Block) -> dict[str, float]:
+        """Errors of a block's tensors, as large in geometric mean as those trained, that do equal harm.
+
+        Second derivatives say it more surely than training, which has but noise to learn it from.
+        """
+        rule = self._encoder.rule()
+        if not all(rule[name] > 0 for name in block.slices):
+            return {}
+        counts = [part.stop - part.start for part in block.slices.values()]
+        logs = [math.log(self._errors[name] / rule[name]) for name in block.slices]
+        level = math.exp(sum(count * log for count, log in zip(counts, logs, strict=True)) / sum(counts))
+        return {name: level * rule[name] for name in block.slices}
 
     def encode(self, scale: float) -> bytes:
         """The file at a multiple of the errors."""

@@ -12,10 +12,10 @@ from coinr.refinement.network import Network, negated
 
 #: Relative rise of the loss by coding where nothing else is asked for, about 0.1 dB, and bounds of what is tried.
 RISE = 0.02
-# The rise at first where a score is to be kept. Noise lets errors be larger and costs some of the score before coding:
-# of a rise R that would take all that may be lost, what pays is about 16 R³ (bytes of SIRENs: next to nothing at 0.1
-# dB, a quarter of R at 0.5 dB), and hardly ever more than half of R.
-_FIRST, _PAYS, _SHARE = 0.0003, 16.0, 0.5
+# The rise at first, and at least, where a score is to be kept. Noise lets errors be larger and costs some of the score
+# before coding: of a rise R that would take all that may be lost, what pays is about 2 R² (bytes of SIRENs: next to
+# nothing at 0.1 dB, a quarter of R at 0.5 dB), and hardly ever more than half of R. Errors learn from noise alone.
+_FIRST, _PAYS, _SHARE = 0.001, 2.0, 0.5
 _LEAST, _MOST = 1e-5, 10.0
 
 # Parts of the training at which sizes and scores are looked at, and the widest change of the rise by one look.
@@ -115,4 +115,4 @@ class OfScore(Price):
         # a score that is still to be reached says nothing of what may be lost then
         if spare > 0:
             whole = self.rise * spare / lost if lost > 0 else math.inf
-            self._move(min(_PAYS * whole**2, _SHARE) * whole / self.rise)
+            self._move(max(min(_PAYS * whole, _SHARE) * whole, _FIRST) / self.rise)
