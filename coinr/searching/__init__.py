@@ -40,6 +40,9 @@ _STRIDE = 4.0
 # Powers of the scale with which losses grow, at least and at most.
 _POWERS = 0.3, 4.0
 
+# Calls kept for going from a good file to a bad one tensor by tensor.
+_CROSSING = 3
+
 # Ratio of a bad scale to a good one that differ by chance more than by size.
 _NARROW = 1.02
 
@@ -224,7 +227,7 @@ def _coarsest(trials: Trials, full: float, wanted: float, near: Trial) -> None:
             return
         if best is not None and worst is not None and worst.scale < _NARROW * best.scale:
             coarser = min((t for t in bad if t.scale > best.scale), key=lambda trial: trial.scale, default=None)
-            if best.score <= wanted + _CLOSE:
+            if best.score <= wanted + _CLOSE or (len(tried) > 1 and trials.left > _CROSSING):
                 scale = _lucky(tried, full, spare, best.scale, missed)
             elif coarser is None:
                 scale = best.scale * _NARROW
