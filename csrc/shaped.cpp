@@ -80,7 +80,8 @@ private:
                     errors[i] = now_.errors.data() + (s + i) * kWindow;
                     after[i] = next_.moved.data() + (s + i) * columns + at;
                 }
-                kernels().carry(before, errors, end - begin, feedback_.data() + begin * columns + at, columns, n, after);
+                const float* rows = feedback_.data() + begin * columns + at;
+                kernels().carry(before, errors, end - begin, rows, columns, n, after);
             }
         }
         now_.moved.swap(next_.moved);

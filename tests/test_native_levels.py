@@ -230,13 +230,15 @@ def test_feedback_lowers_the_weighted_error_and_none_changes_nothing():
     assert error(shaped) < 0.6 * error(plain)
 
 
-def survivor_of_four(x, upper, weight):
+def survivor_of_four(matrix, upper, weight):
     """A path of the trellis of four states in which each state keeps one survivor and what its errors move."""
-    paths = {0: (0.0, [], np.zeros(len(x), np.float32))}
-    for j, target in enumerate(x):
+    paths = {0: (0.0, [], None)}
+    for row, j in itertools.product(matrix, range(matrix.shape[1])):
+        if j == 0:
+            paths = {state: (cost, ks, np.zeros(len(row), np.float32)) for state, (cost, ks, _) in paths.items()}
         found = {}
         for state, (cost, ks, moved) in sorted(paths.items()):
-            aim = target - np.float64(moved[j])
+            aim = row[j] - np.float64(moved[j])
             for parity in (0, 1):
                 sizes = range(parity, 200, 2)
                 values = [2 * k - (state & 1) * (k > 0) for k in sizes]
@@ -244,21 +246,33 @@ def survivor_of_four(x, upper, weight):
                 to = (state >> 1) ^ ((state & 1) * 2) ^ (k & 1)
                 sign = -1 if aim < 0 else 1
                 if to not in found or cost + weight * off**2 < found[to][0]:
-                    error = np.float32(sign * value - target)
+                    error = np.float32(sign * value - row[j])
                     after = moved + error * upper[j].astype(np.float32)
                     found[to] = cost + weight * off**2, [*ks, sign * k], after
         paths = found
     return min(paths.values(), key=lambda path: path[0])[1]
 
 
-@pytest.mark.parametrize("columns", [64, 65, 700])
-def test_survivors_follow_their_own_errors_through_windows(columns):
+def nearest(matrix, upper):
+    """Integers one after the other, each moved by the errors of those before it."""
+    k = np.zeros(matrix.shape, np.int64)
+    for i, row in enumerate(matrix):
+        moved = np.zeros(len(row), np.float32)
+        for j, target in enumerate(row):
+            k[i, j] = round(target - np.float64(moved[j]))
+            moved += np.float32(k[i, j] - target) * upper[j].astype(np.float32)
+    return k.ravel().tolist()
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(1, 64), (1, 65), (1, 700), (2, 150)])
+def test_survivors_follow_their_own_errors_through_windows(rows, columns):
     rng = np.random.default_rng(columns)
-    x = rng.standard_normal((1, columns)) * 20
+    x = rng.standard_normal((rows, columns)) * 20
     upper = np.triu(0.3 * rng.standard_normal((columns, columns)) * columns**-0.5, 1) + np.eye(columns)
     free, ones = np.zeros((1, 2, 200)), np.ones(x.shape)
-    chosen = _C.choose_shaped_levels(2, x, ones, ones, upper, free, np.zeros(x.shape, np.uint8))
-    assert chosen[0].tolist() == survivor_of_four(x[0], upper, 1.0)
+    for log_states, expected in ((2, survivor_of_four(x, upper, 1.0)), (0, nearest(x, upper))):
+        chosen = _C.choose_shaped_levels(log_states, x, ones, ones, upper, free, np.zeros(x.shape, np.uint8))
+        assert chosen.ravel().tolist() == expected
 
 
 @pytest.mark.parametrize(

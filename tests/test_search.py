@@ -10,8 +10,8 @@ from coinr.calibration import sensitivities
 from coinr.curvature import Block
 from coinr.encoder import Encoder
 from coinr.recording import Record, block_of, recorded
-from coinr.searching import _cross
-from coinr.searching.trials import Trials
+from coinr.searching import _coarsest, _cross
+from coinr.searching.trials import Trial, Trials
 from coinr.watching import Watch
 
 
@@ -88,6 +88,26 @@ def test_files_between_a_good_and_a_bad_one_come_close_to_a_score():
     _cross(trials, -0.1, good, bad)
     assert max(trial.score for trial in trials.tried[2:] if trial.score < 0) == pytest.approx(-0.06)
     assert trials.tried[-1].score == pytest.approx(-0.09)
+
+
+@pytest.mark.parametrize("little", [0.0, 0.3])
+def test_the_last_calls_go_tensor_by_tensor(little):
+    class Steps:
+        """Files of eight tensors that lose nothing up to a scale of 1, or about their scale, and else too much."""
+
+        left, between_calls = 12, 0
+
+        def run(self, scale):
+            self.left -= 1
+            return Trial(scale, dict.fromkeys("abcdefgh", scale), b"", {}, -1.0 if scale > 1 else -little * scale)
+
+        def between(self, one, other):
+            self.between_calls += 1
+            return self.run(1.01)
+
+    trials = Steps()
+    _coarsest(trials, 0.0, -0.5, trials.run(1.0))
+    assert (trials.between_calls, trials.left) == (3, 0)
 
 
 def test_search_refuses_what_cannot_be():

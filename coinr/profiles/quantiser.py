@@ -25,6 +25,7 @@ from coinr.coders.levels import (
     scale_code,
     step_factors,
 )
+from coinr.curvature import MOST_THOROUGH
 from coinr.profiles.base import rms
 from coinr.profiles.problem import Problem
 
@@ -39,10 +40,10 @@ _COARSEST = 0.999
 _STATES = ((24, 0), (1 << 17, 8), (1 << 19, 6), (1 << 21, 4))
 _FEWEST_STATES = 3
 
-# The same with feedback, where a state carries what its errors ask of the rest of a row, or of a whole small network;
-# 64 states cost 0.2 % in bytes, 32 cost 0.4 %.
+# The same with feedback, where a state carries what its errors ask of the rest of a row, or of a whole tensor; 64
+# states cost 0.2 % in bytes.
 _STATES_ALONG_ROWS = ((24, 0), (1 << 13, 8), (1 << 17, 6), (1 << 20, 4))
-_STATES_ALONG_ALL = ((24, 0), (1 << 14, 8))
+_STATES_ALONG_ALL = ((24, 0), (MOST_THOROUGH, 8))
 
 # Beyond this many elements, integers are coded as tokens: decoding is ten times as fast and costs under 0.3 % in bytes.
 _FAST = 1 << 18

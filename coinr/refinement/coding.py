@@ -65,7 +65,7 @@ class Coding:
         Second derivatives say it more surely than training, which has but noise to learn it from.
         """
         rule = self._encoder.rule()
-        if not all(rule[name] > 0 for name in block.slices):
+        if not all(rule[name] > 0 and self._errors[name] > 0 for name in block.slices):
             return {}
         counts = [part.stop - part.start for part in block.slices.values()]
         logs = [math.log(self._errors[name] / rule[name]) for name in block.slices]

@@ -12,11 +12,12 @@ from coinr.refinement.network import Network, negated
 
 #: Relative rise of the loss by coding where nothing else is asked for, about 0.1 dB, and bounds of what is tried.
 RISE = 0.02
+_LEAST, _MOST = 1e-5, 10.0
+
 # The rise at first, and at least, where a score is to be kept. Noise lets errors be larger and costs some of the score
 # before coding: of a rise R that would take all that may be lost, what pays is about 2 R² (bytes of SIRENs: next to
 # nothing at 0.1 dB, a quarter of R at 0.5 dB), and hardly ever more than half of R. Errors learn from noise alone.
 _FIRST, _PAYS, _SHARE = 0.001, 2.0, 0.5
-_LEAST, _MOST = 1e-5, 10.0
 
 # Parts of the training at which sizes and scores are looked at, and the widest change of the rise by one look.
 _SIZED = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
@@ -113,6 +114,7 @@ class OfScore(Price):
         # while learning rates are high the score is lower than it will be
         spare = max(clean, self._full) - self._wanted
         # a score that is still to be reached says nothing of what may be lost then
-        if spare > 0:
-            whole = self.rise * spare / lost if lost > 0 else math.inf
+        if 0 < spare < math.inf:
+            # a loss that is no number, or not finite, asks for less
+            whole = math.inf if lost <= 0 else self.rise * spare / lost if lost < math.inf else 0.0
             self._move(max(min(_PAYS * whole, _SHARE) * whole, _FIRST) / self.rise)

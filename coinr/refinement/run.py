@@ -88,8 +88,8 @@ def refine(
     errors, and what bits are worth, are least (as in Ballé et al., 2017); the noise is spread as the coder's feedback
     spreads its errors. Then the state dict is coded at these errors, or at the multiple of them that keeps what was
     asked for. At most one of ``rise``, ``target_bytes`` and ``min_score`` is given. Plain networks of up to 13 312
-    parameters are coded by second derivatives of all together, too, all tensors' errors doing equal harm, which takes
-    minutes of two cores, and 5 GB, at the most; of both files the better is kept.
+    parameters, without a ``base``, are coded by second derivatives of all together, too, all tensors' errors doing
+    equal harm, which takes minutes of two cores, and 5 GB, at the most; of both files the better is kept.
 
     Parameters
     ----------
@@ -157,7 +157,8 @@ def refine(
         clean = network.clean()
         say("second derivatives")
         # errors spread by second derivatives are not the noise that was trained with: they may do better or worse
-        blocks = dict.fromkeys((None, network.block(loss_fn)))
+        block = network.block(loss_fn) if encoder.base is None else None
+        blocks = dict.fromkeys((None, block))
         say("coding")
         codings = [Coding(clean, network.channels, block, arguments) for block in blocks]
         if min_score is not None and evaluate is not None:

@@ -211,7 +211,10 @@ def _aim(tried: list[Trial], full: float, lost: float) -> float:
 
 
 def _coarsest(trials: Trials, full: float, wanted: float, near: Trial) -> None:
-    """Try scales, first between good ones and bad ones, then where chance may still let a smaller file pass."""
+    """Try scales between good ones and bad ones, then where chance may still let a smaller file pass.
+
+    Where chance leaves too much over, the last calls go from a good file to a bad one tensor by tensor.
+    """
     spare = full - wanted
     close = min(_CLOSE, _UNUSED * spare)
     tried = [near]
@@ -226,15 +229,17 @@ def _coarsest(trials: Trials, full: float, wanted: float, near: Trial) -> None:
         if worst is not None and worst.scale <= FINEST:
             return
         if best is not None and worst is not None and worst.scale < _NARROW * best.scale:
-            coarser = min((t for t in bad if t.scale > best.scale), key=lambda trial: trial.scale, default=None)
-            if best.score <= wanted + _CLOSE or (len(tried) > 1 and trials.left > _CROSSING):
+            near_enough = best.score <= wanted + _CLOSE
+            scale = None
+            if near_enough or trials.left > _CROSSING:
                 scale = _lucky(tried, full, spare, best.scale, missed)
-            elif coarser is None:
-                scale = best.scale * _NARROW
-            else:
-                return _cross(trials, wanted, best, coarser)
             if scale is None:
-                return
+                if near_enough:
+                    return
+                coarser = min((t for t in bad if t.scale > best.scale), key=lambda trial: trial.scale, default=None)
+                if coarser is not None:
+                    return _cross(trials, wanted, best, coarser)
+                scale = best.scale * _NARROW
         else:
             stuck = len(tried) > 2 and len({trial.score >= wanted for trial in tried[-3:]}) == 1
             scale = _between(best, worst, _aim(tried, full, spare), _STUCK if stuck else _EDGE)
