@@ -1,7 +1,7 @@
 """Refined networks beside nncodec and our own unrefined files, at -0.1 dB from a network trained as long.
 
     python -m bench.rate.nncodec --make-env bench/cache/nncodec-env     # once
-    python -m bench.refine [--data DIR] [--images kodim03,kodim19] [--steps 2500] [--sparse kodim03] [--low kodim03]
+    python -m bench.refine [--data DIR] [--images kodim03,kodim19] [--steps 2500] [--sparse kodim20] [--low kodim03]
 
 To each whole picture :func:`coinr.fit` fits a SIREN of 3 hidden layers of 64 (8000 steps). From it start, with equal
 batches and as many steps: the fp32 network (several optimisers and learning rates, the best of which counts and is the
@@ -51,6 +51,9 @@ from coinr.signals.image import ImageSignal
 CACHE = Path("bench/cache/refine")
 IMAGES = ("kodim03", "kodim05", "kodim13", "kodim19", "kodim20", "kodim23")
 LOSS = 0.1
+
+#: Those that are refined by dictionaries, too.
+SPARSE = ("kodim03", "kodim05", "kodim20", "kodim23")
 
 #: Hidden layers and width, and steps of the fits.
 SIZES, FIT_STEPS = (3, 64), 8000
@@ -222,7 +225,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="data folder; also COINR_DATA")
     parser.add_argument("--images", default=",".join(IMAGES), help="Kodak names, or photos of scikit-image")
-    parser.add_argument("--sparse", default="", help="those that are refined by dictionaries, too")
+    parser.add_argument("--sparse", default=",".join(SPARSE), help="those that are refined by dictionaries, too")
     parser.add_argument("--low", default="", help="those that are coded in small sizes too")
     parser.add_argument("--steps", type=int, default=2500)
     parser.add_argument("--environment", type=Path, default=nncodec.ENVIRONMENT)
