@@ -230,7 +230,7 @@ def test_feedback_lowers_the_weighted_error_and_none_changes_nothing():
     assert error(shaped) < 0.6 * error(plain)
 
 
-def survivor_of_four(matrix, upper, weight):
+def survivor_of_four(matrix, upper):
     """A path of the trellis of four states in which each state keeps one survivor and what its errors move."""
     paths = {0: (0.0, [], None)}
     for row, j in itertools.product(matrix, range(matrix.shape[1])):
@@ -245,10 +245,10 @@ def survivor_of_four(matrix, upper, weight):
                 off, k, value = min((abs(abs(aim) - v), k, v) for k, v in zip(sizes, values, strict=True))
                 to = (state >> 1) ^ ((state & 1) * 2) ^ (k & 1)
                 sign = -1 if aim < 0 else 1
-                if to not in found or cost + weight * off**2 < found[to][0]:
+                if to not in found or cost + off**2 < found[to][0]:
                     error = np.float32(sign * value - row[j])
                     after = moved + error * upper[j].astype(np.float32)
-                    found[to] = cost + weight * off**2, [*ks, sign * k], after
+                    found[to] = cost + off**2, [*ks, sign * k], after
         paths = found
     return min(paths.values(), key=lambda path: path[0])[1]
 
@@ -270,7 +270,7 @@ def test_survivors_follow_their_own_errors_through_windows(rows, columns):
     x = rng.standard_normal((rows, columns)) * 20
     upper = np.triu(0.3 * rng.standard_normal((columns, columns)) * columns**-0.5, 1) + np.eye(columns)
     free, ones = np.zeros((1, 2, 200)), np.ones(x.shape)
-    for log_states, expected in ((2, survivor_of_four(x, upper, 1.0)), (0, nearest(x, upper))):
+    for log_states, expected in ((2, survivor_of_four(x, upper)), (0, nearest(x, upper))):
         chosen = _C.choose_shaped_levels(log_states, x, ones, ones, upper, free, np.zeros(x.shape, np.uint8))
         assert chosen.ravel().tolist() == expected
 

@@ -129,6 +129,15 @@ def test_the_smaller_of_two_files_of_a_score_is_kept(monkeypatch):
     assert len(refined.blob) == min(sizes)
 
 
+def test_differences_to_a_base_take_no_second_derivatives(monkeypatch):
+    base = {name: tensor + 0.01 * torch.ones_like(tensor) for name, tensor in trained().items()}
+    files = spied(monkeypatch, "encode")
+    refined = coinr.refine(trained(), make_loss(), steps=20, base=base)
+    assert files == [refined.blob]
+    decoded = coinr.decode_state_dict(refined.blob, base=base)
+    assert all(torch.equal(decoded[name], tensor) for name, tensor in refined.state_dict.items())
+
+
 def test_the_better_of_two_files_of_a_size_is_kept(monkeypatch):
     files = spied(monkeypatch, "of_size")
     refined = coinr.refine(trained(), make_loss(), steps=STEPS, target_bytes=500, evaluate=evaluate)
