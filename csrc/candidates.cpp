@@ -16,10 +16,27 @@ float usual_height(int64_t M) {
     return static_cast<float>(low);
 }
 
+namespace {
+
+bool allowed(const Query& query, int32_t atom) {
+    int32_t out = 0;  // without an early end, which costs more than it saves on so few
+    for (const int32_t other : *query.excluded) out |= other == atom;
+    return out == 0;
+}
+
+}  // namespace
+
 void Candidates::Found::thin(float threshold) {
     int kept = 0;
     for (int i = 0; i < count; ++i)
         if (hits[i].score >= threshold) hits[kept++] = hits[i];
+    count = kept;
+}
+
+void Candidates::Found::drop_excluded(const Query& query) {
+    int kept = 0;
+    for (int i = 0; i < count; ++i)
+        if (hits[i].allowed || allowed(query, hits[i].atom)) hits[kept++] = hits[i];
     count = kept;
 }
 
@@ -31,33 +48,31 @@ void Candidates::start(const std::vector<Query>& queries, const std::vector<Boun
     for (size_t v = 0; v < queries.size(); ++v) threshold_[v] = bounds[v].floor;
 }
 
-bool Candidates::allowed(int64_t query, int64_t atom) const {
-    const std::vector<int32_t>& out = *(*queries_)[query].excluded;
-    return std::find(out.begin(), out.end(), static_cast<int32_t>(atom)) == out.end();
-}
-
 void Candidates::raise(int64_t query, int64_t atom, float score) {
     Found& f = found_[query];
-    if (score <= f.best || !allowed(query, atom)) return;
+    if (score <= f.best || !allowed((*queries_)[query], static_cast<int32_t>(atom))) return;
     f.best = score;
     threshold_[query] = std::max(threshold_[query], score - 2 * (*bounds_)[query].slack);
 }
 
 void Candidates::offer(int64_t query, int64_t atom, float score) {
-    if (score < threshold_[query] || !allowed(query, atom)) return;
+    if (score < threshold_[query]) return;
     Found& f = found_[query];
+    const bool leads = score > f.best;
+    if (leads && !allowed((*queries_)[query], static_cast<int32_t>(atom))) return;
     if (f.count == kHits) {
         f.thin(threshold_[query]);
         if (f.count > kHits / 2) settle(f, (*queries_)[query]);
     }
-    f.hits[f.count++] = {static_cast<int32_t>(atom), score};
-    if (score > f.best) {
+    f.hits[f.count++] = {static_cast<int32_t>(atom), score, leads};
+    if (leads) {
         f.best = score;
         threshold_[query] = std::max(threshold_[query], score - 2 * (*bounds_)[query].slack);
     }
 }
 
 void Candidates::settle(Found& found, const Query& query) {
+    found.drop_excluded(query);
     for (int i = 0; i < found.count; ++i) {
         Choice now{found.hits[i].atom, 0};
         dictionary_.row(now.atom, row_.data());
@@ -82,6 +97,7 @@ Decision::Decision(const std::vector<Candidates*>& threads, const std::vector<Qu
         int total = 0;
         for (Candidates* c : threads) {
             c->found_[v].thin(threshold);
+            c->found_[v].drop_excluded(queries[v]);
             total += c->found_[v].count + (c->found_[v].exact.atom >= 0);
         }
         for (Candidates* c : threads) {

@@ -39,6 +39,7 @@ private:
     struct Hit {
         int32_t atom;
         float score;
+        bool allowed;  // known to be; others are looked up when they are still in question at the end
     };
     struct Found {
         float best = 0;
@@ -47,8 +48,8 @@ private:
         Choice exact;  // best of the candidates already scored in float64
 
         void thin(float threshold);
+        void drop_excluded(const Query& query);
     };
-    bool allowed(int64_t query, int64_t atom) const;
     void settle(Found& found, const Query& query);
     friend struct Decision;
 

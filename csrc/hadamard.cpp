@@ -9,7 +9,11 @@
 namespace coinr {
 namespace {
 
-constexpr int64_t kLanes = 16;
+constexpr int64_t kLanes = 16, kShortLanes = 32;
+
+// Rounded to short integers, residuals of this many entries leave so few candidates that a transform of half the cost
+// pays; so do this many residuals, which share the signs of their lanes.
+constexpr int64_t kShortOrder = 512, kShortQueries = 17;
 
 // How the 16 lanes of a transform are shared: `vectors` residuals times kLanes / vectors blocks of the dictionary.
 int64_t vectors_per_transform(int64_t queries) {
@@ -18,44 +22,77 @@ int64_t vectors_per_transform(int64_t queries) {
     return vectors;
 }
 
+// The least integer that is not below a threshold, where values stay within +-32767.
+int16_t short_threshold(float threshold) { return static_cast<int16_t>(std::ceil(std::min(threshold, 32767.0f))); }
+
 }  // namespace
 
 // One thread's side of a pass. Lane l holds query first_query + l % vectors and block first_block + l / vectors.
 struct HadamardScreen::Scan {
     explicit Scan(const Dictionary& d) : candidates(d), dictionary(d) {
-        x.resize(d.order * kLanes);
         words.resize((d.n + 127) / 128 * 4 + 28);
-        signs.resize((d.n + 31) / 32 * kLanes);
     }
 
-    static void hit(void* context, int64_t column, const float* values) {
-        static_cast<Scan*>(context)->take(column, values);
-    }
-
-    void take(int64_t column, const float* values) {
-        for (int64_t lane = 0; lane < kLanes; ++lane) {
-            const float score = std::fabs(values[lane]);
-            if (score < threshold[lane]) continue;
-            const int64_t atom = (first_block + lane / vectors) * dictionary.order + column;
-            if (atom >= dictionary.M) continue;
-            const int64_t query = first_query + lane % vectors;
-            candidates.offer(query, atom, score);
-            for (int64_t other = lane % vectors; other < kLanes; other += vectors)
-                if (threshold[other] < candidates.threshold(query)) threshold[other] = candidates.threshold(query);
+    void make_room(bool shorts) {
+        if (shorts) {
+            x_short.resize(dictionary.order * kShortLanes);
+            flips.resize(padded(dictionary.n));
+        } else {
+            x.resize(dictionary.order * kLanes);
+            signs.resize((dictionary.n + 31) / 32 * kLanes);
         }
+    }
+
+    static void hit(void* context, int64_t column, uint32_t lanes, const float* values) {
+        Scan& scan = *static_cast<Scan*>(context);
+        for (; lanes; lanes &= lanes - 1) {
+            const int lane = __builtin_ctz(lanes);
+            const int64_t query = scan.first_query + lane % scan.vectors;
+            if (!scan.offer(query, scan.first_block + lane / scan.vectors, column, std::fabs(values[lane]))) continue;
+            for (int64_t other = lane % scan.vectors; other < kLanes; other += scan.vectors)
+                if (scan.threshold[other] < scan.candidates.threshold(query))
+                    scan.threshold[other] = scan.candidates.threshold(query);
+        }
+    }
+
+    static void hit_short(void* context, int64_t column, uint32_t lanes, const int16_t* values) {
+        Scan& scan = *static_cast<Scan*>(context);
+        for (; lanes; lanes &= lanes - 1) {
+            const int lane = __builtin_ctz(lanes);
+            const int64_t query = scan.first_query + lane;
+            if (scan.offer(query, scan.first_block, column, static_cast<float>(std::abs(values[lane]))))
+                scan.short_thresholds[lane] = short_threshold(scan.candidates.threshold(query));
+        }
+    }
+
+    // False for a column of the last block that no atom has.
+    bool offer(int64_t query, int64_t block, int64_t column, float score) {
+        const int64_t atom = block * dictionary.order + column;
+        if (atom >= dictionary.M) return false;
+        candidates.offer(query, atom, score);
+        return true;
+    }
+
+    void load_words(int64_t block) {
+        kernels().words(dictionary.seed, static_cast<uint32_t>(block), dictionary.stream,
+                        static_cast<uint32_t>(dictionary.kind), (dictionary.n + 127) / 128, words.data());
     }
 
     // Sign words of kLanes / vectors blocks, one word per lane.
     void load_signs(int64_t block, int64_t blocks) {
-        const Kernels& kernel = kernels();
         first_block = block;
         const int64_t count = (dictionary.n + 31) / 32;
         for (int64_t b = 0; b < kLanes / vectors && block + b < blocks; ++b) {
-            kernel.words(dictionary.seed, static_cast<uint32_t>(block + b), dictionary.stream,
-                         static_cast<uint32_t>(dictionary.kind), (dictionary.n + 127) / 128, words.data());
+            load_words(block + b);
             for (int64_t w = 0; w < count; ++w)
                 for (int64_t lane = b * vectors; lane < (b + 1) * vectors; ++lane) signs[w * kLanes + lane] = words[w];
         }
+    }
+
+    void load_flips(int64_t block) {
+        first_block = block;
+        load_words(block);
+        kernels().flips(words.data(), padded(dictionary.n), flips.data());
     }
 
     // Thresholds of the lanes; lanes without a query or a block never pass theirs.
@@ -68,12 +105,22 @@ struct HadamardScreen::Scan {
         }
     }
 
+    // The same for shorts. Residuals of no query are zero, and nothing is below one.
+    void load_short_thresholds(int64_t query, int64_t queries) {
+        first_query = query;
+        for (int64_t lane = 0; lane < kShortLanes; ++lane)
+            short_thresholds[lane] = query + lane < queries ? short_threshold(candidates.threshold(query + lane)) : 1;
+    }
+
     Candidates candidates;
     const Dictionary& dictionary;
     int64_t vectors = 1, first_query = 0, first_block = 0;
     float threshold[kLanes];
+    int16_t short_thresholds[kShortLanes];
     std::vector<float> x;          // [order][16]
+    std::vector<int16_t> x_short;  // [order][32]
     std::vector<uint32_t> words, signs;
+    std::vector<int16_t> flips;
 };
 
 HadamardScreen::HadamardScreen(const Dictionary& dictionary, const Team& team)
@@ -111,23 +158,71 @@ void HadamardScreen::pass(const std::vector<Query>& queries, Team& team) {
     });
 }
 
-std::vector<Choice> HadamardScreen::select_above(const std::vector<Query>& queries, bool score, float height,
-                                                 Team& team) {
-    // Scores here are a.r, all atoms having norm sqrt(n). A sum of n floats by a tree of log2 p levels is off by at
-    // most that many half units in the last place of sum |r_i| <= sqrt(n) |r|.
+void HadamardScreen::pass_short(int64_t count, Team& team) {
+    const int64_t n = dictionary_.n, groups = (count + kShortLanes - 1) / kShortLanes;
+    team.for_each((dictionary_.M + dictionary_.order - 1) / dictionary_.order, 1, [&](int64_t block, int rank) {
+        Scan& scan = *scans_[rank];
+        scan.load_flips(block);
+        for (int64_t g = 0; g < groups; ++g) {
+            scan.load_short_thresholds(g * kShortLanes, count);
+            kernels().fwht_short({shorts_.data() + g * padded(n) * kShortLanes, scan.flips.data(),
+                                  dictionary_.rows.data(), n, dictionary_.order, scan.x_short.data(),
+                                  scan.short_thresholds, &Scan::hit_short, &scan});
+        }
+    });
+}
+
+// Scores are a.r, all atoms having norm sqrt(n). A sum of n floats by a tree of log2 p levels is off by at most that
+// many half units in the last place of sum |r_i| <= sqrt(n) |r|.
+std::vector<Bound> HadamardScreen::bounds(const std::vector<Query>& queries, float height, Team& team) const {
     const double levels = std::log2(static_cast<double>(dictionary_.order)) + 1;
     const double rounding = 1.01 * levels * std::ldexp(1.0, -24) * std::sqrt(static_cast<double>(dictionary_.n));
-    std::vector<Bound> bounds(queries.size());
+    std::vector<Bound> found(queries.size());
     team.for_each(static_cast<int64_t>(queries.size()), 16, [&](int64_t v, int) {
         const double norm = std::sqrt(kernels().energy(queries[v].residual, padded(dictionary_.n)));
-        bounds[v] = {static_cast<float>(rounding * norm), static_cast<float>(height * norm)};
+        found[v] = {static_cast<float>(rounding * norm), static_cast<float>(height * norm)};
     });
+    return found;
+}
+
+// Scores are a.q, r = step (q + e) with q integer, and exact: off from a.r / step by at most sqrt(n) |e|.
+std::vector<Bound> HadamardScreen::round(const std::vector<Query>& queries, float height, Team& team) {
+    const int64_t count = static_cast<int64_t>(queries.size()), n = dictionary_.n;
+    const int64_t groups = (count + kShortLanes - 1) / kShortLanes;
+    const std::vector<float> zeros(padded(n), 0.0f);
+    shorts_.resize(groups * padded(n) * kShortLanes);
+    std::vector<Bound> found(queries.size());
+    team.for_each(groups, 1, [&](int64_t g, int) {
+        const float* residuals[kShortLanes];
+        double error[kShortLanes], size[kShortLanes];
+        const int64_t first = g * kShortLanes;
+        for (int64_t lane = 0; lane < kShortLanes; ++lane)
+            residuals[lane] = first + lane < count ? queries[first + lane].residual : zeros.data();
+        kernels().short_lanes(residuals, padded(n), shorts_.data() + first * padded(n), error, size);
+        for (int64_t lane = 0; lane < std::min(kShortLanes, count - first); ++lane)
+            // The second term covers the float32 arithmetic of the rounding.
+            found[first + lane] = {static_cast<float>(std::sqrt(static_cast<double>(n)) *
+                                                      (1.0001 * std::sqrt(error[lane]) + 2e-6 * std::sqrt(size[lane]))),
+                                   static_cast<float>(height * std::sqrt(size[lane]))};
+    });
+    return found;
+}
+
+std::vector<Choice> HadamardScreen::select_above(const std::vector<Query>& queries, bool score, float height,
+                                                 Team& team) {
+    const int64_t count = static_cast<int64_t>(queries.size());
+    const bool shorts = dictionary_.order <= kShortOrder && count >= kShortQueries;
+    const std::vector<Bound> bounds = shorts ? round(queries, height, team) : this->bounds(queries, height, team);
     std::vector<Candidates*> candidates;
     for (std::unique_ptr<Scan>& scan : scans_) {
         scan->candidates.start(queries, bounds);
+        scan->make_room(shorts);
         candidates.push_back(&scan->candidates);
     }
-    pass(queries, team);
+    if (shorts)
+        pass_short(count, team);
+    else
+        pass(queries, team);
     Decision decision(candidates, queries, bounds, score, team);
     std::vector<Query> again;
     for (size_t v = 0; v < queries.size(); ++v)

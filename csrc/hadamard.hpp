@@ -19,17 +19,22 @@ public:
     HadamardScreen(const Dictionary& dictionary, const Team& team);
     ~HadamardScreen();
 
-    // As Screen::select; the float32 transform is screened with the bound of its rounding error.
+    // As Screen::select; the transform, of floats or of residuals rounded to int16, is screened with the bound of its
+    // rounding error.
     std::vector<Choice> select(const std::vector<Query>& queries, bool score, Team& team);
 
 private:
     struct Scan;
     std::vector<Choice> select_above(const std::vector<Query>& queries, bool score, float height, Team& team);
     void pass(const std::vector<Query>& queries, Team& team);
+    void pass_short(int64_t count, Team& team);
+    std::vector<Bound> bounds(const std::vector<Query>& queries, float height, Team& team) const;
+    std::vector<Bound> round(const std::vector<Query>& queries, float height, Team& team);
 
     const Dictionary& dictionary_;
     float height_;  // as in Screen
     std::vector<std::unique_ptr<Scan>> scans_;
+    std::vector<int16_t> shorts_;  // [groups][padded(n)][32]
 };
 
 }  // namespace coinr

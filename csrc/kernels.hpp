@@ -53,8 +53,21 @@ struct FwhtTask {
     int64_t n, order;
     float* x;                 // [order][16], scratch
     const float* threshold;   // [16], not negative
-    // Called for a column some of whose values [16] may reach their threshold in magnitude; may raise it.
-    void (*hit)(void* context, int64_t column, const float* values);
+    // Called for a column with the lanes, one bit each, whose values [16] reach their threshold in magnitude; may
+    // raise it.
+    void (*hit)(void* context, int64_t column, uint32_t lanes, const float* values);
+    void* context;
+};
+
+// Thirty-two transforms of residuals rounded by Kernels::short_lanes, with the same signs.
+struct FwhtShortTask {
+    const int16_t* residuals;  // [n][32]
+    const int16_t* flips;      // [n]: -1 where the sign is negative, else 0
+    const uint32_t* rows;      // as above
+    int64_t n, order;
+    int16_t* x;                // [order][32], scratch
+    const int16_t* threshold;  // [32]
+    void (*hit)(void* context, int64_t column, uint32_t lanes, const int16_t* values);  // as above
     void* context;
 };
 
@@ -78,12 +91,6 @@ struct Kernels {
     int32_t (*dot_i8)(const int8_t* a, const int8_t* b, int64_t n);
     double (*dot_i8_f32)(const int8_t* a, const float* r, int64_t n);
     double (*energy)(const float* r, int64_t n);
-    // out[m] = atoms[m] . row for atoms int8 [k, n].
-    void (*gram)(const int8_t* atoms, const int8_t* row, int64_t k, int64_t n, double* out);
-    // r -= step * sum_k u[k] * atoms[k], the sum exact for each 64 atoms; |u| <= 2^20, atoms int8 [k, n] at most 8.
-    void (*subtract)(const int8_t* atoms, const int32_t* u, int64_t k, int64_t n, double step, float* r);
-    // r = float(w - sum_k u[k] * atoms[k]), summed in float64.
-    void (*residual)(const int8_t* atoms, const double* u, int64_t k, int64_t n, const float* w, float* r);
     // acc += q * row.
     void (*add_i32)(const int8_t* row, int32_t q, int64_t n, int32_t* acc);
     void (*add_i64)(const int8_t* row, int64_t q, int64_t n, int64_t* acc);
@@ -108,9 +115,37 @@ struct Kernels {
     int screen_rows;
     void (*screen)(const ScreenTask& task);
 
+    // out[m] = atoms[m] . row for atoms int8 [k, n].
+    void (*gram)(const int8_t* atoms, const int8_t* row, int64_t k, int64_t n, double* out);
+    // r -= step * sum_k u[k] * atoms[k], the sum exact for each 64 atoms; |u| <= 2^20, atoms int8 [k, n] at most 8.
+    void (*subtract)(const int8_t* atoms, const int32_t* u, int64_t k, int64_t n, double step, float* r);
+    // r = float(w - sum_k u[k] * atoms[k]), summed in float64.
+    void (*residual)(const int8_t* atoms, const double* u, int64_t k, int64_t n, const float* w, float* r);
+    // Atoms of +-1 as sign bits, in groups of eight: words [group][n / 64][8] and bytes [group][n], bit m of both
+    // being atom m of the group. mark_signs sets atom m of one group, atoms in order.
+    void (*mark_signs)(const int8_t* row, int64_t n, int m, uint64_t* words, uint8_t* bytes);
+    // Entries of the atom whose first word is given; out[entries..n) = 0.
+    void (*unmark_signs)(const uint64_t* words, int64_t n, int64_t entries, int8_t* out);
+    // As gram and subtract; `entries` of n are not padding. out and u have room for a whole group, u zeros there.
+    void (*gram_signs)(const uint64_t* words, const int8_t* row, int64_t k, int64_t n, int64_t entries, double* out);
+    void (*subtract_signs)(const uint8_t* bytes, const int32_t* u, int64_t k, int64_t n, double step, float* r);
+    // A triangular basis in groups of eight rows, those of group g [8, 8 (g + 1)] one after the other, zeros above
+    // the diagonal: inner = basis gram, out = -inner basis, both with room for whole groups. Returns |inner|^2.
+    double (*project)(const double* basis, const double* gram, int64_t k, double* inner, double* out);
+    // row = coefficients * inverse and update = row rounded to multiples of its largest magnitude, which is returned,
+    // over `levels`; whole groups of eight.
+    double (*basis_row)(const double* coefficients, int64_t count, double inverse, double levels, double* row,
+                        int32_t* update);
+
     // Words of counters (c0, 0.., c2, c3): out [calls rounded up to 8, 4].
     void (*words)(uint64_t seed, uint32_t c0, uint32_t c2, uint32_t c3, int64_t calls, uint32_t* out);
+    // Rounds residuals [padded(n)] in steps small enough that no sum of signed entries leaves int16: out [padded(n)][32]
+    // and, in squared steps, rounding errors and sizes. n at most 2^14.
+    void (*short_lanes)(const float* const residuals[32], int64_t n, int16_t* out, double error[32], double size[32]);
+    // out[i] = -1 where bit i % 32 of word i / 32 is set, else 0; n a multiple of 32.
+    void (*flips)(const uint32_t* words, int64_t n, int16_t* out);
     void (*fwht)(const FwhtTask& task);
+    void (*fwht_short)(const FwhtShortTask& task);
 };
 
 extern const Kernels kKernelsPortable;

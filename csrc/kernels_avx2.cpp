@@ -17,6 +17,7 @@
 #include "kernels_body.hpp"
 #include "tile_body.hpp"
 #include "fwht_body.hpp"
+#include "least_squares_body.hpp"
 #include "table_body.hpp"
 
 #if defined(__clang__)

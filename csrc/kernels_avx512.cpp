@@ -1,14 +1,14 @@
-// Kernel table for x86-64 processors with AVX-512 F, BW, DQ, VL, VBMI, VNNI and BITALG (Ice Lake, Zen 4 and later).
+// Kernel table for x86-64 processors with AVX-512 F, BW, DQ, VL, VBMI, VNNI, BITALG and VPOPCNTDQ (Ice Lake, Zen 4 and later).
 #include "kernels.hpp"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx512bitalg,prefer-vector-width=512"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,fma,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx512bitalg,avx512vpopcntdq,prefer-vector-width=512"))), apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx2,fma,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx512bitalg,prefer-vector-width=512")
+#pragma GCC target("avx2,fma,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx512bitalg,avx512vpopcntdq,prefer-vector-width=512")
 #endif
 
 #define COINR_ISA "avx512"
@@ -17,6 +17,7 @@
 #include "kernels_body.hpp"
 #include "tile_body.hpp"
 #include "fwht_body.hpp"
+#include "least_squares_body.hpp"
 #include "table_body.hpp"
 
 #if defined(__clang__)

@@ -149,6 +149,13 @@ void row_signs(uint64_t seed, uint32_t stream, uint32_t kind, uint32_t atom, int
         const int64_t count = calls - first < kCallsPerChunk ? calls - first : kCallsPerChunk;
         words(seed, atom, static_cast<uint32_t>(first), stream, kind, count, buffer);
         const int64_t base = 128 * first, stop = base + 128 * count < end ? base + 128 * count : end;
+#if COINR_LEVEL == 2
+        for (int64_t i = base; i < stop; i += 64) {
+            __mmask64 bits;
+            __builtin_memcpy(&bits, buffer + ((i - base) >> 5), 8);
+            _mm512_storeu_si512(out + i, _mm512_mask_blend_epi8(bits, _mm512_set1_epi8(1), _mm512_set1_epi8(-1)));
+        }
+#else
         for (int64_t i = base; i < stop; i += 8) {
             // The 8 bits spread to the low bit of 8 bytes, then 0/1 -> +1/-1 (0x01 or 0xFF).
             const uint64_t bits = (buffer[(i - base) >> 5] >> ((i - base) & 31)) & 0xFFu;
@@ -157,12 +164,26 @@ void row_signs(uint64_t seed, uint32_t stream, uint32_t kind, uint32_t atom, int
             spread = (spread >> 7) * 0xFEull | 0x0101010101010101ull;
             __builtin_memcpy(out + i, &spread, 8);
         }
+#endif
     }
     for (int64_t i = n; i < end; ++i) out[i] = 0;
 }
 
 void row_parity(const uint32_t* rows, uint32_t column, int64_t n, int8_t* inout) {
-    for (int64_t i = 0; i < n; ++i) {
+    int64_t i = 0;
+#if COINR_LEVEL == 2
+    const __m512i which = _mm512_set1_epi32(static_cast<int32_t>(column)), one = _mm512_set1_epi32(1);
+    for (; i + 64 <= n; i += 64) {
+        __mmask64 odd = 0;
+        for (int k = 0; k < 4; ++k) {
+            const __m512i common = _mm512_and_si512(_mm512_loadu_si512(rows + i + 16 * k), which);
+            odd |= static_cast<uint64_t>(_mm512_test_epi32_mask(_mm512_popcnt_epi32(common), one)) << 16 * k;
+        }
+        const __m512i entries = _mm512_loadu_si512(inout + i);
+        _mm512_storeu_si512(inout + i, _mm512_mask_sub_epi8(entries, odd, _mm512_setzero_si512(), entries));
+    }
+#endif
+    for (; i < n; ++i) {
         uint32_t x = rows[i] & column;
         x ^= x >> 16;
         x ^= x >> 8;
@@ -219,131 +240,6 @@ double energy(const float* r, int64_t n) {
         acc1 += x1 * x1;
     }
     return sum8(acc0 + acc1);
-}
-
-void subtract(const int8_t* atoms, const int32_t* u, int64_t k, int64_t n, double step, float* r) {
-#if COINR_LEVEL == 2
-    // Three digits of seven bits, four atoms at a time: sums of (atom + 128) * digit, less 128 * digits.
-    constexpr int kMost = 64;
-    uint32_t digits[3][kMost / 4];
-    for (int64_t begin = 0; begin < k; begin += kMost) {
-        const int64_t count = k - begin < kMost ? k - begin : kMost, fours = (count + 3) / 4;
-        int8_t bytes[3][kMost] = {};
-        int32_t excess[3] = {};
-        for (int64_t m = 0; m < count; ++m) {
-            int32_t rest = u[begin + m];
-            for (int d = 2; d >= 0; --d) {
-                const int32_t digit = d > 0 ? ((rest + 64) & 127) - 64 : rest;
-                rest = (rest - digit) / 128;
-                bytes[d][m] = static_cast<int8_t>(digit);
-                excess[d] += 128 * digit;
-            }
-        }
-        __builtin_memcpy(digits, bytes, sizeof digits);
-        const __m512i flip = _mm512_set1_epi8(-128);
-        const int8_t* first = atoms + begin * n;
-        for (int64_t i = 0; i < n; i += 64) {
-            __m512i acc[3][4];
-#pragma GCC unroll 3
-            for (int d = 0; d < 3; ++d)
-#pragma GCC unroll 4
-                for (int q = 0; q < 4; ++q) acc[d][q] = _mm512_set1_epi32(-excess[d]);
-            for (int64_t f = 0; f < fours; ++f) {
-                __m512i a[4];
-#pragma GCC unroll 4
-                for (int m = 0; m < 4; ++m) {
-                    const int64_t row = 4 * f + m < count ? 4 * f + m : 0;  // its digits are zero
-                    a[m] = _mm512_xor_si512(_mm512_loadu_si512(first + row * n + i), flip);
-                }
-                const __m512i ab0 = _mm512_unpacklo_epi8(a[0], a[1]), ab1 = _mm512_unpackhi_epi8(a[0], a[1]);
-                const __m512i cd0 = _mm512_unpacklo_epi8(a[2], a[3]), cd1 = _mm512_unpackhi_epi8(a[2], a[3]);
-                const __m512i four[4] = {_mm512_unpacklo_epi16(ab0, cd0), _mm512_unpackhi_epi16(ab0, cd0),
-                                         _mm512_unpacklo_epi16(ab1, cd1), _mm512_unpackhi_epi16(ab1, cd1)};
-#pragma GCC unroll 3
-                for (int d = 0; d < 3; ++d) {
-                    const __m512i digit = _mm512_set1_epi32(static_cast<int32_t>(digits[d][f]));
-#pragma GCC unroll 4
-                    for (int q = 0; q < 4; ++q) acc[d][q] = _mm512_dpbusd_epi32(acc[d][q], four[q], digit);
-                }
-            }
-            // Lane l of the four sums holds entries 16 l + 4 q ..: transpose the 128-bit pieces.
-            int32_t sums[3][64];
-            for (int d = 0; d < 3; ++d) {
-                const __m512i t0 = _mm512_shuffle_i32x4(acc[d][0], acc[d][1], 0x44);
-                const __m512i t1 = _mm512_shuffle_i32x4(acc[d][0], acc[d][1], 0xEE);
-                const __m512i t2 = _mm512_shuffle_i32x4(acc[d][2], acc[d][3], 0x44);
-                const __m512i t3 = _mm512_shuffle_i32x4(acc[d][2], acc[d][3], 0xEE);
-                _mm512_storeu_si512(sums[d], _mm512_shuffle_i32x4(t0, t2, 0x88));
-                _mm512_storeu_si512(sums[d] + 16, _mm512_shuffle_i32x4(t0, t2, 0xDD));
-                _mm512_storeu_si512(sums[d] + 32, _mm512_shuffle_i32x4(t1, t3, 0x88));
-                _mm512_storeu_si512(sums[d] + 48, _mm512_shuffle_i32x4(t1, t3, 0xDD));
-            }
-            for (int e = 0; e < 64; e += 8) {
-                f64x8 total = {};
-                for (int d = 0; d < 3; ++d)
-                    total = total * 128.0 +
-                            (f64x8)_mm512_cvtepi32_pd(_mm256_loadu_si256((const __m256i*)(sums[d] + e)));
-                const f64x8 x = widen_f64x8(r + i + e) - total * step;
-                _mm256_storeu_ps(r + i + e, _mm512_cvtpd_ps((__m512d)x));
-            }
-        }
-    }
-#else
-    constexpr int64_t kMost = 64;  // rounded to float32 after as many atoms as above
-    for (int64_t begin = 0; begin < k; begin += kMost) {
-        const int64_t stop = k - begin < kMost ? k : begin + kMost;
-        for (int64_t i = 0; i < n; i += 16) {
-            f64x8 total0 = {}, total1 = {};  // integers, exact
-            for (int64_t m = begin; m < stop; ++m) {
-                const double level = u[m];
-                total0 += level * widen_f64x8(atoms + m * n + i);
-                total1 += level * widen_f64x8(atoms + m * n + i + 8);
-            }
-            store(r + i, __builtin_convertvector(widen_f64x8(r + i) - total0 * step, f32x8));
-            store(r + i + 8, __builtin_convertvector(widen_f64x8(r + i + 8) - total1 * step, f32x8));
-        }
-    }
-#endif
-}
-
-void gram(const int8_t* atoms, const int8_t* row, int64_t k, int64_t n, double* out) {
-#if COINR_LEVEL == 2
-    // Sums of (atom + 128) * row, less 128 times the sum of the row.
-    const __m512i flip = _mm512_set1_epi8(-128), ones = _mm512_set1_epi8(1);
-    __m512i total = _mm512_setzero_si512();
-    for (int64_t i = 0; i < n; i += 64) total = _mm512_dpbusd_epi32(total, ones, _mm512_loadu_si512(row + i));
-    const int32_t excess = 128 * _mm512_reduce_add_epi32(total);
-    int64_t m = 0;
-    for (; m + 4 <= k; m += 4) {
-        const int8_t* a = atoms + m * n;
-        __m512i sum[4] = {_mm512_setzero_si512(), _mm512_setzero_si512(), _mm512_setzero_si512(),
-                          _mm512_setzero_si512()};
-        for (int64_t i = 0; i < n; i += 64) {
-            const __m512i y = _mm512_loadu_si512(row + i);
-#pragma GCC unroll 4
-            for (int q = 0; q < 4; ++q)
-                sum[q] = _mm512_dpbusd_epi32(sum[q], _mm512_xor_si512(_mm512_loadu_si512(a + q * n + i), flip), y);
-        }
-        for (int q = 0; q < 4; ++q) out[m + q] = _mm512_reduce_add_epi32(sum[q]) - excess;
-    }
-    for (; m < k; ++m) out[m] = dot_i8(atoms + m * n, row, n);
-#else
-    for (int64_t m = 0; m < k; ++m) out[m] = dot_i8(atoms + m * n, row, n);
-#endif
-}
-
-void residual(const int8_t* atoms, const double* u, int64_t k, int64_t n, const float* w, float* r) {
-    for (int64_t i = 0; i < n; i += 16) {
-        f64x8 x0 = widen_f64x8(w + i);
-        f64x8 x1 = widen_f64x8(w + i + 8);
-        for (int64_t m = 0; m < k; ++m) {
-            const int8_t* a = atoms + m * n + i;
-            x0 -= u[m] * widen_f64x8(a);
-            x1 -= u[m] * widen_f64x8(a + 8);
-        }
-        store(r + i, __builtin_convertvector(x0, f32x8));
-        store(r + i + 8, __builtin_convertvector(x1, f32x8));
-    }
 }
 
 void add_i32(const int8_t* row, int32_t q, int64_t n, int32_t* acc) {

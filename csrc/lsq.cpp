@@ -13,6 +13,13 @@ constexpr double kSpan = 1e-10;
 constexpr double kRefresh = 1e-2;
 constexpr double kLevels = 1 << 20;  // of the coefficients of a residual update
 
+// Where row k of the basis starts, and how long it is: see Kernels::project.
+int64_t basis_start(int64_t k) {
+    const int64_t group = k / kSignGroup;
+    return kSignGroup * (group + 1) * (4 * group + k % kSignGroup);
+}
+int64_t basis_length(int64_t k) { return padded_to_group(k + 1); }
+
 }  // namespace
 
 int scale_exponent(const float* w, int64_t n) {
@@ -30,11 +37,11 @@ void Pursuit::start(const Dictionary& dictionary, const float* w, int64_t s) {
     z_.clear();
     support_.reserve(s);
     z_.reserve(s);
-    atoms_.resize(s * stride_);
-    basis_.resize(s * (s + 1) / 2);
-    gram_.resize(s + 1);
-    coefficients_.resize(s + 1);
-    update_.resize(s + 1);
+    row_.resize(stride_);
+    atoms_.start(dictionary, s);
+    basis_.resize(basis_start(padded_to_group(s)));
+    for (std::vector<double>* room : {&gram_, &inner_, &coefficients_}) room->resize(padded_to_group(s));
+    update_.resize(padded_to_group(s));
     w_.assign(stride_, 0.0f);
     exponent_ = scale_exponent(w, n_);
     for (int64_t i = 0; i < n_; ++i) w_[i] = std::ldexp(w[i], -exponent_);
@@ -42,41 +49,25 @@ void Pursuit::start(const Dictionary& dictionary, const float* w, int64_t s) {
     energy_ = input_energy_ = refreshed_energy_ = kernels().energy(r_.data(), stride_);
 }
 
-bool Pursuit::contains(int64_t atom) const {
-    return std::find(support_.begin(), support_.end(), static_cast<int32_t>(atom)) != support_.end();
-}
-
 bool Pursuit::add(const Dictionary& dictionary, int64_t atom, double floor) {
     const Kernels& kernel = kernels();
     const int64_t k = size();
-    int8_t* row = atoms_.data() + k * stride_;
-    dictionary.row(atom, row);
-    const double norm2 = kernel.dot_i8(row, row, stride_);
-    const double product = kernel.dot_i8_f32(row, r_.data(), stride_);
+    dictionary.row(atom, row_.data());
+    const double norm2 = kernel.dot_i8(row_.data(), row_.data(), stride_);
+    const double product = kernel.dot_i8_f32(row_.data(), r_.data(), stride_);
     if (std::fabs(product) <= floor * std::sqrt(norm2)) return false;
-    kernel.gram(atoms_.data(), row, k, stride_, gram_.data());
     // Gram-Schmidt in coefficients: l_i = q_i . a, q_k = (a - sum_i l_i q_i) / rho.
-    std::fill_n(coefficients_.begin(), k, 0.0);
-    double inside = 0;
-    for (int64_t i = 0; i < k; ++i) {
-        const double* v = basis_.data() + i * (i + 1) / 2;
-        const double l = kernel.dot_f64(v, gram_.data(), i + 1);
-        kernel.axpy_f64(-l, v, i + 1, coefficients_.data());
-        inside += l * l;
-    }
-    const double rho2 = norm2 - inside;
+    atoms_.gram(row_.data(), gram_.data());
+    const double rho2 = norm2 - kernel.project(basis_.data(), gram_.data(), k, inner_.data(), coefficients_.data());
     if (!(rho2 > kSpan * norm2)) return false;
+    const double inverse = 1.0 / std::sqrt(rho2), z = product * inverse;
+    if (k % kSignGroup == 0) std::fill_n(coefficients_.begin() + k, kSignGroup, 0.0);
     coefficients_[k] = 1.0;
-    const double inverse = 1.0 / std::sqrt(rho2);
-    double* v = basis_.data() + k * (k + 1) / 2;
-    for (int64_t i = 0; i <= k; ++i) v[i] = coefficients_[i] * inverse;
-    const double z = product * inverse;
     // The coefficients of the update in integers: exact sums, the same on every processor.
-    double largest = 0;
-    for (int64_t i = 0; i <= k; ++i) largest = std::max(largest, std::fabs(v[i]));
-    const double to_integer = kLevels / largest;
-    for (int64_t i = 0; i <= k; ++i) update_[i] = static_cast<int32_t>(std::lrint(v[i] * to_integer));
-    kernel.subtract(atoms_.data(), update_.data(), k + 1, stride_, z * (largest / kLevels), r_.data());
+    const double largest = kernel.basis_row(coefficients_.data(), k + 1, inverse, kLevels,
+                                            basis_.data() + basis_start(k), update_.data());
+    atoms_.add(row_.data());
+    atoms_.subtract(update_.data(), z * (largest / kLevels), r_.data());
     support_.push_back(static_cast<int32_t>(atom));
     z_.push_back(z);
     energy_ = kernel.energy(r_.data(), stride_);
@@ -86,18 +77,19 @@ bool Pursuit::add(const Dictionary& dictionary, int64_t atom, double floor) {
 
 void Pursuit::refresh() {
     const Kernels& kernel = kernels();
-    const int64_t k = size();
-    for (int64_t i = 0; i < k; ++i)
-        gram_[i] = kernel.dot_i8_f32(atoms_.data() + i * stride_, w_.data(), stride_);
-    for (int64_t i = 0; i < k; ++i) z_[i] = kernel.dot_f64(basis_.data() + i * (i + 1) / 2, gram_.data(), i + 1);
+    atoms_.correlate(w_.data(), gram_.data());
+    for (int64_t i = 0; i < size(); ++i)
+        z_[i] = kernel.dot_f64(basis_.data() + basis_start(i), gram_.data(), basis_length(i));
     const std::vector<double> x = solution();
-    kernel.residual(atoms_.data(), x.data(), k, stride_, w_.data(), r_.data());
+    atoms_.residual(x.data(), w_.data(), r_.data());
     energy_ = refreshed_energy_ = kernel.energy(r_.data(), stride_);
 }
 
 std::vector<double> Pursuit::solution() const {
-    std::vector<double> x(support_.size(), 0.0);
-    for (int64_t i = 0; i < size(); ++i) kernels().axpy_f64(z_[i], basis_.data() + i * (i + 1) / 2, i + 1, x.data());
+    std::vector<double> x(padded_to_group(size()), 0.0);
+    for (int64_t i = 0; i < size(); ++i)
+        kernels().axpy_f64(z_[i], basis_.data() + basis_start(i), basis_length(i), x.data());
+    x.resize(size());
     return x;
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "chosen.hpp"
 #include "dictionary.hpp"
 
 namespace coinr {
@@ -14,7 +15,8 @@ int scale_exponent(const float* w, int64_t n);
 // The pursuit of one vector: its support, its least-squares solution and its residual.
 //
 // Gram entries of integer atoms are exact, so the orthogonal basis is kept as coefficients V of the atoms
-// (q_k = A_S v_k, upper triangular, float64) instead of n floats per basis vector: the working set is s * n bytes.
+// (q_k = A_S v_k, upper triangular, float64) instead of n floats per basis vector: the working set is s * n bytes,
+// or bits where atoms are signs.
 // The float32 residual is updated by every new basis vector and recomputed in float64 from w whenever its energy
 // has fallen by kRefresh, so its error stays near 1e-6 of its own norm however deep the pursuit goes.
 class Pursuit {
@@ -29,7 +31,6 @@ public:
     // Recomputes solution and residual from w in float64; x() and energy() are then at their most accurate.
     void refresh();
 
-    bool contains(int64_t atom) const;
     int64_t size() const { return static_cast<int64_t>(support_.size()); }
     const std::vector<int32_t>& support() const { return support_; }
     const float* residual() const { return r_.data(); }   // scaled, [padded(n)]
@@ -43,10 +44,11 @@ private:
     int exponent_ = 0;
     double energy_ = 0, input_energy_ = 0, refreshed_energy_ = 0;
     std::vector<int32_t> support_;
-    std::vector<int8_t> atoms_;   // [s, stride]
-    std::vector<double> basis_;   // row k: the k + 1 coefficients of q_k, packed
+    std::vector<int8_t> row_;     // [stride]
+    ChosenAtoms atoms_;
+    std::vector<double> basis_;   // the k + 1 coefficients of every q_k, see Kernels::project
     std::vector<double> z_;       // coordinates of w in the basis
-    std::vector<double> gram_, coefficients_;
+    std::vector<double> gram_, inner_, coefficients_;
     std::vector<int32_t> update_;
     std::vector<float> w_, r_;
 };

@@ -29,13 +29,14 @@ struct Output {
 constexpr int64_t kBlockBytes = int64_t{64} << 20;
 constexpr int64_t kCacheBytes = int64_t{3} << 19;
 
-// Blocks are whole groups of the vectors that the kernels take at once (12 rows, 16 lanes).
-constexpr int64_t kRowGroup = 48;
+// Blocks are whole groups of the vectors that the kernels take at once (12 rows, or 32 lanes of a transform).
+int64_t group_of(const Dictionary& dictionary) { return dictionary.kind == Kind::hadamard ? 32 : 48; }
 // Fewer vectors than this leave most lanes of a transform idle.
 constexpr int64_t kFewest = 4;
 
-int64_t block_size(int64_t n, int64_t s, int64_t room) {
-    const int64_t each = s * padded(n) + 4 * s * s + 16 * s + 8 * padded(n) + 512;
+int64_t block_size(const Dictionary& dictionary, int64_t s, int64_t room) {
+    const int64_t atoms = s * padded(dictionary.n) / (dictionary.kind == Kind::gaussian ? 1 : 4);
+    const int64_t each = atoms + 4 * s * s + 64 * s + 10 * padded(dictionary.n) + 512;
     return std::max<int64_t>(1, room / each);
 }
 
@@ -64,8 +65,11 @@ using Select = std::function<std::vector<Choice>(const std::vector<Query>&, Team
 // One block of vectors and where their results go.
 class Block {
 public:
-    Block(const Dictionary& dictionary, const float* W, int64_t B, int64_t s, Team& team, Output out)
-        : dictionary_(dictionary), B_(B), s_(s), team_(team), out_(out), pursuits_(B), active_(B, 1) {
+    // `pursuits` is room that one block after another may use.
+    Block(const Dictionary& dictionary, const float* W, int64_t B, int64_t s, Team& team, Output out,
+          std::vector<Pursuit>& pursuits)
+        : dictionary_(dictionary), B_(B), s_(s), team_(team), out_(out), pursuits_(pursuits), active_(B, 1) {
+        if (static_cast<int64_t>(pursuits_.size()) < B_) pursuits_.resize(B_);
         team_.for_each(B_, 4, [&](int64_t b, int) {
             pursuits_[b].start(dictionary_, W + b * dictionary_.n, s_);
             record_energy(pursuits_[b], out_.path + b * (s_ + 1));
@@ -151,7 +155,7 @@ private:
     Team& team_;
     const Output out_;
     const int64_t chunk_ = dictionary_.n >= 512 ? 1 : 4;  // vectors handed to a thread at a time
-    std::vector<Pursuit> pursuits_;
+    std::vector<Pursuit>& pursuits_;
     std::vector<char> active_;
 };
 
@@ -194,20 +198,24 @@ void omp(const Dictionary& dictionary, const float* W, int64_t B, int64_t s, int
     const auto block_output = [&](int64_t b) { return Output{indices + b * s, values + b * s, path + b * (s + 1)}; };
     // One block after another, the whole team on each.
     const auto in_turn = [&](const std::function<void(Block&)>& run) {
-        const int64_t size = block_size(n, s, kBlockBytes);
+        const int64_t size = block_size(dictionary, s, kBlockBytes);
+        std::vector<Pursuit> pursuits;
         for (int64_t b = 0; b < B; b += size) {
-            Block block(dictionary, W + b * n, std::min(size, B - b), s, team, block_output(b));
+            Block block(dictionary, W + b * n, std::min(size, B - b), s, team, block_output(b),
+                        pursuits);
             run(block);
         }
     };
     // Blocks that stay in a core's cache, each on one thread.
     const auto side_by_side = [&](const std::function<Select(const Team&)>& make) {
         const int64_t share = (B + threads - 1) / threads;
-        int64_t size = std::min(std::max(block_size(n, s, kCacheBytes), kFewest), share);
-        if (size > kRowGroup) size -= size % kRowGroup;
-        team.for_each((B + size - 1) / size, 1, [&](int64_t i, int) {
+        int64_t size = std::min(std::max(block_size(dictionary, s, kCacheBytes), kFewest), share);
+        if (const int64_t group = group_of(dictionary); size > group) size -= size % group;
+        std::vector<std::vector<Pursuit>> pursuits(team.size());
+        team.for_each((B + size - 1) / size, 1, [&](int64_t i, int rank) {
             Team alone(1);
-            Block block(dictionary, W + i * size * n, std::min(size, B - i * size), s, alone, block_output(i * size));
+            Block block(dictionary, W + i * size * n, std::min(size, B - i * size), s, alone, block_output(i * size),
+                        pursuits[rank]);
             block.run(make(alone));
         });
     };

@@ -51,13 +51,13 @@ std::vector<std::vector<Scored>> TopAtoms::find(const std::vector<const float*>&
     return std::move(found_);
 }
 
-void TopAtoms::hit(void* context, int64_t column, const float* values) {
-    static_cast<TopAtoms*>(context)->take(column, values);
+void TopAtoms::hit(void* context, int64_t column, uint32_t lanes, const float* values) {
+    static_cast<TopAtoms*>(context)->take(column, lanes, values);
 }
 
-void TopAtoms::take(int64_t column, const float* values) {
-    for (int64_t lane = 0; lane < kLanes; ++lane) {
-        if (std::fabs(values[lane]) < threshold_[lane]) continue;
+void TopAtoms::take(int64_t column, uint32_t lanes, const float* values) {
+    for (; lanes; lanes &= lanes - 1) {
+        const int lane = __builtin_ctz(lanes);
         const int64_t atom = (first_block_ + lane / vectors_) * dictionary_.order + column;
         if (atom >= dictionary_.M) continue;
         std::vector<Scored>& best = found_[first_query_ + lane % vectors_];

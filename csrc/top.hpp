@@ -30,8 +30,8 @@ public:
     std::vector<std::vector<Scored>> find(const std::vector<const float*>& residuals);
 
 private:
-    static void hit(void* context, int64_t column, const float* values);
-    void take(int64_t column, const float* values);
+    static void hit(void* context, int64_t column, uint32_t lanes, const float* values);
+    void take(int64_t column, uint32_t lanes, const float* values);
     void load_signs(int64_t block, int64_t blocks);
     void load_thresholds(int64_t blocks);
     void offer(std::vector<Scored>& best, Scored found) const;

@@ -1,0 +1,39 @@
+// The atoms of a support, stored for the sums that least squares needs.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "dictionary.hpp"
+
+namespace coinr {
+
+// One bit an entry for dictionaries of signs, one byte an entry for others. Sums are exact, the same for both.
+class ChosenAtoms {
+public:
+    // Empty, with room for s atoms; gram and subtract may then be called with arrays of padded_to_group(s).
+    void start(const Dictionary& dictionary, int64_t s);
+    void add(const int8_t* row);  // [padded(n)]
+
+    // out[m] = atom m . row.
+    void gram(const int8_t* row, double* out) const;
+    // r -= step * sum_m u[m] atom m; u is zero beyond the last atom.
+    void subtract(const int32_t* u, double step, float* r) const;
+    // out[m] = atom m . w and r = w - sum_m x[m] atom m, in float64.
+    void correlate(const float* w, double* out) const;
+    void residual(const double* x, const float* w, float* r) const;
+
+private:
+    const int8_t* entries(std::vector<int8_t>& room) const;  // [size, stride]; `room` is where they are if unpacked
+
+    bool signs_ = false;
+    int64_t n_ = 0, stride_ = 0, size_ = 0;
+    std::vector<int8_t> rows_;     // [s, stride], without signs
+    std::vector<uint64_t> words_;  // of signs, see Kernels::mark_signs
+    std::vector<uint8_t> bytes_;
+};
+
+constexpr int64_t kSignGroup = 8;
+inline int64_t padded_to_group(int64_t s) { return (s + kSignGroup - 1) / kSignGroup * kSignGroup; }
+
+}  // namespace coinr
