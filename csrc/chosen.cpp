@@ -2,10 +2,34 @@
 
 #include <algorithm>
 #include <cstring>
+#include <numeric>
 
 #include "kernels.hpp"
 
 namespace coinr {
+namespace {
+
+// What a member of a team does at a time.
+constexpr int64_t kEntries = 1024, kAtoms = 64;
+
+// body(first, count) for pieces of [0, total).
+template <class Body>
+void in_pieces(int64_t total, int64_t piece, Team& team, const Body& body) {
+    team.deal((total + piece - 1) / piece,
+              [&](int64_t p, int) { body(p * piece, std::min(piece, total - p * piece)); });
+}
+
+// The sum of part(first, count) over all entries.
+template <class Part>
+double summed(int64_t stride, Team& team, const Part& part) {
+    if (stride <= kEntries) return part(0, stride);
+    std::vector<double> parts((stride + kEntries - 1) / kEntries);
+    in_pieces(stride, kEntries, team,
+              [&](int64_t first, int64_t count) { parts[first / kEntries] = part(first, count); });
+    return std::accumulate(parts.begin(), parts.end(), 0.0);
+}
+
+}  // namespace
 
 void ChosenAtoms::start(const Dictionary& dictionary, int64_t s) {
     signs_ = dictionary.kind != Kind::gaussian;
@@ -31,41 +55,56 @@ void ChosenAtoms::add(const int8_t* row) {
     ++size_;
 }
 
-void ChosenAtoms::gram(const int8_t* row, double* out) const {
-    if (signs_)
-        kernels().gram_signs(words_.data(), row, size_, stride_, n_, out);
-    else
-        kernels().gram(rows_.data(), row, size_, stride_, out);
+void ChosenAtoms::gram(const int8_t* row, double* out, Team& team) const {
+    in_pieces(size_, kAtoms, team, [&](int64_t first, int64_t count) {
+        if (signs_)
+            kernels().gram_signs(words_.data() + first * stride_ / 64, row, count, stride_, n_, out + first);
+        else
+            kernels().gram(rows_.data() + first * stride_, row, count, stride_, out + first);
+    });
 }
 
-void ChosenAtoms::subtract(const int32_t* u, double step, float* r) const {
-    if (signs_) {
-        kernels().subtract_signs(bytes_.data(), u, size_, stride_, step, r);
-        std::fill(r + n_, r + stride_, 0.0f);
-    } else {
-        kernels().subtract(rows_.data(), u, size_, stride_, step, r);
-    }
+double ChosenAtoms::subtract(const int32_t* u, double step, float* r, Team& team) const {
+    return summed(stride_, team, [&](int64_t first, int64_t count) {
+        if (signs_)
+            kernels().subtract_signs(bytes_.data() + first, stride_, u, size_, count, step, r + first);
+        else
+            kernels().subtract(rows_.data() + first, stride_, u, size_, count, step, r + first);
+        if (first + count == stride_) std::fill(r + n_, r + stride_, 0.0f);
+        return kernels().energy(r + first, count);
+    });
 }
 
-void ChosenAtoms::correlate(const float* w, double* out) const {
+void ChosenAtoms::correlate(const float* w, double* out, Team& team) const {
     std::vector<int8_t> room;
-    const int8_t* rows = entries(room);
-    for (int64_t m = 0; m < size_; ++m) out[m] = kernels().dot_i8_f32(rows + m * stride_, w, stride_);
+    const int8_t* rows = entries(room, team);
+    in_pieces(size_, kAtoms, team, [&](int64_t first, int64_t count) {
+        for (int64_t m = first; m < first + count; ++m) out[m] = kernels().dot_i8_f32(rows + m * stride_, w, stride_);
+    });
 }
 
-void ChosenAtoms::residual(const double* x, const float* w, float* r) const {
+void ChosenAtoms::residual(const double* x, const float* w, float* r, Team& team) const {
     std::vector<int8_t> room;
-    kernels().residual(entries(room), x, size_, stride_, w, r);
+    const int8_t* rows = entries(room, team);
+    in_pieces(stride_, kEntries, team, [&](int64_t first, int64_t count) {
+        kernels().residual(rows + first, stride_, x, size_, count, w + first, r + first);
+    });
 }
 
-const int8_t* ChosenAtoms::entries(std::vector<int8_t>& room) const {
+const int8_t* ChosenAtoms::entries(std::vector<int8_t>& room, Team& team) const {
     if (!signs_) return rows_.data();
     room.resize(size_ * stride_);
-    for (int64_t m = 0; m < size_; ++m) {
-        const uint64_t* words = words_.data() + m / kSignGroup * stride_ / 8 + m % kSignGroup;
-        kernels().unmark_signs(words, stride_, n_, room.data() + m * stride_);
-    }
+    in_pieces(size_, kAtoms, team, [&](int64_t first, int64_t count) {
+        for (int64_t m = first; m < first + count; ++m) {
+            const uint64_t* words = words_.data() + m / kSignGroup * stride_ / 8 + m % kSignGroup;
+            kernels().unmark_signs(words, stride_, n_, room.data() + m * stride_);
+        }
+    });
     return room.data();
+}
+
+double energy(const float* r, int64_t stride, Team& team) {
+    return summed(stride, team, [&](int64_t first, int64_t count) { return kernels().energy(r + first, count); });
 }
 
 }  // namespace coinr

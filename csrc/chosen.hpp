@@ -5,10 +5,15 @@
 #include <vector>
 
 #include "dictionary.hpp"
+#include "team.hpp"
 
 namespace coinr {
 
-// One bit an entry for dictionaries of signs, one byte an entry for others. Sums are exact, the same for both.
+constexpr int64_t kSignGroup = 8;
+inline int64_t padded_to_group(int64_t s) { return (s + kSignGroup - 1) / kSignGroup * kSignGroup; }
+
+// One bit an entry for dictionaries of signs, one byte an entry for others. Sums are exact, the same for both. They are
+// made by all members of a team, in pieces that do not depend on how many these are.
 class ChosenAtoms {
 public:
     // Empty, with room for s atoms; gram and subtract may then be called with arrays of padded_to_group(s).
@@ -16,15 +21,15 @@ public:
     void add(const int8_t* row);  // [padded(n)]
 
     // out[m] = atom m . row.
-    void gram(const int8_t* row, double* out) const;
-    // r -= step * sum_m u[m] atom m; u is zero beyond the last atom.
-    void subtract(const int32_t* u, double step, float* r) const;
+    void gram(const int8_t* row, double* out, Team& team) const;
+    // r -= step * sum_m u[m] atom m, u being zero beyond the last atom. Returns |r|^2.
+    double subtract(const int32_t* u, double step, float* r, Team& team) const;
     // out[m] = atom m . w and r = w - sum_m x[m] atom m, in float64.
-    void correlate(const float* w, double* out) const;
-    void residual(const double* x, const float* w, float* r) const;
+    void correlate(const float* w, double* out, Team& team) const;
+    void residual(const double* x, const float* w, float* r, Team& team) const;
 
 private:
-    const int8_t* entries(std::vector<int8_t>& room) const;  // [size, stride]; `room` is where they are if unpacked
+    const int8_t* entries(std::vector<int8_t>& room, Team& team) const;  // [size, stride]; `room` is for unpacked ones
 
     bool signs_ = false;
     int64_t n_ = 0, stride_ = 0, size_ = 0;
@@ -33,7 +38,7 @@ private:
     std::vector<uint8_t> bytes_;
 };
 
-constexpr int64_t kSignGroup = 8;
-inline int64_t padded_to_group(int64_t s) { return (s + kSignGroup - 1) / kSignGroup * kSignGroup; }
+// |r|^2 for r [stride], by the team.
+double energy(const float* r, int64_t stride, Team& team);
 
 }  // namespace coinr

@@ -24,18 +24,18 @@ COINR_INLINE f32x16 repeat(const float* p) {
 
 // x[rows[i]] = signed residuals; bit i % 32 of sign word i / 32 (one word per lane) flips entry i.
 template <int LV>
-COINR_INLINE void scatter(const float* residuals, const uint32_t* signs, const uint32_t* rows, int64_t n, float* x) {
-    for (int64_t i = 0; i < n; i += 32) {
-        u32x16 word = load<u32x16>(signs + i / 2);
-        const int64_t stop = n - i < 32 ? n - i : 32;
+COINR_INLINE void scatter(const FwhtTask& t) {
+    for (int64_t i = 0; i < t.n; i += 32) {
+        u32x16 word = load<u32x16>(t.signs + i / 2);
+        const int64_t stop = t.n - i < 32 ? t.n - i : 32;
         for (int64_t bit = 0; bit < stop; ++bit, word >>= 1) {
-            const u32x16 value = (u32x16)repeat<LV>(residuals + (i + bit) * LV) ^ (word << 31);
-            store(x + static_cast<int64_t>(rows[i + bit]) * 16, value);
+            const u32x16 value = (u32x16)repeat<LV>(t.residuals + (i + bit) * LV) ^ (word << 31);
+            store(t.x + static_cast<int64_t>(t.rows[i + bit]) * 16, value);
         }
     }
 }
 
-// What floats and shorts differ in.
+// What transforms of floats and of shorts differ in.
 struct Floats {
     using Vector = f32x16;
     using Value = float;
@@ -179,14 +179,62 @@ COINR_INLINE void transform_from(typename L::Value* x, int64_t length, int64_t c
     for (int64_t piece = 0; piece < length; piece += stride) transform<L>(x + piece * lanes, stride, column + piece, t);
 }
 
+#if COINR_LEVEL == 2
+// Lanes of a and b in turn.
+COINR_INLINE void zip(f32x16 a, f32x16 b, f32x16* low, f32x16* high) {
+    *low = __builtin_shuffle(a, b, i32x16{0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23});
+    *high = __builtin_shuffle(a, b, i32x16{8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31});
+}
+
+// Sequences of `Length` vectors, each V / Length residuals apart from the next it is zipped with, to one of all V.
+template <int V, int Length>
+COINR_INLINE void zip_all(const f32x16 a[V], float* to) {
+    if constexpr (Length == V) {
+#pragma GCC unroll 16
+        for (int v = 0; v < V; ++v) store(to + 16 * v, a[v]);
+    } else {
+        constexpr int half = V / 2;
+        f32x16 b[V];
+#pragma GCC unroll 8
+        for (int k = 0; k < half; ++k) zip(a[k], a[k + half], b + 2 * k, b + 2 * k + 1);
+        zip_all<V, 2 * Length>(b, to);
+    }
+}
+
+// Sixteen entries of V residuals at a time; returns how many entries are done.
+template <int V>
+COINR_INLINE int64_t interleave_vectors(const float* const* from, int64_t n, float* to) {
+    int64_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        f32x16 a[V];
+#pragma GCC unroll 16
+        for (int v = 0; v < V; ++v) a[v] = load<f32x16>(from[v] + i);
+        zip_all<V, 1>(a, to + i * V);
+    }
+    return i;
+}
+#endif
+
+void interleave(const float* const* from, int vectors, int64_t n, float* to) {
+    int64_t i = 0;
+#if COINR_LEVEL == 2
+    if (vectors == 2) i = interleave_vectors<2>(from, n, to);
+    if (vectors == 4) i = interleave_vectors<4>(from, n, to);
+    if (vectors == 8) i = interleave_vectors<8>(from, n, to);
+    if (vectors == 16) i = interleave_vectors<16>(from, n, to);
+#endif
+    for (; i < n; ++i)
+        for (int v = 0; v < vectors; ++v) to[i * vectors + v] = from[v][i];
+}
+
 void fwht(const FwhtTask& t) {
     if (t.n < t.order) __builtin_memset(t.x, 0, static_cast<uint64_t>(t.order) * 64);
     switch (t.vectors) {
-        case 1: scatter<1>(t.residuals, t.signs, t.rows, t.n, t.x); break;
-        case 2: scatter<2>(t.residuals, t.signs, t.rows, t.n, t.x); break;
-        case 4: scatter<4>(t.residuals, t.signs, t.rows, t.n, t.x); break;
-        case 8: scatter<8>(t.residuals, t.signs, t.rows, t.n, t.x); break;
-        default: scatter<16>(t.residuals, t.signs, t.rows, t.n, t.x); break;
+        case 1: scatter<1>(t); break;
+        case 2: scatter<2>(t); break;
+        case 4: scatter<4>(t); break;
+        case 8: scatter<8>(t); break;
+        default: scatter<16>(t); break;
     }
     transform<Floats>(t.x, t.order, 0, t);
 }

@@ -139,19 +139,22 @@ void HadamardScreen::pass(const std::vector<Query>& queries, Team& team) {
     const int64_t vectors = vectors_per_transform(count), per_task = kLanes / vectors;
     const int64_t blocks = (dictionary_.M + dictionary_.order - 1) / dictionary_.order;
     const int64_t groups = (count + vectors - 1) / vectors;
-    std::vector<float> residuals(groups * n * vectors, 0.0f);  // [groups][n][vectors]
-    team.for_each(count, 4, [&](int64_t v, int) {
-        float* to = residuals.data() + v / vectors * n * vectors + v % vectors;
-        for (int64_t i = 0; i < n; ++i) to[i * vectors] = queries[v].residual[i];
-    });
     const Kernels& kernel = kernels();
+    const std::vector<float> zeros(n, 0.0f);
+    residuals_.resize(groups * n * vectors);
+    team.for_each(groups, 1, [&](int64_t g, int) {
+        const float* from[kLanes] = {};
+        for (int64_t v = 0; v < vectors; ++v)
+            from[v] = g * vectors + v < count ? queries[g * vectors + v].residual : zeros.data();
+        kernel.interleave(from, static_cast<int>(vectors), n, residuals_.data() + g * n * vectors);
+    });
     team.for_each((blocks + per_task - 1) / per_task, 1, [&](int64_t task, int rank) {
         Scan& scan = *scans_[rank];
         scan.vectors = vectors;
         scan.load_signs(task * per_task, blocks);
         for (int64_t g = 0; g < groups; ++g) {
             scan.load_thresholds(g * vectors, count, blocks);
-            kernel.fwht({residuals.data() + g * n * vectors, static_cast<int>(vectors), scan.signs.data(),
+            kernel.fwht({residuals_.data() + g * n * vectors, static_cast<int>(vectors), scan.signs.data(),
                          dictionary_.rows.data(), n, dictionary_.order, scan.x.data(), scan.threshold, &Scan::hit,
                          &scan});
         }

@@ -117,10 +117,12 @@ struct Kernels {
 
     // out[m] = atoms[m] . row for atoms int8 [k, n].
     void (*gram)(const int8_t* atoms, const int8_t* row, int64_t k, int64_t n, double* out);
-    // r -= step * sum_k u[k] * atoms[k], the sum exact for each 64 atoms; |u| <= 2^20, atoms int8 [k, n] at most 8.
-    void (*subtract)(const int8_t* atoms, const int32_t* u, int64_t k, int64_t n, double step, float* r);
-    // r = float(w - sum_k u[k] * atoms[k]), summed in float64.
-    void (*residual)(const int8_t* atoms, const double* u, int64_t k, int64_t n, const float* w, float* r);
+    // r -= step * sum_k u[k] * atoms[k] over n entries, the sum exact for each 64 atoms; |u| <= 2^20, atoms int8
+    // [k, stride] at most 8.
+    void (*subtract)(const int8_t* atoms, int64_t stride, const int32_t* u, int64_t k, int64_t n, double step, float* r);
+    // r = float(w - sum_k u[k] * atoms[k]) over n entries, summed in float64.
+    void (*residual)(const int8_t* atoms, int64_t stride, const double* u, int64_t k, int64_t n, const float* w,
+                     float* r);
     // Atoms of +-1 as sign bits, in groups of eight: words [group][n / 64][8] and bytes [group][n], bit m of both
     // being atom m of the group. mark_signs sets atom m of one group, atoms in order.
     void (*mark_signs)(const int8_t* row, int64_t n, int m, uint64_t* words, uint8_t* bytes);
@@ -128,10 +130,12 @@ struct Kernels {
     void (*unmark_signs)(const uint64_t* words, int64_t n, int64_t entries, int8_t* out);
     // As gram and subtract; `entries` of n are not padding. out and u have room for a whole group, u zeros there.
     void (*gram_signs)(const uint64_t* words, const int8_t* row, int64_t k, int64_t n, int64_t entries, double* out);
-    void (*subtract_signs)(const uint8_t* bytes, const int32_t* u, int64_t k, int64_t n, double step, float* r);
-    // A triangular basis in groups of eight rows, those of group g [8, 8 (g + 1)] one after the other, zeros above
-    // the diagonal: inner = basis gram, out = -inner basis, both with room for whole groups. Returns |inner|^2.
-    double (*project)(const double* basis, const double* gram, int64_t k, double* inner, double* out);
+    void (*subtract_signs)(const uint8_t* bytes, int64_t stride, const int32_t* u, int64_t k, int64_t n, double step,
+                           float* r);
+    // Rows [begin, stop) of a triangular basis, begin a multiple of eight: groups of eight rows, those of group g
+    // [8, 8 (g + 1)] one after the other, zeros above the diagonal, from row `begin` on. inner[begin..stop) = rows gram
+    // and out[0..stop) = -inner rows, both with room for whole groups. Returns the |inner|^2 of these rows.
+    double (*project)(const double* basis, const double* gram, int64_t begin, int64_t stop, double* inner, double* out);
     // row = coefficients * inverse and update = row rounded to multiples of its largest magnitude, which is returned,
     // over `levels`; whole groups of eight.
     double (*basis_row)(const double* coefficients, int64_t count, double inverse, double levels, double* row,
@@ -144,6 +148,8 @@ struct Kernels {
     void (*short_lanes)(const float* const residuals[32], int64_t n, int16_t* out, double error[32], double size[32]);
     // out[i] = -1 where bit i % 32 of word i / 32 is set, else 0; n a multiple of 32.
     void (*flips)(const uint32_t* words, int64_t n, int16_t* out);
+    // to[i][v] = from[v][i]; vectors as in FwhtTask.
+    void (*interleave)(const float* const* from, int vectors, int64_t n, float* to);
     void (*fwht)(const FwhtTask& task);
     void (*fwht_short)(const FwhtShortTask& task);
 };

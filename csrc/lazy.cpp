@@ -3,7 +3,15 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels.hpp"
+
 namespace coinr {
+namespace {
+
+// Atoms scored again before the best of them raises the bar for others.
+constexpr int64_t kTogether = 16;
+
+}  // namespace
 
 void TopScores::start(int64_t keep) {
     keep_ = static_cast<size_t>(keep);
@@ -52,8 +60,8 @@ void LazyScores::refill(TopScores& scores, float step, float slack, const Pursui
     filled_ = true;
 }
 
-LazyScores::Next LazyScores::next(const Dictionary& dictionary, const Pursuit& pursuit, std::vector<int8_t>& row,
-                                  Choice* choice) {
+LazyScores::Next LazyScores::next(const Dictionary& dictionary, const Pursuit& pursuit, std::vector<int8_t>* rows,
+                                  Team& team, Choice* choice) {
     if (!filled_) return Next::stale;
     const double now = pursuit.energy();
     if (energies_.back() != now) energies_.push_back(now);
@@ -62,14 +70,21 @@ LazyScores::Next LazyScores::next(const Dictionary& dictionary, const Pursuit& p
     for (size_t k = 0; k < energies_.size(); ++k)
         margins_[k] = kSigmas * std::sqrt(std::max(0.0, energies_[k] - now) / static_cast<double>(dictionary.n));
     const auto bound = [&](const Item& item) { return item.score + margins_[item.seen]; };
-    Choice best;
-    const auto examine = [&](Item& item) {
-        Choice exact{item.atom, 0};
-        dictionary.row(item.atom, row.data());
-        if (!score_row(row.data(), pursuit.residual(), static_cast<int64_t>(row.size()), &exact.score)) return;
-        item.score = std::fabs(exact.score);
-        item.seen = seen;
-        if (exact.beats(best)) best = exact;
+    Choice best, exact[kTogether];
+    Item* examined[kTogether];
+    const auto examine = [&](int64_t count) {
+        team.for_each(count, 2, [&](int64_t i, int rank) {
+            exact[i] = {examined[i]->atom, 0};
+            dictionary.row(exact[i].atom, rows[rank].data());
+            if (!score_row(rows[rank].data(), pursuit.residual(), padded(dictionary.n), &exact[i].score))
+                exact[i].atom = -1;
+        });
+        for (int64_t i = 0; i < count; ++i) {
+            if (exact[i].atom < 0) continue;
+            examined[i]->score = std::fabs(exact[i].score);
+            examined[i]->seen = seen;
+            if (exact[i].beats(best)) best = exact[i];
+        }
     };
     if (pursuit.size() > 0) {
         const int32_t picked = pursuit.support().back();
@@ -80,9 +95,19 @@ LazyScores::Next LazyScores::next(const Dictionary& dictionary, const Pursuit& p
     const auto likeliest = std::max_element(items_.begin(), items_.end(), [&](const Item& a, const Item& b) {
         return bound(a) < bound(b);
     });
-    if (likeliest != items_.end()) examine(*likeliest);
-    for (Item& item : items_)
-        if (item.atom != best.atom && bound(item) >= std::fabs(best.score)) examine(item);
+    if (likeliest != items_.end()) {
+        examined[0] = &*likeliest;
+        examine(1);
+    }
+    int64_t count = 0;
+    for (Item& item : items_) {
+        if (item.atom == best.atom || bound(item) < std::fabs(best.score)) continue;
+        examined[count++] = &item;
+        if (count < kTogether) continue;
+        examine(count);
+        count = 0;
+    }
+    examine(count);
     if (floor_ >= 0 && std::fabs(best.score) < floor_ + margins_[0]) {
         filled_ = false;
         return seen > 0 ? Next::stale : Next::undecided;

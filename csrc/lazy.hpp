@@ -63,8 +63,9 @@ public:
         stale,      // a new pass is due
         undecided,  // the pass has just been made: more than K atoms tie within its slack
     };
-    // The best atom now. `row` is scratch [padded(n)].
-    Next next(const Dictionary& dictionary, const Pursuit& pursuit, std::vector<int8_t>& row, Choice* choice);
+    // The best atom now. `rows` is scratch, [padded(n)] for each member of the team.
+    Next next(const Dictionary& dictionary, const Pursuit& pursuit, std::vector<int8_t>* rows, Team& team,
+              Choice* choice);
 
 private:
     struct Item {

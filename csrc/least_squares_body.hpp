@@ -3,7 +3,7 @@
 namespace coinr {
 namespace {
 
-void subtract(const int8_t* atoms, const int32_t* u, int64_t k, int64_t n, double step, float* r) {
+void subtract(const int8_t* atoms, int64_t stride, const int32_t* u, int64_t k, int64_t n, double step, float* r) {
 #if COINR_LEVEL == 2
     // Three digits of seven bits, four atoms at a time: sums of (atom + 128) * digit, less 128 * digits.
     constexpr int kMost = 64;
@@ -23,7 +23,7 @@ void subtract(const int8_t* atoms, const int32_t* u, int64_t k, int64_t n, doubl
         }
         __builtin_memcpy(digits, bytes, sizeof digits);
         const __m512i flip = _mm512_set1_epi8(-128);
-        const int8_t* first = atoms + begin * n;
+        const int8_t* first = atoms + begin * stride;
         for (int64_t i = 0; i < n; i += 64) {
             __m512i acc[3][4];
 #pragma GCC unroll 3
@@ -35,7 +35,7 @@ void subtract(const int8_t* atoms, const int32_t* u, int64_t k, int64_t n, doubl
 #pragma GCC unroll 4
                 for (int m = 0; m < 4; ++m) {
                     const int64_t row = 4 * f + m < count ? 4 * f + m : 0;  // its digits are zero
-                    a[m] = _mm512_xor_si512(_mm512_loadu_si512(first + row * n + i), flip);
+                    a[m] = _mm512_xor_si512(_mm512_loadu_si512(first + row * stride + i), flip);
                 }
                 const __m512i ab0 = _mm512_unpacklo_epi8(a[0], a[1]), ab1 = _mm512_unpackhi_epi8(a[0], a[1]);
                 const __m512i cd0 = _mm512_unpacklo_epi8(a[2], a[3]), cd1 = _mm512_unpackhi_epi8(a[2], a[3]);
@@ -78,8 +78,8 @@ void subtract(const int8_t* atoms, const int32_t* u, int64_t k, int64_t n, doubl
             f64x8 total0 = {}, total1 = {};  // integers, exact
             for (int64_t m = begin; m < stop; ++m) {
                 const double level = u[m];
-                total0 += level * widen_f64x8(atoms + m * n + i);
-                total1 += level * widen_f64x8(atoms + m * n + i + 8);
+                total0 += level * widen_f64x8(atoms + m * stride + i);
+                total1 += level * widen_f64x8(atoms + m * stride + i + 8);
             }
             store(r + i, __builtin_convertvector(widen_f64x8(r + i) - total0 * step, f32x8));
             store(r + i + 8, __builtin_convertvector(widen_f64x8(r + i + 8) - total1 * step, f32x8));
@@ -114,12 +114,12 @@ void gram(const int8_t* atoms, const int8_t* row, int64_t k, int64_t n, double* 
 #endif
 }
 
-void residual(const int8_t* atoms, const double* u, int64_t k, int64_t n, const float* w, float* r) {
+void residual(const int8_t* atoms, int64_t stride, const double* u, int64_t k, int64_t n, const float* w, float* r) {
     for (int64_t i = 0; i < n; i += 16) {
         f64x8 x0 = widen_f64x8(w + i);
         f64x8 x1 = widen_f64x8(w + i + 8);
         for (int64_t m = 0; m < k; ++m) {
-            const int8_t* a = atoms + m * n + i;
+            const int8_t* a = atoms + m * stride + i;
             x0 -= u[m] * widen_f64x8(a);
             x1 -= u[m] * widen_f64x8(a + 8);
         }
@@ -145,17 +145,18 @@ COINR_INLINE f64x8 sums8(const f64x8 v[8]) {
 #endif
 }
 
-double project(const double* basis, const double* gram, int64_t k, double* inner, double* out) {
+double project(const double* basis, const double* gram, int64_t begin, int64_t stop, double* inner, double* out) {
     f64x8 inside = {};
     const double* v = basis;
-    for (int64_t first = 0; first < k; first += 8) {
+    for (int64_t c = 0; c < begin; c += 8) store(out + c, f64x8{});
+    for (int64_t first = begin; first < stop; first += 8) {
         const int64_t length = first + 8;
         f64x8 sum[8] = {};
         for (int64_t c = 0; c < length; c += 8)
 #pragma GCC unroll 8
             for (int i = 0; i < 8; ++i) sum[i] += load<f64x8>(v + i * length + c) * load<f64x8>(gram + c);
         store(inner + first, sums8(sum));
-        for (int64_t i = k; i < length; ++i) inner[i] = 0;  // rows that are not there
+        for (int64_t i = stop; i < length; ++i) inner[i] = 0;  // rows that are not there
         const f64x8 parts = load<f64x8>(inner + first);
         inside += parts * parts;
         store(out + first, f64x8{});
@@ -268,10 +269,11 @@ COINR_INLINE void sign_table(const int32_t* u, int32_t* table) {
     store(table, sums);
 }
 
-void subtract_signs(const uint8_t* bytes, const int32_t* u, int64_t k, int64_t n, double step, float* r) {
+void subtract_signs(const uint8_t* bytes, int64_t stride, const int32_t* u, int64_t k, int64_t n, double step,
+                    float* r) {
     constexpr int64_t kMost = 64;  // as subtract: rounded to float32 after as many atoms
     int32_t tables[kMost / 4][16];
-    for (int64_t begin = 0; begin < k; begin += kMost, bytes += kMost / 8 * n) {
+    for (int64_t begin = 0; begin < k; begin += kMost, bytes += kMost / 8 * stride) {
         const int64_t groups = ((k - begin < kMost ? k - begin : kMost) + 7) / 8;
         for (int64_t t = 0; t < 2 * groups; ++t) sign_table(u + begin + 4 * t, tables[t]);
         for (int64_t i = 0; i < n; i += 64) {
@@ -284,7 +286,7 @@ void subtract_signs(const uint8_t* bytes, const int32_t* u, int64_t k, int64_t n
 #pragma GCC unroll 4
                 for (int q = 0; q < 4; ++q) {
                     const __m512i signs =
-                        _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)(bytes + g * n + i + 16 * q)));
+                        _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)(bytes + g * stride + i + 16 * q)));
                     // The lookup heeds the low four bits alone.
                     total[q] = _mm512_add_epi32(total[q], _mm512_permutexvar_epi32(signs, low));
                     total[q] = _mm512_add_epi32(
@@ -295,7 +297,7 @@ void subtract_signs(const uint8_t* bytes, const int32_t* u, int64_t k, int64_t n
 #else
             for (int e = 0; e < 64; ++e) sums[e] = 0;
             for (int64_t g = 0; g < groups; ++g) {
-                const uint8_t* signs = bytes + g * n + i;
+                const uint8_t* signs = bytes + g * stride + i;
                 for (int e = 0; e < 64; ++e) sums[e] += tables[2 * g][signs[e] & 15] + tables[2 * g + 1][signs[e] >> 4];
             }
 #endif

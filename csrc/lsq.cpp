@@ -20,6 +20,9 @@ int64_t basis_start(int64_t k) {
 }
 int64_t basis_length(int64_t k) { return padded_to_group(k + 1); }
 
+// Rows of the basis that a member of a team takes at a time.
+constexpr int64_t kBasisRows = 64;
+
 }  // namespace
 
 int scale_exponent(const float* w, int64_t n) {
@@ -30,7 +33,7 @@ int scale_exponent(const float* w, int64_t n) {
     return exponent;
 }
 
-void Pursuit::start(const Dictionary& dictionary, const float* w, int64_t s) {
+void Pursuit::start(const Dictionary& dictionary, const float* w, int64_t s, Team& team) {
     n_ = dictionary.n;
     stride_ = padded(n_);
     support_.clear();
@@ -46,10 +49,10 @@ void Pursuit::start(const Dictionary& dictionary, const float* w, int64_t s) {
     exponent_ = scale_exponent(w, n_);
     for (int64_t i = 0; i < n_; ++i) w_[i] = std::ldexp(w[i], -exponent_);
     r_ = w_;
-    energy_ = input_energy_ = refreshed_energy_ = kernels().energy(r_.data(), stride_);
+    energy_ = input_energy_ = refreshed_energy_ = coinr::energy(r_.data(), stride_, team);
 }
 
-bool Pursuit::add(const Dictionary& dictionary, int64_t atom, double floor) {
+bool Pursuit::add(const Dictionary& dictionary, int64_t atom, double floor, Team& team) {
     const Kernels& kernel = kernels();
     const int64_t k = size();
     dictionary.row(atom, row_.data());
@@ -57,8 +60,8 @@ bool Pursuit::add(const Dictionary& dictionary, int64_t atom, double floor) {
     const double product = kernel.dot_i8_f32(row_.data(), r_.data(), stride_);
     if (std::fabs(product) <= floor * std::sqrt(norm2)) return false;
     // Gram-Schmidt in coefficients: l_i = q_i . a, q_k = (a - sum_i l_i q_i) / rho.
-    atoms_.gram(row_.data(), gram_.data());
-    const double rho2 = norm2 - kernel.project(basis_.data(), gram_.data(), k, inner_.data(), coefficients_.data());
+    atoms_.gram(row_.data(), gram_.data(), team);
+    const double rho2 = norm2 - project(team);
     if (!(rho2 > kSpan * norm2)) return false;
     const double inverse = 1.0 / std::sqrt(rho2), z = product * inverse;
     if (k % kSignGroup == 0) std::fill_n(coefficients_.begin() + k, kSignGroup, 0.0);
@@ -67,22 +70,41 @@ bool Pursuit::add(const Dictionary& dictionary, int64_t atom, double floor) {
     const double largest = kernel.basis_row(coefficients_.data(), k + 1, inverse, kLevels,
                                             basis_.data() + basis_start(k), update_.data());
     atoms_.add(row_.data());
-    atoms_.subtract(update_.data(), z * (largest / kLevels), r_.data());
+    energy_ = atoms_.subtract(update_.data(), z * (largest / kLevels), r_.data(), team);
     support_.push_back(static_cast<int32_t>(atom));
     z_.push_back(z);
-    energy_ = kernel.energy(r_.data(), stride_);
-    if (energy_ < kRefresh * refreshed_energy_) refresh();
+    if (energy_ < kRefresh * refreshed_energy_) refresh(team);
     return true;
 }
 
-void Pursuit::refresh() {
+double Pursuit::project(Team& team) {
+    const int64_t k = size(), pieces = (k + kBasisRows - 1) / kBasisRows, stride = padded_to_group(k);
+    if (pieces <= 1) return kernels().project(basis_.data(), gram_.data(), 0, k, inner_.data(), coefficients_.data());
+    parts_.resize(pieces * stride);
+    std::vector<double> energies(pieces);
+    team.deal(pieces, [&](int64_t i, int) {
+        const int64_t piece = pieces - 1 - i, first = piece * kBasisRows;  // the longest rows first
+        energies[piece] = kernels().project(basis_.data() + basis_start(first), gram_.data(), first,
+                                            std::min(first + kBasisRows, k), inner_.data(), parts_.data() + piece * stride);
+    });
+    std::fill_n(coefficients_.begin(), stride, 0.0);
+    double energy = 0;
+    for (int64_t piece = 0; piece < pieces; ++piece) {
+        const double* part = parts_.data() + piece * stride;
+        for (int64_t i = 0; i < std::min((piece + 1) * kBasisRows, stride); ++i) coefficients_[i] += part[i];
+        energy += energies[piece];
+    }
+    return energy;
+}
+
+void Pursuit::refresh(Team& team) {
     const Kernels& kernel = kernels();
-    atoms_.correlate(w_.data(), gram_.data());
+    atoms_.correlate(w_.data(), gram_.data(), team);
     for (int64_t i = 0; i < size(); ++i)
         z_[i] = kernel.dot_f64(basis_.data() + basis_start(i), gram_.data(), basis_length(i));
     const std::vector<double> x = solution();
-    atoms_.residual(x.data(), w_.data(), r_.data());
-    energy_ = refreshed_energy_ = kernel.energy(r_.data(), stride_);
+    atoms_.residual(x.data(), w_.data(), r_.data(), team);
+    energy_ = refreshed_energy_ = coinr::energy(r_.data(), stride_, team);
 }
 
 std::vector<double> Pursuit::solution() const {

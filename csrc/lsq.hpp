@@ -12,7 +12,8 @@ namespace coinr {
 // The power of two that brings the largest magnitude of w [n] into [0.5, 1); 0 for a zero vector.
 int scale_exponent(const float* w, int64_t n);
 
-// The pursuit of one vector: its support, its least-squares solution and its residual.
+// The pursuit of one vector: its support, its least-squares solution and its residual. What a team does together is
+// divided in the same way whatever its size.
 //
 // Gram entries of integer atoms are exact, so the orthogonal basis is kept as coefficients V of the atoms
 // (q_k = A_S v_k, upper triangular, float64) instead of n floats per basis vector: the working set is s * n bytes,
@@ -22,14 +23,14 @@ int scale_exponent(const float* w, int64_t n);
 class Pursuit {
 public:
     // Starts over on w [n] (finite) with room for s atoms. An exact power of two scales w to a maximum in [0.5, 1).
-    void start(const Dictionary& dictionary, const float* w, int64_t s);
+    void start(const Dictionary& dictionary, const float* w, int64_t s, Team& team);
 
     // Adds `atom` to the support. False, with nothing changed, when its |a.r|/|a| is at most `floor` (scaled) or it
     // is numerically in the span of the support.
-    bool add(const Dictionary& dictionary, int64_t atom, double floor);
+    bool add(const Dictionary& dictionary, int64_t atom, double floor, Team& team);
 
     // Recomputes solution and residual from w in float64; x() and energy() are then at their most accurate.
-    void refresh();
+    void refresh(Team& team);
 
     int64_t size() const { return static_cast<int64_t>(support_.size()); }
     const std::vector<int32_t>& support() const { return support_; }
@@ -40,6 +41,8 @@ public:
     std::vector<double> solution() const;                 // scaled coefficients of the support
 
 private:
+    double project(Team& team);  // coefficients_ = what the support has of gram_, with the opposite sign; its energy
+
     int64_t n_ = 0, stride_ = 0;
     int exponent_ = 0;
     double energy_ = 0, input_energy_ = 0, refreshed_energy_ = 0;
@@ -49,6 +52,7 @@ private:
     std::vector<double> basis_;   // the k + 1 coefficients of every q_k, see Kernels::project
     std::vector<double> z_;       // coordinates of w in the basis
     std::vector<double> gram_, inner_, coefficients_;
+    std::vector<double> parts_;   // coefficients_ by pieces of the basis
     std::vector<int32_t> update_;
     std::vector<float> w_, r_;
 };

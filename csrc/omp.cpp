@@ -40,13 +40,23 @@ int64_t block_size(const Dictionary& dictionary, int64_t s, int64_t room) {
     return std::max<int64_t>(1, room / each);
 }
 
+// Vectors of a block for one of several threads: no more than its cache takes, in the same number of blocks for each.
+int64_t side_by_side_size(const Dictionary& dictionary, int64_t B, int64_t s, int threads) {
+    const int64_t share = (B + threads - 1) / threads, group = group_of(dictionary);
+    int64_t most = std::min(std::max(block_size(dictionary, s, kCacheBytes), kFewest), share);
+    if (most <= group) return most;
+    most -= most % group;
+    const int64_t blocks = (share + most - 1) / most, size = (share + blocks - 1) / blocks;
+    return (size + group - 1) / group * group;
+}
+
 void record_energy(const Pursuit& p, float* path) {
     *path = static_cast<float>(std::ldexp(p.energy(), 2 * p.exponent()));
 }
 
-void finish(Pursuit& p, int64_t s, int32_t* indices, float* values, float* path) {
+void finish(Pursuit& p, int64_t s, int32_t* indices, float* values, float* path, Team& team) {
     const int64_t k = p.size();
-    if (k > 0) p.refresh();
+    if (k > 0) p.refresh(team);
     const std::vector<double> x = p.solution();
     record_energy(p, path + k);
     for (int64_t i = 0; i < k; ++i) {
@@ -60,6 +70,12 @@ void finish(Pursuit& p, int64_t s, int32_t* indices, float* values, float* path)
     }
 }
 
+// Whether vectors, one to a member of the team, would leave some idle for a good part of the time, and their own work is
+// worth dividing.
+bool few_and_long(const Dictionary& dictionary, int64_t B, const Team& team) {
+    return dictionary.n >= 2048 && B < 4 * team.size() && B % team.size() != 0;
+}
+
 using Select = std::function<std::vector<Choice>(const std::vector<Query>&, Team&)>;
 
 // One block of vectors and where their results go.
@@ -71,7 +87,7 @@ public:
         : dictionary_(dictionary), B_(B), s_(s), team_(team), out_(out), pursuits_(pursuits), active_(B, 1) {
         if (static_cast<int64_t>(pursuits_.size()) < B_) pursuits_.resize(B_);
         team_.for_each(B_, 4, [&](int64_t b, int) {
-            pursuits_[b].start(dictionary_, W + b * dictionary_.n, s_);
+            pursuits_[b].start(dictionary_, W + b * dictionary_.n, s_, alone_);
             record_energy(pursuits_[b], out_.path + b * (s_ + 1));
             active_[b] = s_ > 0 && pursuits_[b].input_energy() > 0;
         });
@@ -85,7 +101,8 @@ public:
             std::vector<Query> queries;
             for (const int64_t b : who) queries.push_back(query(b));
             const std::vector<Choice> choices = select(queries, team_);
-            team_.for_each(static_cast<int64_t>(who.size()), chunk_, [&](int64_t v, int) { add(who[v], choices[v]); });
+            for_vectors(static_cast<int64_t>(who.size()),
+                        [&](int64_t v, int, Team& team) { add(who[v], choices[v], team); });
         }
         finish_all();
     }
@@ -107,18 +124,18 @@ public:
             }
             screen.refill(queries, pursuits, scores, team_);
             std::vector<char> undecided(who.size(), 0);
-            team_.for_each(static_cast<int64_t>(who.size()), 1, [&](int64_t v, int rank) {
+            for_vectors(static_cast<int64_t>(who.size()), [&](int64_t v, int rank, Team& team) {
                 LazyScores::Next next = LazyScores::Next::found;
                 while (active_[who[v]]) {
                     Choice choice;
-                    next = scores[v]->next(dictionary_, pursuits_[who[v]], rows[rank], &choice);
+                    next = scores[v]->next(dictionary_, pursuits_[who[v]], &rows[rank], team, &choice);
                     if (next != LazyScores::Next::found) break;
-                    add(who[v], choice);
+                    add(who[v], choice, team);
                 }
                 undecided[v] = next == LazyScores::Next::undecided;
             });
             for (size_t v = 0; v < who.size(); ++v)
-                if (undecided[v]) add(who[v], screen.select({queries[v]}, false, team_)[0]);
+                if (undecided[v]) add(who[v], screen.select({queries[v]}, false, team_)[0], team_);
         }
         finish_all();
     }
@@ -133,10 +150,23 @@ private:
 
     Query query(int64_t b) const { return {pursuits_[b].residual(), &pursuits_[b].support()}; }
 
-    void add(int64_t b, const Choice& choice) {
+    // body(v, rank, team) for every vector: by one member of the team each, and by all of them together for the long
+    // ones that would leave some idle.
+    template <class Body>
+    void for_vectors(int64_t count, const Body& body) {
+        if (!few_and_long(dictionary_, count, team_)) {
+            team_.for_each(count, dictionary_.n >= 512 ? 1 : 4, [&](int64_t v, int rank) { body(v, rank, alone_); });
+            return;
+        }
+        const int64_t apart = count / team_.size() * team_.size();
+        team_.deal(apart, [&](int64_t v, int rank) { body(v, rank, alone_); });
+        for (int64_t v = apart; v < count; ++v) body(v, 0, team_);
+    }
+
+    void add(int64_t b, const Choice& choice, Team& team) {
         Pursuit& p = pursuits_[b];
         const double floor = kStop * std::sqrt(p.input_energy());
-        if (choice.atom < 0 || !p.add(dictionary_, choice.atom, floor)) {
+        if (choice.atom < 0 || !p.add(dictionary_, choice.atom, floor, team)) {
             active_[b] = 0;
             return;
         }
@@ -145,8 +175,8 @@ private:
     }
 
     void finish_all() {
-        team_.for_each(B_, chunk_, [&](int64_t b, int) {
-            finish(pursuits_[b], s_, out_.indices + b * s_, out_.values + b * s_, out_.path + b * (s_ + 1));
+        for_vectors(B_, [&](int64_t b, int, Team& team) {
+            finish(pursuits_[b], s_, out_.indices + b * s_, out_.values + b * s_, out_.path + b * (s_ + 1), team);
         });
     }
 
@@ -154,7 +184,7 @@ private:
     const int64_t B_, s_;
     Team& team_;
     const Output out_;
-    const int64_t chunk_ = dictionary_.n >= 512 ? 1 : 4;  // vectors handed to a thread at a time
+    Team alone_{1};  // shared by all members: one that has no threads keeps nothing
     std::vector<Pursuit>& pursuits_;
     std::vector<char> active_;
 };
@@ -208,9 +238,7 @@ void omp(const Dictionary& dictionary, const float* W, int64_t B, int64_t s, int
     };
     // Blocks that stay in a core's cache, each on one thread.
     const auto side_by_side = [&](const std::function<Select(const Team&)>& make) {
-        const int64_t share = (B + threads - 1) / threads;
-        int64_t size = std::min(std::max(block_size(dictionary, s, kCacheBytes), kFewest), share);
-        if (const int64_t group = group_of(dictionary); size > group) size -= size % group;
+        const int64_t size = side_by_side_size(dictionary, B, s, threads);
         std::vector<std::vector<Pursuit>> pursuits(team.size());
         team.for_each((B + size - 1) / size, 1, [&](int64_t i, int rank) {
             Team alone(1);

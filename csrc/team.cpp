@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 namespace coinr {
 namespace {
@@ -24,25 +25,25 @@ Team::Team(int threads) {
     try {
         for (int rank = 1; rank < threads; ++rank) workers_.emplace_back([this, rank] { work(rank); });
     } catch (...) {
-        {
-            std::lock_guard<std::mutex> lock(mutex_);
-            stop_ = true;
-            round_.fetch_add(1);
-        }
-        wake_.notify_all();
+        stop_ = true;
+        announce();
         for (std::thread& t : workers_) t.join();
         throw;
     }
 }
 
 Team::~Team() {
-    {
-        std::lock_guard<std::mutex> lock(mutex_);
-        stop_ = true;
-        round_.fetch_add(1);
-    }
-    wake_.notify_all();
+    stop_ = true;
+    announce();
     for (std::thread& t : workers_) t.join();
+}
+
+// Either a worker that goes to sleep sees the new round, or this sees that it sleeps.
+void Team::announce() {
+    round_.fetch_add(1);
+    if (asleep_.load() == 0) return;
+    { std::lock_guard<std::mutex> lock(mutex_); }
+    wake_.notify_all();
 }
 
 void Team::invoke(int rank) {
@@ -55,18 +56,18 @@ void Team::invoke(int rank) {
 }
 
 void Team::work(int rank) {
-    uint64_t seen = 0;
-    while (true) {
+    for (uint64_t seen = 0;; ++seen) {
         for (int spin = 0; spin < kSpins && round_.load(std::memory_order_acquire) == seen; ++spin) pause();
-        {
+        if (round_.load(std::memory_order_acquire) == seen) {
             std::unique_lock<std::mutex> lock(mutex_);
-            wake_.wait(lock, [&] { return round_.load(std::memory_order_relaxed) != seen; });
-            seen = round_.load(std::memory_order_relaxed);
-            if (stop_) return;
+            asleep_.fetch_add(1);
+            wake_.wait(lock, [&] { return round_.load() != seen; });
+            asleep_.fetch_sub(1);
         }
+        if (stop_) return;
         invoke(rank);
-        if (pending_.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-            std::lock_guard<std::mutex> lock(mutex_);
+        if (pending_.fetch_sub(1) == 1 && waiting_.load()) {
+            { std::lock_guard<std::mutex> lock(mutex_); }
             done_.notify_one();
         }
     }
@@ -77,22 +78,18 @@ void Team::run(const std::function<void(int)>& task) {
         task(0);
         return;
     }
-    {
-        std::lock_guard<std::mutex> lock(mutex_);
-        task_ = &task;
-        pending_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
-        round_.fetch_add(1, std::memory_order_release);
-    }
-    wake_.notify_all();
+    task_ = &task;
+    pending_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+    announce();
     invoke(0);
     for (int spin = 0; spin < kSpins && pending_.load(std::memory_order_acquire) != 0; ++spin) pause();
-    std::exception_ptr error;
-    {
+    if (pending_.load(std::memory_order_acquire) != 0) {
         std::unique_lock<std::mutex> lock(mutex_);
-        done_.wait(lock, [&] { return pending_.load(std::memory_order_acquire) == 0; });
-        std::swap(error, error_);
+        waiting_.store(true);
+        done_.wait(lock, [&] { return pending_.load() == 0; });
+        waiting_.store(false);
     }
-    if (error) std::rethrow_exception(error);
+    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
 void Team::for_each(int64_t count, int64_t chunk, const std::function<void(int64_t, int)>& body) {
@@ -106,6 +103,21 @@ void Team::for_each(int64_t count, int64_t chunk, const std::function<void(int64
             const int64_t first = next.fetch_add(chunk, std::memory_order_relaxed);
             if (first >= count) return;
             for (int64_t index = first; index < std::min(first + chunk, count); ++index) body(index, rank);
+        }
+    });
+}
+
+void Team::deal(int64_t count, const std::function<void(int64_t, int)>& body) {
+    if (count <= 1 || workers_.empty()) {
+        for (int64_t index = 0; index < count; ++index) body(index, 0);
+        return;
+    }
+    const int64_t members = size();
+    run([&](int rank) {
+        // To and fro: 0 1 2 2 1 0 0 1 2 for three.
+        for (int64_t round = 0; round * members < count; ++round) {
+            const int64_t index = round * members + (round % 2 == 0 ? rank : members - 1 - rank);
+            if (index < count) body(index, rank);
         }
     });
 }

@@ -28,18 +28,25 @@ public:
     // Calls body(index, rank) for every index in [0, count), in chunks handed out as threads become free.
     void for_each(int64_t count, int64_t chunk, const std::function<void(int64_t, int)>& body);
 
+    // The same, an index going to the same member whenever there are as many: what it works on stays in its cache. Indices
+    // of falling cost are shared evenly.
+    void deal(int64_t count, const std::function<void(int64_t, int)>& body);
+
 private:
+    void announce();
     void work(int rank);
     void invoke(int rank);
 
     std::vector<std::thread> workers_;
+    // A round is announced by its number and ended by the last worker; threads that look out for either take no lock.
+    std::atomic<uint64_t> round_{0};
+    std::atomic<int> pending_{0}, asleep_{0};
+    std::atomic<bool> waiting_{false};  // the caller sleeps
+    const std::function<void(int)>* task_ = nullptr;
+    bool stop_ = false;
     std::mutex mutex_;
     std::condition_variable wake_, done_;
-    const std::function<void(int)>* task_ = nullptr;
     std::exception_ptr error_;
-    std::atomic<uint64_t> round_{0};
-    std::atomic<int> pending_{0};
-    bool stop_ = false;
 };
 
 }  // namespace coinr

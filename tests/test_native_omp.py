@@ -189,7 +189,11 @@ def test_subnormal_vectors_are_coded():
 
 
 @pytest.mark.parametrize("kind", rng.KINDS)
-@pytest.mark.parametrize("shape", [(64, 1500, 40, 12), (1100, 4000, 2, 30)], ids=["many", "few"])
+@pytest.mark.parametrize(
+    "shape",
+    [(64, 1500, 40, 12), (100, 900, 40, 30), (1100, 4000, 2, 30), (2100, 4100, 3, 150)],
+    ids=["many", "padded", "few", "pieces"],
+)
 def test_threads_and_batches_do_not_change_a_bit(kind, shape):
     n, M, B, s = shape
     W = targets(B, n, 8)
@@ -204,8 +208,8 @@ def test_threads_and_batches_do_not_change_a_bit(kind, shape):
 @pytest.mark.parametrize("kind", rng.KINDS)
 @pytest.mark.parametrize(
     ("n", "M", "B", "s"),
-    [(600, 9000, 3, 40), (9000, 1100, 2, 6), (300, 40000, 2, 8)],
-    ids=["lazy", "panels", "streamed"],
+    [(600, 9000, 3, 40), (9000, 1100, 2, 6), (300, 40000, 2, 8), (200, 3000, 40, 70), (512, 2000, 17, 20)],
+    ids=["lazy", "panels", "streamed", "rounded", "rounded most"],
 )
 def test_shortcuts_do_not_change_the_support(kind, n, M, B, s):
     W = targets(B, n, 1)
@@ -238,7 +242,8 @@ from coinr import _C
 
 digest = hashlib.sha256()
 for kind in (1, 2, 3):
-    for n, M, B, s in [(63, 700, 21, 12), (64, 300, 5, 64), (130, 40000, 3, 9), (1000, 6000, 2, 25), (9000, 600, 1, 5)]:
+    for n, M, B, s in [(63, 700, 21, 12), (64, 300, 5, 64), (130, 40000, 3, 9), (256, 3000, 35, 70),
+                       (1000, 6000, 2, 25), (9000, 600, 1, 5)]:
         W = np.random.default_rng(n).standard_normal((B, n)).astype(np.float32)
         for array in (*_C.omp(W, kind, M, 3, 0, s, 1), *_C.correlate_argmax(W, kind, M, 3, 0, 1)):
             digest.update(array.tobytes())
