@@ -10,6 +10,9 @@
 namespace coinr {
 namespace {
 
+// Sign words that a dictionary keeps.
+constexpr int64_t kKeptWords = 4096;
+
 // The n of the rows 0..order-1 with the smallest (32-bit key, row), ascending.
 std::vector<uint32_t> choose_rows(int64_t n, int64_t order, uint64_t seed, uint32_t stream) {
     std::vector<uint64_t> keyed(order);
@@ -39,7 +42,19 @@ Dictionary::Dictionary(int kind_code, int64_t n_, int64_t M_, uint64_t seed_, ui
         order = 1;
         while (order < n) order *= 2;
         rows = choose_rows(n, order, seed, stream);
+        const int64_t blocks = (M + order - 1) / order, each = sign_words() - 28;
+        if (blocks * each > kKeptWords) return;
+        std::vector<uint32_t> room(sign_words()), kept(blocks * each);
+        for (int64_t block = 0; block < blocks; ++block)
+            std::copy_n(block_signs(block, room.data()), each, kept.begin() + block * each);
+        signs_ = std::move(kept);
     }
+}
+
+const uint32_t* Dictionary::block_signs(int64_t block, uint32_t* room) const {
+    if (!signs_.empty()) return signs_.data() + block * (sign_words() - 28);
+    kernels().words(seed, static_cast<uint32_t>(block), stream, static_cast<uint32_t>(kind), (n + 127) / 128, room);
+    return room;
 }
 
 void Dictionary::row(int64_t atom, int8_t* out) const {
@@ -50,7 +65,10 @@ void Dictionary::row(int64_t atom, int8_t* out) const {
     } else if (kind == Kind::rademacher) {
         k.row_signs(seed, stream, code, static_cast<uint32_t>(atom), n, out);
     } else {
-        k.row_signs(seed, stream, code, static_cast<uint32_t>(atom / order), n, out);
+        if (signs_.empty())
+            k.row_signs(seed, stream, code, static_cast<uint32_t>(atom / order), n, out);
+        else
+            k.spread_signs(block_signs(atom / order, nullptr), n, out);
         k.row_parity(rows.data(), static_cast<uint32_t>(atom % order), n, out);
     }
 }

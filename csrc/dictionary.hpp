@@ -18,12 +18,20 @@ public:
     // Entries of one atom (0 <= atom < M) and zeros up to padded(n): out [padded(n)].
     void row(int64_t atom, int8_t* out) const;
 
+    // hadamard: where the sign words of the block of atoms order * block.. are, one bit for each of n entries; `room`
+    // [sign_words()] is for those that are not kept.
+    const uint32_t* block_signs(int64_t block, uint32_t* room) const;
+    int64_t sign_words() const { return (n + 127) / 128 * 4 + 28; }  // with what is drawn beyond the last
+
     Kind kind;
     int64_t n, M;
     uint64_t seed;
     uint32_t stream;
     int64_t order = 0;            // hadamard: the power of two p >= n
     std::vector<uint32_t> rows;   // hadamard: the n chosen rows, ascending
+
+private:
+    std::vector<uint32_t> signs_;  // hadamard: of all blocks where they are few
 };
 
 }  // namespace coinr

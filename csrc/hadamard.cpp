@@ -30,7 +30,7 @@ int16_t short_threshold(float threshold) { return static_cast<int16_t>(std::ceil
 // One thread's side of a pass. Lane l holds query first_query + l % vectors and block first_block + l / vectors.
 struct HadamardScreen::Scan {
     explicit Scan(const Dictionary& d) : candidates(d), dictionary(d) {
-        words.resize((d.n + 127) / 128 * 4 + 28);
+        words.resize(d.sign_words());
     }
 
     void make_room(bool shorts) {
@@ -73,26 +73,20 @@ struct HadamardScreen::Scan {
         return true;
     }
 
-    void load_words(int64_t block) {
-        kernels().words(dictionary.seed, static_cast<uint32_t>(block), dictionary.stream,
-                        static_cast<uint32_t>(dictionary.kind), (dictionary.n + 127) / 128, words.data());
-    }
-
     // Sign words of kLanes / vectors blocks, one word per lane.
     void load_signs(int64_t block, int64_t blocks) {
         first_block = block;
         const int64_t count = (dictionary.n + 31) / 32;
         for (int64_t b = 0; b < kLanes / vectors && block + b < blocks; ++b) {
-            load_words(block + b);
+            const uint32_t* from = dictionary.block_signs(block + b, words.data());
             for (int64_t w = 0; w < count; ++w)
-                for (int64_t lane = b * vectors; lane < (b + 1) * vectors; ++lane) signs[w * kLanes + lane] = words[w];
+                for (int64_t lane = b * vectors; lane < (b + 1) * vectors; ++lane) signs[w * kLanes + lane] = from[w];
         }
     }
 
     void load_flips(int64_t block) {
         first_block = block;
-        load_words(block);
-        kernels().flips(words.data(), padded(dictionary.n), flips.data());
+        kernels().flips(dictionary.block_signs(block, words.data()), padded(dictionary.n), flips.data());
     }
 
     // Thresholds of the lanes; lanes without a query or a block never pass theirs.

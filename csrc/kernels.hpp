@@ -84,6 +84,8 @@ struct Kernels {
     void (*row_popcount)(uint64_t seed, uint32_t stream, uint32_t kind, uint32_t atom, int64_t n, int8_t* out);
     // ±1 from single bits, least significant first; out[n..padded(n)) = 0.
     void (*row_signs)(uint64_t seed, uint32_t stream, uint32_t kind, uint32_t atom, int64_t n, int8_t* out);
+    // The same from words at hand.
+    void (*spread_signs)(const uint32_t* words, int64_t n, int8_t* out);
     // inout[i] *= (-1)^popcount(rows[i] & column).
     void (*row_parity)(const uint32_t* rows, uint32_t column, int64_t n, int8_t* inout);
 

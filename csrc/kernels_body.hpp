@@ -142,6 +142,32 @@ void row_popcount(uint64_t seed, uint32_t stream, uint32_t kind, uint32_t atom, 
     for (int64_t i = n; i < end; ++i) out[i] = 0;
 }
 
+// 0/1 bits, least significant first, to +1/-1; n a multiple of 64.
+COINR_INLINE void spread(const uint32_t* words, int64_t n, int8_t* out) {
+#if COINR_LEVEL == 2
+    for (int64_t i = 0; i < n; i += 64) {
+        __mmask64 bits;
+        __builtin_memcpy(&bits, words + i / 32, 8);
+        _mm512_storeu_si512(out + i, _mm512_mask_blend_epi8(bits, _mm512_set1_epi8(1), _mm512_set1_epi8(-1)));
+    }
+#else
+    for (int64_t i = 0; i < n; i += 8) {
+        // The 8 bits spread to the low bit of 8 bytes, then 0/1 -> +1/-1 (0x01 or 0xFF).
+        const uint64_t bits = (words[i / 32] >> (i & 31)) & 0xFFu;
+        uint64_t bytes = ((bits * 0x0101010101010101ull) & 0x8040201008040201ull);
+        bytes = ((bytes + 0x7F7F7F7F7F7F7F7Full) | bytes) & 0x8080808080808080ull;
+        bytes = (bytes >> 7) * 0xFEull | 0x0101010101010101ull;
+        __builtin_memcpy(out + i, &bytes, 8);
+    }
+#endif
+}
+
+void spread_signs(const uint32_t* words, int64_t n, int8_t* out) {
+    const int64_t end = (n + 63) / 64 * 64;
+    spread(words, end, out);
+    for (int64_t i = n; i < end; ++i) out[i] = 0;
+}
+
 void row_signs(uint64_t seed, uint32_t stream, uint32_t kind, uint32_t atom, int64_t n, int8_t* out) {
     uint32_t buffer[4 * kCallsPerChunk];
     const int64_t calls = (n + 127) / 128, end = (n + 63) / 64 * 64;
@@ -149,22 +175,7 @@ void row_signs(uint64_t seed, uint32_t stream, uint32_t kind, uint32_t atom, int
         const int64_t count = calls - first < kCallsPerChunk ? calls - first : kCallsPerChunk;
         words(seed, atom, static_cast<uint32_t>(first), stream, kind, count, buffer);
         const int64_t base = 128 * first, stop = base + 128 * count < end ? base + 128 * count : end;
-#if COINR_LEVEL == 2
-        for (int64_t i = base; i < stop; i += 64) {
-            __mmask64 bits;
-            __builtin_memcpy(&bits, buffer + ((i - base) >> 5), 8);
-            _mm512_storeu_si512(out + i, _mm512_mask_blend_epi8(bits, _mm512_set1_epi8(1), _mm512_set1_epi8(-1)));
-        }
-#else
-        for (int64_t i = base; i < stop; i += 8) {
-            // The 8 bits spread to the low bit of 8 bytes, then 0/1 -> +1/-1 (0x01 or 0xFF).
-            const uint64_t bits = (buffer[(i - base) >> 5] >> ((i - base) & 31)) & 0xFFu;
-            uint64_t spread = ((bits * 0x0101010101010101ull) & 0x8040201008040201ull);
-            spread = ((spread + 0x7F7F7F7F7F7F7F7Full) | spread) & 0x8080808080808080ull;
-            spread = (spread >> 7) * 0xFEull | 0x0101010101010101ull;
-            __builtin_memcpy(out + i, &spread, 8);
-        }
-#endif
+        spread(buffer, stop - base, out + base);
     }
     for (int64_t i = n; i < end; ++i) out[i] = 0;
 }

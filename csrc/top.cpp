@@ -21,7 +21,7 @@ TopAtoms::TopAtoms(const Dictionary& dictionary, int keep)
     : dictionary_(dictionary), keep_(static_cast<size_t>(std::max(keep, 1))) {
     if (dictionary.kind != Kind::hadamard) throw std::invalid_argument("only hadamard dictionaries have transforms");
     x_.resize(dictionary.order * kLanes);
-    words_.resize((dictionary.n + 127) / 128 * 4 + 28);
+    words_.resize(dictionary.sign_words());
     signs_.resize((dictionary.n + 31) / 32 * kLanes);
 }
 
@@ -82,10 +82,9 @@ void TopAtoms::load_signs(int64_t block, int64_t blocks) {
     first_block_ = block;
     const int64_t count = (dictionary_.n + 31) / 32;
     for (int64_t b = 0; b < kLanes / vectors_ && block + b < blocks; ++b) {
-        kernels().words(dictionary_.seed, static_cast<uint32_t>(block + b), dictionary_.stream,
-                        static_cast<uint32_t>(dictionary_.kind), (dictionary_.n + 127) / 128, words_.data());
+        const uint32_t* words = dictionary_.block_signs(block + b, words_.data());
         for (int64_t w = 0; w < count; ++w)
-            for (int64_t lane = b * vectors_; lane < (b + 1) * vectors_; ++lane) signs_[w * kLanes + lane] = words_[w];
+            for (int64_t lane = b * vectors_; lane < (b + 1) * vectors_; ++lane) signs_[w * kLanes + lane] = words[w];
     }
 }
 
