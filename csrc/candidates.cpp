@@ -7,11 +7,11 @@
 
 namespace coinr {
 
-float usual_height(int64_t M) {
+float usual_height(int64_t M, double passing) {
     double low = 0, high = 8;
     for (int i = 0; i < 40; ++i) {
         const double middle = (low + high) / 2;
-        (std::erfc(middle * std::sqrt(0.5)) * static_cast<double>(M) > 16 ? low : high) = middle;
+        (std::erfc(middle * std::sqrt(0.5)) * static_cast<double>(M) > passing ? low : high) = middle;
     }
     return static_cast<float>(low);
 }
@@ -36,7 +36,7 @@ void Candidates::Found::thin(float threshold) {
 void Candidates::Found::drop_excluded(const Query& query) {
     int kept = 0;
     for (int i = 0; i < count; ++i)
-        if (hits[i].allowed || allowed(query, hits[i].atom)) hits[kept++] = hits[i];
+        if (hits[i].allowed || allowed(query, hits[i].atom)) hits[kept++] = {hits[i].atom, hits[i].score, true};
     count = kept;
 }
 

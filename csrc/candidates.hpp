@@ -11,8 +11,8 @@
 
 namespace coinr {
 
-// The height in standard deviations that about 16 of M scores pass in magnitude; 0 for small M.
-float usual_height(int64_t M);
+// The height in standard deviations that about `passing` of M normal scores pass in magnitude; 0 for small M.
+float usual_height(int64_t M, double passing);
 
 // What a pass knows of a query before it starts, in the units of its approximate scores.
 struct Bound {

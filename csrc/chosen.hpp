@@ -16,7 +16,7 @@ inline int64_t padded_to_group(int64_t s) { return (s + kSignGroup - 1) / kSignG
 // made by all members of a team, in pieces that do not depend on how many these are.
 class ChosenAtoms {
 public:
-    // Empty, with room for s atoms; gram and subtract may then be called with arrays of padded_to_group(s).
+    // Empty, with room for s atoms; gram and subtract then take arrays of padded_to_group(s), and gram may fill all.
     void start(const Dictionary& dictionary, int64_t s);
     void add(const int8_t* row);  // [padded(n)]
 

@@ -42,9 +42,9 @@ Dictionary::Dictionary(int kind_code, int64_t n_, int64_t M_, uint64_t seed_, ui
         order = 1;
         while (order < n) order *= 2;
         rows = choose_rows(n, order, seed, stream);
-        const int64_t blocks = (M + order - 1) / order, each = sign_words() - 28;
+        const int64_t blocks = (M + order - 1) / order, each = sign_words();
         if (blocks * each > kKeptWords) return;
-        std::vector<uint32_t> room(sign_words()), kept(blocks * each);
+        std::vector<uint32_t> room(drawn_words()), kept(blocks * each);
         for (int64_t block = 0; block < blocks; ++block)
             std::copy_n(block_signs(block, room.data()), each, kept.begin() + block * each);
         signs_ = std::move(kept);
@@ -52,7 +52,7 @@ Dictionary::Dictionary(int kind_code, int64_t n_, int64_t M_, uint64_t seed_, ui
 }
 
 const uint32_t* Dictionary::block_signs(int64_t block, uint32_t* room) const {
-    if (!signs_.empty()) return signs_.data() + block * (sign_words() - 28);
+    if (!signs_.empty()) return signs_.data() + block * sign_words();
     kernels().words(seed, static_cast<uint32_t>(block), stream, static_cast<uint32_t>(kind), (n + 127) / 128, room);
     return room;
 }

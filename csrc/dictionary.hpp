@@ -19,9 +19,10 @@ public:
     void row(int64_t atom, int8_t* out) const;
 
     // hadamard: where the sign words of the block of atoms order * block.. are, one bit for each of n entries; `room`
-    // [sign_words()] is for those that are not kept.
+    // [drawn_words()] is for those that are not kept.
     const uint32_t* block_signs(int64_t block, uint32_t* room) const;
-    int64_t sign_words() const { return (n + 127) / 128 * 4 + 28; }  // with what is drawn beyond the last
+    int64_t sign_words() const { return (n + 127) / 128 * 4; }
+    int64_t drawn_words() const { return sign_words() + 28; }  // eight calls of four words are made at a time
 
     Kind kind;
     int64_t n, M;

@@ -11,9 +11,11 @@ namespace {
 
 constexpr int64_t kLanes = 16, kShortLanes = 32;
 
-// Rounded to short integers, residuals of this many entries leave so few candidates that a transform of half the cost
-// pays; so do this many residuals, which share the signs of their lanes.
+// Transforms of residuals rounded to short integers cost half as much. They pay up to this order, beyond which the
+// rounding leaves too many candidates, and from this many residuals on, which fill their lanes.
 constexpr int64_t kShortOrder = 512, kShortQueries = 17;
+
+constexpr double kPassing = 16;  // as in screen.cpp; hits are dearer here
 
 // How the 16 lanes of a transform are shared: `vectors` residuals times kLanes / vectors blocks of the dictionary.
 int64_t vectors_per_transform(int64_t queries) {
@@ -27,10 +29,11 @@ int16_t short_threshold(float threshold) { return static_cast<int16_t>(std::ceil
 
 }  // namespace
 
-// One thread's side of a pass. Lane l holds query first_query + l % vectors and block first_block + l / vectors.
+// One thread's side of a pass. Lane l of floats holds query first_query + l % vectors and block first_block +
+// l / vectors, lane l of shorts query first_query + l and block first_block.
 struct HadamardScreen::Scan {
     explicit Scan(const Dictionary& d) : candidates(d), dictionary(d) {
-        words.resize(d.sign_words());
+        words.resize(d.drawn_words());
     }
 
     void make_room(bool shorts) {
@@ -99,7 +102,7 @@ struct HadamardScreen::Scan {
         }
     }
 
-    // The same for shorts. Residuals of no query are zero, and nothing is below one.
+    // The same for shorts. Residuals of no query are zero, and never reach one.
     void load_short_thresholds(int64_t query, int64_t queries) {
         first_query = query;
         for (int64_t lane = 0; lane < kShortLanes; ++lane)
@@ -118,7 +121,7 @@ struct HadamardScreen::Scan {
 };
 
 HadamardScreen::HadamardScreen(const Dictionary& dictionary, const Team& team)
-    : dictionary_(dictionary), height_(usual_height(dictionary.M)) {
+    : dictionary_(dictionary), height_(usual_height(dictionary.M, kPassing)) {
     for (int rank = 0; rank < team.size(); ++rank) scans_.push_back(std::make_unique<Scan>(dictionary));
 }
 

@@ -121,7 +121,8 @@ struct Kernels {
     void (*gram)(const int8_t* atoms, const int8_t* row, int64_t k, int64_t n, double* out);
     // r -= step * sum_k u[k] * atoms[k] over n entries, the sum exact for each 64 atoms; |u| <= 2^20, atoms int8
     // [k, stride] at most 8.
-    void (*subtract)(const int8_t* atoms, int64_t stride, const int32_t* u, int64_t k, int64_t n, double step, float* r);
+    void (*subtract)(const int8_t* atoms, int64_t stride, const int32_t* u, int64_t k, int64_t n, double step,
+                     float* r);
     // r = float(w - sum_k u[k] * atoms[k]) over n entries, summed in float64.
     void (*residual)(const int8_t* atoms, int64_t stride, const double* u, int64_t k, int64_t n, const float* w,
                      float* r);
@@ -145,8 +146,9 @@ struct Kernels {
 
     // Words of counters (c0, 0.., c2, c3): out [calls rounded up to 8, 4].
     void (*words)(uint64_t seed, uint32_t c0, uint32_t c2, uint32_t c3, int64_t calls, uint32_t* out);
-    // Rounds residuals [padded(n)] in steps small enough that no sum of signed entries leaves int16: out [padded(n)][32]
-    // and, in squared steps, rounding errors and sizes. n at most 2^14.
+    // Rounds residuals [n], n a multiple of kPad up to 2^14, in steps so large that magnitudes add up to no more than
+    // 32 760 - n / 2 before rounding, n / 2 more after, and no sum of signed entries leaves int16. out [n][32];
+    // rounding errors and sizes are in squared steps.
     void (*short_lanes)(const float* const residuals[32], int64_t n, int16_t* out, double error[32], double size[32]);
     // out[i] = -1 where bit i % 32 of word i / 32 is set, else 0; n a multiple of 32.
     void (*flips)(const uint32_t* words, int64_t n, int16_t* out);

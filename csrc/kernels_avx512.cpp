@@ -1,4 +1,5 @@
-// Kernel table for x86-64 processors with AVX-512 F, BW, DQ, VL, VBMI, VNNI, BITALG and VPOPCNTDQ (Ice Lake, Zen 4 and later).
+// Kernel table for x86-64 processors with AVX-512 F, BW, DQ, VL, VBMI, VNNI, BITALG and VPOPCNTDQ (Ice Lake, Zen 4 and
+// later).
 #include "kernels.hpp"
 
 #if defined(__x86_64__)

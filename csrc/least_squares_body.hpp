@@ -156,7 +156,7 @@ double project(const double* basis, const double* gram, int64_t begin, int64_t s
 #pragma GCC unroll 8
             for (int i = 0; i < 8; ++i) sum[i] += load<f64x8>(v + i * length + c) * load<f64x8>(gram + c);
         store(inner + first, sums8(sum));
-        for (int64_t i = stop; i < length; ++i) inner[i] = 0;  // rows that are not there
+        for (int64_t i = stop; i < length; ++i) inner[i] = 0;  // rows that are not there, whose numbers are finite
         const f64x8 parts = load<f64x8>(inner + first);
         inside += parts * parts;
         store(out + first, f64x8{});

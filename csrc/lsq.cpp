@@ -85,7 +85,8 @@ double Pursuit::project(Team& team) {
     team.deal(pieces, [&](int64_t i, int) {
         const int64_t piece = pieces - 1 - i, first = piece * kBasisRows;  // the longest rows first
         energies[piece] = kernels().project(basis_.data() + basis_start(first), gram_.data(), first,
-                                            std::min(first + kBasisRows, k), inner_.data(), parts_.data() + piece * stride);
+                                            std::min(first + kBasisRows, k), inner_.data(),
+                                            parts_.data() + piece * stride);
     });
     std::fill_n(coefficients_.begin(), stride, 0.0);
     double energy = 0;

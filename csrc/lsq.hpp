@@ -17,7 +17,7 @@ int scale_exponent(const float* w, int64_t n);
 //
 // Gram entries of integer atoms are exact, so the orthogonal basis is kept as coefficients V of the atoms
 // (q_k = A_S v_k, upper triangular, float64) instead of n floats per basis vector: the working set is s * n bytes,
-// or bits where atoms are signs.
+// or 2 s * n bits where atoms are signs.
 // The float32 residual is updated by every new basis vector and recomputed in float64 from w whenever its energy
 // has fallen by kRefresh, so its error stays near 1e-6 of its own norm however deep the pursuit goes.
 class Pursuit {

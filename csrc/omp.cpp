@@ -27,7 +27,7 @@ struct Output {
 
 // Room for the pursuits of one block of vectors, in bytes.
 constexpr int64_t kBlockBytes = int64_t{64} << 20;
-constexpr int64_t kCacheBytes = int64_t{3} << 19;
+constexpr int64_t kCacheBytes = int64_t{3} << 19;  // of a block that stays in a core's cache
 
 // Blocks are whole groups of the vectors that the kernels take at once (12 rows, or 32 lanes of a transform).
 int64_t group_of(const Dictionary& dictionary) { return dictionary.kind == Kind::hadamard ? 32 : 48; }
@@ -40,14 +40,17 @@ int64_t block_size(const Dictionary& dictionary, int64_t s, int64_t room) {
     return std::max<int64_t>(1, room / each);
 }
 
-// Vectors of a block for one of several threads: no more than its cache takes, in the same number of blocks for each.
+// Vectors of a block for one of several threads: of those that its cache takes, in whole groups, as many as leave the
+// least to the thread that does most.
 int64_t side_by_side_size(const Dictionary& dictionary, int64_t B, int64_t s, int threads) {
     const int64_t share = (B + threads - 1) / threads, group = group_of(dictionary);
-    int64_t most = std::min(std::max(block_size(dictionary, s, kCacheBytes), kFewest), share);
+    const int64_t most = std::min(std::max(block_size(dictionary, s, kCacheBytes), kFewest), share);
     if (most <= group) return most;
-    most -= most % group;
-    const int64_t blocks = (share + most - 1) / most, size = (share + blocks - 1) / blocks;
-    return (size + group - 1) / group * group;
+    const auto longest = [&](int64_t size) { return ((B + size - 1) / size + threads - 1) / threads * size; };
+    int64_t best = most / group * group;
+    for (int64_t size = best; size > 0; size -= group)
+        if (longest(size) < longest(best)) best = size;
+    return best;
 }
 
 void record_energy(const Pursuit& p, float* path) {
@@ -70,8 +73,8 @@ void finish(Pursuit& p, int64_t s, int32_t* indices, float* values, float* path,
     }
 }
 
-// Whether vectors, one to a member of the team, would leave some idle for a good part of the time, and their own work is
-// worth dividing.
+// Whether vectors, one to a member of the team, would leave some idle for a good part of the time, and their own work
+// is worth dividing.
 bool few_and_long(const Dictionary& dictionary, int64_t B, const Team& team) {
     return dictionary.n >= 2048 && B < 4 * team.size() && B % team.size() != 0;
 }
@@ -171,7 +174,7 @@ private:
             return;
         }
         record_energy(p, out_.path + b * (s_ + 1) + p.size());
-        active_[b] = p.size() < s_;
+        active_[b] = p.size() < s_ && p.energy() > 0;
     }
 
     void finish_all() {
@@ -231,8 +234,7 @@ void omp(const Dictionary& dictionary, const float* W, int64_t B, int64_t s, int
         const int64_t size = block_size(dictionary, s, kBlockBytes);
         std::vector<Pursuit> pursuits;
         for (int64_t b = 0; b < B; b += size) {
-            Block block(dictionary, W + b * n, std::min(size, B - b), s, team, block_output(b),
-                        pursuits);
+            Block block(dictionary, W + b * n, std::min(size, B - b), s, team, block_output(b), pursuits);
             run(block);
         }
     };

@@ -7,6 +7,13 @@
 #include "kernels.hpp"
 
 namespace coinr {
+namespace {
+
+// Scores that pass a pass's first thresholds: fewer are fewer candidates, but more passes that are repeated (measured).
+constexpr double kPassing = 40;
+
+}  // namespace
+
 // One thread's side of a pass.
 struct Screen::Scan {
     explicit Scan(const TileSource& source) : candidates(source.dictionary()), buffer(source.buffer()) {}
@@ -118,7 +125,7 @@ TileSource::View TileSource::view(int64_t pair, int64_t step, int64_t count, Buf
 }
 
 Screen::Screen(const TileSource& source, const Team& team)
-    : source_(source), height_(usual_height(source.dictionary().M)) {
+    : source_(source), height_(usual_height(source.dictionary().M, kPassing)) {
     for (int rank = 0; rank < team.size(); ++rank) scans_.push_back(std::make_unique<Scan>(source));
 }
 

@@ -122,7 +122,8 @@ private:
         hash_ = with(with(hash_, support_[k], q_[k]), support_[k], q_[k] + by);
         q_[k] += by;
         const double u = by;
-        kernels().residual(atoms_.data() + k * rules_->stride, rules_->stride, &u, 1, rules_->stride, r_.data(), r_.data());
+        kernels().residual(atoms_.data() + k * rules_->stride, rules_->stride, &u, 1, rules_->stride, r_.data(),
+                           r_.data());
     }
 
     void remove(int64_t k) {

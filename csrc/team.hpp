@@ -28,8 +28,8 @@ public:
     // Calls body(index, rank) for every index in [0, count), in chunks handed out as threads become free.
     void for_each(int64_t count, int64_t chunk, const std::function<void(int64_t, int)>& body);
 
-    // The same, an index going to the same member whenever there are as many: what it works on stays in its cache. Indices
-    // of falling cost are shared evenly.
+    // The same, an index going to the same member whenever there are as many: what it works on stays in its cache.
+    // Indices of falling cost are shared evenly.
     void deal(int64_t count, const std::function<void(int64_t, int)>& body);
 
 private:

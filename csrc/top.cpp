@@ -21,7 +21,7 @@ TopAtoms::TopAtoms(const Dictionary& dictionary, int keep)
     : dictionary_(dictionary), keep_(static_cast<size_t>(std::max(keep, 1))) {
     if (dictionary.kind != Kind::hadamard) throw std::invalid_argument("only hadamard dictionaries have transforms");
     x_.resize(dictionary.order * kLanes);
-    words_.resize(dictionary.sign_words());
+    words_.resize(dictionary.drawn_words());
     signs_.resize((dictionary.n + 31) / 32 * kLanes);
 }
 
