@@ -29,6 +29,14 @@ std::vector<uint32_t> choose_rows(int64_t n, int64_t order, uint64_t seed, uint3
     return rows;
 }
 
+std::vector<RowGroup> grouped(const std::vector<uint32_t>& rows, int64_t order) {
+    std::vector<RowGroup> groups((order + 15) / 16, RowGroup{0, 0});
+    for (const uint32_t row : rows) groups[row / 16].taken |= 1u << row % 16;
+    for (size_t g = 1; g < groups.size(); ++g)
+        groups[g].before = groups[g - 1].before + static_cast<uint32_t>(__builtin_popcount(groups[g - 1].taken));
+    return groups;
+}
+
 }  // namespace
 
 Dictionary::Dictionary(int kind_code, int64_t n_, int64_t M_, uint64_t seed_, uint32_t stream_)
@@ -42,9 +50,10 @@ Dictionary::Dictionary(int kind_code, int64_t n_, int64_t M_, uint64_t seed_, ui
         order = 1;
         while (order < n) order *= 2;
         rows = choose_rows(n, order, seed, stream);
+        row_groups_ = grouped(rows, order);
         const int64_t blocks = (M + order - 1) / order, each = sign_words();
         if (blocks * each > kKeptWords) return;
-        std::vector<uint32_t> room(drawn_words()), kept(blocks * each);
+        std::vector<uint32_t> room(drawn_words()), kept(blocks * each + 2);
         for (int64_t block = 0; block < blocks; ++block)
             std::copy_n(block_signs(block, room.data()), each, kept.begin() + block * each);
         signs_ = std::move(kept);
@@ -55,6 +64,10 @@ const uint32_t* Dictionary::block_signs(int64_t block, uint32_t* room) const {
     if (!signs_.empty()) return signs_.data() + block * sign_words();
     kernels().words(seed, static_cast<uint32_t>(block), stream, static_cast<uint32_t>(kind), (n + 127) / 128, room);
     return room;
+}
+
+FwhtTask Dictionary::transform(int64_t block, uint32_t* words, float* room) const {
+    return {nullptr, block_signs(block, words), row_groups_.data(), n, order, room, nullptr, nullptr, nullptr};
 }
 
 void Dictionary::row(int64_t atom, int8_t* out) const {

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "kernels.hpp"
+
 namespace coinr {
 
 enum class Kind : int { gaussian = 1, rademacher = 2, hadamard = 3 };
@@ -18,9 +20,13 @@ public:
     // Entries of one atom (0 <= atom < M) and zeros up to padded(n): out [padded(n)].
     void row(int64_t atom, int8_t* out) const;
 
-    // hadamard: where the sign words of the block of atoms order * block.. are, one bit for each of n entries; `room`
-    // [drawn_words()] is for those that are not kept.
+    // hadamard: where the sign words of the block of atoms order * block.. are, one bit for each of n entries and
+    // sixty-four or more that mean nothing; `room` [drawn_words()] is for words that are not kept.
     const uint32_t* block_signs(int64_t block, uint32_t* room) const;
+    // hadamard: the transform that scores that block, but for its residual and what becomes of the scores; `words` as
+    // above, `room` [transform_room()] as FwhtTask::x.
+    FwhtTask transform(int64_t block, uint32_t* words, float* room) const;
+    int64_t transform_room() const { return padded(order); }
     int64_t sign_words() const { return (n + 127) / 128 * 4; }
     int64_t drawn_words() const { return sign_words() + 28; }  // eight calls of four words are made at a time
 
@@ -32,6 +38,7 @@ public:
     std::vector<uint32_t> rows;   // hadamard: the n chosen rows, ascending
 
 private:
+    std::vector<RowGroup> row_groups_;
     std::vector<uint32_t> signs_;  // hadamard: of all blocks where they are few
 };
 

@@ -1,41 +1,48 @@
-// Fast Walsh-Hadamard transforms of 16 float or 32 short lanes side by side, once per instruction set; see
+// Fast Walsh-Hadamard transforms of one residual, or of 32 rounded ones side by side, once per instruction set; see
 // kernels_body.hpp.
 
 namespace coinr {
 namespace {
 
-// LV floats repeated to fill 16 lanes.
-template <int LV>
-COINR_INLINE f32x16 repeat(const float* p) {
+// Lane l of v[l ^ Half].
+template <int Half>
+COINR_INLINE f32x16 exchanged(f32x16 v) {
 #if COINR_LEVEL == 2
-    if constexpr (LV == 4) return (f32x16)_mm512_broadcast_f32x4(_mm_loadu_ps(p));
-    if constexpr (LV == 2) return (f32x16)_mm512_broadcastsd_pd(_mm_castps_pd(_mm_loadl_pi(_mm_setzero_ps(), (const __m64*)p)));
-#endif
-    if constexpr (LV == 1) {
-        uint32_t bits;
-        __builtin_memcpy(&bits, p, 4);
-        return (f32x16)(u32x16{} + bits);
+    if constexpr (Half == 1) return (f32x16)_mm512_permute_ps((__m512)v, 0xB1);
+    if constexpr (Half == 2) return (f32x16)_mm512_permute_ps((__m512)v, 0x4E);
+    if constexpr (Half == 4) return (f32x16)_mm512_shuffle_f32x4((__m512)v, (__m512)v, 0xB1);
+    return (f32x16)_mm512_shuffle_f32x4((__m512)v, (__m512)v, 0x4E);
+#elif COINR_LEVEL == 1
+    __m256 half[2];
+    __builtin_memcpy(half, &v, 64);
+    if constexpr (Half == 8) {
+        const __m256 low = half[0];
+        half[0] = half[1];
+        half[1] = low;
     } else {
-        float lanes[16];
-        for (int first = 0; first < 16; first += LV) __builtin_memcpy(lanes + first, p, 4 * LV);
-        return load<f32x16>(lanes);
+        for (__m256& h : half) h = Half == 4 ? _mm256_permute2f128_ps(h, h, 1) : _mm256_permute_ps(h, Half == 2 ? 0x4E : 0xB1);
     }
+    return load<f32x16>(half);
+#else
+    f32x16 out;
+    for (int l = 0; l < 16; ++l) out[l] = v[l ^ Half];
+    return out;
+#endif
 }
 
-// x[rows[i]] = signed residuals; bit i % 32 of sign word i / 32 (one word per lane) flips entry i.
-template <int LV>
-COINR_INLINE void scatter(const FwhtTask& t) {
-    for (int64_t i = 0; i < t.n; i += 32) {
-        u32x16 word = load<u32x16>(t.signs + i / 2);
-        const int64_t stop = t.n - i < 32 ? t.n - i : 32;
-        for (int64_t bit = 0; bit < stop; ++bit, word >>= 1) {
-            const u32x16 value = (u32x16)repeat<LV>(t.residuals + (i + bit) * LV) ^ (word << 31);
-            store(t.x + static_cast<int64_t>(t.rows[i + bit]) * 16, value);
-        }
-    }
+// Butterflies over lanes Half apart.
+template <int Half>
+COINR_INLINE f32x16 fold_lanes(f32x16 v) {
+    f32x16 signs;
+    for (int l = 0; l < 16; ++l) signs[l] = l & Half ? -1.0f : 1.0f;
+#if COINR_LEVEL == 2
+    return (f32x16)_mm512_fmadd_ps((__m512)v, (__m512)signs, (__m512)exchanged<Half>(v));  // the product is exact
+#else
+    return exchanged<Half>(v) + v * signs;
+#endif
 }
 
-// What transforms of floats and of shorts differ in.
+// What transforms of one residual, 16 entries to a vector, and of 32 side by side differ in.
 struct Floats {
     using Vector = f32x16;
     using Value = float;
@@ -44,19 +51,10 @@ struct Floats {
     // Magnitudes of floats order like their bit patterns without the sign.
     using Magnitude = i32x16;
     COINR_INLINE static Magnitude magnitude(Vector v) { return (i32x16)v & 0x7FFFFFFF; }
-    COINR_INLINE static Magnitude limit(const Task& t) { return (i32x16)load<f32x16>(t.threshold); }
+    COINR_INLINE static Magnitude limit(const Task& t) { return (i32x16)(f32x16{} + *t.threshold); }
 
-    // One bit for every lane that reaches its limit.
-    COINR_INLINE static uint32_t reaching(Magnitude v, Magnitude limit) {
-#if COINR_LEVEL == 2
-        return _mm512_cmpge_epi32_mask((__m512i)v, (__m512i)limit);
-#else
-        const i32x16 below = v < limit;
-        uint32_t which = 0;
-        for (int k = 0; k < 16; ++k) which |= static_cast<uint32_t>(below[k] == 0) << k;
-        return which;
-#endif
-    }
+    // The stages within a vector.
+    COINR_INLINE static void fold(Vector& v) { v = fold_lanes<1>(fold_lanes<2>(fold_lanes<4>(fold_lanes<8>(v)))); }
 };
 
 struct Shorts {
@@ -73,17 +71,22 @@ struct Shorts {
 #endif
     }
     COINR_INLINE static Magnitude limit(const Task& t) { return load<i16x32>(t.threshold); }
-    COINR_INLINE static uint32_t reaching(Magnitude v, Magnitude limit) {
-#if COINR_LEVEL == 2
-        return _mm512_cmpge_epi16_mask((__m512i)v, (__m512i)limit);
-#else
-        const i16x32 below = v < limit;
-        uint32_t which = 0;
-        for (int k = 0; k < 32; ++k) which |= static_cast<uint32_t>(below[k] == 0) << k;
-        return which;
-#endif
-    }
+    COINR_INLINE static void fold(Vector&) {}
 };
+
+// One bit for every lane that reaches its limit.
+template <class M>
+COINR_INLINE uint32_t reaching(M v, M limit) {
+#if COINR_LEVEL == 2
+    if constexpr (sizeof v[0] == 4) return _mm512_cmpge_epi32_mask((__m512i)v, (__m512i)limit);
+    return _mm512_cmpge_epi16_mask((__m512i)v, (__m512i)limit);
+#else
+    const M below = v < limit;
+    uint32_t which = 0;
+    for (uint32_t k = 0; k < sizeof v / sizeof v[0]; ++k) which |= static_cast<uint32_t>(below[k] == 0) << k;
+    return which;
+#endif
+}
 
 // One butterfly over `Radix` vectors.
 template <class V, int Radix>
@@ -125,17 +128,19 @@ COINR_INLINE void last_stage(int64_t length, int64_t column, const typename L::T
 #pragma GCC unroll 8
         for (int k = 0; k < Radix; ++k) v[k] = from(i + k);
         butterfly<V, Radix>(v);
+#pragma GCC unroll 8
+        for (int k = 0; k < Radix; ++k) L::fold(v[k]);
         typename L::Magnitude largest = L::magnitude(v[0]);
 #pragma GCC unroll 8
         for (int k = 1; k < Radix; ++k) {
             const typename L::Magnitude m = L::magnitude(v[k]);
             largest = m > largest ? m : largest;
         }
-        if (!L::reaching(largest, L::limit(t))) continue;
+        if (!reaching(largest, L::limit(t))) continue;
         typename L::Value values[Radix * lanes];
         for (int k = 0; k < Radix; ++k) store(values + lanes * k, v[k]);
         for (int k = 0; k < Radix; ++k)
-            if (const uint32_t which = L::reaching(L::magnitude(v[k]), L::limit(t)))
+            if (const uint32_t which = reaching(L::magnitude(v[k]), L::limit(t)))
                 t.hit(t.context, column + i + k, which, values + lanes * k);
     }
 }
@@ -179,64 +184,49 @@ COINR_INLINE void transform_from(typename L::Value* x, int64_t length, int64_t c
     for (int64_t piece = 0; piece < length; piece += stride) transform<L>(x + piece * lanes, stride, column + piece, t);
 }
 
+// Sixteen entries from i on, signed.
+COINR_INLINE f32x16 signed_entries(const float* residual, const uint32_t* signs, int64_t i) {
+    const uint32_t word = signs[i / 32] >> i % 32;
+    const f32x16 value = load<f32x16>(residual + i);
 #if COINR_LEVEL == 2
-// Lanes of a and b in turn.
-COINR_INLINE void zip(f32x16 a, f32x16 b, f32x16* low, f32x16* high) {
-    *low = __builtin_shuffle(a, b, i32x16{0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23});
-    *high = __builtin_shuffle(a, b, i32x16{8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31});
-}
-
-// Sequences of `Length` vectors, each V / Length residuals apart from the next it is zipped with, to one of all V.
-template <int V, int Length>
-COINR_INLINE void zip_all(const f32x16 a[V], float* to) {
-    if constexpr (Length == V) {
-#pragma GCC unroll 16
-        for (int v = 0; v < V; ++v) store(to + 16 * v, a[v]);
-    } else {
-        constexpr int half = V / 2;
-        f32x16 b[V];
-#pragma GCC unroll 8
-        for (int k = 0; k < half; ++k) zip(a[k], a[k + half], b + 2 * k, b + 2 * k + 1);
-        zip_all<V, 2 * Length>(b, to);
-    }
-}
-
-// Sixteen entries of V residuals at a time; returns how many entries are done.
-template <int V>
-COINR_INLINE int64_t interleave_vectors(const float* const* from, int64_t n, float* to) {
-    int64_t i = 0;
-    for (; i + 16 <= n; i += 16) {
-        f32x16 a[V];
-#pragma GCC unroll 16
-        for (int v = 0; v < V; ++v) a[v] = load<f32x16>(from[v] + i);
-        zip_all<V, 1>(a, to + i * V);
-    }
-    return i;
-}
+    return (f32x16)_mm512_mask_xor_ps((__m512)value, static_cast<__mmask16>(word), (__m512)value, _mm512_set1_ps(-0.0f));
+#else
+    const u32x16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    return (f32x16)((u32x16)value ^ (u32x16{} + word) >> lane << 31);
 #endif
+}
 
-void interleave(const float* const* from, int vectors, int64_t n, float* to) {
-    int64_t i = 0;
+// Sixteen columns, signed: those that rows take are consecutive entries.
+COINR_INLINE f32x16 signed_columns(const FwhtTask& t, RowGroup group) {
+    const uint64_t words = t.signs[group.before / 32] | static_cast<uint64_t>(t.signs[group.before / 32 + 1]) << 32;
+    const uint32_t bits = static_cast<uint32_t>(words >> group.before % 32);
 #if COINR_LEVEL == 2
-    if (vectors == 2) i = interleave_vectors<2>(from, n, to);
-    if (vectors == 4) i = interleave_vectors<4>(from, n, to);
-    if (vectors == 8) i = interleave_vectors<8>(from, n, to);
-    if (vectors == 16) i = interleave_vectors<16>(from, n, to);
+    const __m512 entries = _mm512_maskz_expandloadu_ps(static_cast<__mmask16>(group.taken), t.residual + group.before);
+    const __mmask16 flip = static_cast<__mmask16>(_pdep_u32(bits, group.taken));
+    return (f32x16)_mm512_mask_xor_ps(entries, flip, entries, _mm512_set1_ps(-0.0f));
+#else
+    f32x16 out = {};
+    int64_t i = 0;
+    for (int l = 0; l < 16; ++l)
+        if (group.taken >> l & 1) {
+            const float entry = t.residual[group.before + i];
+            out[l] = bits >> i & 1 ? -entry : entry;
+            ++i;
+        }
+    return out;
 #endif
-    for (; i < n; ++i)
-        for (int v = 0; v < vectors; ++v) to[i * vectors + v] = from[v][i];
 }
 
 void fwht(const FwhtTask& t) {
-    if (t.n < t.order) __builtin_memset(t.x, 0, static_cast<uint64_t>(t.order) * 64);
-    switch (t.vectors) {
-        case 1: scatter<1>(t); break;
-        case 2: scatter<2>(t); break;
-        case 4: scatter<4>(t); break;
-        case 8: scatter<8>(t); break;
-        default: scatter<16>(t); break;
-    }
-    transform<Floats>(t.x, t.order, 0, t);
+    const int64_t length = (t.order + 15) / 16;
+    if (t.n == t.order)  // every row is taken, in order
+        transform_from<Floats>(t.x, length, 0, t, [&t](int64_t i) __attribute__((always_inline)) {
+            return signed_entries(t.residual, t.signs, 16 * i);
+        });
+    else
+        transform_from<Floats>(t.x, length, 0, t, [&t](int64_t i) __attribute__((always_inline)) {
+            return signed_columns(t, t.groups[i]);
+        });
 }
 
 void fwht_short(const FwhtShortTask& t) {

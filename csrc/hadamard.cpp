@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 
 #include "kernels.hpp"
 
 namespace coinr {
 namespace {
 
-constexpr int64_t kLanes = 16, kShortLanes = 32;
+constexpr int64_t kShortLanes = 32;
 
 // Transforms of residuals rounded to short integers cost half as much. They pay up to this order, beyond which the
 // rounding leaves too many candidates, and from this many residuals on, which fill their lanes.
@@ -17,20 +16,12 @@ constexpr int64_t kShortOrder = 512, kShortQueries = 17;
 
 constexpr double kPassing = 16;  // as in screen.cpp; hits are dearer here
 
-// How the 16 lanes of a transform are shared: `vectors` residuals times kLanes / vectors blocks of the dictionary.
-int64_t vectors_per_transform(int64_t queries) {
-    int64_t vectors = 1;
-    while (vectors < kLanes && vectors < queries) vectors *= 2;
-    return vectors;
-}
-
 // The least integer that is not below a threshold, where values stay within +-32767.
 int16_t short_threshold(float threshold) { return static_cast<int16_t>(std::ceil(std::min(threshold, 32767.0f))); }
 
 }  // namespace
 
-// One thread's side of a pass. Lane l of floats holds query first_query + l % vectors and block first_block +
-// l / vectors, lane l of shorts query first_query + l and block first_block.
+// One thread's side of a pass. Floats are of query first_query, lane l of shorts of query first_query + l.
 struct HadamardScreen::Scan {
     explicit Scan(const Dictionary& d) : candidates(d), dictionary(d) {
         words.resize(d.drawn_words());
@@ -41,20 +32,16 @@ struct HadamardScreen::Scan {
             x_short.resize(dictionary.order * kShortLanes);
             flips.resize(padded(dictionary.n));
         } else {
-            x.resize(dictionary.order * kLanes);
-            signs.resize((dictionary.n + 31) / 32 * kLanes);
+            x.resize(dictionary.transform_room());
         }
     }
 
-    static void hit(void* context, int64_t column, uint32_t lanes, const float* values) {
+    static void hit(void* context, int64_t group, uint32_t lanes, const float* values) {
         Scan& scan = *static_cast<Scan*>(context);
         for (; lanes; lanes &= lanes - 1) {
             const int lane = __builtin_ctz(lanes);
-            const int64_t query = scan.first_query + lane % scan.vectors;
-            if (!scan.offer(query, scan.first_block + lane / scan.vectors, column, std::fabs(values[lane]))) continue;
-            for (int64_t other = lane % scan.vectors; other < kLanes; other += scan.vectors)
-                if (scan.threshold[other] < scan.candidates.threshold(query))
-                    scan.threshold[other] = scan.candidates.threshold(query);
+            if (scan.offer(scan.first_query, 16 * group + lane, std::fabs(values[lane])))
+                scan.threshold = scan.candidates.threshold(scan.first_query);
         }
     }
 
@@ -63,46 +50,24 @@ struct HadamardScreen::Scan {
         for (; lanes; lanes &= lanes - 1) {
             const int lane = __builtin_ctz(lanes);
             const int64_t query = scan.first_query + lane;
-            if (scan.offer(query, scan.first_block, column, static_cast<float>(std::abs(values[lane]))))
+            if (scan.offer(query, column, static_cast<float>(std::abs(values[lane]))))
                 scan.short_thresholds[lane] = short_threshold(scan.candidates.threshold(query));
         }
     }
 
-    // False for a column of the last block that no atom has.
-    bool offer(int64_t query, int64_t block, int64_t column, float score) {
+    // False for a column that no atom has.
+    bool offer(int64_t query, int64_t column, float score) {
         const int64_t atom = block * dictionary.order + column;
-        if (atom >= dictionary.M) return false;
+        if (column >= dictionary.order || atom >= dictionary.M) return false;
         candidates.offer(query, atom, score);
         return true;
     }
 
-    // Sign words of kLanes / vectors blocks, one word per lane.
-    void load_signs(int64_t block, int64_t blocks) {
-        first_block = block;
-        const int64_t count = (dictionary.n + 31) / 32;
-        for (int64_t b = 0; b < kLanes / vectors && block + b < blocks; ++b) {
-            const uint32_t* from = dictionary.block_signs(block + b, words.data());
-            for (int64_t w = 0; w < count; ++w)
-                for (int64_t lane = b * vectors; lane < (b + 1) * vectors; ++lane) signs[w * kLanes + lane] = from[w];
-        }
-    }
-
-    void load_flips(int64_t block) {
-        first_block = block;
+    void load_flips() {
         kernels().flips(dictionary.block_signs(block, words.data()), padded(dictionary.n), flips.data());
     }
 
-    // Thresholds of the lanes; lanes without a query or a block never pass theirs.
-    void load_thresholds(int64_t query, int64_t queries, int64_t blocks) {
-        first_query = query;
-        for (int64_t lane = 0; lane < kLanes; ++lane) {
-            const bool used = query + lane % vectors < queries && first_block + lane / vectors < blocks;
-            threshold[lane] = used ? candidates.threshold(query + lane % vectors)
-                                   : std::numeric_limits<float>::infinity();
-        }
-    }
-
-    // The same for shorts. Residuals of no query are zero, and never reach one.
+    // Residuals of no query are zero, and never reach one.
     void load_short_thresholds(int64_t query, int64_t queries) {
         first_query = query;
         for (int64_t lane = 0; lane < kShortLanes; ++lane)
@@ -111,12 +76,12 @@ struct HadamardScreen::Scan {
 
     Candidates candidates;
     const Dictionary& dictionary;
-    int64_t vectors = 1, first_query = 0, first_block = 0;
-    float threshold[kLanes];
+    int64_t block = 0, first_query = 0;
+    float threshold = 0;
     int16_t short_thresholds[kShortLanes];
-    std::vector<float> x;          // [order][16]
+    std::vector<float> x;          // see Dictionary::transform
     std::vector<int16_t> x_short;  // [order][32]
-    std::vector<uint32_t> words, signs;
+    std::vector<uint32_t> words;
     std::vector<int16_t> flips;
 };
 
@@ -132,28 +97,19 @@ std::vector<Choice> HadamardScreen::select(const std::vector<Query>& queries, bo
 }
 
 void HadamardScreen::pass(const std::vector<Query>& queries, Team& team) {
-    const int64_t n = dictionary_.n, count = static_cast<int64_t>(queries.size());
-    const int64_t vectors = vectors_per_transform(count), per_task = kLanes / vectors;
-    const int64_t blocks = (dictionary_.M + dictionary_.order - 1) / dictionary_.order;
-    const int64_t groups = (count + vectors - 1) / vectors;
-    const Kernels& kernel = kernels();
-    const std::vector<float> zeros(n, 0.0f);
-    residuals_.resize(groups * n * vectors);
-    team.for_each(groups, 1, [&](int64_t g, int) {
-        const float* from[kLanes] = {};
-        for (int64_t v = 0; v < vectors; ++v)
-            from[v] = g * vectors + v < count ? queries[g * vectors + v].residual : zeros.data();
-        kernel.interleave(from, static_cast<int>(vectors), n, residuals_.data() + g * n * vectors);
-    });
-    team.for_each((blocks + per_task - 1) / per_task, 1, [&](int64_t task, int rank) {
+    const int64_t count = static_cast<int64_t>(queries.size());
+    team.for_each((dictionary_.M + dictionary_.order - 1) / dictionary_.order, 1, [&](int64_t block, int rank) {
         Scan& scan = *scans_[rank];
-        scan.vectors = vectors;
-        scan.load_signs(task * per_task, blocks);
-        for (int64_t g = 0; g < groups; ++g) {
-            scan.load_thresholds(g * vectors, count, blocks);
-            kernel.fwht({residuals_.data() + g * n * vectors, static_cast<int>(vectors), scan.signs.data(),
-                         dictionary_.rows.data(), n, dictionary_.order, scan.x.data(), scan.threshold, &Scan::hit,
-                         &scan});
+        scan.block = block;
+        FwhtTask task = dictionary_.transform(block, scan.words.data(), scan.x.data());
+        task.threshold = &scan.threshold;
+        task.hit = &Scan::hit;
+        task.context = &scan;
+        for (int64_t v = 0; v < count; ++v) {
+            scan.first_query = v;
+            scan.threshold = scan.candidates.threshold(v);
+            task.residual = queries[v].residual;
+            kernels().fwht(task);
         }
     });
 }
@@ -162,7 +118,8 @@ void HadamardScreen::pass_short(int64_t count, Team& team) {
     const int64_t n = dictionary_.n, groups = (count + kShortLanes - 1) / kShortLanes;
     team.for_each((dictionary_.M + dictionary_.order - 1) / dictionary_.order, 1, [&](int64_t block, int rank) {
         Scan& scan = *scans_[rank];
-        scan.load_flips(block);
+        scan.block = block;
+        scan.load_flips();
         for (int64_t g = 0; g < groups; ++g) {
             scan.load_short_thresholds(g * kShortLanes, count);
             kernels().fwht_short({shorts_.data() + g * padded(n) * kShortLanes, scan.flips.data(),

@@ -34,7 +34,6 @@ private:
     const Dictionary& dictionary_;
     float height_;  // as in Screen
     std::vector<std::unique_ptr<Scan>> scans_;
-    std::vector<float> residuals_;  // [groups][n][vectors]
     std::vector<int16_t> shorts_;   // [groups][padded(n)][32]
 };
 

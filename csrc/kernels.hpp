@@ -44,18 +44,22 @@ struct ScreenTask {
     void* context;
 };
 
-// Sixteen Walsh-Hadamard transforms side by side: `vectors` residuals times 16 / vectors blocks of signs.
+// The rows among 16 consecutive ones that entries of a vector take, in order, and how many entries come before.
+struct RowGroup {
+    uint32_t before, taken;  // taken: one bit each
+};
+
+// The Walsh-Hadamard transform of one residual, signed.
 struct FwhtTask {
-    const float* residuals;   // [n][vectors]
-    int vectors;              // 1, 2, 4, 8 or 16
-    const uint32_t* signs;    // [ceil(n / 32)][16]
-    const uint32_t* rows;     // [n]: where entry i enters the transform
+    const float* residual;    // [n rounded up to 16]
+    const uint32_t* signs;    // [n / 32 + 2]: bit i % 32 of word i / 32 flips entry i
+    const RowGroup* groups;   // [ceil(order / 16)]
     int64_t n, order;
-    float* x;                 // [order][16], scratch
-    const float* threshold;   // [16], not negative
-    // Called for a column with the lanes, one bit each, whose values [16] reach their threshold in magnitude; may
-    // raise it.
-    void (*hit)(void* context, int64_t column, uint32_t lanes, const float* values);
+    float* x;                 // [order rounded up to 16], scratch
+    const float* threshold;   // not negative
+    // Called for group g of 16 columns, of which those beyond the order are void, with the lanes, one bit each, whose
+    // values [16] reach the threshold in magnitude; may raise it.
+    void (*hit)(void* context, int64_t group, uint32_t lanes, const float* values);
     void* context;
 };
 
@@ -63,7 +67,7 @@ struct FwhtTask {
 struct FwhtShortTask {
     const int16_t* residuals;  // [n][32]
     const int16_t* flips;      // [n]: -1 where the sign is negative, else 0
-    const uint32_t* rows;      // as above
+    const uint32_t* rows;      // [n]: where entry i enters the transform
     int64_t n, order;
     int16_t* x;                // [order][32], scratch
     const int16_t* threshold;  // [32]
@@ -152,8 +156,6 @@ struct Kernels {
     void (*short_lanes)(const float* const residuals[32], int64_t n, int16_t* out, double error[32], double size[32]);
     // out[i] = -1 where bit i % 32 of word i / 32 is set, else 0; n a multiple of 32.
     void (*flips)(const uint32_t* words, int64_t n, int16_t* out);
-    // to[i][v] = from[v][i]; vectors as in FwhtTask.
-    void (*interleave)(const float* const* from, int vectors, int64_t n, float* to);
     void (*fwht)(const FwhtTask& task);
     void (*fwht_short)(const FwhtShortTask& task);
 };

@@ -6,10 +6,10 @@
 #include <immintrin.h>
 
 #if defined(__clang__)
-#pragma clang attribute push(__attribute__((target("avx2,fma,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx512bitalg,avx512vpopcntdq,prefer-vector-width=512"))), apply_to = function)
+#pragma clang attribute push(__attribute__((target("avx2,bmi2,fma,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx512bitalg,avx512vpopcntdq,prefer-vector-width=512"))), apply_to = function)
 #else
 #pragma GCC push_options
-#pragma GCC target("avx2,fma,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx512bitalg,avx512vpopcntdq,prefer-vector-width=512")
+#pragma GCC target("avx2,bmi2,fma,popcnt,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi,avx512vnni,avx512bitalg,avx512vpopcntdq,prefer-vector-width=512")
 #endif
 
 #define COINR_ISA "avx512"

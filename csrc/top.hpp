@@ -30,19 +30,18 @@ public:
     std::vector<std::vector<Scored>> find(const std::vector<const float*>& residuals);
 
 private:
-    static void hit(void* context, int64_t column, uint32_t lanes, const float* values);
+    static void hit(void* context, int64_t group, uint32_t lanes, const float* values);
     void take(int64_t column, uint32_t lanes, const float* values);
-    void load_signs(int64_t block, int64_t blocks);
-    void load_thresholds(int64_t blocks);
     void offer(std::vector<Scored>& best, Scored found) const;
 
     const Dictionary& dictionary_;
     const size_t keep_;
     std::vector<std::vector<Scored>> found_;  // of each residual, the worst first: a heap
-    std::vector<float> x_;                    // [order][16]
-    std::vector<uint32_t> words_, signs_;
-    float threshold_[16];
-    int64_t queries_ = 0, vectors_ = 1, first_query_ = 0, first_block_ = 0;
+    std::vector<float> room_;
+    std::vector<uint32_t> words_;
+    float threshold_ = 0;
+    size_t query_ = 0;
+    int64_t first_atom_ = 0;
 };
 
 }  // namespace coinr
