@@ -22,7 +22,7 @@ int16_t short_threshold(float threshold) { return static_cast<int16_t>(std::ceil
 }  // namespace
 
 // One thread's side of a pass. Floats are of query first_query, lane l of shorts of query first_query + l.
-struct HadamardScreen::Scan {
+struct alignas(128) HadamardScreen::Scan {
     explicit Scan(const Dictionary& d) : candidates(d), dictionary(d) {
         words.resize(d.drawn_words());
     }

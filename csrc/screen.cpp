@@ -15,7 +15,7 @@ constexpr double kPassing = 40;
 }  // namespace
 
 // One thread's side of a pass.
-struct Screen::Scan {
+struct alignas(128) Screen::Scan {
     explicit Scan(const TileSource& source) : candidates(source.dictionary()), buffer(source.buffer()) {}
 
     static void hit(void* context, int64_t query, uint32_t which, const float* scores) {
