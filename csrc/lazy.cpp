@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "candidates.hpp"
 #include "kernels.hpp"
 
 namespace coinr {
@@ -13,10 +14,9 @@ constexpr int64_t kTogether = 16;
 
 }  // namespace
 
-void TopScores::start(int64_t keep) {
+void TopScores::start(int64_t keep, float threshold) {
     keep_ = static_cast<size_t>(keep);
-    threshold_ = 0;
-    dropped_ = false;
+    threshold_ = threshold;
     hits_.clear();
     hits_.reserve(2 * keep_);
 }
@@ -27,21 +27,16 @@ void TopScores::thin() {
                      [](const Hit& a, const Hit& b) { return a.before(b); });
     hits_.resize(keep_);
     threshold_ = hits_.back().score;
-    dropped_ = true;
 }
 
 void TopScores::merge(const TopScores& other) {
     for (const Hit& hit : other.hits_) offer(hit.atom, hit.score);
-    dropped_ |= other.dropped_;
+    threshold_ = std::max(threshold_, other.threshold_);
 }
 
 const std::vector<Hit>& TopScores::finish(float* floor) {
     thin();
-    *floor = 0;
-    if (dropped_) {
-        *floor = hits_.empty() ? 0.0f : hits_[0].score;
-        for (const Hit& hit : hits_) *floor = std::min(*floor, hit.score);
-    }
+    *floor = threshold_;
     std::sort(hits_.begin(), hits_.end(), [](const Hit& a, const Hit& b) { return a.atom < b.atom; });
     return hits_;
 }
@@ -117,6 +112,8 @@ LazyScores::Next LazyScores::next(const Dictionary& dictionary, const Pursuit& p
 }
 
 int64_t LazyScores::keep(int64_t M) { return std::clamp<int64_t>(M / 16, 256, 8192); }
+
+float LazyScores::height(int64_t M) { return usual_height(M, 1.25 * static_cast<double>(keep(M))); }
 
 bool lazy_pays(const Dictionary& dictionary, int64_t queries) {
     const double pass = static_cast<double>(dictionary.M) * (0.2 / static_cast<double>(queries) + 0.01);

@@ -28,14 +28,15 @@ struct Hit {
 // The K largest of a stream of scores.
 class TopScores {
 public:
-    void start(int64_t keep);
+    // Of the scores that reach `threshold`.
+    void start(int64_t keep, float threshold);
     void offer(int64_t atom, float score) {
         if (score < threshold_) return;
         hits_.push_back({static_cast<int32_t>(atom), score});
         if (hits_.size() == 2 * keep_) thin();
     }
     void merge(const TopScores& other);
-    // Leaves the largest `keep`, in the order of their atoms; `floor` bounds every score that was dropped.
+    // Leaves the largest `keep`, in the order of their atoms; `floor` bounds every score that is not among them.
     const std::vector<Hit>& finish(float* floor);
     float threshold() const { return threshold_; }
 
@@ -44,15 +45,16 @@ private:
 
     size_t keep_ = 0;
     float threshold_ = 0;
-    bool dropped_ = false;
     std::vector<Hit> hits_;
 };
 
 // What a pursuit remembers of its last pass.
 class LazyScores {
 public:
-    // Scores that a pass keeps: fewer mean more passes, more mean more exact scores (measured: M / 16).
+    // Scores that a pass keeps: fewer mean more passes, more mean more exact scores (measured: M / 16). They are the
+    // largest of those that reach so many standard deviations, which of normal scores a few more would.
     static int64_t keep(int64_t M);
+    static float height(int64_t M);
     static constexpr double kSigmas = 5.0;
 
     // Scores are |a.q|/|a| in units of `step`, each within `slack` of its exact value.

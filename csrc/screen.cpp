@@ -164,10 +164,15 @@ QuantisedRows Screen::quantise(const std::vector<Query>& queries, int digits, Te
 void Screen::refill(const std::vector<Query>& queries, const std::vector<const Pursuit*>& pursuits,
                     const std::vector<LazyScores*>& lazy, Team& team) {
     const QuantisedRows q = quantise(queries, 2, team);
+    const Dictionary& dictionary = source_.dictionary();
+    const float per_entry = LazyScores::height(dictionary.M) / std::sqrt(static_cast<float>(dictionary.n));
     for (std::unique_ptr<Scan>& scan : scans_) {
         scan->top.resize(std::max(scan->top.size(), queries.size()));
-        for (size_t v = 0; v < queries.size(); ++v) scan->top[v].start(LazyScores::keep(source_.dictionary().M));
-        scan->top_thresholds.assign(queries.size(), 0.0f);
+        scan->top_thresholds.resize(queries.size());
+        for (size_t v = 0; v < queries.size(); ++v) {
+            scan->top_thresholds[v] = per_entry * q.size[v];
+            scan->top[v].start(LazyScores::keep(dictionary.M), scan->top_thresholds[v]);
+        }
     }
     pass(q, true, team);
     team.for_each(static_cast<int64_t>(queries.size()), 1, [&](int64_t v, int) {

@@ -98,11 +98,14 @@ void Team::for_each(int64_t count, int64_t chunk, const std::function<void(int64
         return;
     }
     std::atomic<int64_t> next{0};
+    const int64_t shares = 4 * size();
     run([&](int rank) {
-        while (true) {
-            const int64_t first = next.fetch_add(chunk, std::memory_order_relaxed);
-            if (first >= count) return;
-            for (int64_t index = first; index < std::min(first + chunk, count); ++index) body(index, rank);
+        int64_t first = next.load(std::memory_order_relaxed);
+        while (first < count) {
+            const int64_t stop = std::min(first + std::max(chunk, (count - first) / shares), count);
+            if (!next.compare_exchange_weak(first, stop, std::memory_order_relaxed)) continue;
+            for (; first < stop; ++first) body(first, rank);
+            first = next.load(std::memory_order_relaxed);
         }
     });
 }

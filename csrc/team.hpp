@@ -25,7 +25,8 @@ public:
     // Calls task(rank) once on every thread and returns when all are done; rethrows the first exception.
     void run(const std::function<void(int)>& task);
 
-    // Calls body(index, rank) for every index in [0, count), in chunks handed out as threads become free.
+    // Calls body(index, rank) for every index in [0, count), in chunks handed out as threads become free:
+    // large ones first, since every one is a word that the cores contend for, of `chunk` indices in the end.
     void for_each(int64_t count, int64_t chunk, const std::function<void(int64_t, int)>& body);
 
     // The same, an index going to the same member whenever there are as many: what it works on stays in its cache.
