@@ -25,15 +25,15 @@ struct Output {
     float* path;
 };
 
+// Turns that a vector takes where threads share few of them.
+constexpr int64_t kTurns = 128;
+
 // Room for the pursuits of one block of vectors, in bytes.
 constexpr int64_t kBlockBytes = int64_t{64} << 20;
 constexpr int64_t kCacheBytes = int64_t{3} << 19;  // of a block that stays in a core's cache
 
 // Blocks are whole groups of the vectors that the kernels take at once (12 rows, or 32 lanes of a transform).
 int64_t group_of(const Dictionary& dictionary) { return dictionary.kind == Kind::hadamard ? 32 : 48; }
-// Fewer vectors than this leave most lanes of a transform idle.
-constexpr int64_t kFewest = 4;
-
 int64_t block_size(const Dictionary& dictionary, int64_t s, int64_t room) {
     const int64_t atoms = s * padded(dictionary.n) / (dictionary.kind == Kind::gaussian ? 1 : 4);
     const int64_t each = atoms + 4 * s * s + 64 * s + 10 * padded(dictionary.n) + 512;
@@ -44,7 +44,7 @@ int64_t block_size(const Dictionary& dictionary, int64_t s, int64_t room) {
 // least to the thread that does most.
 int64_t side_by_side_size(const Dictionary& dictionary, int64_t B, int64_t s, int threads) {
     const int64_t share = (B + threads - 1) / threads, group = group_of(dictionary);
-    const int64_t most = std::min(std::max(block_size(dictionary, s, kCacheBytes), kFewest), share);
+    const int64_t most = std::min(block_size(dictionary, s, kCacheBytes), share);
     if (most <= group) return most;
     const auto longest = [&](int64_t size) { return ((B + size - 1) / size + threads - 1) / threads * size; };
     int64_t best = most / group * group;
@@ -73,10 +73,9 @@ void finish(Pursuit& p, int64_t s, int32_t* indices, float* values, float* path,
     }
 }
 
-// Whether vectors, one to a member of the team, would leave some idle for a good part of the time, and their own work
-// is worth dividing.
+// Whether vectors are so few that some members of a team would have none, and their own work is worth dividing.
 bool few_and_long(const Dictionary& dictionary, int64_t B, const Team& team) {
-    return dictionary.n >= 2048 && B < 4 * team.size() && B % team.size() != 0;
+    return dictionary.n >= 2048 && B < team.size();
 }
 
 using Select = std::function<std::vector<Choice>(const std::vector<Query>&, Team&)>;
@@ -96,18 +95,24 @@ public:
         });
     }
 
-    // Every active vector picks one atom per pass.
-    void run(const Select& select) {
-        while (true) {
-            const std::vector<int64_t> who = waiting();
-            if (who.empty()) break;
-            std::vector<Query> queries;
-            for (const int64_t b : who) queries.push_back(query(b));
-            const std::vector<Choice> choices = select(queries, team_);
-            for_vectors(static_cast<int64_t>(who.size()),
-                        [&](int64_t v, int, Team& team) { add(who[v], choices[v], team); });
+    // Every active vector picks one atom. False when all have ended, their results written.
+    bool pass(const Select& select) {
+        const std::vector<int64_t> who = waiting();
+        if (who.empty()) {
+            finish_all();
+            return false;
         }
-        finish_all();
+        std::vector<Query> queries;
+        for (const int64_t b : who) queries.push_back(query(b));
+        const std::vector<Choice> choices = select(queries, team_);
+        for_vectors(static_cast<int64_t>(who.size()),
+                    [&](int64_t v, int, Team& team) { add(who[v], choices[v], team); });
+        return true;
+    }
+
+    void run(const Select& select) {
+        while (pass(select)) {
+        }
     }
 
     // Every active vector picks as many atoms per pass as its lazy scores allow.
@@ -127,16 +132,21 @@ public:
             }
             screen.refill(queries, pursuits, scores, team_);
             std::vector<char> undecided(who.size(), 0);
-            for_vectors(static_cast<int64_t>(who.size()), [&](int64_t v, int rank, Team& team) {
-                LazyScores::Next next = LazyScores::Next::found;
-                while (active_[who[v]]) {
-                    Choice choice;
-                    next = scores[v]->next(dictionary_, pursuits_[who[v]], &rows[rank], team, &choice);
-                    if (next != LazyScores::Next::found) break;
-                    add(who[v], choice, team);
-                }
+            const auto pick = [&](int64_t v, std::vector<int8_t>* room, Team& team) {
+                Choice choice;
+                const LazyScores::Next next = scores[v]->next(dictionary_, pursuits_[who[v]], room, team, &choice);
                 undecided[v] = next == LazyScores::Next::undecided;
-            });
+                if (next != LazyScores::Next::found) return false;
+                add(who[v], choice, team);
+                return active_[who[v]] != 0;
+            };
+            const int64_t count = static_cast<int64_t>(who.size());
+            if (few_and_long(dictionary_, count, team_))
+                for (int64_t v = 0; v < count; ++v)
+                    while (pick(v, rows.data(), team_)) {
+                    }
+            else
+                team_.take_turns(count, [&](int64_t v, int rank) { return pick(v, &rows[rank], alone_); });
             for (size_t v = 0; v < who.size(); ++v)
                 if (undecided[v]) add(who[v], screen.select({queries[v]}, false, team_)[0], team_);
         }
@@ -153,17 +163,13 @@ private:
 
     Query query(int64_t b) const { return {pursuits_[b].residual(), &pursuits_[b].support()}; }
 
-    // body(v, rank, team) for every vector: by one member of the team each, and by all of them together for the long
-    // ones that would leave some idle.
+    // body(v, rank, team) for every vector: by one member of the team each, or by all together for few long ones.
     template <class Body>
     void for_vectors(int64_t count, const Body& body) {
-        if (!few_and_long(dictionary_, count, team_)) {
+        if (few_and_long(dictionary_, count, team_))
+            for (int64_t v = 0; v < count; ++v) body(v, 0, team_);
+        else
             team_.for_each(count, dictionary_.n >= 512 ? 1 : 4, [&](int64_t v, int rank) { body(v, rank, alone_); });
-            return;
-        }
-        const int64_t apart = count / team_.size() * team_.size();
-        team_.deal(apart, [&](int64_t v, int rank) { body(v, rank, alone_); });
-        for (int64_t v = apart; v < count; ++v) body(v, 0, team_);
     }
 
     void add(int64_t b, const Choice& choice, Team& team) {
@@ -249,6 +255,27 @@ void omp(const Dictionary& dictionary, const float* W, int64_t B, int64_t s, int
             block.run(make(alone));
         });
     };
+    // Blocks of one vector, in turns.
+    const auto one_by_one = [&](const std::function<Select(const Team&)>& make) {
+        struct Room {
+            Team alone{1};
+            std::vector<Pursuit> pursuits;
+            Select select;
+            std::unique_ptr<Block> block;
+        };
+        std::vector<Room> rooms(B);
+        const int64_t passes = std::max<int64_t>(1, s / kTurns);
+        team.take_turns(B, [&](int64_t b, int) {
+            Room& room = rooms[b];
+            if (!room.block) {
+                room.select = make(room.alone);
+                room.block = std::make_unique<Block>(dictionary, W + b * n, 1, s, room.alone, block_output(b), room.pursuits);
+            }
+            for (int64_t pass = 0; pass < passes; ++pass)
+                if (!room.block->pass(room.select)) return false;
+            return true;
+        });
+    };
     if (exact) {
         in_turn([&](Block& block) {
             block.run([&](const std::vector<Query>& queries, Team& members) {
@@ -260,7 +287,9 @@ void omp(const Dictionary& dictionary, const float* W, int64_t B, int64_t s, int
             auto screen = std::make_shared<HadamardScreen>(dictionary, members);
             return [screen](const std::vector<Query>& queries, Team& own) { return screen->select(queries, false, own); };
         };
-        if (B >= threads)
+        if (B > threads && B < 4 * threads && B % threads != 0)
+            one_by_one(make);
+        else if (B >= threads)
             side_by_side(make);
         else
             in_turn([&](Block& block) { block.run(make(team)); });

@@ -1,6 +1,7 @@
 #include "team.hpp"
 
 #include <algorithm>
+#include <deque>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -16,6 +17,35 @@ inline void pause() {
     __builtin_ia32_pause();
 #endif
 }
+
+// Indices that wait for their next turn, by the thread that has them.
+class Turns {
+public:
+    Turns(int64_t count, int threads) : waiting_(threads) {
+        for (int64_t index = 0; index < count; ++index) waiting_[index % threads].push_back(index);
+    }
+
+    // Gives `index` back unless it is negative; returns the next one for this thread, or -1.
+    int64_t next(int64_t index, int rank) {
+        std::lock_guard<std::mutex> lock(mutex_);
+        if (index >= 0) waiting_[rank].push_back(index);
+        if (waiting_[rank].empty()) {
+            const auto most = std::max_element(waiting_.begin(), waiting_.end(), [](const auto& a, const auto& b) {
+                return a.size() < b.size();
+            });
+            if (most->empty()) return -1;
+            waiting_[rank].push_back(most->front());
+            most->pop_front();
+        }
+        const int64_t first = waiting_[rank].front();
+        waiting_[rank].pop_front();
+        return first;
+    }
+
+private:
+    std::mutex mutex_;
+    std::vector<std::deque<int64_t>> waiting_;
+};
 
 }  // namespace
 
@@ -122,6 +152,19 @@ void Team::deal(int64_t count, const std::function<void(int64_t, int)>& body) {
             const int64_t index = round * members + (round % 2 == 0 ? rank : members - 1 - rank);
             if (index < count) body(index, rank);
         }
+    });
+}
+
+void Team::take_turns(int64_t count, const std::function<bool(int64_t, int)>& body) {
+    if (count <= 1 || workers_.empty()) {
+        for (int64_t index = 0; index < count; ++index)
+            while (body(index, 0)) {
+            }
+        return;
+    }
+    Turns turns(count, size());
+    run([&](int rank) {
+        for (int64_t index = turns.next(-1, rank); index >= 0;) index = turns.next(body(index, rank) ? index : -1, rank);
     });
 }
 

@@ -33,6 +33,10 @@ public:
     // Indices of falling cost are shared evenly.
     void deal(int64_t count, const std::function<void(int64_t, int)>& body);
 
+    // Calls body(index, rank) for every index in [0, count) until it returns false. A thread goes round the indices that
+    // it has, and takes one from another when it has none left: those that go on equally long end nearly together.
+    void take_turns(int64_t count, const std::function<bool(int64_t, int)>& body);
+
 private:
     void announce();
     void work(int rank);
