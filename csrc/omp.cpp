@@ -123,22 +123,19 @@ public:
             const std::vector<int64_t> who = waiting();
             if (who.empty()) break;
             std::vector<Query> queries;
-            std::vector<const Pursuit*> pursuits;
-            std::vector<LazyScores*> scores;
-            for (const int64_t b : who) {
-                queries.push_back(query(b));
-                pursuits.push_back(&pursuits_[b]);
-                scores.push_back(&lazy[b]);
-            }
-            screen.refill(queries, pursuits, scores, team_);
-            std::vector<char> undecided(who.size(), 0);
+            for (const int64_t b : who) queries.push_back(query(b));
+            screen.look(queries, team_);
+            std::vector<char> fresh(who.size(), 1), undecided(who.size(), 0);
             const auto pick = [&](int64_t v, std::vector<int8_t>* room, Team& team) {
+                const int64_t b = who[v];
+                if (fresh[v]) screen.refill(v, pursuits_[b], lazy[b]);
+                fresh[v] = 0;
                 Choice choice;
-                const LazyScores::Next next = scores[v]->next(dictionary_, pursuits_[who[v]], room, team, &choice);
+                const LazyScores::Next next = lazy[b].next(dictionary_, pursuits_[b], room, team, &choice);
                 undecided[v] = next == LazyScores::Next::undecided;
                 if (next != LazyScores::Next::found) return false;
-                add(who[v], choice, team);
-                return active_[who[v]] != 0;
+                add(b, choice, team);
+                return active_[b] != 0;
             };
             const int64_t count = static_cast<int64_t>(who.size());
             if (few_and_long(dictionary_, count, team_))

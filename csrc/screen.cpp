@@ -161,8 +161,7 @@ QuantisedRows Screen::quantise(const std::vector<Query>& queries, int digits, Te
     return QuantisedRows(queries, dictionary.n, source_.steps(), digits, code_offset, team);
 }
 
-void Screen::refill(const std::vector<Query>& queries, const std::vector<const Pursuit*>& pursuits,
-                    const std::vector<LazyScores*>& lazy, Team& team) {
+void Screen::look(const std::vector<Query>& queries, Team& team) {
     const QuantisedRows q = quantise(queries, 2, team);
     const Dictionary& dictionary = source_.dictionary();
     const float per_entry = LazyScores::height(dictionary.M) / std::sqrt(static_cast<float>(dictionary.n));
@@ -175,11 +174,14 @@ void Screen::refill(const std::vector<Query>& queries, const std::vector<const P
         }
     }
     pass(q, true, team);
-    team.for_each(static_cast<int64_t>(queries.size()), 1, [&](int64_t v, int) {
-        TopScores& top = scans_[0]->top[v];
-        for (size_t rank = 1; rank < scans_.size(); ++rank) top.merge(scans_[rank]->top[v]);
-        lazy[v]->refill(top, q.step[v], q.slack[v], *pursuits[v]);
-    });
+    steps_ = q.step;
+    slack_ = q.slack;
+}
+
+void Screen::refill(int64_t query, const Pursuit& pursuit, LazyScores& lazy) {
+    TopScores& top = scans_[0]->top[query];
+    for (size_t rank = 1; rank < scans_.size(); ++rank) top.merge(scans_[rank]->top[query]);
+    lazy.refill(top, steps_[query], slack_[query], pursuit);
 }
 
 std::vector<Choice> Screen::select_above(const std::vector<Query>& queries, bool score, float height, Team& team) {

@@ -64,9 +64,9 @@ public:
     // needed no exact comparison has score NaN.
     std::vector<Choice> select(const std::vector<Query>& queries, bool score, Team& team);
 
-    // Fills `lazy[v]` of every query with its largest scores.
-    void refill(const std::vector<Query>& queries, const std::vector<const Pursuit*>& pursuits,
-                const std::vector<LazyScores*>& lazy, Team& team);
+    // Makes a pass that keeps the largest scores of every query, for `refill` to take: each query once, by any thread.
+    void look(const std::vector<Query>& queries, Team& team);
+    void refill(int64_t query, const Pursuit& pursuit, LazyScores& lazy);
 
 private:
     struct Scan;
@@ -77,6 +77,7 @@ private:
     const TileSource& source_;
     float height_;  // passes start from this many standard deviations, and are repeated where nothing reaches it
     std::vector<std::unique_ptr<Scan>> scans_;
+    std::vector<float> steps_, slack_;  // of the queries looked at
 };
 
 }  // namespace coinr
