@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "aligned.hpp"
 #include "dictionary.hpp"
 #include "kernels.hpp"
 #include "select.hpp"
@@ -58,7 +59,7 @@ private:
     const std::vector<Bound>* bounds_ = nullptr;
     std::vector<float> threshold_;
     std::vector<Found> found_;
-    std::vector<int8_t> row_;
+    Aligned<int8_t> row_;
 };
 
 // The best atom for each query from the candidates of every thread. Without `score`, an atom that had no rival has

@@ -76,7 +76,7 @@ double ChosenAtoms::subtract(const int32_t* u, double step, float* r, Team& team
 }
 
 void ChosenAtoms::correlate(const float* w, double* out, Team& team) const {
-    std::vector<int8_t> room;
+    Aligned<int8_t> room;
     const int8_t* rows = entries(room, team);
     in_pieces(size_, kAtoms, team, [&](int64_t first, int64_t count) {
         for (int64_t m = first; m < first + count; ++m) out[m] = kernels().dot_i8_f32(rows + m * stride_, w, stride_);
@@ -84,14 +84,14 @@ void ChosenAtoms::correlate(const float* w, double* out, Team& team) const {
 }
 
 void ChosenAtoms::residual(const double* x, const float* w, float* r, Team& team) const {
-    std::vector<int8_t> room;
+    Aligned<int8_t> room;
     const int8_t* rows = entries(room, team);
     in_pieces(stride_, kEntries, team, [&](int64_t first, int64_t count) {
         kernels().residual(rows + first, stride_, x, size_, count, w + first, r + first);
     });
 }
 
-const int8_t* ChosenAtoms::entries(std::vector<int8_t>& room, Team& team) const {
+const int8_t* ChosenAtoms::entries(Aligned<int8_t>& room, Team& team) const {
     if (!signs_) return rows_.data();
     room.resize(size_ * stride_);
     in_pieces(size_, kAtoms, team, [&](int64_t first, int64_t count) {

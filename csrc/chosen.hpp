@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "aligned.hpp"
 #include "dictionary.hpp"
 #include "team.hpp"
 
@@ -29,13 +30,13 @@ public:
     void residual(const double* x, const float* w, float* r, Team& team) const;
 
 private:
-    const int8_t* entries(std::vector<int8_t>& room, Team& team) const;  // [size, stride]; `room` is for unpacked ones
+    const int8_t* entries(Aligned<int8_t>& room, Team& team) const;  // [size, stride]; `room` is for unpacked ones
 
     bool signs_ = false;
     int64_t n_ = 0, stride_ = 0, size_ = 0;
-    std::vector<int8_t> rows_;     // [s, stride], without signs
-    std::vector<uint64_t> words_;  // of signs, see Kernels::mark_signs
-    std::vector<uint8_t> bytes_;
+    Aligned<int8_t> rows_;         // [s, stride], without signs
+    Aligned<uint64_t> words_;      // of signs, see Kernels::mark_signs
+    Aligned<uint8_t> bytes_;
 };
 
 // |r|^2 for r [stride], by the team.

@@ -79,10 +79,10 @@ struct alignas(128) HadamardScreen::Scan {
     int64_t block = 0, first_query = 0;
     float threshold = 0;
     int16_t short_thresholds[kShortLanes];
-    std::vector<float> x;          // see Dictionary::transform
-    std::vector<int16_t> x_short;  // [order][32]
+    Aligned<float> x;          // see Dictionary::transform
+    Aligned<int16_t> x_short;  // [order][32]
     std::vector<uint32_t> words;
-    std::vector<int16_t> flips;
+    Aligned<int16_t> flips;
 };
 
 HadamardScreen::HadamardScreen(const Dictionary& dictionary, const Team& team)
@@ -146,7 +146,7 @@ std::vector<Bound> HadamardScreen::bounds(const std::vector<Query>& queries, flo
 std::vector<Bound> HadamardScreen::round(const std::vector<Query>& queries, float height, Team& team) {
     const int64_t count = static_cast<int64_t>(queries.size()), n = dictionary_.n;
     const int64_t groups = (count + kShortLanes - 1) / kShortLanes;
-    const std::vector<float> zeros(padded(n), 0.0f);
+    const Aligned<float> zeros(padded(n), 0.0f);
     shorts_.resize(groups * padded(n) * kShortLanes);
     std::vector<Bound> found(queries.size());
     team.for_each(groups, 1, [&](int64_t g, int) {

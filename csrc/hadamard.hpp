@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "aligned.hpp"
 #include "candidates.hpp"
 #include "dictionary.hpp"
 #include "select.hpp"
@@ -34,7 +35,7 @@ private:
     const Dictionary& dictionary_;
     float height_;  // as in Screen
     std::vector<std::unique_ptr<Scan>> scans_;
-    std::vector<int16_t> shorts_;   // [groups][padded(n)][32]
+    Aligned<int16_t> shorts_;  // [groups][padded(n)][32]
 };
 
 }  // namespace coinr

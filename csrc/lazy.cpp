@@ -55,7 +55,7 @@ void LazyScores::refill(TopScores& scores, float step, float slack, const Pursui
     filled_ = true;
 }
 
-LazyScores::Next LazyScores::next(const Dictionary& dictionary, const Pursuit& pursuit, std::vector<int8_t>* rows,
+LazyScores::Next LazyScores::next(const Dictionary& dictionary, const Pursuit& pursuit, Aligned<int8_t>* rows,
                                   Team& team, Choice* choice) {
     if (!filled_) return Next::stale;
     const double now = pursuit.energy();

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "aligned.hpp"
 #include "lsq.hpp"
 #include "select.hpp"
 
@@ -66,7 +67,7 @@ public:
         undecided,  // the pass has just been made: more than K atoms tie within its slack
     };
     // The best atom now. `rows` is scratch, [padded(n)] for each member of the team.
-    Next next(const Dictionary& dictionary, const Pursuit& pursuit, std::vector<int8_t>* rows, Team& team,
+    Next next(const Dictionary& dictionary, const Pursuit& pursuit, Aligned<int8_t>* rows, Team& team,
               Choice* choice);
 
 private:

@@ -43,7 +43,7 @@ void Pursuit::start(const Dictionary& dictionary, const float* w, int64_t s, Tea
     row_.resize(stride_);
     atoms_.start(dictionary, s);
     basis_.resize(basis_start(padded_to_group(s)));
-    for (std::vector<double>* room : {&gram_, &inner_, &coefficients_}) room->resize(padded_to_group(s));
+    for (Aligned<double>* room : {&gram_, &inner_, &coefficients_}) room->resize(padded_to_group(s));
     update_.resize(padded_to_group(s));
     w_.assign(stride_, 0.0f);
     exponent_ = scale_exponent(w, n_);

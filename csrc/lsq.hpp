@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "aligned.hpp"
 #include "chosen.hpp"
 #include "dictionary.hpp"
 
@@ -47,14 +48,14 @@ private:
     int exponent_ = 0;
     double energy_ = 0, input_energy_ = 0, refreshed_energy_ = 0;
     std::vector<int32_t> support_;
-    std::vector<int8_t> row_;     // [stride]
+    Aligned<int8_t> row_;         // [stride]
     ChosenAtoms atoms_;
-    std::vector<double> basis_;   // the k + 1 coefficients of every q_k, see Kernels::project
+    Aligned<double> basis_;       // the k + 1 coefficients of every q_k, see Kernels::project
     std::vector<double> z_;       // coordinates of w in the basis
-    std::vector<double> gram_, inner_, coefficients_;
-    std::vector<double> parts_;   // coefficients_ by pieces of the basis
-    std::vector<int32_t> update_;
-    std::vector<float> w_, r_;
+    Aligned<double> gram_, inner_, coefficients_;
+    Aligned<double> parts_;       // coefficients_ by pieces of the basis
+    Aligned<int32_t> update_;
+    Aligned<float> w_, r_;
 };
 
 }  // namespace coinr

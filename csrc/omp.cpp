@@ -6,6 +6,7 @@
 #include <memory>
 #include <vector>
 
+#include "aligned.hpp"
 #include "hadamard.hpp"
 #include "kernels.hpp"
 #include "lsq.hpp"
@@ -118,7 +119,7 @@ public:
     // Every active vector picks as many atoms per pass as its lazy scores allow.
     void run_lazily(Screen& screen) {
         std::vector<LazyScores> lazy(B_);
-        std::vector<std::vector<int8_t>> rows(team_.size(), std::vector<int8_t>(padded(dictionary_.n)));
+        std::vector<Aligned<int8_t>> rows(team_.size(), Aligned<int8_t>(padded(dictionary_.n)));
         while (true) {
             const std::vector<int64_t> who = waiting();
             if (who.empty()) break;
@@ -126,7 +127,7 @@ public:
             for (const int64_t b : who) queries.push_back(query(b));
             screen.look(queries, team_);
             std::vector<char> fresh(who.size(), 1), undecided(who.size(), 0);
-            const auto pick = [&](int64_t v, std::vector<int8_t>* room, Team& team) {
+            const auto pick = [&](int64_t v, Aligned<int8_t>* room, Team& team) {
                 const int64_t b = who[v];
                 if (fresh[v]) screen.refill(v, pursuits_[b], lazy[b]);
                 fresh[v] = 0;
@@ -202,7 +203,7 @@ void correlate_argmax(const Dictionary& dictionary, const float* R, int64_t B, i
     Team team(threads);
     if (B == 0) return;
     const int64_t n = dictionary.n, stride = padded(n);
-    std::vector<float> residuals(B * stride, 0.0f);
+    Aligned<float> residuals(B * stride, 0.0f);
     std::vector<int> exponents(B);
     const std::vector<int32_t> none;
     std::vector<Query> queries(B);

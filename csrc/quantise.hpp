@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "aligned.hpp"
 #include "select.hpp"
 #include "team.hpp"
 
@@ -17,7 +18,7 @@ struct QuantisedRows {
     int digits;
     float base;
     int64_t row_bytes, row_count;
-    std::vector<int8_t> rows;
+    Aligned<int8_t> rows;
     std::vector<int32_t> offset;
     std::vector<float> slack;       // bound of |integer score - exact score| in steps of the quantiser
     std::vector<float> step;        // of the quantiser

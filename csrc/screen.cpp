@@ -53,7 +53,7 @@ struct alignas(128) Screen::Scan {
     std::vector<TopScores> top;
     std::vector<float> top_thresholds;
     TileSource::Buffer buffer;
-    std::vector<int32_t> partial;
+    Aligned<int32_t> partial;
     int64_t first_atom = 0;  // of the pair being scored
     const float* inverse_norm = nullptr;
 };

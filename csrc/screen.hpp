@@ -9,6 +9,7 @@
 #include <memory>
 #include <vector>
 
+#include "aligned.hpp"
 #include "candidates.hpp"
 #include "dictionary.hpp"
 #include "lazy.hpp"
@@ -27,8 +28,8 @@ public:
     TileSource(const Dictionary& dictionary, Team& team);
 
     struct Buffer {
-        std::vector<uint8_t> codes;
-        std::vector<float> inverse_norm;
+        Aligned<uint8_t> codes;
+        Aligned<float> inverse_norm;
     };
     Buffer buffer() const;
 
@@ -50,8 +51,8 @@ private:
 
     const Dictionary& dictionary_;
     int64_t pairs_, steps_;
-    std::vector<uint8_t> codes_;
-    std::vector<float> inverse_norm_;
+    Aligned<uint8_t> codes_;
+    Aligned<float> inverse_norm_;
 };
 
 class Screen {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "aligned.hpp"
 #include "kernels.hpp"
 
 namespace coinr {
@@ -20,7 +21,7 @@ std::vector<Choice> select_exact(const Dictionary& dictionary, const std::vector
     const int64_t stride = padded(dictionary.n);
     const size_t count = queries.size();
     std::vector<std::vector<Choice>> found(team.size(), std::vector<Choice>(count));
-    std::vector<std::vector<int8_t>> rows(team.size(), std::vector<int8_t>(stride));
+    std::vector<Aligned<int8_t>> rows(team.size(), Aligned<int8_t>(stride));
     team.for_each((dictionary.M + kBlock - 1) / kBlock, 1, [&](int64_t block, int rank) {
         int8_t* row = rows[rank].data();
         for (int64_t j = block * kBlock; j < std::min((block + 1) * kBlock, dictionary.M); ++j) {

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "aligned.hpp"
 #include "dictionary.hpp"
 
 namespace coinr {
@@ -37,7 +38,7 @@ private:
     const Dictionary& dictionary_;
     const size_t keep_;
     std::vector<std::vector<Scored>> found_;  // of each residual, the worst first: a heap
-    std::vector<float> room_;
+    Aligned<float> room_;
     std::vector<uint32_t> words_;
     float threshold_ = 0;
     size_t query_ = 0;
