@@ -252,6 +252,7 @@ void omp(const Dictionary& dictionary, const float* W, int64_t B, int64_t s, int
                         pursuits[rank]);
             block.run(make(alone));
         });
+        team.run([&](int rank) { std::vector<Pursuit>().swap(pursuits[rank]); });  // many small pieces to give back
     };
     // Blocks of one vector, in turns.
     const auto one_by_one = [&](const std::function<Select(const Team&)>& make) {

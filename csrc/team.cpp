@@ -1,10 +1,15 @@
 #include "team.hpp"
 
+#include <pthread.h>
+
 #include <algorithm>
 #include <deque>
+#include <memory>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
+#include <vector>
 
 namespace coinr {
 namespace {
@@ -16,6 +21,94 @@ inline void pause() {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #endif
+}
+
+// Threads that no team has at the moment. They are never joined: those that wait when the process ends hold nothing.
+class Crew {
+public:
+    // The one of this process; a process that is forked from it starts with none.
+    static Crew& instance() {
+        static Crew& crew = *new Crew;
+        return crew;
+    }
+
+    // Runs `job` on a thread, and lowers `present` when the thread is to be had again.
+    void start(const std::function<void()>& job, std::atomic<int>& present) {
+        Worker* worker = nullptr;
+        {
+            std::lock_guard<std::mutex> lock(mutex_);
+            if (!idle_.empty()) {
+                worker = idle_.back();
+                idle_.pop_back();
+            }
+        }
+        if (worker == nullptr) {
+            auto fresh = std::make_unique<Worker>();
+            worker = fresh.get();
+            std::thread([this, worker] { serve(worker); }).detach();
+            fresh.release();
+        }
+        {
+            std::lock_guard<std::mutex> lock(worker->mutex);
+            worker->job = job;
+            worker->present = &present;
+            worker->called.store(true, std::memory_order_release);
+        }
+        worker->call.notify_one();
+    }
+
+private:
+    struct Worker {
+        std::mutex mutex;
+        std::condition_variable call;
+        std::atomic<bool> called{false};
+        std::function<void()> job;
+        std::atomic<int>* present = nullptr;
+    };
+
+    Crew() {
+        pthread_atfork([] { instance().mutex_.lock(); }, [] { instance().mutex_.unlock(); },
+                       [] {
+                           instance().idle_.clear();
+                           instance().mutex_.unlock();
+                       });
+    }
+
+    void serve(Worker* worker) {
+        while (true) {
+            for (int spin = 0; spin < kSpins && !worker->called.load(std::memory_order_acquire); ++spin) pause();
+            std::function<void()> job;
+            std::atomic<int>* present;
+            {
+                std::unique_lock<std::mutex> lock(worker->mutex);
+                worker->call.wait(lock, [&] { return worker->called.load(); });
+                worker->called.store(false);
+                job = worker->job;
+                present = worker->present;
+            }
+            job();
+            bool kept;
+            {
+                std::lock_guard<std::mutex> lock(mutex_);
+                kept = idle_.size() < std::max(1u, std::thread::hardware_concurrency());
+                if (kept) idle_.push_back(worker);
+            }
+            present->fetch_sub(1);
+            if (!kept) {
+                delete worker;
+                return;
+            }
+        }
+    }
+
+    std::mutex mutex_;
+    std::vector<Worker*> idle_;
+};
+
+int checked(int threads) {
+    if (threads < 1 || threads > 256)
+        throw std::invalid_argument("threads is " + std::to_string(threads) + "; allowed: 1 to 256");
+    return threads;
 }
 
 // Indices that wait for their next turn, by the thread that has them.
@@ -49,23 +142,31 @@ private:
 
 }  // namespace
 
-Team::Team(int threads) {
-    if (threads < 1 || threads > 256)
-        throw std::invalid_argument("threads is " + std::to_string(threads) + "; allowed: 1 to 256");
+Team::Team(int threads) : size_(checked(threads)) {
     try {
-        for (int rank = 1; rank < threads; ++rank) workers_.emplace_back([this, rank] { work(rank); });
+        for (int rank = 1; rank < size_; ++rank) {
+            present_.fetch_add(1);
+            Crew::instance().start([this, rank] { work(rank); }, present_);
+        }
     } catch (...) {
-        stop_ = true;
-        announce();
-        for (std::thread& t : workers_) t.join();
+        present_.fetch_sub(1);
+        dismiss();
         throw;
     }
 }
 
-Team::~Team() {
+Team::~Team() { dismiss(); }
+
+void Team::dismiss() {
+    if (present_.load() == 0) return;
     stop_ = true;
     announce();
-    for (std::thread& t : workers_) t.join();
+    for (int spin = 0; present_.load() != 0; ++spin) {
+        if (spin < kSpins)
+            pause();
+        else
+            std::this_thread::yield();
+    }
 }
 
 // Either a worker that goes to sleep sees the new round, or this sees that it sleeps.
@@ -104,12 +205,12 @@ void Team::work(int rank) {
 }
 
 void Team::run(const std::function<void(int)>& task) {
-    if (workers_.empty()) {
+    if (size_ == 1) {
         task(0);
         return;
     }
     task_ = &task;
-    pending_.store(static_cast<int>(workers_.size()), std::memory_order_relaxed);
+    pending_.store(size_ - 1, std::memory_order_relaxed);
     announce();
     invoke(0);
     for (int spin = 0; spin < kSpins && pending_.load(std::memory_order_acquire) != 0; ++spin) pause();
@@ -123,7 +224,7 @@ void Team::run(const std::function<void(int)>& task) {
 }
 
 void Team::for_each(int64_t count, int64_t chunk, const std::function<void(int64_t, int)>& body) {
-    if (count <= chunk || workers_.empty()) {  // not worth waking anyone
+    if (count <= chunk || size_ == 1) {  // not worth waking anyone
         for (int64_t index = 0; index < count; ++index) body(index, 0);
         return;
     }
@@ -141,7 +242,7 @@ void Team::for_each(int64_t count, int64_t chunk, const std::function<void(int64
 }
 
 void Team::deal(int64_t count, const std::function<void(int64_t, int)>& body) {
-    if (count <= 1 || workers_.empty()) {
+    if (count <= 1 || size_ == 1) {
         for (int64_t index = 0; index < count; ++index) body(index, 0);
         return;
     }
@@ -156,7 +257,7 @@ void Team::deal(int64_t count, const std::function<void(int64_t, int)>& body) {
 }
 
 void Team::take_turns(int64_t count, const std::function<bool(int64_t, int)>& body) {
-    if (count <= 1 || workers_.empty()) {
+    if (count <= 1 || size_ == 1) {
         for (int64_t index = 0; index < count; ++index)
             while (body(index, 0)) {
             }

@@ -1,4 +1,4 @@
-// A team of threads that lives as long as one call.
+// A team of threads for one call. The threads themselves go on waiting for the next one.
 #pragma once
 
 #include <atomic>
@@ -7,8 +7,6 @@
 #include <exception>
 #include <functional>
 #include <mutex>
-#include <thread>
-#include <vector>
 
 namespace coinr {
 
@@ -20,7 +18,7 @@ public:
     Team(const Team&) = delete;
     Team& operator=(const Team&) = delete;
 
-    int size() const { return static_cast<int>(workers_.size()) + 1; }
+    int size() const { return size_; }
 
     // Calls task(rank) once on every thread and returns when all are done; rethrows the first exception.
     void run(const std::function<void(int)>& task);
@@ -41,8 +39,10 @@ private:
     void announce();
     void work(int rank);
     void invoke(int rank);
+    void dismiss();
 
-    std::vector<std::thread> workers_;
+    const int size_;
+    std::atomic<int> present_{0};  // workers that may still touch the team
     // A round is announced by its number and ended by the last worker; threads that look out for either take no lock.
     std::atomic<uint64_t> round_{0};
     std::atomic<int> pending_{0}, asleep_{0};
