@@ -33,7 +33,7 @@ int scale_exponent(const float* w, int64_t n) {
     return exponent;
 }
 
-void Pursuit::start(const Dictionary& dictionary, const float* w, int64_t s, Team& team) {
+void Pursuit::start(const Dictionary& dictionary, const float* w, int64_t s) {
     n_ = dictionary.n;
     stride_ = padded(n_);
     support_.clear();
@@ -49,7 +49,8 @@ void Pursuit::start(const Dictionary& dictionary, const float* w, int64_t s, Tea
     exponent_ = scale_exponent(w, n_);
     for (int64_t i = 0; i < n_; ++i) w_[i] = std::ldexp(w[i], -exponent_);
     r_ = w_;
-    energy_ = input_energy_ = refreshed_energy_ = coinr::energy(r_.data(), stride_, team);
+    Team alone(1);
+    energy_ = input_energy_ = refreshed_energy_ = coinr::energy(r_.data(), stride_, alone);
 }
 
 bool Pursuit::add(const Dictionary& dictionary, int64_t atom, double floor, Team& team) {

@@ -24,7 +24,7 @@ int scale_exponent(const float* w, int64_t n);
 class Pursuit {
 public:
     // Starts over on w [n] (finite) with room for s atoms. An exact power of two scales w to a maximum in [0.5, 1).
-    void start(const Dictionary& dictionary, const float* w, int64_t s, Team& team);
+    void start(const Dictionary& dictionary, const float* w, int64_t s);
 
     // Adds `atom` to the support. False, with nothing changed, when its |a.r|/|a| is at most `floor` (scaled) or it
     // is numerically in the span of the support.

@@ -90,7 +90,7 @@ public:
         : dictionary_(dictionary), B_(B), s_(s), team_(team), out_(out), pursuits_(pursuits), active_(B, 1) {
         if (static_cast<int64_t>(pursuits_.size()) < B_) pursuits_.resize(B_);
         team_.for_each(B_, 4, [&](int64_t b, int) {
-            pursuits_[b].start(dictionary_, W + b * dictionary_.n, s_, alone_);
+            pursuits_[b].start(dictionary_, W + b * dictionary_.n, s_);
             record_energy(pursuits_[b], out_.path + b * (s_ + 1));
             active_[b] = s_ > 0 && pursuits_[b].input_energy() > 0;
         });
