@@ -5,6 +5,11 @@ import numpy as np
 from coinr import Dictionary, rng
 
 
+def targets(B, n, seed):
+    """Normal vectors, float32 [B, n]."""
+    return np.random.default_rng(seed).standard_normal((B, n)).astype(np.float32)
+
+
 def gap_at(vector, support, mine, theirs, dictionary: Dictionary) -> float:
     """Relative gap between two atoms' normalised correlations with the float64 residual on a support."""
     atoms = rng.entries(

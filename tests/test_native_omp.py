@@ -1,9 +1,9 @@
 """Native matching pursuit against a plain float64 pursuit in NumPy."""
 
+import math
 import os
 import subprocess
 import sys
-import threading
 
 import numpy as np
 import pytest
@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coinr import _C, rng
+from tests.pursuit import targets
 
 
 def scores_of(A, residual):
@@ -78,10 +79,6 @@ def compare(W, kind, M, seed, s, indices, values, path):
 def allowed(n, B):
     """Vectors that may differ. Tiny integer dictionaries are full of exact ties, which rounding breaks either way."""
     return B if n < 12 else 0.01 * B
-
-
-def targets(B, n, seed):
-    return np.random.default_rng(seed).standard_normal((B, n)).astype(np.float32)
 
 
 SHAPES = [
@@ -197,23 +194,6 @@ def test_subnormal_vectors_are_coded():
 
 @pytest.mark.parametrize("kind", rng.KINDS)
 @pytest.mark.parametrize(
-    "shape",
-    [(64, 1500, 40, 12), (100, 900, 40, 30), (1100, 4000, 2, 30), (2100, 4100, 3, 150), (2100, 900, 2, 20)],
-    ids=["many", "padded", "few", "pieces", "divided"],
-)
-def test_threads_and_batches_do_not_change_a_bit(kind, shape):
-    n, M, B, s = shape
-    W = targets(B, n, 8)
-    one = _C.omp(W, rng.KINDS[kind], M, 5, 1, s, 1)
-    for threads in (2, 3, 5):
-        for a, b in zip(one, _C.omp(W, rng.KINDS[kind], M, 5, 1, s, threads), strict=True):
-            np.testing.assert_array_equal(a, b)
-    alone = _C.omp(W[1:2], rng.KINDS[kind], M, 5, 1, s, 1)
-    np.testing.assert_array_equal(alone[0][0], one[0][1])
-
-
-@pytest.mark.parametrize("kind", rng.KINDS)
-@pytest.mark.parametrize(
     ("n", "M", "B", "s"),
     [
         (600, 9000, 3, 40),
@@ -296,23 +276,19 @@ def test_an_unknown_instruction_set_is_an_error():
     assert "COINR_SIMD is 'sse9'" in done.stderr
 
 
-def test_concurrent_calls_agree():
-    W = targets(20, 64, 2)
-    want = [_C.omp(W, kind, 2000, 1, 0, 12, 2) for kind in (1, 2, 3)]
-    failures = []
-
-    def run(kind):
-        for _ in range(3):
-            got = _C.omp(W, kind, 2000, 1, 0, 12, 2)
-            if not all(np.array_equal(a, b) for a, b in zip(got, want[kind - 1], strict=True)):
-                failures.append(kind)
-
-    workers = [threading.Thread(target=run, args=(kind,)) for kind in (1, 2, 3, 1)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert failures == []
+@pytest.mark.parametrize("B", [3, 20])
+@pytest.mark.parametrize("n", [*range(1, 18), 31, 32, 33, 65, 128, 200, 511, 512, 513, 1024, 1025, 2049])
+def test_every_score_of_a_transform(n, B):
+    order = 1 << (n - 1).bit_length()
+    M = 2 * order + order // 2 + 1
+    A = rng.entries("hadamard", n, 3, 0, np.arange(M)).astype(np.float32)
+    wanted = np.random.default_rng(n).integers(0, M, B)
+    best, value = _C.correlate_argmax(A[wanted] + 0.25 * targets(B, n, 4), rng.KINDS["hadamard"], M, 3, 0, 1)
+    scores = (A[wanted] + 0.25 * targets(B, n, 4)).astype(np.float64) @ A.T.astype(np.float64) / math.sqrt(n)
+    np.testing.assert_allclose(value, scores[np.arange(B), best], rtol=1e-6)
+    assert (np.abs(value) >= np.abs(scores).max(1) * (1 - 1e-6)).all()
+    if n > 16:
+        np.testing.assert_array_equal(best, wanted)
 
 
 @pytest.mark.parametrize("kind", rng.KINDS)

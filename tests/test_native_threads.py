@@ -1,0 +1,125 @@
+"""Native pursuits on several threads: the same bits as on one, and no thread too many."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+from coinr import _C, rng
+from tests.pursuit import targets
+
+
+@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (64, 1500, 40, 12),
+        (100, 900, 40, 30),
+        (1100, 4000, 2, 30),
+        (2100, 4100, 3, 150),
+        (2100, 900, 2, 20),
+        (300, 2000, 7, 60),
+        (600, 9000, 7, 40),
+    ],
+    ids=["many", "padded", "few", "pieces", "divided", "turns", "lazy turns"],
+)
+def test_threads_and_batches_do_not_change_a_bit(kind, shape):
+    n, M, B, s = shape
+    W = targets(B, n, 8)
+    one = _C.omp(W, rng.KINDS[kind], M, 5, 1, s, 1)
+    for threads in (2, 3, 5):
+        for a, b in zip(one, _C.omp(W, rng.KINDS[kind], M, 5, 1, s, threads), strict=True):
+            np.testing.assert_array_equal(a, b)
+    alone = _C.omp(W[1:2], rng.KINDS[kind], M, 5, 1, s, 1)
+    np.testing.assert_array_equal(alone[0][0], one[0][1])
+
+
+@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize(("n", "M"), [(64, 900), (600, 9000)])
+def test_vectors_that_end_early_do_not_hold_up_others(kind, n, M):
+    W = targets(5, n, 3)
+    W[0] = 0
+    W[1] = 3 * rng.entries(kind, n, 5, 1, np.array([7]))[0]
+    W[4] = rng.entries(kind, n, 5, 1, np.array([8, 20])).sum(0)
+    one = _C.omp(W, rng.KINDS[kind], M, 5, 1, 24, 1)
+    assert (one[0][[0, 1, 4]] >= 0).sum(1).tolist() == [0, 1, 2]
+    assert (one[0][[2, 3]] >= 0).all()
+    for threads in (2, 3, 4):
+        for a, b in zip(one, _C.omp(W, rng.KINDS[kind], M, 5, 1, 24, threads), strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("kind", rng.KINDS)
+def test_no_atoms_of_few_vectors(kind, threads):
+    indices, values, path = _C.omp(targets(3, 64, 0), rng.KINDS[kind], 100, 5, 1, 0, threads)
+    assert (indices.shape, values.shape, path.shape) == ((3, 0), (3, 0), (3, 1))
+
+
+def test_concurrent_calls_agree():
+    W = targets(20, 64, 2)
+    want = [_C.omp(W, kind, 2000, 1, 0, 12, 2) for kind in (1, 2, 3)]
+    failures = []
+
+    def run(kind):
+        for _ in range(3):
+            got = _C.omp(W, kind, 2000, 1, 0, 12, 2)
+            if not all(np.array_equal(a, b) for a, b in zip(got, want[kind - 1], strict=True)):
+                failures.append(kind)
+
+    workers = [threading.Thread(target=run, args=(kind,)) for kind in (1, 2, 3, 1)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    assert failures == []
+
+
+FORK_SCRIPT = """
+import os
+import numpy as np
+from coinr import _C
+
+W = np.random.default_rng(0).standard_normal((8, 64)).astype(np.float32)
+before = _C.omp(W, 3, 500, 1, 0, 8, 2)
+child = os.fork()
+if child == 0:
+    same = all(np.array_equal(a, b) for a, b in zip(before, _C.omp(W, 3, 500, 1, 0, 8, 2)))
+    os._exit(0 if same else 3)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+assert all(np.array_equal(a, b) for a, b in zip(before, _C.omp(W, 3, 500, 1, 0, 8, 2)))
+"""
+
+CROWD_SCRIPT = """
+import os
+import time
+import numpy as np
+from coinr import _C
+
+W = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+before = len(os.listdir("/proc/self/task"))
+for _ in range(3):
+    _C.omp(W, 3, 500, 1, 0, 4, 40)
+deadline = time.monotonic() + 20
+while len(os.listdir("/proc/self/task")) > before + os.cpu_count() and time.monotonic() < deadline:
+    time.sleep(0.05)
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+def said(script):
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    return int(done.stdout)
+
+
+def test_a_forked_process_has_threads_of_its_own():
+    assert said(FORK_SCRIPT) == 0
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs /proc to count threads")
+def test_no_more_threads_wait_than_there_are_cores():
+    assert said(CROWD_SCRIPT) <= os.cpu_count()
