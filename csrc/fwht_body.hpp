@@ -20,7 +20,8 @@ COINR_INLINE f32x16 exchanged(f32x16 v) {
         half[0] = half[1];
         half[1] = low;
     } else {
-        for (__m256& h : half) h = Half == 4 ? _mm256_permute2f128_ps(h, h, 1) : _mm256_permute_ps(h, Half == 2 ? 0x4E : 0xB1);
+        for (__m256& h : half)
+            h = Half == 4 ? _mm256_permute2f128_ps(h, h, 1) : _mm256_permute_ps(h, Half == 2 ? 0x4E : 0xB1);
     }
     return load<f32x16>(half);
 #else
@@ -189,7 +190,8 @@ COINR_INLINE f32x16 signed_entries(const float* residual, const uint32_t* signs,
     const uint32_t word = signs[i / 32] >> i % 32;
     const f32x16 value = load<f32x16>(residual + i);
 #if COINR_LEVEL == 2
-    return (f32x16)_mm512_mask_xor_ps((__m512)value, static_cast<__mmask16>(word), (__m512)value, _mm512_set1_ps(-0.0f));
+    const __m512 entries = (__m512)value;
+    return (f32x16)_mm512_mask_xor_ps(entries, static_cast<__mmask16>(word), entries, _mm512_set1_ps(-0.0f));
 #else
     const u32x16 lane = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
     return (f32x16)((u32x16)value ^ (u32x16{} + word) >> lane << 31);

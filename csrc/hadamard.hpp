@@ -20,6 +20,9 @@ public:
     HadamardScreen(const Dictionary& dictionary, const Team& team);
     ~HadamardScreen();
 
+    // How many residuals a transform takes where there are many.
+    static int64_t lanes(const Dictionary& dictionary);
+
     // As Screen::select; the transform, of floats or of residuals rounded to int16, is screened with the bound of its
     // rounding error.
     std::vector<Choice> select(const std::vector<Query>& queries, bool score, Team& team);

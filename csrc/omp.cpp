@@ -33,8 +33,11 @@ constexpr int64_t kTurns = 128;
 constexpr int64_t kBlockBytes = int64_t{64} << 20;
 constexpr int64_t kCacheBytes = int64_t{3} << 19;  // of a block that stays in a core's cache
 
-// Blocks are whole groups of the vectors that the kernels take at once (12 rows, or 32 lanes of a transform).
-int64_t group_of(const Dictionary& dictionary) { return dictionary.kind == Kind::hadamard ? 32 : 48; }
+// Blocks are whole groups of the vectors that the kernels take at once (12 rows, or lanes of a transform).
+int64_t group_of(const Dictionary& dictionary) {
+    return dictionary.kind == Kind::hadamard ? HadamardScreen::lanes(dictionary) : 48;
+}
+
 int64_t block_size(const Dictionary& dictionary, int64_t s, int64_t room) {
     const int64_t atoms = s * padded(dictionary.n) / (dictionary.kind == Kind::gaussian ? 1 : 4);
     const int64_t each = atoms + 4 * s * s + 64 * s + 10 * padded(dictionary.n) + 512;
@@ -78,6 +81,9 @@ void finish(Pursuit& p, int64_t s, int32_t* indices, float* values, float* path,
 bool few_and_long(const Dictionary& dictionary, int64_t B, const Team& team) {
     return dictionary.n >= 2048 && B < team.size();
 }
+
+// Whether whole vectors would leave some of the threads idle for a good part of the time.
+bool uneven(int64_t B, int threads) { return B > threads && B < 4 * threads && B % threads != 0; }
 
 using Select = std::function<std::vector<Choice>(const std::vector<Query>&, Team&)>;
 
@@ -268,7 +274,8 @@ void omp(const Dictionary& dictionary, const float* W, int64_t B, int64_t s, int
             Room& room = rooms[b];
             if (!room.block) {
                 room.select = make(room.alone);
-                room.block = std::make_unique<Block>(dictionary, W + b * n, 1, s, room.alone, block_output(b), room.pursuits);
+                room.block =
+                    std::make_unique<Block>(dictionary, W + b * n, 1, s, room.alone, block_output(b), room.pursuits);
             }
             for (int64_t pass = 0; pass < passes; ++pass)
                 if (!room.block->pass(room.select)) return false;
@@ -286,7 +293,7 @@ void omp(const Dictionary& dictionary, const float* W, int64_t B, int64_t s, int
             auto screen = std::make_shared<HadamardScreen>(dictionary, members);
             return [screen](const std::vector<Query>& queries, Team& own) { return screen->select(queries, false, own); };
         };
-        if (B > threads && B < 4 * threads && B % threads != 0)
+        if (uneven(B, threads))
             one_by_one(make);
         else if (B >= threads)
             side_by_side(make);

@@ -265,7 +265,8 @@ void Team::take_turns(int64_t count, const std::function<bool(int64_t, int)>& bo
     }
     Turns turns(count, size());
     run([&](int rank) {
-        for (int64_t index = turns.next(-1, rank); index >= 0;) index = turns.next(body(index, rank) ? index : -1, rank);
+        int64_t index = turns.next(-1, rank);
+        while (index >= 0) index = turns.next(body(index, rank) ? index : -1, rank);
     });
 }
 

@@ -23,16 +23,16 @@ public:
     // Calls task(rank) once on every thread and returns when all are done; rethrows the first exception.
     void run(const std::function<void(int)>& task);
 
-    // Calls body(index, rank) for every index in [0, count), in chunks handed out as threads become free:
-    // large ones first, since every one is a word that the cores contend for, of `chunk` indices in the end.
+    // Calls body(index, rank) for every index in [0, count), in chunks handed out as threads become free: large ones
+    // first, since cores contend for every one, of `chunk` indices in the end.
     void for_each(int64_t count, int64_t chunk, const std::function<void(int64_t, int)>& body);
 
     // The same, an index going to the same member whenever there are as many: what it works on stays in its cache.
     // Indices of falling cost are shared evenly.
     void deal(int64_t count, const std::function<void(int64_t, int)>& body);
 
-    // Calls body(index, rank) for every index in [0, count) until it returns false. A thread goes round the indices that
-    // it has, and takes one from another when it has none left: those that go on equally long end nearly together.
+    // Calls body(index, rank) for every index in [0, count) until it returns false. A thread goes round the indices
+    // that it has, and takes one from another when it has none left: those that go on equally long end nearly together.
     void take_turns(int64_t count, const std::function<bool(int64_t, int)>& body);
 
 private:

@@ -200,7 +200,7 @@ def test_subnormal_vectors_are_coded():
         (9000, 1100, 2, 6),
         (300, 40000, 2, 8),
         (200, 3000, 40, 70),
-        (512, 2000, 17, 20),
+        (256, 2000, 20, 20),
         (2100, 900, 3, 10),
     ],
     ids=["lazy", "panels", "streamed", "rounded", "rounded most", "divided"],
