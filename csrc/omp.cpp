@@ -83,7 +83,7 @@ bool few_and_long(const Dictionary& dictionary, int64_t B, const Team& team) {
 }
 
 // Whether whole vectors would leave some of the threads idle for a good part of the time.
-bool uneven(int64_t B, int threads) { return B > threads && B < 4 * threads && B % threads != 0; }
+bool uneven(int64_t B, int threads) { return B > threads && B < 8 * threads && B % threads != 0; }
 
 using Select = std::function<std::vector<Choice>(const std::vector<Query>&, Team&)>;
 
