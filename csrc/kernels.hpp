@@ -96,6 +96,7 @@ struct Kernels {
     // Sums over padded lengths (multiples of kPad).
     int32_t (*dot_i8)(const int8_t* a, const int8_t* b, int64_t n);
     double (*dot_i8_f32)(const int8_t* a, const float* r, int64_t n);
+    int64_t (*dot_i8_i16)(const int8_t* a, const int16_t* q, int64_t n);
     double (*energy)(const float* r, int64_t n);
     // acc += q * row.
     void (*add_i32)(const int8_t* row, int32_t q, int64_t n, int32_t* acc);
@@ -148,6 +149,9 @@ struct Kernels {
     double (*basis_row)(const double* coefficients, int64_t count, double inverse, double levels, double* row,
                         int32_t* update);
 
+    // q = r * inverse rounded, below 2^15 in magnitude; n a multiple of kPad. Returns the squared rounding errors and
+    // sets `size` to the squares.
+    double (*round_i16)(const float* r, int64_t n, float inverse, int16_t* q, double* size);
     // Words of counters (c0, 0.., c2, c3): out [calls rounded up to 8, 4].
     void (*words)(uint64_t seed, uint32_t c0, uint32_t c2, uint32_t c3, int64_t calls, uint32_t* out);
     // Rounds residuals [n], n a multiple of kPad up to 2^14, in steps so large that magnitudes add up to no more than

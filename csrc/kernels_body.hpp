@@ -242,6 +242,63 @@ double dot_i8_f32(const int8_t* a, const float* r, int64_t n) {
     return sum8(acc0 + acc1);
 }
 
+int64_t dot_i8_i16(const int8_t* a, const int16_t* q, int64_t n) {
+    constexpr int64_t kPiece = int64_t{1} << 16;  // as many products of entries up to 8 fit 8 lanes of 32 bits
+    int64_t total = 0;
+    for (int64_t begin = 0; begin < n; begin += kPiece) {
+        const int64_t stop = n - begin < kPiece ? n : begin + kPiece;
+#if COINR_LEVEL == 2
+        __m512i sum = _mm512_setzero_si512();
+        for (int64_t i = begin; i < stop; i += 32)
+            sum = _mm512_dpwssd_epi32(sum, _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i*)(a + i))),
+                                      _mm512_loadu_si512(q + i));
+        int32_t part[16];
+        _mm512_storeu_si512(part, sum);
+        for (int k = 0; k < 16; ++k) total += part[k];
+#elif COINR_LEVEL == 1
+        __m256i sum = _mm256_setzero_si256();
+        for (int64_t i = begin; i < stop; i += 16)
+            sum = _mm256_add_epi32(sum,
+                                   _mm256_madd_epi16(_mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i*)(a + i))),
+                                                     _mm256_loadu_si256((const __m256i*)(q + i))));
+        int32_t part[8];
+        _mm256_storeu_si256((__m256i*)part, sum);
+        for (int k = 0; k < 8; ++k) total += part[k];
+#else
+        for (int64_t i = begin; i < stop; ++i) total += static_cast<int32_t>(a[i]) * q[i];
+#endif
+    }
+    return total;
+}
+
+double round_i16(const float* r, int64_t n, float inverse, int16_t* q, double* size) {
+    constexpr int64_t kPiece = 4096;  // float32 sums of as many stay accurate
+    const float magic = 12582912.0f;  // 1.5 * 2^23 rounds to even
+    double errors = 0, squares = 0;
+    for (int64_t begin = 0; begin < n; begin += kPiece) {
+        const int64_t stop = n - begin < kPiece ? n : begin + kPiece;
+        f32x16 error = {}, square = {};
+        for (int64_t i = begin; i < stop; i += 16) {
+            const f32x16 x = load<f32x16>(r + i) * inverse;
+            const f32x16 shifted = x + magic, rounded = shifted - magic;
+            error += (x - rounded) * (x - rounded);
+            square += rounded * rounded;
+#if COINR_LEVEL == 2
+            _mm256_storeu_si256((__m256i*)(q + i), _mm512_cvtepi32_epi16((__m512i)shifted));
+#else
+            const i32x16 bits = (i32x16)shifted;
+            for (int k = 0; k < 16; ++k) q[i + k] = static_cast<int16_t>(bits[k]);
+#endif
+        }
+        for (int k = 0; k < 16; ++k) {
+            errors += error[k];
+            squares += square[k];
+        }
+    }
+    *size = squares;
+    return errors;
+}
+
 double energy(const float* r, int64_t n) {
     f64x8 acc0 = {}, acc1 = {};
     for (int64_t i = 0; i < n; i += 16) {

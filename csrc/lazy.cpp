@@ -65,20 +65,20 @@ LazyScores::Next LazyScores::next(const Dictionary& dictionary, const Pursuit& p
     for (size_t k = 0; k < energies_.size(); ++k)
         margins_[k] = kSigmas * std::sqrt(std::max(0.0, energies_[k] - now) / static_cast<double>(dictionary.n));
     const auto bound = [&](const Item& item) { return item.score + margins_[item.seen]; };
-    Choice best, exact[kTogether];
+    rough_.set(pursuit.residual(), dictionary);
+    rivals_.clear();
+    double best = 0, scores[kTogether];
     Item* examined[kTogether];
     const auto examine = [&](int64_t count) {
         team.for_each(count, 2, [&](int64_t i, int rank) {
-            exact[i] = {examined[i]->atom, 0};
-            dictionary.row(exact[i].atom, rows[rank].data());
-            if (!score_row(rows[rank].data(), pursuit.residual(), padded(dictionary.n), &exact[i].score))
-                exact[i].atom = -1;
+            dictionary.row(examined[i]->atom, rows[rank].data());
+            scores[i] = rough_.score(rows[rank].data());
         });
         for (int64_t i = 0; i < count; ++i) {
-            if (exact[i].atom < 0) continue;
-            examined[i]->score = std::fabs(exact[i].score);
+            examined[i]->score = scores[i] + rough_.slack();
             examined[i]->seen = seen;
-            if (exact[i].beats(best)) best = exact[i];
+            best = std::max(best, scores[i]);
+            if (scores[i] >= best - 2 * rough_.slack()) rivals_.push_back({examined[i]->atom, scores[i]});
         }
     };
     if (pursuit.size() > 0) {
@@ -96,19 +96,34 @@ LazyScores::Next LazyScores::next(const Dictionary& dictionary, const Pursuit& p
     }
     int64_t count = 0;
     for (Item& item : items_) {
-        if (item.atom == best.atom || bound(item) < std::fabs(best.score)) continue;
+        if (&item == &*likeliest || bound(item) < best - rough_.slack()) continue;
         examined[count++] = &item;
         if (count < kTogether) continue;
         examine(count);
         count = 0;
     }
     examine(count);
-    if (floor_ >= 0 && std::fabs(best.score) < floor_ + margins_[0]) {
+    if (floor_ >= 0 && best - rough_.slack() < floor_ + margins_[0]) {
         filled_ = false;
         return seen > 0 ? Next::stale : Next::undecided;
     }
-    *choice = best;
+    *choice = best_of(dictionary, pursuit, best - 2 * rough_.slack(), rows[0].data());
     return Next::found;
+}
+
+// The exact best of the rivals whose rough score reaches the threshold.
+Choice LazyScores::best_of(const Dictionary& dictionary, const Pursuit& pursuit, double threshold, int8_t* row) const {
+    Choice best;
+    int64_t reaching = 0;
+    for (const Rival& rival : rivals_) reaching += rival.score >= threshold;
+    for (const Rival& rival : rivals_) {
+        if (rival.score < threshold) continue;
+        if (reaching == 1) return {rival.atom, std::nan("")};
+        Choice now{rival.atom, 0};
+        dictionary.row(rival.atom, row);
+        if (score_row(row, pursuit.residual(), padded(dictionary.n), &now.score) && now.beats(best)) best = now;
+    }
+    return best;
 }
 
 int64_t LazyScores::keep(int64_t M) { return std::clamp<int64_t>(M / 16, 256, 8192); }

@@ -13,6 +13,7 @@
 
 #include "aligned.hpp"
 #include "lsq.hpp"
+#include "rough.hpp"
 #include "select.hpp"
 
 namespace coinr {
@@ -66,7 +67,7 @@ public:
         stale,      // a new pass is due
         undecided,  // the pass has just been made: more than K atoms tie within its slack
     };
-    // The best atom now. `rows` is scratch, [padded(n)] for each member of the team.
+    // The best atom now, with no score. `rows` is scratch, [padded(n)] for each member of the team.
     Next next(const Dictionary& dictionary, const Pursuit& pursuit, Aligned<int8_t>* rows, Team& team,
               Choice* choice);
 
@@ -76,11 +77,19 @@ private:
         int32_t seen;   // index into energies_
         double score;   // upper bound of the magnitude when seen
     };
+    struct Rival {
+        int32_t atom;
+        double score;  // rough
+    };
+    Choice best_of(const Dictionary& dictionary, const Pursuit& pursuit, double threshold, int8_t* row) const;
+
     bool filled_ = false;
     double floor_ = 0;              // upper bound of the scores not kept, at energies_[0]
     std::vector<double> energies_;  // residual energies at which scores were seen
     std::vector<double> margins_;
     std::vector<Item> items_;
+    RoughResidual rough_;
+    std::vector<Rival> rivals_;  // of one pick
 };
 
 // Whether lazy passes pay for `queries` vectors: an exact score costs about n operations of one core, a pass
