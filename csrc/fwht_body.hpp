@@ -79,7 +79,7 @@ struct Shorts {
 template <class M>
 COINR_INLINE uint32_t reaching(M v, M limit) {
 #if COINR_LEVEL == 2
-    if constexpr (sizeof v[0] == 4) return _mm512_cmpge_epi32_mask((__m512i)v, (__m512i)limit);
+    if constexpr (sizeof v[0] == 4) return mask_bits(_mm512_cmpge_epi32_mask((__m512i)v, (__m512i)limit));
     return _mm512_cmpge_epi16_mask((__m512i)v, (__m512i)limit);
 #else
     const M below = v < limit;

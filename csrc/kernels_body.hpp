@@ -33,6 +33,16 @@ inline __attribute__((always_inline)) double sum8(f64x8 v) {
 
 typedef uint64_t u64x8 __attribute__((vector_size(64)));
 
+#if COINR_LEVEL == 2
+// The bits of a mask of 16. GCC 12 may spill such a mask as 16 bits and reload it as 32 where it takes the upper ones to
+// be zero: the value goes through a register that the compiler knows nothing of.
+COINR_INLINE uint32_t mask_bits(__mmask16 mask) {
+    uint32_t bits = mask;
+    __asm__("" : "+r"(bits));
+    return bits;
+}
+#endif
+
 // Widening loads. Intrinsics where __builtin_convertvector would go through scalars.
 COINR_INLINE f32x16 widen_f32x16(const int8_t* p) {
 #if COINR_LEVEL == 2
@@ -188,7 +198,7 @@ void row_parity(const uint32_t* rows, uint32_t column, int64_t n, int8_t* inout)
         __mmask64 odd = 0;
         for (int k = 0; k < 4; ++k) {
             const __m512i common = _mm512_and_si512(_mm512_loadu_si512(rows + i + 16 * k), which);
-            odd |= static_cast<uint64_t>(_mm512_test_epi32_mask(_mm512_popcnt_epi32(common), one)) << 16 * k;
+            odd |= static_cast<uint64_t>(mask_bits(_mm512_test_epi32_mask(_mm512_popcnt_epi32(common), one))) << 16 * k;
         }
         const __m512i entries = _mm512_loadu_si512(inout + i);
         _mm512_storeu_si512(inout + i, _mm512_mask_sub_epi8(entries, odd, _mm512_setzero_si512(), entries));

@@ -126,7 +126,7 @@ Choice LazyScores::best_of(const Dictionary& dictionary, const Pursuit& pursuit,
     return best;
 }
 
-int64_t LazyScores::keep(int64_t M) { return std::clamp<int64_t>(M / 16, 256, 8192); }
+int64_t LazyScores::keep(int64_t M) { return std::clamp<int64_t>(M / 10, 256, 8192); }
 
 float LazyScores::height(int64_t M) { return usual_height(M, 1.25 * static_cast<double>(keep(M))); }
 

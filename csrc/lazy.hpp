@@ -53,8 +53,8 @@ private:
 // What a pursuit remembers of its last pass.
 class LazyScores {
 public:
-    // Scores that a pass keeps: fewer mean more passes, more mean more exact scores (measured: M / 16). They are the
-    // largest of those that reach so many standard deviations, which of normal scores a few more would.
+    // Scores that a pass keeps: fewer mean more passes, more mean more atoms looked at again (measured: M / 10). They are
+    // the largest of those that are `height` standard deviations high, as a quarter more of normal scores are.
     static int64_t keep(int64_t M);
     static float height(int64_t M);
     static constexpr double kSigmas = 5.0;
@@ -65,7 +65,7 @@ public:
     enum class Next {
         found,
         stale,      // a new pass is due
-        undecided,  // the pass has just been made: more than K atoms tie within its slack
+        undecided,  // the pass has just been made: more than K atoms tie within its slack, or none is high enough
     };
     // The best atom now, with no score. `rows` is scratch, [padded(n)] for each member of the team.
     Next next(const Dictionary& dictionary, const Pursuit& pursuit, Aligned<int8_t>* rows, Team& team,

@@ -49,7 +49,7 @@ void Pursuit::start(const Dictionary& dictionary, const float* w, int64_t s) {
     exponent_ = scale_exponent(w, n_);
     for (int64_t i = 0; i < n_; ++i) w_[i] = std::ldexp(w[i], -exponent_);
     r_ = w_;
-    Team alone(1);
+    Team alone(1);  // a vector is started by one thread
     energy_ = input_energy_ = refreshed_energy_ = coinr::energy(r_.data(), stride_, alone);
 }
 

@@ -26,8 +26,10 @@ struct Output {
     float* path;
 };
 
-// Turns that a vector takes where threads share few of them.
+// Turns that a vector takes where threads share few of them: one costs a lock, and a thread waits for one at the end.
 constexpr int64_t kTurns = 128;
+// More vectors a thread than this are shared evenly enough.
+constexpr int64_t kFew = 8;
 
 // Room for the pursuits of one block of vectors, in bytes.
 constexpr int64_t kBlockBytes = int64_t{64} << 20;
@@ -83,7 +85,7 @@ bool few_and_long(const Dictionary& dictionary, int64_t B, const Team& team) {
 }
 
 // Whether whole vectors would leave some of the threads idle for a good part of the time.
-bool uneven(int64_t B, int threads) { return B > threads && B < 8 * threads && B % threads != 0; }
+bool uneven(int64_t B, int threads) { return B > threads && B < kFew * threads && B % threads != 0; }
 
 using Select = std::function<std::vector<Choice>(const std::vector<Query>&, Team&)>;
 
@@ -293,7 +295,7 @@ void omp(const Dictionary& dictionary, const float* W, int64_t B, int64_t s, int
             auto screen = std::make_shared<HadamardScreen>(dictionary, members);
             return [screen](const std::vector<Query>& queries, Team& own) { return screen->select(queries, false, own); };
         };
-        if (uneven(B, threads))
+        if (uneven(B, threads) && B <= block_size(dictionary, s, kBlockBytes))
             one_by_one(make);
         else if (B >= threads)
             side_by_side(make);

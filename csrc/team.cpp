@@ -1,6 +1,7 @@
 #include "team.hpp"
 
 #include <pthread.h>
+#include <signal.h>
 
 #include <algorithm>
 #include <deque>
@@ -26,31 +27,18 @@ inline void pause() {
 // Threads that no team has at the moment. They are never joined: those that wait when the process ends hold nothing.
 class Crew {
 public:
-    // The one of this process; a process that is forked from it starts with none.
-    static Crew& instance() {
-        static Crew& crew = *new Crew;
-        return crew;
+    Crew() {
+        idle_.reserve(most_);
+        pthread_atfork(lock, unlock, start_over);
     }
 
-    // Runs `job` on a thread, and lowers `present` when the thread is to be had again.
-    void start(const std::function<void()>& job, std::atomic<int>& present) {
-        Worker* worker = nullptr;
-        {
-            std::lock_guard<std::mutex> lock(mutex_);
-            if (!idle_.empty()) {
-                worker = idle_.back();
-                idle_.pop_back();
-            }
-        }
-        if (worker == nullptr) {
-            auto fresh = std::make_unique<Worker>();
-            worker = fresh.get();
-            std::thread([this, worker] { serve(worker); }).detach();
-            fresh.release();
-        }
+    // Runs `job` on a thread, and lowers `present` when the thread is to be had again. The job must not end before this
+    // returns.
+    void start(std::function<void()> job, std::atomic<int>& present) {
+        Worker* const worker = find();
         {
             std::lock_guard<std::mutex> lock(worker->mutex);
-            worker->job = job;
+            worker->job.swap(job);
             worker->present = &present;
             worker->called.store(true, std::memory_order_release);
         }
@@ -66,12 +54,33 @@ private:
         std::atomic<int>* present = nullptr;
     };
 
-    Crew() {
-        pthread_atfork([] { instance().mutex_.lock(); }, [] { instance().mutex_.unlock(); },
-                       [] {
-                           instance().idle_.clear();
-                           instance().mutex_.unlock();
-                       });
+    // A forked process has none of the threads.
+    static void lock();
+    static void unlock();
+    static void start_over();
+
+    Worker* find() {
+        {
+            std::lock_guard<std::mutex> lock(mutex_);
+            if (!idle_.empty()) {
+                Worker* const worker = idle_.back();
+                idle_.pop_back();
+                return worker;
+            }
+        }
+        // Signals are for the threads of the program.
+        sigset_t all, before;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        auto fresh = std::make_unique<Worker>();
+        try {
+            std::thread([this, worker = fresh.get()] { serve(worker); }).detach();
+        } catch (...) {
+            pthread_sigmask(SIG_SETMASK, &before, nullptr);
+            throw;
+        }
+        pthread_sigmask(SIG_SETMASK, &before, nullptr);
+        return fresh.release();
     }
 
     void serve(Worker* worker) {
@@ -83,14 +92,14 @@ private:
                 std::unique_lock<std::mutex> lock(worker->mutex);
                 worker->call.wait(lock, [&] { return worker->called.load(); });
                 worker->called.store(false);
-                job = worker->job;
+                job.swap(worker->job);
                 present = worker->present;
             }
             job();
             bool kept;
             {
                 std::lock_guard<std::mutex> lock(mutex_);
-                kept = idle_.size() < std::max(1u, std::thread::hardware_concurrency());
+                kept = idle_.size() < most_;
                 if (kept) idle_.push_back(worker);
             }
             present->fetch_sub(1);
@@ -101,9 +110,19 @@ private:
         }
     }
 
+    const size_t most_ = std::max(1u, std::thread::hardware_concurrency());
     std::mutex mutex_;
     std::vector<Worker*> idle_;
 };
+
+Crew& crew = *new Crew;
+
+void Crew::lock() { crew.mutex_.lock(); }
+void Crew::unlock() { crew.mutex_.unlock(); }
+void Crew::start_over() {
+    crew.idle_.clear();
+    crew.mutex_.unlock();
+}
 
 int checked(int threads) {
     if (threads < 1 || threads > 256)
@@ -143,10 +162,11 @@ private:
 }  // namespace
 
 Team::Team(int threads) : size_(checked(threads)) {
+    std::fegetenv(&arithmetic_);
     try {
         for (int rank = 1; rank < size_; ++rank) {
             present_.fetch_add(1);
-            Crew::instance().start([this, rank] { work(rank); }, present_);
+            crew.start([this, rank] { work(rank); }, present_);
         }
     } catch (...) {
         present_.fetch_sub(1);
@@ -187,6 +207,7 @@ void Team::invoke(int rank) {
 }
 
 void Team::work(int rank) {
+    std::fesetenv(&arithmetic_);
     for (uint64_t seen = 0;; ++seen) {
         for (int spin = 0; spin < kSpins && round_.load(std::memory_order_acquire) == seen; ++spin) pause();
         if (round_.load(std::memory_order_acquire) == seen) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cfenv>
 #include <condition_variable>
 #include <cstdint>
 #include <exception>
@@ -42,6 +43,7 @@ private:
     void dismiss();
 
     const int size_;
+    std::fenv_t arithmetic_;       // of the caller, rounding and subnormal numbers: the same for all
     std::atomic<int> present_{0};  // workers that may still touch the team
     // A round is announced by its number and ended by the last worker; threads that look out for either take no lock.
     std::atomic<uint64_t> round_{0};

@@ -219,7 +219,7 @@ COINR_INLINE uint32_t reaching(f32x16 a, f32x16 b, float threshold) {
     const __m512 limit = _mm512_set1_ps(threshold);
     const __mmask16 low = _mm512_cmp_ps_mask(_mm512_abs_ps((__m512)a), limit, _CMP_GE_OQ);
     const __mmask16 high = _mm512_cmp_ps_mask(_mm512_abs_ps((__m512)b), limit, _CMP_GE_OQ);
-    return static_cast<uint32_t>(low) | static_cast<uint32_t>(high) << 16;
+    return mask_bits(low) | mask_bits(high) << 16;
 #elif COINR_LEVEL == 1
     const __m256 sign = _mm256_set1_ps(-0.0f), limit = _mm256_set1_ps(threshold);
     __m256 v[4];

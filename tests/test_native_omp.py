@@ -214,6 +214,39 @@ def test_shortcuts_do_not_change_the_support(kind, n, M, B, s):
 
 
 @pytest.mark.parametrize("kind", rng.KINDS)
+def test_spikes_far_from_normal_scores(kind):
+    """Scores of few levels: many atoms tie within the rounding of a pass, or none is as high as normal ones would be."""
+    W = np.zeros((6, 600), np.float32)
+    for row, entries in zip(W, ([1], [1] * 4, [1, 0.99, 0.98, 0.97], [1, 0.9, 0.8, 0.7, 0.6], [1] * 6), strict=False):
+        row[: len(entries)] = entries
+    W[5] = rng.entries(kind, 600, 5, 1, np.array([77]))[0]
+    fast = _C.omp(W, rng.KINDS[kind], 9000, 5, 1, 8, 2)
+    for a, b in zip(fast, _C.omp(W, rng.KINDS[kind], 9000, 5, 1, 8, 2, True), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize(
+    ("n", "M", "B"), [(512, 1024, 5), (256, 1024, 30), (600, 9000, 3)], ids=["floats", "rounded", "lazy"]
+)
+def test_near_ties_are_decided_exactly(kind, n, M, B):
+    """Two atoms whose scores differ by a few units in the last place of float32."""
+    generator = np.random.default_rng(0)
+    A = rng.entries(kind, n, 5, 1, np.arange(M)).astype(np.float64)
+    A /= np.linalg.norm(A, axis=1, keepdims=True)
+    W = np.empty((210, n), np.float32)
+    for w in W:
+        i, j = generator.choice(M, 2, replace=False)
+        v = A[i] + A[j] + 0.02 / math.sqrt(n) * generator.standard_normal(n)
+        v -= A[i] * (v @ A[i] - v @ A[j]) / (1 - A[i] @ A[j])
+        w[:] = v * 7
+    exact = _C.omp(W, rng.KINDS[kind], M, 5, 1, 1, 1, True)[0]
+    for first in range(0, 210, B):
+        fast = _C.omp(W[first : first + B], rng.KINDS[kind], M, 5, 1, 1, 1)[0]
+        np.testing.assert_array_equal(fast, exact[first : first + B])
+
+
+@pytest.mark.parametrize("kind", rng.KINDS)
 @pytest.mark.parametrize(("n", "M"), [(128, 3000), (800, 8000)], ids=["lockstep", "lazy"])
 def test_sparse_signals_are_recovered(kind, n, M):
     generator = np.random.default_rng(2)

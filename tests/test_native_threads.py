@@ -100,6 +100,7 @@ import numpy as np
 from coinr import _C
 
 W = np.random.default_rng(0).standard_normal((64, 64)).astype(np.float32)
+_C.omp(W, 3, 500, 1, 0, 4, 2)
 before = len(os.listdir("/proc/self/task"))
 for _ in range(3):
     _C.omp(W, 3, 500, 1, 0, 4, 40)
@@ -110,8 +111,34 @@ print(len(os.listdir("/proc/self/task")) - before)
 """
 
 
+NO_THREADS_SCRIPT = """
+import resource
+import numpy as np
+from coinr import _C
+
+W = np.random.default_rng(0).standard_normal((8, 64)).astype(np.float32)
+one = _C.omp(W, 3, 500, 1, 0, 8, 1)
+with open("/proc/self/status") as status:
+    used = next(int(line.split()[1]) for line in status if line.startswith("VmSize:"))
+resource.setrlimit(resource.RLIMIT_AS, ((used + 300 * 1024) * 1024, resource.RLIM_INFINITY))
+failures = 0
+try:
+    _C.omp(W, 3, 500, 1, 0, 8, 200)
+except (RuntimeError, MemoryError):
+    failures = 1
+resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+for threads in (2, 3):
+    assert all(np.array_equal(a, b) for a, b in zip(one, _C.omp(W, 3, 500, 1, 0, 8, threads)))
+print(failures)
+"""
+
+
 def said(script):
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=False)
+    # ThreadSanitizer refuses threads after a fork unless told.
+    environment = os.environ | {"TSAN_OPTIONS": os.environ.get("TSAN_OPTIONS", "") + " die_after_fork=0"}
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", script], env=environment, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.returncode == 0, done.stderr
     return int(done.stdout)
 
@@ -123,3 +150,9 @@ def test_a_forked_process_has_threads_of_its_own():
 @pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs /proc to count threads")
 def test_no_more_threads_wait_than_there_are_cores():
     assert said(CROWD_SCRIPT) <= os.cpu_count()
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/task"), reason="needs /proc to know the address space")
+@pytest.mark.skipif("san.so" in os.environ.get("LD_PRELOAD", ""), reason="sanitizers reserve address space")
+def test_threads_that_cannot_be_made_are_an_error_and_leave_nothing_behind():
+    assert said(NO_THREADS_SCRIPT) == 1

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from sklearn.linear_model import orthogonal_mp
 
 import coinr
-from coinr import Dictionary, rng
+from coinr import _C, Dictionary, rng
+from coinr.denormals import denormals_as_zeros
 from tests.pursuit import assert_same_pursuit, gap_at
 
 BACKENDS = ["reference", "native"]
@@ -216,3 +217,19 @@ def test_unknown_and_unusable_backends_are_errors(monkeypatch):
         coinr.omp(W, dictionary, 1, backend="fast")
     monkeypatch.setenv("COINR_BACKEND", "reference")
     assert coinr.omp(W, dictionary, 1).values.shape == (1, 1)
+
+
+@pytest.mark.parametrize("kind", rng.KINDS)
+def test_threads_compute_as_the_caller_does(kind):
+    """Threads are kept between calls: subnormal numbers are zeros for them if and only if they are for the caller."""
+    W = np.random.default_rng(1).standard_normal((400, 64)).astype(np.float32)
+    small = (W * 1e-41).astype(np.float32)
+    with denormals_as_zeros():
+        for _ in range(3):
+            zeros = [_C.omp(small, rng.KINDS[kind], 3000, 0, 0, 12, threads) for threads in (1, 2, 1, 2)]
+    numbers = [_C.omp(small, rng.KINDS[kind], 3000, 0, 0, 12, threads) for threads in (1, 2, 1, 2)]
+    assert (numbers[0][0] >= 0).all()
+    for found in (zeros, numbers):
+        for other in found[1:]:
+            for a, b in zip(found[0], other, strict=True):
+                np.testing.assert_array_equal(a.view(np.int32), b.view(np.int32))
