@@ -215,7 +215,7 @@ def test_shortcuts_do_not_change_the_support(kind, n, M, B, s):
 
 @pytest.mark.parametrize("kind", rng.KINDS)
 def test_spikes_far_from_normal_scores(kind):
-    """Scores of few levels: many atoms tie within the rounding of a pass, or none is as high as normal ones would be."""
+    """Scores of few levels: many atoms tie within the rounding of a pass, or none is as high as normal ones are."""
     W = np.zeros((6, 600), np.float32)
     for row, entries in zip(W, ([1], [1] * 4, [1, 0.99, 0.98, 0.97], [1, 0.9, 0.8, 0.7, 0.6], [1] * 6), strict=False):
         row[: len(entries)] = entries
