@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <new>
 #include <vector>
 
@@ -15,11 +16,15 @@ struct LineAllocator {
     template <class U>
     LineAllocator(const LineAllocator<U>&) {}
 
+    // Room for the line to start in, and before it where the room starts: aligned allocations of the C library cost more.
     T* allocate(std::size_t count) {
-        if (count > static_cast<std::size_t>(-1) / sizeof(T)) throw std::bad_alloc();
-        return static_cast<T*>(::operator new(count * sizeof(T), kLine));
+        if (count > (static_cast<std::size_t>(-1) - kLine) / sizeof(T)) throw std::bad_alloc();
+        char* const room = static_cast<char*>(::operator new(count * sizeof(T) + kLine));
+        char* const line = room + kLine - reinterpret_cast<std::uintptr_t>(room) % kLine;
+        reinterpret_cast<void**>(line)[-1] = room;
+        return reinterpret_cast<T*>(line);
     }
-    void deallocate(T* p, std::size_t) { ::operator delete(p, kLine); }
+    void deallocate(T* p, std::size_t) { ::operator delete(reinterpret_cast<void**>(p)[-1]); }
 
     template <class U>
     bool operator==(const LineAllocator<U>&) const { return true; }
@@ -27,7 +32,8 @@ struct LineAllocator {
     bool operator!=(const LineAllocator<U>&) const { return false; }
 
 private:
-    static constexpr std::align_val_t kLine{64};
+    static constexpr std::size_t kLine = 64;
+    static_assert(__STDCPP_DEFAULT_NEW_ALIGNMENT__ >= sizeof(void*), "room for a pointer before the line");
 };
 
 template <class T>
