@@ -244,7 +244,7 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
     axes.set_ylabel("CPU seconds, one core")
     axes.set_title("Orthogonal matching pursuit: time by shape")
     axes.grid(True, which="both", alpha=0.25)
-    axes.legend(fontsize=8, ncol=2)
+    figure.legend(fontsize=8, loc="outside right upper")
     figure.savefig(path, dpi=120)
 
 
