@@ -16,7 +16,7 @@ struct LineAllocator {
     template <class U>
     LineAllocator(const LineAllocator<U>&) {}
 
-    // Room for the line to start in, and before it where the room starts: aligned allocations of the C library cost more.
+    // Room for the line to start in, and before it where the room starts: the C library's aligned ones cost more.
     T* allocate(std::size_t count) {
         if (count > (static_cast<std::size_t>(-1) - kLine) / sizeof(T)) throw std::bad_alloc();
         char* const room = static_cast<char*>(::operator new(count * sizeof(T) + kLine));

@@ -51,7 +51,7 @@ struct RowGroup {
 
 // The Walsh-Hadamard transform of one residual, signed.
 struct FwhtTask {
-    const float* residual;    // [n rounded up to 16]
+    const float* residual;    // [n rounded up to 16], zeros from n on
     const uint32_t* signs;    // [n / 32 + 2]: bit i % 32 of word i / 32 flips entry i
     const RowGroup* groups;   // [ceil(order / 16)]
     int64_t n, order;

@@ -34,8 +34,8 @@ inline __attribute__((always_inline)) double sum8(f64x8 v) {
 typedef uint64_t u64x8 __attribute__((vector_size(64)));
 
 #if COINR_LEVEL == 2
-// The bits of a mask of 16. GCC 12 may spill such a mask as 16 bits and reload it as 32 where it takes the upper ones to
-// be zero: the value goes through a register that the compiler knows nothing of.
+// The bits of a mask of 16. GCC 12 may spill such a mask as 16 bits and reload it as 32 where it takes the upper ones
+// to be zero: the value goes through a register that the compiler knows nothing of.
 COINR_INLINE uint32_t mask_bits(__mmask16 mask) {
     uint32_t bits = mask;
     __asm__("" : "+r"(bits));

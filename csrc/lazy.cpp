@@ -128,11 +128,15 @@ Choice LazyScores::best_of(const Dictionary& dictionary, const Pursuit& pursuit,
 
 int64_t LazyScores::keep(int64_t M) { return std::clamp<int64_t>(M / 10, 256, 8192); }
 
+int64_t LazyScores::bytes(int64_t M, int threads) {
+    return keep(M) * static_cast<int64_t>(sizeof(Item) + threads * 2 * sizeof(Hit));
+}
+
 float LazyScores::height(int64_t M) { return usual_height(M, 1.25 * static_cast<double>(keep(M))); }
 
 bool lazy_pays(const Dictionary& dictionary, int64_t queries) {
-    const double pass = static_cast<double>(dictionary.M) * (0.2 / static_cast<double>(queries) + 0.01);
-    return dictionary.n >= 512 && dictionary.M > 2 * LazyScores::keep(dictionary.M) && pass > 300;
+    return dictionary.M > 2 * LazyScores::keep(dictionary.M) &&
+           (dictionary.n >= 1024 || (dictionary.n >= 512 && queries <= 16));
 }
 
 }  // namespace coinr

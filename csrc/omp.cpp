@@ -40,9 +40,10 @@ int64_t group_of(const Dictionary& dictionary) {
     return dictionary.kind == Kind::hadamard ? HadamardScreen::lanes(dictionary) : 48;
 }
 
-int64_t block_size(const Dictionary& dictionary, int64_t s, int64_t room) {
+// Vectors whose pursuits, and `besides` bytes for each, fit in `room` bytes.
+int64_t block_size(const Dictionary& dictionary, int64_t s, int64_t room, int64_t besides = 0) {
     const int64_t atoms = s * padded(dictionary.n) / (dictionary.kind == Kind::gaussian ? 1 : 4);
-    const int64_t each = atoms + 4 * s * s + 64 * s + 10 * padded(dictionary.n) + 512;
+    const int64_t each = atoms + 4 * s * s + 64 * s + 10 * padded(dictionary.n) + 512 + besides;
     return std::max<int64_t>(1, room / each);
 }
 
@@ -242,8 +243,8 @@ void omp(const Dictionary& dictionary, const float* W, int64_t B, int64_t s, int
     const int64_t n = dictionary.n;
     const auto block_output = [&](int64_t b) { return Output{indices + b * s, values + b * s, path + b * (s + 1)}; };
     // One block after another, the whole team on each.
-    const auto in_turn = [&](const std::function<void(Block&)>& run) {
-        const int64_t size = block_size(dictionary, s, kBlockBytes);
+    const auto in_turn = [&](const std::function<void(Block&)>& run, int64_t besides = 0) {
+        const int64_t size = block_size(dictionary, s, kBlockBytes, besides);
         std::vector<Pursuit> pursuits;
         for (int64_t b = 0; b < B; b += size) {
             Block block(dictionary, W + b * n, std::min(size, B - b), s, team, block_output(b), pursuits);
@@ -293,7 +294,9 @@ void omp(const Dictionary& dictionary, const float* W, int64_t B, int64_t s, int
     } else if (dictionary.kind == Kind::hadamard) {
         const auto make = [&](const Team& members) -> Select {
             auto screen = std::make_shared<HadamardScreen>(dictionary, members);
-            return [screen](const std::vector<Query>& queries, Team& own) { return screen->select(queries, false, own); };
+            return [screen](const std::vector<Query>& queries, Team& own) {
+                return screen->select(queries, false, own);
+            };
         };
         if (uneven(B, threads) && B <= block_size(dictionary, s, kBlockBytes))
             one_by_one(make);
@@ -305,13 +308,15 @@ void omp(const Dictionary& dictionary, const float* W, int64_t B, int64_t s, int
         const TileSource source(dictionary, team);
         const auto make = [&](const Team& members) -> Select {
             auto screen = std::make_shared<Screen>(source, members);
-            return [screen](const std::vector<Query>& queries, Team& own) { return screen->select(queries, false, own); };
+            return [screen](const std::vector<Query>& queries, Team& own) {
+                return screen->select(queries, false, own);
+            };
         };
         if (source.cached()) {
             side_by_side(make);
         } else if (lazy_pays(dictionary, B)) {
             Screen screen(source, team);
-            in_turn([&](Block& block) { block.run_lazily(screen); });
+            in_turn([&](Block& block) { block.run_lazily(screen); }, LazyScores::bytes(dictionary.M, threads));
         } else {
             in_turn([&](Block& block) { block.run(make(team)); });
         }

@@ -1,4 +1,4 @@
-// Scores of single atoms against a residual rounded to int16: a quarter of the cost of exact ones, within a bound.
+// Scores of single atoms against a residual rounded to int16: cheaper than exact ones, and within a bound of them.
 #pragma once
 
 #include <cstdint>

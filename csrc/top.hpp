@@ -26,8 +26,8 @@ public:
     // Throws std::invalid_argument for another kind of dictionary.
     TopAtoms(const Dictionary& dictionary, int keep);
 
-    // The `keep` largest |a.r| (all of M where that is less) for each residual [n], best first. Scores are those of a
-    // float32 transform.
+    // The `keep` largest |a.r| (all of M where that is less) for each residual [padded(n)], zeros from n on, best
+    // first. Scores are those of a float32 transform.
     std::vector<std::vector<Scored>> find(const std::vector<const float*>& residuals);
 
 private:
