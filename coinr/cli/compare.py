@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from coinr.cli.options import check_output, echo_json, examples, json_option
+from coinr.cli.options import check_output, echo_json, echo_notes, examples, json_option
 
 _file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 _device = click.option("--device", metavar="NAME", help="Where to render: cpu, cuda.  [default: cpu]")
@@ -46,13 +46,15 @@ def compare(original: Path, file: Path, output: Path | None, device: str | None,
     opened = open_file(file)
     _move(opened, device)
     signal = open_signal(original, grid=max(opened.box.grid) if isinstance(opened, ShapeFile) else 2)
+    echo_notes(original, signal.notes)
     restored = opened.restore(signal)
     metrics = opened.metrics(signal, restored)
     size = file.stat().st_size
     if output is not None:
         write_image(output, contact_sheet(*opened.panels(restored, signal)))
     if as_json:
-        echo_json({"file": str(file), "kind": opened.kind, "bytes": size, **opened.rates(size), **metrics})
+        described = {"file": str(file), "kind": opened.kind, "bytes": size, "notes": list(signal.notes)}
+        echo_json({**described, **opened.rates(size), **metrics})
         return
     click.echo(f"{file}: {opened.describe()}, {size} bytes")
     for name, value in metrics.items():

@@ -17,6 +17,7 @@ from coinr.cli.options import (
     codec_arguments,
     codec_options,
     echo_json,
+    echo_notes,
     examples,
     fit_arguments,
     fit_options,
@@ -87,6 +88,7 @@ def encode(
 
     try_codec(arguments)
     opened = open_signal(signal, grid=grid, samples=samples)
+    echo_notes(signal, opened.notes)
     if options["min_psnr"] is not None and opened.metric != "PSNR":
         raise click.UsageError(
             f"--min-psnr is for pictures and scenes; this is judged by its {opened.metric}: --min-score"
@@ -99,6 +101,7 @@ def encode(
     rates, metric = file.rates(len(blob)), opened.metric.lower()
     if as_json:
         described = {"file": str(output), "signal": file.describe(), "kind": file.kind, "bytes": len(blob)}
+        described["notes"] = list(opened.notes)
         echo_json({**described, **rates, metric: score, f"{metric}_before_coding": before, **numbers})
         return
     for line in words:

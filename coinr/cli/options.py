@@ -323,6 +323,12 @@ def _check_folder(path: Path) -> None:
         raise InputError(f"{path}: the folder {path.parent} cannot be written")
 
 
+def echo_notes(source: Path, notes: Sequence[str]) -> None:
+    """Print on stderr, one line each, what reading ``source`` changed or left out."""
+    for note in notes:
+        click.echo(f"coinr: note: {source}: {note}", err=True)
+
+
 def echo_json(value: Any) -> None:
     """Print one JSON value on one line of stdout; infinities as null."""
     click.echo(json.dumps(_finite(value)))

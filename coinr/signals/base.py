@@ -51,6 +51,9 @@ class Signal(ABC):
         Points at which a network is seen for one sample: 1, or the depths along a ray.
     recipe : Recipe
         Network and training that suit this signal.
+    notes : tuple of str
+        What reading the signal changed or left out, one short line each: ``"the first of 12 frames is taken"``. The
+        command line prints them.
     """
 
     kind: ClassVar[str]
@@ -59,6 +62,7 @@ class Signal(ABC):
     recipe: Recipe
 
     points: int = 1
+    notes: tuple[str, ...] = ()
     in_features: int
     out_features: int
     count: int
