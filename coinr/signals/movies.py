@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from coinr.errors import InputError
-from coinr.files import write_atomic
+from coinr.files import write_atomic, write_folder
 from coinr.signals.image_io import write_image
 from coinr.signals.optional import optional
 
@@ -37,18 +37,12 @@ def write_views(path: Path, pictures: NDArray[Any]) -> None:
     if path.suffix:
         write_image(path, pictures[0])
         return
-    made = Path(tempfile.mkdtemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent))
-    try:
+
+    def fill(folder: Path) -> None:
         for k, picture in enumerate(pictures):
-            write_image(made / f"view_{k:03d}.png", picture)
-        made.chmod(0o755)
-        os.replace(made, path)
-    except OSError as error:
-        if path.exists():
-            raise InputError(f"{path}: the folder is not empty") from error
-        raise
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
+            write_image(folder / f"view_{k:03d}.png", picture)
+
+    write_folder(path, fill)
 
 
 def check_movie(path: Path) -> None:

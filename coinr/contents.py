@@ -1,0 +1,97 @@
+"""Files in: whole, by name, and refused where their first bytes show that they are not what was asked for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from coinr.errors import CoinrError, InputError
+
+#: First bytes of files that stand where another file should be, and what they are.
+_STRANGERS = {
+    b"version https://git-lfs.github.com/spec/": "a Git LFS pointer, not the file itself: get it with 'git lfs pull'",
+    b"version https://hawser.github.com/spec/": "a Git LFS pointer, not the file itself: get it with 'git lfs pull'",
+    b"/annex/objects/": "a git-annex pointer, not the file itself: get it with 'git annex get'",
+}
+
+#: What files of tags hold within their first bytes, and what they are.
+_TAGS = {
+    b"<!doctype html": "a web page, as servers send in place of a file that they do not have or give",
+    b"<html": "a web page, as servers send in place of a file that they do not have or give",
+    b"<svg": "an SVG picture, which coinr does not read",
+    b"<?xml": "an XML document, as servers send in place of a file that they do not have or give",
+}
+
+#: Bytes that :func:`stranger` looks at.
+HEAD_BYTES = 1024
+
+
+def check_path(path: str | os.PathLike[str]) -> Path:
+    """Return ``path`` as a Path.
+
+    Raises
+    ------
+    InputError
+        If it is no path, or one that no file can have.
+    """
+    try:
+        checked = Path(path)
+        if b"\0" in os.fsencode(checked):
+            raise InputError(f"a path cannot hold a null character, as {str(path)!r} does")
+    except (TypeError, UnicodeEncodeError) as error:
+        raise InputError(f"a path is a str or os.PathLike that the file system can name, not {path!r:.200}") from error
+    return checked
+
+
+def stranger(head: bytes) -> str | None:
+    """Return what a file is that begins with ``head``, if it is one that is often taken for another; else None."""
+    if not head:
+        return "the file is empty"
+    for begin, words in _STRANGERS.items():
+        if head.startswith(begin):
+            return f"this is {words}"
+    text = head[:HEAD_BYTES].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith(b"<"):
+        for tag, words in _TAGS.items():
+            if tag in text:
+                return f"this is {words}"
+    return None
+
+
+def check_head(path: str | os.PathLike[str], error: type[CoinrError] = InputError) -> bytes:
+    """Return the first bytes of a file, at most ``HEAD_BYTES``.
+
+    Raises
+    ------
+    CoinrError
+        ``error``, if :func:`stranger` knows them.
+    OSError
+        If the file cannot be read.
+    """
+    with check_path(path).open("rb") as stream:
+        head = stream.read(HEAD_BYTES)
+    return _checked(path, head, error)
+
+
+def read_bytes(path: str | os.PathLike[str], error: type[CoinrError] = InputError) -> bytes:
+    """Return the content of a file; errors as of :func:`check_head`."""
+    return _checked(path, check_path(path).read_bytes(), error)
+
+
+def _checked(path: str | os.PathLike[str], data: bytes, error: type[CoinrError]) -> bytes:
+    if fault := stranger(data[:HEAD_BYTES]):
+        raise error(f"{path}: {fault}")
+    return data
+
+
+@contextlib.contextmanager
+def named(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Put the name of the file before the message of a CoinrError that does not begin with it."""
+    try:
+        yield
+    except CoinrError as error:
+        if str(error).startswith(f"{path}: "):
+            raise
+        raise type(error)(f"{path}: {error}") from error
