@@ -7,8 +7,10 @@ import trimesh
 
 from coinr.errors import InputError
 from coinr.signals.arrays import read_arrays, volume_of_arrays, write_volume
-from coinr.signals.meshes import check_mesh, read_mesh, surface, voxelise, write_mesh
+from coinr.signals.mesh_repair import repair_mesh
+from coinr.signals.meshes import read_mesh, surface, voxelise, write_mesh
 from coinr.signals.metrics import chamfer, iou
+from coinr.signals.opening import open_signal
 from coinr.signals.sampling import score_of
 from coinr.signals.shading import see_through, shade, turn
 from coinr.signals.shape import ShapeSignal, default_placement
@@ -205,22 +207,28 @@ def test_the_longest_side_has_as_many_voxels_as_were_asked_for(longest):
     assert ShapeSignal.of_mesh(mesh, longest).volume.shape[0] == longest
 
 
+def projective_plane():
+    """Six vertices and ten triangles of a closed surface that has no two sides."""
+    corners = np.random.default_rng(1).random((6, 3))
+    return corners, [
+        [0, 1, 2], [0, 2, 3], [0, 3, 4], [0, 4, 5], [0, 5, 1], [1, 2, 4], [2, 3, 5], [3, 4, 1], [4, 5, 2], [5, 1, 3]
+    ]  # fmt: skip
+
+
 def test_meshes_without_an_inside_are_refused(tmp_path):
     open_mesh = sphere()
     open_mesh.update_faces(np.arange(len(open_mesh.faces)) > 0)
-    twisted = trimesh.Trimesh(sphere().vertices, sphere().faces, process=False)
-    twisted.faces[0] = twisted.faces[0][::-1]
     cases = {
         "watertight": open_mesh,
-        "oriented": trimesh.Trimesh(twisted.vertices, twisted.faces, process=False),
+        "oriented": trimesh.Trimesh(*projective_plane(), process=False),
         "without triangles": trimesh.Trimesh(),
     }
     for message, mesh in cases.items():
         with pytest.raises(InputError, match=message):
-            check_mesh(mesh)
+            repair_mesh(mesh)
     (tmp_path / "open.ply").write_bytes(open_mesh.export(file_type="ply"))
     with pytest.raises(InputError, match=r"open\.ply: .*watertight"):
-        read_mesh(tmp_path / "open.ply")
+        open_signal(tmp_path / "open.ply")
     pressed = trimesh.Trimesh(
         [[0, 0, 0], [3, 0, 0], [0, 3, 0], [1, 1, 0]], [[0, 2, 1], [0, 1, 3], [1, 2, 3], [2, 0, 3]]
     )
@@ -228,17 +236,18 @@ def test_meshes_without_an_inside_are_refused(tmp_path):
         ShapeSignal.of_mesh(pressed)
 
 
-@pytest.mark.parametrize("suffix", [".ply", ".obj", ".stl"])
+@pytest.mark.parametrize("suffix", [".ply", ".obj", ".stl", ".off", ".glb"])
 def test_mesh_files(tmp_path, suffix):
     write_mesh(tmp_path / f"a{suffix}", sphere())
-    back = read_mesh(tmp_path / f"a{suffix}")
+    back, notes = read_mesh(tmp_path / f"a{suffix}")
+    assert notes == ()
     assert back.volume == pytest.approx(sphere().volume, rel=1e-5)
     for data in (b"", b"no mesh at all", (tmp_path / f"a{suffix}").read_bytes()[:300]):
         (tmp_path / f"bad{suffix}").write_bytes(data)
         with pytest.raises(InputError, match="bad"):
             read_mesh(tmp_path / f"bad{suffix}")
     with pytest.raises(InputError, match="suffix"):
-        write_mesh(tmp_path / "a.glb", sphere())
+        write_mesh(tmp_path / "a.gltf", sphere())
 
 
 def test_a_surface_is_closed_where_the_shape_touches_the_sides():

@@ -68,7 +68,7 @@ def decode(file: Path, output: Path, device: str | None, as_json: bool, **option
     \b
     image   .png .tif .bmp .ppm .webp (lossless) or .jpg
     audio   .wav or .flac, 16 bits a sample
-    shape   .npy (voxels), .npz (packed voxels), or .ply .obj .stl (surface)
+    shape   .npy (voxels), .npz (packed voxels), or .ply .obj .stl .off .glb (surface)
     scene   .png (one view), a folder of views, or .gif .mp4 (a turntable)
     """  # noqa: D301 - \b tells click to keep the lines
     if options["scale"] is not None and options["size"] is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coinr.errors import CoinrError, InputError
+from coinr.errors import InputError
 from coinr.files import write_atomic
+from coinr.signals.mesh_bytes import check_mesh_bytes, mesh_kind
 from coinr.signals.optional import optional
 from coinr.signals.sampling import steps
 
-#: Suffixes of meshes that are read and written.
-MESH_SUFFIXES = (".ply", ".obj", ".stl")
+#: Suffixes of meshes that are written; they are read, too.
+MESH_SUFFIXES = (".ply", ".obj", ".stl", ".off", ".glb")
+
+#: The part of the longest side that float32 may move a vertex by.
+_LOSS = 1e-5
 
 #: Pairs of a triangle and a ray that are looked at together.
 _PAIRS = 1 << 20
@@ -25,45 +30,51 @@ _PAIRS = 1 << 20
 _ASIDE = (1.7e-5, 2.9e-5)
 
 
-def read_mesh(path: str | os.PathLike[str]) -> Any:
-    """Return the watertight ``trimesh.Trimesh`` in a PLY, OBJ or STL file.
+def read_mesh(path: str | os.PathLike[str]) -> tuple[Any, tuple[str, ...]]:
+    """Return all triangles in a mesh file, as they are, and notes on what else is in it.
+
+    The meshes of a scene are put together where its transforms place them. Polygons become triangles.
 
     Raises
     ------
     InputError
-        If the file is damaged or no mesh, or its surface is not closed or not oriented alike everywhere.
+        If the file is damaged, truncated or no mesh, or holds geometry that is not read.
     OSError
         If the file cannot be opened.
     """
     trimesh = optional("trimesh")
-    data = Path(path).read_bytes()
+    source = Path(path)
+    data = source.read_bytes()
+    kind = mesh_kind(data, source.suffix)
     try:
-        mesh = trimesh.load_mesh(io.BytesIO(data), file_type=Path(path).suffix.lower()[1:])
-    except Exception as error:  # the parsers fail in more ways than can be listed
-        raise InputError(f"{path}: damaged or unsupported mesh ({error})") from error
-    try:
-        return check_mesh(mesh)
-    except CoinrError as error:
+        notes = check_mesh_bytes(data, kind)
+        extra = {"resolver": trimesh.resolvers.FilePathResolver(str(source))} if kind == "gltf" else {}
+        scene = trimesh.load_scene(io.BytesIO(data), file_type=kind, process=False, skip_materials=True, **extra)
+        return _joined(scene), notes
+    except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    except Exception as error:  # the parsers fail in more ways than can be listed
+        reason = "it is no text" if isinstance(error, ImportError) else error
+        raise InputError(f"{path}: damaged, truncated or unsupported mesh ({reason})") from error
 
 
-def check_mesh(mesh: Any) -> Any:
-    """Return ``mesh`` if it is a ``trimesh.Trimesh`` that has an inside, or say what is wrong with it.
-
-    Raises
-    ------
-    InputError
-        If it has no faces, vertices that are not finite, no closed surface, or faces that are not oriented alike.
-    """
-    if not isinstance(mesh, optional("trimesh").Trimesh) or len(mesh.faces) == 0:
-        raise InputError("not a mesh, or one without triangles")
-    if not np.isfinite(mesh.vertices).all():
-        raise InputError("the mesh has vertices that are NaN or infinite")
-    if not mesh.is_watertight:
-        raise InputError("the mesh is not watertight, so it has no inside; close its holes first")
-    if not mesh.is_winding_consistent:
-        raise InputError("the triangles of the mesh are not oriented alike; repair it first")
-    return mesh
+def _joined(scene: Any) -> Any:
+    """One mesh of all meshes of a ``trimesh.Scene``, in float64 where the scene places them."""
+    trimesh = optional("trimesh")
+    vertices, faces, count = [], [], 0
+    for node in scene.graph.nodes_geometry:
+        matrix, name = scene.graph[node]
+        part = scene.geometry[name]
+        if not isinstance(part, trimesh.Trimesh) or not len(part.faces):
+            continue
+        vertices.append(np.asarray(part.vertices, np.float64) @ matrix[:3, :3].T + matrix[:3, 3])
+        mirrored = np.linalg.det(matrix[:3, :3]) < 0
+        faces.append(np.asarray(part.faces, np.int64)[:, :: -1 if mirrored else 1] + count)
+        count += len(part.vertices)
+    if not faces:
+        points = sum(len(part.vertices) for part in scene.geometry.values())
+        raise InputError(f"not a mesh: the file has no triangles{f', only {points} points' if points else ''}")
+    return trimesh.Trimesh(np.concatenate(vertices), np.concatenate(faces), process=False)
 
 
 def voxelise(mesh: Any, corner: NDArray[np.float64], pitch: float, grid: tuple[int, int, int]) -> NDArray[np.bool_]:
@@ -75,7 +86,7 @@ def voxelise(mesh: Any, corner: NDArray[np.float64], pitch: float, grid: tuple[i
     Parameters
     ----------
     mesh : trimesh.Trimesh
-        See :func:`check_mesh`.
+        See :func:`~coinr.signals.mesh_repair.repair_mesh`.
     corner : array
         float64 [3], the corner of the grid with the least coordinates.
     pitch : float
@@ -175,21 +186,54 @@ def surface(field: NDArray[np.float32], level: float, corner: NDArray[np.float64
     # a border that is outside closes what touches the sides
     border = np.pad(field, 1, constant_values=min(float(field.min()), level - 1))
     vertices, faces, _, _ = measure.marching_cubes(border, level, gradient_direction="ascent")
-    return optional("trimesh").Trimesh((vertices - 0.5) * pitch + corner, faces)
+    # processed, trimesh would take vertices for one that are less than 1e-8 apart, whatever the size
+    return optional("trimesh").Trimesh((vertices - 0.5) * pitch + corner, faces, process=False)
 
 
 def write_mesh(path: str | os.PathLike[str], mesh: Any) -> None:
-    """Write a ``trimesh.Trimesh`` as binary PLY, OBJ or STL by the suffix, all or nothing.
+    """Write a ``trimesh.Trimesh`` as binary PLY or GLB, OBJ, OFF or STL by the suffix, all or nothing.
+
+    Coordinates are float32 where that keeps them to 1e-5 of the longest side. Elsewhere, as for small meshes far from
+    the origin, PLY has float64, GLB places a mesh of float32, and OBJ and OFF have the digits it takes.
 
     Raises
     ------
     InputError
-        If the suffix is another.
+        If the suffix is another, or it is STL and float32 does not keep the mesh.
     OSError
         If the file cannot be written.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in MESH_SUFFIXES:
         raise InputError(f"{path}: the suffix must be one of {' '.join(MESH_SUFFIXES)}")
-    data = mesh.export(file_type=suffix[1:])
-    write_atomic(path, data if isinstance(data, bytes) else data.encode())
+    low, high = np.asarray(mesh.bounds, np.float64)
+    size, middle = float((high - low).max()), (low + high) / 2
+    vertices = np.asarray(mesh.vertices, np.float64)
+    short = bool(np.abs(vertices.astype(np.float32) - vertices).max() <= _LOSS * size)
+    if suffix == ".stl" and not short:
+        raise InputError(
+            f"{path}: STL has float32, too coarse for a mesh of size {size:g} at coordinates up to "
+            f"{np.abs(vertices).max():g}; write .ply, .obj, .off or .glb"
+        )
+    if suffix == ".ply":
+        data: Any = _ply(vertices, np.asarray(mesh.faces), "<f4" if short else "<f8")
+    elif suffix == ".glb" and not short:
+        local = optional("trimesh").Trimesh((vertices - middle) / size, mesh.faces, process=False)
+        place = np.diag([size, size, size, 1.0])
+        place[:3, 3] = middle
+        data = optional("trimesh").Scene({"mesh": local}).apply_transform(place).export(file_type="glb")
+    else:
+        digits = {"digits": max(8, 8 - math.floor(math.log10(size)))} if suffix in (".obj", ".off") else {}
+        data = mesh.export(file_type=suffix[1:], **digits)
+    write_atomic(path, data if isinstance(data, bytes) else f"{data.rstrip()}\n".encode())
+
+
+def _ply(vertices: NDArray[np.float64], faces: NDArray[Any], dtype: str) -> bytes:
+    """A binary PLY file with vertices of ``dtype``, ``<f4`` or ``<f8``."""
+    name = {"<f4": "float", "<f8": "double"}[dtype]
+    rows = np.empty(len(faces), [("count", "u1"), ("vertices", "<i4", 3)])
+    rows["count"], rows["vertices"] = 3, faces
+    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(vertices)}"]
+    header += [f"property {name} {axis}" for axis in "xyz"]
+    header += [f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header", ""]
+    return "\n".join(header).encode() + vertices.astype(dtype).tobytes() + rows.tobytes()

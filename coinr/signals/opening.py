@@ -11,7 +11,8 @@ from coinr.signals.audio import AUDIO_SUFFIXES, AudioSignal, read_audio
 from coinr.signals.base import Signal
 from coinr.signals.image import ImageSignal
 from coinr.signals.image_io import read_image
-from coinr.signals.meshes import MESH_SUFFIXES, read_mesh
+from coinr.signals.mesh_bytes import ends_within_line, mesh_kind
+from coinr.signals.meshes import read_mesh
 from coinr.signals.scene_io import is_scene_folder, read_scene_folder, scene_of_arrays
 from coinr.signals.shape import ShapeSignal
 
@@ -29,7 +30,7 @@ def open_signal(path: str | os.PathLike[str], *, grid: int = 128, samples: tuple
     ----------
     path : path
         A picture (PNG, JPEG, WebP, TIFF, ...), a sound (WAV, FLAC, ...), a volume or a scene of arrays (``.npy``,
-        ``.npz``), a mesh (``.ply``, ``.obj``, ``.stl``), or a folder of posed pictures.
+        ``.npz``), a mesh (``.ply``, ``.obj``, ``.stl``, ``.off``, ``.glb``, ``.gltf``), or a folder of posed pictures.
     grid : int
         Voxels along the longest side of a mesh.
     samples : (int, int)
@@ -66,7 +67,7 @@ def open_signal(path: str | os.PathLike[str], *, grid: int = 128, samples: tuple
         return AudioSignal(*read_audio(source))
     if head.startswith(_ARRAYS):
         return _open_arrays(source, samples)
-    if suffix in MESH_SUFFIXES or head.startswith((b"ply\n", b"ply\r")):
+    if mesh_kind(head, suffix):
         return _open_mesh(source, grid)
     # nothing known: the reader that the suffix promises says what is wrong
     if suffix in AUDIO_SUFFIXES:
@@ -77,11 +78,14 @@ def open_signal(path: str | os.PathLike[str], *, grid: int = 128, samples: tuple
 
 
 def _open_mesh(source: Path, grid: int) -> Signal:
-    mesh = read_mesh(source)
+    mesh, notes = read_mesh(source)
     try:
-        return ShapeSignal.of_mesh(mesh, grid)
+        signal = ShapeSignal.of_mesh(mesh, grid)
     except InputError as error:
-        raise InputError(f"{source}: {error}") from None
+        hint = "; the file ends within a line and may be truncated" if ends_within_line(source) else ""
+        raise InputError(f"{source}: {error}{hint}") from None
+    signal.notes = (*notes, *signal.notes)
+    return signal
 
 
 def _open_arrays(source: Path, samples: tuple[int, int]) -> Signal:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from coinr.errors import InputError
 from coinr.signals.base import Recipe, Signal
-from coinr.signals.meshes import check_mesh, voxelise
+from coinr.signals.mesh_repair import repair_mesh
+from coinr.signals.meshes import voxelise
 from coinr.signals.volumes import MAX_VOXELS, Box, check_volume, tight_box, voxel_coordinates
 
 #: Corner with the least coordinates (x, y, z) of a grid, and the side of its voxels, in units of a mesh.
@@ -100,16 +101,17 @@ class ShapeSignal(Signal):
 
     @classmethod
     def of_mesh(cls, mesh: Any, longest: int = 128) -> ShapeSignal:
-        """The inside of a watertight ``trimesh.Trimesh``, with ``longest`` voxels along its longest side.
+        """The inside of a ``trimesh.Trimesh``, with ``longest`` voxels along its longest side.
 
         Raises
         ------
         InputError
-            If the mesh has no inside, as :func:`~coinr.signals.meshes.check_mesh` and :func:`place_mesh` tell.
+            If the mesh has no inside, as :func:`~coinr.signals.mesh_repair.repair_mesh` and :func:`place_mesh` tell.
         """
-        grid, placement = place_mesh(check_mesh(mesh), longest)
-        made = cls(voxelise(mesh, np.array(placement[:3]), placement[3], grid), placement)
-        made.mesh = mesh
+        closed, notes = repair_mesh(mesh)
+        grid, placement = place_mesh(closed, longest)
+        made = cls(voxelise(closed, np.array(placement[:3]), placement[3], grid), placement)
+        made.mesh, made.notes = closed, notes
         return made
 
     @property
@@ -121,7 +123,7 @@ class ShapeSignal(Signal):
     def to(self, device: torch.device) -> ShapeSignal:
         """The shape with its samples on a device."""
         moved = ShapeSignal(self.volume, self.placement)
-        moved.mesh, moved._values = self.mesh, self._values.to(device)
+        moved.mesh, moved.notes, moved._values = self.mesh, self.notes, self._values.to(device)
         return moved
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
