@@ -7,15 +7,15 @@ import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from numbers import Real
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from coinr.calibration import Calibration
 from coinr.container import File
+from coinr.contents import named, read_bytes
 from coinr.encoder import Encoder
-from coinr.errors import InputError
+from coinr.errors import FormatError, InputError
 from coinr.files import write_atomic
 from coinr.relative import Base
 from coinr.report import Report, make_report
@@ -230,8 +230,9 @@ def save(path: str | os.PathLike[str], sd: Mapping[str, Any], **arguments: Any) 
 
 
 def load(path: str | os.PathLike[str], **arguments: Any) -> OrderedDict[str, torch.Tensor]:
-    """Decode a file; arguments as for decode_state_dict."""
-    return decode_state_dict(Path(path).read_bytes(), **arguments)
+    """Decode a file; arguments and errors as for decode_state_dict, whose messages name the file."""
+    with named(path):
+        return decode_state_dict(read_bytes(path, FormatError), **arguments)
 
 
 def _device(device: str | torch.device) -> torch.device:

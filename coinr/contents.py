@@ -60,23 +60,35 @@ def stranger(head: bytes) -> str | None:
     return None
 
 
-def check_head(path: str | os.PathLike[str], error: type[CoinrError] = InputError) -> bytes:
-    """Return the first bytes of a file, at most ``HEAD_BYTES``.
+def check_head(path: str | os.PathLike[str]) -> bytes:
+    """Return the first bytes of a file that will be opened again, at most ``HEAD_BYTES``.
+
+    Raises
+    ------
+    InputError
+        If :func:`stranger` knows them, or it is a pipe or a device.
+    OSError
+        If the file cannot be read.
+    """
+    source = check_path(path)
+    if source.exists() and not source.is_file() and not source.is_dir():
+        raise InputError(f"{path}: only regular files are read, not pipes and devices")
+    with source.open("rb") as stream:
+        return _checked(path, stream.read(HEAD_BYTES), InputError)
+
+
+def read_bytes(path: str | os.PathLike[str], error: type[CoinrError] = InputError) -> bytes:
+    """Return the content of a file.
 
     Raises
     ------
     CoinrError
-        ``error``, if :func:`stranger` knows them.
+        ``error``, if :func:`stranger` knows its first bytes.
+    InputError
+        If ``path`` is no path.
     OSError
         If the file cannot be read.
     """
-    with check_path(path).open("rb") as stream:
-        head = stream.read(HEAD_BYTES)
-    return _checked(path, head, error)
-
-
-def read_bytes(path: str | os.PathLike[str], error: type[CoinrError] = InputError) -> bytes:
-    """Return the content of a file; errors as of :func:`check_head`."""
     return _checked(path, check_path(path).read_bytes(), error)
 
 

@@ -6,24 +6,22 @@ import contextlib
 import errno
 import io
 import os
-import pickle
 import secrets
 import shutil
 import stat
-import warnings
-import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import safetensors
 import safetensors.torch
 import torch
 
-from coinr.contents import check_path
+from coinr.checkpoints import pick
+from coinr.contents import check_path, named
 from coinr.errors import InputError
+from coinr.weight_files import read_weights
 
 STATE_DICT_SUFFIXES = (".safetensors", ".pt", ".pth", ".npz")
 
@@ -209,48 +207,29 @@ def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
         raise
 
 
-def _suffix(path: Path) -> str:
-    suffix = path.suffix.lower()
-    if suffix not in STATE_DICT_SUFFIXES:
-        raise InputError(
-            f"{path.name!r}: state dicts are {', '.join(STATE_DICT_SUFFIXES)}, not {suffix or 'without suffix'!r}"
-        )
-    return suffix
+def read_state_dict_file(
+    path: str | os.PathLike[str], key: str | None = None, strip_prefix: str | None = None
+) -> Mapping[str, Any]:
+    """Return the state dict in a file of torch, ``.safetensors``, ``.npz`` or ``.npy``, told by its content.
 
-
-def read_state_dict_file(path: str | os.PathLike[str]) -> Mapping[str, Any]:
-    """The state dict of a ``.safetensors``, ``.pt``/``.pth`` (``weights_only=True``) or ``.npz`` (no pickle) file.
+    Parameters
+    ----------
+    path : path
+        The file; its suffix does not matter.
+    key, strip_prefix : str, optional
+        Which entry of a checkpoint is the state dict, and what is taken off its names: see
+        :func:`coinr.checkpoints.pick`.
 
     Raises
     ------
     InputError
-        If the file is damaged, of another kind, or would need unpickling of arbitrary objects.
+        If the file is truncated, damaged, of another kind, would need unpickling of arbitrary objects, or holds no
+        state dict there.
     OSError
         If it cannot be read.
     """
-    source = Path(path)
-    suffix = _suffix(source)
-    try:
-        if suffix == ".safetensors":
-            with safetensors.safe_open(source, "pt") as file:
-                return OrderedDict((name, file.get_tensor(name)) for name in file.keys())  # noqa: SIM118 - no mapping
-        if suffix == ".npz":
-            with source.open("rb") as stream, zipfile.ZipFile(stream), np.load(stream, allow_pickle=False) as arrays:
-                return OrderedDict((name, arrays[name]) for name in arrays.files)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickle protocols: what cannot be read safely is an error here
-            loaded = torch.load(source, map_location="cpu", weights_only=True)
-    except (OSError, MemoryError):
-        raise
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{source.name!r} needs unpickling of objects, which is not safe: save a plain state dict"
-        ) from error
-    except Exception as error:  # damaged files fail in the readers in more ways than can be listed
-        raise InputError(f"{source.name!r} cannot be read: {_first_line(error)}") from error
-    if not isinstance(loaded, Mapping):
-        raise InputError(f"{source.name!r} holds {type(loaded).__name__}, not a state dict")
-    return loaded
+    with named(path):
+        return pick(read_weights(path), key, strip_prefix)
 
 
 def write_state_dict_file(path: str | os.PathLike[str], sd: Mapping[str, torch.Tensor]) -> None:
@@ -261,8 +240,10 @@ def write_state_dict_file(path: str | os.PathLike[str], sd: Mapping[str, torch.T
     InputError
         For another suffix, or a dtype that the format does not have (``.npz`` has no bfloat16).
     """
-    target = Path(path)
-    suffix = _suffix(target)
+    target = check_path(path)
+    suffix = target.suffix.lower()
+    if suffix not in STATE_DICT_SUFFIXES:
+        raise InputError(f"{path}: state dicts are written as {', '.join(STATE_DICT_SUFFIXES)}, not {suffix!r}")
     if suffix == ".safetensors":
         write_atomic(target, _to_safetensors(sd))
     elif suffix == ".npz":
@@ -278,7 +259,9 @@ def _to_safetensors(sd: Mapping[str, torch.Tensor]) -> bytes:
     if "__metadata__" in sd:
         raise InputError(".safetensors cannot hold a tensor named '__metadata__'; use .pt or .npz")
     try:
-        data: bytes = safetensors.torch.save({name: tensor.clone().contiguous() for name, tensor in sd.items()})
+        plain = {name: tensor.clone().contiguous() for name, tensor in sd.items()}
+        # the note without which loaders refuse the file
+        data: bytes = safetensors.torch.save(plain, metadata={"format": "pt"})
     except KeyError as error:
         raise InputError(f".safetensors does not have {error.args[0]}; use .pt or .npz") from error
     return data
@@ -291,7 +274,3 @@ def _to_numpy(name: str, tensor: torch.Tensor) -> Any:
         raise InputError(
             f"tensor {name!r} is {tensor.dtype}, which .npz does not have; use .safetensors or .pt"
         ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__

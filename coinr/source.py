@@ -11,10 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from coinr.checkpoints import is_optimizer_state, state_dicts
 from coinr.errors import StateDictError
 from coinr.tensors import DTYPE_CODES, DTYPES, LOSSY_DTYPES, Layout, dtype_name, to_planes
-
-_SEARCH_DEPTH = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,20 +53,11 @@ class Source:
         return not (kind.is_floating_point or kind.is_complex) or bool(np.isfinite(self.planes).all())
 
 
-def _nested(value: Any, path: str, depth: int) -> tuple[int, str]:
-    """Number of tensors in, and path of, the mapping with most tensors at or below ``value``."""
-    here = sum(isinstance(item, torch.Tensor | np.ndarray) for item in value.values())
-    best = (here, path)
-    if depth:
-        for key, item in value.items():
-            if isinstance(item, Mapping):
-                best = max(best, _nested(item, f"{path}[{key!r}]", depth - 1), key=lambda found: found[0])
-    return best
-
-
 def _refuse(sd: Mapping[Any, Any], name: str, value: Any) -> StateDictError:
-    count, path = _nested(sd, "", _SEARCH_DEPTH)
-    hint = f"; {path} holds {count} tensors: pass that" if path and count else ""
+    if is_optimizer_state(sd):
+        return StateDictError("this looks like an optimizer's state: pass the state_dict() of the network")
+    entries = [f"{''.join(f'[{key!r}]' for key in path)} ({count} tensors)" for path, count in state_dicts(sd)[:4]]
+    hint = f"; pass that of {' or '.join(entries)}" if entries else ""
     return StateDictError(f"the value of {name!r} is {type(value).__name__}, not a tensor or array{hint}")
 
 

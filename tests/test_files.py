@@ -68,6 +68,7 @@ def test_damaged_files_are_input_errors(tmp_path, suffix, content):
 
 
 def test_other_suffixes_are_refused(tmp_path):
+    (tmp_path / "model.onnx").write_bytes(b"\x08\x07\x12\x07pytorch")
     with pytest.raises(coinr.InputError, match=r"\.onnx"):
         read_state_dict_file(tmp_path / "model.onnx")
     with pytest.raises(coinr.InputError, match="safetensors"):

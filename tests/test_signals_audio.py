@@ -50,7 +50,7 @@ def test_bad_files_are_refused(tmp_path):
         with pytest.raises(InputError, match=rf"{name}\.wav: .*{message}"):
             read_audio(tmp_path / f"{name}.wav")
     for data in (b"", b"RIFF", b"no sound", good[:20]):
-        with pytest.raises(InputError, match=r"bad\.wav: damaged"):
+        with pytest.raises(InputError, match=r"bad\.wav: (damaged|the file is empty)"):
             read_audio(_file(tmp_path / "bad.wav", data))
     with pytest.raises(OSError, match="No such file"):
         read_audio(tmp_path / "none.wav")

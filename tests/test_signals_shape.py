@@ -5,8 +5,9 @@ import pytest
 import torch
 import trimesh
 
+from coinr.array_files import read_arrays
 from coinr.errors import InputError
-from coinr.signals.arrays import read_arrays, volume_of_arrays, write_volume
+from coinr.signals.arrays import volume_of_arrays, write_volume
 from coinr.signals.mesh_repair import repair_mesh
 from coinr.signals.meshes import read_mesh, surface, voxelise, write_mesh
 from coinr.signals.metrics import chamfer, iou

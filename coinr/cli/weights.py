@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         "coinr pack model.pt -o model.coinr --tolerance 0.01 --seed 7",
         "coinr pack model.pt -o model.coinr --target-bytes 20000",
         "coinr pack model.npz -o model.coinr --profile uniform -O bits=10",
+        "coinr pack run.ckpt -o model.coinr --key state_dict --strip-prefix module.",
         "coinr pack tuned.safetensors -o tuned.coinr --base start.safetensors",
     ),
 )
@@ -44,21 +45,36 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, min_open=True),
     help="The same in bits for each floating-point parameter.",
 )
+@click.option(
+    "--key",
+    metavar="NAME",
+    help="The entry of a checkpoint that is the state dict, with dots between levels: model, ema.model, models.0.  "
+    "[default: the whole file]",
+)
+@click.option(
+    "--strip-prefix",
+    metavar="PREFIX",
+    help="Take this off the names that begin with it, such as module. or _orig_mod.  [default: names stay]",
+)
 @codec_options
 @base_option
 @json_option
 def pack(
     model: Path,
     output: Path,
+    key: str | None,
+    strip_prefix: str | None,
     target_bytes: int | None,
     target_bits: float | None,
     base: Path | None,
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Store the state dict in MODEL (.safetensors, .pt, .pth or .npz) as a coinr file.
+    """Store the state dict in MODEL as a coinr file.
 
-    A .pt file must hold tensors only: no code in it is ever run.
+    MODEL is told by its content, whatever its suffix: .safetensors, what torch.save writes (.pt .pth .ckpt .bin), .npz
+    or .npy. It must hold tensors and plain values only: no code in it is ever run. Of a checkpoint with several
+    entries, --key says which is the state dict.
     """
     check_output(output, (COINR_FILE,))
     arguments = codec_arguments(options)
@@ -66,9 +82,8 @@ def pack(
     from coinr.files import read_state_dict_file, write_atomic
 
     known = None if base is None else read_state_dict_file(base)
-    blob = encode_state_dict(
-        read_state_dict_file(model), base=known, target_bytes=target_bytes, target_bits=target_bits, **arguments
-    )
+    sd = read_state_dict_file(model, key, strip_prefix)
+    blob = encode_state_dict(sd, base=known, target_bytes=target_bytes, target_bits=target_bits, **arguments)
     write_atomic(output, blob)
     totals = inspect(blob).totals
     if as_json:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import math
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,30 +17,6 @@ from coinr.files import write_atomic
 
 #: Suffixes that :func:`write_volume` knows.
 VOLUME_SUFFIXES = (".npy", ".npz")
-
-
-def read_arrays(path: Path) -> dict[str, NDArray[Any]]:
-    """The arrays in a ``.npz`` file, or the one in a ``.npy`` file under the name of the file.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged or would need unpickling.
-    OSError
-        If the file cannot be opened.
-    """
-    try:
-        with path.open("rb") as stream:
-            if zipfile.is_zipfile(stream):
-                stream.seek(0)
-                with np.load(stream, allow_pickle=False) as arrays:
-                    return {name: arrays[name] for name in arrays.files}
-            stream.seek(0)
-            return {path.stem: np.lib.format.read_array(stream, allow_pickle=False)}
-    except OSError:
-        raise
-    except Exception as error:  # damaged archives fail in more ways than can be listed
-        raise InputError(f"{path}: damaged or unsupported array file ({error})") from error
 
 
 def volume_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:

@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from coinr.contents import read_bytes
 from coinr.errors import InputError
 from coinr.files import write_atomic
 from coinr.signals.base import Recipe, Signal
@@ -75,7 +76,7 @@ def read_audio(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
         If the file cannot be opened.
     """
     soundfile = optional("soundfile")
-    data = Path(path).read_bytes()
+    data = read_bytes(path)
     try:
         samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
         return check_audio(samples, rate), rate

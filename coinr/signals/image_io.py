@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from coinr.contents import read_bytes
 from coinr.errors import CoinrError, InputError
 from coinr.files import write_atomic
 from coinr.signals.image import Picture, check_image
@@ -51,7 +52,7 @@ def read_image(path: str | os.PathLike[str]) -> Picture:
     OSError
         If the file cannot be opened.
     """
-    data = Path(path).read_bytes()
+    data = read_bytes(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of pictures above 89 megapixels

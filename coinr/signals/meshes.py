@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from coinr.contents import read_bytes
 from coinr.errors import InputError
 from coinr.files import write_atomic
 from coinr.signals.mesh_bytes import check_mesh_bytes, mesh_kind
@@ -43,8 +44,7 @@ def read_mesh(path: str | os.PathLike[str]) -> tuple[Any, tuple[str, ...]]:
         If the file cannot be opened.
     """
     trimesh = optional("trimesh")
-    source = Path(path)
-    data = source.read_bytes()
+    source, data = Path(path), read_bytes(path)
     kind = mesh_kind(data, source.suffix)
     try:
         notes = check_mesh_bytes(data, kind)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from coinr.array_files import read_arrays
+from coinr.contents import check_head, check_path
 from coinr.errors import InputError
-from coinr.signals.arrays import VOLUME_SUFFIXES, read_arrays, volume_of_arrays
+from coinr.signals.arrays import VOLUME_SUFFIXES, volume_of_arrays
 from coinr.signals.audio import AUDIO_SUFFIXES, AudioSignal, read_audio
 from coinr.signals.base import Signal
 from coinr.signals.image import ImageSignal
@@ -51,15 +53,12 @@ def open_signal(path: str | os.PathLike[str], *, grid: int = 128, samples: tuple
     OSError
         If it cannot be opened.
     """
-    source = Path(path)
+    source = check_path(path)
     if source.is_dir():
         if not is_scene_folder(source):
             raise InputError(f"{source}: a folder without transforms.json is no scene")
         return read_scene_folder(source, samples)
-    with source.open("rb") as stream:
-        head = stream.read(16)
-    if not head:
-        raise InputError(f"{source}: the file is empty")
+    head = check_head(source)
     suffix = source.suffix.lower()
     if head[8:12] == b"WEBP":
         return ImageSignal(read_image(source))

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from pathlib import Path
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from torch import nn
 
 from coinr.codec import decode_state_dict, encode_state_dict, read_meta
+from coinr.contents import named, read_bytes
 from coinr.errors import FormatError, InputError
 from coinr.networks import network_from, network_meta
 from coinr.signals.base import Signal
@@ -110,14 +111,15 @@ def open_file(file: bytes | str | os.PathLike[str], *, limits: Limits | None = N
     CoinrError
         As :func:`~coinr.decode_state_dict`.
     """
-    blob = _bytes(file)
-    meta = read_meta(blob)
-    kinds = [kind for kind in FILES if kind in meta]
-    if not kinds:
-        raise InputError("the file holds weights and no signal; unpack it instead")
-    if len(kinds) > 1:
-        raise FormatError(f"the metadata names several signals: {', '.join(kinds)}")
-    return FILES[kinds[0]].from_meta(load_network(blob, limits=limits), meta)
+    with _naming(file):
+        blob = _bytes(file)
+        meta = read_meta(blob)
+        kinds = [kind for kind in FILES if kind in meta]
+        if not kinds:
+            raise InputError("the file holds weights and no signal; unpack it instead")
+        if len(kinds) > 1:
+            raise FormatError(f"the metadata names several signals: {', '.join(kinds)}")
+        return FILES[kinds[0]].from_meta(load_network(blob, limits=limits), meta)
 
 
 def open_image(blob: bytes, *, limits: Limits | None = None) -> ImageFile:
@@ -140,9 +142,15 @@ def load_network(file: bytes | str | os.PathLike[str], *, limits: Limits | None 
     CoinrError
         As :func:`~coinr.decode_state_dict`.
     """
-    blob = _bytes(file)
-    return network_from(read_meta(blob), decode_state_dict(blob, limits=limits))
+    with _naming(file):
+        blob = _bytes(file)
+        return network_from(read_meta(blob), decode_state_dict(blob, limits=limits))
 
 
 def _bytes(file: bytes | str | os.PathLike[str]) -> bytes:
-    return file if isinstance(file, bytes) else Path(file).read_bytes()
+    return file if isinstance(file, bytes) else read_bytes(file, FormatError)
+
+
+def _naming(file: bytes | str | os.PathLike[str]) -> AbstractContextManager[None]:
+    """Messages name the file, if there is one."""
+    return nullcontext() if isinstance(file, bytes) else named(file)
