@@ -18,7 +18,7 @@ from coinr.errors import InputError
 ZIP, NPY = (b"PK\x03\x04", b"PK\x05\x06"), b"\x93NUMPY"
 
 #: What messages say of a file that was cut off.
-TRUNCATED = "truncated: the file ends before its content does"
+TRUNCATED = "damaged: the file is truncated, it ends before its content does"
 
 
 def read_arrays(path: str | os.PathLike[str]) -> OrderedDict[str, NDArray[Any]]:
@@ -41,7 +41,7 @@ def read_arrays(path: str | os.PathLike[str]) -> OrderedDict[str, NDArray[Any]]:
             return read_npy(Path(path))
         if any(mark.startswith(head) for mark in (*ZIP, NPY)):
             raise InputError(TRUNCATED)
-        raise InputError("damaged or no array file: .npy or .npz as NumPy writes them")
+        raise InputError("damaged or unsupported array file; arrays are .npy or .npz as NumPy writes them")
 
 
 def read_npz(source: Path) -> OrderedDict[str, NDArray[Any]]:
