@@ -184,11 +184,12 @@ def test_info(made):
     signal, network, rest = text.split("\n", 2)
     assert signal == "image 50 x 75, 3 channels of 8 bits"
     assert network.startswith("network: kind siren, in_features 2, out_features 3, width 12, hidden_layers 1, omega 30")
-    assert rest == f'{coinr.inspect(blob)}\nmetadata: {{"image": [50, 75], "siren": 30}}\n'
+    assert rest == f'colours: sRGB\n{coinr.inspect(blob)}\nmetadata: {{"image": [50, 75], "siren": 30}}\n'
     value = json.loads(succeed("info", made / "photo.coinr", "--json"))
     config = coinr.load_network(blob).config
     assert (value.pop("file"), value.pop("signal")) == (str(made / "photo.coinr"), signal)
     assert value.pop("network") == {"kind": "siren", **config}
+    assert value.pop("colours") == "sRGB"
     assert value == coinr.inspect(blob).to_dict()
     assert "metadata" not in succeed("info", made / "model.coinr")
 

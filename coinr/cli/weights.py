@@ -144,13 +144,16 @@ def info(file: Path | None, backends: bool, as_json: bool) -> None:
     blob = file.read_bytes()
     report = inspect(blob)
     signal, network = _described(blob, report)
+    colors = "sRGB" if "image" in report.meta else None
     if as_json:
-        echo_json({"file": str(file), "signal": signal, "network": network, **report.to_dict()})
+        echo_json({"file": str(file), "signal": signal, "network": network, "colours": colors, **report.to_dict()})
         return
     if signal is not None:
         click.echo(signal)
     if network is not None:
         click.echo(f"network: {', '.join(f'{name} {value}' for name, value in network.items())}")
+    if colors is not None:
+        click.echo(f"colours: {colors}")
     click.echo(str(report))
     if report.meta:
         click.echo(f"metadata: {json.dumps(report.meta)}")

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import io
 import os
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from coinr.contents import read_bytes
 from coinr.errors import CoinrError, InputError
 from coinr.files import write_atomic
+from coinr.signals.decoding import decode_picture
 from coinr.signals.image import Picture, check_image
 from coinr.signals.optional import optional
+from coinr.signals.truncation import is_truncated
 
 #: How Pillow is asked to write each suffix; all but JPEG are lossless.
 _WRITERS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -38,67 +39,36 @@ _WIDE, _ALPHA = (".png", ".tif", ".tiff"), (".png", ".tif", ".tiff", ".webp")
 
 
 def read_image(path: str | os.PathLike[str]) -> Picture:
-    """Return the picture in the file ``path``, turned upright as its EXIF orientation says.
+    """Return the picture in the file ``path``, upright as its EXIF orientation says and in sRGB.
 
-    Grey pictures come back as [H, W], all others as RGB [H, W, 3]; uint8, or uint16 where a channel has 16 bits. Of an
-    animation the first frame is taken. Alpha is a last channel more, dropped where it is opaque everywhere.
+    Grey pictures come back as [H, W], all others as RGB [H, W, 3]; uint8, or uint16 where a channel has more than 8
+    bits. Alpha is a last channel more, straight, dropped where it is opaque everywhere. Colours with an ICC profile are
+    converted to sRGB. Of an animation, or of several pages, the first is taken.
 
     Raises
     ------
     InputError
-        If the file is damaged, no picture, or of 32-bit samples.
+        If the file is damaged, no picture, or of samples that are not unsigned integers of up to 16 bits.
     DependencyError
-        If the library that reads 16-bit colours is not installed.
+        If the library that reads pictures of more than 8 bits is not installed.
     OSError
         If the file cannot be opened.
     """
+    return read_picture(path)[0]
+
+
+def read_picture(path: str | os.PathLike[str]) -> tuple[Picture, tuple[str, ...]]:
+    """Return the picture as :func:`read_image` does, and notes on what was converted or left out."""
     data = read_bytes(path)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of pictures above 89 megapixels
-            with Image.open(io.BytesIO(data)) as file:
-                file.load()
-                return _visible(_to_array(file, data))
+        return decode_picture(data).picture()
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    except CoinrError:
+    except (CoinrError, MemoryError):
         raise
-    except UnidentifiedImageError:
-        raise InputError(f"{path}: not an image that can be read") from None
     except Exception as error:  # damaged files make the parsers raise nearly anything
-        raise InputError(f"{path}: damaged or unsupported image ({error})") from error
-
-
-def _to_array(file: Image.Image, data: bytes) -> Picture:
-    if file.mode in ("F", "I"):
-        raise InputError(f"images of {file.mode!r} (32-bit) samples are not supported")
-    if file.mode.startswith("I;16"):
-        return np.asarray(ImageOps.exif_transpose(file)).astype(np.uint16)
-    # of 16-bit colours Pillow keeps 8 bits
-    wide_png = file.format == "PNG" and data[24] == 16
-    wide_tiff = file.format == "TIFF" and 16 in file.tag_v2.get(258, ())  # type: ignore[attr-defined]
-    if wide_png or wide_tiff:
-        if file.getexif().get(0x0112, 1) != 1:
-            raise InputError(
-                "16-bit colours with an EXIF orientation are not supported; turn the picture upright first"
-            )
-        return _wide_png(data) if wide_png else check_image(optional("tifffile").imread(io.BytesIO(data)))
-    file = ImageOps.exif_transpose(file)
-    if file.has_transparency_data:
-        return np.array(file.convert("LA" if file.mode in ("L", "LA") else "RGBA"))
-    return np.array(file.convert("L" if file.mode in ("1", "L") else "RGB"))
-
-
-def _wide_png(data: bytes) -> Picture:
-    width, height, rows, info = optional("png").Reader(bytes=data).asDirect()
-    return np.vstack([np.asarray(row, np.uint16) for row in rows]).reshape(height, width, info["planes"])
-
-
-def _visible(image: Picture) -> Picture:
-    """Without an alpha channel that is opaque everywhere."""
-    if image.ndim == 2 or image.shape[2] == 3 or image[..., -1].min() < np.iinfo(image.dtype).max:
-        return image
-    return np.ascontiguousarray(image[..., 0] if image.shape[2] == 2 else image[..., :3])
+        what = "the file is truncated" if is_truncated(data, error) else "damaged or unsupported image"
+        raise InputError(f"{path}: {what} ({error})") from error
 
 
 def check_image_output(path: str | os.PathLike[str], channels: int, bits: int) -> None:
@@ -157,10 +127,8 @@ def write_image(path: str | os.PathLike[str], image: Picture) -> None:
 
 def _write_wide(buffer: io.BytesIO, image: Picture, suffix: str) -> None:
     """16-bit colours, which Pillow cannot write."""
-    height, width, channels = image.shape
     if suffix == ".png":
-        writer = optional("png").Writer(width, height, greyscale=channels == 2, alpha=channels in (2, 4), bitdepth=16)
-        writer.write(buffer, image.reshape(height, width * channels))
+        buffer.write(optional("imagecodecs").png_encode(image, level=9))
     else:
-        extra = ["unassalpha"] if channels == 4 else None
+        extra = ["unassalpha"] if image.shape[2] == 4 else None
         optional("tifffile").imwrite(buffer, image, photometric="rgb", extrasamples=extra, planarconfig="contig")

@@ -12,7 +12,7 @@ from coinr.signals.arrays import VOLUME_SUFFIXES, volume_of_arrays
 from coinr.signals.audio import AUDIO_SUFFIXES, AudioSignal, read_audio
 from coinr.signals.base import Signal
 from coinr.signals.image import ImageSignal
-from coinr.signals.image_io import read_image
+from coinr.signals.image_io import read_picture
 from coinr.signals.mesh_bytes import ends_within_line, mesh_kind
 from coinr.signals.meshes import read_mesh
 from coinr.signals.scene_io import is_scene_folder, read_scene_folder, scene_of_arrays
@@ -61,7 +61,7 @@ def open_signal(path: str | os.PathLike[str], *, grid: int = 128, samples: tuple
     head = check_head(source)
     suffix = source.suffix.lower()
     if head[8:12] == b"WEBP":
-        return ImageSignal(read_image(source))
+        return _open_image(source)
     if head.startswith(_SOUNDS):
         return AudioSignal(*read_audio(source))
     if head.startswith(_ARRAYS):
@@ -73,7 +73,14 @@ def open_signal(path: str | os.PathLike[str], *, grid: int = 128, samples: tuple
         return AudioSignal(*read_audio(source))
     if suffix in VOLUME_SUFFIXES:
         return _open_arrays(source, samples)
-    return ImageSignal(read_image(source))
+    return _open_image(source)
+
+
+def _open_image(source: Path) -> Signal:
+    image, notes = read_picture(source)
+    signal = ImageSignal(image)
+    signal.notes = notes
+    return signal
 
 
 def _open_mesh(source: Path, grid: int) -> Signal:
