@@ -122,8 +122,12 @@ def _march(tensors: Tensors, name: str, o: Array, towards: Array, t: Array) -> t
 def view(meta: Mapping[str, Any], tensors: Tensors, azimuth: float, size: tuple[int, int]) -> tuple[Array, Array]:
     """The view [H, W, 3] of a camera on the orbit, whole numbers, and its depths [H, W]."""
     given = meta["scene"] + [0, 0, 0, 2][len(meta["scene"]) - 9 :]
-    _, width, focal, near, far, coarse, fine, radius, elevation, x, y, z, up = given
-    focal *= size[1] / width
+    height, width, focal, near, far, coarse, fine, radius, elevation, x, y, z, up = given
+    lens = [focal, width / 2, height / 2]
+    lens[: len(meta.get("lens", []))] = meta.get("lens", [])
+    times = size[1] / width
+    focal, down = focal * times, lens[0] * times
+    middle = size[1] / 2 + (lens[1] - width / 2) * times, size[0] / 2 + (lens[2] - height / 2) * times
     u, s = np.zeros(3), np.zeros(3)
     u[up % 3] = s[(up + 1) % 3] = 1 if up < 3 else -1
     w = np.cross(u, s)
@@ -136,7 +140,7 @@ def view(meta: Mapping[str, Any], tensors: Tensors, azimuth: float, size: tuple[
     colours, depths = np.empty((*size, 3)), np.empty(size)
     for r in range(size[0]):
         for c in range(size[1]):
-            towards = axes @ [(c + 0.5 - size[1] / 2) / focal, (size[0] / 2 - r - 0.5) / focal, -1]
+            towards = axes @ [(c + 0.5 - middle[0]) / focal, (middle[1] - r - 0.5) / down, -1]
             t = np.linspace(near, far, coarse)
             a, colour = _march(tensors, "coarse.", o, towards, t)
             if fine:

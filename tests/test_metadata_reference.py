@@ -111,6 +111,19 @@ def test_scenes(samples, fine, skip, shift):
     assert mine_depths == pytest.approx(depths[0], abs=1e-3)
 
 
+@pytest.mark.parametrize("lens", [[9], [5, 4.5], [5, 4, 2.8], [7.5, 4.4, 3.3]])
+def test_lenses_that_are_not_simple(lens):
+    network = Nerf(2, 16, None, 2, 1, False, generator=torch.Generator().manual_seed(5))
+    torch.nn.init.normal_(network.coarse.alpha_linear.weight, 0.5, 1, generator=torch.Generator().manual_seed(6))
+    meta = {"scene": [6, 8, 5, 1, 5, 4, 0, 3, 25], "lens": lens, **network_meta(network)}
+    blob = coinr.encode_state_dict(network.state_dict(), meta=meta, profile="lossless")
+    colours, _ = coinr.open_file(blob).render([200.0], (5, 9))
+    mine, _ = reference.view(*read(blob), 200.0, (5, 9))
+    assert np.abs(mine - colours[0]).max() <= 1
+    plain, _ = reference.view({**meta, "lens": []}, read(blob)[1], 200.0, (5, 9))
+    assert np.abs(mine - plain).max() > 1
+
+
 @pytest.mark.parametrize("up", range(6))
 def test_orbits_of_every_axis(up):
     network = Nerf(2, 16, None, 2, 1, False, generator=torch.Generator().manual_seed(5))

@@ -36,6 +36,7 @@ def compare(original: Path, file: Path, output: Path | None, device: str | None,
     scene   PSNR in dB, mean and by view, and SSIM, of views that the fit did not see
     """  # noqa: D301 - \b tells click to keep the lines
     from coinr.signals.files.opening import open_file
+    from coinr.signals.files.scene import SceneFile
     from coinr.signals.files.shape import ShapeFile
     from coinr.signals.image_io import IMAGE_SUFFIXES, write_image
     from coinr.signals.opening import open_signal
@@ -45,7 +46,9 @@ def compare(original: Path, file: Path, output: Path | None, device: str | None,
         check_output(output, IMAGE_SUFFIXES)
     opened = open_file(file)
     _move(opened, device)
-    signal = open_signal(original, grid=max(opened.box.grid) if isinstance(opened, ShapeFile) else 2)
+    near, far = (opened.lens.near, opened.lens.far) if isinstance(opened, SceneFile) else (None, None)
+    grid = max(opened.box.grid) if isinstance(opened, ShapeFile) else 2
+    signal = open_signal(original, grid=grid, near=near, far=far)
     echo_notes(original, signal.notes)
     restored = opened.restore(signal)
     metrics = opened.metrics(signal, restored)

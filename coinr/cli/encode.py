@@ -56,6 +56,10 @@ from coinr.cli.options import (
     show_default=True,
     help="Depths along a ray of a scene.",
 )
+@click.option(
+    "--near", type=click.FloatRange(0), help="Least depth of a scene.  [default: its file's, or told by its cameras]"
+)
+@click.option("--far", type=click.FloatRange(0, min_open=True), help="Greatest depth of a scene.  [default: likewise]")
 @budget_options
 @fit_options
 @codec_options
@@ -65,6 +69,8 @@ def encode(
     output: Path,
     grid: int,
     samples: tuple[int, int],
+    near: float | None,
+    far: float | None,
     network: str | None,
     as_json: bool,
     **options: Any,
@@ -87,7 +93,7 @@ def encode(
     from coinr.signals.opening import open_signal
 
     try_codec(arguments)
-    opened = open_signal(signal, grid=grid, samples=samples)
+    opened = open_signal(signal, grid=grid, samples=samples, near=near, far=far)
     echo_notes(signal, opened.notes)
     if options["min_psnr"] is not None and opened.metric != "PSNR":
         raise click.UsageError(

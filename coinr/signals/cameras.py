@@ -14,8 +14,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+#: The cameras' directions have so much in common, of 1, that where their lines of sight meet cannot be told.
+_PARALLEL = 1e-5
 
-def pixel_rays(poses: Tensor, rows: Tensor, columns: Tensor, height: int, width: int, focal: float) -> Tensor:
+
+def pixel_rays(
+    poses: Tensor,
+    rows: Tensor,
+    columns: Tensor,
+    height: int,
+    width: int,
+    focal: float,
+    stretch: float = 1.0,
+    shift: tuple[float, float] = (0.0, 0.0),
+) -> Tensor:
     """Return rays float32 [N, 6] (origin, direction) through the centres of pixels.
 
     Parameters
@@ -25,12 +37,14 @@ def pixel_rays(poses: Tensor, rows: Tensor, columns: Tensor, height: int, width:
     rows, columns : Tensor
         int64 [N], the pixels.
     height, width : int
-        Size of a picture, whose middle lies on the camera's axis.
-    focal : float
-        Focal length in pixels.
+        Size of a picture.
+    focal, stretch : float
+        Focal length across in pixels, and how many times as long it is down.
+    shift : (float, float)
+        By how many pixels the camera's axis passes to the right of the middle and below it.
     """
-    x = (columns + 0.5 - width / 2) / focal
-    y = (height / 2 - rows - 0.5) / focal
+    x = (columns + 0.5 - (width / 2 + shift[0])) / focal
+    y = (height / 2 + shift[1] - rows - 0.5) / (focal * stretch)
     towards = torch.stack((x, y, -torch.ones_like(x)), dim=-1).to(torch.float32)
     directions = (poses[:, :3, :3] * towards[:, None, :]).sum(-1)
     return torch.cat((poses[:, :3, 3], directions), dim=-1)
@@ -68,24 +82,51 @@ class Orbit:
         return pose.astype(np.float32)
 
 
+def focus_of(poses: NDArray[np.float32]) -> tuple[NDArray[np.float64], bool]:
+    """The point nearest to all lines of sight of cameras ``poses`` [V, 4, 4], float64 [3], and whether they look at it.
+
+    They do not if they stand there, look away from it, or all look the same way.
+    """
+    origins, backs = poses[:, :3, 3].astype(np.float64), _backs(poses)
+    across = np.eye(3) - backs[:, :, None] * backs[:, None, :]
+    centre = np.linalg.lstsq(across.sum(0), (across @ origins[:, :, None]).sum(0)[:, 0])[0]
+    away = origins - centre
+    distances = np.linalg.norm(away, axis=1)
+    ahead = (away * backs).sum(axis=1)
+    spread = float(np.linalg.eigvalsh(across.mean(axis=0))[0])
+    near = distances.max() <= 1e-6 * max(1e-30, float(np.abs(origins).max()))
+    faced = not near and spread > _PARALLEL and float(ahead.sum()) > 0.5 * float(distances.sum())
+    return centre, faced
+
+
+def _backs(poses: NDArray[np.float32]) -> NDArray[np.float64]:
+    """What is behind each camera, unit float64 [V, 3]."""
+    backs = poses[:, :3, 2].astype(np.float64)
+    unit: NDArray[np.float64] = backs / np.linalg.norm(backs, axis=1, keepdims=True)
+    return unit
+
+
 def orbit_of(poses: NDArray[np.float32]) -> Orbit:
     """The orbit that is most like the cameras ``poses`` [V, 4, 4], in round numbers.
 
-    Its centre is the point nearest to all lines of sight.
+    Its centre is the point nearest to all lines of sight. Cameras that look away from there, or stand there, turn in
+    the middle of where they stand, with a radius of 0.
     """
-    origins, backs = poses[:, :3, 3].astype(np.float64), poses[:, :3, 2].astype(np.float64)
-    backs /= np.linalg.norm(backs, axis=1, keepdims=True)
-    across = np.eye(3) - backs[:, :, None] * backs[:, None, :]
-    centre = np.linalg.lstsq(across.sum(0), (across @ origins[:, :, None]).sum(0)[:, 0])[0]
+    origins, backs = poses[:, :3, 3].astype(np.float64), _backs(poses)
+    centre, faced = focus_of(poses)
+    away = origins - centre
+    turning = not faced and float((away * backs).sum()) <= 1e-6 * float(np.abs(origins).sum())
     ups = poses[:, :3, 1].mean(axis=0)
     axis = int(np.abs(ups).argmax())
     up = axis if ups[axis] > 0 else axis + 3
-    away = origins - centre
-    radius = float(np.linalg.norm(away, axis=1).mean())
-    if np.linalg.norm(centre) < 0.02 * radius:
-        centre = np.zeros(3)
-    high = away[:, axis] * (1 if up < 3 else -1)
-    elevation = float(np.degrees(np.arcsin(np.clip(high / np.linalg.norm(away, axis=1), -1, 1))).mean())
-    digits = 3 - int(np.floor(np.log10(max(radius, 1e-30))))
+    if turning:
+        centre, away, radius = origins.mean(axis=0), backs, 0.0
+    else:
+        radius = float(np.linalg.norm(away, axis=1).mean())
+        if np.linalg.norm(centre) < 0.02 * radius:
+            centre = np.zeros(3)
+    high, distances = away[:, axis] * (1 if up < 3 else -1), np.linalg.norm(away, axis=1)
+    rise = np.clip(np.divide(high, distances, out=np.zeros_like(high), where=distances > 0), -1, 1)
+    digits = 3 - int(np.floor(np.log10(max(radius or float(np.abs(centre).max()) / 1000, 1e-30))))
     x, y, z = (round(float(v), digits) + 0.0 for v in centre)  # + 0.0 makes -0.0 of no bytes
-    return Orbit(float(f"{radius:.4g}"), float(round(elevation)), (x, y, z), up)
+    return Orbit(float(f"{radius:.4g}"), float(round(np.degrees(np.arcsin(rise)).mean())), (x, y, z), up)

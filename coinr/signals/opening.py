@@ -25,18 +25,28 @@ _SOUNDS = (b"RIFF", b"RF64", b"FORM", b".snd", b"fLaC", b"OggS", b"caff")
 _ARRAYS = (b"PK\x03\x04", b"PK\x05\x06", b"\x93NUMPY")
 
 
-def open_signal(path: str | os.PathLike[str], *, grid: int = 128, samples: tuple[int, int] = (32, 32)) -> Signal:
+def open_signal(
+    path: str | os.PathLike[str],
+    *,
+    grid: int = 128,
+    samples: tuple[int, int] = (32, 32),
+    near: float | None = None,
+    far: float | None = None,
+) -> Signal:
     """Return the signal in a file or folder, told by its content; suffixes decide only between kinds of mesh.
 
     Parameters
     ----------
     path : path
         A picture (PNG, JPEG, WebP, TIFF, ...), a sound (WAV, FLAC, ...), a volume or a scene of arrays (``.npy``,
-        ``.npz``), a mesh (``.ply``, ``.obj``, ``.stl``, ``.off``, ``.glb``, ``.gltf``), or a folder of posed pictures.
+        ``.npz``), a mesh (``.ply``, ``.obj``, ``.stl``, ``.off``, ``.glb``, ``.gltf``), or a folder of posed pictures
+        or its ``transforms.json``.
     grid : int
         Voxels along the longest side of a mesh.
     samples : (int, int)
         Depths along a ray of a scene that the coarse and the fine network are seen at.
+    near, far : float, optional
+        Range of depths of a scene, in place of what its files say, or what its cameras tell.
 
     Returns
     -------
@@ -57,22 +67,24 @@ def open_signal(path: str | os.PathLike[str], *, grid: int = 128, samples: tuple
     if source.is_dir():
         if not is_scene_folder(source):
             raise InputError(f"{source}: a folder without transforms.json is no scene")
-        return read_scene_folder(source, samples)
+        return read_scene_folder(source, samples, near, far)
     head = check_head(source)
     suffix = source.suffix.lower()
+    if suffix == ".json":
+        return read_scene_folder(source, samples, near, far)
     if head[8:12] == b"WEBP":
         return _open_image(source)
     if head.startswith(_SOUNDS):
         return AudioSignal(*read_audio(source))
     if head.startswith(_ARRAYS):
-        return _open_arrays(source, samples)
+        return _open_arrays(source, samples, near, far)
     if mesh_kind(head, suffix):
         return _open_mesh(source, grid)
     # nothing known: the reader that the suffix promises says what is wrong
     if suffix in AUDIO_SUFFIXES:
         return AudioSignal(*read_audio(source))
     if suffix in VOLUME_SUFFIXES:
-        return _open_arrays(source, samples)
+        return _open_arrays(source, samples, near, far)
     return _open_image(source)
 
 
@@ -94,9 +106,11 @@ def _open_mesh(source: Path, grid: int) -> Signal:
     return signal
 
 
-def _open_arrays(source: Path, samples: tuple[int, int]) -> Signal:
+def _open_arrays(source: Path, samples: tuple[int, int], near: float | None, far: float | None) -> Signal:
     arrays = read_arrays(source)
     try:
-        return scene_of_arrays(arrays, samples) if "images" in arrays else ShapeSignal(volume_of_arrays(arrays))
+        if "images" in arrays:
+            return scene_of_arrays(arrays, samples, near, far)
+        return ShapeSignal(volume_of_arrays(arrays))
     except InputError as error:
         raise InputError(f"{source}: {error}") from None

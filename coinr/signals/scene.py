@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from coinr.errors import InputError
-from coinr.signals.cameras import orbit_of
+from coinr.signals.cameras import focus_of, orbit_of
 from coinr.signals.sampling import device_of, steps
 from coinr.signals.views import Lens, Views, check_views, render
 
@@ -20,6 +20,9 @@ _POINTS = 16384
 
 #: The most depths that either network is seen at along a ray.
 _DEPTHS = 4096
+
+#: By how much of a side the camera's axis may pass off the middle; real lenses need less, cropped pictures more.
+_OFF = 0.05
 
 #: Without views of their own to judge by, every so many are held back.
 _HELD_EVERY = 8
@@ -35,14 +38,19 @@ class SceneSignal(Views):
     poses : array
         [V, 4, 4] or [V, 3, 4], see :mod:`coinr.signals.cameras`.
     focal : float
-        Focal length in pixels.
+        Focal length in pixels, across.
     near, far : float, optional
         Range of depths; half the least and 1 1/2 times the greatest distance of a camera from what all look at, if
-        absent.
+        absent. Cameras that do not look at one place, as of a panorama, need both.
     held_images, held_poses : array, optional
         Views to judge by; every eighth of the others if absent.
     samples : (int, int)
         Depths that the coarse and the fine network are seen at along a ray.
+    focal_y : float, optional
+        Focal length in pixels, down; as across if absent.
+    centre : (float, float), optional
+        The point of a picture that the camera's axis passes, in pixels from its left and upper side; the middle if
+        absent. It may be off the middle by 5 % of a side.
 
     Raises
     ------
@@ -61,6 +69,8 @@ class SceneSignal(Views):
         held_images: Any = None,
         held_poses: Any = None,
         samples: tuple[int, int] = (32, 32),
+        focal_y: float | None = None,
+        centre: tuple[float, float] | None = None,
     ) -> None:
         pictures, matrices = check_views(images, poses)
         if held_images is None:
@@ -74,17 +84,20 @@ class SceneSignal(Views):
         if held_pictures.shape[1:] != pictures.shape[1:]:
             sizes = list(pictures.shape[1:3]), list(held_pictures.shape[1:3])
             raise InputError(f"all views have one size, got {sizes[0]} and, held back, {sizes[1]}")
-        orbit = orbit_of(matrices)
-        distances = np.linalg.norm(matrices[:, :3, 3] - np.asarray(orbit.centre, np.float32), axis=1)
-        near = float(f"{distances.min() / 2:.3g}") if near is None else float(near)
-        far = float(f"{distances.max() * 1.5:.3g}") if far is None else float(far)
+        if near is None or far is None:
+            told = _depths(matrices)
+            near, far = (given if given is not None else found for given, found in zip((near, far), told, strict=True))
+        near, far = float(near), float(far)
         if not 0 <= near < far < 1e30:
             raise InputError(f"0 <= near < far must hold, got {near!r} and {far!r}")
-        if not 0 < float(focal) < 1e30:
-            raise InputError(f"focal must be positive, got {focal!r}")
+        focal_y = focal if focal_y is None else focal_y
+        if not (0 < float(focal) < 1e30 and 0 < float(focal_y) < 1e30):
+            raise InputError(f"focal must be positive, got {focal!r} across and {focal_y!r} down")
         if not (2 <= samples[0] <= _DEPTHS and 0 <= samples[1] <= _DEPTHS):
             raise InputError(f"samples along a ray are 2 .. {_DEPTHS} and 0 .. {_DEPTHS}, got {samples}")
-        lens = Lens(pictures.shape[1], pictures.shape[2], float(focal), near, far, *samples)
+        height, width = pictures.shape[1:3]
+        shift = _shift(height, width, centre)
+        lens = Lens(height, width, float(focal), near, far, *samples, float(focal_y) / float(focal), shift)
         super().__init__(pictures, matrices, lens)
         self._held = Views(held_pictures, held_matrices, lens)
 
@@ -99,6 +112,29 @@ class SceneSignal(Views):
         moved.__dict__.update(super().to(device).__dict__)
         moved._held = self._held.to(device)
         return moved
+
+
+def _depths(poses: NDArray[np.float32]) -> tuple[float, float]:
+    """Near and far of cameras that look at one place; InputError if they do not."""
+    centre, faced = focus_of(poses)
+    if not faced:
+        raise InputError(
+            "the cameras do not look at one place, so near and far depths cannot be told; give both "
+            "(near and far of SceneSignal, --near and --far, or in transforms.json)"
+        )
+    distances = np.linalg.norm(poses[:, :3, 3] - np.asarray(orbit_of(poses).centre, np.float32), axis=1)
+    return float(f"{distances.min() / 2:.3g}"), float(f"{distances.max() * 1.5:.3g}")
+
+
+def _shift(height: int, width: int, centre: tuple[float, float] | None) -> tuple[float, float]:
+    """By how many pixels the camera's axis is off the middle of pictures."""
+    x, y = (width / 2, height / 2) if centre is None else map(float, centre)
+    if not (abs(x - width / 2) <= _OFF * width and abs(y - height / 2) <= _OFF * height):
+        raise InputError(
+            f"the camera's axis passes the pictures at ({x:g}, {y:g}); within {_OFF:.0%} of a side of their middle, "
+            f"({width / 2:g}, {height / 2:g}), is supported: crop them so (cx, cy)"
+        )
+    return x - width / 2, y - height / 2
 
 
 @torch.no_grad()

@@ -16,6 +16,9 @@ from coinr.networks import Nerf, Rays, render_rays
 from coinr.signals.base import Recipe, Signal
 from coinr.signals.cameras import Orbit, orbit_of, pixel_rays
 
+#: By how much a pose may be off a turn and a move: digits that files leave out.
+_RIGID = 0.01
+
 
 @dataclass(frozen=True)
 class Lens:
@@ -31,6 +34,10 @@ class Lens:
         Range of depths.
     coarse, fine : int
         Depths that the two networks are seen at, see :func:`coinr.networks.render_rays`.
+    stretch : float
+        How many times as long the focal length is down as across.
+    shift : (float, float)
+        By how many pixels the camera's axis passes to the right of the middle and below it.
     """
 
     height: int
@@ -40,10 +47,14 @@ class Lens:
     far: float
     coarse: int = 32
     fine: int = 32
+    stretch: float = 1.0
+    shift: tuple[float, float] = (0.0, 0.0)
 
     def resized(self, height: int, width: int) -> Lens:
         """The same view in other pixels; across, it shows what it showed."""
-        return Lens(height, width, self.focal * width / self.width, self.near, self.far, self.coarse, self.fine)
+        times = width / self.width
+        shift = (self.shift[0] * times, self.shift[1] * times)
+        return replace(self, height=height, width=width, focal=self.focal * width / self.width, shift=shift)
 
 
 def check_views(images: Any, poses: Any) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
@@ -53,7 +64,7 @@ def check_views(images: Any, poses: Any) -> tuple[NDArray[np.uint8], NDArray[np.
     ------
     InputError
         If pictures are not [V, H, W, 3 or 4], uint8 or floating in [0, 1], with at least one pixel, or poses are not
-        [V, 4, 4] or [V, 3, 4], finite, one for each picture.
+        [V, 4, 4] or [V, 3, 4], one for each picture: finite turns and moves, neither scaled nor mirrored.
     """
     pictures, matrices = np.asarray(images), np.asarray(poses)
     if pictures.ndim != 4 or pictures.shape[3] not in (3, 4) or pictures.size == 0:
@@ -67,9 +78,28 @@ def check_views(images: Any, poses: Any) -> tuple[NDArray[np.uint8], NDArray[np.
             raise InputError(f"views are uint8 or floating in [0, 1], got {pictures.dtype}")
         if not (np.isfinite(pictures).all() and pictures.min() >= 0 and pictures.max() <= 1):
             raise InputError("floating views lie in [0, 1]")
+    _check_rigid(matrices)
     whole = np.zeros((len(matrices), 4, 4), np.float32)
     whole[:, :3], whole[:, 3, 3] = matrices[:, :3], 1
     return np.stack([_over_white(picture) for picture in pictures]), whole
+
+
+def _check_rigid(matrices: NDArray[Any]) -> None:
+    """Raise InputError unless matrices [V, 3 or 4, 4] turn and move, and do nothing else."""
+    turns = matrices[:, :3, :3].astype(np.float64)
+    scaled = np.abs(turns.transpose(0, 2, 1) @ turns - np.eye(3)).max(axis=(1, 2)) > _RIGID
+    mirrored = np.linalg.det(turns) < 0
+    last = matrices[:, 3:] - np.array([0.0, 0.0, 0.0, 1.0])
+    other = np.abs(last).max(axis=(1, 2), initial=0) > _RIGID
+    far = np.abs(matrices[:, :3, 3]).max(axis=1) >= 1e30
+    for faults, what in (
+        (scaled, "has axes that are not of length 1 and at right angles"),
+        (mirrored, "is mirrored"),
+        (other, "has a last row that is not 0 0 0 1"),
+        (far, "lies out of range"),
+    ):
+        if faults.any():
+            raise InputError(f"pose {int(faults.argmax())} {what}; a pose turns and moves a camera")
 
 
 def _over_white(picture: NDArray[Any]) -> NDArray[np.uint8]:
@@ -108,7 +138,8 @@ class Views(Signal):
         lens = self.lens
         pixels = indices % (lens.height * lens.width)
         poses = self._poses[indices // (lens.height * lens.width)]
-        rays = pixel_rays(poses, pixels // lens.width, pixels % lens.width, lens.height, lens.width, lens.focal)
+        rows, columns = pixels // lens.width, pixels % lens.width
+        rays = pixel_rays(poses, rows, columns, lens.height, lens.width, lens.focal, lens.stretch, lens.shift)
         return rays, self._values[indices].to(torch.float32) / 255
 
     def predict(self, network: nn.Module, inputs: Tensor) -> Tensor:
@@ -147,7 +178,8 @@ class Views(Signal):
     def meta(self) -> dict[str, Any]:
         """``{"scene": [H, W, focal, near, far, coarse, fine, radius, elevation, ...]}``, then centre and axis up.
 
-        The last are those of an :class:`~coinr.signals.cameras.Orbit`; defaults at the end are left out.
+        The last are those of an :class:`~coinr.signals.cameras.Orbit`; defaults at the end are left out. Where pixels
+        are not square, or the axis does not pass the middle, ``"lens": [focal_y, cx, cy]`` comes with it, in pixels.
         """
         lens, orbit = self.lens, orbit_of(self.poses)
         numbers: list[float] = [lens.height, lens.width, float(f"{lens.focal:.6g}"), lens.near, lens.far]
@@ -155,7 +187,23 @@ class Views(Signal):
         defaults = [*Orbit(0, 0).centre, Orbit(0, 0).up]
         while len(numbers) > 9 and numbers[-1] == defaults[len(numbers) - 10]:
             numbers.pop()
-        return {"scene": [int(v) if float(v).is_integer() else v for v in numbers]}
+        return {"scene": _short(numbers)} | _lens_meta(lens)
+
+
+def _lens_meta(lens: Lens) -> dict[str, Any]:
+    """What else a lens needs that is not simple."""
+    middle = lens.width / 2, lens.height / 2
+    centre = [m + s for m, s in zip(middle, lens.shift, strict=True)]
+    numbers = [float(f"{v:.6g}") for v in (lens.focal * lens.stretch, *centre)]
+    defaults = [float(f"{v:.6g}") for v in (lens.focal, *middle)]
+    while numbers and numbers[-1] == defaults[len(numbers) - 1]:
+        numbers.pop()
+    return {"lens": _short(numbers)} if numbers else {}
+
+
+def _short(numbers: list[float]) -> list[float]:
+    """Whole numbers without a point, which takes bytes."""
+    return [int(v) if float(v).is_integer() else v for v in numbers]
 
 
 def render(network: nn.Module, rays: Tensor, lens: Lens, generator: torch.Generator | None = None) -> Rays:

@@ -61,7 +61,13 @@ class SceneFile(SignalFile):
         rest = values[9:] + [0.0, 0.0, 0.0, 2][len(values) - 9 :]
         up = whole("scene", rest[3:], 0, 5)[0]
         orbit = Orbit(radius, float(values[8]), (float(rest[0]), float(rest[1]), float(rest[2])), up)
-        return cls(network, Lens(height, width, focal, near, far, coarse, fine), orbit)
+        lens = [focal, width / 2, height / 2]
+        given = numbers(meta, "lens", (1, 2, 3)) if "lens" in meta else []
+        lens[: len(given)] = map(float, given)
+        if not 0 < lens[0] < 1e30 or max(map(abs, lens)) >= 1e30:
+            raise FormatError("lens metadata is out of range")
+        shift = lens[1] - width / 2, lens[2] - height / 2
+        return cls(network, Lens(height, width, focal, near, far, coarse, fine, lens[0] / focal, shift), orbit)
 
     def describe(self) -> str:
         """Size of a view and depths along a ray."""
