@@ -77,7 +77,7 @@ def encode(
 ) -> None:
     """Fit a network to SIGNAL and store it as a coinr file.
 
-    SIGNAL is told by its content: a picture (.png .jpg .webp .tif ...), a sound (.wav .flac ...), a volume or a scene
+    SIGNAL is told by its content: a picture (.png .jpg .webp .tif ...), a sound (.wav .flac .mp3), a volume or a scene
     of arrays (.npy .npz), a closed mesh (.ply .obj .stl .off .glb), or a folder of posed pictures with transforms.json.
     Network and training that are not chosen are those that suit the kind of signal. More width, layers and steps give
     a better copy; width and layers also a larger file.

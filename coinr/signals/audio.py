@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 import math
 import os
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,16 @@ MAX_SAMPLES = 2**28
 
 #: Suffixes that :func:`write_audio` knows; 16 bits a sample.
 AUDIO_SUFFIXES = (".wav", ".flac")
+
+#: Codes of libsndfile for a format that it does not know, and for what begins like MP3 and is not.
+_UNKNOWN = (1, 7)
+
+#: Lines of libsndfile's log on bytes of samples that the header tells and the file does not have, and on samples.
+_BYTES = re.compile(r"^ *(?:data|SSND|BODY|riff|Data Size|Data length) *:? *(\d+) \(?should be (\d+)", re.MULTILINE)
+_FRAMES = re.compile(r"(?:^ *Frames *: |from 'ds64' chunk of )(\d+)", re.MULTILINE)
+
+#: Lengths from here on stand for one that was not known when the header was written, to a pipe.
+_ENDLESS = 0x7FFF0000
 
 _CHANNELS = 8  # the most that FLAC holds
 _SILENCE = 2.0**-100  # no file of up to 32 bits an integer sample holds less but zero
@@ -65,25 +76,82 @@ def check_audio(samples: Any, rate: int) -> NDArray[np.float32]:
     return np.ascontiguousarray(sound[:, 0] if sound.ndim == 2 and sound.shape[1] == 1 else sound)
 
 
+def is_sound(data: bytes) -> bool:
+    """Return whether libsndfile knows the format of these bytes, damaged or not.
+
+    Raises
+    ------
+    DependencyError
+        If soundfile is not installed.
+    """
+    soundfile = optional("soundfile")
+    try:
+        soundfile.info(io.BytesIO(data))
+    except soundfile.LibsndfileError as error:
+        return error.code not in _UNKNOWN
+    return True
+
+
 def read_audio(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
-    """Return the sound in a WAV, FLAC or other file that libsndfile reads, float32 [N] or [N, C], and its rate in Hz.
+    """Return the sound in a file, float32 [N] or [N, C], and its rate in Hz.
+
+    The file is one that libsndfile reads: WAV, FLAC, MP3, Ogg (Vorbis and Opus), AIFF, CAF, W64, RF64, AU, NIST and
+    rarer ones; its content tells which. Raw samples without a header are not read.
 
     Raises
     ------
     InputError
-        If the file is damaged or no sound, or the sound is empty, silent or not finite.
+        If the file is truncated, damaged or no sound, or the sound is empty, silent or not finite.
+    DependencyError
+        If soundfile is not installed.
     OSError
         If the file cannot be opened.
     """
     soundfile = optional("soundfile")
     data = read_bytes(path)
     try:
-        samples, rate = soundfile.read(io.BytesIO(data), dtype="float32", always_2d=True)
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            if file.frames > MAX_SAMPLES:
+                raise InputError(f"{path}: a sound has up to {MAX_SAMPLES} samples, this one has {file.frames}")
+            samples, rate = file.read(file.frames, dtype="float32", always_2d=True), file.samplerate
+            cut_off = _is_cut_off(file, data, len(samples))
+    except soundfile.LibsndfileError as error:
+        if error.code in _UNKNOWN:
+            what = "damaged or unsupported sound, not of a format that libsndfile reads (raw samples are not)"
+        else:
+            what = "damaged, truncated or unsupported sound"
+        raise InputError(f"{path}: {what}: {error.error_string}") from error
+    if cut_off:
+        raise InputError(f"{path}: the file is truncated after {len(samples)} samples")
+    try:
         return check_audio(samples, rate), rate
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
-    except (RuntimeError, ValueError, TypeError) as error:  # soundfile's own are RuntimeErrors
-        raise InputError(f"{path}: damaged or unsupported sound ({error})") from error
+
+
+def _is_cut_off(file: Any, data: bytes, count: int) -> bool:
+    """Whether the header of a file says that it has more than the ``count`` samples that were read.
+
+    libsndfile reads what a truncated file still has; most of what a header says it tells in its log alone.
+    """
+    log: str = file.extra_info
+    # SDS counts whole packets, whatever the last one holds
+    said = [] if file.format == "SDS" else [int(match[1]) for match in _FRAMES.finditer(log)]
+    if file.format == "MP3":
+        said.append(file.frames)
+    if data.startswith(b"NIST_1A") and (found := re.search(rb"sample_count -i (\d+)", data[:1024])):
+        said.append(int(found[1]))
+    if file.format == "OGG" and _ends_within_page(data):
+        return True
+    missing = any(int(match[2]) < int(match[1]) < _ENDLESS for match in _BYTES.finditer(log))
+    return missing or "seems to be truncated" in log or max(said, default=0) > count
+
+
+def _ends_within_page(data: bytes) -> bool:
+    """Whether an Ogg file ends before its last page does: 27 bytes, the sizes of its segments, and these."""
+    at = data.rfind(b"OggS")
+    sizes = data[at + 27 : at + 27 + data[at + 26]] if at + 26 < len(data) else b""
+    return at + 27 + len(sizes) + sum(sizes) > len(data)
 
 
 def write_audio(path: str | os.PathLike[str], samples: NDArray[np.float32], rate: int) -> None:

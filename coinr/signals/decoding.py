@@ -11,7 +11,7 @@ import logging
 import struct
 import warnings
 from dataclasses import replace
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +34,7 @@ FORMATS = (
 _SUBFILE_TYPE, _BITS, _CHANNELS = 254, 258, 277
 
 _ORIENTATION = 0x0112
+_PAM = b"P7\n"
 
 #: Code points of colour primaries and transfer curves that viewers show as sRGB: its own, BT.709 or none given.
 _PRIMARIES, _TRANSFERS = (1, 2), (1, 2, 6, 13)
@@ -55,7 +56,7 @@ def decode_picture(data: bytes) -> Raster:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # Pillow warns of odd metadata and of pictures above 89 megapixels
-        if data.startswith(b"P7\n"):
+        if data.startswith(_PAM):
             return _pnm(data)
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as file:
@@ -66,6 +67,23 @@ def decode_picture(data: bytes) -> Raster:
             if is_truncated(data):
                 raise InputError("the file is truncated") from None
             raise InputError("not an image that can be read") from None
+
+
+def begins_as_picture(stream: BinaryIO) -> bool:
+    """Return whether :func:`decode_picture` knows what the stream holds, damaged or not."""
+    head = stream.read(4)
+    if head.startswith((*TIFF_MAGIC, _PAM)):
+        return True
+    stream.seek(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            Image.open(stream, formats=FORMATS).close()
+        except UnidentifiedImageError:
+            return False
+        except Exception:  # known, and its header is damaged; the reader says how
+            return True
+    return True
 
 
 def _decoded(file: Image.Image, data: bytes) -> Raster:

@@ -13,7 +13,7 @@ from PIL import Image
 from coinr.contents import read_bytes
 from coinr.errors import CoinrError, InputError
 from coinr.files import write_atomic
-from coinr.signals.decoding import decode_picture
+from coinr.signals.decoding import begins_as_picture, decode_picture
 from coinr.signals.image import Picture, check_image
 from coinr.signals.optional import optional
 from coinr.signals.truncation import is_truncated
@@ -69,6 +69,12 @@ def read_picture(path: str | os.PathLike[str]) -> tuple[Picture, tuple[str, ...]
     except Exception as error:  # damaged files make the parsers raise nearly anything
         what = "the file is truncated" if is_truncated(data, error) else "damaged or unsupported image"
         raise InputError(f"{path}: {what} ({error})") from error
+
+
+def is_picture(path: str | os.PathLike[str]) -> bool:
+    """Return whether the content of a file begins as that of a picture, damaged or not."""
+    with Path(path).open("rb") as stream:
+        return begins_as_picture(stream)
 
 
 def check_image_output(path: str | os.PathLike[str], channels: int, bits: int) -> None:

@@ -6,20 +6,23 @@ import os
 from pathlib import Path
 
 from coinr.array_files import read_arrays
-from coinr.contents import check_head, check_path
+from coinr.contents import check_head, check_path, named
 from coinr.errors import InputError
 from coinr.signals.arrays import VOLUME_SUFFIXES, volume_of_arrays
-from coinr.signals.audio import AUDIO_SUFFIXES, AudioSignal, read_audio
+from coinr.signals.audio import AudioSignal, is_sound, read_audio
 from coinr.signals.base import Signal
 from coinr.signals.image import ImageSignal
-from coinr.signals.image_io import read_picture
+from coinr.signals.image_io import IMAGE_SUFFIXES, is_picture, read_picture
 from coinr.signals.mesh_bytes import ends_within_line, mesh_kind
 from coinr.signals.meshes import read_mesh
 from coinr.signals.scene_io import is_scene_folder, read_scene_folder, scene_of_arrays
 from coinr.signals.shape import ShapeSignal
 
-#: First bytes of sounds: WAV, its 64-bit forms, AIFF, AU, FLAC, Ogg. RIFF is shared with pictures and told apart later.
-_SOUNDS = (b"RIFF", b"RF64", b"FORM", b".snd", b"fLaC", b"OggS", b"caff")
+#: Suffixes of sounds, for messages on what no library knows.
+_SOUND_SUFFIXES = (
+    *(".wav", ".wave", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".caf", ".au", ".snd"),
+    *(".w64", ".rf64", ".nist", ".sph", ".voc", ".raw", ".pcm", ".m4a", ".aac", ".wma", ".ape", ".wv"),
+)
 
 #: First bytes of arrays: zip archives and NumPy's own.
 _ARRAYS = (b"PK\x03\x04", b"PK\x05\x06", b"\x93NUMPY")
@@ -38,7 +41,7 @@ def open_signal(
     Parameters
     ----------
     path : path
-        A picture (PNG, JPEG, WebP, TIFF, ...), a sound (WAV, FLAC, ...), a volume or a scene of arrays (``.npy``,
+        A picture (PNG, JPEG, WebP, TIFF, ...), a sound (WAV, FLAC, MP3, ...), a volume or a scene of arrays (``.npy``,
         ``.npz``), a mesh (``.ply``, ``.obj``, ``.stl``, ``.off``, ``.glb``, ``.gltf``), or a folder of posed pictures
         or its ``transforms.json``.
     grid : int
@@ -72,20 +75,22 @@ def open_signal(
     suffix = source.suffix.lower()
     if suffix == ".json":
         return read_scene_folder(source, samples, near, far)
-    if head[8:12] == b"WEBP":
-        return _open_image(source)
-    if head.startswith(_SOUNDS):
-        return AudioSignal(*read_audio(source))
     if head.startswith(_ARRAYS):
         return _open_arrays(source, samples, near, far)
     if mesh_kind(head, suffix):
         return _open_mesh(source, grid)
-    # nothing known: the reader that the suffix promises says what is wrong
-    if suffix in AUDIO_SUFFIXES:
+    if is_picture(source):
+        return _open_image(source)
+    with named(source):
+        sound = is_sound(source.read_bytes())
+    # of what nothing knows, the reader that the suffix promises says what is wrong
+    if sound or suffix in _SOUND_SUFFIXES:
         return AudioSignal(*read_audio(source))
     if suffix in VOLUME_SUFFIXES:
         return _open_arrays(source, samples, near, far)
-    return _open_image(source)
+    if suffix in IMAGE_SUFFIXES:
+        return _open_image(source)
+    raise InputError(f"{source}: neither a picture, a sound, a volume, a mesh nor a scene that can be read")
 
 
 def _open_image(source: Path) -> Signal:
