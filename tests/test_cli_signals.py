@@ -245,7 +245,7 @@ def test_bad_originals_are_told_on_one_line_before_any_work(made, tmp_path):
         "text.wav": "damaged or unsupported sound",
         "text.npz": "damaged or unsupported array file",
         "text.obj": "not a mesh",
-        "text.dat": "not an image",
+        "text.dat": "its content is of no kind that can be read",
     }.items():
         told = refuse("encode", bad / name, "-o", tmp_path / "a.coinr", "--steps", 10**9)
         assert message in told

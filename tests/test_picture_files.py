@@ -367,7 +367,7 @@ def test_truncated_files_are_called_so(tmp_path, kind):
     data, part = whole.read_bytes(), tmp_path / f"part.{kind}"
     for share in (0.1, 0.5, 0.9):
         part.write_bytes(data[: int(share * len(data))])
-        with pytest.raises(InputError, match=rf"part\.{kind}: the file is truncated"):
+        with pytest.raises(InputError, match=rf"part\.{kind}: damaged: the file is truncated"):
             read_image(part)
 
 

@@ -122,7 +122,7 @@ def read_audio(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
             what = "damaged, truncated or unsupported sound"
         raise InputError(f"{path}: {what}: {error.error_string}") from error
     if cut_off:
-        raise InputError(f"{path}: the file is truncated after {len(samples)} samples")
+        raise InputError(f"{path}: damaged: the file is truncated after {len(samples)} samples")
     try:
         return check_audio(samples, rate), rate
     except InputError as error:

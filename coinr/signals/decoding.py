@@ -65,7 +65,7 @@ def decode_picture(data: bytes) -> Raster:
             if data.startswith(TIFF_MAGIC):
                 return read_tiff(data)
             if is_truncated(data):
-                raise InputError("the file is truncated") from None
+                raise InputError("damaged: the file is truncated") from None
             raise InputError("not an image that can be read") from None
 
 
@@ -205,7 +205,7 @@ def _pnm(data: bytes) -> Raster:
             raise InputError(f"pictures have up to {MAX_PIXELS} pixels, got {file.height} x {file.width}")
         binary = file.magicnumber not in ("P2", "P3")
         if binary and file.dataoffset + file.width * file.height * file.depth * file.dtype.itemsize > len(data):
-            raise InputError("the file is truncated")
+            raise InputError("damaged: the file is truncated")
         samples = file.asarray()
         samples = samples[0] if file.frames > 1 else samples
         if samples.max() > file.maxval:

@@ -67,7 +67,7 @@ def read_picture(path: str | os.PathLike[str]) -> tuple[Picture, tuple[str, ...]
     except (CoinrError, MemoryError):
         raise
     except Exception as error:  # damaged files make the parsers raise nearly anything
-        what = "the file is truncated" if is_truncated(data, error) else "damaged or unsupported image"
+        what = "damaged: the file is truncated" if is_truncated(data, error) else "damaged or unsupported image"
         raise InputError(f"{path}: {what} ({error})") from error
 
 

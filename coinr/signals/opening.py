@@ -90,7 +90,7 @@ def open_signal(
         return _open_arrays(source, samples, near, far)
     if suffix in IMAGE_SUFFIXES:
         return _open_image(source)
-    raise InputError(f"{source}: neither a picture, a sound, a volume, a mesh nor a scene that can be read")
+    raise InputError(f"{source}: its content is of no kind that can be read")
 
 
 def _open_image(source: Path) -> Signal:

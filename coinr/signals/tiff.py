@@ -57,7 +57,7 @@ def read_tiff(data: bytes) -> Raster:
         pages = [page.aspage() for page in file.pages]
         pages = [page for page in pages if not page.is_reduced and not page.is_mask]
         if not pages and is_truncated(data):
-            raise InputError("the file is truncated")
+            raise InputError("damaged: the file is truncated")
         if not pages:
             raise InputError("the TIFF file holds thumbnails only, as raw photos do")
         page = pages[0]
@@ -89,7 +89,7 @@ def _check(page: Any, size: int) -> None:
     if page.imagewidth * page.imagelength > MAX_PIXELS:
         raise InputError(f"pictures have up to {MAX_PIXELS} pixels, got {page.imagelength} x {page.imagewidth}")
     if any(start + count > size for start, count in zip(page.dataoffsets, page.databytecounts, strict=False)):
-        raise InputError("the file is truncated")
+        raise InputError("damaged: the file is truncated")
 
 
 def _in_order(page: Any) -> NDArray[Any]:
