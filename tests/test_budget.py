@@ -11,6 +11,7 @@ import coinr
 from coinr.budget.choosing import Choosing
 from coinr.budget.table import Seen, Table, decibels, score_of_decibels
 from coinr.budget.wishes import Budget, budget_of, check_codec, samples_of
+from coinr.fitting import new_network
 from coinr.signals.audio import AudioSignal
 from coinr.signals.image import ImageSignal
 from coinr.signals.shape import ShapeSignal
@@ -95,6 +96,26 @@ def test_the_results_that_the_table_names_are_there():
     source = Path(__file__).parent.parent / stored["source"]
     rows = source.read_text().splitlines()
     assert len(rows) - 1 == sum(len(k["networks"]) * len(k["signals"]) for k in stored["kinds"].values())
+
+
+@pytest.mark.parametrize(("network", "planes"), [("gauss", 1), ("wire", 2), ("relu", 1)])
+def test_parameters_are_those_of_the_network_that_was_asked_for(network, planes):
+    choosing = Choosing(KINDS["image"], network)
+    for depth, width in ((2, 16), (4, 25)):
+        made = new_network(KINDS["image"], network, width=width, hidden_layers=depth)
+        assert made.kind == network
+        numbers = sum(planes * p.numel() if p.is_complex() else p.numel() for p in made.parameters())
+        assert choosing._count(depth, width) == numbers
+        assert planes * depth * width**2 < numbers < 2 * planes * (depth + 6) * width**2
+        assert choosing._width(depth, numbers) == width
+        assert choosing._width(depth, numbers - 1) == width - 1
+
+
+def test_a_network_that_ends_below_the_score_is_in_no_file():
+    choosing = Choosing(KINDS["image"], None)
+    assert choosing.file_of(Seen(2, 2048, 25.0), 25.0) == math.inf
+    assert choosing.file_of(Seen(2, 2048, 25.0), 24.999999) == math.inf
+    assert choosing.file_of(Seen(2, 2048, 25.0), 24.0) < math.inf
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -112,6 +112,12 @@ def test_options_are_taken():
     assert (row["kind"], row["M"], row["s"], row["bits"]) == ("hadamard", 500, 7, 9)
 
 
+@pytest.mark.parametrize(("s", "coder"), [(31, "dictionary"), (32, "uniform")])
+def test_more_atoms_than_the_condition_of_the_paper_allows_keep_a_tensor_out_of_the_dictionary(s, coder):
+    sd = matrices(hidden=(64, 64))
+    assert rows(coinr.encode_state_dict(sd, profile="paper", M=256, s=s))["hidden"]["coder"] == coder
+
+
 def test_sorted_indices_take_fewer_bytes_than_lists():
     sd = matrices(hidden=(64, 64))
     by_index, by_pick = (coinr.encode_state_dict(sd, profile="paper", M=4096, sorted=order) for order in (True, False))
@@ -299,6 +305,13 @@ def test_a_pattern_may_name_any_of_tied_tensors():
 def test_what_readers_refuse_is_refused_when_encoding(shape):
     with pytest.raises(coinr.InputError, match="cannot be stored"):
         coinr.encode_state_dict({"w": torch.empty(shape)})
+
+
+def test_limits_bind_whoever_reads_the_metadata():
+    blob = coinr.encode_state_dict({str(k): torch.ones(1) for k in range(11)}, meta={"a": 1})
+    assert coinr.read_meta(blob, limits=coinr.Limits(tensors=11)) == {"a": 1}
+    with pytest.raises(coinr.LimitError, match="11 tensors"):
+        coinr.read_meta(blob, limits=coinr.Limits(tensors=10))
 
 
 def test_limits_bind_the_encoder_too():

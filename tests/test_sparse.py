@@ -20,6 +20,7 @@ from coinr.errors import CoinrError, FormatError, InputError
 from coinr.profiles import direct, sparse
 from coinr.profiles.base import Allowance, Settings, cost, error_of, weighted_rms
 from coinr.profiles.sparse import SparseOptions, encode_to
+from coinr.profiles.sparse_search import Search
 from coinr.source import read_state_dict
 from coinr.tensors import Cut, Layout
 from coinr.wire import Reader
@@ -346,3 +347,11 @@ def test_dense_codes_that_heed_inputs_are_smaller_at_the_same_harm():
 def sparse_error(coded, source):
     decoded = SPARSE.decode(memoryview(coded.payload), coded.params, source.layout, 0, CPU)
     return decoded.double().numpy() - source.planes.reshape(decoded.shape)
+
+
+def test_the_prices_of_integers_are_bits_of_a_prefix_code_of_what_was_seen():
+    search = Search(np.random.default_rng(0).normal(size=(4, 32)), 0.3, 256, 1, 0, 1)
+    search._learn(np.array([1, -1, 1, 1, -2, 2, 70], np.int32))
+    assert np.exp2(1 - search.value_bits).sum() == pytest.approx(1, abs=1e-9)
+    assert search.value_bits[0] < search.value_bits[1] < search.value_bits[63]
+    assert search.value_bits[63] < search.value_bits[2]

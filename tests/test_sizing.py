@@ -1,0 +1,66 @@
+"""The tolerance that gives a file of a size: few files are made, and what is told of them is true."""
+
+import math
+
+import pytest
+
+from coinr.errors import InputError
+from coinr.sizing import COARSEST, FINEST, largest_within
+
+PARAMETERS, HEADER = 1000, 60
+
+
+def encoder(bits=10.0, slope=1.0):
+    """Files whose bits a parameter fall by ``slope`` where the tolerance doubles, and the tolerances that were asked."""
+    asked = []
+
+    def encode(tolerance):
+        asked.append(tolerance)
+        size = HEADER + PARAMETERS * max(bits - slope * math.log2(tolerance), 0.0) / 8
+        return bytes(math.ceil(size))
+
+    return encode, asked
+
+
+@pytest.mark.parametrize("size", [600, 1000, 1700, 2400])
+@pytest.mark.parametrize("slope", [0.5, 1.0, 2.0])
+def test_the_file_is_nearly_as_large_as_allowed_and_the_tolerance_is_its_own(size, slope):
+    encode, asked = encoder(slope=slope)
+    blob, tolerance = largest_within(encode, size, PARAMETERS)
+    assert 0.98 * size <= len(blob) <= size
+    assert encode(tolerance) == blob
+    assert FINEST <= min(asked) <= max(asked) <= COARSEST
+
+
+@pytest.mark.parametrize(("slope", "most"), [(1.0, 2), (0.5, 7), (2.0, 3)])
+def test_a_line_is_followed_and_not_halved(slope, most):
+    encode, asked = encoder(slope=slope)
+    largest_within(encode, 1000, PARAMETERS)
+    assert len(asked) <= most
+
+
+def test_the_first_tolerance_is_the_one_that_is_given():
+    encode, asked = encoder()
+    largest_within(encode, 1000, PARAMETERS, 0.003)
+    assert asked[0] == pytest.approx(0.003)
+
+
+def test_sizes_that_jump_end_below_the_jump():
+    def encode(tolerance):
+        asked.append(tolerance)
+        return bytes(500 if tolerance > 0.37 else 2000)
+
+    asked = []
+    blob, tolerance = largest_within(encode, 1999, PARAMETERS)
+    assert len(blob) == 500
+    assert 0.37 < tolerance
+    assert len(asked) <= 40
+
+
+def test_a_file_of_exactly_the_size_is_taken():
+    assert len(largest_within(lambda tolerance: bytes(777), 777, PARAMETERS)[0]) == 777
+
+
+def test_a_size_out_of_reach_is_told_with_the_smallest_file():
+    with pytest.raises(InputError, match="target_bytes 100 is out of reach: the coarsest file has 321 bytes"):
+        largest_within(lambda tolerance: bytes(321), 100, PARAMETERS)
