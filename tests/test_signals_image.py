@@ -70,6 +70,26 @@ def test_half_transparent_colours_come_back_straight():
     assert render_image(network, 1, 1).tolist() == [[[128, 0, 0, 128]]]
 
 
+@pytest.mark.parametrize(
+    ("color", "alpha", "shown"),
+    [
+        (0.6, 1.5, [153, 255]),  # divided by 1, not by 1.5
+        (0.5, 1.0, [128, 255]),
+        (2**-21, 2**-22, [122, 0]),  # divided by 1e-6, not by 2.4e-7
+        (0.0, 0.0, [0, 0]),
+        (0.25, 0.0, [255, 0]),
+        (0.25, -0.5, [255, 0]),  # divided by 1e-6, not by -0.5
+        (-0.25, -0.5, [0, 0]),
+    ],
+)
+def test_alpha_is_clipped_before_colours_are_divided_by_it(color, alpha, shown):
+    """As FORMAT.md says: to 1e-6 .. 1; all values here are exact in float32."""
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    torch.nn.init.zeros_(network[0].weight)
+    network[0].bias.data = torch.tensor([color, alpha]) * 2 - 1
+    assert render_image(network, 1, 1).tolist() == [[shown]]
+
+
 def test_tallies_add_up():
     signal = ImageSignal(picture(3, np.uint8))
     network = siren(2, 3)

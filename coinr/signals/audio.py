@@ -209,6 +209,11 @@ def render_audio(network: nn.Module, count: int, exponent: int = 0) -> NDArray[n
     return sound[:, 0] if sound.shape[1] == 1 else sound
 
 
+def describe_sound(count: int, rate: int, channels: int) -> str:
+    """Length, rate and channels in a few words."""
+    return f"audio {count / rate:.2f} s at {rate} Hz, {channels} channel{'s' * (channels != 1)}"
+
+
 class AudioSignal(Signal):
     """The samples of a sound; the score is the signal-to-noise ratio over all channels.
 
@@ -249,6 +254,10 @@ class AudioSignal(Signal):
         omega = float(f"{max(30.0, min(omega, self.count / 2)):.1e}")
         self.recipe = replace(self.recipe, options={"siren": {"first_omega": omega}, "finer": {"first_omega": omega}})
         self._values = torch.from_numpy(self.samples * np.float32(2.0**self.exponent)).reshape(self.count, -1)
+
+    def describe(self) -> str:
+        """Length, rate and channels."""
+        return describe_sound(self.count, self.rate, self.out_features)
 
     def to(self, device: torch.device) -> AudioSignal:
         """The sound with its samples on a device."""

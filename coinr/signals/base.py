@@ -54,6 +54,8 @@ class Signal(ABC):
     notes : tuple of str
         What reading the signal changed or left out, one short line each: ``"the first of 12 frames is taken"``. The
         command line prints them.
+    source : str
+        The file or folder that :func:`~coinr.open_signal` read it from; empty for arrays.
     """
 
     kind: ClassVar[str]
@@ -63,9 +65,17 @@ class Signal(ABC):
 
     points: int = 1
     notes: tuple[str, ...] = ()
+    source: str = ""
     in_features: int
     out_features: int
     count: int
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.describe()}{f', from {self.source}' if self.source else ''}>"
+
+    def describe(self) -> str:
+        """Kind and size in a few words."""
+        return f"{self.kind} of {self.count} samples"
 
     @property
     def judged(self) -> Signal:

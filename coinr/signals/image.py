@@ -146,6 +146,11 @@ def render_image(
     return image.reshape(h, w) if image.shape[1] == 1 else image.reshape(h, w, -1)
 
 
+def describe_image(height: int, width: int, channels: int, bits: int) -> str:
+    """Size and channels in a few words."""
+    return f"image {height} x {width}, {channels} channel{'s' * (channels != 1)} of {bits} bits"
+
+
 class ImageSignal(Signal):
     """The pixels of a picture; the score is the PSNR of the picture that is rendered back, rounded as it would be.
 
@@ -186,6 +191,10 @@ class ImageSignal(Signal):
         else:
             values = torch.from_numpy((unit_image(self.image) * 2 - 1).astype(np.float32))
         self._values = values.reshape(self.count, self.out_features)
+
+    def describe(self) -> str:
+        """Size and channels."""
+        return describe_image(self.height, self.width, self.out_features, self.bits)
 
     def to(self, device: torch.device) -> ImageSignal:
         """The picture with its pixels on a device."""

@@ -67,6 +67,12 @@ def open_signal(
         If it cannot be opened.
     """
     source = check_path(path)
+    signal = _open(source, grid, samples, near, far)
+    signal.source = str(source)
+    return signal
+
+
+def _open(source: Path, grid: int, samples: tuple[int, int], near: float | None, far: float | None) -> Signal:
     if source.is_dir():
         if not is_scene_folder(source):
             raise InputError(f"{source}: a folder without transforms.json is no scene")

@@ -106,6 +106,10 @@ class SceneSignal(Views):
         """The views that training does not see."""
         return self._held
 
+    def describe(self) -> str:
+        """Number and size of the views, and how many are held back."""
+        return f"{super().describe()}, {len(self._held.images)} more held back"
+
     def to(self, device: torch.device) -> SceneSignal:
         """The scene with its samples on a device."""
         moved = object.__new__(SceneSignal)

@@ -52,6 +52,11 @@ def _short(value: float) -> float:
     return float(f"{value:.5g}")
 
 
+def describe_grid(grid: tuple[int, int, int], scale: float | None) -> str:
+    """Size of a grid and what its values are, in a few words; ``scale`` is None for occupancy."""
+    return f"{' x '.join(map(str, grid))} voxels of {'occupancy' if scale is None else 'signed distance'}"
+
+
 class ShapeSignal(Signal):
     """The voxels of a shape within its bounding box; the score is the intersection over union (IoU) with it.
 
@@ -119,6 +124,10 @@ class ShapeSignal(Signal):
         """Which voxels lie inside, bool [X, Y, Z]."""
         inside: NDArray[np.bool_] = self.volume if self.scale is None else self.volume < 0
         return inside
+
+    def describe(self) -> str:
+        """Grid and what its values are."""
+        return f"shape {describe_grid(self.box.grid, self.scale)}"
 
     def to(self, device: torch.device) -> ShapeSignal:
         """The shape with its samples on a device."""

@@ -127,6 +127,10 @@ class Views(Signal):
         self._values = torch.from_numpy(images).reshape(-1, 3)
         self._poses = torch.from_numpy(poses)
 
+    def describe(self) -> str:
+        """Number and size of the views."""
+        return f"scene of {len(self.images)} views {self.lens.height} x {self.lens.width}"
+
     def to(self, device: torch.device) -> Views:
         """The views with their samples on a device."""
         moved = Views(self.images, self.poses, self.lens)

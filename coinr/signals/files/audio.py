@@ -12,7 +12,7 @@ from torch import nn
 
 from coinr.errors import InputError
 from coinr.networks import Mlp
-from coinr.signals.audio import AudioSignal, render_audio
+from coinr.signals.audio import AudioSignal, describe_sound, render_audio
 from coinr.signals.base import Signal
 from coinr.signals.files.base import SignalFile, check_mlp, numbers, whole
 from coinr.signals.metrics import snr
@@ -20,7 +20,7 @@ from coinr.signals.plots import spectrogram, waveform
 from coinr.signals.sheets import Panels
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AudioFile(SignalFile):
     """A sound that can be rendered at any rate.
 
@@ -49,8 +49,7 @@ class AudioFile(SignalFile):
 
     def describe(self) -> str:
         """Length, rate and channels."""
-        channels = self.network.out_features
-        return f"audio {self.count / self.rate:.2f} s at {self.rate} Hz, {channels} channel{'s' * (channels != 1)}"
+        return describe_sound(self.count, self.rate, self.network.out_features)
 
     def rates(self, size: int) -> dict[str, float]:
         """Kilobits per second."""

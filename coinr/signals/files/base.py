@@ -29,6 +29,9 @@ class SignalFile(ABC):
     kind: ClassVar[str]
     network: Network
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {self.describe()}, shown by a {self.network.kind}>"
+
     @classmethod
     @abstractmethod
     def from_meta(cls, network: nn.Module, meta: Mapping[str, Any]) -> Self:

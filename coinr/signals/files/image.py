@@ -12,12 +12,12 @@ from coinr.errors import FormatError
 from coinr.networks import Mlp
 from coinr.signals.base import Signal
 from coinr.signals.files.base import SignalFile, check_mlp, numbers, whole
-from coinr.signals.image import ImageSignal, Picture, render_image
+from coinr.signals.image import ImageSignal, Picture, describe_image, render_image
 from coinr.signals.metrics import image_metrics
 from coinr.signals.sheets import Panels, enlarged, error_map, opaque
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ImageFile(SignalFile):
     """A picture that can be rendered at any size.
 
@@ -48,8 +48,7 @@ class ImageFile(SignalFile):
 
     def describe(self) -> str:
         """Size and channels."""
-        channels = self.network.out_features
-        return f"image {self.height} x {self.width}, {channels} channel{'s' * (channels != 1)} of {self.bits} bits"
+        return describe_image(self.height, self.width, self.network.out_features, self.bits)
 
     def rates(self, size: int) -> dict[str, float]:
         """Bits per pixel."""

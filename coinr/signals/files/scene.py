@@ -28,7 +28,7 @@ Shown = tuple[NDArray[np.uint8], NDArray[np.float32]]
 _SHOWN, _SIDE = 4, 200
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SceneFile(SignalFile):
     """A scene that can be seen from anywhere.
 

@@ -17,7 +17,7 @@ from coinr.signals.files.base import SignalFile, check_mlp, numbers, whole
 from coinr.signals.meshes import surface
 from coinr.signals.metrics import chamfer, iou
 from coinr.signals.shading import see_through, shade, turn
-from coinr.signals.shape import Placement, ShapeSignal, default_placement
+from coinr.signals.shape import Placement, ShapeSignal, default_placement, describe_grid
 from coinr.signals.sheets import Panels
 from coinr.signals.volumes import Box, grid_like, render_volume, tight_box
 
@@ -25,7 +25,7 @@ from coinr.signals.volumes import Box, grid_like, render_volume, tight_box
 _SIGHTS = {"front": (0.0, 0.0), "turned, from above": (-40.0, 25.0), "back": (180.0, 0.0)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ShapeFile(SignalFile):
     """A shape that can be rendered on any grid, or as a mesh.
 
@@ -73,7 +73,7 @@ class ShapeFile(SignalFile):
 
     def describe(self) -> str:
         """Grid and what its values are."""
-        return f"shape {_size(self.box.grid, self.scale)}"
+        return f"shape {describe_grid(self.box.grid, self.scale)}"
 
     def rates(self, size: int) -> dict[str, float]:
         """Bits per voxel of the whole grid."""
@@ -131,7 +131,7 @@ class ShapeFile(SignalFile):
         if signal is not None:
             self.check_kind(signal)
             assert isinstance(signal, ShapeSignal)
-            self.check_size(_size(self.box.grid, self.scale), _size(signal.box.grid, signal.scale))
+            self.check_size(describe_grid(self.box.grid, self.scale), describe_grid(signal.box.grid, signal.scale))
         return self.field()
 
     def metrics(self, signal: Signal, restored: NDArray[np.float32]) -> dict[str, Any]:
@@ -173,7 +173,3 @@ class ShapeFile(SignalFile):
             return np.asarray(field.clip(0, 1), np.float32)
         slope = np.abs(np.diff(field, axis=0)).mean() if field.shape[0] > 1 else 1.0
         return np.asarray((0.5 - field / (2 * max(float(slope), 1e-30))).clip(0, 1), np.float32)
-
-
-def _size(grid: tuple[int, int, int], scale: float | None) -> str:
-    return f"{' x '.join(map(str, grid))} voxels of {'occupancy' if scale is None else 'signed distance'}"
