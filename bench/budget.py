@@ -74,6 +74,7 @@ def measure(name: str, signal: ImageSignal, budget: str, wanted: float, refine: 
     made = coinr.compress(
         signal,
         refine=refine,
+        thorough=refine,
         steps=steps,
         progress=False,
         fitting={"batch": batch, "threads": 1, "device": "cpu"},

@@ -6,8 +6,8 @@
 To each whole picture :func:`coinr.fit` fits a SIREN of 3 hidden layers of 64 (8000 steps). From it start, with equal
 batches and as many steps: the fp32 network (several optimisers and learning rates, the best of which counts and is the
 one that nncodec, ``auto`` and ``coinr.search`` code), and :func:`coinr.refine` by the optimiser and at the learning
-rate that were best for the fp32 network, asked for its PSNR less 0.1 dB, by the direct coder and, pictures named by
-``--sparse``, by dictionaries. Those named by ``--low`` are refined to small sizes by both, too.
+rate that were best for the fp32 network, ``thorough=True``, asked for its PSNR less 0.1 dB, by the direct coder and,
+pictures named by ``--sparse``, by dictionaries. Those named by ``--low`` are refined to small sizes by both, too.
 
 Everything measured is kept under ``bench/cache/refine``. Written are ``refine.csv`` (every file), ``refine.json``
 (machine, versions, networks) and ``refine.md`` (the tables).
@@ -151,6 +151,7 @@ class Case:
 
         def encode() -> bytes:
             how = {"steps": self.steps, "optimiser": self.optimiser, "learning_rate": self.rate, "profile": profile}
+            how["thorough"] = True
             loss = loss_of(self.base.network(), self.base.signal.batch, self.base.signal.count)
             return refine(self.base.state_dict, loss, **how, **wanted).blob
 

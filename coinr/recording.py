@@ -13,6 +13,7 @@ from torch.func import functional_call
 
 from coinr.curvature import MOST, Block
 from coinr.watching import Seen, Watch
+from coinr.work_limit import OutOfTime, WorkLimit
 
 # Rows of derivatives for each parameter, those of networks that take minutes anyway, and the fewest that say enough of
 # directions: fewer rows make larger files.
@@ -42,20 +43,24 @@ def block_of(module: nn.Module, inputs: Tensor | Sequence[Tensor], sd: Mapping[s
 
 
 def recorded(
-    sd: Mapping[str, Any], evaluate: Callable[[Mapping[str, Any]], float], watch: Watch, most: int = MOST
+    sd: Mapping[str, Any],
+    evaluate: Callable[[Mapping[str, Any]], float],
+    watch: Watch,
+    most: int = MOST,
+    limit: WorkLimit | None = None,
 ) -> tuple[Block | None, int]:
     """The block of a state dict from one more call of a metric that was watched, and how often it was called by now.
 
     There is no further call, and no block, of more than ``most`` parameters or where what was watched cannot be
-    recorded.
+    recorded; no block, either, where the time of ``limit`` is over before all is recorded.
     """
-    record = Record(sd, watch, most)
+    record = Record(sd, watch, most, limit)
     if not record.useful():
         return None, 1
     try:
         with record:
             evaluate(sd)
-    except RuntimeError:  # what the metric does with its tensors cannot be done to those that have derivatives
+    except (RuntimeError, OutOfTime):  # the metric does to its tensors what those with derivatives do not bear
         return None, 2
     return record.block(), 2
 
@@ -76,11 +81,14 @@ class Record(Watch):
     metric computes are not changed. There is no :meth:`block` where the metric is no plain chain of real layers.
     """
 
-    def __init__(self, state_dict: Mapping[str, Any], watched: Watch, most: int = MOST) -> None:
+    def __init__(
+        self, state_dict: Mapping[str, Any], watched: Watch, most: int = MOST, limit: WorkLimit | None = None
+    ) -> None:
         super().__init__(state_dict)
         order = list(watched.rows)
         self._first, self._last = (order[0], order[-1]) if order else ("", "")
         self._sizes = {name: state_dict[name].numel() for name in state_dict if name in watched.touched}
+        self._limit = limit or WorkLimit()
         self._moments = torch.zeros(0)
         self._samples = 0
         self._calls: list[_Call] = []
@@ -184,5 +192,8 @@ class Record(Watch):
         if not self._moments.numel():
             self._moments = torch.zeros(joined.shape[1], joined.shape[1])
         for start in range(0, joined.shape[1], _COLUMNS):
+            if self._limit.out_of_time():
+                self._whole = False
+                raise OutOfTime
             chosen = slice(start, start + _COLUMNS)
             self._moments[chosen, start:].addmm_(joined[:, chosen].T, joined[:, start:])

@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 
 from coinr.errors import InputError
+from coinr.progress import report
+from coinr.work_limit import WorkLimit
 
 # Tolerances between which files are tried, and where that starts.
 FINEST, COARSEST, START = 1e-7, 1e4, 0.2
@@ -19,9 +21,16 @@ _TRIES, _ALIKE = 40, 1.001
 # Bits that a parameter takes less where errors double: the first guess at how sizes follow tolerances.
 _FIRST_SLOPE = 1.0
 
+# How much coarser than foreseen the last file is where the time is over and none was small enough.
+_CAUTION = 2.0
+
 
 def largest_within(
-    encode: Callable[[float], bytes], size: int, parameters: int, start: float = START
+    encode: Callable[[float], bytes],
+    size: int,
+    parameters: int,
+    start: float = START,
+    limit: WorkLimit | None = None,
 ) -> tuple[bytes, float]:
     """The largest file of at most ``size`` bytes, within 2 % where tolerances allow, and its tolerance.
 
@@ -35,18 +44,33 @@ def largest_within(
         Real numbers that are coded: what the first step goes by.
     start
         The tolerance that is tried first.
+    limit
+        Where it is used up, the largest file so far is taken; without one that is small enough, only the clock counts,
+        and one last, coarser file is tried.
 
     Raises
     ------
     InputError
-        If the coarsest file is larger.
+        If the coarsest file is larger, or all that there was time for.
     """
     low, high = math.log2(FINEST), math.log2(COARSEST)
     larger: tuple[float, int] | None = None
     best: tuple[bytes, float] | None = None
     at = math.log2(start)
-    for _ in range(_TRIES):
-        blob = encode(2.0**at)
+    limit = limit or WorkLimit()
+    smallest = math.inf
+    for k in range(1, _TRIES + 1):
+        last = k > 1 and (limit.out_of_time() if best is None else limit.used_up())
+        if last and best is not None:
+            break
+        with limit.unit("file"):
+            blob = encode(2.0 ** (at + _CAUTION * last))
+        smallest = min(smallest, len(blob))
+        report(text=f"{len(blob)} bytes for {size}")
+        if last and len(blob) > size:
+            raise InputError(
+                f"target_bytes {size} is out of reach in the time given: the smallest of {k} files has {smallest} bytes"
+            )
         if len(blob) > size:
             low, larger = at, (at, len(blob))
         else:
@@ -59,7 +83,9 @@ def largest_within(
             break
         at = _next(at, len(blob), size, parameters, low, high, larger, best)
     if best is None:
-        raise InputError(f"target_bytes {size} is out of reach: the coarsest file has {len(blob)} bytes")
+        raise InputError(
+            f"target_bytes {size} is out of reach: the coarsest file has {smallest} bytes, after {k} tries"
+        )
     return best
 
 

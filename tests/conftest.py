@@ -1,5 +1,6 @@
 """Marks that need a device, the same random numbers in every test, and files for the command line."""
 
+import math
 import os
 from pathlib import Path
 
@@ -27,6 +28,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _however_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No progress because the machine is busy; tests of progress have a clock of their own."""
+    monkeypatch.setattr("coinr.progress.SILENT", math.inf)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from coinr.signals.audio import AudioSignal
 from coinr.signals.image import ImageSignal
 from coinr.signals.sampling import score_of
 from coinr.signals.shape import ShapeSignal
+from coinr.work_limit import WorkLimit
 
 from .signals import RATE, ball, disc_scene, nerf, tones
 
@@ -154,7 +155,7 @@ def test_judged_on_a_part_and_confirmed_on_all(monkeypatch):
     part = Judge(network, signal, 2500)
     assert not part.whole
     assert part(network.state_dict()) != full
-    made = coding.searched(network, signal, Budget(None, full - 0.5), False, {"profile": "direct"})
+    made = coding.searched(network, signal, Budget(None, full - 0.5), WorkLimit(), {"profile": "direct"})
     state = coinr.decode_state_dict(made.blob)
     assert Judge(network, signal)(state) == made.score >= full - 0.5
     assert made.score < full - 0.2

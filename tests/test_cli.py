@@ -254,14 +254,14 @@ def test_help_does_not_wait_for_torch():
 
 
 def test_a_real_process_decodes(made, out):
-    result = process("decode", made / "photo.coinr", "-o", out / "a.png", "--scale", "0.5")
+    result = process("decode", made / "photo.coinr", "-o", out / "a.png", "--scale", "0.5", "--quiet")
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
     with Image.open(out / "a.png") as image:
         assert image.size == (38, 25)
 
 
 def test_a_real_process_fails_on_one_line(made, out):
-    result = process("verify", made / "photo.png")
+    result = process("verify", made / "photo.png", "--quiet")
     assert result.returncode == 1
     assert result.stdout == ""
     assert re.fullmatch(r"coinr: error: [^\n]+\n", result.stderr)

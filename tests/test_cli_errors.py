@@ -1,12 +1,15 @@
 """What the command line says of bad input, and that it leaves nothing behind."""
 
 import os
+import signal
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 import coinr
+from coinr import cli
 from tests.command import QUICK, fail, run, succeed
 
 
@@ -148,11 +151,29 @@ def test_failures_while_writing_leave_nothing(made, out, monkeypatch, error, cod
         assert list(out.iterdir()) == []
 
 
-def test_interruption(made, out, monkeypatch):
-    def interrupt(*_):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(os, "fsync", interrupt)
-    result = run("decode", made / "photo.coinr", "-o", out / "a.png")
-    assert (result.exit_code, result.stderr.strip()) == (130, "coinr: interrupted")
+@pytest.mark.parametrize(
+    ("command", "source", "to"),
+    [
+        ("decode", "photo.coinr", "a.png"),
+        ("preview", "photo.coinr", "a.png"),
+        ("pack", "model.safetensors", "a.coinr"),
+        ("unpack", "model.coinr", "a.pt"),
+        ("encode", "photo.png", "a.coinr"),
+    ],
+)
+def test_an_interruption_is_told_on_one_line_and_leaves_nothing(made, out, monkeypatch, command, source, to):
+    monkeypatch.setattr(os, "fsync", lambda _: signal.raise_signal(signal.SIGINT))
+    result = run(command, made / source, "-o", out / to, *(QUICK if command == "encode" else ()))
+    assert (result.exit_code, result.stdout, result.stderr) == (130, "", "coinr: interrupted\n")
     assert list(out.iterdir()) == []
+
+
+def test_an_interrupted_process_waits_for_no_thread(monkeypatch):
+    ended = []
+    monkeypatch.setattr(os, "_exit", ended.append)
+    for code in (1, 130):
+        monkeypatch.setattr(cli.cli, "main", lambda code=code, **_: sys.exit(code))
+        with pytest.raises(SystemExit) as raised:
+            cli.main()
+        assert raised.value.code == code
+    assert ended == [130]

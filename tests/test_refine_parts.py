@@ -10,12 +10,13 @@ from coinr.calibration import of_inputs
 from coinr.curvature import Block
 from coinr.encoder import Encoder
 from coinr.refinement.channel import Channel
-from coinr.refinement.coding import Coding
+from coinr.refinement.coding import Coding, Tried
 from coinr.refinement.price import OfScore, OfSize, Price
 from coinr.refinement.rate import bits, expected_magnitudes
 from coinr.refinement.run import _cheapest, _learning_rate, _network
 from coinr.refinement.training import Plan, _Descent
 from coinr.source import read_state_dict
+from coinr.work_limit import WorkLimit
 
 
 def laplace(*shape, seed=0):
@@ -142,9 +143,9 @@ def test_a_price_follows_the_size():
     for size, factor in ((8000.0, 1.0), (9000.0, 4.0), (8500.0, 2.0), (7000.0, 0.25), (99999.0, 4.0)):
         price = OfSize(8000, 1000)
         begin = price.of_a_bit
-        price.judge(Fixed(size), generator, 0.05)
+        price.judge(Fixed(size), generator, 0.05, WorkLimit())
         assert price.of_a_bit == begin
-        price.judge(Fixed(size), generator, 0.1)
+        price.judge(Fixed(size), generator, 0.1, WorkLimit())
         assert price.of_a_bit == pytest.approx(factor * begin)
 
 
@@ -186,9 +187,9 @@ def test_a_price_follows_the_score_once_that_is_reached(clean, noisy, begin, ris
     price = OfScore(lambda state: state["score"], 29.5, 30.0, 1000)
     assert price.rise == 0.001
     price.rise = begin
-    price.judge(Fixed(), torch.Generator(), 0.1)
+    price.judge(Fixed(), torch.Generator(), 0.1, WorkLimit())
     assert len(ahead) == 2
-    price.judge(Fixed(), torch.Generator(), 0.2)
+    price.judge(Fixed(), torch.Generator(), 0.2, WorkLimit())
     assert price.rise == pytest.approx(rise)
 
 
@@ -205,7 +206,7 @@ def test_where_much_may_be_lost_half_of_it_goes_to_noise():
 
     price = OfScore(lambda state: state["score"], 31.0, 30.0, 1000)
     price.rise = 0.3
-    price.judge(Fixed(), torch.Generator(), 0.2)
+    price.judge(Fixed(), torch.Generator(), 0.2, WorkLimit())
     assert price.rise == pytest.approx(0.3 / 1.1 / 2)
 
 
@@ -219,7 +220,7 @@ def test_tensors_of_a_block_do_equal_harm_in_a_file_of_the_size_that_was_trained
     block = Block.of({"one": 2000, "two": 1200}, np.diag(np.repeat([9.0, 1.0], [2000, 1200])))
 
     def errors(block):
-        coding = Coding(sd, channels, block, arguments)
+        coding = Coding(sd, channels, block, WorkLimit(), arguments)
         decoded = coding.decode(coding.encode(1.0))
         return {name: float((decoded[name] - tensor).square().mean().sqrt()) for name, tensor in sd.items()}
 
@@ -234,7 +235,7 @@ def test_tensors_of_a_block_do_equal_harm_in_a_file_of_the_size_that_was_trained
 def test_zeros_have_no_rule_to_share_errors_by(scale):
     sd = {"zeros": torch.zeros(10, 10), "others": scale * laplace(10, 10)}
     channels = _network(sd, Encoder(sd)).channels
-    coding = Coding(sd, channels, Block.of({"zeros": 100, "others": 100}, np.eye(200)), {})
+    coding = Coding(sd, channels, Block.of({"zeros": 100, "others": 100}, np.eye(200)), WorkLimit(), {})
     decoded = coding.decode(coding.encode(1.0))
     assert torch.equal(decoded["zeros"], sd["zeros"])
     assert float((decoded["others"] - sd["others"]).abs().max()) <= 0.1 * scale
@@ -244,7 +245,7 @@ def test_the_file_with_the_least_loss_and_bits_is_kept():
     losses = {b"a" * 100: 1.0, b"b" * 80: 1.1, b"c" * 200: 0.99}
 
     def kept(rise, *blobs):
-        return _cheapest(list(blobs), lambda blob: blob, losses.get, Price(rise, 800))
+        return _cheapest([Tried(blob) for blob in blobs], lambda blob: blob, losses.get, Price(rise, 800)).blob
 
     a, b, c = losses
     # 20 bytes of 800 weights are 0.2 bits each: worth 0.28 of the rise
@@ -265,7 +266,7 @@ def test_the_learning_rate_goes_with_what_weights_bear():
 
 def test_vectors_are_vectors_to_every_optimiser():
     channels = [channel(torch.ones(5, 3), 0.01), channel(torch.ones(7), 0.01), channel(torch.ones(2) * 1j, 0.01)]
-    descent = _Descent(channels, Plan(10, "soap", 0.1, 0, None))
+    descent = _Descent(channels, Plan(10, "soap", 0.1, 0, False))
     descent.step(sum((one.values - 2).square().sum() + one.log_errors.square().sum() for one in channels), 1.0)
     soap, _ = descent._optimisers[0]
     moments = [{key for key in soap.state[stack] if key.endswith("moment")} for stack in descent._stacks]
@@ -285,6 +286,6 @@ def test_second_derivatives_take_calls_until_there_are_samples_to_choose_from(ba
         made.append(1)
         return torch.func.functional_call(net, dict(state_dict), (torch.rand(batch, 2),)).square().mean()
 
-    block = network.block(loss)
+    block = network.block(loss, WorkLimit())
     assert len(made) == calls
     assert (block is None) == (batch == 10)

@@ -13,6 +13,7 @@ from coinr.recording import Record, block_of, recorded
 from coinr.searching import _coarsest, _cross
 from coinr.searching.trials import Trial, Trials
 from coinr.watching import Watch
+from coinr.work_limit import WorkLimit
 
 
 def small_network():
@@ -79,7 +80,7 @@ def test_files_between_a_good_and_a_bad_one_come_close_to_a_score():
     def score(state):  # 0.03 for each tensor that is coarse
         return -0.03 * sum(float((state[name] - value).norm() / value.norm()) > 0.1 for name, value in sd.items())
 
-    trials = Trials(sd, score, Encoder(sd, profile="direct"), None, dict.fromkeys(sd, 0.05), 10)
+    trials = Trials(sd, score, Encoder(sd, profile="direct"), None, dict.fromkeys(sd, 0.05), 10, WorkLimit())
     good, bad = trials.run(1.0), trials.run(4.0)
     assert (good.score, bad.score) == (0, pytest.approx(-0.24))
     between = trials.between(good, bad)

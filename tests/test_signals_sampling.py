@@ -1,18 +1,11 @@
-import io
 import sys
-import time
 
 import pytest
 import torch
 
 from coinr.errors import DependencyError, InputError
 from coinr.signals.optional import optional
-from coinr.signals.sampling import sample, steps
-
-
-class Terminal(io.StringIO):
-    def isatty(self):
-        return True
+from coinr.signals.sampling import sample
 
 
 def test_samples_come_in_order_and_in_chunks(monkeypatch):
@@ -42,20 +35,6 @@ def _module(function):
             return function(x)
 
     return Module()
-
-
-def test_progress_is_shown_on_a_terminal_when_work_takes_long(monkeypatch):
-    monkeypatch.setattr(sys, "stderr", Terminal())
-    clock = iter(range(100))
-    monkeypatch.setattr(time, "monotonic", lambda: next(clock) * 0.7)
-    assert list(steps(range(0, 10, 3), "shapes")) == [0, 3, 6, 9]
-    assert "shapes" in sys.stderr.getvalue()
-
-
-def test_progress_is_silent_elsewhere(capsys):
-    assert list(steps(range(5), "shapes")) == [0, 1, 2, 3, 4]
-    captured = capsys.readouterr()
-    assert (captured.out, captured.err) == ("", "")
 
 
 def test_a_missing_library_is_named_with_its_extra(monkeypatch):

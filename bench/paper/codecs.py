@@ -153,7 +153,7 @@ def refined_rows(point: Point, context: Context) -> Iterator[Row]:
 
         def encode(loss: float = loss) -> bytes:
             wanted = {"min_score": bench.original - loss, "evaluate": entry.evaluate}
-            return coinr.refine(entry.state_dict, loss_fn, steps=steps, progress=False, **wanted).blob  # type: ignore[arg-type]
+            return coinr.refine(entry.state_dict, loss_fn, steps=steps, thorough=True, progress=False, **wanted).blob  # type: ignore[arg-type]
 
         yield bench.measure("auto, refined", f"loss={loss:g} steps={steps}", version, encode, coinr.decode_state_dict)
     longer = partial(_longer, entry, loss_fn, steps)

@@ -16,12 +16,13 @@ from coinr.codec import decode_state_dict
 from coinr.encoder import Encoder
 from coinr.errors import CoinrError
 from coinr.profiles import HEEDING
+from coinr.progress import shown
 from coinr.recording import recorded
 from coinr.refinement import refine
 from coinr.searching import search
-from coinr.searching.progress import bar
 from coinr.signals.base import Signal
 from coinr.watching import Watch
+from coinr.work_limit import WorkLimit
 
 # Points of a network that one judgement of a search looks at; all are looked at once a file is found.
 _POINTS = 1 << 20
@@ -32,12 +33,12 @@ _AIM, _SEARCHES = 0.02, 4
 
 @dataclass(frozen=True)
 class Refinement:
-    """Steps, samples of a step, the optimiser, and seconds after which to end, or None."""
+    """Steps, samples of a step, the optimiser, and whether to be thorough."""
 
     steps: int
     batch: int
     optimiser: str
-    seconds: float | None
+    thorough: bool
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,7 @@ class Coded:
     calls: int
 
 
-def searched(
-    network: nn.Module, signal: Signal, budget: Budget, progress: bool | None, codec: Mapping[str, Any]
-) -> Coded:
+def searched(network: nn.Module, signal: Signal, budget: Budget, limit: WorkLimit, codec: Mapping[str, Any]) -> Coded:
     """The best file of a size, or the smallest that keeps a score, of a network as it is.
 
     Raises
@@ -62,21 +61,22 @@ def searched(
         If files that keep the score by a part of the samples never keep it by all.
     """
     sd, whole, some = network.state_dict(), Judge(network, signal), Judge(network, signal, _POINTS)
-    known = _watched(sd, some, codec)
+    known = _watched(sd, some, limit, codec)
     wanted = budget.score
     if wanted is not None and not some.whole:
         wanted += some(sd) - whole(sd)
     best: Coded | None = None
     calls = 0
-    for _ in range(_SEARCHES):
-        with bar(progress, lambda score: f"{signal.metric} {score:.2f} {signal.unit}".rstrip()) as judging:
-            judge = judging(some)
-            wishes: dict[str, Any] = {"min_score": wanted, "target_bytes": budget.size, "calibrate": known}
-            found = search(sd, judge, progress=False, **wishes, **codec)
-            calls += found.calls
-            blob, score = found.blob, found.score
-            if wanted is not None and score > wanted + ABOVE:
-                blob, score = nearer(sd, judge, found, wanted, Encoder(sd, calibrate=known, **codec))
+    for k in range(_SEARCHES):
+        if k > 0 and limit.out_of_time():
+            break
+        wishes: dict[str, Any] = {"min_score": wanted, "target_bytes": budget.size, "calibrate": known}
+        found = search(sd, some, seconds=limit.seconds(), **wishes, **codec)
+        calls += found.calls
+        blob, score = found.blob, found.score
+        if wanted is not None and score > wanted + ABOVE:
+            with shown("polish"):
+                blob, score = nearer(sd, some, found, wanted, Encoder(sd, calibrate=known, **codec), limit)
         if not some.whole:
             score = whole(decode_state_dict(blob))
         if budget.score is None or wanted is None or some.whole:
@@ -87,18 +87,18 @@ def searched(
             break
         wanted += budget.score + _AIM - score
     if best is None:
-        raise CoinrError(f"no file kept the score {budget.score:g} in {_SEARCHES} searches")
+        raise CoinrError(f"no file kept the score {budget.score:g} in {k + 1} searches")
     return best
 
 
-def _watched(sd: Mapping[str, Any], judge: Judge, codec: Mapping[str, Any]) -> Known | None:
+def _watched(sd: Mapping[str, Any], judge: Judge, limit: WorkLimit, codec: Mapping[str, Any]) -> Known | None:
     """What a search learns from the metric; None where the profile does not heed it."""
     if codec.get("profile", "auto") not in HEEDING:
         return None
     watch = Watch(sd)
     with watch:
         judge(sd)
-    block, _ = recorded(sd, judge, watch)
+    block, _ = recorded(sd, judge, watch, limit=limit.part(0.5))
     return Known(watch.sensitivities(), block)
 
 
@@ -107,7 +107,7 @@ def refined(
     signal: Signal,
     budget: Budget,
     refinement: Refinement,
-    progress: bool | None,
+    limit: WorkLimit,
     codec: Mapping[str, Any],
 ) -> Coded:
     """The best file of a size, or the smallest that keeps a score, of a network that is trained on for its code.
@@ -133,8 +133,8 @@ def refined(
         evaluate=judge,
         steps=refinement.steps,
         optimiser=refinement.optimiser,
-        seconds=refinement.seconds,
-        progress=progress,
+        seconds=limit.seconds(),
+        thorough=refinement.thorough,
         **codec,
     )
     assert found.score is not None

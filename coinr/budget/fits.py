@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from coinr.errors import InputError
 from coinr.fitting import Fit, fit
 from coinr.fitting.optimisers import default_optimiser
 from coinr.signals.base import Signal
+from coinr.work_limit import WorkLimit
 
 # Arguments of a fit that a budget leaves to the caller.
 _FREE = (
@@ -42,9 +42,7 @@ class Fits:
     steps : int, optional
         Of each, unless it is short; those of the recipe if absent.
     time_budget : float, optional
-        Seconds that all may take.
-    progress : bool, optional
-        As for :func:`coinr.fit`.
+        Seconds that they and all that follows may take.
     fitting : mapping
         Other arguments of :func:`coinr.fit`; ``checkpoint`` is a prefix.
 
@@ -61,7 +59,6 @@ class Fits:
         seed: int,
         steps: int | None,
         time_budget: float | None,
-        progress: bool | None,
         fitting: Mapping[str, Any],
     ) -> None:
         if unknown := [name for name in fitting if name not in _FREE]:
@@ -70,16 +67,12 @@ class Fits:
             raise InputError(f"time_budget must be positive, got {time_budget!r}")
         if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
             raise InputError(f"steps must be an integer >= 1, got {steps!r}")
-        self._signal, self._network, self._seed, self._progress = signal, network, seed, progress
+        self._signal, self._network, self._seed = signal, network, seed
         self._fitting = dict(fitting)
         self.steps = signal.recipe.steps if steps is None else steps
         self.batch: int = fitting.get("batch", signal.recipe.batch)
         self._optimiser: str | None = fitting.get("optimiser")
-        self._end = None if time_budget is None else time.perf_counter() + time_budget
-
-    def seconds(self) -> float | None:
-        """What is left of the time, at least a little; None if there is no limit."""
-        return None if self._end is None else max(self._end - time.perf_counter(), 0.1)
+        self.limit = WorkLimit(time_budget)
 
     def optimiser(self, network: nn.Module) -> str:
         """That of fits of such a network."""
@@ -87,7 +80,7 @@ class Fits:
 
     def fit(self, choice: Choice, *, share: float, steps: int, target: float | None) -> Fit:
         """Fit a network in a share of what is left of the time, until it has reached ``target``."""
-        left, options = self.seconds(), dict(self._fitting)
+        left, options = self.limit.seconds(), dict(self._fitting)
         if "checkpoint" in options:
             prefix = Path(options["checkpoint"])
             options["checkpoint"] = prefix.with_name(f"{prefix.name}.{choice.hidden_layers}x{choice.width}")
@@ -100,6 +93,5 @@ class Fits:
             steps=steps,
             time_budget=None if left is None else share * left,
             target=target,
-            progress=self._progress,
             **options,
         )

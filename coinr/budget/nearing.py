@@ -10,6 +10,7 @@ from typing import Any
 from coinr.codec import decode_state_dict
 from coinr.encoder import Encoder
 from coinr.searching import SearchResult
+from coinr.work_limit import WorkLimit
 
 #: How far above the wanted score a file may end.
 ABOVE = 0.05
@@ -35,6 +36,7 @@ def nearer(
     found: SearchResult,
     wanted: float,
     encoder: Encoder,
+    limit: WorkLimit,
 ) -> tuple[bytes, float]:
     """The smallest of a few files at larger errors than those of a search that still keeps a score, and its score.
 
@@ -50,24 +52,28 @@ def nearer(
         The score.
     encoder
         Of ``sd``, as the search had it.
+    limit
+        Once it is out of time, the smallest file so far is taken.
     """
     best = _Candidate(found.errors, found.blob, found.score)
 
     def keeps(errors: Mapping[str, float]) -> bool:
         nonlocal best
-        blob = encoder.encode(1.0, errors)
-        score = judge(decode_state_dict(blob))
+        with limit.unit("file"):
+            blob = encoder.encode(1.0, errors)
+        with limit.unit("score"):
+            score = judge(decode_state_dict(blob))
         if score >= wanted and len(blob) < len(best.blob):
             best = _Candidate(errors, blob, score)
         return score >= wanted
 
     for scale in _scales(found.full_score - found.score, found.full_score - wanted):
-        if best.score <= wanted + ABOVE:
+        if best.score <= wanted + ABOVE or limit.out_of_time():
             break
         keeps({name: scale * error for name, error in found.errors.items()})
     last, errors, low, high = _last_layer(sd, found.errors), best.errors, 1.0, _COARSEST
     for _ in range(_SMOOTH):
-        if best.score <= wanted + ABOVE:
+        if best.score <= wanted + ABOVE or limit.out_of_time():
             break
         scale = math.sqrt(low * high)
         kept = keeps({name: error * (scale if name in last else 1.0) for name, error in errors.items()})

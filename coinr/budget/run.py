@@ -17,6 +17,7 @@ from coinr.budget.table import Seen, decibels, score_of_decibels
 from coinr.budget.wishes import Budget, budget_of, check_codec
 from coinr.errors import InputError
 from coinr.fitting import Fit
+from coinr.progress import shown
 from coinr.signals.base import Signal
 from coinr.signals.files.opening import signal_meta
 from coinr.signals.image import ImageSignal
@@ -36,8 +37,9 @@ _TOO_GOOD, _FEWEST_BITS, _WORTH_IT = 1.5, 4.0, 0.8
 # is left that another fit has which may not be the last.
 _SHORT, _SHORTEST, _SHORT_TIME, _TIME = 0.25, 300, 0.1, 0.5
 
-# Steps of a refinement over those of the fit.
-_REFINED = 0.5
+# Steps of a refinement over those of the fit; the share of the time that is not kept for coding; and what coding may
+# take of the rest before a refinement.
+_REFINED, _FITTING, _CODING = 0.5, 0.8, 1 / 3
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,7 @@ def compress(
     target_bpp: float | None = None,
     min_score: float | None = None,
     refine: bool = False,
+    thorough: bool = False,
     seed: int = 0,
     steps: int | None = None,
     time_budget: float | None = None,
@@ -118,14 +121,17 @@ def compress(
     refine : bool
         Train the network on for its code, by the optimiser of the fit in half as many steps, see
         :func:`coinr.refinement.refine`.
+    thorough : bool
+        Of the refinement: also code by second derivatives, which takes minutes and up to 5 GB.
     seed : int
         Of initial weights, samples and dictionaries, 0 .. 2^64 - 1.
     steps : int, optional
         Of each fit, by default those of the recipe; the short fit has a quarter.
     time_budget : float, optional
-        Seconds that all fits and the training of a refinement may take together.
+        Seconds that all may take together, passed by one file and its judgement at most. Fits take four fifths, or
+        a little more than half before a refinement; coding ends with the best file by then.
     progress : bool, optional
-        Show progress bars on stderr; if absent, only when stderr is a terminal.
+        Show how far it is on stderr, see :mod:`coinr.progress`; if absent, only of two seconds or more.
     fitting : mapping, optional
         Other arguments of :func:`coinr.fit`: ``batch``, ``learning_rate``, ``optimiser``, ``precision``, ``device``,
         ``threads``, ``checkpoint`` (each network has a file of its own, so named with its size added) and
@@ -144,23 +150,25 @@ def compress(
     known = signal if isinstance(signal, Signal) else ImageSignal(signal)
     budget = budget_of(known, target_bytes, target_bpp, min_score)
     check_codec(codec)
-    fits = Fits(known, network, seed, steps, time_budget, progress, fitting or {})
-    run = _Run(known, Choosing(known, network), fits, 1 / (1 + _REFINED) if refine else 1.0)
-    if budget.size is not None:
-        fitted = run.for_size(budget.size)
-    else:
-        assert budget.score is not None
-        fitted = run.for_score(budget.score)
-    arguments = {"seed": seed, "meta": signal_meta(fitted.network, known), **codec}
-    ways: list[tuple[str, Callable[[], Coded]]] = [
-        ("code", lambda: searched(fitted.network, known, budget, progress, arguments))
-    ]
-    if refine:
-        steps, optimiser = max(1, round(_REFINED * fits.steps)), fits.optimiser(fitted.network)
-        plan = Refinement(steps, fits.batch, optimiser, fits.seconds())
-        ways.append(("refine", lambda: refined(fitted.network, known, budget, plan, progress, arguments)))
-    best = run.best(ways, budget)
-    return Compressed(best.blob, fitted.network, best.score, run.report)
+    fits = Fits(known, network, seed, steps, time_budget, fitting or {})
+    run = _Run(known, Choosing(known, network), fits, _FITTING / (1 + _REFINED) if refine else _FITTING)
+    with shown("compress", progress):
+        if budget.size is not None:
+            fitted = run.for_size(budget.size)
+        else:
+            assert budget.score is not None
+            fitted = run.for_score(budget.score)
+        arguments = {"seed": seed, "meta": signal_meta(fitted.network, known), **codec}
+        limit = fits.limit.part(_CODING) if refine else fits.limit
+        ways: list[tuple[str, Callable[[], Coded]]] = [
+            ("code", lambda: searched(fitted.network, known, budget, limit, arguments))
+        ]
+        if refine:
+            steps, optimiser = max(1, round(_REFINED * fits.steps)), fits.optimiser(fitted.network)
+            plan = Refinement(steps, fits.batch, optimiser, thorough)
+            ways.append(("refine", lambda: refined(fitted.network, known, budget, plan, fits.limit, arguments)))
+        best = run.best(ways, budget)
+        return Compressed(best.blob, fitted.network, best.score, run.report)
 
 
 class _Run:

@@ -29,6 +29,9 @@ _HOMES = {
 }
 
 
+_INTERRUPTED = 130
+
+
 class _Commands(click.Group):
     """The command group; it tells every foreseeable failure on one line of stderr, with an exit code.
 
@@ -44,6 +47,15 @@ class _Commands(click.Group):
         command: click.Command = getattr(importlib.import_module(f"coinr.cli.{_HOMES[cmd_name]}"), cmd_name)
         return command
 
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            # click would print an empty line, which only a terminal that shows ^C needs
+            if sys.stderr.isatty():
+                click.echo(err=True)
+            ctx.exit(_fail("coinr: interrupted", _INTERRUPTED))
+
     def main(self, args: Sequence[str] | None = None, *rest: Any, **extra: Any) -> NoReturn:
         extra["standalone_mode"] = False
         try:
@@ -58,7 +70,7 @@ class _Commands(click.Group):
         except click.ClickException as error:
             code = _fail(f"coinr: error: {error.format_message()}", 2)
         except (click.Abort, KeyboardInterrupt):
-            code = _fail("coinr: interrupted", 130)
+            code = _fail("coinr: interrupted", _INTERRUPTED)
         except BrokenPipeError:
             # whoever read our output is gone; keep the interpreter from complaining when it flushes
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -101,4 +113,12 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line of this process and exit."""
-    cli.main(prog_name="coinr")
+    try:
+        cli.main(prog_name="coinr")
+    except SystemExit as end:
+        if end.code == _INTERRUPTED:
+            # threads that still work on something would be waited for
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(_INTERRUPTED)
+        raise

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from coinr.cli.options import check_output, echo_json, echo_notes, examples, json_option
+from coinr.cli.options import check_output, echo_json, echo_notes, examples, json_option, quiet_option, show_progress
 
 _file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 _device = click.option("--device", metavar="NAME", help="Where to render: cpu, cuda.  [default: cpu]")
@@ -26,6 +26,7 @@ _device = click.option("--device", metavar="NAME", help="Where to render: cpu, c
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="A picture of both to write.")
 @_device
 @json_option
+@quiet_option
 def compare(original: Path, file: Path, output: Path | None, device: str | None, as_json: bool) -> None:
     """Tell how near the signal in FILE is to the ORIGINAL that it was made from.
 
@@ -44,6 +45,7 @@ def compare(original: Path, file: Path, output: Path | None, device: str | None,
 
     if output is not None:
         check_output(output, IMAGE_SUFFIXES)
+    show_progress()
     opened = open_file(file)
     _move(opened, device)
     near, far = (opened.lens.near, opened.lens.far) if isinstance(opened, SceneFile) else (None, None)
@@ -78,6 +80,7 @@ def _text(value: Any) -> str:
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The picture to write.")
 @_device
 @json_option
+@quiet_option
 def preview(file: Path, output: Path, device: str | None, as_json: bool) -> None:
     """Show the signal in FILE, of whatever kind, on one contact sheet."""
     from coinr.signals.files.opening import open_file
@@ -85,6 +88,7 @@ def preview(file: Path, output: Path, device: str | None, as_json: bool) -> None
     from coinr.signals.sheets import contact_sheet
 
     check_output(output, IMAGE_SUFFIXES)
+    show_progress()
     opened = open_file(file)
     _move(opened, device)
     sheet = contact_sheet(*opened.panels(opened.restore()))

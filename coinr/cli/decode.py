@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from coinr.cli.options import Numbers, check_output, check_output_folder, echo_json, examples, json_option
+from coinr.cli.options import (
+    Numbers,
+    check_output,
+    check_output_folder,
+    echo_json,
+    examples,
+    json_option,
+    quiet_option,
+    show_progress,
+)
 
 if TYPE_CHECKING:
     from coinr.signals.files.audio import AudioFile
@@ -62,6 +71,7 @@ _VIEWS, _FRAMES, _RATE = 8, 48, 16
 @click.option("--depth", is_flag=True, help="Scene: depths in place of colours, bright is far in a .png of 16 bits.")
 @click.option("--device", metavar="NAME", help="Where to render: cpu, cuda.  [default: cpu]")
 @json_option
+@quiet_option
 def decode(file: Path, output: Path, device: str | None, as_json: bool, **options: Any) -> None:
     """Render the signal in FILE in the format that the suffix of the output names.
 
@@ -76,6 +86,7 @@ def decode(file: Path, output: Path, device: str | None, as_json: bool, **option
     from coinr.signals.devices import to_device
     from coinr.signals.files.opening import open_file
 
+    show_progress()
     opened = open_file(file)
     given = {name for name, value in options.items() if value not in (None, False)}
     render, allowed = _RENDERERS[opened.kind]

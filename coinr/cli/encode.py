@@ -22,6 +22,8 @@ from coinr.cli.options import (
     fit_arguments,
     fit_options,
     json_option,
+    quiet_option,
+    show_progress,
     try_codec,
 )
 
@@ -64,6 +66,7 @@ from coinr.cli.options import (
 @fit_options
 @codec_options
 @json_option
+@quiet_option
 def encode(
     signal: Path,
     output: Path,
@@ -92,6 +95,7 @@ def encode(
     from coinr.signals.files.opening import open_file
     from coinr.signals.opening import open_signal
 
+    show_progress()
     try_codec(arguments)
     opened = open_signal(signal, grid=grid, samples=samples, near=near, far=far)
     echo_notes(signal, opened.notes)

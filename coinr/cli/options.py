@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from coinr.errors import InputError
+from coinr.progress import shown
 
 COINR_FILE = ".coinr"
 
@@ -43,6 +44,22 @@ _state_dict_file = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 base_option = click.option(
     "--base", metavar="FILE", type=_state_dict_file, help="Model file of a network that both sides have."
+)
+
+_QUIET = "coinr.quiet"
+
+
+def _keep_quiet(context: click.Context, _: click.Parameter, value: bool) -> None:
+    context.meta[_QUIET] = value
+
+
+quiet_option = click.option(
+    "-q",
+    "--quiet",
+    is_flag=True,
+    expose_value=False,
+    callback=_keep_quiet,
+    help="Nothing on stderr but errors: no progress, no notes.",
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value on stdout, for scripts.")
@@ -323,9 +340,20 @@ def _check_folder(path: Path) -> None:
         raise InputError(f"{path}: the folder {path.parent} cannot be written")
 
 
+def show_progress() -> None:
+    """Show how far the command that runs is from now on, unless it was given ``--quiet``."""
+    context = click.get_current_context()
+    context.with_resource(shown(context.info_name or "coinr", False if quiet() else None))
+
+
+def quiet() -> bool:
+    """Whether the command that runs was given ``--quiet``."""
+    return bool(click.get_current_context().meta[_QUIET])
+
+
 def echo_notes(source: Path, notes: Sequence[str]) -> None:
-    """Print on stderr, one line each, what reading ``source`` changed or left out."""
-    for note in notes:
+    """Print on stderr, one line each, what reading ``source`` changed or left out, unless ``--quiet`` is given."""
+    for note in () if quiet() else notes:
         click.echo(f"coinr: note: {source}: {note}", err=True)
 
 

@@ -17,6 +17,8 @@ from coinr.cli.options import (
     echo_json,
     examples,
     json_option,
+    quiet_option,
+    show_progress,
 )
 from coinr.errors import CoinrError
 
@@ -59,6 +61,7 @@ if TYPE_CHECKING:
 @codec_options
 @base_option
 @json_option
+@quiet_option
 def pack(
     model: Path,
     output: Path,
@@ -81,6 +84,7 @@ def pack(
     from coinr.codec import encode_state_dict, inspect
     from coinr.files import read_state_dict_file, write_atomic
 
+    show_progress()
     known = None if base is None else read_state_dict_file(base)
     sd = read_state_dict_file(model, key, strip_prefix)
     blob = encode_state_dict(sd, base=known, target_bytes=target_bytes, target_bits=target_bits, **arguments)
@@ -103,12 +107,14 @@ def pack(
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The model file to write.")
 @base_option
+@quiet_option
 def unpack(file: Path, output: Path, base: Path | None) -> None:
     """Give back the state dict in FILE as .safetensors, .pt, .pth or .npz (the suffix decides)."""
     from coinr.codec import decode_state_dict
     from coinr.files import STATE_DICT_SUFFIXES, read_state_dict_file, write_state_dict_file
 
     check_output(output, STATE_DICT_SUFFIXES)
+    show_progress()
     known = None if base is None else read_state_dict_file(base)
     write_state_dict_file(output, decode_state_dict(file.read_bytes(), base=known))
 
@@ -194,11 +200,13 @@ def _described(blob: bytes, report: Report) -> tuple[str | None, dict[str, Any] 
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @base_option
 @json_option
+@quiet_option
 def verify(file: Path, base: Path | None, as_json: bool) -> None:
     """Check all of FILE: header, checksums, and that every tensor decodes."""
     from coinr.codec import verify as verify_bytes
     from coinr.files import read_state_dict_file
 
+    show_progress()
     known = None if base is None else read_state_dict_file(base)
     try:
         report = verify_bytes(file.read_bytes(), base=known)

@@ -14,8 +14,8 @@ from torch.func import functional_call, vmap
 
 from coinr.errors import InputError
 from coinr.fitting.stack import Stack
+from coinr.progress import steps
 from coinr.signals.base import Signal
-from coinr.signals.sampling import steps
 
 #: Points at which a CPU sees a network at once: the activations of a width up to 256 stay in a core's cache.
 _POINTS = 2048
@@ -86,9 +86,8 @@ def judge(
         (k, chunk) for k, signal in enumerate(signals) for chunk in torch.split(indices[k], _chunk(signal) * times)
     ]
     tallies: dict[int, Tensor] = {}
-    results = iter(workers.map(part, units))
-    for i in range(len(units)) if label is None else steps(range(len(units)), label):
-        k, tally = units[i][0], next(results)
+    results = workers.map(part, units)
+    for (k, _), tally in zip(units, results if label is None else steps(results, label, len(units)), strict=True):
         tallies[k] = tallies[k] + tally if k in tallies else tally
     return [signal.score(tallies[k]) for k, signal in enumerate(signals)]
 

@@ -14,9 +14,9 @@ from coinr.errors import InputError
 from coinr.fitting.engines import Workers, judge
 from coinr.fitting.optimisers import default_learning_rate, default_optimiser
 from coinr.fitting.plan import Plan
-from coinr.fitting.progress import bar
 from coinr.fitting.training import train
 from coinr.networks import build_network
+from coinr.progress import shown
 from coinr.signals.base import Signal
 from coinr.signals.devices import to_device
 from coinr.signals.image import ImageSignal
@@ -112,7 +112,7 @@ def fit(
     checkpoint_every : float
         Seconds.
     progress : bool, optional
-        Show a progress bar on stderr; if absent, only when stderr is a terminal.
+        Show how far the fit is on stderr, see :mod:`coinr.progress`; if absent, only of fits of two seconds or more.
 
     Raises
     ------
@@ -281,11 +281,11 @@ def _fit_all(
     there = [signal.to(where) for signal in signals]
     for network, signal in zip(networks, there, strict=True):
         _check_values(network, signal, where)
-    with bar(progress, plan.steps, there[0].metric, there[0].unit) as report:
-        state = train(networks, there, plan, report)
     judged = [signal.judged for signal in there]
-    with Workers(where, plan.threads) as workers:
-        scores = judge(workers, networks, judged, [torch.arange(s.count, device=where) for s in judged], "score")
+    with shown("fit", progress), Workers(where, plan.threads) as workers:
+        state = train(networks, there, plan)
+        with shown("score"):
+            scores = judge(workers, networks, judged, [torch.arange(s.count, device=where) for s in judged], "samples")
     return [
         Fit(network, score, history, state.seconds, state.step)
         for network, score, history in zip(networks, scores, state.history, strict=True)

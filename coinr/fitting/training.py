@@ -6,17 +6,18 @@ import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from coinr import progress
 from coinr.errors import CoinrError, InputError
 from coinr.fitting import checkpoint
 from coinr.fitting.engines import Batched, Engine, Separate, Workers, judge
 from coinr.fitting.optimisers import OPTIMISERS
 from coinr.fitting.plan import Plan
-from coinr.fitting.progress import Report
 from coinr.fitting.samples import Sampler, block_steps
 from coinr.fitting.stack import Stack
 from coinr.signals.base import Signal
@@ -65,7 +66,7 @@ class State:
                     mine[k] = theirs.detach()[k]
 
 
-def train(networks: Sequence[nn.Module], signals: Sequence[Signal], plan: Plan, report: Report) -> State:
+def train(networks: Sequence[nn.Module], signals: Sequence[Signal], plan: Plan) -> State:
     """Train networks in place, each on its signal, and leave the best weights in them.
 
     Raises
@@ -93,7 +94,7 @@ def train(networks: Sequence[nn.Module], signals: Sequence[Signal], plan: Plan, 
             engine = Separate(networks, signals, stack, plan.precision == "mixed", workers)
         run = _Run(engine, workers, plan, samplers, mine, identity)
         run.resume()
-        run.until_done(report)
+        run.until_done()
         if lost := [k for k, best in enumerate(run.state.best) if best == -math.inf]:
             which = f" of signals {lost}" if len(signals) > 1 else ""
             raise CoinrError(f"the fit{which} diverged; try a learning rate below {plan.learning_rate:g}")
@@ -122,11 +123,12 @@ class _Run:
         self.state = State(engine.stack.copy(), [-math.inf] * count, [[] for _ in range(count)])
         self._one = torch.ones((), device=tensors[0].device)
 
-    def until_done(self, report: Report) -> None:
+    def until_done(self) -> None:
         """Train until the steps, the seconds or the target are reached."""
         plan, state, block = self.plan, self.state, block_steps(self.plan.batch)
+        progress.report(state.step, total=plan.steps)
         begin = saved = time.perf_counter()
-        earlier, drawn = state.seconds, False
+        earlier, first, drawn = state.seconds, state.step, False
         while not state.finished:
             step = state.step
             if step % block == 0 or not drawn:
@@ -144,9 +146,17 @@ class _Run:
             if not state.finished:
                 errors = self._advance(step % block, plan.learning_rate * (1 + math.cos(math.pi * done)) / 2)
                 state.step = step + 1
-                report(state.step, errors, sum(scores[-1][1] for scores in state.history) / len(state.history))
+                progress.report(state.step, text=partial(self._told, errors, first, begin))
         if plan.checkpoint is not None:
             self.save()
+
+    def _told(self, errors: Tensor, steps_before: int, begin: float) -> str:
+        """The mean score at the last judgement, the mean error of the last step, and steps a second."""
+        signal, history = self.engine.signals[0], self.state.history
+        score = sum(scores[-1][1] for scores in history) / len(history)
+        rate = (self.state.step - steps_before) / max(time.perf_counter() - begin, 1e-9)
+        quality = f"{signal.metric} {score:.2f} {signal.unit}".rstrip()
+        return f"{quality}, error {float(errors.mean()):.2e}, {rate:.0f} steps/s"
 
     def _draw(self) -> None:
         rows = {id(sampler): sampler.draw() for sampler in self.samplers}

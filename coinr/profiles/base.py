@@ -16,6 +16,7 @@ from coinr._backend import available_threads
 from coinr.coders import CODERS, EXACT, LOSSLESS, UNIFORM, ExactParams, LosslessParams, Params, UniformParams
 from coinr.curvature import Form
 from coinr.errors import InputError
+from coinr.progress import steps
 from coinr.source import Source
 from coinr.tensors import to_bytes, to_planes
 from coinr.wire import quick_size
@@ -177,8 +178,12 @@ def side_by_side(
     encode: Callable[[Source, Allowance], Coded], sources: list[Source], allowed: list[Allowance], settings: Settings
 ) -> list[Coded]:
     """Every tensor through ``encode``, several at the same time; the results do not depend on how many."""
-    with ThreadPoolExecutor(settings.threads or available_threads()) as pool:
-        return list(pool.map(encode, sources, allowed))
+    pool = ThreadPoolExecutor(settings.threads or available_threads())
+    try:
+        return list(steps(pool.map(encode, sources, allowed), "tensors", len(sources)))
+    finally:
+        # all is done, or an error or an interruption does not wait for what is still worked on
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def known_options(options: dict[str, Any], **defaults: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
@@ -12,8 +13,10 @@ from coinr.calibration import Known, Sensitivity
 from coinr.codec import decode_state_dict
 from coinr.curvature import Block
 from coinr.encoder import Encoder
+from coinr.progress import report
 from coinr.refinement.channel import Channel
 from coinr.sizing import largest_within
+from coinr.work_limit import WorkLimit
 
 # Errors are what training says; the bound on relative errors only keeps a tensor from being worse than absent.
 _LOOSEST = 1.0
@@ -23,6 +26,22 @@ _TRIES, _ALIKE, _WIDEST = 12, 1.002, 2.0
 
 # What of a score's loss may be left over.
 _UNUSED = 0.004
+
+# The scale of the last file over the one before where the time is over and none kept the score.
+_CAUTION = 1 / 8
+
+
+@dataclass(frozen=True)
+class Tried:
+    """What is wanted, coded: the smallest file that keeps it, empty if none, and where scores count its score.
+
+    ``files`` were judged, of which the best has ``best``.
+    """
+
+    blob: bytes
+    score: float | None = None
+    files: int = 0
+    best: float | None = None
 
 
 class Coding:
@@ -36,6 +55,8 @@ class Coding:
         By name.
     block
         Second derivatives of all, or None.
+    limit
+        What may be spent on files.
     arguments
         Of :class:`~coinr.encoder.Encoder`.
     """
@@ -45,6 +66,7 @@ class Coding:
         sd: Mapping[str, Any],
         channels: Mapping[str, Channel],
         block: Block | None,
+        limit: WorkLimit,
         arguments: Mapping[str, Any],
     ) -> None:
         allowed = {name: channel.allowed() for name, channel in channels.items()}
@@ -57,6 +79,7 @@ class Coding:
         self._errors = {name: error for name, (error, _) in allowed.items()}
         if block is not None:
             self._errors |= self._equal_harm(block)
+        self._limit = limit
         self._base, self._limits = arguments.get("base"), arguments.get("limits")
 
     def _equal_harm(self, block: Block) -> dict[str, float]:
@@ -80,24 +103,39 @@ class Coding:
         """What a file holds."""
         return dict(decode_state_dict(blob, base=self._base, limits=self._limits))
 
-    def of_size(self, size: int) -> bytes:
-        """The largest file of at most a size."""
-        return largest_within(self.encode, size, self._encoder.parameters, 1.0)[0]
+    def as_trained(self) -> Tried:
+        """The file at the errors as they are."""
+        return Tried(self.encode(1.0))
 
-    def of_score(self, evaluate: Callable[[Mapping[str, Tensor]], float], full: float, wanted: float) -> bytes | None:
-        """The smallest file found that keeps a score, or None; ``full`` is that of the state dict as trained."""
+    def of_size(self, size: int) -> Tried:
+        """The largest file of at most a size."""
+        return Tried(largest_within(self.encode, size, self._encoder.parameters, 1.0, self._limit)[0])
+
+    def of_score(self, evaluate: Callable[[Mapping[str, Tensor]], float], full: float, wanted: float) -> Tried:
+        """The smallest file found that keeps a score; ``full`` is that of the state dict as trained."""
         good: tuple[float, float, bytes] | None = None  # scale, score, file
         bad: tuple[float, float] | None = None
-        scale, spare = 1.0, full - wanted
+        scale, spare, files, best = 1.0, full - wanted, 0, -math.inf
         for _ in range(_TRIES if spare > 0 else 0):
-            blob = self.encode(scale)
-            score = float(evaluate(self.decode(blob)))
+            last = files > 0 and (self._limit.out_of_time() if good is None else self._limit.used_up())
+            if last and good is not None:
+                break
+            if last:
+                scale *= _CAUTION
+            with self._limit.unit("file"):
+                blob = self.encode(scale)
+            with self._limit.unit("score"):
+                score = float(evaluate(self.decode(blob)))
+            files, best = files + 1, max(best, score)
+            report(text=f"score {score:.6g} of {wanted:.6g}, {len(blob)} bytes")
             if not score >= wanted:
                 bad = scale, score
             else:
                 good = scale, score, blob
                 if score - wanted <= _UNUSED * spare:
                     break
+            if last:
+                break
             if good is not None and bad is not None:
                 if bad[0] / good[0] < _ALIKE:
                     break
@@ -106,7 +144,7 @@ class Coding:
                 lost = full - score
                 factor = math.sqrt(spare / lost) if 0 < lost < math.inf else _WIDEST if good else 1 / _WIDEST
                 scale *= min(max(factor, 1 / _WIDEST), _WIDEST) * (_ALIKE if good else 1 / _ALIKE)
-        return None if good is None else good[2]
+        return Tried(b"", None, files, best) if good is None else Tried(good[2], good[1], files, best)
 
 
 def _between(good: tuple[float, float], bad: tuple[float, float], spare: float) -> float:

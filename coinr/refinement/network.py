@@ -15,6 +15,7 @@ from coinr.errors import CoinrError, InputError
 from coinr.recording import Record, recorded
 from coinr.refinement.channel import Channel
 from coinr.watching import Watch
+from coinr.work_limit import WorkLimit
 
 #: A state dict to its loss, 0-dim.
 LossFunction = Callable[[Mapping[str, Tensor]], Tensor]
@@ -100,8 +101,11 @@ class Network:
         for name, channel in self.channels.items():
             channel.heed(seen[name].inputs if name in seen else None)
 
-    def block(self, loss_fn: LossFunction) -> Block | None:
-        """Second derivatives of all that is trained, where the coder heeds them and the network is small and plain."""
+    def block(self, loss_fn: LossFunction, limit: WorkLimit) -> Block | None:
+        """Second derivatives of all that is trained, where the coder heeds them and the network is small and plain.
+
+        None, too, where the time is over before they are known.
+        """
         state = self.clean()
         if not self._heeding or sum(channel.values.numel() for channel in self.channels.values()) > MOST_THOROUGH:
             return None
@@ -109,7 +113,7 @@ class Network:
             watch = _watched(state, loss_fn, calls)
             record = Record(state, watch, MOST_THOROUGH)
             if record.ample() or (calls == _CALLS[-1] and record.useful()):
-                block, _ = recorded(state, partial(_repeated, loss_fn, calls), watch, MOST_THOROUGH)
+                block, _ = recorded(state, partial(_repeated, loss_fn, calls), watch, MOST_THOROUGH, limit)
                 return block if block is None or block.slices.keys() <= self.channels.keys() else None
         return None
 

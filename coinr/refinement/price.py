@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from coinr.refinement.network import Network, negated
+from coinr.work_limit import WorkLimit
 
 #: Relative rise of the loss by coding where nothing else is asked for, about 0.1 dB, and bounds of what is tried.
 RISE = 0.02
@@ -23,6 +24,9 @@ _FIRST, _PAYS, _SHARE = 0.001, 2.0, 0.5
 _SIZED = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 _JUDGED = (0.15, 0.35, 0.6)
 _WIDEST = 4.0
+
+# What of its own work a refinement may spend on looks at the score while it trains.
+_LOOKS = 0.5
 
 
 class Price:
@@ -47,8 +51,8 @@ class Price:
         """Relative change of the loss that a bit is worth."""
         return 2 * math.log(2) * self.rise / self.count
 
-    def judge(self, network: Network, generator: torch.Generator, done: float) -> None:
-        """Hear of the network before a step, ``done`` of the training being over."""
+    def judge(self, network: Network, generator: torch.Generator, done: float, limit: WorkLimit) -> None:
+        """Hear of the network before a step, ``done`` of the training being over, where there is room for it."""
 
     def _move(self, factor: float) -> None:
         self.rise = min(max(self.rise * min(max(factor, 1 / _WIDEST), _WIDEST), _LEAST), _MOST)
@@ -70,7 +74,7 @@ class OfSize(Price):
         self._bits = bits
         self._ahead = list(_SIZED)
 
-    def judge(self, network: Network, generator: torch.Generator, done: float) -> None:
+    def judge(self, network: Network, generator: torch.Generator, done: float, limit: WorkLimit) -> None:
         """As :meth:`Price.judge`."""
         if not self._ahead or done < self._ahead[0]:
             return
@@ -100,16 +104,20 @@ class OfScore(Price):
         self._evaluate, self._full, self._wanted = evaluate, full, wanted
         self._ahead = list(_JUDGED)
 
-    def judge(self, network: Network, generator: torch.Generator, done: float) -> None:
+    def judge(self, network: Network, generator: torch.Generator, done: float, limit: WorkLimit) -> None:
         """As :meth:`Price.judge`."""
         if not self._ahead or done < self._ahead[0]:
             return
         self._ahead.pop(0)
+        if limit.used_up(_LOOKS):
+            return
         noise = network.noise(generator)
         with torch.no_grad():
-            clean = float(self._evaluate(network.clean()))
+            with limit.unit("score"):
+                clean = float(self._evaluate(network.clean()))
             # with the noise and its negative: to first order what they do to the score cancels
-            noisy = [float(self._evaluate(network.sent(one)[0])) for one in (noise, negated(noise))]
+            with limit.unit("score"):
+                noisy = [float(self._evaluate(network.sent(one)[0])) for one in (noise, negated(noise))]
         lost = clean - sum(noisy) / 2
         # while learning rates are high the score is lower than it will be
         spare = max(clean, self._full) - self._wanted

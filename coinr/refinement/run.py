@@ -18,12 +18,13 @@ from coinr.encoder import Encoder
 from coinr.errors import InputError
 from coinr.fitting.optimisers import OPTIMISERS
 from coinr.profiles import HEEDING
+from coinr.progress import report, shown
 from coinr.refinement.channel import Channel
-from coinr.refinement.coding import Coding
+from coinr.refinement.coding import Coding, Tried
 from coinr.refinement.network import LossFunction, Network, mean_loss
 from coinr.refinement.price import RISE, OfScore, OfSize, Price
-from coinr.refinement.progress import bar
 from coinr.refinement.training import Plan, train
+from coinr.work_limit import WorkLimit
 
 # Profiles whose errors can be trained.
 _PROFILES = ("auto", "direct", "sparse")
@@ -79,6 +80,7 @@ def refine(
     profile: str = "auto",
     seed: int = 0,
     seconds: float | None = None,
+    thorough: bool = False,
     progress: bool | None = None,
     **options: Any,
 ) -> Refined:
@@ -87,9 +89,10 @@ def refine(
     Weights and the errors of every row of every matrix are trained together, so that the loss with noise of these
     errors, and what bits are worth, are least (as in Ballé et al., 2017); the noise is spread as the coder's feedback
     spreads its errors. Then the state dict is coded at these errors, or at the multiple of them that keeps what was
-    asked for. At most one of ``rise``, ``target_bytes`` and ``min_score`` is given. Plain networks of up to 13 312
-    parameters, without a ``base``, are coded by second derivatives of all together, too, all tensors' errors doing
-    equal harm, which takes minutes of two cores, and 5 GB, at the most; of both files the better is kept.
+    asked for. At most one of ``rise``, ``target_bytes`` and ``min_score`` is given.
+
+    What is not a training step (coding, judging, looking at layers' inputs) takes at most about the CPU time of 300
+    steps, measured as they run, but one file and what it takes to judge it. ``thorough`` lifts that.
 
     Parameters
     ----------
@@ -107,7 +110,8 @@ def refine(
     min_score
         The lowest ``evaluate`` that is good enough: the file is the smallest found to keep it.
     evaluate
-        The score of a state dict, higher is better; needed for ``min_score`` and called at most 36 times for it.
+        The score of a state dict, higher is better; needed for ``min_score`` and called at most 23 times for it, 35 if
+        ``thorough``.
     steps, learning_rate
         Steps and the learning rate of the weights, which rises for 100 steps and falls as a cosine. None: 2e-4, and
         less where weights bear less: four times the mean error (geometric, over weights) that the tolerance 0.15
@@ -120,9 +124,15 @@ def refine(
     seed
         Of the noise, and of the dictionaries, ``0 … 2**64 - 1``.
     seconds
-        Wall-clock time after which the training ends; the learning rate has fallen to zero by then.
+        Wall-clock time for all of it, passed by one file and its judgement at most, by two
+        files where the first does not keep what is asked for. The training leaves what 300 steps
+        take, or three tenths, for what comes after it; the learning rate has fallen to zero by then.
+    thorough
+        Try as many files as help, and code plain networks of up to 13 312 parameters without a ``base`` by second
+        derivatives of all together, too, all tensors' errors doing equal harm; of both files the better is kept. That
+        takes minutes of two cores, and 5 GB, at the most.
     progress
-        Show a progress bar on stderr; if absent, only when stderr is a terminal.
+        Show how far it is on stderr, see :mod:`coinr.progress`; if absent, only of two seconds or more.
     **options
         Others of :func:`~coinr.encode_state_dict`, without ``tolerance``, ``errors`` and ``calibrate``.
 
@@ -130,7 +140,7 @@ def refine(
     ------
     InputError
         If an argument is out of range, the loss is no such number or depends on no tensor that may be trained, or the
-        size or score is out of reach.
+        size or score is out of reach; the message says what was reached.
     CoinrError
         If the loss is not finite.
     """
@@ -139,64 +149,92 @@ def refine(
         if value not in allowed:
             raise InputError(f"{name} {value!r} cannot be refined with; it must be one of {', '.join(allowed)}")
     arguments: dict[str, Any] = {"seed": seed, "profile": profile} | options
-    encoder = Encoder(sd, **arguments)
-    network = _network(sd, encoder)
-    generator = torch.Generator(next(iter(network.channels.values())).values.device).manual_seed(seed)
-    network.drop_unused(loss_fn, generator)
-    count = sum(channel.values.numel() for channel in network.channels.values())
-    price: Price = Price(RISE if rise is None else rise, count)
-    if target_bytes is not None:
-        price = OfSize(8 * (target_bytes - _overhead(encoder)), count)
-    elif min_score is not None and evaluate is not None:
-        price = OfScore(evaluate, float(evaluate(network.clean())), min_score, count)
-    begin = time.perf_counter()
-    with bar(progress, steps) as (report, say):
+    limit = WorkLimit(seconds)
+    with shown("refine", progress):
+        report(0, total=steps)
+        with limit.unit():
+            encoder = Encoder(sd, **arguments)
+            network = _network(sd, encoder)
+            generator = torch.Generator(next(iter(network.channels.values())).values.device).manual_seed(seed)
+            network.drop_unused(loss_fn, generator)
+            price = _price(encoder, network, rise, target_bytes, min_score, evaluate)
+        begin = time.perf_counter()
         rate = _learning_rate(encoder) if learning_rate is None else learning_rate
-        history = train(network, loss_fn, Plan(steps, optimiser, rate, seed, seconds), price, report)
+        history = train(network, loss_fn, Plan(steps, optimiser, rate, seed, thorough), price, limit)
         trained = time.perf_counter() - begin
         clean = network.clean()
-        say("second derivatives")
-        # errors spread by second derivatives are not the noise that was trained with: they may do better or worse
-        block = network.block(loss_fn) if encoder.base is None else None
-        blocks = dict.fromkeys((None, block))
-        say("coding")
-        codings = [Coding(clean, network.channels, block, arguments) for block in blocks]
+        code: Callable[[Coding], Tried]
         if min_score is not None and evaluate is not None:
-            blob = _smallest(codings, evaluate, float(evaluate(clean)), min_score)
+            with limit.unit():
+                full = float(evaluate(clean))
+            code = partial(Coding.of_score, evaluate=evaluate, full=full, wanted=min_score)
+        elif target_bytes is not None:
+            code = partial(Coding.of_size, size=target_bytes)
         else:
-            blobs = [coding.encode(1.0) if target_bytes is None else coding.of_size(target_bytes) for coding in codings]
-            blob = _cheapest(blobs, codings[0].decode, partial(mean_loss, loss_fn), price)
-        decoded = OrderedDict((name, tensor.to(clean[name].device)) for name, tensor in codings[0].decode(blob).items())
-        return Refined(decoded, blob, None if evaluate is None else float(evaluate(decoded)), history, trained)
+            code = Coding.as_trained
+        report(text="coding")
+        plain = Coding(clean, network.channels, None, limit, arguments)
+        tried = [code(plain)]
+        if thorough and encoder.base is None and not limit.out_of_time():
+            report(text="second derivatives")
+            # errors spread by second derivatives are not the noise that was trained with: they may do better or worse
+            block = network.block(loss_fn, limit)
+            if block is not None and not limit.out_of_time():
+                report(text="coding by second derivatives")
+                tried.append(code(Coding(clean, network.channels, block, limit, arguments)))
+        found = [one for one in tried if one.blob]
+        if not found:
+            raise InputError(f"min_score {min_score} is out of reach: {_reached(tried, full, history[-1][0])}")
+        if min_score is not None:
+            best = min(found, key=lambda one: len(one.blob))
+        else:
+            best = _cheapest(found, plain.decode, partial(mean_loss, loss_fn), price)
+        decoded = OrderedDict((name, tensor.to(clean[name].device)) for name, tensor in plain.decode(best.blob).items())
+        score = best.score if evaluate is None or min_score is not None else float(evaluate(decoded))
+        return Refined(decoded, best.blob, score, history, trained)
 
 
-def _smallest(
-    codings: list[Coding], evaluate: Callable[[Mapping[str, Tensor]], float], full: float, wanted: float
-) -> bytes:
-    """The smallest file that keeps a score."""
-    found = [coding.of_score(evaluate, full, wanted) for coding in codings]
-    good = [blob for blob in found if blob is not None]
-    if not good:
-        raise InputError(
-            f"min_score {wanted} is out of reach: before coding the score is {full:.6g}"
-            " (more steps or another learning rate may help)"
-        )
-    return min(good, key=len)
+def _price(
+    encoder: Encoder,
+    network: Network,
+    rise: float | None,
+    target_bytes: int | None,
+    min_score: float | None,
+    evaluate: Callable[[Mapping[str, Tensor]], float] | None,
+) -> Price:
+    """What a bit is worth, by what is wanted."""
+    count = sum(channel.values.numel() for channel in network.channels.values())
+    if target_bytes is not None:
+        return OfSize(8 * (target_bytes - _overhead(encoder)), count)
+    if min_score is not None and evaluate is not None:
+        return OfScore(evaluate, float(evaluate(network.clean())), min_score, count)
+    return Price(RISE if rise is None else rise, count)
+
+
+def _reached(tried: list[Tried], full: float, steps: int) -> str:
+    """What was tried for a score and what came of it, in words."""
+    files = sum(one.files for one in tried)
+    best = max(one.best for one in tried if one.best is not None) if files else None
+    coded = f"the best of {files} files has {best:.6g}" if files else "nothing was coded"
+    return (
+        f"after {steps} steps the score before coding is {full:.6g}, and {coded} (more steps, more seconds or another "
+        "learning rate may help)"
+    )
 
 
 def _cheapest(
-    blobs: list[bytes],
+    found: list[Tried],
     decode: Callable[[bytes], dict[str, Tensor]],
     loss: Callable[[Mapping[str, Tensor]], float],
     price: Price,
-) -> bytes:
+) -> Tried:
     """The file with the least of what training makes least: relative change of the loss plus price of the bits."""
-    if len(blobs) == 1:
-        return blobs[0]
-    losses = [loss(decode(blob)) for blob in blobs]
+    if len(found) == 1:
+        return found[0]
+    losses = [loss(decode(one.blob)) for one in found]
     unit = max(min(losses), sys.float_info.min)
-    costs = [one / unit + price.of_a_bit * 8 * len(blob) for one, blob in zip(losses, blobs, strict=True)]
-    return blobs[costs.index(min(costs))]
+    costs = [one / unit + price.of_a_bit * 8 * len(file.blob) for one, file in zip(losses, found, strict=True)]
+    return found[costs.index(min(costs))]
 
 
 def _check(

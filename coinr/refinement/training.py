@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import statistics
+import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,16 +15,15 @@ from torch.optim import Adam
 
 from coinr.denormals import denormals_as_zeros
 from coinr.fitting.optimisers import OPTIMISERS
+from coinr.progress import report
 from coinr.refinement.channel import Channel
 from coinr.refinement.network import LossFunction, Network, checked, negated
 from coinr.refinement.price import Price
 from coinr.refinement.schedule import cosine
+from coinr.work_limit import WorkLimit
 
 #: (steps done, loss, bytes), with noise in the place of rounding; means over some steps each.
 History = list[tuple[int, float, float]]
-
-#: Takes (steps done, loss, bytes).
-Report = Callable[[int, float, float], None]
 
 # Step of the logarithms of errors.
 _ERROR_RATE = 0.02
@@ -30,8 +31,15 @@ _ERROR_RATE = 0.02
 # How often in a training the inputs of layers are looked at again, and calls of the loss for that.
 _LOOKS, _CALLS = 5, 4
 
+#: Steps whose seconds of CPU everything else may take, unless it is thorough; and the share of the seconds on the clock
+#: that is kept for it at most.
+OWN_STEPS, OWN_SHARE = 300, 0.3
+
 # Entries of a history, at most.
 _ENTRIES = 100
+
+# Steps that are timed.
+_TIMED = 101
 
 # Decay of the mean loss, whose relative change is what counts.
 _MEMORY = 0.95
@@ -39,30 +47,39 @@ _MEMORY = 0.95
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps, the optimiser and learning rate of weights, a seed of the noise, seconds after which to end, or None."""
+    """Steps, the optimiser and learning rate of weights, a seed of the noise, and whether other work has no limit."""
 
     steps: int
     optimiser: str
     learning_rate: float
     seed: int
-    seconds: float | None
+    thorough: bool
 
 
 @denormals_as_zeros()
-def train(network: Network, loss_fn: LossFunction, plan: Plan, price: Price, report: Report) -> History:
-    """Train in place: relative change of the loss plus price of the bits, with a cosine decay to zero."""
+def train(network: Network, loss_fn: LossFunction, plan: Plan, price: Price, limit: WorkLimit) -> History:
+    """Train in place: relative change of the loss plus price of the bits, with a cosine decay to zero.
+
+    The limit hears what a step takes, and some of its seconds are left when the training is over.
+    """
     channels = list(network.channels.values())
     device = channels[0].values.device
     generator = torch.Generator(device).manual_seed(plan.seed)
     descent = _Descent(channels, plan)
-    begin, mean, step, done, looked = time.perf_counter(), math.nan, 0, 0.0, 0
+    begin, seconds = time.perf_counter(), limit.left()
+    mean, step, done, looked = math.nan, 0, 0.0, 0
+    cost = _StepCost()
     history: History = []
     noise: dict[str, Tensor] = {}
     while done < 1:
         if done * _LOOKS >= looked:
-            network.look(loss_fn, _CALLS)
+            with limit.unit():
+                network.look(loss_fn, _CALLS)
             looked += 1
-        price.judge(network, generator, done)
+        if step and not plan.thorough:
+            limit.cpu_seconds = OWN_STEPS * cost.median()
+        price.judge(network, generator, done, limit)
+        cost.begin()
         # the same noise twice, once negative: to first order its gradients cancel in the optimiser's mean
         noise = negated(noise) if step % 2 else network.noise(generator)
         sent, bits = network.sent(noise)
@@ -73,10 +90,40 @@ def train(network: Network, loss_fn: LossFunction, plan: Plan, price: Price, rep
         descent.step(objective, cosine(step, done))
         step += 1
         history.append((step, value, size / 8))
-        report(step, mean, size / 8)
-        done = max(step / plan.steps, 0.0 if plan.seconds is None else (time.perf_counter() - begin) / plan.seconds)
-    network.look(loss_fn, 4 * _CALLS)
+        cost.end()
+        report(step, text=f"loss {mean:.3e}, about {size / 8:.0f} bytes")
+        done = max(step / plan.steps, _over(time.perf_counter() - begin, seconds, step, plan.thorough))
+    if not plan.thorough:
+        limit.cpu_seconds = OWN_STEPS * cost.median()
+    with limit.unit():
+        network.look(loss_fn, 4 * _CALLS)
     return _thinned(history)
+
+
+def _over(passed: float, seconds: float, step: int, thorough: bool) -> float:
+    """The share of the time of a training that is over, some of ``seconds`` being kept for what comes after it."""
+    kept = OWN_SHARE * seconds if thorough else min(OWN_SHARE * seconds, OWN_STEPS * passed / step)
+    return passed / max(seconds - kept, sys.float_info.min) if seconds < math.inf else 0.0
+
+
+class _StepCost:
+    """Seconds of CPU of a step: the median of the first ones, of which the very first take longer."""
+
+    def __init__(self) -> None:
+        self._taken: list[float] = []
+
+    def begin(self) -> None:
+        """A step begins."""
+        self._begin = time.process_time()
+
+    def end(self) -> None:
+        """It ends."""
+        if len(self._taken) < _TIMED:
+            self._taken.append(time.process_time() - self._begin)
+
+    def median(self) -> float:
+        """What a step takes."""
+        return statistics.median(self._taken)
 
 
 class _Descent:

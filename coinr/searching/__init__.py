@@ -12,13 +12,14 @@ from coinr.curvature import MOST, MOST_THOROUGH
 from coinr.encoder import Encoder
 from coinr.errors import InputError
 from coinr.profiles import HEEDING
+from coinr.progress import report, shown
 from coinr.recording import recorded
-from coinr.searching.progress import bar
 from coinr.searching.result import SearchResult
 from coinr.searching.shares import factors, groups, mixed
 from coinr.searching.trials import CALLS, Trial, Trials
 from coinr.sizing import COARSEST, FINEST, START, largest_within
 from coinr.watching import Watch
+from coinr.work_limit import WorkLimit
 
 __all__ = ["SearchResult", "search"]
 
@@ -64,6 +65,7 @@ def search(
     target_bytes: int | None = None,
     calibrate: Calibration | None = None,
     thorough: bool = False,
+    seconds: float | None = None,
     progress: bool | None = None,
     **arguments: Any,
 ) -> SearchResult:
@@ -89,20 +91,26 @@ def search(
     thorough
         Code plain networks of up to 13 312 parameters by second derivatives of all together, as is done without being
         asked up to 4 608: fewer bytes, after minutes on two cores and with 5 GB at the most.
+    seconds
+        Wall-clock time for all of it, passed by one file and one call of the metric at most. Second derivatives take
+        half of it, or are given up. Of what was tried by then the best is taken.
     progress
-        Show a progress bar on stderr; if absent, only when stderr is a terminal.
+        Show how far the search is on stderr, see :mod:`coinr.progress`; if absent, only of two seconds or more.
     **arguments
         For :func:`~coinr.encode_state_dict`, without ``tolerance`` and ``errors``.
 
     Raises
     ------
     InputError
-        Unless exactly one of ``min_score`` and ``target_bytes`` is given, or where it is out of reach.
+        Unless exactly one of ``min_score`` and ``target_bytes`` is given, or where it is out of reach; the message says
+        what was reached.
     """
     if (min_score is None) == (target_bytes is None):
         raise InputError("give min_score or target_bytes, one of them")
-    with bar(progress, lambda score: f"score {score:.6g}") as judging:
-        return _searched(sd, judging(evaluate), min_score, target_bytes, calibrate, thorough, arguments)
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise InputError(f"seconds must be positive and finite, not {seconds!r}")
+    with shown("search", progress):
+        return _searched(sd, evaluate, min_score, target_bytes, calibrate, thorough, WorkLimit(seconds), arguments)
 
 
 def _searched(
@@ -112,19 +120,24 @@ def _searched(
     target_bytes: int | None,
     calibrate: Calibration | None,
     thorough: bool,
+    limit: WorkLimit,
     arguments: Mapping[str, Any],
 ) -> SearchResult:
     watch = Watch(sd)
-    with watch:
+    report(0, total=CALLS)
+    with watch, limit.unit("score"):
         full = float(evaluate(sd))
+    report(1, text=f"score {full:.6g} before coding")
     calls = 1
     if min_score is not None and not full >= min_score:
-        raise InputError(f"min_score {min_score} is above the score of the state dict itself, {full}")
+        raise InputError(
+            f"min_score {min_score} is above the score of the state dict itself, {full}: nothing was coded"
+        )
     if calibrate is None and arguments.get("profile", "auto") in HEEDING:
-        block, calls = recorded(sd, evaluate, watch, MOST_THOROUGH if thorough else MOST)
+        block, calls = recorded(sd, evaluate, watch, MOST_THOROUGH if thorough else MOST, limit.part(0.5))
         calibrate = Known(watch.sensitivities(), block)
     encoder = Encoder(sd, calibrate=calibrate, **arguments)
-    trials = Trials(sd, evaluate, encoder, arguments.get("base"), encoder.rule(), CALLS - calls)
+    trials = Trials(sd, evaluate, encoder, arguments.get("base"), encoder.rule(), CALLS - calls, limit)
     if target_bytes is not None:
         best = _of_size(trials, full, target_bytes)
     else:
@@ -136,18 +149,18 @@ def _searched(
         best.score,
         full,
         best.errors,
-        CALLS - trials.left,
+        CALLS - trials.calls_left,
         sorted(curve, key=lambda row: (row["bytes"], row["score"])),
     )
 
 
 def _of_size(trials: Trials, full: float, size: int) -> Trial:
     """The better of two files of the size: with errors by rule, and shared as measured on that one."""
-    blob, scale = largest_within(trials.encode, size, trials.encoder.parameters, START)
+    blob, scale = largest_within(trials.encode, size, trials.encoder.parameters, START, trials.limit)
     first = trials.score(scale, blob)
-    if first.score >= full or not _share(trials, first, full):
+    if first.score >= full or not _share(trials, first, full) or trials.left < 1:
         return first
-    blob, scale = largest_within(trials.encode, size, trials.encoder.parameters, scale)
+    blob, scale = largest_within(trials.encode, size, trials.encoder.parameters, scale, trials.limit)
     return max(first, trials.score(scale, blob), key=lambda trial: trial.score)
 
 
@@ -170,7 +183,7 @@ def _of_score(trials: Trials, full: float, wanted: float) -> Trial:
     near = _near(trials, full, wanted)
     if full > near.score > -math.inf and spare > 0:
         before, after = dict(trials.shares), trials.tried[-1]
-        if _share(trials, near, full):
+        if _share(trials, near, full) and trials.left > 0:
             after = trials.run(_aim([near], full, spare))
         if full - after.score > _SURPRISE * spare and after is not near:
             trials.shares = before
@@ -190,7 +203,7 @@ def _near(trials: Trials, full: float, wanted: float) -> Trial:
     for _ in range(3):
         trial = trials.run(scale)
         lost = full - trial.score
-        if spare <= 0 or _MEASURED[0] * spare <= lost <= _MEASURED[1] * spare:
+        if spare <= 0 or trials.left < 1 or _MEASURED[0] * spare <= lost <= _MEASURED[1] * spare:
             break
         scale = _aim(trials.tried, full, 1.6 * spare)
     return trial

@@ -11,6 +11,8 @@ from torch import Tensor
 
 from coinr.codec import decode_state_dict
 from coinr.encoder import Encoder
+from coinr.progress import report
+from coinr.work_limit import WorkLimit
 
 # Calls of the caller's metric in one search.
 CALLS = 20
@@ -38,8 +40,10 @@ class Trials:
     ----------
     shares
         The error of each tensor where the scale of all is 1.
-    left
+    calls_left
         How often the metric may still be called.
+    limit
+        What time there is for files and calls.
     tried
         All files that were judged.
     """
@@ -49,13 +53,21 @@ class Trials:
     encoder: Encoder
     base: Mapping[str, Any] | None
     shares: dict[str, float]
-    left: int
+    calls_left: int
+    limit: WorkLimit
     tried: list[Trial] = field(default_factory=list)
+
+    @property
+    def left(self) -> int:
+        """How often the metric may still be called, none once the time is over."""
+        return 0 if self.limit.out_of_time() else self.calls_left
 
     def judge(self, state_dict: Mapping[str, Any]) -> float:
         """The score of a state dict; counts."""
-        self.left -= 1
-        score = float(self.evaluate(state_dict))
+        self.calls_left -= 1
+        with self.limit.unit("score"):
+            score = float(self.evaluate(state_dict))
+        report(CALLS - self.calls_left, text=f"score {score:.6g}")
         return score if not math.isnan(score) else -math.inf
 
     def errors(self, scale: float) -> dict[str, float]:
@@ -72,7 +84,9 @@ class Trials:
 
     def run(self, scale: float) -> Trial:
         """The file at a scale, judged."""
-        return self.score(scale, self.encode(scale))
+        with self.limit.unit("file"):
+            blob = self.encode(scale)
+        return self.score(scale, blob)
 
     def between(self, one: Trial, other: Trial) -> Trial:
         """The file, judged, with half the tensors' errors of either trial, of those in which they differ."""
@@ -83,7 +97,9 @@ class Trials:
             errors[name] = other.errors[name]
         if len(differ) == 1:
             errors[differ[0]] = math.sqrt(one.errors[differ[0]] * other.errors[differ[0]])
-        return self._judged(scale, errors, self.encoder.encode(_LOOSEST, errors))
+        with self.limit.unit("file"):
+            blob = self.encoder.encode(_LOOSEST, errors)
+        return self._judged(scale, errors, blob)
 
     def _judged(self, scale: float, errors: dict[str, float], blob: bytes) -> Trial:
         decoded = decode_state_dict(blob, base=self.base, limits=self.encoder.limits)

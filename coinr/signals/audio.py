@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from coinr.contents import read_bytes
 from coinr.errors import InputError
 from coinr.files import write_atomic
+from coinr.progress import shown
 from coinr.signals.base import Recipe, Signal
 from coinr.signals.optional import optional
 from coinr.signals.sampling import sample
@@ -182,6 +183,7 @@ def sample_times(indices: Tensor, count: int) -> Tensor:
     return ((2 * indices + 1).to(torch.float64) / count - 1).to(torch.float32)[:, None]
 
 
+@shown("render")
 def render_audio(network: nn.Module, count: int, exponent: int = 0) -> NDArray[np.float32]:
     """Return ``count`` samples of the sound that ``network`` gives, float32 [N] or [N, C].
 

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from coinr.errors import InputError
+from coinr.progress import shown
 from coinr.signals.base import Recipe, Signal
 from coinr.signals.sampling import sample
 
@@ -87,6 +88,7 @@ def _levels(values: Tensor, bits: int) -> Tensor:
     return shown
 
 
+@shown("render")
 def render_image(
     network: nn.Module,
     height: int,

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from coinr.contents import read_bytes
 from coinr.errors import InputError
 from coinr.files import write_atomic
+from coinr.progress import shown, steps
 from coinr.signals.mesh_bytes import check_mesh_bytes, mesh_kind
 from coinr.signals.optional import optional
-from coinr.signals.sampling import steps
 
 #: Suffixes of meshes that are written; they are read, too.
 MESH_SUFFIXES = (".ply", ".obj", ".stl", ".off", ".glb")
@@ -77,6 +77,7 @@ def _joined(scene: Any) -> Any:
     return trimesh.Trimesh(np.concatenate(vertices), np.concatenate(faces), process=False)
 
 
+@shown("voxels")
 def voxelise(mesh: Any, corner: NDArray[np.float64], pitch: float, grid: tuple[int, int, int]) -> NDArray[np.bool_]:
     """Return which voxel centres lie inside a watertight mesh.
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
-import time
 from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
 from coinr.errors import InputError
+from coinr.progress import shown, steps
 from coinr.signals.base import Signal
 
 #: Coordinates that pass through a network at once: a few MB of activations at width 256.
@@ -38,7 +37,7 @@ def sample(
     outputs : range
         The numbers of values C that make sense.
     label : str
-        What the progress bar says.
+        What is said of the progress.
 
     Raises
     ------
@@ -57,6 +56,7 @@ def sample(
         yield start, out
 
 
+@shown("score")
 @torch.no_grad()
 def score_of(network: nn.Module, signal: Signal) -> float:
     """The score of a network over all samples that ``signal`` is judged by, on the network's device."""
@@ -68,19 +68,3 @@ def score_of(network: nn.Module, signal: Signal) -> float:
         inputs, wanted = judged.batch(torch.arange(start, min(start + chunk, judged.count), device=device))
         total = total + judged.tally(judged.predict(network, inputs), wanted).cpu()
     return judged.score(total)
-
-
-def steps(work: range, label: str) -> Iterator[int]:
-    """Iterate with a progress bar on stderr, if that is a terminal and the work takes more than a second."""
-    if not sys.stderr.isatty():
-        yield from work
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    begin = time.monotonic()
-    with Progress(console=Console(stderr=True), transient=True, disable=False) as bar:
-        row = bar.add_task(label, total=len(work), visible=False)
-        for item in work:
-            yield item
-            bar.update(row, advance=1, visible=time.monotonic() - begin > 1)

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from coinr.errors import InputError
+from coinr.progress import shown, steps
 from coinr.signals.cameras import focus_of, orbit_of
-from coinr.signals.sampling import device_of, steps
+from coinr.signals.sampling import device_of
 from coinr.signals.views import Lens, Views, check_views, render
 
 #: Points that pass through a network at once.
@@ -141,6 +142,7 @@ def _shift(height: int, width: int, centre: tuple[float, float] | None) -> tuple
     return x - width / 2, y - height / 2
 
 
+@shown("render")
 @torch.no_grad()
 def render_views(
     network: nn.Module, poses: Sequence[NDArray[np.float32]], lens: Lens

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coinr.errors import InputError
+from coinr.progress import steps
 from coinr.signals.image import Picture
 from coinr.signals.image_io import read_picture
-from coinr.signals.sampling import steps
 from coinr.signals.scene import SceneSignal
 from coinr.signals.transforms import Camera, Transforms, camera_of, read_transforms
 

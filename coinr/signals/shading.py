@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from coinr.signals.sampling import steps
+from coinr.progress import steps
 
 #: Largest picture and, of a line of sight, number of samples; those of small volumes follow their longest side.
 _SIDE, _DEPTHS = 320, 192

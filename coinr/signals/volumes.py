@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from coinr.errors import InputError
+from coinr.progress import shown
 from coinr.signals.sampling import device_of, sample
 
 #: Largest grid that is rendered, in voxels.
@@ -111,6 +112,7 @@ def grid_like(grid: tuple[int, int, int], longest: int) -> tuple[int, int, int]:
     return x, y, z
 
 
+@shown("render")
 def render_volume(network: nn.Module, box: Box, grid: tuple[int, int, int], outside: float) -> NDArray[np.float32]:
     """Return what a network shows on a grid of any size over the whole of what ``box`` is a part of.
 
