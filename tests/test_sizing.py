@@ -11,7 +11,7 @@ PARAMETERS, HEADER = 1000, 60
 
 
 def encoder(bits=10.0, slope=1.0):
-    """Files whose bits a parameter fall by ``slope`` where the tolerance doubles, and the tolerances that were asked."""
+    """Files whose bits a parameter fall by ``slope`` where the tolerance doubles, and the tolerances asked."""
     asked = []
 
     def encode(tolerance):
@@ -53,7 +53,7 @@ def test_sizes_that_jump_end_below_the_jump():
     asked = []
     blob, tolerance = largest_within(encode, 1999, PARAMETERS)
     assert len(blob) == 500
-    assert 0.37 < tolerance
+    assert tolerance > 0.37
     assert len(asked) <= 40
 
 
