@@ -64,6 +64,40 @@ def test_what_arrays_mean():
     assert np.array_equal(check_volume(distance()), distance())
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8, np.int64, np.float16, np.float32, np.float64, ">f8", ">i2"])
+@pytest.mark.parametrize(
+    ("outside", "inside"),
+    [(0, 1), (0, 100), (0, -1), (1, 2), (2, 1), (-1, 1), (1, -1), (0, 0.25), (0.5, 0.75), (100, 50), (-7, -3), (-3, 7)],
+)
+def test_two_values_are_told_apart(outside, inside, dtype):
+    with np.errstate(invalid="ignore"):
+        kept = np.array([outside, inside], float).astype(dtype).astype(float)
+    if (kept != (outside, inside)).any():
+        return
+    volume = np.where(ball(8), inside, outside).astype(dtype)
+    assert np.array_equal(check_volume(volume), ball(8))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.float32])
+@pytest.mark.parametrize(("outside", "inside"), [(-1, 1), (1, -1), (1, 2)])
+def test_two_values_that_cannot_be_told_apart_are_refused_with_the_rule(outside, inside, dtype):
+    half = np.zeros((4, 4, 4), bool)
+    half[:2] = True
+    with pytest.raises(InputError, match="does not tell inside from outside: neither is zero"):
+        check_volume(np.where(half, inside, outside).astype(dtype))
+    assert np.array_equal(check_volume(np.where(half, inside, 0).astype(dtype)), half)
+
+
+def test_volumes_of_one_value_and_distances_out_of_range():
+    for full in (np.ones((2, 2, 2), bool), np.full((2, 2, 2), 7), np.ones((2, 2, 2), np.float32)):
+        assert check_volume(full).all()
+    for scale in (1e-40, 1e35):
+        with pytest.raises(InputError, match="signed distances are 1e-30 to 1e\\+29"):
+            check_volume(distance(8).astype(np.float64) * scale)
+    assert np.array_equal(check_volume(distance(8).astype(">f4")), distance(8))
+    assert ShapeSignal(distance(8).astype(np.float64) * 1e-20).score(torch.tensor([3.0, 4.0, 0.0])) == 0.75
+
+
 def test_occupancy_is_fitted_within_its_bounds():
     volume = np.zeros((20, 10, 8), bool)
     volume[3:7, 1:9, 2:3] = ball(8)[:4, :, 3:4]

@@ -1,7 +1,8 @@
 """Volumes on a regular grid: what an array of voxels means, and what a network shows of it.
 
-A volume is an array [X, Y, Z]. Occupancy is bool. A signed distance function (SDF) is floating, negative inside, as far
-as the surface is away. Voxel i of n along an axis stands for its centre, at (2i + 1)/n - 1 of [-1, 1].
+A volume is an array [X, Y, Z]. Occupancy is bool or has two values; :func:`check_volume` says which is inside. A signed
+distance function (SDF) is floating, negative inside, as far as the surface is away. Voxel i of n along an axis stands
+for its centre, at (2i + 1)/n - 1 of [-1, 1].
 """
 
 from __future__ import annotations
@@ -21,43 +22,78 @@ from coinr.signals.sampling import device_of, sample
 #: Largest grid that is rendered, in voxels.
 MAX_VOXELS = 2**28
 
+#: Range of the largest distance of an SDF: float32 holds distances of a millionth of it.
+_LEAST, _MOST = 1e-30, 1e29
+
 
 def check_volume(array: Any) -> NDArray[Any]:
     """Return a volume as bool (occupancy) or float32 (SDF), or say what is wrong with it.
 
-    Bool and whole numbers are occupancy, set where they are not zero. Floating values in [0, 1] are densities: occupied
-    above 1/2. Other floating values are an SDF.
+    - Bool is occupancy.
+    - Of two values, whole or floating, zero is outside and the other inside. Without a zero, the value of all voxels at
+      the sides of the grid is outside.
+    - Floating values in [0, 1], more than two of them, are densities: inside above 1/2.
+    - Other floating values of both signs, more than two of them, are an SDF.
+    - A volume of one value other than zero is full; floating, the value must be in (0, 1], and above 1/2.
 
     Raises
     ------
     InputError
-        If it is not [X, Y, Z] with at least one voxel, holds NaN or Inf, is an integer array of more than two values,
-        an SDF without a surface, or an occupancy that is empty.
+        If it is not [X, Y, Z] with at least one voxel, holds NaN or Inf, has whole numbers of more than two values, two
+        values that cannot be told apart, an SDF without a surface or beyond 1e30, or nothing inside.
     """
     volume = np.asarray(array)
     if volume.ndim != 3 or volume.size == 0:
         raise InputError(f"a volume has shape [X, Y, Z] with at least one voxel, got {list(volume.shape)}")
-    if np.issubdtype(volume.dtype, np.floating):
-        if not np.isfinite(volume).all():
-            raise InputError("the volume holds NaN or infinite values")
-        low, high = float(volume.min()), float(volume.max())
-        if low < 0 < high:
-            return np.ascontiguousarray(volume, np.float32)
-        if low < 0 or high > 1:
-            raise InputError(
-                f"a floating volume is a signed distance, negative inside and positive outside, or a density in "
-                f"[0, 1]; got {low:g} to {high:g}"
-            )
-        volume = volume > 0.5
-    elif volume.dtype != np.bool_:
-        if not np.issubdtype(volume.dtype, np.integer):
+    if volume.dtype != np.bool_:
+        floating = np.issubdtype(volume.dtype, np.floating)
+        if not (floating or np.issubdtype(volume.dtype, np.integer)):
             raise InputError(f"a volume is bool, of whole numbers or floating, got {volume.dtype}")
-        if len(np.unique(volume)) > 2:
-            raise InputError("a volume of whole numbers has two values, zero and another; threshold it first")
-        volume = volume != 0
-    if not volume.any():
+        if floating and not np.isfinite(volume).all():
+            raise InputError("the volume holds NaN or infinite values")
+        low, high = volume.min(), volume.max()
+        if low != high and ((volume == low) | (volume == high)).all():
+            volume = volume != _outside(volume, low, high)
+        elif floating:
+            volume = _floating(volume, float(low), float(high))
+        elif low != high:
+            raise InputError(
+                f"a volume of whole numbers has two values, of which zero is outside; got more, from {low} to {high}: "
+                f"threshold it first"
+            )
+        else:
+            volume = volume != 0
+    if volume.dtype == np.bool_ and not volume.any():
         raise InputError("the volume is empty")
     return np.ascontiguousarray(volume)
+
+
+def _outside(volume: NDArray[Any], low: Any, high: Any) -> Any:
+    """Which of the only two values of a volume is outside."""
+    if low == 0 or high == 0:
+        return low * 0
+    sides = [volume.take(end, axis).reshape(-1) for axis in range(3) for end in (0, -1)]
+    outside = np.unique(np.concatenate(sides))
+    if len(outside) > 1:
+        raise InputError(
+            f"a volume of the two values {low} and {high} does not tell inside from outside: neither is zero, and both "
+            f"are at the sides of the grid; make it bool, or 0 outside"
+        )
+    return outside[0]
+
+
+def _floating(volume: NDArray[Any], low: float, high: float) -> NDArray[Any]:
+    """An SDF as float32, or a density as bool."""
+    if low < 0 < high:
+        if not _LEAST <= max(-low, high) <= _MOST:
+            raise InputError(f"signed distances are {_LEAST:g} to {_MOST:g} at most, got {low:g} to {high:g}")
+        return volume.astype(np.float32)
+    if low < 0 or high > 1:
+        raise InputError(
+            f"a floating volume is a signed distance, negative inside and positive outside, or a density in "
+            f"[0, 1]; got {low:g} to {high:g}"
+        )
+    return volume > 0.5
 
 
 @dataclass(frozen=True)
