@@ -18,6 +18,10 @@ _FULL = 0.985
 # Files that are tried at most, and the ratio of two tolerances that differ no more.
 _TRIES, _ALIKE = 40, 1.001
 
+# Sizes of networks follow their tolerance, and a few tries find one. Those of tensors that repeat themselves go by
+# jumps: from this try on the rest is halved, and left where so many tries in a row bring no size that was not seen.
+_GUESSES, _FRUITLESS = 8, 3
+
 # Bits that a parameter takes less where errors double: the first guess at how sizes follow tolerances.
 _FIRST_SLOPE = 1.0
 
@@ -58,18 +62,18 @@ def largest_within(
     best: tuple[bytes, float] | None = None
     at = math.log2(start)
     limit = limit or WorkLimit()
-    smallest = math.inf
+    seen: list[int] = []
     for k in range(1, _TRIES + 1):
         last = k > 1 and (limit.out_of_time() if best is None else limit.used_up())
         if last and best is not None:
             break
         with limit.unit("file"):
             blob = encode(2.0 ** (at + _CAUTION * last))
-        smallest = min(smallest, len(blob))
+        seen.append(len(blob))
         report(text=f"{len(blob)} bytes for {size}")
         if last and len(blob) > size:
             raise InputError(
-                f"target_bytes {size} is out of reach in the time given: the smallest of {k} files has {smallest} bytes"
+                f"target_bytes {size} is out of reach in the time given: the smallest of {k} has {min(seen)} bytes"
             )
         if len(blob) > size:
             low, larger = at, (at, len(blob))
@@ -79,12 +83,16 @@ def largest_within(
                 best = blob, 2.0**at
             if len(blob) >= _FULL * size:
                 break
-        if high - low < math.log2(_ALIKE):
+        fruitless = k > _GUESSES and set(seen[-_FRUITLESS:]) <= set(seen[:-_FRUITLESS])
+        if high - low < math.log2(_ALIKE) or (fruitless and best is not None):
             break
-        at = _next(at, len(blob), size, parameters, low, high, larger, best)
+        if k < _GUESSES:
+            at = _next(at, len(blob), size, parameters, low, high, larger, best)
+        else:
+            at = high if fruitless else (low + high) / 2
     if best is None:
         raise InputError(
-            f"target_bytes {size} is out of reach: the coarsest file has {smallest} bytes, after {k} tries"
+            f"target_bytes {size} is out of reach: the coarsest file has {min(seen)} bytes, after {k} tries"
         )
     return best
 

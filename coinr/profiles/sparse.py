@@ -52,6 +52,10 @@ _EFFORT = (
 # Bits per value from which a dense code is always smaller than a sparse one: those are not tried.
 SPARSE_BITS = 1.3
 
+# No sparse code is smaller than this many times its estimate, which knows the vectors' energies and nothing else: where
+# the dense code is smaller by structure that a pursuit cannot see, as for constant or diagonal matrices, none is tried.
+_LEAST_OF_ESTIMATE = 1.05
+
 # Tensors with fewer values than this, and vectors, go to the direct coder.
 SMALLEST = 64
 
@@ -134,14 +138,14 @@ def encode_to(
 def _hopeless(source: Source, allowance: Allowance, dense: Coded | None, options: SparseOptions) -> bool:
     """Whether a sparse code would take so many bits that the dense form, or no dictionary at all, takes fewer.
 
-    Its pursuits would take minutes. Where errors are too fine even for the dense form, bits are estimated.
+    Its pursuits would take minutes.
     """
-    if dense is not None:
-        bits: float = 8 * cost(dense)
-    else:
-        vectors = _sparse_cut(source, allowance.error, options).apply(source.planes, source.layout)
-        bits = _water_filled_bits(vectors, allowance.error)
-    return bits > SPARSE_BITS * source.planes.size
+    most = SPARSE_BITS * source.planes.size
+    if dense is not None and 8 * cost(dense) > most:
+        return True
+    vectors = _sparse_cut(source, allowance.error, options).apply(source.planes, source.layout)
+    estimate = _water_filled_bits(vectors, allowance.error)
+    return estimate > most if dense is None else _LEAST_OF_ESTIMATE * estimate > 8 * cost(dense)
 
 
 def _dense(source: Source, allowance: Allowance, options: SparseOptions, settings: Settings) -> Coded | None:
@@ -280,8 +284,9 @@ def _sparse(source: Source, allowance: Allowance, options: SparseOptions, settin
 
 def _sparse_cut(source: Source, allowed: float, options: SparseOptions) -> Cut:
     """The cut whose vectors differ most in energy, for then few of them take most of the bits."""
-    runs = [options.n] if options.n else [n for n in SPARSE_RUNS if n <= source.layout.size]
-    cuts = [Cut(transposed, min(n, source.layout.size)) for n in runs for transposed in (False, True)]
+    size = source.layout.size
+    runs = [options.n] if options.n else [n for n in SPARSE_RUNS if n <= size] or [size]
+    cuts = [Cut(transposed, min(n, size)) for n in runs for transposed in (False, True)]
     return min(cuts, key=lambda cut: _water_filled_bits(cut.apply(source.planes, source.layout), allowed))
 
 

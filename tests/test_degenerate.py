@@ -1,0 +1,106 @@
+"""Matrices with structure that no network has cost about as much work as normal ones of their size."""
+
+import contextlib
+import time
+
+import pytest
+import torch
+
+import coinr
+from coinr.encoder import Encoder
+from coinr.profiles import sparse
+from coinr.profiles.base import Allowance, Settings, error_of
+from coinr.profiles.sparse_search import Search
+from coinr.source import read_state_dict
+
+SIDE = 32
+
+
+def normal(*shape):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
+
+
+def structured(n=SIDE):
+    """Names to ``[n, n]`` matrices that repeat themselves, or are nearly empty."""
+    rows = torch.arange(n)
+    one_hot = torch.zeros(n, n)
+    one_hot[n // 2, n // 3] = 1.0
+    few = normal(n, n) * (torch.rand(n, n, generator=torch.Generator().manual_seed(1)) < 0.03)
+    outlier = normal(n, n)
+    outlier[0, 0] = 1e6
+    return {
+        "zeros": torch.zeros(n, n),
+        "constant": torch.full((n, n), 0.1),
+        "nearly constant": 0.1 + 1e-4 * normal(n, n),
+        "identity": torch.eye(n),
+        "diagonal": torch.diag(normal(n)),
+        "permutation": torch.eye(n)[torch.randperm(n, generator=torch.Generator().manual_seed(2))],
+        "one row a column": torch.eye(n)[rows % 3],
+        "one hot": one_hot,
+        "few": few,
+        "mask": torch.triu(torch.full((n, n), -1e9), 1),
+        "outlier": outlier,
+        "repeated row": normal(n).expand(n, n).contiguous(),
+        "blocks": torch.kron(normal(n // 4, n // 4), torch.ones(4, 4)),
+        "rank one": normal(n, 1) @ normal(1, n),
+        "signs": torch.sign(normal(n, n)),
+    }
+
+
+@pytest.fixture
+def pursuits(monkeypatch):
+    """How many pursuits were made."""
+    made = []
+    pursue = Search.pursue
+    monkeypatch.setattr(Search, "pursue", lambda self, *rest: made.append(rest) or pursue(self, *rest))
+    return made
+
+
+@pytest.mark.parametrize("name", structured())
+def test_structure_that_a_pursuit_cannot_see_is_not_pursued(name, pursuits):
+    tensor = structured()[name]
+    blob = coinr.encode_state_dict({"w": tensor})
+    assert not pursuits
+    decoded = coinr.decode_state_dict(blob)["w"]
+    assert (decoded - tensor).norm() <= 0.15 * tensor.norm()
+
+
+def test_codes_that_may_win_are_pursued(pursuits):
+    coinr.encode_state_dict({"w": normal(16, 16)}, profile="sparse", tolerance=12.0)
+    assert pursuits
+
+
+@pytest.mark.parametrize("name", structured())
+@pytest.mark.parametrize("share", [0.3, 0.8])
+def test_sizes_are_met_or_given_up_in_few_tries(name, share, monkeypatch):
+    tensor = structured(12)[name]
+    sd = {"w": tensor, "v": normal(12)}
+    size = int(share * len(coinr.encode_state_dict(sd, profile="direct")))
+    tries = []
+    encode = Encoder.encode
+    monkeypatch.setattr(Encoder, "encode", lambda self, *rest: tries.append(rest) or encode(self, *rest))
+    with contextlib.suppress(coinr.InputError):  # out of reach
+        assert len(coinr.encode_state_dict(sd, profile="direct", target_bytes=size)) <= size
+    assert len(tries) <= 24
+
+
+def test_small_complex_matrices_may_be_pursued():
+    planes = normal(2, 3, 20)
+    source = read_state_dict({"w": torch.complex(*planes)})[0]
+    coded = sparse.encode_to(source, Allowance(0.9, 0.9), Settings(0, None, None, 1, {}))
+    assert coded is not None
+    assert error_of(coded, source, 0) <= 0.9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("profile", ["auto", "sparse", "direct", "uniform", "lossless"])
+def test_structure_costs_no_more_than_ten_times_a_normal_matrix(profile):
+    def seconds(tensor):
+        begin = time.process_time()
+        coinr.encode_state_dict({"w": tensor}, profile=profile, threads=1)
+        return time.process_time() - begin
+
+    seconds(normal(48, 48))
+    usual = max(seconds(normal(48, 48)) for _ in range(3))
+    times = {name: min(seconds(tensor) for _ in range(2)) for name, tensor in structured(48).items()}
+    assert {name: taken / usual for name, taken in times.items() if taken > 10 * usual} == {}
