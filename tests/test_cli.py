@@ -114,6 +114,18 @@ def test_decode_renders_at_any_size(made, out, arguments, size, crop):
     assert json.loads(text) == {"file": str(out / "a.png"), "height": height, "width": width, "of": list(size)}
 
 
+def test_sizes_and_crops_have_rows_first(made, out):
+    succeed("decode", made / "photo.coinr", "-o", out / "whole.png", "--size", "40x90")
+    succeed("decode", made / "photo.coinr", "-o", out / "part.png", "--size", "40x90", "--crop", "3,50,30,20")
+    whole, part = coinr.read_image(out / "whole.png"), coinr.read_image(out / "part.png")
+    assert whole.shape == (40, 90, 3)
+    assert part.shape == (30, 20, 3)
+    assert np.abs(part.astype(int) - whole[3:33, 50:70]).max() <= 1
+    told = succeed("decode", "--help")
+    assert "--size HxW" in told
+    assert "--crop Y,X,H,W" in told
+
+
 def test_decode_needs_nothing_else(made, out, photo):
     assert succeed("decode", made / "photo.coinr", "-o", out / "a.png", "--device", "cpu") == ""
     report = json.loads((made / "report.json").read_text())

@@ -56,7 +56,7 @@ def _bad_inputs(made, folder):
     yield ["decode", folder / "cut.coinr", "-o", folder / "a.png"], ""
     yield ["decode", made / "model.coinr", "-o", folder / "a.png"], "unpack"
     yield ["decode", good, "-o", folder / "a.gif"], "must end in .png"
-    yield ["decode", good, "-o", folder / "a.png", "--crop", "0,0,76,1"], "crop"
+    yield ["decode", good, "-o", folder / "a.png", "--crop", "0,0,1,76"], "crop"
     yield ["decode", good, "-o", folder / "a.png", "--size", "0x4"], "height and width"
     yield ["decode", good, "-o", folder / "a.png", "--size", "99999x99999"], "crops"
     yield ["decode", good, "-o", folder / "a.png", "--scale", "1e8"], "height and width"
@@ -98,7 +98,7 @@ def test_bad_input_is_told_on_one_line_and_leaves_nothing(made, out):
         (["decode", "FILE", "-o", "a.png", "--scale", "2", "--size", "3x4"], "not both"),
         (["decode", "FILE", "-o", "a.png", "--size", "3"], "HxW"),
         (["decode", "FILE", "-o", "a.png", "--size", "-3x4"], "HxW"),
-        (["decode", "FILE", "-o", "a.png", "--crop", "1,2,3"], "X,Y,W,H"),
+        (["decode", "FILE", "-o", "a.png", "--crop", "1,2,3"], "Y,X,H,W"),
         (["decode", "FILE", "-o", "a.png", "--scale", "0"], "--scale"),
         (["decode", "FILE", "-o", "a.png", "--scale", "inf"], "scale"),
         (["decode", "FILE", "-o", "a.png", "--scale", "nan"], "scale"),

@@ -228,11 +228,11 @@ def _assert_same_picture(a, b):
 
 def test_a_crop_equals_that_part_of_the_whole(network):
     whole = render_image(network, 90, 130)
-    x, y, w, h = 37, 11, 93, 79
-    _assert_same_picture(render_image(network, 90, 130, crop=(x, y, w, h)), whole[y : y + h, x : x + w])
-    for corner in ((129, 89), (0, 0), (129, 0), (0, 89)):
+    y, x, h, w = 11, 37, 79, 93
+    _assert_same_picture(render_image(network, 90, 130, crop=(y, x, h, w)), whole[y : y + h, x : x + w])
+    for corner in ((89, 129), (0, 0), (0, 129), (89, 0)):
         pixel = render_image(network, 90, 130, crop=(*corner, 1, 1))
-        assert np.abs(pixel.astype(int) - whole[corner[1], corner[0]]).max() <= 1
+        assert np.abs(pixel.astype(int) - whole[corner]).max() <= 1
 
 
 def test_chunks_do_not_show(network, monkeypatch):
@@ -242,7 +242,7 @@ def test_chunks_do_not_show(network, monkeypatch):
 
 
 def test_a_small_part_of_a_huge_picture_can_be_seen(network):
-    part = render_image(network, 2**30, 2**30, crop=(2**29, 2**29, 3, 2))
+    part = render_image(network, 2**30, 2**30, crop=(2**29, 2**29, 2, 3))
     centre = render_image(network, 1, 1)
     assert part.shape == (2, 3, 3)
     assert np.abs(part.astype(int) - centre).max() <= 1
@@ -254,10 +254,10 @@ def test_a_small_part_of_a_huge_picture_can_be_seen(network):
         ((0, 5), None, "height and width"),
         ((5, 2**31), None, "height and width"),
         ((2**20, 2**20), None, "crops"),
-        ((5, 7), (0, 0, 8, 5), "crop"),
-        ((5, 7), (3, 0, 5, 5), "crop"),
+        ((5, 7), (0, 0, 5, 8), "crop"),
+        ((5, 7), (0, 3, 5, 5), "crop"),
         ((5, 7), (-1, 0, 2, 2), "crop"),
-        ((5, 7), (0, 0, 0, 2), "crop"),
+        ((5, 7), (0, 0, 2, 0), "crop"),
     ],
 )
 def test_sizes_and_crops_out_of_range_are_refused(network, size, crop, message):
@@ -315,3 +315,19 @@ def test_contact_sheet_shows_every_panel_under_its_caption():
     assert sheet.shape[1] > 2 * 80
     with pytest.raises(InputError):
         contact_sheet([])
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (8, 8), (200, 3)])
+def test_captions_of_small_pictures_are_whole_and_apart(shape):
+    captions = ["original", "the same, rendered three times finer", "error, 8 times"]
+    panels = [(caption, np.full(shape, 255, np.uint8)) for caption in captions]
+    line = 22  # at the smallest size of letters
+
+    def ink(sheet):
+        return int((255 - sheet[:line].astype(int)).sum())
+
+    sheet = contact_sheet(panels, columns=3)
+    assert ink(sheet) == sum(ink(contact_sheet([panel])) for panel in panels)
+    # wide enough that nothing is cut: white beside the last letters
+    for panel in panels:
+        assert (contact_sheet([panel])[:, -3:] == 255).all()

@@ -80,6 +80,17 @@ def test_metrics_and_pictures_of_every_kind(case):
         assert sheet.std() > 0
 
 
+@pytest.mark.parametrize("size", [(1, 1), (8, 8), (32, 32), (1, 300)])
+def test_sheets_of_small_pictures_are_large_enough_to_see(size):
+    signal = ImageSignal(np.zeros((*size, 3), np.uint8))
+    file = open_file(pack_signal(siren(2, 3), signal, profile="lossless"))
+    for given in (None, signal):
+        panels, _ = file.panels(file.restore(given), given)
+        assert all(256 <= max(image.shape[:2]) < 512 for _, image in panels)
+    part, finer = (image for _, image in file.panels(file.restore())[0][1:])
+    assert part.shape == finer.shape
+
+
 def test_a_picture_is_restored_and_measured():
     make, _, _ = CASES["wide alpha"]
     signal, network = make(), siren(2, 4)

@@ -37,7 +37,7 @@ _VIEWS, _FRAMES, _RATE = 8, 48, 16
     epilog=examples(
         "coinr decode photo.coinr -o photo.png",
         "coinr decode photo.coinr -o big.png --scale 2",
-        "coinr decode photo.coinr -o part.png --size 4000x6000 --crop 1000,500,800,600",
+        "coinr decode photo.coinr -o part.png --size 4000x6000 --crop 500,1000,600,800",
         "coinr decode song.coinr -o song.wav --rate 48000",
         "coinr decode statue.coinr -o statue.ply --grid 256",
         "coinr decode volume.coinr -o volume.npy",
@@ -56,8 +56,8 @@ _VIEWS, _FRAMES, _RATE = 8, 48, 16
 @click.option("--size", type=Numbers("HxW", "x"), help="Image, scene: height and width in pixels, such as 800x1200.")
 @click.option(
     "--crop",
-    type=Numbers("X,Y,W,H", ","),
-    help="Image: only this part, in pixels of the output size: left, top, width, height.",
+    type=Numbers("Y,X,H,W", ","),
+    help="Image: only this part, in pixels of the whole at its output size: top, left, height, width.",
 )
 @click.option("--rate", type=click.IntRange(1), metavar="HZ", help="Audio: samples a second.")
 @click.option("--grid", type=click.IntRange(1), help="Shape: voxels along the longest side.")

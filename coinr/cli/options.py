@@ -88,6 +88,10 @@ class Numbers(click.ParamType[tuple[int, ...]]):
         self._separator = separator
         self._count = len(form.split(separator))
 
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
+        """The form as it is; click would write it in capitals."""
+        return self.name
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
         """The numbers in a text; click also asks for those that it already has."""
         if isinstance(value, tuple):

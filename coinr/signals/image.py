@@ -108,9 +108,9 @@ def render_image(
         Maps float32 [N, 2] coordinates to float32 [N, C] values, C = 1 .. 4.
     height, width : int
         Size of the whole picture in pixels.
-    crop : (x, y, w, h), optional
-        The part to render, in pixels of the ``height`` × ``width`` picture: column and row of its top left pixel, then
-        its width and height. It shows what the whole picture has there, up to the rounding of floats.
+    crop : (y, x, h, w), optional
+        The part to render, in pixels of the ``height`` × ``width`` picture: row and column of its top left pixel, then
+        its height and width. It shows what the whole picture has there, up to the rounding of floats.
     bits : int
         8 or 16, of each channel of a pixel.
 
@@ -129,9 +129,9 @@ def render_image(
         raise InputError(f"height and width must be in 1 .. 2^31 - 1, got {height} x {width}")
     if bits not in (8, 16):
         raise InputError(f"bits must be 8 or 16, got {bits!r}")
-    x, y, w, h = crop if crop is not None else (0, 0, width, height)
+    y, x, h, w = crop if crop is not None else (0, 0, height, width)
     if min(x, y) < 0 or min(w, h) < 1 or x + w > width or y + h > height:
-        raise InputError(f"the crop x={x}, y={y}, w={w}, h={h} does not lie in {width} x {height} (width x height)")
+        raise InputError(f"the crop y={y}, x={x}, h={h}, w={w} does not lie in {height} x {width} (height x width)")
     if w * h > MAX_PIXELS:
         raise InputError(f"{h} x {w} is more than {MAX_PIXELS} pixels; render crops of it")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -64,9 +65,12 @@ def contact_sheet(panels: Sequence[tuple[str, Picture]], columns: int = 2) -> ND
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
     size = max(11, cell_w // 34)
+    font = ImageFont.load_default(size)
+    # pictures may be narrower than what is written over them
+    cell_w = max(cell_w, *(math.ceil(font.getlength(caption)) for caption, _ in panels))
     margin, line = size // 2, 2 * size
     sheet = Image.new("RGB", (columns * (cell_w + margin) + margin, rows * (cell_h + line + margin) + margin), "white")
-    draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size)
+    draw = ImageDraw.Draw(sheet)
     for k, (image, (caption, _)) in enumerate(zip(images, panels, strict=True)):
         left = margin + (k % columns) * (cell_w + margin)
         top = margin + (k // columns) * (cell_h + line + margin)

@@ -16,6 +16,9 @@ from coinr.signals.image import ImageSignal, Picture, describe_image, render_ima
 from coinr.signals.metrics import image_metrics
 from coinr.signals.sheets import Panels, enlarged, error_map, opaque
 
+#: The least that the longer side of a picture on a sheet has, in pixels.
+_SIDE = 256
+
 
 @dataclass(frozen=True, repr=False)
 class ImageFile(SignalFile):
@@ -88,16 +91,16 @@ class ImageFile(SignalFile):
         if signal is None:
             side = max(1, min(self.height, self.width) // 3)
             left, top = (self.width - side) // 2, (self.height - side) // 2
-            finer = self.render(3 * self.height, 3 * self.width, crop=(3 * left, 3 * top, 3 * side, 3 * side))
-            detail = enlarged(opaque(restored[top : top + side, left : left + side]), 3 * side)
+            finer = self.render(3 * self.height, 3 * self.width, crop=(3 * top, 3 * left, 3 * side, 3 * side))
+            shown = enlarged(opaque(finer), _SIDE)
             return [
-                ("picture", enlarged(opaque(restored), 256)),
-                ("its middle, enlarged", detail),
-                ("the same, rendered three times finer", opaque(finer)),
+                ("picture", enlarged(opaque(restored), _SIDE)),
+                ("its middle, enlarged", enlarged(opaque(restored[top : top + side, left : left + side]), len(shown))),
+                ("the same, rendered three times finer", shown),
             ], 3
         assert isinstance(signal, ImageSignal)
         return [
-            ("original", enlarged(opaque(signal.image), 256)),
-            ("coinr", enlarged(opaque(restored), 256)),
-            ("error, 8 times", enlarged(error_map(signal.image, restored), 256)),
+            ("original", enlarged(opaque(signal.image), _SIDE)),
+            ("coinr", enlarged(opaque(restored), _SIDE)),
+            ("error, 8 times", enlarged(error_map(signal.image, restored), _SIDE)),
         ], 3
