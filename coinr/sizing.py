@@ -72,9 +72,8 @@ def largest_within(
         seen.append(len(blob))
         report(text=f"{len(blob)} bytes for {size}")
         if last and len(blob) > size:
-            raise InputError(
-                f"target_bytes {size} is out of reach in the time given: the smallest of {k} has {min(seen)} bytes"
-            )
+            found = f"the smallest of {k} files has {min(seen)} bytes"
+            raise InputError(f"target_bytes {size} is out of reach in the time given: {found}")
         if len(blob) > size:
             low, larger = at, (at, len(blob))
         else:
