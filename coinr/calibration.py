@@ -7,6 +7,7 @@ are kept per matrix as a product (row harm) ⊗ (second moments of inputs), as i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,10 +16,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.func import functional_call
 
+from coinr.ambient import callers_settings
 from coinr.curvature import Block
 from coinr.errors import InputError
+from coinr.sampled_module import SampledModule, as_tensor
 
 #: Samples at which derivatives are taken.
 SAMPLES = 1024
@@ -85,8 +87,9 @@ def sensitivities(calibrate: Calibration, state_dict: Mapping[str, Any], seed: i
     Parameters
     ----------
     calibrate
-        ``(module, inputs)``: the module is called with single samples, ``inputs[i : i + 1]`` of a tensor or of each of
-        several; its parameters take the values of the state dict. Or a callable without arguments that returns the
+        ``(module, inputs)``: the module is called in evaluation mode with copies of single samples,
+        ``inputs[i : i + 1]`` of a tensor or of each of several; its parameters and buffers take the values of the state
+        dict, see :class:`~coinr.sampled_module.SampledModule`. Or a callable without arguments that returns the
         inputs ``[N, in]`` of layers by the names of their weights. Or what this function returned, as it is.
     state_dict
         Names to tensors.
@@ -99,7 +102,9 @@ def sensitivities(calibrate: Calibration, state_dict: Mapping[str, Any], seed: i
         If the calibration is neither, or does not fit the state dict.
     """
     if callable(calibrate) and not isinstance(calibrate, nn.Module):
-        return Known(_from_inputs(calibrate(), state_dict))
+        with callers_settings():
+            given = calibrate()
+        return Known(_from_inputs(given, state_dict))
     if isinstance(calibrate, Known):
         return calibrate
     if isinstance(calibrate, tuple) and len(calibrate) == 2 and isinstance(calibrate[0], nn.Module):
@@ -118,12 +123,12 @@ def _from_inputs(given: Any, state_dict: Mapping[str, Any]) -> dict[str, Sensiti
         weight = state_dict.get(name)
         if weight is None:
             raise InputError(f"calibrate names {name!r}, which the state dict does not hold")
-        rest = weight.numel() // weight.shape[0] if weight.ndim > 1 else 0
-        values = torch.as_tensor(inputs).detach().cpu()
+        rest = math.prod(weight.shape[1:]) if len(weight.shape) > 1 else 0
+        values = as_tensor(inputs).detach().cpu()
         values = torch.view_as_real(values).movedim(-1, 0).flatten(0, -2) if values.is_complex() else values
-        if not rest or values.shape[-1] != rest or not bool(values.isfinite().all()):
+        if not rest or not values.ndim or values.shape[-1] != rest or not bool(values.isfinite().all()):
             raise InputError(f"inputs of {name!r} must be finite and [N, {rest}], not {list(values.shape)}")
-        flat = values.reshape(-1, rest).double().numpy()
+        flat = values.reshape(-1, rest).to(torch.float64).numpy()
         found[name] = of_inputs(flat.T @ flat)
     return found
 
@@ -133,31 +138,19 @@ def of_inputs(moments: NDArray[np.float64]) -> Sensitivity:
     return Sensitivity(None, None, _regular(moments))
 
 
-def _from_module(
-    module: nn.Module, inputs: Tensor | Sequence[Tensor], state_dict: Mapping[str, Any], seed: int
-) -> dict[str, Sensitivity]:
+def _from_module(module: nn.Module, inputs: Any, state_dict: Mapping[str, Any], seed: int) -> dict[str, Sensitivity]:
     """Sums over samples of the squared derivatives of the output along a random direction."""
-    columns = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    if not columns or not all(isinstance(column, Tensor) and column.ndim for column in columns):
-        raise InputError("the inputs of a calibration must be a tensor or several, with samples along the first axis")
-    count = len(columns[0])
-    if not count or any(len(column) != count for column in columns):
-        raise InputError("the inputs of a calibration must hold equally many samples, at least one")
-    device = columns[0].device
-    values = {
-        name: torch.as_tensor(state_dict[name]).detach().to(device, parameter.dtype).requires_grad_()
-        for name, parameter in module.named_parameters()
-        if name in state_dict and state_dict[name].shape == parameter.shape
-    }
-    if not values:
-        raise InputError("the module of the calibration has no parameter that the state dict holds")
+    sampled = SampledModule(module, inputs, state_dict)
+    values = {name: value for name, value in sampled.values.items() if value.requires_grad}
     generator = torch.Generator().manual_seed(seed)
-    chosen = torch.randperm(count, generator=generator)[:SAMPLES].tolist()
+    chosen = torch.randperm(sampled.count, generator=generator)[:SAMPLES].tolist()
     sums = {name: _Sums(tensor) for name, tensor in values.items()}
     for i in chosen:
-        out = functional_call(module, values, tuple(column[i : i + 1] for column in columns))
-        flat = torch.cat([_real(part).reshape(-1) for part in (out if isinstance(out, tuple | list) else (out,))])
-        direction = torch.randn(len(flat), generator=generator).to(flat)
+        outputs = [part for part in sampled.checked(i, i + 1) if part.requires_grad]
+        if not outputs:
+            raise InputError("the output of the module of the calibration depends on none of its parameters")
+        flat = torch.cat([_real(part).reshape(-1) for part in outputs])
+        direction = torch.randn(len(flat), generator=generator, dtype=torch.float32).to(flat)
         gradients = torch.autograd.grad(flat @ direction, list(values.values()), allow_unused=True)
         for total, gradient in zip(sums.values(), gradients, strict=True):
             if gradient is not None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from coinr.ambient import independent
 from coinr.calibration import Calibration
 from coinr.container import File
 from coinr.contents import named, read_bytes
@@ -25,6 +26,7 @@ from coinr.table import Header, Limits
 DEFAULT_PROFILE = "auto"
 
 
+@independent
 def encode_state_dict(
     sd: Mapping[str, Any],
     seed: int = 0,
@@ -133,6 +135,7 @@ def encode_state_dict(
     return largest_within(encoder.encode, size, encoder.parameters)[0]
 
 
+@independent
 def decode_state_dict(
     blob: bytes | bytearray | memoryview,
     *,
@@ -169,6 +172,7 @@ def decode_state_dict(
     return OrderedDict((record.name, tensor) for record, tensor in zip(file.header.records, tensors, strict=True))
 
 
+@independent
 def decode_tensor(
     blob: bytes | bytearray | memoryview,
     name: str,
@@ -194,16 +198,19 @@ def decode_tensor(
     return file.decode(row, target)
 
 
+@independent
 def inspect(blob: bytes | bytearray | memoryview, *, limits: Limits | None = None) -> Report:
     """What the file holds, from its header: prints as a table, ``.to_dict()`` gives plain values."""
     return make_report(File(blob, limits))
 
 
+@independent
 def read_meta(blob: bytes | bytearray | memoryview, *, limits: Limits | None = None) -> dict[str, Any]:
     """The metadata that was given to encode_state_dict."""
     return File(blob, limits).header.meta
 
 
+@independent
 def verify(
     blob: bytes | bytearray | memoryview, *, base: Mapping[str, Any] | None = None, limits: Limits | None = None
 ) -> Report:
@@ -222,6 +229,7 @@ def verify(
     return make_report(file)
 
 
+@independent
 def save(path: str | os.PathLike[str], sd: Mapping[str, Any], **arguments: Any) -> int:
     """Encode a state dict into a file, atomically; arguments as for encode_state_dict. Returns bytes written."""
     blob = encode_state_dict(sd, **arguments)
@@ -229,6 +237,7 @@ def save(path: str | os.PathLike[str], sd: Mapping[str, Any], **arguments: Any) 
     return len(blob)
 
 
+@independent
 def load(path: str | os.PathLike[str], **arguments: Any) -> OrderedDict[str, torch.Tensor]:
     """Decode a file; arguments and errors as for decode_state_dict, whose messages name the file."""
     with named(path):

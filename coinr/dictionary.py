@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coinr import rng
+from coinr.ambient import independent
 from coinr.errors import InputError
 
 MAX_SIZE = 1 << 24  # largest n and M
@@ -65,6 +66,7 @@ class Dictionary:
         """Largest absolute entry that can occur."""
         return MAX_ENTRY[self.kind]
 
+    @independent
     def atoms(self, indices: Sequence[int] | NDArray[np.integer], *, backend: str | None = None) -> NDArray[np.int8]:
         """The atoms of the given indices, made one by one.
 

@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from coinr import rng
+from coinr.ambient import independent
 from coinr.dictionary import Dictionary
 from coinr.errors import InputError
 
@@ -56,6 +57,7 @@ class SparseCode:
         return self.path[:, -1]
 
 
+@independent
 def omp(
     W: Any,
     dictionary: Dictionary,

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
+from torch.utils._pytree import tree_map
 
+from coinr.ambient import independent
 from coinr.curvature import MOST, Block
+from coinr.sampled_module import SampledModule
 from coinr.watching import Seen, Watch
 from coinr.work_limit import OutOfTime, WorkLimit
 
@@ -22,24 +25,27 @@ _ROWS, _ROWS_OF_LARGE, _FEWEST = 10, 20, 4
 # Columns of the matrix of second derivatives that are summed at once, of which only the upper half is needed.
 _COLUMNS = 2048
 
+# Names of operations that change a tensor.
+_IN_PLACE = re.compile(r".*[^_]_|__(i|set)\w*__")
+
 # Samples whose derivatives are held at once.
 _PART = 2048
 
 
-def block_of(module: nn.Module, inputs: Tensor | Sequence[Tensor], sd: Mapping[str, Any]) -> Block | None:
+def block_of(module: nn.Module, inputs: Any, sd: Mapping[str, Any]) -> Block | None:
     """The block of a module's parameters, with the values of a state dict, from its outputs at sample inputs."""
-    samples = (inputs,) if isinstance(inputs, Tensor) else tuple(inputs)
-    values = {name: sd[name].detach() for name, _ in module.named_parameters() if isinstance(sd.get(name), Tensor)}
+    sampled = SampledModule(module, inputs, sd)
+    state = {name: sampled.values[name].detach() for name in sd if name in sampled.values}
+    watch = Watch(state)
+    with watch, torch.no_grad():
+        sampled.checked(0, sampled.count)
 
     @torch.no_grad()
-    def run(state_dict: Mapping[str, Any]) -> float:
-        functional_call(module, {name: state_dict[name] for name in values}, samples)
+    def run(_: Mapping[str, Any]) -> float:
+        sampled.call(0, sampled.count)
         return 0.0
 
-    watch = Watch(sd)
-    with watch:
-        run(sd)
-    return recorded(sd, run, watch)[0]
+    return recorded(state, run, watch)[0]
 
 
 def recorded(
@@ -60,7 +66,11 @@ def recorded(
     try:
         with record:
             evaluate(sd)
-    except (RuntimeError, OutOfTime):  # the metric does to its tensors what those with derivatives do not bear
+    except OutOfTime:
+        return None, 2
+    except RuntimeError as error:
+        if not record.made(error):
+            raise
         return None, 2
     return record.block(), 2
 
@@ -89,7 +99,7 @@ class Record(Watch):
         self._first, self._last = (order[0], order[-1]) if order else ("", "")
         self._sizes = {name: state_dict[name].numel() for name in state_dict if name in watched.touched}
         self._limit = limit or WorkLimit()
-        self._moments = torch.zeros(0)
+        self._moments = torch.zeros(0, dtype=torch.float32)
         self._samples = 0
         self._calls: list[_Call] = []
         self._generator = torch.Generator().manual_seed(0)
@@ -99,6 +109,7 @@ class Record(Watch):
         wanted = (_ROWS if parameters <= MOST else _ROWS_OF_LARGE) * parameters / max(samples, 1)
         self._share = min(1.0, wanted)
         self._rows = min(math.ceil(wanted), outputs)
+        self._failed: RuntimeError | None = None
         self._useful = self._whole and parameters <= most and samples * outputs >= _FEWEST * parameters
 
     def useful(self) -> bool:
@@ -109,11 +120,17 @@ class Record(Watch):
         """Whether there are samples to choose from, too."""
         return self._useful and self._share < 1
 
+    def made(self, error: BaseException | None) -> bool:
+        """Whether an error came of what a metric did to a tensor that has derivatives here, which it has not else."""
+        while error is not None and error is not self._failed:
+            error = error.__cause__ or error.__context__
+        return error is not None
+
     def block(self) -> Block | None:
         """What was recorded; None if nothing, or not the whole way."""
         if not self._whole or not self._samples:
             return None
-        moments, self._moments = self._moments.div_(self._samples).double().triu_(), torch.zeros(0)
+        moments, self._moments = self._moments.div_(self._samples).double().triu_(), torch.zeros(0, dtype=torch.float32)
         moments.add_(moments.triu(1).T)
         return Block.of(self._sizes, moments.numpy())
 
@@ -127,19 +144,18 @@ class Record(Watch):
         if seen is None:
             if not self._calls:
                 return func(*args, **(kwargs or {}))
-            with torch.enable_grad():
-                return func(*args, **(kwargs or {}))
+            return self._derived(func, args, kwargs or {})
         if seen.name == self._first:
             self._calls = []
-        with torch.enable_grad():
-            out = func(*args, **(kwargs or {}))
+        out = self._derived(func, args, kwargs or {})
+        with torch.inference_mode(False), torch.enable_grad():
             if out.is_complex() or torch.is_inference(out):
                 self._whole = False
                 return out
             if not self._calls:
                 out = out.detach()
             probe = torch.zeros_like(out, requires_grad=True)
-            self._calls.append(_Call(seen, seen.inputs.detach(), probe))
+            self._calls.append(_Call(seen, _tracked(seen.inputs).detach(), probe))
             out = out + probe
         if seen.name != self._last:
             return out
@@ -147,17 +163,27 @@ class Record(Watch):
         self._calls = []
         return out.detach()
 
+    def _derived(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What an operation gives, with a graph; in inference mode, too, but for what changes its tensors in place."""
+        if torch.is_inference_mode_enabled() and _IN_PLACE.fullmatch(getattr(func, "__name__", "")):
+            return func(*args, **kwargs)
+        try:
+            with torch.inference_mode(False), torch.enable_grad():
+                return func(*tree_map(_tracked, args), **tree_map(_tracked, kwargs))
+        except RuntimeError as error:
+            self._failed = error
+            raise
+
+    @independent
     def _derive(self, out: Tensor) -> None:
-        with torch.enable_grad():
-            flat = out.reshape(-1, out.shape[-1])
-        wanted = torch.rand(len(flat), generator=self._generator) < self._share
+        flat = out.reshape(-1, out.shape[-1])
+        wanted = torch.rand(len(flat), generator=self._generator, dtype=torch.float32) < self._share
         rows = wanted.nonzero()[:, 0].to(out.device)
         if not len(rows):
             return
         probes = [call.probe for call in self._calls]
         for mix in self._mixes(len(rows), flat.shape[1]):
-            with torch.enable_grad():
-                total = (flat[rows] * mix.to(flat)).sum()
+            total = (flat[rows] * mix.to(flat)).sum()
             gradients = torch.autograd.grad(total, probes, retain_graph=True, allow_unused=True)
             if any(gradient is None for gradient in gradients):
                 self._whole = False
@@ -172,10 +198,10 @@ class Record(Watch):
         More samples say more than more outputs of each: with samples to spare, outputs are mixed by random signs.
         """
         if self._rows == outputs:
-            yield from torch.eye(outputs)[:, None]
+            yield from torch.eye(outputs, dtype=torch.float32)[:, None]
             return
         for _ in range(self._rows):
-            signs = torch.randint(2, (samples, outputs), generator=self._generator) * 2.0 - 1
+            signs = torch.randint(2, (samples, outputs), generator=self._generator, dtype=torch.float32) * 2 - 1
             yield signs / math.sqrt(self._rows)
 
     def _add(self, gradients: list[Tensor], rows: Tensor) -> None:
@@ -190,10 +216,15 @@ class Record(Watch):
             return
         joined = torch.cat([parts[name] for name in self._sizes], 1)
         if not self._moments.numel():
-            self._moments = torch.zeros(joined.shape[1], joined.shape[1])
+            self._moments = torch.zeros(joined.shape[1], joined.shape[1], dtype=torch.float32)
         for start in range(0, joined.shape[1], _COLUMNS):
             if self._limit.out_of_time():
                 self._whole = False
                 raise OutOfTime
             chosen = slice(start, start + _COLUMNS)
             self._moments[chosen, start:].addmm_(joined[:, chosen].T, joined[:, start:])
+
+
+def _tracked(value: Any) -> Any:
+    """A tensor that derivatives can be taken with: a copy of one that was made in inference mode."""
+    return value.clone() if isinstance(value, Tensor) and value.is_inference() else value

@@ -257,7 +257,11 @@ class DenseCorrelator:
         self.halves = not t.single
         self.rows, self.order = rows_for(kind, n, seed, stream, device)
         self.scaled = kind == "gaussian"
-        self.inverse = inverse_norms(n, M, seed, stream, device) if self.scaled else torch.empty(1, device=device)
+        self.inverse = (
+            inverse_norms(n, M, seed, stream, device)
+            if self.scaled
+            else torch.empty(1, dtype=torch.float32, device=device)
+        )
         self.stored = stored
         self.dictionary = self.inverse.view(torch.int8)
         if stored:
@@ -267,7 +271,7 @@ class DenseCorrelator:
         self.tiles_per_chunk = -(-tiles // min(tiles, wanted))
         self.chunks = -(-tiles // self.tiles_per_chunk)
         self.grid = (vector_tiles, self.chunks)
-        self.top = torch.empty(B, self.chunks, RESIDUES, device=device)
+        self.top = torch.empty(B, self.chunks, RESIDUES, dtype=torch.float32, device=device)
         self.tile = torch.empty(B, self.chunks, RESIDUES, dtype=torch.int32, device=device)
         self.keys = split_seed(seed)
         self.stream = signed32(stream)

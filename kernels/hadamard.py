@@ -333,7 +333,7 @@ class HadamardCorrelator:
             wanted = max(1, 2 * processors // B)
             self.per_chunk = -(-tiles // min(tiles, wanted))
             slots = -(-tiles // self.per_chunk)
-        self.top = torch.empty(B, slots, RESIDUES, device=device)
+        self.top = torch.empty(B, slots, RESIDUES, dtype=torch.float32, device=device)
         self.tile = torch.empty(B, slots, RESIDUES, dtype=torch.int32, device=device)
 
     def _widest(self, major: int) -> int:

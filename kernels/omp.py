@@ -65,7 +65,7 @@ class Pursuit:
         self.part = PART if n <= 1 << 22 else LONG_PART
         self.parts = triton.cdiv(stride, self.part) if self.wide else 1
         real = torch.float64 if 8 * B * s * stride <= DOUBLE_BYTES else torch.float32
-        self.W = torch.empty(B, n, device=device)
+        self.W = torch.empty(B, n, dtype=torch.float32, device=device)
         self.residual = torch.empty(B, stride, dtype=real, device=device)
         halves = torch.empty(2, B, stride if self.engine.halves else 0, dtype=torch.float16, device=device)
         self.high, self.low = (halves[0], halves[1]) if self.engine.halves else (self.residual, self.residual)
@@ -78,7 +78,7 @@ class Pursuit:
         self.alive = torch.empty(B, dtype=torch.int32, device=device)
         if self.wide:
             self.pick = torch.empty(B, dtype=torch.int32, device=device)
-            self.square = torch.empty(B, device=device)
+            self.square = torch.empty(B, dtype=torch.float32, device=device)
             self.v = torch.empty(B, stride, dtype=real, device=device)
             self.partial = torch.empty(2, B, self.parts, s, dtype=real, device=device)
             self.sums = torch.empty(B, self.parts, 2, dtype=real, device=device)
@@ -227,8 +227,8 @@ def omp(
     if not 0 <= s <= min(n, M):
         raise ValueError(f"s must lie in 0 … min(n, M) = {min(n, M)}, got {s}")
     index = torch.empty(B, s, dtype=torch.int32, device=W.device)
-    value = torch.empty(B, s, device=W.device)
-    path = torch.empty(B, s + 1, device=W.device)
+    value = torch.empty(B, s, dtype=torch.float32, device=W.device)
+    path = torch.empty(B, s + 1, dtype=torch.float32, device=W.device)
     if B == 0:
         return index, value, path
     exponent = (W.abs().amax(dim=1).double().view(torch.int64) >> 52) - 1023

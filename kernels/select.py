@@ -150,10 +150,10 @@ def correlate_argmax(R: torch.Tensor, kind: str, M: int, seed: int, stream: int)
     if B == 0:
         return index, value
     engine = correlator(kind, n, M, seed, stream, B, R.device)
-    residual = torch.empty(B, engine.stride, device=R.device)
+    residual = torch.empty(B, engine.stride, dtype=torch.float32, device=R.device)
     halves = torch.empty(2, B, engine.stride if engine.halves else 0, dtype=torch.float16, device=R.device)
     high, low = (halves[0], halves[1]) if engine.halves else (residual, residual)
-    prepare(R, engine, torch.empty(B, 1, device=R.device), (residual, high, low))
+    prepare(R, engine, torch.empty(B, 1, dtype=torch.float32, device=R.device), (residual, high, low))
     engine.launch(residual, high, low)
     slots = engine.top[0].numel()
     select_kernel[(B,)](

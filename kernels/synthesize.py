@@ -90,7 +90,7 @@ def synthesize(
     if not (SMALLEST_NORMAL <= abs(step) <= LARGEST and float(torch.tensor(step, dtype=torch.float32)) == step):
         raise ValueError(f"step must be a normal float32, got {step!r}")
     B, s = indices.shape
-    out = torch.empty(B, n, device=indices.device)
+    out = torch.empty(B, n, dtype=torch.float32, device=indices.device)
     if B == 0:
         return out
     if s == 0:

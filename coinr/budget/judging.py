@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from coinr.ambient import independent, own_settings
 from coinr.signals.base import Signal
 from coinr.signals.sampling import CHUNK, device_of
 
@@ -44,6 +45,7 @@ class Judge:
             chosen = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:most]
         self._chunks = torch.split(chosen.to(device), max(1, CHUNK // self._signal.points))
 
+    @independent
     @torch.no_grad()
     def __call__(self, state_dict: Mapping[str, Any]) -> float:
         """The score."""
@@ -84,5 +86,7 @@ class Loss(nn.Module):
         """The loss of a state dict on the next batch, 0-dim."""
         chosen = torch.randint(self._signal.count, (self._batch,), generator=self._generator, device=self._device)
         named = {f"network.{name}": tensor for name, tensor in state_dict.items()}
-        loss: Tensor = functional_call(self, named, self._signal.batch(chosen))
+        # whether there are gradients, and denormals, is for the training to say
+        with own_settings("gradients", "denormals"):
+            loss: Tensor = functional_call(self, named, self._signal.batch(chosen))
         return loss

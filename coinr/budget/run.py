@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import nn
 
+from coinr.ambient import independent
 from coinr.budget.choosing import Choice, Choosing
 from coinr.budget.coding import Coded, Refinement, refined, searched
 from coinr.budget.fits import Fits
@@ -81,6 +82,7 @@ class Compressed:
         return len(self.blob)
 
 
+@independent
 def compress(
     signal: Any,
     network: str | None = None,

@@ -80,6 +80,6 @@ def check_codec(codec: Mapping[str, Any]) -> None:
     """
     if decided := [name for name in _DECIDED if name in codec]:
         raise InputError(f"a budget decides {', '.join(decided)}")
-    encode_state_dict({"w": torch.zeros(2, 2)}, **codec)
+    encode_state_dict({"w": torch.zeros(2, 2, dtype=torch.float32)}, **codec)
     if (profile := codec.get("profile", "auto")) not in _PROFILES:
         raise InputError(f"profile {profile!r} cannot be given a budget; it must be one of {', '.join(_PROFILES)}")

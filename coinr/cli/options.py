@@ -304,7 +304,7 @@ def try_codec(arguments: dict[str, Any]) -> None:
     from coinr.codec import encode_state_dict
 
     select(arguments.get("backend"))
-    encode_state_dict({"w": torch.zeros(2, 2)}, **arguments)
+    encode_state_dict({"w": torch.zeros(2, 2, dtype=torch.float32)}, **arguments)
 
 
 def check_output(path: Path, suffixes: Sequence[str]) -> None:

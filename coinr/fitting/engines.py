@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,8 @@ _POINTS = 2048
 
 #: The same where a sample has many points, whose handling costs more than what leaves the cache.
 _POINTS_OF_RAYS = 8192
+
+_PREPARING = threading.Lock()
 
 _A = TypeVar("_A")
 _B = TypeVar("_B")
@@ -56,7 +59,13 @@ class Workers:
 
 
 def _prepare_thread() -> None:
-    torch.set_num_threads(1)
+    with _PREPARING:
+        usual = torch.get_num_threads()
+        torch.set_num_threads(1)
+        # besides this thread's, that set the number which new threads of the caller's start with
+        restoring = threading.Thread(target=torch.set_num_threads, args=(usual,))
+        restoring.start()
+        restoring.join()
     torch.set_flush_denormal(True)  # see coinr.denormals
 
 
@@ -207,7 +216,7 @@ class Batched(Engine):
 
     def gradient(self, step: int, factor: Tensor) -> Tensor:
         """As :meth:`Engine.gradient`."""
-        errors = torch.zeros(len(self.networks), device=factor.device)
+        errors = torch.zeros(len(self.networks), dtype=torch.float32, device=factor.device)
         for members, inputs, wanted in self._samples:
             trained = dict(zip(self.stack.names, self.stack.tensors, strict=True))
             state = trained | self._fixed

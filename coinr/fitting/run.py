@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from coinr.ambient import callers_settings, independent
 from coinr.errors import InputError
 from coinr.fitting.engines import Workers, judge
 from coinr.fitting.optimisers import default_learning_rate, default_optimiser
@@ -47,6 +48,7 @@ class Fit:
     steps: int
 
 
+@independent
 def fit(
     signal: Any,
     network: nn.Module | str | None = None,
@@ -143,6 +145,7 @@ def fit(
     )[0]
 
 
+@independent
 def fit_many(
     signals: Sequence[Any],
     network: Callable[[Signal], nn.Module] | str | None = None,
@@ -216,7 +219,7 @@ def fit_many(
         checkpoint_every=checkpoint_every,
     )
     if callable(network):
-        networks = [network(signal) for signal in all_of]
+        networks = _made(network, all_of)
     else:
         networks = [
             new_network(all_of[0], network, width=width, hidden_layers=hidden_layers, seed=seed) for _ in all_of
@@ -261,6 +264,16 @@ def new_network(
     return build_network(kind, {**sizes, **recipe.options.get(kind, {})}, torch.Generator().manual_seed(seed))
 
 
+def _made(network: Callable[[Signal], nn.Module], signals: Sequence[Signal]) -> list[nn.Module]:
+    """The networks that a caller's function makes."""
+    with callers_settings():
+        networks = [network(signal) for signal in signals]
+    for one in networks:
+        if not isinstance(one, nn.Module):
+            raise InputError(f"network must make an nn.Module for each signal, not {type(one).__name__}")
+    return networks
+
+
 def _default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
@@ -272,6 +285,8 @@ def _fit_all(
     device: str | torch.device | None,
     progress: bool | None,
 ) -> list[Fit]:
+    for network in networks:
+        _leave_inference_mode(network)
     if device is not None:
         for network in networks:
             to_device(network, device)
@@ -290,6 +305,21 @@ def _fit_all(
         Fit(network, score, history, state.seconds, state.step)
         for network, score, history in zip(networks, scores, state.history, strict=True)
     ]
+
+
+def _leave_inference_mode(network: nn.Module) -> None:
+    """Replace tensors that were made in inference mode, which cannot be trained, by equal ones."""
+    made: dict[int, torch.Tensor] = {}
+    for module in network.modules():
+        named = (module.named_parameters, module.named_buffers)
+        for name, tensor in [pair for each in named for pair in each(recurse=False, remove_duplicate=False)]:
+            if tensor.is_inference():
+                if id(tensor) not in made:
+                    copy = tensor.clone()
+                    made[id(tensor)] = (
+                        nn.Parameter(copy, tensor.requires_grad) if isinstance(tensor, nn.Parameter) else copy
+                    )
+                setattr(module, name, made[id(tensor)])
 
 
 @torch.no_grad()

@@ -121,7 +121,7 @@ class _Run:
         self.optimiser = OPTIMISERS[plan.optimiser](tensors, plan.learning_rate)
         self.scaler = torch.amp.GradScaler(tensors[0].device.type, enabled=plan.precision == "mixed")
         self.state = State(engine.stack.copy(), [-math.inf] * count, [[] for _ in range(count)])
-        self._one = torch.ones((), device=tensors[0].device)
+        self._one = torch.ones((), dtype=torch.float32, device=tensors[0].device)
 
     def until_done(self) -> None:
         """Train until the steps, the seconds or the target are reached."""

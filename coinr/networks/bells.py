@@ -86,8 +86,8 @@ class _Gabor(nn.Module):
 
     def __init__(self, fan_in: int, fan_out: int, dtype: torch.dtype, omega: float, scale: float) -> None:
         super().__init__()
-        self.register_buffer("omega_0", torch.full((1,), omega))
-        self.register_buffer("scale_0", torch.full((1,), scale))
+        self.register_buffer("omega_0", torch.full((1,), omega, dtype=torch.float32))
+        self.register_buffer("scale_0", torch.full((1,), scale, dtype=torch.float32))
         self.linear = bare_linear(fan_in, fan_out, dtype)
 
     def forward(self, x: Tensor) -> Tensor:

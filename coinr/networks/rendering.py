@@ -80,14 +80,14 @@ def render_rays(
 
 def _even(rays: Tensor, count: int) -> Tensor:
     """[R, count] numbers from 0 to 1."""
-    return torch.linspace(0, 1, count, device=rays.device).expand(len(rays), count)
+    return torch.linspace(0, 1, count, dtype=torch.float32, device=rays.device).expand(len(rays), count)
 
 
 def _jitter(depths: Tensor, generator: torch.Generator) -> Tensor:
     """Each depth moved within the part of its ray that is closest to it."""
     middles = (depths[:, 1:] + depths[:, :-1]) / 2
     low, high = torch.cat((depths[:, :1], middles), -1), torch.cat((middles, depths[:, -1:]), -1)
-    return low + (high - low) * torch.rand(depths.shape, generator=generator, device=depths.device)
+    return low + (high - low) * torch.rand(depths.shape, generator=generator, dtype=depths.dtype, device=depths.device)
 
 
 def _march(field: nn.Module, rays: Tensor, depths: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,7 +120,7 @@ def _sample(depths: Tensor, opacities: Tensor, count: int, generator: torch.Gene
     if generator is None:
         u = _even(depths, count)
     else:
-        u = torch.rand(len(depths), count, generator=generator, device=depths.device)
+        u = torch.rand(len(depths), count, generator=generator, dtype=depths.dtype, device=depths.device)
     upper = torch.searchsorted(cumulated, u.contiguous(), right=True).clamp(1, cumulated.shape[1] - 1)
     (c0, c1), (e0, e1) = (
         (table.gather(1, upper - 1), table.gather(1, upper)) for table in (cumulated, edges.contiguous())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -11,7 +10,7 @@ from torch import Tensor
 
 from coinr.curvature import MOST_THOROUGH, Block
 from coinr.denormals import denormals_as_zeros
-from coinr.errors import CoinrError, InputError
+from coinr.errors import InputError
 from coinr.recording import Record, recorded
 from coinr.refinement.channel import Channel
 from coinr.watching import Watch
@@ -81,7 +80,7 @@ class Network:
         """
         sent, _ = self.sent(self.noise(generator))
         names = list(self.channels)
-        loss = checked(loss_fn(sent))
+        loss = loss_fn(sent)
         if not loss.requires_grad:
             raise InputError("the loss does not depend on any tensor of the state dict that is coded with loss")
         gradients = torch.autograd.grad(loss, [self.channels[name].values for name in names], allow_unused=True)
@@ -139,27 +138,3 @@ def mean_loss(loss_fn: LossFunction, state: Mapping[str, Tensor]) -> float:
 def negated(noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The noise of the opposite sign."""
     return {name: -one for name, one in noise.items()}
-
-
-def checked(loss: Tensor) -> Tensor:
-    """The loss, if it is one.
-
-    Raises
-    ------
-    InputError
-        If it is not a 0-dim real tensor that is positive or zero.
-    CoinrError
-        If it is not finite.
-    """
-    if not isinstance(loss, Tensor) or loss.ndim or not loss.is_floating_point():
-        raise InputError(f"loss_fn must give a 0-dim floating-point tensor, not {_kind(loss)}")
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise CoinrError(f"the loss became {value}; try a lower learning rate")
-    if value < 0:
-        raise InputError(f"loss_fn must give a loss of 0 or more, as its relative change counts, not {value:g}")
-    return loss
-
-
-def _kind(value: object) -> str:
-    return f"{value.dtype} of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__

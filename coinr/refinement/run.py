@@ -14,6 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from coinr.ambient import independent
+from coinr.callbacks import Loss, Metric
 from coinr.encoder import Encoder
 from coinr.errors import InputError
 from coinr.fitting.optimisers import OPTIMISERS
@@ -66,6 +68,7 @@ class Refined:
     seconds: float
 
 
+@independent
 def refine(
     sd: Mapping[str, Any],
     loss_fn: LossFunction,
@@ -149,6 +152,7 @@ def refine(
         if value not in allowed:
             raise InputError(f"{name} {value!r} cannot be refined with; it must be one of {', '.join(allowed)}")
     arguments: dict[str, Any] = {"seed": seed, "profile": profile} | options
+    loss_fn, evaluate = Loss(loss_fn), None if evaluate is None else Metric(evaluate)
     limit = WorkLimit(seconds)
     with shown("refine", progress):
         report(0, total=steps)

@@ -17,7 +17,7 @@ from coinr.denormals import denormals_as_zeros
 from coinr.fitting.optimisers import OPTIMISERS
 from coinr.progress import report
 from coinr.refinement.channel import Channel
-from coinr.refinement.network import LossFunction, Network, checked, negated
+from coinr.refinement.network import LossFunction, Network, negated
 from coinr.refinement.price import Price
 from coinr.refinement.schedule import cosine
 from coinr.work_limit import WorkLimit
@@ -83,7 +83,7 @@ def train(network: Network, loss_fn: LossFunction, plan: Plan, price: Price, lim
         # the same noise twice, once negative: to first order its gradients cancel in the optimiser's mean
         noise = negated(noise) if step % 2 else network.noise(generator)
         sent, bits = network.sent(noise)
-        loss = checked(loss_fn(sent))
+        loss = loss_fn(sent)
         value, size = float(loss.detach()), float(bits.detach())
         mean = value if math.isnan(mean) else _MEMORY * mean + (1 - _MEMORY) * value
         objective = loss / max(mean, torch.finfo(loss.dtype).tiny) + price.of_a_bit * bits.to(loss)

@@ -7,7 +7,9 @@ import statistics
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from coinr.ambient import independent
 from coinr.calibration import Calibration, Known
+from coinr.callbacks import Metric
 from coinr.curvature import MOST, MOST_THOROUGH
 from coinr.encoder import Encoder
 from coinr.errors import InputError
@@ -57,6 +59,7 @@ _LEAST_SCATTER, _MOST_SCATTER = 0.01, 0.3
 _SURPRISE = 2.5
 
 
+@independent
 def search(
     sd: Mapping[str, Any],
     evaluate: Callable[[Mapping[str, Any]], float],
@@ -109,8 +112,9 @@ def search(
         raise InputError("give min_score or target_bytes, one of them")
     if seconds is not None and not 0 < seconds < math.inf:
         raise InputError(f"seconds must be positive and finite, not {seconds!r}")
+    metric = Metric(evaluate)
     with shown("search", progress):
-        return _searched(sd, evaluate, min_score, target_bytes, calibrate, thorough, WorkLimit(seconds), arguments)
+        return _searched(sd, metric, min_score, target_bytes, calibrate, thorough, WorkLimit(seconds), arguments)
 
 
 def _searched(
@@ -126,9 +130,11 @@ def _searched(
     watch = Watch(sd)
     report(0, total=CALLS)
     with watch, limit.unit("score"):
-        full = float(evaluate(sd))
+        full = evaluate(sd)
     report(1, text=f"score {full:.6g} before coding")
     calls = 1
+    if math.isnan(full):
+        raise InputError("evaluate gives NaN for the state dict itself")
     if min_score is not None and not full >= min_score:
         raise InputError(
             f"min_score {min_score} is above the score of the state dict itself, {full}: nothing was coded"

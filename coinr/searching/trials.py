@@ -66,7 +66,7 @@ class Trials:
         """The score of a state dict; counts."""
         self.calls_left -= 1
         with self.limit.unit("score"):
-            score = float(self.evaluate(state_dict))
+            score = self.evaluate(state_dict)
         report(CALLS - self.calls_left, text=f"score {score:.6g}")
         return score if not math.isnan(score) else -math.inf
 

@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from coinr.ambient import independent
 from coinr.contents import read_bytes
 from coinr.errors import InputError
 from coinr.files import write_atomic
@@ -93,6 +94,7 @@ def is_sound(data: bytes) -> bool:
     return True
 
 
+@independent
 def read_audio(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
     """Return the sound in a file, float32 [N] or [N, C], and its rate in Hz.
 
@@ -155,6 +157,7 @@ def _ends_within_page(data: bytes) -> bool:
     return at + 27 + len(sizes) + sum(sizes) > len(data)
 
 
+@independent
 def write_audio(path: str | os.PathLike[str], samples: NDArray[np.float32], rate: int) -> None:
     """Write a sound with 16 bits a sample, as WAV or FLAC by the suffix, all or nothing; full scale clips.
 
@@ -183,6 +186,7 @@ def sample_times(indices: Tensor, count: int) -> Tensor:
     return ((2 * indices + 1).to(torch.float64) / count - 1).to(torch.float32)[:, None]
 
 
+@independent
 @shown("render")
 def render_audio(network: nn.Module, count: int, exponent: int = 0) -> NDArray[np.float32]:
     """Return ``count`` samples of the sound that ``network`` gives, float32 [N] or [N, C].
@@ -244,6 +248,7 @@ class AudioSignal(Signal):
     unit = "dB"
     recipe = Recipe("siren", width=128, hidden_layers=3, steps=8000, batch=4096, learning_rate=5e-4)
 
+    @independent
     def __init__(self, samples: Any, rate: int) -> None:
         self.samples = check_audio(samples, rate)
         self.rate = rate

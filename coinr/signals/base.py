@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from coinr.callbacks import called
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -92,7 +94,7 @@ class Signal(ABC):
 
     def predict(self, network: nn.Module, inputs: Tensor) -> Tensor:
         """What the network gives for inputs, ``[N, out]``; a scene renders its rays here."""
-        out: Tensor = network(inputs)
+        out: Tensor = called(network, inputs)
         return out
 
     def squared_error(self, network: nn.Module, inputs: Tensor, wanted: Tensor) -> Tensor:

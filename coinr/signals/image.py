@@ -22,6 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from coinr.ambient import independent
 from coinr.errors import InputError
 from coinr.progress import shown
 from coinr.signals.base import Recipe, Signal
@@ -88,6 +89,7 @@ def _levels(values: Tensor, bits: int) -> Tensor:
     return shown
 
 
+@independent
 @shown("render")
 def render_image(
     network: nn.Module,
@@ -180,6 +182,7 @@ class ImageSignal(Signal):
     # at 2e-3 Muon can lose the rare colours of a large picture within a few thousand steps, and finds them no more
     recipe = Recipe("siren", width=64, hidden_layers=3, steps=8000, batch=4096, learning_rate=1e-3)
 
+    @independent
     def __init__(self, image: Any) -> None:
         self.image = check_image(image)
         self.height, self.width = self.image.shape[:2]

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from coinr.ambient import independent
 from coinr.contents import read_bytes
 from coinr.errors import CoinrError, InputError
 from coinr.files import write_atomic
@@ -38,6 +39,7 @@ IMAGE_SUFFIXES = tuple(_WRITERS)
 _WIDE, _ALPHA = (".png", ".tif", ".tiff"), (".png", ".tif", ".tiff", ".webp")
 
 
+@independent
 def read_image(path: str | os.PathLike[str]) -> Picture:
     """Return the picture in the file ``path``, upright as its EXIF orientation says and in sRGB.
 
@@ -100,6 +102,7 @@ def check_image_output(path: str | os.PathLike[str], channels: int, bits: int) -
         raise InputError(f"{path}: {suffix} has no 16-bit channels; use {' '.join(_WIDE)}")
 
 
+@independent
 def write_image(path: str | os.PathLike[str], image: Picture) -> None:
     """Write the uint8 or uint16 picture ``image`` to ``path``, in the format its suffix names, all or nothing.
 

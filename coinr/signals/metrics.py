@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from coinr.ambient import independent
 from coinr.errors import InputError
 from coinr.signals.image import Picture, unit_image
 from coinr.signals.optional import optional
@@ -24,6 +25,7 @@ def _pair(image: Picture, other: Picture) -> tuple[NDArray[np.float64], NDArray[
     return a, b
 
 
+@independent
 def psnr(image: Picture, other: Picture) -> float:
     """Return the peak signal-to-noise ratio of two pictures in dB: 10 log10(peak² / mean squared error).
 
@@ -40,6 +42,7 @@ def psnr(image: Picture, other: Picture) -> float:
     return math.inf if error == 0 else -10 * math.log10(error)
 
 
+@independent
 def ssim(image: Picture, other: Picture) -> float | None:
     """Return the structural similarity of two pictures (Wang et al. 2004), the mean over channels; None if too small.
 
@@ -67,6 +70,7 @@ def ssim(image: Picture, other: Picture) -> float | None:
     return float(value)
 
 
+@independent
 def ms_ssim(image: Picture, other: Picture) -> float | None:
     """Return the multi-scale structural similarity of two pictures (Wang et al. 2003); None below 161 pixels a side.
 
@@ -91,6 +95,7 @@ def image_metrics(image: Picture, other: Picture) -> dict[str, float | None]:
     return {"psnr": psnr(image, other), "ssim": ssim(image, other), "ms_ssim": ms_ssim(image, other)}
 
 
+@independent
 def snr(samples: NDArray[Any], other: NDArray[Any]) -> float:
     """Return the signal-to-noise ratio in dB of ``other`` as a copy of ``samples``, over all channels.
 
@@ -122,6 +127,7 @@ def iou(volume: NDArray[np.bool_], other: NDArray[np.bool_]) -> float:
     return int(np.count_nonzero(volume & other)) / either if either else 1.0
 
 
+@independent
 def chamfer(mesh: Any, other: Any, points: int = 50_000) -> float:
     """Return the Chamfer distance of two surfaces, in lengths of the longest side of ``mesh``.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from coinr.ambient import independent
 from coinr.array_files import read_arrays
 from coinr.contents import check_head, check_path, named
 from coinr.errors import InputError
@@ -28,6 +29,7 @@ _SOUND_SUFFIXES = (
 _ARRAYS = (b"PK\x03\x04", b"PK\x05\x06", b"\x93NUMPY")
 
 
+@independent
 def open_signal(
     path: str | os.PathLike[str],
     *,

@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
+from coinr.ambient import independent
+from coinr.callbacks import called
 from coinr.errors import InputError
 from coinr.progress import shown, steps
 from coinr.signals.base import Signal
@@ -47,7 +49,7 @@ def sample(
     device = device_of(network)
     for start in steps(range(0, count, CHUNK), label):
         coordinates = place(torch.arange(start, min(start + CHUNK, count), device=device))
-        out = network(coordinates)
+        out = called(network, coordinates)
         if out.ndim != 2 or out.shape[0] != len(coordinates) or out.shape[1] not in outputs:
             wanted = f"[N, {outputs[0]}]" if len(outputs) == 1 else f"[N, {outputs[0]} .. {outputs[-1]}]"
             raise InputError(f"the network must give {wanted} for {list(coordinates.shape)}, got {list(out.shape)}")
@@ -56,6 +58,7 @@ def sample(
         yield start, out
 
 
+@independent
 @shown("score")
 @torch.no_grad()
 def score_of(network: nn.Module, signal: Signal) -> float:
@@ -63,7 +66,7 @@ def score_of(network: nn.Module, signal: Signal) -> float:
     device = device_of(network)
     judged = signal.judged.to(device)
     chunk = max(1, CHUNK * 2 // judged.points)
-    total = torch.zeros(())
+    total = torch.zeros((), dtype=torch.float64)
     for start in steps(range(0, judged.count, chunk), "score"):
         inputs, wanted = judged.batch(torch.arange(start, min(start + chunk, judged.count), device=device))
         total = total + judged.tally(judged.predict(network, inputs), wanted).cpu()

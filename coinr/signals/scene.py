@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from coinr.ambient import independent
 from coinr.errors import InputError
 from coinr.progress import shown, steps
 from coinr.signals.cameras import focus_of, orbit_of
@@ -60,6 +61,7 @@ class SceneSignal(Views):
         number is out of range.
     """
 
+    @independent
     def __init__(
         self,
         images: Any,
@@ -119,6 +121,7 @@ class SceneSignal(Views):
         return moved
 
 
+@independent
 def _depths(poses: NDArray[np.float32]) -> tuple[float, float]:
     """Near and far of cameras that look at one place; InputError if they do not."""
     centre, faced = focus_of(poses)
@@ -142,6 +145,7 @@ def _shift(height: int, width: int, centre: tuple[float, float] | None) -> tuple
     return x - width / 2, y - height / 2
 
 
+@independent
 @shown("render")
 @torch.no_grad()
 def render_views(

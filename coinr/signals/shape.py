@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from coinr.ambient import independent
 from coinr.errors import InputError
 from coinr.signals.base import Recipe, Signal
 from coinr.signals.mesh_repair import repair_mesh
@@ -89,6 +90,7 @@ class ShapeSignal(Signal):
     unit = ""
     recipe = Recipe("siren", width=64, hidden_layers=3, steps=3000, batch=4096, learning_rate=1e-3)
 
+    @independent
     def __init__(self, volume: Any, placement: Placement | None = None) -> None:
         self.volume = check_volume(volume)
         self.placement = placement

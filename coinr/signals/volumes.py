@@ -15,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from coinr.ambient import independent
 from coinr.errors import InputError
 from coinr.progress import shown
 from coinr.signals.sampling import device_of, sample
@@ -148,6 +149,7 @@ def grid_like(grid: tuple[int, int, int], longest: int) -> tuple[int, int, int]:
     return x, y, z
 
 
+@independent
 @shown("render")
 def render_volume(network: nn.Module, box: Box, grid: tuple[int, int, int], outside: float) -> NDArray[np.float32]:
     """Return what a network shows on a grid of any size over the whole of what ``box`` is a part of.

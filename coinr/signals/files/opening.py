@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import nn
 
+from coinr.ambient import independent
 from coinr.codec import decode_state_dict, encode_state_dict, read_meta
 from coinr.contents import named, read_bytes
 from coinr.errors import FormatError, InputError
@@ -25,6 +26,7 @@ from coinr.table import Limits
 FILES: Mapping[str, type[SignalFile]] = {file.kind: file for file in (ImageFile, AudioFile, ShapeFile, SceneFile)}
 
 
+@independent
 def pack_signal(network: nn.Module, signal: Signal, seed: int = 0, **options: Any) -> bytes:
     """Return a coinr file of the signal that ``network`` shows in place of ``signal``.
 
@@ -46,6 +48,7 @@ def pack_signal(network: nn.Module, signal: Signal, seed: int = 0, **options: An
     return encode_state_dict(network.state_dict(), seed, meta=meta, **options)
 
 
+@independent
 def pack_image(network: nn.Module, height: int, width: int, seed: int = 0, **options: Any) -> bytes:
     """Return a coinr file of the picture that ``network`` shows at ``height`` × ``width`` pixels, 8 bits a channel.
 
@@ -87,6 +90,7 @@ def _checked(kind: str, network: nn.Module, meta: dict[str, Any]) -> dict[str, A
     return meta
 
 
+@independent
 def open_file(file: bytes | str | os.PathLike[str], *, limits: Limits | None = None) -> SignalFile:
     """Return the signal in a coinr file; decodes the network, renders nothing.
 
@@ -122,6 +126,7 @@ def open_file(file: bytes | str | os.PathLike[str], *, limits: Limits | None = N
         return FILES[kinds[0]].from_meta(load_network(blob, limits=limits), meta)
 
 
+@independent
 def open_image(blob: bytes, *, limits: Limits | None = None) -> ImageFile:
     """Return the picture in a coinr file; as :func:`open_file`, and InputError if it holds something else."""
     file = open_file(blob, limits=limits)
@@ -130,6 +135,7 @@ def open_image(blob: bytes, *, limits: Limits | None = None) -> ImageFile:
     return file
 
 
+@independent
 def load_network(file: bytes | str | os.PathLike[str], *, limits: Limits | None = None) -> nn.Module:
     """Return the network in a coinr file, with its weights; arguments as of :func:`open_file`.
 
