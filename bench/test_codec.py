@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import coinr
+from coinr.profiles.allocation import TOLERANCE
 
 pytestmark = pytest.mark.bench
 
@@ -46,8 +47,8 @@ def test_encode(benchmark, network):
     sd = siren(*NETWORKS[network])
     blob = benchmark.pedantic(coinr.encode_state_dict, (sd,), rounds=3, warmup_rounds=1)
     benchmark.extra_info |= {"bytes": len(blob), "parameters": coinr.inspect(blob).totals["parameters"]}
-    assert error(coinr.decode_state_dict(blob), sd) < 0.011
-    if network == "3x64":
+    assert error(coinr.decode_state_dict(blob), sd) <= TOLERANCE
+    if network == "3x64" and benchmark.enabled:
         assert benchmark.stats.stats.median < ENCODE_LIMIT
 
 
@@ -59,8 +60,8 @@ def test_decode(benchmark, network, monkeypatch):
     blob = coinr.encode_state_dict(sd)
     decoded = benchmark(coinr.decode_state_dict, blob)
     benchmark.extra_info |= {"work": coinr.inspect(blob).totals["work"]}
-    assert error(decoded, sd) < 0.011
-    if network == "3x64":
+    assert error(decoded, sd) <= TOLERANCE
+    if network == "3x64" and benchmark.enabled:
         assert benchmark.stats.stats.median < DECODE_LIMIT
 
 

@@ -1,7 +1,11 @@
-"""Marks that need a device, the same random numbers in every test, and files for the command line."""
+"""What every test relies on: the same random numbers, poisoned memory, no traces of other tests; files for commands."""
 
+import itertools
 import math
 import os
+import random
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +15,10 @@ import torch
 # Read when a kernel is defined, so it must stand before anything imports Triton.
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"
+
+from tests import poison, profiles  # noqa: E402, F401
+
+poison.everywhere()
 
 # Workers share the cores; torch's barriers between threads cost more than the second one gains on small tensors.
 torch.set_num_threads(1)
@@ -25,15 +33,61 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(skip)
 
 
-@pytest.fixture(autouse=True)
-def _seeded() -> None:
+def _seed() -> None:
+    random.seed(0)
+    np.random.seed(0)
     torch.manual_seed(0)
 
 
+# Modules, fixtures and tests start with the same random numbers, whatever ran before them.
+@pytest.hookimpl(tryfirst=True)
+def pytest_make_collect_report() -> None:
+    _seed()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_fixture_setup() -> None:
+    _seed()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_call() -> None:
+    _seed()
+
+
+def _settings() -> dict[str, object]:
+    """Return what a test could leave behind for those after it: environment variables and settings."""
+    return {
+        **{name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"},
+        "working directory": os.getcwd(),
+        "threads of PyTorch": torch.get_num_threads(),
+        "default dtype": torch.get_default_dtype(),
+        "default device": torch.get_default_device(),
+        "gradients": torch.is_grad_enabled(),
+        "autocast": torch.is_autocast_enabled("cpu"),
+        "deterministic algorithms": torch.are_deterministic_algorithms_enabled(),
+        "NumPy's errors": np.geterr(),
+    }
+
+
 @pytest.fixture(autouse=True)
-def _however_slow(monkeypatch: pytest.MonkeyPatch) -> None:
+def _leaves_no_trace() -> Iterator[None]:
+    before = _settings()
+    yield
+    assert _settings() == before
+
+
+@pytest.fixture(autouse=True)
+def _however_slow(_leaves_no_trace: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """No progress because the machine is busy; tests of progress have a clock of their own."""
     monkeypatch.setattr("coinr.progress.SILENT", math.inf)
+
+
+@pytest.fixture
+def ticking(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a clock that passes a hundredth of a second whenever it is looked at, and stands still between."""
+    looks = itertools.count()
+    monkeypatch.setattr(time, "perf_counter", lambda: next(looks) / 100)
 
 
 @pytest.fixture

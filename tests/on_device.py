@@ -7,7 +7,6 @@ machine code (``test_kernels_aot.py``) therefore run in a process of their own.
 import importlib
 import os
 
-import pytest
 import torch
 
 if not torch.cuda.is_available():
@@ -19,18 +18,3 @@ if not usable:
     raise RuntimeError(f"Triton was imported before its interpreter was chosen: {reason}")
 DEVICE = kernels.device()
 KINDS = ("gaussian", "rademacher", "hadamard")
-
-
-@pytest.fixture
-def poison(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fill what ``torch.empty`` returns with NaN, or with a large odd integer, so that an unwritten output shows."""
-
-    def poisoned(make):
-        def call(*args, **options):
-            made = make(*args, **options)
-            return made.fill_(float("nan") if made.is_floating_point() else 0x5B5B5B5B & torch.iinfo(made.dtype).max)
-
-        return call
-
-    monkeypatch.setattr(torch, "empty", poisoned(torch.empty))
-    monkeypatch.setattr(torch, "empty_like", poisoned(torch.empty_like))

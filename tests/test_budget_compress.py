@@ -141,10 +141,11 @@ def test_checkpoints_of_single_networks_are_found_again(tmp_path):
     assert again.report[1].numbers["seconds"] == fit["seconds"]
 
 
+@pytest.mark.usefixtures("ticking")
 def test_time_is_bounded():
     made = coinr.compress(PICTURE, target_bytes=500, steps=10**7, time_budget=0.5, profile="direct", progress=False)
-    assert made.report[1].numbers["seconds"] < 3
-    assert made.report[1].numbers["steps"] < 10**4
+    assert made.report[1].numbers["seconds"] < 0.6
+    assert made.report[1].numbers["steps"] < 60
 
 
 def test_judged_on_a_part_and_confirmed_on_all(monkeypatch):

@@ -252,14 +252,14 @@ def test_no_arguments_show_the_help():
 
 def process(*arguments, **options):
     return subprocess.run(
-        [sys.executable, "-m", "coinr", *map(str, arguments)], capture_output=True, text=True, timeout=60, **options
+        [sys.executable, "-m", "coinr", *map(str, arguments)], capture_output=True, text=True, **options
     )
 
 
 def test_help_does_not_wait_for_torch():
     code = "import sys, coinr.cli; coinr.cli.cli.main(['--help'], standalone_mode=True)"
     check = f"import atexit, sys; atexit.register(lambda: print('torch' in sys.modules, file=sys.stderr)); {code}"
-    result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, timeout=60)
+    result = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True)
     assert result.returncode == 0
     assert result.stdout.startswith("Usage:")
     assert result.stderr == "False\n"
@@ -281,5 +281,5 @@ def test_a_real_process_fails_on_one_line(made, out):
 
 def test_a_closed_pipe_is_no_traceback(made):
     command = f"{sys.executable} -m coinr info {made / 'photo.coinr'} --json | true"
-    result = subprocess.run(command, shell=True, capture_output=True, text=True, timeout=60)
+    result = subprocess.run(command, shell=True, capture_output=True, text=True)
     assert result.stderr == ""

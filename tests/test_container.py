@@ -20,7 +20,7 @@ from tests.forge import take_apart
 F32 = torch.float32
 
 
-def siren(names=None, width=64):
+def siren(names=None, width=20):
     sizes = [2, width, width, width, width, 3]
     sd = OrderedDict()
     for k, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False)):
@@ -42,13 +42,18 @@ def build(*records, payloads=None, seed=0, meta=None):
     return container.write(Header(seed, tuple(records), meta or {}), payloads)
 
 
-@pytest.mark.parametrize("profile", ["auto", "direct", "sparse", "paper", "uniform", "lossless"])
+@pytest.mark.parametrize(
+    ("profile", "most"),
+    [("auto", 100), ("direct", 100), ("sparse", 110), ("paper", 80), ("uniform", 60), ("lossless", 60)],
+)
 @pytest.mark.parametrize("names", [None, list("0123456789")], ids=["real names", "one-byte names"])
-def test_overhead_of_ten_tensors(names, profile):
+@pytest.mark.parametrize("seed", [0, 1])
+def test_overhead_of_ten_tensors(names, profile, most, seed):
+    torch.manual_seed(seed)
     options = {"M": 1024} if profile == "paper" else {}
     totals = coinr.inspect(coinr.encode_state_dict(siren(names), profile=profile, **options)).totals
     assert totals["file_bytes"] == totals["payload_bytes"] + totals["name_bytes"] + totals["overhead_bytes"]
-    assert totals["overhead_bytes"] <= 100
+    assert totals["overhead_bytes"] <= most
 
 
 @pytest.mark.parametrize("form", ["plain", "Brotli", "modelled"])
@@ -66,7 +71,8 @@ def test_a_table_is_not_compressed_twice_nor_modelled_beyond_its_free_room():
     blob[5] |= 5
     with pytest.raises(coinr.FormatError, match="two ways"):
         File(blob)
-    long = take_apart(coinr.encode_state_dict({f"{k:064}": torch.ones(1) for k in range(2000)}))
+    many = {f"{k:064}": torch.ones(1) for k in range(2000)}
+    long = take_apart(coinr.encode_state_dict(many, profile="lossless"))
     long.compressed, long.modelled = False, True
     long.rows = [replace(row, same=0, rest=b"%064d" % k) for k, row in enumerate(long.rows)]
     with pytest.raises(coinr.FormatError, match="larger than 65536"):

@@ -1,5 +1,4 @@
 import math
-import time
 
 import numpy as np
 import pytest
@@ -171,12 +170,17 @@ def test_a_given_network_is_trained_in_place(photo):
     assert result.score > before + 3
 
 
-def test_a_time_budget_ends_the_fit_with_a_decayed_rate(photo):
-    begin = time.perf_counter()
-    result = fit(photo, width=8, hidden_layers=1, steps=10**9, time_budget=0.3)
-    assert result.seconds < 2
-    assert time.perf_counter() - begin < 10
-    assert 0 < result.history[-1][0] < 10**9
+@pytest.mark.usefixtures("ticking")
+def test_a_time_budget_ends_the_fit_with_a_decayed_rate(photo, monkeypatch):
+    rates, advance = [], training._Run._advance
+    monkeypatch.setattr(
+        training._Run, "_advance", lambda run, row, rate: (rates.append(rate), advance(run, row, rate))[1]
+    )
+    result = fit(photo, width=8, hidden_layers=1, steps=10**9, time_budget=0.3, learning_rate=1e-3)
+    # one look at the clock in each step
+    assert result.steps == result.history[-1][0] == len(rates) == 29
+    assert result.seconds == pytest.approx(0.3)
+    assert rates == pytest.approx([1e-3 * (1 + math.cos(math.pi * (k + 1) / 30)) / 2 for k in range(29)])
 
 
 def test_a_diverging_fit_is_an_error_and_not_a_broken_network(photo):

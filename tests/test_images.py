@@ -18,8 +18,7 @@ from coinr.signals.image_io import read_image, write_image
 from coinr.signals.metrics import psnr
 from coinr.signals.sheets import contact_sheet, error_map
 
-RNG = np.random.default_rng(0)
-RGB = RNG.integers(0, 256, (7, 5, 3), dtype=np.uint8)
+RGB = np.random.default_rng(0).integers(0, 256, (7, 5, 3), dtype=np.uint8)
 GREY = RGB[..., 0].copy()
 
 
@@ -78,8 +77,8 @@ def test_other_pillow_modes_become_grey_or_rgb(tmp_path):
     [(".png", (7, 5)), (".png", (7, 5, 2)), (".png", (7, 5, 3)), (".png", (7, 5, 4)),
      (".tif", (7, 5)), (".tif", (7, 5, 3)), (".tif", (7, 5, 4))],
 )  # fmt: skip
-def test_sixteen_bits_are_kept(tmp_path, suffix, shape):
-    wide = RNG.integers(0, 2**16, shape, dtype=np.uint16)
+def test_sixteen_bits_are_kept(tmp_path, generator, suffix, shape):
+    wide = generator.integers(0, 2**16, shape, dtype=np.uint16)
     write_image(tmp_path / f"a{suffix}", wide)
     back = read_image(tmp_path / f"a{suffix}")
     assert back.dtype == np.uint16
@@ -115,7 +114,7 @@ def _png(width, height):
 
 def _truncated_png():
     buffer = io.BytesIO()
-    Image.fromarray(RNG.integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(buffer, "PNG")
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(buffer, "PNG")
     return buffer.getvalue()[:4000]
 
 
@@ -281,7 +280,7 @@ def test_an_unusable_device_is_refused(network):
 
 
 def test_psnr_agrees_with_scikit_image():
-    other = RNG.integers(0, 256, RGB.shape, dtype=np.uint8)
+    other = np.random.default_rng(1).integers(0, 256, RGB.shape, dtype=np.uint8)
     assert psnr(RGB, other) == pytest.approx(peak_signal_noise_ratio(RGB, other), abs=1e-9)
     assert psnr(RGB / 255, other) == pytest.approx(psnr(RGB, other), abs=1e-9)
     assert psnr(GREY, np.zeros_like(GREY)) == pytest.approx(

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from coinr import rng
-from tests.on_device import DEVICE, KINDS, kernels, poison
+from tests.on_device import DEVICE, KINDS, kernels
 
-pytestmark = pytest.mark.usefixtures(poison.__name__)
 correlate = importlib.import_module("coinr.kernels.correlate")
 hadamard = importlib.import_module("coinr.kernels.hadamard")
 select = importlib.import_module("coinr.kernels.select")

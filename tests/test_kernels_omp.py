@@ -8,10 +8,9 @@ import torch
 
 from coinr import Dictionary, SparseCode, rng
 from coinr.pursuit import reference_omp
-from tests.on_device import DEVICE, KINDS, kernels, poison
+from tests.on_device import DEVICE, KINDS, kernels
 from tests.pursuit import assert_same_pursuit
 
-pytestmark = pytest.mark.usefixtures(poison.__name__)
 device_omp = importlib.import_module("coinr.kernels.omp")
 
 

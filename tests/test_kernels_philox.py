@@ -7,10 +7,9 @@ import pytest
 import torch
 
 from coinr import rng
-from tests.on_device import DEVICE, KINDS, kernels, poison
+from tests.on_device import DEVICE, KINDS, kernels
 
 philox = importlib.import_module("coinr.kernels.philox")
-pytestmark = pytest.mark.usefixtures(poison.__name__)
 
 KNOWN = {
     (0, 0, 0, 0, 0): "6627e8d5 e169c58d bc57ac4c 9b00dbd8",

@@ -5,9 +5,7 @@ import pytest
 import torch
 
 from coinr import rng
-from tests.on_device import DEVICE, KINDS, kernels, poison
-
-pytestmark = pytest.mark.usefixtures(poison.__name__)
+from tests.on_device import DEVICE, KINDS, kernels
 
 STEP = float(np.float32(0.00123))
 

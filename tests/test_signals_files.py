@@ -17,7 +17,6 @@ from coinr.signals.sheets import contact_sheet
 
 from .signals import RATE, ball, disc_scene, distance, nerf, siren, tones
 
-RNG = np.random.default_rng(0)
 SOUND = np.stack((0.1 * tones(), -0.05 * tones()), axis=1)
 
 
@@ -27,9 +26,9 @@ def gauss():
 
 #: Each kind of signal, with a network that shows something of its form, and the metadata expected.
 CASES = {
-    "grey": (lambda: ImageSignal(RNG.random((20, 30))), lambda: siren(2, 1), {"image": [20, 30]}),
+    "grey": (lambda: ImageSignal(np.random.default_rng(0).random((20, 30))), lambda: siren(2, 1), {"image": [20, 30]}),
     "wide alpha": (
-        lambda: ImageSignal(RNG.integers(0, 2**16, (12, 14, 4), dtype=np.uint16)),
+        lambda: ImageSignal(np.random.default_rng(0).integers(0, 2**16, (12, 14, 4), dtype=np.uint16)),
         lambda: siren(2, 4),
         {"image": [12, 14, 16]},
     ),

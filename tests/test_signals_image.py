@@ -10,14 +10,13 @@ from coinr.signals.sampling import score_of
 
 from .signals import siren
 
-RNG = np.random.default_rng(0)
-
 
 def picture(channels, dtype):
+    generator = np.random.default_rng(channels)
     shape = (9, 7) if channels == 1 else (9, 7, channels)
     if dtype == "float":
-        return RNG.random(shape)
-    return RNG.integers(0, np.iinfo(dtype).max, shape, dtype=dtype, endpoint=True)
+        return generator.random(shape)
+    return generator.integers(0, np.iinfo(dtype).max, shape, dtype=dtype, endpoint=True)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, "float"])

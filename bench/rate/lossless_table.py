@@ -9,6 +9,7 @@ planes; the better of the two for each tensor is ``brotli_best``. ``coinr`` is w
 
 from __future__ import annotations
 
+import argparse
 import csv
 import json
 import time
@@ -118,6 +119,7 @@ def measure(name: str, tensors: list[Tensor]) -> dict[str, Any]:
 
 def main() -> None:
     """Measure and write the table."""
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     torch.set_num_threads(1)
     rows = []
     for kind in (networks, buffers, large):
