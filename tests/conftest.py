@@ -8,9 +8,12 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
-import pytest
-import torch
+# Workers share the cores: a second thread costs more than it gains. Read when NumPy is first imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import torch  # noqa: E402
 
 # Read when a kernel is defined, so it must stand before anything imports Triton.
 if not torch.cuda.is_available():
@@ -20,7 +23,6 @@ from tests import poison, profiles  # noqa: E402, F401
 
 poison.everywhere()
 
-# Workers share the cores; torch's barriers between threads cost more than the second one gains on small tensors.
 torch.set_num_threads(1)
 
 
@@ -55,10 +57,14 @@ def pytest_runtest_call() -> None:
     _seed()
 
 
+# What pytest changes for each test, and PyTorch when it is first asked to compile.
+_OTHERS = ("PYTEST_CURRENT_TEST", "TORCHINDUCTOR_CACHE_DIR")
+
+
 def _settings() -> dict[str, object]:
     """Return what a test could leave behind for those after it: environment variables and settings."""
     return {
-        **{name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"},
+        **{name: value for name, value in os.environ.items() if name not in _OTHERS},
         "working directory": os.getcwd(),
         "threads of PyTorch": torch.get_num_threads(),
         "default dtype": torch.get_default_dtype(),

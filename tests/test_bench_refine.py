@@ -51,7 +51,7 @@ def test_the_papers_bench_refines(tmp_path):
     state = OrderedDict((name, t.detach()) for name, t in corpus.untrained(recipe).state_dict().items())
     entry = corpus.Entry(recipe, state, {"inputs": inputs, "targets": samples.judged_targets.contiguous()}, {})
     point = SimpleNamespace(bench=Bench(entry, tmp_path), samples=samples)
-    rows = list(codecs.refined_rows(point, SimpleNamespace(budget=SimpleNamespace(refine_steps=300))))
+    rows = list(codecs.refined_rows(point, SimpleNamespace(budget=SimpleNamespace(refine_steps=60))))
     assert [row.coder for row in rows] == ["auto, refined", "fp32, trained as long"]
     assert rows[1].quality > point.bench.original
 
