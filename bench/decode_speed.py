@@ -4,7 +4,7 @@
 Times are CPU seconds of one thread (the median of the repeats), which equal wall time on an idle machine and stay
 meaningful on a shared one; whole files are decoded, checksums and the way to tensors included. Encoding may use all
 cores: its CPU time is that of all of them, and above what it takes on an idle machine; the wall time is given too, with
-the load average it was measured under. constriction (``pip install .[peers]``) codes integers of the same error with
+the load average it was measured under. constriction (``pip install '.[peers]'``) codes integers of the same error with
 one fixed normal distribution in float, without adaptation or trellis.
 """
 

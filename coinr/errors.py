@@ -20,7 +20,7 @@ class BackendError(CoinrError, RuntimeError):
 
 
 class DependencyError(CoinrError, ImportError):
-    """An optional library is not installed; the message names the extra that brings it."""
+    """An optional library is not installed; the message says how to install it."""
 
 
 class FormatError(CoinrError, ValueError):

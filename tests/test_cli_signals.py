@@ -198,13 +198,16 @@ def test_a_folder_of_views_is_whole_or_not_there(made, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_libraries_that_are_missing_are_named_with_their_extra(made, tmp_path, monkeypatch):
+def test_libraries_that_are_missing_are_named_with_what_installs_them(made, tmp_path, monkeypatch):
     for module in ("imageio_ffmpeg", "soundfile", "trimesh"):
         monkeypatch.setitem(sys.modules, module, None)
-    assert "coinr[video]" in refuse("decode", made / "scene-npz.coinr", "-o", tmp_path / "a.mp4")
-    assert "soundfile" in refuse("decode", made / "mono-wav.coinr", "-o", tmp_path / "a.wav")
+    message = refuse("decode", made / "scene-npz.coinr", "-o", tmp_path / "a.mp4")
+    assert "pip install imageio-ffmpeg, or pip install '.[video]'" in message
+    assert "pip install soundfile, or pip install '.[signals]'" in refuse(
+        "decode", made / "mono-wav.coinr", "-o", tmp_path / "a.wav"
+    )
     message = refuse("encode", made / "mesh.ply", "-o", tmp_path / "a.coinr")
-    assert "this needs trimesh, which is not installed: pip install coinr[signals]" in message
+    assert "this needs trimesh, which is not installed: pip install trimesh, or pip install '.[signals]'" in message
     assert list(tmp_path.iterdir()) == []
 
 

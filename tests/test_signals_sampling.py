@@ -1,10 +1,13 @@
+import re
 import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 import torch
 
 from coinr.errors import DependencyError, InputError
-from coinr.signals.optional import optional
+from coinr.signals.optional import _PACKAGES, optional
 from coinr.signals.sampling import sample
 
 
@@ -37,8 +40,57 @@ def _module(function):
     return Module()
 
 
-def test_a_missing_library_is_named_with_its_extra(monkeypatch):
-    monkeypatch.setitem(sys.modules, "skimage.measure", None)
-    with pytest.raises(DependencyError, match=r"needs skimage, which is not installed: pip install coinr\[signals\]"):
-        optional("skimage.measure")
+@pytest.mark.parametrize(
+    ("module", "package"),
+    [
+        ("skimage.measure", "scikit-image"),
+        ("imageio_ffmpeg", "imageio-ffmpeg"),
+        ("pytorch_msssim", "pytorch-msssim"),
+        ("soundfile", "soundfile"),
+        ("scipy.spatial", "scipy"),
+    ],
+)
+def test_a_missing_library_is_named_with_what_installs_it(module, package, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(DependencyError) as caught:
+        optional(module)
+    assert str(caught.value) == (
+        f"this needs {package}, which is not installed: pip install {package}, "
+        "or pip install '.[signals]' in coinr's source folder for all that belongs to it"
+    )
+    assert "'.[video]'" in str(pytest.raises(DependencyError, optional, module, "video").value)
+
+
+def test_what_a_library_itself_lacks_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "_soundfile", None)
+    monkeypatch.delitem(sys.modules, "soundfile", raising=False)
+    with pytest.raises(DependencyError, match="needs _soundfile"):
+        optional("soundfile")
+
+
+@pytest.mark.parametrize("fault", [OSError("sndfile library not found"), ImportError("a symbol is missing")])
+def test_a_library_that_cannot_be_loaded_is_named(fault, monkeypatch):
+    def fail(module):
+        raise fault
+
+    monkeypatch.setattr("coinr.signals.optional.importlib.import_module", fail)
+    with pytest.raises(DependencyError, match=f"needs soundfile, which cannot be loaded: {fault}"):
+        optional("soundfile")
+
+
+def test_the_packages_that_messages_name_are_those_of_the_extras():
+    """What is named as missing is what an extra of pyproject.toml brings, itself or as a part of it."""
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())["project"]
+    listed = {
+        re.split("[>=]", line)[0] for name in ("signals", "video") for line in project["optional-dependencies"][name]
+    }
+    source = "\n".join(path.read_text() for path in (Path(__file__).parents[1] / "coinr").rglob("*.py"))
+    asked = {name.partition(".")[0] for name in re.findall(r'optional\("([\w.]+)"', source)}
+    names = {_PACKAGES.get(name, name) for name in asked}
+    assert len(names) > 8
+    # scikit-image brings scipy
+    assert names - {"scipy"} == listed
+
+
+def test_modules_that_are_there_are_given():
     assert optional("json").loads("1") == 1

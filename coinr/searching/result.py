@@ -9,6 +9,7 @@ from pathlib import Path
 
 from coinr.errors import InputError
 from coinr.files import write_atomic
+from coinr.signals.optional import optional
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,11 @@ class SearchResult:
         Raises
         ------
         InputError
-            If matplotlib is not installed (``pip install coinr[demo]``), or cannot write that kind of file.
+            If matplotlib cannot write that kind of file.
+        DependencyError
+            If it is not installed.
         """
-        try:
-            from matplotlib.figure import Figure
-        except ImportError as error:
-            raise InputError("plots need matplotlib: pip install coinr[demo]") from error
-        figure = Figure(figsize=(6, 4), layout="constrained")
+        figure = optional("matplotlib.figure").Figure(figsize=(6, 4), layout="constrained")
         axes = figure.subplots()
         axes.plot([row["bytes"] for row in self.curve], [row["score"] for row in self.curve], "o-", label="tried")
         axes.plot([len(self.blob)], [self.score], "*", markersize=14, label=f"{len(self.blob)} bytes")

@@ -7,6 +7,13 @@ from typing import Any
 
 from coinr.errors import DependencyError
 
+#: What libraries are called where they are installed from, if not as they are imported.
+_PACKAGES = {
+    "imageio_ffmpeg": "imageio-ffmpeg",
+    "pytorch_msssim": "pytorch-msssim",
+    "skimage": "scikit-image",
+}
+
 
 def optional(module: str, extra: str = "signals") -> Any:
     """The module of an optional library.
@@ -14,10 +21,16 @@ def optional(module: str, extra: str = "signals") -> Any:
     Raises
     ------
     DependencyError
-        If it is not installed; the message names the extra that brings it.
+        If it is not installed, or cannot be loaded; the message names the package and the commands that install it.
     """
     try:
         return importlib.import_module(module)
-    except ImportError as error:
-        library = module.partition(".")[0]
-        raise DependencyError(f"this needs {library}, which is not installed: pip install coinr[{extra}]") from error
+    except ModuleNotFoundError as error:
+        library = (error.name or module).partition(".")[0]
+        package = _PACKAGES.get(library, library)
+        raise DependencyError(
+            f"this needs {package}, which is not installed: pip install {package}, "
+            f"or pip install '.[{extra}]' in coinr's source folder for all that belongs to it"
+        ) from error
+    except (ImportError, OSError) as error:  # soundfile raises an OSError where its own library is missing
+        raise DependencyError(f"this needs {module.partition('.')[0]}, which cannot be loaded: {error}") from error
