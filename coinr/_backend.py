@@ -196,19 +196,16 @@ def available_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
 
 
-def backends() -> list[dict[str, str]]:
-    """Each backend with what it would run on, or why it cannot run; the default for CPU tensors is marked."""
-    rows = []
+def backends() -> list[dict[str, str | bool]]:
+    """Each backend: whether it is usable, what it would run on or why it cannot, whether CPU tensors use it."""
+    rows: list[dict[str, str | bool]] = []
     default = os.environ.get("COINR_BACKEND") or "native"
     for name in _BACKENDS:
         try:
-            loaded = _load(name)
-            detail = loaded.describe()
-            rows.append(
-                {"backend": name, "usable": "yes", "detail": detail, "default": "yes" if name == default else ""}
-            )
+            usable, detail = True, _load(name).describe()
         except BackendError as error:
-            rows.append({"backend": name, "usable": "no", "detail": str(error.__cause__), "default": ""})
+            usable, detail = False, str(error.__cause__)
+        rows.append({"backend": name, "usable": usable, "detail": detail, "default": name == default})
     return rows
 
 

@@ -117,6 +117,7 @@ class File:
         self.header = read_table(raw, limits or Limits(), bool(flags & _RELATIVE))
         self._base, self._base_known = base, False
         self.header_bytes = reader.at
+        self.table_ratio = stored / max(len(raw), 1)
         self._place_sections(reader)
 
     def _check_crc(self, start: int, stop: int, before: int, stored: int) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from coinr.coders import CODERS
 from coinr.container import File
-from coinr.table import Record
+from coinr.table import Record, name_bytes
 from coinr.tensors import dtype_name
 
 _COLUMNS = ("name", "shape", "dtype", "coder", "inner", "kind", "n", "M", "s", "B", "bits", "bytes")
@@ -23,9 +23,10 @@ class Report:
         One dict a tensor: name, shape, dtype, coder, bytes, and for coded vectors kind, n, M, s, B, bits. The coder
         ``difference`` has the coder of the difference as ``inner``, or ``same``.
     totals
-        ``file_bytes``, ``payload_bytes``, ``name_bytes`` (of the names as UTF-8), ``overhead_bytes`` (the file
-        less payloads and names), ``parameters`` (floating-point values, complex ones count twice),
-        ``bits_per_parameter``, ``decoded_bytes``, ``work`` (dictionary entries that decoding generates).
+        ``file_bytes``, ``payload_bytes``, ``name_bytes`` (what the names and their lengths take of the header, which is
+        compressed), ``overhead_bytes`` (the file less payloads and names), ``parameters`` (floating-point values,
+        complex ones count twice), ``bits_per_parameter``, ``decoded_bytes``, ``work`` (dictionary entries that decoding
+        generates).
     base
         Hash of the network that the differences are relative to, in hexadecimal; None without any.
     """
@@ -88,7 +89,8 @@ def make_report(file: File) -> Report:
     """The report of a parsed file; decodes nothing."""
     header = file.header
     payload = sum(record.length for record in header.records)
-    names = sum(len(record.name.encode()) for record in header.records)
+    # the table is compressed as a whole; names take a part of it as long as theirs before
+    names = round(name_bytes(header) * file.table_ratio)
     parameters = sum(
         record.layout.size * record.layout.planes
         for record in header.records

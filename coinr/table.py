@@ -126,16 +126,27 @@ def _shared(first: bytes, second: bytes) -> int:
     return same
 
 
-def write_table(header: Header) -> bytes:
-    """The table as FORMAT.md lists its columns."""
-    meta = write_meta(header.meta)
-    out = bytearray(varint(header.seed) + varint(len(meta)) + meta + header.base + varint(len(header.records)))
-    previous = b""
+def _write_names(header: Header) -> bytes:
+    """The column of names, each without what it shares with the one before."""
+    out, previous = bytearray(), b""
     for record in header.records:
         name = record.name.encode()
         same = _shared(previous, name)
         out += varint(same) + varint(len(name) - same) + name[same:]
         previous = name
+    return bytes(out)
+
+
+def name_bytes(header: Header) -> int:
+    """Bytes that the names and their lengths take in a table before it is compressed."""
+    return len(_write_names(header))
+
+
+def write_table(header: Header) -> bytes:
+    """The table as FORMAT.md lists its columns."""
+    meta = write_meta(header.meta)
+    out = bytearray(varint(header.seed) + varint(len(meta)) + meta + header.base + varint(len(header.records)))
+    out += _write_names(header)
     for record in header.records:
         out.append(record.coder << 5 | DTYPE_CODES[record.layout.dtype])
     for record in header.records:

@@ -209,13 +209,15 @@ def test_info(made):
 def test_info_of_backends():
     rows = json.loads(succeed("info", "--backends", "--json"))
     assert [row["backend"] for row in rows if row["default"]] == ["native"]
+    assert all(isinstance(row[key], bool) for row in rows for key in ("usable", "default"))
+    assert {row["usable"] for row in rows if row["backend"] in ("native", "reference")} == {True}
     text = succeed("info", "--backends")
     assert re.search(r"^native +usable .*\(default\)$", text, re.MULTILINE)
     assert re.search(r"^reference +usable +NumPy", text, re.MULTILINE)
 
 
 def test_verify(made):
-    assert re.fullmatch(r"\S+: sound, 3 tensors in \d+ bytes\n", succeed("verify", made / "model.coinr"))
+    assert re.fullmatch(r"\S+: intact, 3 tensors in \d+ bytes\n", succeed("verify", made / "model.coinr"))
     value = json.loads(succeed("verify", made / "model.coinr", "--json"))
     assert value["ok"] is True
     assert value["file_bytes"] == len((made / "model.coinr").read_bytes())

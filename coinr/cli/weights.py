@@ -20,7 +20,7 @@ from coinr.cli.options import (
     quiet_option,
     show_progress,
 )
-from coinr.errors import CoinrError
+from coinr.errors import CoinrError, FormatError
 
 if TYPE_CHECKING:
     from coinr.report import Report
@@ -108,15 +108,19 @@ def pack(
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The model file to write.")
 @base_option
 @quiet_option
-def unpack(file: Path, output: Path, base: Path | None) -> None:
+@json_option
+def unpack(file: Path, output: Path, base: Path | None, as_json: bool) -> None:
     """Give back the state dict in FILE as .safetensors, .pt, .pth or .npz (the suffix decides)."""
-    from coinr.codec import decode_state_dict
+    from coinr.codec import load
     from coinr.files import STATE_DICT_SUFFIXES, read_state_dict_file, write_state_dict_file
 
     check_output(output, STATE_DICT_SUFFIXES)
     show_progress()
     known = None if base is None else read_state_dict_file(base)
-    write_state_dict_file(output, decode_state_dict(file.read_bytes(), base=known))
+    sd = load(file, base=known)
+    write_state_dict_file(output, sd)
+    if as_json:
+        echo_json({"file": str(output), "bytes": output.stat().st_size, "tensors": len(sd)})
 
 
 @click.command(
@@ -142,13 +146,15 @@ def info(file: Path | None, backends: bool, as_json: bool) -> None:
             echo_json(rows)
         else:
             for row in rows:
-                state = "usable" if row["usable"] == "yes" else "cannot run"
+                state = "usable" if row["usable"] else "cannot run"
                 click.echo(f"{row['backend']:<10} {state:<11} {row['detail']}" + ("  (default)" * bool(row["default"])))
         return
     from coinr.codec import inspect
+    from coinr.contents import named, read_bytes
 
-    blob = file.read_bytes()
-    report = inspect(blob)
+    with named(file):
+        blob = read_bytes(file, FormatError)
+        report = inspect(blob)
     signal, network = _described(blob, report)
     colors = "sRGB" if "image" in report.meta else None
     if as_json:
@@ -193,7 +199,7 @@ def _described(blob: bytes, report: Report) -> tuple[str | None, dict[str, Any] 
 @click.command(
     no_args_is_help=True,
     epilog=examples(
-        "coinr verify model.coinr && echo sound",
+        "coinr verify model.coinr && echo intact",
         "coinr verify model.coinr --json",
     ),
 )
@@ -204,12 +210,14 @@ def _described(blob: bytes, report: Report) -> tuple[str | None, dict[str, Any] 
 def verify(file: Path, base: Path | None, as_json: bool) -> None:
     """Check all of FILE: header, checksums, and that every tensor decodes."""
     from coinr.codec import verify as verify_bytes
+    from coinr.contents import named, read_bytes
     from coinr.files import read_state_dict_file
 
     show_progress()
     known = None if base is None else read_state_dict_file(base)
     try:
-        report = verify_bytes(file.read_bytes(), base=known)
+        with named(file):
+            report = verify_bytes(read_bytes(file, FormatError), base=known)
     except CoinrError as error:
         if as_json:
             echo_json({"file": str(file), "ok": False, "error": type(error).__name__, "message": str(error)})
@@ -217,4 +225,5 @@ def verify(file: Path, base: Path | None, as_json: bool) -> None:
     if as_json:
         echo_json({"file": str(file), "ok": True, "tensors": len(report.tensors), **report.totals})
     else:
-        click.echo(f"{file}: sound, {len(report.tensors)} tensors in {report.totals['file_bytes']} bytes")
+        count = len(report.tensors)
+        click.echo(f"{file}: intact, {count} tensor{'s' * (count != 1)} in {report.totals['file_bytes']} bytes")
