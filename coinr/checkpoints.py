@@ -111,7 +111,7 @@ def _entry(checkpoint: Any, key: str, within: str = "") -> Any:
 def _advice(checkpoint: Any) -> str:
     """What to pass instead, and which entries are optimizers' states."""
     children = _children(checkpoint) or {}
-    found = [f"key={'.'.join(path)!r} ({count} tensors)" for path, count in state_dicts(checkpoint)]
+    found = [f"key={'.'.join(path)!r} ({count} tensor{'s' * (count != 1)})" for path, count in state_dicts(checkpoint)]
     optimizers = [repr(name) for name, child in children.items() if is_optimizer_state(child)]
     if found:
         told = f"; give {_listed(found, ' or ')}"

@@ -56,7 +56,10 @@ class Source:
 def _refuse(sd: Mapping[Any, Any], name: str, value: Any) -> StateDictError:
     if is_optimizer_state(sd):
         return StateDictError("this looks like an optimizer's state: pass the state_dict() of the network")
-    entries = [f"{''.join(f'[{key!r}]' for key in path)} ({count} tensors)" for path, count in state_dicts(sd)[:4]]
+    entries = [
+        f"{''.join(f'[{key!r}]' for key in path)} ({count} tensor{'s' * (count != 1)})"
+        for path, count in state_dicts(sd)[:4]
+    ]
     hint = f"; pass that of {' or '.join(entries)}" if entries else ""
     return StateDictError(f"the value of {name!r} is {type(value).__name__}, not a tensor or array{hint}")
 

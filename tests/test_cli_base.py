@@ -48,7 +48,7 @@ def test_a_base_that_is_missing_or_wrong_is_named_on_one_line(files):
         ("verify", files / "a.coinr"),
     ):
         for arguments, what in (
-            ((), "give it as base"),
+            ((), "give it with --base"),
             (("--base", files / "tuned.safetensors"), "and the base given is"),
         ):
             result = run(*command, *arguments)

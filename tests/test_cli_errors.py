@@ -34,14 +34,14 @@ def _bad_inputs(made, folder):
     good = made / "photo.coinr"
     yield ["encode", folder / "text.png", "-o", a], "not an image"
     yield ["encode", folder / "empty.png", "-o", a], "the file is empty"
-    yield ["encode", folder / "cut.png", "-o", a], "damaged"
+    yield ["encode", folder / "cut.png", "-o", a], "truncated"
     yield ["encode", folder, "-o", a], "transforms.json"
     yield ["encode", png, "-o", a, "--network", "nerf"], "nerf"
     yield ["encode", png, "-o", a, "--network", "mlp"], "mlp"
     yield ["encode", png, "-o", a, "--optimiser", "magic"], "magic"
     yield ["compare", png, folder / "text.coinr"], ""
     yield ["compare", png, good, "-o", folder / "a.txt"], "must end in .png"
-    yield ["compare", folder / "cut.png", good], "damaged"
+    yield ["compare", folder / "cut.png", good], "truncated"
     yield ["preview", made / "model.coinr", "-o", folder / "a.png"], "unpack"
     yield ["preview", good, "-o", folder / "a"], "must end in .png"
     yield ["encode", png, "-o", folder / "a.png"], "must end in .coinr"
@@ -63,7 +63,7 @@ def _bad_inputs(made, folder):
     yield ["decode", good, "-o", folder / "a.png", "--device", "tpu9"], "cannot be used"
     yield ["pack", folder / "pickle.pt", "-o", a], "not safe"
     yield ["pack", folder / "list.pt", "-o", a], "list"
-    yield ["pack", folder / "nested.pt", "-o", a], "'model'"
+    yield ["pack", folder / "nested.pt", "-o", a], "give --key model (1 tensor)"
     yield ["pack", folder / "objects.npz", "-o", a], ""
     yield ["pack", folder / "weights.txt", "-o", a], ".safetensors"
     for kind in ("text", "empty"):
@@ -86,7 +86,7 @@ def test_bad_input_is_told_on_one_line_and_leaves_nothing(made, out):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["encode", "PHOTO"], "'-o'"),
+        (["encode", "PHOTO", "FILE"], "unexpected extra argument"),
         (["encode", "no.png", "-o", "a.coinr"], "no.png"),
         (["encode", "PHOTO", "-o", "a.coinr", "--samples", "3"], "COARSE,FINE"),
         (["encode", "PHOTO", "-o", "a.coinr", "--width", "0"], "--width"),

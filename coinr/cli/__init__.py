@@ -9,11 +9,13 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 import click
 
 from coinr.cli.options import examples
+from coinr.cli.words import in_options
 from coinr.errors import CoinrError
 
 #: The module of each command, in the order of the help.
@@ -37,6 +39,22 @@ class _Commands(click.Group):
 
     2: wrong usage, 1: the command failed, 130: interrupted.
     """
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if not args[0].startswith("-") and args[0] not in _HOMES:
+            near = get_close_matches(args[0], _HOMES, 1)
+            meant = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(_HOMES)}"
+            ctx.fail(f"there is no command {args[0]!r}; {meant}")
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except CoinrError as error:
+            command = self.get_command(ctx, ctx.invoked_subcommand or "")
+            raise error if command is None else type(error)(in_options(str(error), command)) from error
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_HOMES)
@@ -108,7 +126,12 @@ def _fail(message: str, code: int) -> int:
 )
 @click.version_option(package_name="coinr", message="%(prog)s %(version)s")
 def cli() -> None:
-    """Small, bit-exact files for trained implicit neural representations: pictures, sounds, shapes, scenes."""
+    """Small, bit-exact files for trained implicit neural representations: pictures, sounds, shapes, scenes.
+
+    Every command ends with 0 when all was done, 1 when it failed (one line on stderr says why), 2 when it was called
+    in a wrong way, and 130 when it was interrupted. Files are written whole or not at all. A link as output is
+    followed; an output that is not named is never written over.
+    """
 
 
 def main() -> NoReturn:

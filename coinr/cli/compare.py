@@ -7,7 +7,16 @@ from typing import Any
 
 import click
 
-from coinr.cli.options import check_output, echo_json, echo_notes, examples, json_option, quiet_option, show_progress
+from coinr.cli.options import (
+    echo_json,
+    echo_notes,
+    examples,
+    json_option,
+    quiet_option,
+    show_progress,
+    threads_option,
+)
+from coinr.cli.outputs import check_output, output_beside, output_option
 
 _file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 _device = click.option("--device", metavar="NAME", help="Where to render: cpu, cuda.  [default: cpu]")
@@ -23,8 +32,9 @@ _device = click.option("--device", metavar="NAME", help="Where to render: cpu, c
 )
 @click.argument("original", type=click.Path(exists=True, path_type=Path))
 @_file
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="A picture of both to write.")
+@output_option("A picture of both", "none")
 @_device
+@threads_option
 @json_option
 @quiet_option
 def compare(original: Path, file: Path, output: Path | None, device: str | None, as_json: bool) -> None:
@@ -44,7 +54,7 @@ def compare(original: Path, file: Path, output: Path | None, device: str | None,
     from coinr.signals.sheets import contact_sheet
 
     if output is not None:
-        check_output(output, IMAGE_SUFFIXES)
+        check_output(output, IMAGE_SUFFIXES, original, file)
     show_progress()
     opened = open_file(file)
     _move(opened, device)
@@ -74,20 +84,26 @@ def _text(value: Any) -> str:
 
 @click.command(
     no_args_is_help=True,
-    epilog=examples("coinr preview photo.coinr -o sheet.png", "coinr preview lego.coinr -o sheet.png --device cuda"),
+    epilog=examples(
+        "coinr preview photo.coinr                            writes photo.sheet.png",
+        "coinr preview photo.coinr -o sheet.png",
+        "coinr preview lego.coinr -o sheet.png --device cuda",
+    ),
 )
 @_file
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The picture to write.")
+@output_option("The picture", "FILE with .sheet.png")
 @_device
+@threads_option
 @json_option
 @quiet_option
-def preview(file: Path, output: Path, device: str | None, as_json: bool) -> None:
+def preview(file: Path, output: Path | None, device: str | None, as_json: bool) -> None:
     """Show the signal in FILE, of whatever kind, on one contact sheet."""
     from coinr.signals.files.opening import open_file
     from coinr.signals.image_io import IMAGE_SUFFIXES, write_image
     from coinr.signals.sheets import contact_sheet
 
-    check_output(output, IMAGE_SUFFIXES)
+    output = output or output_beside(file, ".sheet.png")
+    check_output(output, IMAGE_SUFFIXES, file)
     show_progress()
     opened = open_file(file)
     _move(opened, device)

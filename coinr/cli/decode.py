@@ -11,14 +11,14 @@ import click
 
 from coinr.cli.options import (
     Numbers,
-    check_output,
-    check_output_folder,
     echo_json,
     examples,
     json_option,
     quiet_option,
     show_progress,
+    threads_option,
 )
+from coinr.cli.outputs import check_distinct, check_output, check_output_folder, output_beside, output_option
 
 if TYPE_CHECKING:
     from coinr.signals.files.audio import AudioFile
@@ -31,11 +31,15 @@ _Options = Mapping[str, Any]
 #: Views in a folder, and pictures of a turntable, if their number is not given; pictures a second.
 _VIEWS, _FRAMES, _RATE = 8, 48, 16
 
+#: Suffixes of outputs that are not named, by kind.
+_SUFFIXES = {"image": ".png", "audio": ".wav", "shape": ".ply", "scene": ".png"}
+
 
 @click.command(
     no_args_is_help=True,
     epilog=examples(
-        "coinr decode photo.coinr -o photo.png",
+        "coinr decode photo.coinr                             writes photo.png, unless there is one",
+        "coinr decode photo.coinr -o copy.png",
         "coinr decode photo.coinr -o big.png --scale 2",
         "coinr decode photo.coinr -o part.png --size 4000x6000 --crop 500,1000,600,800",
         "coinr decode song.coinr -o song.wav --rate 48000",
@@ -47,20 +51,24 @@ _VIEWS, _FRAMES, _RATE = 8, 48, 16
     ),
 )
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The file or folder to write.")
+@output_option("The file or folder", "FILE with .png, .wav or .ply; .gif with --turntable")
 @click.option(
     "--scale",
     type=click.FloatRange(0, min_open=True),
-    help="Image, scene: size relative to the original, such as 2 or 0.5.",
+    help="Image, scene: size relative to the original, such as 2 or 0.5.  [default: 1]",
 )
-@click.option("--size", type=Numbers("HxW", "x"), help="Image, scene: height and width in pixels, such as 800x1200.")
+@click.option(
+    "--size", type=Numbers("HxW", "x"), help="Image, scene: height and width in pixels.  [default: the original's]"
+)
 @click.option(
     "--crop",
     type=Numbers("Y,X,H,W", ","),
-    help="Image: only this part, in pixels of the whole at its output size: top, left, height, width.",
+    help="Image: only this part, in pixels of the whole at its output size: top, left, height, width.  [default: all]",
 )
-@click.option("--rate", type=click.IntRange(1), metavar="HZ", help="Audio: samples a second.")
-@click.option("--grid", type=click.IntRange(1), help="Shape: voxels along the longest side.")
+@click.option(
+    "--rate", type=click.IntRange(1), metavar="HZ", help="Audio: samples a second.  [default: the original's]"
+)
+@click.option("--grid", type=click.IntRange(1), help="Shape: voxels along the longest side.  [default: the original's]")
 @click.option("--views", type=click.IntRange(1, 10_000), help=f"Scene: pictures in a folder.  [default: {_VIEWS}]")
 @click.option(
     "--turntable",
@@ -70,9 +78,10 @@ _VIEWS, _FRAMES, _RATE = 8, 48, 16
 )
 @click.option("--depth", is_flag=True, help="Scene: depths in place of colours, bright is far in a .png of 16 bits.")
 @click.option("--device", metavar="NAME", help="Where to render: cpu, cuda.  [default: cpu]")
+@threads_option
 @json_option
 @quiet_option
-def decode(file: Path, output: Path, device: str | None, as_json: bool, **options: Any) -> None:
+def decode(file: Path, output: Path | None, device: str | None, as_json: bool, **options: Any) -> None:
     """Render the signal in FILE in the format that the suffix of the output names.
 
     \b
@@ -92,6 +101,9 @@ def decode(file: Path, output: Path, device: str | None, as_json: bool, **option
     render, allowed = _RENDERERS[opened.kind]
     if others := sorted(given - set(allowed)):
         raise click.UsageError(f"--{others[0]} is not for a file of kind {opened.kind}")
+    if output is None:
+        output = output_beside(file, ".gif" if options["turntable"] else _SUFFIXES[opened.kind])
+    check_distinct(output, file)
     if device is not None:
         to_device(opened.network, device)
     result = render(opened, output, options)

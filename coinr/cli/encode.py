@@ -13,7 +13,6 @@ from coinr.cli.options import (
     Numbers,
     budget_arguments,
     budget_options,
-    check_output,
     codec_arguments,
     codec_options,
     echo_json,
@@ -22,15 +21,19 @@ from coinr.cli.options import (
     fit_arguments,
     fit_options,
     json_option,
+    profile_keys,
     quiet_option,
     show_progress,
     try_codec,
 )
+from coinr.cli.outputs import check_distinct, check_output, check_place, output_beside, output_option
 
 
 @click.command(
     no_args_is_help=True,
-    epilog=examples(
+    epilog=profile_keys()
+    + examples(
+        "coinr encode photo.png                               writes photo.coinr, unless there is one",
         "coinr encode photo.png -o photo.coinr",
         "coinr encode photo.png -o photo.coinr --target-bytes 20000",
         "coinr encode photo.png -o photo.coinr --min-psnr 30",
@@ -43,20 +46,16 @@ from coinr.cli.options import (
     ),
 )
 @click.argument("signal", type=click.Path(exists=True, path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .coinr file to write.")
+@output_option("The .coinr file", "SIGNAL with .coinr")
 @click.option(
     "--grid",
     type=click.IntRange(2, 1024),
-    default=128,
-    show_default=True,
-    help="Voxels along the longest side of a mesh.",
+    help="Voxels along the longest side of a mesh.  [default: 128]",
 )
 @click.option(
     "--samples",
     type=Numbers("COARSE,FINE", ","),
-    default="32,32",
-    show_default=True,
-    help="Depths along a ray of a scene.",
+    help="Depths along a ray of a scene.  [default: 32,32]",
 )
 @click.option(
     "--near", type=click.FloatRange(0), help="Least depth of a scene.  [default: its file's, or told by its cameras]"
@@ -69,9 +68,9 @@ from coinr.cli.options import (
 @quiet_option
 def encode(
     signal: Path,
-    output: Path,
-    grid: int,
-    samples: tuple[int, int],
+    output: Path | None,
+    grid: int | None,
+    samples: tuple[int, int] | None,
     near: float | None,
     far: float | None,
     network: str | None,
@@ -87,8 +86,19 @@ def encode(
 
     With --target-bytes, --target-bpp, --min-psnr or --min-score, the network and its bits are chosen so that the file
     is the best of that size, or the smallest of that quality; what was done is told.
-    """
-    check_output(output, (COINR_FILE,))
+
+    \b
+    defaults   network  width  hidden layers  steps  batch  learning rate
+    image      siren    64     3              8000   4096   0.001
+    audio      siren    128    3              8000   4096   0.0005
+    shape      siren    64     3              3000   4096   0.001
+    scene      nerf     64     4              6000   320    0.002
+    """  # noqa: D301 - \b tells click to keep the lines
+    output = output or output_beside(signal, COINR_FILE)
+    check_output(output, (COINR_FILE,), signal)
+    if options["checkpoint"] is not None:
+        check_distinct(options["checkpoint"], signal, output)
+        check_place(options["checkpoint"])
     arguments = codec_arguments(options)
     budget = budget_arguments(options)
     from coinr.files import write_atomic
@@ -97,7 +107,8 @@ def encode(
 
     show_progress()
     try_codec(arguments)
-    opened = open_signal(signal, grid=grid, samples=samples, near=near, far=far)
+    opened = open_signal(signal, grid=grid or 128, samples=samples or (32, 32), near=near, far=far)
+    _refuse_others(opened, {"grid": grid, "samples": samples, "near": near, "far": far})
     echo_notes(signal, opened.notes)
     if options["min_psnr"] is not None and opened.metric != "PSNR":
         raise click.UsageError(
@@ -119,6 +130,16 @@ def encode(
     rate = "".join(f"{value:.3f} {name.replace('_', ' ')}, " for name, value in rates.items())
     after, told = (f"{value:.{2 if opened.unit else 4}f} {opened.unit}".strip() for value in (score, before))
     click.echo(f"{output}: {len(blob)} bytes, {rate}{opened.metric} {after} ({told} before coding)")
+
+
+def _refuse_others(opened: Any, options: dict[str, Any]) -> None:
+    """UsageError if an option was given that is for another kind of signal."""
+    meshes = getattr(opened, "mesh", None) is not None
+    for name, value in options.items():
+        fits = meshes if name == "grid" else opened.kind == "scene"
+        if value is not None and not fits:
+            kind = "meshes" if name == "grid" else "scenes"
+            raise click.UsageError(f"--{name} is for {kind}, and this is {opened.kind} that has samples of its own")
 
 
 #: A file, its score, the network's before coding, what else JSON tells, and lines of text.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from coinr.errors import InputError
+from coinr.cli.words import PROFILE_KEYS
 from coinr.progress import shown
 
 COINR_FILE = ".coinr"
@@ -38,13 +39,7 @@ _RESERVED = frozenset(
     }
 )
 
-_Command = TypeVar("_Command", bound=Callable[..., Any])
-
-_state_dict_file = click.Path(exists=True, dir_okay=False, path_type=Path)
-
-base_option = click.option(
-    "--base", metavar="FILE", type=_state_dict_file, help="Model file of a network that both sides have."
-)
+Command = TypeVar("Command", bound=Callable[..., Any])
 
 _QUIET = "coinr.quiet"
 
@@ -63,6 +58,34 @@ quiet_option = click.option(
 )
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value on stdout, for scripts.")
+
+
+def _limit_threads(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
+    """Let torch and the decoders run so many threads until the command ends."""
+    if value is None or ctx.resilient_parsing:
+        return
+    import torch
+
+    before, asked = torch.get_num_threads(), os.environ.get("COINR_THREADS")
+    torch.set_num_threads(value)
+    os.environ["COINR_THREADS"] = str(value)
+
+    @ctx.call_on_close
+    def restore() -> None:
+        torch.set_num_threads(before)
+        if asked is None:
+            del os.environ["COINR_THREADS"]
+        else:
+            os.environ["COINR_THREADS"] = asked
+
+
+threads_option = click.option(
+    "--threads",
+    type=click.IntRange(1, 256),
+    callback=_limit_threads,
+    expose_value=False,
+    help="CPU threads.  [default: all cores]",
+)
 
 
 class _ProfileOption(click.ParamType[tuple[str, Any]]):
@@ -102,13 +125,22 @@ class Numbers(click.ParamType[tuple[int, ...]]):
         return tuple(int(part) for part in parts)
 
 
+def profile_keys() -> str:
+    """Return the keys of -O as a part of a help text."""
+    lines = [
+        f"  {profile}: " + (", ".join(f"{key} ({default})" for key, default in keys.items()) or "none")
+        for profile, keys in PROFILE_KEYS.items()
+    ]
+    return "\b\nKeys of -O for each profile, with their defaults:\n" + "\n".join(lines) + "\n\n"
+
+
 def examples(*lines: str) -> str:
     """Return command lines as the last part of a help text."""
     # \b keeps click from filling the lines into a paragraph
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def fit_options(command: _Command) -> _Command:
+def fit_options(command: Command) -> Command:
     """Add the options that go to the fit; :func:`fit_arguments` turns them into arguments of ``coinr.fit``."""
     for option in (
         click.option(
@@ -118,19 +150,25 @@ def fit_options(command: _Command) -> _Command:
             "--checkpoint",
             metavar="FILE",
             type=click.Path(dir_okay=False, path_type=Path),
-            help="Keep there how far the fit is, and go on from it after an interruption.",
+            help="Keep there how far the fit is, and go on from it after an interruption.  [default: none]",
         ),
         click.option(
             "--checkpoint-every",
             type=click.FloatRange(0),
             metavar="SECONDS",
-            default=30,
-            show_default=True,
-            help="Between two writes of the checkpoint.",
+            help="Between two writes of the checkpoint.  [default: 30]",
         ),
-        click.option("--target", type=float, metavar="SCORE", help="End the fit at this score: dB, or IoU of a shape."),
         click.option(
-            "--time-budget", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="End the fit by then."
+            "--target",
+            type=float,
+            metavar="SCORE",
+            help="End the fit at this score: dB, or IoU of a shape.  [default: none]",
+        ),
+        click.option(
+            "--time-budget",
+            type=click.FloatRange(0, min_open=True),
+            metavar="SECONDS",
+            help="End the fit by then.  [default: none]",
         ),
         click.option(
             "--optimiser",
@@ -140,16 +178,20 @@ def fit_options(command: _Command) -> _Command:
         click.option(
             "--learning-rate",
             type=click.FloatRange(0, min_open=True),
-            help="At the start.  [default: what suits the signal, less in long fits of wide sirens]",
+            help="At the start.  [default: as below, less in long fits of wide sirens]",
         ),
-        click.option("--batch", type=click.IntRange(1), help="Samples (pixels, voxels, rays) per step."),
-        click.option("--steps", type=click.IntRange(1), help="Training steps."),
-        click.option("--hidden-layers", type=click.IntRange(0, 64), help="Layers of width x width."),
-        click.option("--width", type=click.IntRange(1, 4096), help="Neurons per layer."),
+        click.option(
+            "--batch", type=click.IntRange(1), help="Samples (pixels, voxels, rays) per step.  [default: as below]"
+        ),
+        click.option("--steps", type=click.IntRange(1), help="Training steps.  [default: as below]"),
+        click.option(
+            "--hidden-layers", type=click.IntRange(0, 64), help="Layers of width x width.  [default: as below]"
+        ),
+        click.option("--width", type=click.IntRange(1, 4096), help="Neurons per layer.  [default: as below]"),
         click.option(
             "--network",
             metavar="KIND",
-            help="siren, finer, gauss, wire or relu; nerf for scenes.  [default: what suits the signal]",
+            help="siren, finer, gauss, wire or relu; nerf for scenes.  [default: as below]",
         ),
     ):
         command = option(command)
@@ -171,11 +213,19 @@ _FIT = (
 
 
 def fit_arguments(options: dict[str, Any]) -> dict[str, Any]:
-    """Return the arguments of ``fit`` that the values of :func:`fit_options` and the common seed stand for."""
+    """Return the arguments of ``fit`` that the values of :func:`fit_options` and the common seed stand for.
+
+    Raises
+    ------
+    click.UsageError
+        If an option has nothing that it could apply to.
+    """
+    if options["checkpoint_every"] is not None and options["checkpoint"] is None:
+        raise click.UsageError("--checkpoint-every needs --checkpoint")
     return {"seed": options["seed"]} | {name: options[name] for name in _FIT if options[name] is not None}
 
 
-def budget_options(command: _Command) -> _Command:
+def budget_options(command: Command) -> Command:
     """Add the options that name a size or a quality; :func:`budget_arguments` turns them into arguments."""
     for option in (
         click.option(
@@ -184,25 +234,28 @@ def budget_options(command: _Command) -> _Command:
             help="With a target: also train the network on for its code, and keep the better file.  [default: no]",
         ),
         click.option(
-            "--min-score", type=float, metavar="SCORE", help="The same for any signal: dB, or IoU of a shape."
+            "--min-score",
+            type=float,
+            metavar="SCORE",
+            help="The same for any signal: dB, or IoU of a shape.  [default: none]",
         ),
         click.option(
             "--min-psnr",
             type=float,
             metavar="DB",
-            help="The lowest PSNR of a picture or scene; network and bits are chosen for it.",
+            help="The lowest PSNR of a picture or scene; network and bits are chosen for it.  [default: none]",
         ),
         click.option(
             "--target-bpp",
             type=click.FloatRange(0, min_open=True),
             metavar="BITS",
-            help="The same in bits for each pixel, sample or voxel.",
+            help="The same in bits for each pixel, sample or voxel.  [default: none]",
         ),
         click.option(
             "--target-bytes",
             type=click.IntRange(1),
             metavar="BYTES",
-            help="The largest file that is allowed; network and bits are chosen for it.",
+            help="The largest file that is allowed; network and bits are chosen for it.  [default: none]",
         ),
     ):
         command = option(command)
@@ -242,14 +295,33 @@ def _dashed(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
-def codec_options(command: _Command) -> _Command:
+def codec_options(command: Command) -> Command:
     """Add the options that go to the codec; :func:`codec_arguments` turns them into its arguments."""
     for option in (
-        click.option("--backend", metavar="NAME", help="native, triton or reference; see: coinr info --backends."),
+        click.option(
+            "--backend",
+            metavar="NAME",
+            help="native, triton or reference; see: coinr info --backends.  [default: COINR_BACKEND, or native]",
+        ),
         click.option("--threads", type=click.IntRange(1, 256), help="CPU threads.  [default: all cores]"),
-        click.option("-O", "--option", type=_ProfileOption(), multiple=True, help="An option of the profile."),
-        click.option("--lossless-nonfinite", is_flag=True, help="Store tensors with NaN or Inf bit-exactly."),
-        click.option("--lossless", metavar="PATTERN", multiple=True, help="Store tensors so named bit-exactly."),
+        click.option(
+            "-O",
+            "--option",
+            type=_ProfileOption(),
+            multiple=True,
+            help="An option of the profile, see below.  [default: none]",
+        ),
+        click.option(
+            "--lossless-nonfinite",
+            is_flag=True,
+            help="Store tensors with NaN or Inf bit-exactly.  [default: they are an error]",
+        ),
+        click.option(
+            "--lossless",
+            metavar="PATTERN",
+            multiple=True,
+            help="Store tensors so named bit-exactly, such as '*.bias'; may be given more than once.  [default: none]",
+        ),
         click.option(
             "--tolerance",
             type=click.FloatRange(min=0),
@@ -307,43 +379,6 @@ def try_codec(arguments: dict[str, Any]) -> None:
     encode_state_dict({"w": torch.zeros(2, 2, dtype=torch.float32)}, **arguments)
 
 
-def check_output(path: Path, suffixes: Sequence[str]) -> None:
-    """Refuse, before any work is done, a path that could not be written or has a misleading suffix.
-
-    Raises
-    ------
-    InputError
-        If the suffix is not one of ``suffixes``, the path is a directory, or its folder cannot be written.
-    """
-    if path.suffix.lower() not in suffixes:
-        raise InputError(f"{path}: the output must end in {' '.join(suffixes)}")
-    if path.is_dir():
-        raise InputError(f"{path}: is a directory")
-    _check_folder(path)
-
-
-def check_output_folder(path: Path) -> None:
-    """Refuse, before any work is done, a folder that could not be made or holds something already.
-
-    Raises
-    ------
-    InputError
-        If the path is a file or a folder that is not empty, or its own folder cannot be written.
-    """
-    if path.is_dir() and any(path.iterdir()):
-        raise InputError(f"{path}: the folder is not empty")
-    if path.exists() and not path.is_dir():
-        raise InputError(f"{path}: is a file")
-    _check_folder(path)
-
-
-def _check_folder(path: Path) -> None:
-    if not path.parent.is_dir():
-        raise InputError(f"{path}: the folder {path.parent} does not exist")
-    if not os.access(path.parent, os.W_OK):
-        raise InputError(f"{path}: the folder {path.parent} cannot be written")
-
-
 def show_progress() -> None:
     """Show how far the command that runs is from now on, unless it was given ``--quiet``."""
     context = click.get_current_context()
@@ -362,12 +397,12 @@ def echo_notes(source: Path, notes: Sequence[str]) -> None:
 
 
 def echo_json(value: Any) -> None:
-    """Print one JSON value on one line of stdout; infinities as null."""
+    """Print one JSON value on one line of stdout; infinities and NaN as null."""
     click.echo(json.dumps(_finite(value)))
 
 
 def _finite(value: Any) -> Any:
-    if isinstance(value, float) and value in (float("inf"), float("-inf")):
+    if isinstance(value, float) and not math.isfinite(value):
         return None
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}

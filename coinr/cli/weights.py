@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,25 +11,71 @@ import click
 
 from coinr.cli.options import (
     COINR_FILE,
-    base_option,
-    check_output,
+    Command,
     codec_arguments,
     codec_options,
     echo_json,
     examples,
     json_option,
+    profile_keys,
     quiet_option,
     show_progress,
 )
-from coinr.errors import CoinrError, FormatError
+from coinr.cli.outputs import check_output, output_beside, output_option
+from coinr.errors import CoinrError, FormatError, InputError
 
 if TYPE_CHECKING:
     from coinr.report import Report
 
 
+def _base_option(command: Command) -> Command:
+    """Add the options that name a network which both sides have; :func:`_read_base` reads it."""
+    for option in (
+        click.option(
+            "--base-key",
+            metavar="NAME",
+            help="The entry of the checkpoint given with --base that is the state dict.  [default: the whole file]",
+        ),
+        click.option(
+            "--base",
+            metavar="FILE",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            help="Model file of a network that both sides have.  [default: none]",
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def _read_base(base: Path | None, base_key: str | None) -> Mapping[str, Any] | None:
+    """Return the network that the values of :func:`_base_option` name, if any.
+
+    Raises
+    ------
+    click.UsageError
+        If there is a key and no file.
+    InputError, OSError
+        As :func:`coinr.files.read_state_dict_file`.
+    """
+    if base is None:
+        if base_key is not None:
+            raise click.UsageError("--base-key needs --base")
+        return None
+    from coinr.files import read_state_dict_file
+
+    try:
+        return read_state_dict_file(base, base_key)
+    except InputError as error:
+        raise InputError(
+            str(error).replace("; give key=", "; give base_key=").replace(" or key=", " or base_key=")
+        ) from error
+
+
 @click.command(
     no_args_is_help=True,
-    epilog=examples(
+    epilog=profile_keys()
+    + examples(
+        "coinr pack model.safetensors                         writes model.coinr, unless there is one",
         "coinr pack model.safetensors -o model.coinr",
         "coinr pack model.pt -o model.coinr --tolerance 0.01 --seed 7",
         "coinr pack model.pt -o model.coinr --target-bytes 20000",
@@ -38,14 +85,16 @@ if TYPE_CHECKING:
     ),
 )
 @click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The .coinr file to write.")
+@output_option("The .coinr file", "MODEL with .coinr")
 @click.option(
-    "--target-bytes", type=click.IntRange(1), help="In place of --tolerance: the largest file that is allowed."
+    "--target-bytes",
+    type=click.IntRange(1),
+    help="In place of --tolerance: the largest file that is allowed.  [default: none]",
 )
 @click.option(
     "--target-bits",
     type=click.FloatRange(0, min_open=True),
-    help="The same in bits for each floating-point parameter.",
+    help="The same in bits for each floating-point parameter.  [default: none]",
 )
 @click.option(
     "--key",
@@ -59,17 +108,18 @@ if TYPE_CHECKING:
     help="Take this off the names that begin with it, such as module. or _orig_mod.  [default: names stay]",
 )
 @codec_options
-@base_option
+@_base_option
 @json_option
 @quiet_option
 def pack(
     model: Path,
-    output: Path,
+    output: Path | None,
     key: str | None,
     strip_prefix: str | None,
     target_bytes: int | None,
     target_bits: float | None,
     base: Path | None,
+    base_key: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -79,13 +129,17 @@ def pack(
     or .npy. It must hold tensors and plain values only: no code in it is ever run. Of a checkpoint with several
     entries, --key says which is the state dict.
     """
-    check_output(output, (COINR_FILE,))
+    given = {"--target-bytes": target_bytes, "--target-bits": target_bits, "--tolerance": options["tolerance"]}
+    if len(several := [name for name, value in given.items() if value is not None]) > 1:
+        raise click.UsageError(f"{' and '.join(several)} exclude each other")
+    output = output or output_beside(model, COINR_FILE)
+    check_output(output, (COINR_FILE,), model, base)
     arguments = codec_arguments(options)
     from coinr.codec import encode_state_dict, inspect
     from coinr.files import read_state_dict_file, write_atomic
 
     show_progress()
-    known = None if base is None else read_state_dict_file(base)
+    known = _read_base(base, base_key)
     sd = read_state_dict_file(model, key, strip_prefix)
     blob = encode_state_dict(sd, base=known, target_bytes=target_bytes, target_bits=target_bits, **arguments)
     write_atomic(output, blob)
@@ -100,23 +154,25 @@ def pack(
 @click.command(
     no_args_is_help=True,
     epilog=examples(
-        "coinr unpack model.coinr -o model.safetensors",
+        "coinr unpack model.coinr                             writes model.safetensors, unless there is one",
+        "coinr unpack model.coinr -o model.pt",
         "coinr unpack tuned.coinr -o tuned.safetensors --base start.safetensors",
     ),
 )
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="The model file to write.")
-@base_option
+@output_option("The model file", "FILE with .safetensors")
+@_base_option
 @quiet_option
 @json_option
-def unpack(file: Path, output: Path, base: Path | None, as_json: bool) -> None:
+def unpack(file: Path, output: Path | None, base: Path | None, base_key: str | None, as_json: bool) -> None:
     """Give back the state dict in FILE as .safetensors, .pt, .pth or .npz (the suffix decides)."""
     from coinr.codec import load
-    from coinr.files import STATE_DICT_SUFFIXES, read_state_dict_file, write_state_dict_file
+    from coinr.files import STATE_DICT_SUFFIXES, write_state_dict_file
 
-    check_output(output, STATE_DICT_SUFFIXES)
+    output = output or output_beside(file, ".safetensors")
+    check_output(output, STATE_DICT_SUFFIXES, file, base)
     show_progress()
-    known = None if base is None else read_state_dict_file(base)
+    known = _read_base(base, base_key)
     sd = load(file, base=known)
     write_state_dict_file(output, sd)
     if as_json:
@@ -204,17 +260,16 @@ def _described(blob: bytes, report: Report) -> tuple[str | None, dict[str, Any] 
     ),
 )
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@base_option
+@_base_option
 @json_option
 @quiet_option
-def verify(file: Path, base: Path | None, as_json: bool) -> None:
+def verify(file: Path, base: Path | None, base_key: str | None, as_json: bool) -> None:
     """Check all of FILE: header, checksums, and that every tensor decodes."""
     from coinr.codec import verify as verify_bytes
     from coinr.contents import named, read_bytes
-    from coinr.files import read_state_dict_file
 
     show_progress()
-    known = None if base is None else read_state_dict_file(base)
+    known = _read_base(base, base_key)
     try:
         with named(file):
             report = verify_bytes(read_bytes(file, FormatError), base=known)
