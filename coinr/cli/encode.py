@@ -139,7 +139,7 @@ def _refuse_others(opened: Any, options: dict[str, Any]) -> None:
         fits = meshes if name == "grid" else opened.kind == "scene"
         if value is not None and not fits:
             kind = "meshes" if name == "grid" else "scenes"
-            raise click.UsageError(f"--{name} is for {kind}, and this is {opened.kind} that has samples of its own")
+            raise click.UsageError(f"--{name} is for {kind}; this signal of kind {opened.kind} has samples of its own")
 
 
 #: A file, its score, the network's before coding, what else JSON tells, and lines of text.
