@@ -49,13 +49,6 @@ class _Commands(click.Group):
             ctx.fail(f"there is no command {args[0]!r}; {meant}")
         return super().resolve_command(ctx, args)
 
-    def invoke(self, ctx: click.Context) -> Any:
-        try:
-            return super().invoke(ctx)
-        except CoinrError as error:
-            command = self.get_command(ctx, ctx.invoked_subcommand or "")
-            raise error if command is None else type(error)(in_options(str(error), command)) from error
-
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(_HOMES)
 
@@ -68,6 +61,9 @@ class _Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
+        except CoinrError as error:
+            command = self.get_command(ctx, ctx.invoked_subcommand or "")
+            raise error if command is None else type(error)(in_options(str(error), command)) from error
         except KeyboardInterrupt:
             # click would print an empty line, which only a terminal that shows ^C needs
             if sys.stderr.isatty():

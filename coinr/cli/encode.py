@@ -21,12 +21,12 @@ from coinr.cli.options import (
     fit_arguments,
     fit_options,
     json_option,
-    profile_keys,
     quiet_option,
     show_progress,
     try_codec,
 )
 from coinr.cli.outputs import check_distinct, check_output, check_place, output_beside, output_option
+from coinr.cli.words import profile_keys
 
 
 @click.command(

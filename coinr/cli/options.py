@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import click
 
-from coinr.cli.words import PROFILE_KEYS
 from coinr.progress import shown
 
 COINR_FILE = ".coinr"
@@ -123,15 +122,6 @@ class Numbers(click.ParamType[tuple[int, ...]]):
         if len(parts) != self._count or not all(re.fullmatch(r"[0-9]{1,10}", part.strip()) for part in parts):
             self.fail(f"{value!r} is not {self.name} in whole numbers", param, ctx)
         return tuple(int(part) for part in parts)
-
-
-def profile_keys() -> str:
-    """Return the keys of -O as a part of a help text."""
-    lines = [
-        f"  {profile}: " + (", ".join(f"{key} ({default})" for key, default in keys.items()) or "none")
-        for profile, keys in PROFILE_KEYS.items()
-    ]
-    return "\b\nKeys of -O for each profile, with their defaults:\n" + "\n".join(lines) + "\n\n"
 
 
 def examples(*lines: str) -> str:

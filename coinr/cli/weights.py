@@ -17,11 +17,11 @@ from coinr.cli.options import (
     echo_json,
     examples,
     json_option,
-    profile_keys,
     quiet_option,
     show_progress,
 )
 from coinr.cli.outputs import check_output, output_beside, output_option
+from coinr.cli.words import profile_keys
 from coinr.errors import CoinrError, FormatError, InputError
 
 if TYPE_CHECKING:

@@ -31,6 +31,15 @@ _PHRASES = {
 }
 
 
+def profile_keys() -> str:
+    """Return the keys of -O as a part of a help text."""
+    lines = [
+        f"  {profile}: " + (", ".join(f"{key} ({default})" for key, default in keys.items()) or "none")
+        for profile, keys in PROFILE_KEYS.items()
+    ]
+    return "\b\nKeys of -O for each profile, with their defaults:\n" + "\n".join(lines) + "\n\n"
+
+
 def in_options(message: str, command: click.Command) -> str:
     """Return a message with names of arguments replaced by those of the command's options.
 
