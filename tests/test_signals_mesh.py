@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 import trimesh
 
+import coinr
 from coinr.errors import InputError
 from coinr.signals.mesh_repair import repair_mesh
 from coinr.signals.meshes import read_mesh, surface, write_mesh
 from coinr.signals.metrics import chamfer
 from coinr.signals.opening import open_signal
 from coinr.signals.shape import ShapeSignal
+
+from .signals import ball, siren
 
 CUBE = trimesh.creation.box()
 CORNERS, FACES = CUBE.vertices.view(np.ndarray), CUBE.faces.view(np.ndarray)
@@ -267,3 +270,25 @@ def test_repaired_files_are_read_by_others(tmp_path):
     back = trimesh.load_mesh(io.BytesIO((tmp_path / "far.ply").read_bytes()), file_type="ply")
     assert back.is_watertight
     assert back.bounds == pytest.approx(BALL.bounds + 1e7)
+
+
+@pytest.mark.parametrize("value", [0, -1, 2.5, "a", 10**400, True, [3]])
+def test_sides_of_grids_are_whole_numbers(value):
+    with pytest.raises(InputError, match="longest side of a grid"):
+        ShapeSignal.of_mesh(CUBE, value)
+    with pytest.raises(InputError, match="longest side of a grid"):
+        coinr.open_file(coinr.pack_signal(siren(3, 1), ShapeSignal(ball(6)), profile="lossless")).render(value)
+
+
+@pytest.mark.parametrize("value", [0, "a", [1, 2], [0, 0, 0, 0], [0, 0, 0, np.nan], [1e31, 0, 0, 1], ["a"] * 4])
+def test_places_of_grids_are_four_numbers(value):
+    with pytest.raises(InputError, match="placement"):
+        ShapeSignal(ball(6), value)
+
+
+@pytest.mark.parametrize("value", [None, 3, "a", trimesh.Scene(), trimesh.PointCloud(CORNERS), [[1], [1, 2]]])
+def test_what_is_no_mesh_or_volume_is_refused(value):
+    with pytest.raises(InputError, match="not a mesh"):
+        ShapeSignal.of_mesh(value)
+    with pytest.raises(InputError, match="volume"):
+        ShapeSignal(value)

@@ -5,9 +5,11 @@ import json
 import numpy as np
 import pytest
 import torch
+from click.testing import CliRunner
 from PIL import Image
 
 import coinr
+from coinr.cli import cli
 from coinr.errors import InputError
 from coinr.signals.cameras import Orbit, focus_of, orbit_of
 from coinr.signals.scene import SceneSignal
@@ -254,6 +256,7 @@ def test_one_file_is_a_scene_too(tmp_path):
         ('{"fl_x": 1, "frames": [] oops}', "damaged"),
         ("\udce9", "UTF-8"),
         ("[" * 100_000, "damaged"),
+        ('{"fl_x": ' + "9" * 5000 + "}", "damaged"),
         ("{}", "frames"),
         ('{"frames": [3]}', "frames"),
         ("", "truncated"),
@@ -375,5 +378,52 @@ def test_arrays_with_a_camera_that_is_not_simple():
     assert scene.notes == ("not used: names",)
     with pytest.raises(InputError, match="centre is two numbers"):
         scene_of_arrays({**arrays, "centre": np.zeros(3)}, (4, 4))
-    with pytest.raises(InputError, match="focal must be positive"):
+    with pytest.raises(InputError, match="focal_y must be a number"):
         scene_of_arrays({**arrays, "focal_y": np.float64(0)}, (4, 4))
+
+
+def test_panoramas_by_the_command_line(tmp_path):
+    listed = [{**frame, "transform_matrix": pose.tolist()} for frame, pose in zip(frames(), turning(), strict=True)]
+    (tmp_path / "turning").mkdir()
+    write(tmp_path / "turning", {**PINHOLE, "fl_y": 21, "weather": 1}, listed)
+    encode = ["encode", tmp_path / "turning", "-o", tmp_path / "a.coinr", "--samples", "4,0", "--width", 8]
+    encode += ["--hidden-layers", 1, "--steps", 2, "--profile", "uniform", "--threads", 1]
+
+    def run(*arguments):
+        return CliRunner().invoke(cli, [str(argument) for argument in arguments])
+
+    refused = run(*encode)
+    assert refused.exit_code == 1
+    assert "give both" in refused.stderr
+    done = run(*encode, "--near", 0.1, "--far", 5)
+    assert done.exit_code == 0, done.stderr
+    assert "not used: weather" in done.stderr
+    compared = run("compare", tmp_path / "turning", tmp_path / "a.coinr", "--json")
+    assert compared.exit_code == 0, compared.stderr
+    assert "not used: weather" in json.loads(compared.stdout)["notes"]
+
+
+WRONG = [None, -1, np.nan, np.inf, 10**400, "a", b"", [], [1, "b"], [[1], [1, 2]], {}, object(), np.zeros((2, 2), "U1")]
+
+
+@pytest.mark.parametrize("name", ["images", "poses", "focal", "near", "far", "samples", "focal_y", "centre"])
+@pytest.mark.parametrize("value", WRONG, ids=lambda value: str(value)[:20].partition(" at ")[0])
+def test_wrong_arguments_of_a_scene_are_named_or_stand_for_defaults(name, value):
+    images, poses = disc_views([0, 90, 180])
+    good = {"images": images, "poses": poses, "focal": 14.4, "near": 2.0, "far": 6.0, "samples": (4, 4)}
+    if value is None and name in ("near", "far", "focal_y", "centre"):
+        assert SceneSignal(**{**good, name: None}).lens.far == 6
+        return
+    with pytest.raises(InputError, match="number|array|views|poses|samples|focal|near|centre"):
+        SceneSignal(**{**good, name: value})
+
+
+@pytest.mark.parametrize("value", WRONG[1:], ids=lambda value: str(value)[:20].partition(" at ")[0])
+def test_wrong_arguments_of_views_to_render_are_named(value):
+    images, poses = disc_views([0, 90, 180])
+    opened = coinr.open_file(
+        coinr.pack_signal(nerf(), SceneSignal(images, poses, 14.4, samples=(4, 0)), profile="lossless")
+    )
+    for arguments in ((value,), ([0.0], value)):
+        with pytest.raises(InputError, match="azimuths|size|pixels"):
+            opened.render(*arguments)

@@ -13,6 +13,7 @@ from torch import nn
 from coinr.ambient import independent
 from coinr.errors import InputError
 from coinr.progress import shown, steps
+from coinr.signals.arrays import as_array, as_number
 from coinr.signals.cameras import focus_of, orbit_of
 from coinr.signals.sampling import device_of
 from coinr.signals.views import Lens, Views, check_views, render
@@ -82,6 +83,8 @@ class SceneSignal(Views):
             pictures, matrices = pictures[~held], matrices[~held]
         else:
             held_pictures, held_matrices = check_views(held_images, held_poses)
+        if held_poses is not None and held_images is None:
+            raise InputError("held_poses are of held_images, which are not given")
         if len(pictures) < 2:
             raise InputError(f"a scene needs two views or more besides those held back, got {len(pictures)}")
         if held_pictures.shape[1:] != pictures.shape[1:]:
@@ -90,17 +93,14 @@ class SceneSignal(Views):
         if near is None or far is None:
             told = _depths(matrices)
             near, far = (given if given is not None else found for given, found in zip((near, far), told, strict=True))
-        near, far = float(near), float(far)
-        if not 0 <= near < far < 1e30:
+        near, far = as_number("near", near, 0), as_number("far", far, 0)
+        if not near < far:
             raise InputError(f"0 <= near < far must hold, got {near!r} and {far!r}")
-        focal_y = focal if focal_y is None else focal_y
-        if not (0 < float(focal) < 1e30 and 0 < float(focal_y) < 1e30):
-            raise InputError(f"focal must be positive, got {focal!r} across and {focal_y!r} down")
-        if not (2 <= samples[0] <= _DEPTHS and 0 <= samples[1] <= _DEPTHS):
-            raise InputError(f"samples along a ray are 2 .. {_DEPTHS} and 0 .. {_DEPTHS}, got {samples}")
+        across = as_number("focal", focal, 1e-30)
+        down = across if focal_y is None else as_number("focal_y", focal_y, 1e-30)
         height, width = pictures.shape[1:3]
         shift = _shift(height, width, centre)
-        lens = Lens(height, width, float(focal), near, far, *samples, float(focal_y) / float(focal), shift)
+        lens = Lens(height, width, across, near, far, *_counts(samples), down / across, shift)
         super().__init__(pictures, matrices, lens)
         self._held = Views(held_pictures, held_matrices, lens)
 
@@ -117,7 +117,7 @@ class SceneSignal(Views):
         """The scene with its samples on a device."""
         moved = object.__new__(SceneSignal)
         moved.__dict__.update(super().to(device).__dict__)
-        moved._held = self._held.to(device)
+        moved._held, moved.notes, moved.source = self._held.to(device), self.notes, self.source
         return moved
 
 
@@ -134,9 +134,20 @@ def _depths(poses: NDArray[np.float32]) -> tuple[float, float]:
     return float(f"{distances.min() / 2:.3g}"), float(f"{distances.max() * 1.5:.3g}")
 
 
-def _shift(height: int, width: int, centre: tuple[float, float] | None) -> tuple[float, float]:
+def _counts(samples: Any) -> tuple[int, int]:
+    """Two numbers of depths along a ray."""
+    counts = as_array("samples", samples)
+    if counts.shape != (2,) or counts.dtype.kind not in "iu" or not (2 <= counts[0] <= _DEPTHS >= counts[1] >= 0):
+        raise InputError(f"samples along a ray are 2 .. {_DEPTHS} and 0 .. {_DEPTHS}, got {samples!r:.80}")
+    return int(counts[0]), int(counts[1])
+
+
+def _shift(height: int, width: int, centre: Any) -> tuple[float, float]:
     """By how many pixels the camera's axis is off the middle of pictures."""
-    x, y = (width / 2, height / 2) if centre is None else map(float, centre)
+    point = as_array("centre", (width / 2, height / 2) if centre is None else centre)
+    if point.shape != (2,) or point.dtype.kind not in "fiu":
+        raise InputError(f"centre is two numbers, got {centre!r:.80}")
+    x, y = map(float, point)
     if not (abs(x - width / 2) <= _OFF * width and abs(y - height / 2) <= _OFF * height):
         raise InputError(
             f"the camera's axis passes the pictures at ({x:g}, {y:g}); within {_OFF:.0%} of a side of their middle, "

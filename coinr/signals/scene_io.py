@@ -210,34 +210,25 @@ def scene_of_arrays(
     """
     if missing := {"poses", "focal"} - set(arrays):
         raise InputError(f"a scene has arrays images, poses and focal; {', '.join(sorted(missing))} missing")
-    numbers: dict[str, float | None] = {}
     for name in ("focal", "near", "far", "focal_y"):
         value = arrays.get(name)
         if value is not None and (value.size != 1 or not np.issubdtype(value.dtype, np.number)):
             raise InputError(f"{name} is one number, got {value.dtype} {list(value.shape)}")
-        numbers[name] = None if value is None else float(value.reshape(()))
-    if near is not None:
-        numbers["near"] = near
-    if far is not None:
-        numbers["far"] = far
-    focal = numbers["focal"]
-    assert focal is not None
-    centre = arrays.get("centre")
-    if centre is not None and (centre.size != 2 or not np.issubdtype(centre.dtype, np.number)):
-        raise InputError(f"centre is two numbers, got {centre.dtype} {list(centre.shape)}")
+    given: dict[str, Any] = dict(arrays)
+    centre = given.get("centre")
     scene = SceneSignal(
-        arrays["images"],
-        arrays["poses"],
-        focal,
-        numbers["near"],
-        numbers["far"],
-        arrays.get("test_images"),
-        arrays.get("test_poses"),
+        given["images"],
+        given["poses"],
+        given["focal"],
+        given.get("near") if near is None else near,
+        given.get("far") if far is None else far,
+        given.get("test_images"),
+        given.get("test_poses"),
         samples,
-        numbers["focal_y"],
-        None if centre is None else (float(centre.reshape(-1)[0]), float(centre.reshape(-1)[1])),
+        given.get("focal_y"),
+        None if centre is None else centre.reshape(-1),
     )
-    used = {"images", "poses", "centre", "test_images", "test_poses", *numbers}
+    used = {"images", "poses", "focal", "near", "far", "focal_y", "centre", "test_images", "test_poses"}
     if left := [name for name in arrays if name not in used]:
         scene.notes = (f"not used: {', '.join(left)}",)
     return scene

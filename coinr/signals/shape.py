@@ -12,10 +12,11 @@ from torch import Tensor
 
 from coinr.ambient import independent
 from coinr.errors import InputError
+from coinr.signals.arrays import as_array
 from coinr.signals.base import Recipe, Signal
 from coinr.signals.mesh_repair import repair_mesh
 from coinr.signals.meshes import voxelise
-from coinr.signals.volumes import MAX_VOXELS, Box, check_volume, tight_box, voxel_coordinates
+from coinr.signals.volumes import MAX_VOXELS, Box, check_longest, check_volume, tight_box, voxel_coordinates
 
 #: Corner with the least coordinates (x, y, z) of a grid, and the side of its voxels, in units of a mesh.
 Placement = tuple[float, float, float, float]
@@ -46,6 +47,20 @@ def place_mesh(mesh: Any, longest: int) -> tuple[tuple[int, int, int], Placement
     corner = (low + high) / 2 - np.array([x, y, z]) * pitch / 2
     left, front, bottom = (round(float(v), digits) for v in corner)
     return (x, y, z), (left, front, bottom, pitch)
+
+
+def _check_placement(placement: Any) -> Placement:
+    """Four numbers that a file may hold as the place of a grid."""
+    numbers = as_array("placement", placement)
+    if (
+        numbers.shape != (4,)
+        or numbers.dtype.kind not in "fiu"
+        or not (np.abs(numbers) < 1e30).all()
+        or numbers[3] <= 0
+    ):
+        raise InputError(f"placement is x, y, z and a positive pitch, all below 1e30, got {placement!r:.80}")
+    x, y, z, pitch = map(float, numbers)
+    return x, y, z, pitch
 
 
 def _short(value: float) -> float:
@@ -93,7 +108,7 @@ class ShapeSignal(Signal):
     @independent
     def __init__(self, volume: Any, placement: Placement | None = None) -> None:
         self.volume = check_volume(volume)
-        self.placement = placement
+        self.placement = None if placement is None else _check_placement(placement)
         self.mesh: Any = None
         x, y, z = self.volume.shape
         if self.volume.dtype == np.bool_:
@@ -115,6 +130,7 @@ class ShapeSignal(Signal):
         InputError
             If the mesh has no inside, as :func:`~coinr.signals.mesh_repair.repair_mesh` and :func:`place_mesh` tell.
         """
+        check_longest(longest)
         closed, notes = repair_mesh(mesh)
         grid, placement = place_mesh(closed, longest)
         made = cls(voxelise(closed, np.array(placement[:3]), placement[3], grid), placement)

@@ -139,6 +139,10 @@ def _parse(data: bytes) -> dict[str, Any]:
         raise InputError(f"it is damaged{' (truncated)' if cut else ''}: {error}") from None
     except UnicodeDecodeError as error:
         raise InputError(f"it is damaged, or no UTF-8 ({error})") from None
+    except InputError:
+        raise
+    except ValueError as error:  # whole numbers of thousands of digits
+        raise InputError(f"it is damaged: {error}") from None
     except RecursionError:
         raise InputError("it is damaged: its JSON is nested too deeply") from None
     if not isinstance(stored, dict):

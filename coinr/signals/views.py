@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from coinr.errors import InputError
 from coinr.networks import Nerf, Rays, render_rays
+from coinr.signals.arrays import as_array
 from coinr.signals.base import Recipe, Signal
 from coinr.signals.cameras import Orbit, orbit_of, pixel_rays
 
@@ -66,12 +67,12 @@ def check_views(images: Any, poses: Any) -> tuple[NDArray[np.uint8], NDArray[np.
         If pictures are not [V, H, W, 3 or 4], uint8 or floating in [0, 1], with at least one pixel, or poses are not
         [V, 4, 4] or [V, 3, 4], one for each picture: finite turns and moves, neither scaled nor mirrored.
     """
-    pictures, matrices = np.asarray(images), np.asarray(poses)
+    pictures, matrices = as_array("images", images), as_array("poses", poses)
     if pictures.ndim != 4 or pictures.shape[3] not in (3, 4) or pictures.size == 0:
         raise InputError(f"views have shape [V, H, W, 3] or [V, H, W, 4], got {list(pictures.shape)}")
     if matrices.ndim != 3 or matrices.shape[1:] not in ((4, 4), (3, 4)) or len(matrices) != len(pictures):
         raise InputError(f"{len(pictures)} views need poses [{len(pictures)}, 4, 4], got {list(matrices.shape)}")
-    if not np.issubdtype(matrices.dtype, np.number) or not np.isfinite(matrices).all():
+    if matrices.dtype.kind not in "fiu" or not np.isfinite(matrices).all():
         raise InputError("poses must be finite numbers")
     if pictures.dtype != np.uint8:
         if not np.issubdtype(pictures.dtype, np.floating):

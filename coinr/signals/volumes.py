@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from coinr.ambient import independent
 from coinr.errors import InputError
 from coinr.progress import shown
+from coinr.signals.arrays import as_array
 from coinr.signals.sampling import device_of, sample
 
 #: Largest grid that is rendered, in voxels.
@@ -43,7 +44,7 @@ def check_volume(array: Any) -> NDArray[Any]:
         If it is not [X, Y, Z] with at least one voxel, holds NaN or Inf, has whole numbers of more than two values, two
         values that cannot be told apart, an SDF without a surface or beyond 1e30, or nothing inside.
     """
-    volume = np.asarray(array)
+    volume = as_array("a volume", array)
     if volume.ndim != 3 or volume.size == 0:
         raise InputError(f"a volume has shape [X, Y, Z] with at least one voxel, got {list(volume.shape)}")
     if volume.dtype != np.bool_:
@@ -141,6 +142,16 @@ def voxel_coordinates(indices: Tensor, size: tuple[int, int, int]) -> Tensor:
     places = (indices // (y * z), indices // z % y, indices % z)
     along = [(2 * place + 1).to(torch.float64) / n - 1 for place, n in zip(places, size, strict=True)]
     return torch.stack(along, dim=-1).to(torch.float32)
+
+
+def check_longest(longest: Any) -> int:
+    """The voxels along the longest side of a grid; InputError unless they are a number from 1 to ``MAX_VOXELS``."""
+    whole = isinstance(longest, int | np.integer) and not isinstance(longest, bool)
+    if not (whole and 1 <= longest <= MAX_VOXELS):
+        raise InputError(
+            f"the longest side of a grid has at least 1 and at most {MAX_VOXELS} voxels, got {longest!r:.9}"
+        )
+    return int(longest)
 
 
 def grid_like(grid: tuple[int, int, int], longest: int) -> tuple[int, int, int]:

@@ -12,6 +12,7 @@ from torch import nn
 
 from coinr.errors import FormatError, InputError
 from coinr.networks import Nerf
+from coinr.signals.arrays import as_array
 from coinr.signals.base import Signal
 from coinr.signals.cameras import Orbit
 from coinr.signals.files.base import SignalFile, numbers, whole
@@ -94,10 +95,14 @@ class SceneFile(SignalFile):
         InputError
             If there is no azimuth, or a size is out of range.
         """
-        height, width = size or (self.lens.height, self.lens.width)
-        if not azimuths or not (1 <= height <= 2**14 and 1 <= width <= 2**14):
-            raise InputError(f"one view or more of 1 .. {2**14} pixels a side are rendered, got {height} x {width}")
-        return render_views(self.network, [self.orbit.pose(a) for a in azimuths], self.lens.resized(height, width))
+        sides = as_array("size", (self.lens.height, self.lens.width) if size is None else size)
+        if sides.shape != (2,) or sides.dtype.kind not in "iu" or not 1 <= sides.min() <= sides.max() <= 2**14:
+            raise InputError(f"one view or more of 1 .. {2**14} pixels a side are rendered, got a size of {size!r:.80}")
+        angles = as_array("azimuths", azimuths)
+        if angles.ndim != 1 or not angles.size or angles.dtype.kind not in "fiu" or not np.isfinite(angles).all():
+            raise InputError(f"one view or more are rendered, from azimuths in degrees, got {azimuths!r:.70}")
+        poses = [self.orbit.pose(float(angle)) for angle in angles]
+        return render_views(self.network, poses, self.lens.resized(int(sides[0]), int(sides[1])))
 
     def coloured(self, depths: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Depths [V, H, W] as pictures uint8 [V, H, W, 3], near bright."""

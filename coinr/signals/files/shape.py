@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from coinr.errors import FormatError, InputError
+from coinr.errors import FormatError
 from coinr.networks import Mlp
 from coinr.signals.base import Signal
 from coinr.signals.files.base import SignalFile, check_mlp, numbers, whole
@@ -19,7 +19,7 @@ from coinr.signals.metrics import chamfer, iou
 from coinr.signals.shading import see_through, shade, turn
 from coinr.signals.shape import Placement, ShapeSignal, default_placement, describe_grid
 from coinr.signals.sheets import Panels
-from coinr.signals.volumes import Box, grid_like, render_volume, tight_box
+from coinr.signals.volumes import Box, check_longest, grid_like, render_volume, tight_box
 
 #: What a shape is looked at from: degrees around the y axis, and from above.
 _SIGHTS = {"front": (0.0, 0.0), "turned, from above": (-40.0, 25.0), "back": (180.0, 0.0)}
@@ -98,9 +98,7 @@ class ShapeFile(SignalFile):
         InputError
             If the grid is out of range.
         """
-        if longest is not None and longest < 1:
-            raise InputError(f"a grid has at least 1 voxel a side, got {longest}")
-        grid = self.box.grid if longest is None else grid_like(self.box.grid, longest)
+        grid = self.box.grid if longest is None else grid_like(self.box.grid, check_longest(longest))
         values = render_volume(self.network, self.box, grid, 0.0)
         return values if self.scale is None else values * np.float32(self.scale)
 
