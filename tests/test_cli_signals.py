@@ -335,5 +335,6 @@ def test_notes_of_a_signal_go_to_stderr_once_and_to_scripts_as_a_list(made, tmp_
     ):
         result = run(*arguments)
         assert result.exit_code == 0, result.stderr
-        assert result.stderr.splitlines() == lines
+        # encode may add that the picture is smaller in other formats
+        assert [line for line in result.stderr.splitlines() if "bytes are more than" not in line] == lines
         assert report(*arguments)["notes"] == list(signal.notes)

@@ -17,12 +17,12 @@ def test_weights(capsys):
 
 
 def test_signal(tmp_path, capsys):
-    rows, columns = np.mgrid[:16, :24]
-    photo = (8 * rows + 5 * columns).astype(np.uint8)
+    rows, columns = np.mgrid[:192, :288]  # enough for the network of the recipe
+    photo = (2 / 3 * rows + 5 / 12 * columns).astype(np.uint8)
     coinr.write_image(tmp_path / "a.png", photo)
     signal.main([str(tmp_path / "a.png"), str(tmp_path / "a.coinr"), "--steps", "60"])
     description, quality, *_ = capsys.readouterr().out.splitlines()
-    assert description == "image 16 x 24, 1 channel of 8 bits"
+    assert description == "image 192 x 288, 1 channel of 8 bits"
     shown = coinr.open_file(tmp_path / "a.coinr").render()
     assert quality == f"psnr: {coinr.psnr(photo, shown)}"
     assert coinr.psnr(photo, shown) > 30

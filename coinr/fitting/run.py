@@ -13,10 +13,10 @@ from torch import nn
 from coinr.ambient import callers_settings, independent
 from coinr.errors import InputError
 from coinr.fitting.engines import Workers, judge
+from coinr.fitting.new_networks import new_network
 from coinr.fitting.optimisers import default_learning_rate, default_optimiser
 from coinr.fitting.plan import Plan
 from coinr.fitting.training import train
-from coinr.networks import build_network
 from coinr.progress import shown
 from coinr.signals.base import Signal
 from coinr.signals.devices import to_device
@@ -84,7 +84,8 @@ def fit(
         Trained in place: maps the signal's inputs to its values. Or the kind of a new one, see
         :func:`coinr.networks.build_network`, with weights drawn from ``seed``; by default what the signal's recipe has.
     width, hidden_layers : int, optional
-        Of a new network; the depth of a NeRF is its number of hidden layers. By default those of the signal's recipe.
+        Of a new network; the depth of a NeRF is its number of hidden layers. By default those of the signal's recipe,
+        the width less for a small signal, see :func:`coinr.fitting.new_networks.default_width`.
     steps, batch : int, optional
         Steps of the optimiser, and samples in each; by default those of the recipe.
     learning_rate : float, optional
@@ -229,39 +230,6 @@ def fit_many(
     rate = default_learning_rate(recipe, networks[0], chosen, plan.steps) if learning_rate is None else learning_rate
     plan = replace(plan, optimiser=chosen, learning_rate=rate)
     return _fit_all(all_of, networks, plan, device, progress)
-
-
-def new_network(
-    signal: Signal,
-    kind: str | None = None,
-    *,
-    width: int | None = None,
-    hidden_layers: int | None = None,
-    seed: int = 0,
-) -> nn.Module:
-    """Return an untrained network for a signal, by its recipe where an argument is absent.
-
-    Raises
-    ------
-    InputError
-        If an argument is out of range, or the kind does not suit the signal.
-    """
-    recipe = signal.recipe
-    kind = recipe.network if kind is None else kind
-    width = recipe.width if width is None else width
-    hidden_layers = recipe.hidden_layers if hidden_layers is None else hidden_layers
-    if (kind == "nerf") != (signal.kind == "scene"):
-        raise InputError(f"a {signal.kind} cannot be fitted by a network of kind {kind!r}: scenes need 'nerf'")
-    if kind == "nerf":
-        sizes = {"depth": hidden_layers, "width": width}
-    else:
-        sizes = {
-            "in_features": signal.in_features,
-            "out_features": signal.out_features,
-            "width": width,
-            "hidden_layers": hidden_layers,
-        }
-    return build_network(kind, {**sizes, **recipe.options.get(kind, {})}, torch.Generator().manual_seed(seed))
 
 
 def _made(network: Callable[[Signal], nn.Module], signals: Sequence[Signal]) -> list[nn.Module]:

@@ -80,6 +80,15 @@ class Signal(ABC):
         return f"{self.kind} of {self.count} samples"
 
     @property
+    def default_bits(self) -> int:
+        """Bits that the parameters of a network have at most where its width is not chosen.
+
+        A quarter of those of the samples without any compression, 16 of each value where a kind of signal says nothing
+        else.
+        """
+        return self.count * self.out_features * 16 // 4
+
+    @property
     def judged(self) -> Signal:
         """The samples that quality is measured on: these, or the views of a scene that training does not see."""
         return self

@@ -201,6 +201,11 @@ class ImageSignal(Signal):
         """Size and channels."""
         return describe_image(self.height, self.width, self.out_features, self.bits)
 
+    @property
+    def default_bits(self) -> int:
+        """A quarter of 8 or 16 for each channel of a pixel."""
+        return self.count * self.out_features * self.bits // 4
+
     def to(self, device: torch.device) -> ImageSignal:
         """The picture with its pixels on a device."""
         moved = ImageSignal(self.image)

@@ -116,12 +116,17 @@ def write_image(path: str | os.PathLike[str], image: Picture) -> None:
     OSError
         If the file cannot be written.
     """
+    write_atomic(path, encode_image(path, image))
+
+
+def encode_image(path: str | os.PathLike[str], image: Picture) -> bytes:
+    """Return what :func:`write_image` writes to ``path``; arguments and errors as there."""
     image = check_image(image)
     if image.dtype not in (np.uint8, np.uint16):
         raise InputError(f"only uint8 and uint16 images are written, got {image.dtype}")
     channels = 1 if image.ndim == 2 else image.shape[2]
-    check_image_output(path, channels, 16 if image.dtype == np.uint16 else 8)
     suffix = Path(path).suffix.lower()
+    check_image_output(path, channels, 16 if image.dtype == np.uint16 else 8)
     buffer = io.BytesIO()
     if image.dtype == np.uint16 and channels > 1:
         _write_wide(buffer, image, suffix)
@@ -131,7 +136,7 @@ def write_image(path: str | os.PathLike[str], image: Picture) -> None:
             Image.fromarray(image).save(buffer, kind, **options)
         except (ValueError, OSError) as error:  # a side longer than JPEG or WebP can hold
             raise InputError(f"{path}: {kind} cannot hold this image ({error})") from error
-    write_atomic(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def _write_wide(buffer: io.BytesIO, image: Picture, suffix: str) -> None:

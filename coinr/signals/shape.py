@@ -138,6 +138,11 @@ class ShapeSignal(Signal):
         return made
 
     @property
+    def default_bits(self) -> int:
+        """An eighth of 1 for each voxel of the whole grid, as voxels deflate well, or of 32 for a signed distance."""
+        return int(self.volume.size) * (1 if self.scale is None else 32) // 8
+
+    @property
     def occupied(self) -> NDArray[np.bool_]:
         """Which voxels lie inside, bool [X, Y, Z]."""
         inside: NDArray[np.bool_] = self.volume if self.scale is None else self.volume < 0

@@ -132,6 +132,11 @@ class Views(Signal):
         """Number and size of the views."""
         return f"scene of {len(self.images)} views {self.lens.height} x {self.lens.width}"
 
+    @property
+    def default_bits(self) -> int:
+        """A quarter of 8 for each channel of the pictures that are fitted."""
+        return 8 * self.images.size // 4
+
     def to(self, device: torch.device) -> Views:
         """The views with their samples on a device."""
         moved = Views(self.images, self.poses, self.lens)
