@@ -95,7 +95,8 @@ def refine(
     asked for. At most one of ``rise``, ``target_bytes`` and ``min_score`` is given.
 
     What is not a training step (coding, judging, looking at layers' inputs) takes at most about the CPU time of 300
-    steps, measured as they run, but one file and what it takes to judge it. ``thorough`` lifts that.
+    steps, measured as they run, but one file and what it takes to judge it. So how many files are tried for a size or
+    a score may differ from run to run. ``thorough`` lifts that, and repeats itself.
 
     Parameters
     ----------
