@@ -198,8 +198,8 @@ def test_points_are_no_mesh(tmp_path):
 
 
 def test_what_a_mesh_is_its_first_bytes_tell(tmp_path):
-    for kind in ("ply", "off", "glb"):
-        for name in ("bare", "odd.stl"):
+    for kind in ("ply", "off", "glb", "ascii stl"):
+        for name in ("bare", "odd.obj"):
             (tmp_path / name).write_bytes(export(kind))
             assert open_signal(tmp_path / name, grid=8).occupied.any()
 

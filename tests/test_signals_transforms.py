@@ -327,7 +327,7 @@ def on_a_line(same):
 
 @pytest.mark.parametrize(
     "poses",
-    [turning(), turning((5, 1, -2)), turning((1e6, 0, 0)), outward(), on_a_line(True), on_a_line(False),
+    [turning(), turning((5, 1, -2)), turning((1e3, 0, 0)), outward(), on_a_line(True), on_a_line(False),
      np.tile(Orbit(4, 30).pose(0), (6, 1, 1)), np.tile(np.eye(4), (6, 1, 1))],
     ids=["turning", "aside", "far", "outward", "line", "to and fro", "one pose", "one pose at 0"],
 )  # fmt: skip
@@ -358,6 +358,15 @@ def test_cameras_that_look_at_one_place_tell_near_and_far():
     assert SceneSignal(images, poses, 14.4).lens.near == 2
     lens = SceneSignal(images, poses, 14.4, far=9).lens
     assert (lens.near, lens.far) == (2, 9)
+
+
+def test_scenes_far_from_the_origin_are_refused():
+    images, poses = disc_views([0, 60, 120])
+    poses = poses.astype(np.float64)
+    poses[:, 0, 3] += 5e5
+    with pytest.raises(InputError, match="away from the origin"):
+        SceneSignal(images, poses, 14.4, 2.0, 6.0)
+    SceneSignal(images, poses, 14.4, 2e3, 6e3)
 
 
 def test_near_and_far_of_the_caller_come_first(tmp_path):

@@ -14,7 +14,10 @@ from coinr.errors import InputError
 MESH_INPUTS = (".ply", ".obj", ".stl", ".off", ".glb", ".gltf")
 
 #: First bytes of meshes, and the kinds that they name.
-_MARKS = ((b"ply\n", "ply"), (b"ply\r", "ply"), (b"glTF", "glb"), (b"OFF", "off"), (b"COFF", "off"))
+_MARKS = (
+    *((b"ply\n", "ply"), (b"ply\r", "ply"), (b"glTF", "glb"), (b"solid ", "stl")),
+    *((b"OFF", "off"), (b"COFF", "off"), (b"NOFF", "off")),
+)
 
 #: Extensions of glTF that hide geometry from a reader without them.
 _HIDING = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression", "KHR_mesh_quantization")

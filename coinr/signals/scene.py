@@ -27,6 +27,9 @@ _DEPTHS = 4096
 #: By how much of a side the camera's axis may pass off the middle; real lenses need less, cropped pictures more.
 _OFF = 0.05
 
+#: The least step of float32 where the cameras are, as a part of the range of depths.
+_COARSE = 1e-4
+
 #: Without views of their own to judge by, every so many are held back.
 _HELD_EVERY = 8
 
@@ -58,8 +61,8 @@ class SceneSignal(Views):
     Raises
     ------
     InputError
-        As :func:`check_views`; or if fewer than two views are left to train on, the two sets differ in size, or a
-        number is out of range.
+        As :func:`check_views`; or if fewer than two views are left to train on, the two sets differ in size, a
+        number is out of range, or the cameras are too far from the origin for float32.
     """
 
     @independent
@@ -96,6 +99,12 @@ class SceneSignal(Views):
         near, far = as_number("near", near, 0), as_number("far", far, 0)
         if not near < far:
             raise InputError(f"0 <= near < far must hold, got {near!r} and {far!r}")
+        furthest = float(np.abs(matrices[:, :3, 3]).max())
+        if np.spacing(np.float32(furthest)) > _COARSE * (far - near):
+            raise InputError(
+                f"the cameras are {furthest:g} away from the origin, where float32 is too coarse for depths of "
+                f"{near:g} to {far:g}; move the scene to the origin"
+            )
         across = as_number("focal", focal, 1e-30)
         down = across if focal_y is None else as_number("focal_y", focal_y, 1e-30)
         height, width = pictures.shape[1:3]
