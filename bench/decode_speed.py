@@ -31,7 +31,6 @@ from threadpoolctl import threadpool_limits
 import coinr
 from bench.machine import machine
 from coinr import _C, container
-from coinr._backend import available_threads
 from coinr.coders import DICTIONARY, SPARSE, DictionaryParams, SparseParams
 from coinr.coders.sparse import SparseIntegers
 from coinr.profiles import direct, sparse
@@ -39,6 +38,7 @@ from coinr.profiles.base import Allowance, Coded, Settings
 from coinr.source import Source, read_state_dict
 from coinr.table import Header, Record
 from coinr.tensors import Cut, Layout
+from coinr.threads import available_threads
 
 Row = dict[str, Any]
 

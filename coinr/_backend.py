@@ -20,6 +20,7 @@ from coinr import rng
 from coinr.dictionary import Dictionary
 from coinr.errors import BackendError, InputError
 from coinr.pursuit import reference_omp
+from coinr.threads import available_threads
 
 Pursuit = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -108,7 +109,7 @@ class Native:
     def omp(self, W: torch.Tensor, dictionary: Dictionary, s: int, threads: int | None, exact: bool) -> Pursuit:
         kind, _, M, seed, stream = _fields(dictionary)
         host = np.ascontiguousarray(W.to("cpu", torch.float32).numpy())
-        parts = self.extension.omp(host, kind, M, seed, stream, s, threads or available_threads(), exact)
+        parts = self.extension.omp(host, kind, M, seed, stream, s, available_threads(threads), exact)
         return tuple(torch.from_numpy(part).to(W.device) for part in parts)  # type: ignore[return-value]
 
     def synthesize(
@@ -187,15 +188,6 @@ def host_backend(name: str | None = None) -> HostBackend:
     return backend
 
 
-def available_threads() -> int:
-    """Threads by default: what the environment variable ``COINR_THREADS`` says, else the cores this process may use."""
-    if asked := os.environ.get("COINR_THREADS"):
-        if not asked.isdecimal() or asked == "0":
-            raise InputError(f"COINR_THREADS must be a positive integer, not {asked!r}")
-        return int(asked)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-
-
 def backends() -> list[dict[str, str | bool]]:
     """Each backend: whether it is usable, what it would run on or why it cannot, whether CPU tensors use it."""
     rows: list[dict[str, str | bool]] = []
@@ -204,7 +196,7 @@ def backends() -> list[dict[str, str | bool]]:
         try:
             usable, detail = True, _load(name).describe()
         except BackendError as error:
-            usable, detail = False, str(error.__cause__)
+            usable, detail = False, str(error.__cause__ or error)
         rows.append({"backend": name, "usable": usable, "detail": detail, "default": name == default})
     return rows
 

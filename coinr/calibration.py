@@ -19,8 +19,11 @@ from torch import Tensor, nn
 
 from coinr.ambient import callers_settings
 from coinr.curvature import Block
+from coinr.dense import to_tensor
 from coinr.errors import InputError
-from coinr.sampled_module import SampledModule, as_tensor
+from coinr.naming import known_names
+from coinr.sampled_module import SampledModule
+from coinr.source import plain_tensors
 
 #: Samples at which derivatives are taken.
 SAMPLES = 1024
@@ -104,27 +107,27 @@ def sensitivities(calibrate: Calibration, state_dict: Mapping[str, Any], seed: i
     if callable(calibrate) and not isinstance(calibrate, nn.Module):
         with callers_settings():
             given = calibrate()
-        return Known(_from_inputs(given, state_dict))
+        return Known(_from_inputs(given, plain_tensors(state_dict)))
     if isinstance(calibrate, Known):
         return calibrate
     if isinstance(calibrate, tuple) and len(calibrate) == 2 and isinstance(calibrate[0], nn.Module):
-        return Known(_from_module(*calibrate, state_dict, seed))
+        return Known(_from_module(*calibrate, plain_tensors(state_dict), seed))
     raise InputError(
         f"calibrate must be (module, inputs) or a callable that gives layers' inputs by name, not "
         f"{type(calibrate).__name__}"
     )
 
 
-def _from_inputs(given: Any, state_dict: Mapping[str, Any]) -> dict[str, Sensitivity]:
+def _from_inputs(given: Any, state_dict: Mapping[str, Tensor]) -> dict[str, Sensitivity]:
     if not isinstance(given, Mapping):
         raise InputError(f"calibrate must return a mapping of names to inputs, not {type(given).__name__}")
     found = {}
     for name, inputs in given.items():
         weight = state_dict.get(name)
         if weight is None:
-            raise InputError(f"calibrate names {name!r}, which the state dict does not hold")
+            raise InputError(f"calibrate names {name!r}, which is none of the tensors; {known_names(name, state_dict)}")
         rest = math.prod(weight.shape[1:]) if len(weight.shape) > 1 else 0
-        values = as_tensor(inputs).detach().cpu()
+        values = to_tensor(inputs, f"the input of {name!r}").cpu()
         values = torch.view_as_real(values).movedim(-1, 0).flatten(0, -2) if values.is_complex() else values
         if not rest or not values.ndim or values.shape[-1] != rest or not bool(values.isfinite().all()):
             raise InputError(f"inputs of {name!r} must be finite and [N, {rest}], not {list(values.shape)}")

@@ -93,5 +93,5 @@ class Loss:
         if not math.isfinite(value):
             raise CoinrError(f"the loss became {value}; try a lower learning rate")
         if value < 0:
-            raise InputError(f"loss_fn must give a loss of 0 or more, as its relative change counts, not {value:g}")
+            raise InputError(f"loss_fn must give a loss of 0 or more, as its relative change counts, not {value}")
         return loss.to(torch.promote_types(loss.dtype, torch.float32))

@@ -22,6 +22,7 @@ from coinr.relative import Base
 from coinr.report import Report, make_report
 from coinr.sizing import largest_within
 from coinr.table import Header, Limits
+from coinr.threads import available_threads
 
 DEFAULT_PROFILE = "auto"
 
@@ -161,7 +162,7 @@ def decode_state_dict(
     CoinrError
         FormatError, VersionError, TruncatedError or ChecksumError for bytes that are no intact coinr file,
         LimitError where the limits are too low, BaseError where the file is relative to a state dict that was not given
-        or is another one; never a partial result.
+        or is another one, BackendError where ``COINR_THREADS`` is no number of threads; never a partial result.
     """
     target = _device(device)
     file = _open(blob, limits, base)
@@ -189,6 +190,7 @@ def decode_tensor(
         If the file has no tensor of that name.
     """
     target = _device(device)
+    available_threads()
     file = File(blob, limits, None if base is None else Base(base))
     row = file.row(name)
     alias = file.header.records[row].alias
@@ -263,6 +265,7 @@ def _size(target_bytes: int | None, target_bits: float | None, parameters: int) 
 
 
 def _open(blob: bytes | bytearray | memoryview, limits: Limits | None, base: Mapping[str, Any] | None) -> File:
+    available_threads()  # a bad setting is an error whether this file needs threads or not
     file = File(blob, limits, None if base is None else Base(base))
     (limits or Limits()).check(file.header)
     return file

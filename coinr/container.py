@@ -20,6 +20,7 @@ from coinr.errors import (
     TruncatedError,
     VersionError,
 )
+from coinr.naming import known_names
 from coinr.relative import Base
 from coinr.table import (
     BROTLI,
@@ -158,9 +159,8 @@ class File:
         for row, record in enumerate(self.header.records):
             if record.name == name:
                 return row
-        raise InputError(
-            f"no tensor is named {name!r}; there are {[record.name for record in self.header.records[:20]]}"
-        )
+        names = [record.name for record in self.header.records]
+        raise InputError(f"no tensor is named {name!r}; {known_names(name, names)}")
 
     def decode(self, row: int, device: torch.device) -> torch.Tensor:
         """The tensor of a row that is no alias, on the device."""

@@ -13,10 +13,11 @@ from typing import Any
 from coinr import container
 from coinr._backend import select
 from coinr.calibration import Calibration, Known, sensitivities
-from coinr.coders import EXACT, LOSSLESS
+from coinr.coders import EXACT, LOSSLESS, LosslessParams
 from coinr.container import File
 from coinr.errors import FormatError, InputError
 from coinr.metadata import check_meta
+from coinr.naming import check_patterns
 from coinr.profiles import (
     HEEDING,
     PROFILES,
@@ -33,7 +34,8 @@ from coinr.profiles import (
 from coinr.recording import block_of
 from coinr.relative import Base
 from coinr.source import read_state_dict
-from coinr.table import ALIAS, Header, Limits, Record
+from coinr.table import ALIAS, Header, Limits, Record, check_shape
+from coinr.threads import available_threads, check_threads, limited_threads
 
 _WITHOUT_LOSS = {LOSSLESS.id, EXACT.id}
 
@@ -64,16 +66,18 @@ class Encoder:
             raise InputError(f"seeds must be an integer ≥ 1 with seed + seeds at most 2**64, not {seeds!r}")
         if nonfinite not in ("error", "lossless"):
             raise InputError(f"nonfinite must be 'error' or 'lossless', not {nonfinite!r}")
-        if isinstance(lossless, str) or not all(isinstance(pattern, str) for pattern in lossless):
-            raise InputError(f"lossless must be a sequence of patterns, not {lossless!r}")
+        check_patterns(lossless)
         if not isinstance(profile, str) or profile not in PROFILES:
             raise InputError(f"profile {profile!r} is not one of {', '.join(PROFILES)}")
         select(backend)
-        if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-            raise InputError(f"threads must be an integer ≥ 1, not {threads!r}")
+        check_threads(threads)
+        available_threads(threads)
         self.meta = check_meta(meta)
         self.sources = read_state_dict(sd)
         self.stored = [source for source in self.sources if source.alias is None]
+        self.limits = limits or Limits()
+        self._check_sizes()
+        check_patterns(lossless, [source.name for source in self.sources])
         self.exact = tuple(lossless) + tuple(
             escape(self.sources[source.alias].name)
             for source in self.sources
@@ -81,11 +85,20 @@ class Encoder:
         )
         self.lossy = lossy_sources(self.stored, profile, self.exact, nonfinite)
         self.settings = Settings(seed, None, backend, threads, options)
-        self.profile, self.seeds, self.limits = profile, seeds, limits
+        self.profile, self.seeds = profile, seeds
         self.base = None if base is None else Base(base)
         self.known = Known() if calibrate is None else sensitivities(calibrate, sd, seed)
         if isinstance(calibrate, tuple) and profile in HEEDING:
             self.known = replace(self.known, block=block_of(*calibrate, sd))
+
+    def _check_sizes(self) -> None:
+        """Refuse what no coder can change before any of them works: sizes, shapes and the number of tensors."""
+        self.limits.check(self._header([Coded(LOSSLESS.id, LosslessParams(), b"")] * len(self.stored), 0))
+        for source in self.stored:
+            try:
+                check_shape(source.layout.shape)
+            except FormatError as error:
+                raise InputError(f"tensor {source.name!r} cannot be stored: {error}") from error
 
     @property
     def parameters(self) -> int:
@@ -99,6 +112,10 @@ class Encoder:
 
     def encode(self, tolerance: float | None, errors: Mapping[str, float] | None = None) -> bytes:
         """The file."""
+        with limited_threads(self.settings.threads):
+            return self._encode(tolerance, errors)
+
+    def _encode(self, tolerance: float | None, errors: Mapping[str, float] | None) -> bytes:
         if tolerance is not None and not (isinstance(tolerance, Real) and 0 <= tolerance < math.inf):
             raise InputError(f"tolerance must be a number ≥ 0, not {tolerance!r}")
         settings = replace(self.settings, tolerance=tolerance)
@@ -122,26 +139,29 @@ class Encoder:
 
     def _assemble(self, coded: list[Coded], seed: int) -> bytes:
         """The file of the coded tensors, as a reader with these limits accepts it."""
+        header = self._header(coded, seed)
         rest = iter(coded)
-        records, payloads = [], []
-        for source in self.sources:
-            if source.alias is None:
-                chosen = next(rest)
-                payloads.append(chosen.payload)
-                records.append(Record(source.name, source.layout, chosen.coder, chosen.params, len(chosen.payload)))
-            else:
-                payloads.append(b"")
-                records.append(Record(source.name, source.layout, ALIAS, None, 0, source.alias))
-        header = Header(seed, tuple(records), self.meta)
+        payloads = [next(rest).payload if source.alias is None else b"" for source in self.sources]
         if self.base is not None and header.relative():
             header = replace(header, base=self.base.digest(header.relative()))
-        (self.limits or Limits()).check(header)
+        self.limits.check(header)
         blob = container.write(header, payloads)
         try:
             File(blob, self.limits)
         except FormatError as error:
             raise InputError(f"this state dict cannot be stored: {error}") from error
         return blob
+
+    def _header(self, coded: list[Coded], seed: int) -> Header:
+        rest = iter(coded)
+        records = []
+        for source in self.sources:
+            if source.alias is None:
+                chosen = next(rest)
+                records.append(Record(source.name, source.layout, chosen.coder, chosen.params, len(chosen.payload)))
+            else:
+                records.append(Record(source.name, source.layout, ALIAS, None, 0, source.alias))
+        return Header(seed, tuple(records), self.meta)
 
 
 def _ways(coded: list[Coded]) -> Iterator[list[Coded]]:

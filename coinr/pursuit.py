@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from coinr import rng
 from coinr.ambient import independent
+from coinr.dense import to_tensor
 from coinr.dictionary import Dictionary
 from coinr.errors import InputError
+from coinr.threads import check_threads
 
 # A vector stops when its best normalised correlation is at most this times its norm.
 STOP = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-13}
@@ -86,7 +88,7 @@ def omp(
         ``"reference"``, ``"native"`` or ``"triton"``; by default ``triton`` for CUDA tensors, ``native``
         otherwise, or what the environment variable ``COINR_BACKEND`` names.
     threads
-        Threads of the native backend; all available cores by default. The result does not depend on it.
+        Threads of the native backend, 256 at most; all available cores by default. The result does not depend on it.
     exact
         Turn every screening shortcut of the native backend off.
 
@@ -104,10 +106,9 @@ def omp(
         raise InputError(f"W must be [B, {n}] for this dictionary, not {tuple(getattr(W, 'shape', ()))}")
     if not isinstance(s, int | np.integer) or not 0 <= s <= min(n, M):
         raise InputError(f"s must be an integer in 0 … min(n, M) = {min(n, M)}, not {s!r}")
-    if threads is not None and threads < 1:
-        raise InputError(f"threads must be at least 1, not {threads}")
+    check_threads(threads)
     is_tensor = isinstance(W, torch.Tensor)
-    tensor = W.detach() if is_tensor else torch.from_numpy(np.ascontiguousarray(W))
+    tensor = to_tensor(W, "W")
     if tensor.dtype not in (torch.float32, torch.float64):
         raise InputError(f"W must be float32 or float64, not {tensor.dtype}")
     if not bool(torch.isfinite(tensor).all()):

@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._pytree import tree_leaves
 
 from coinr.ambient import callers_settings
+from coinr.dense import to_tensor
 from coinr.errors import InputError
 
 #: How torch.compile names what it wraps.
@@ -64,7 +64,7 @@ class SampledModule:
         self._buffers: dict[str, Tensor] = {}
         self.values: dict[str, Tensor] = {}
         for name, tensor in own.items():
-            value = (as_tensor(state_dict[keys[name]]) if name in keys else tensor).detach()
+            value = (to_tensor(state_dict[keys[name]], f"tensor {keys[name]!r}") if name in keys else tensor).detach()
             value = value.to(device, tensor.dtype, copy=True)
             if name not in parameters:
                 self._buffers[name] = value
@@ -121,20 +121,9 @@ def _unwrapped(module: nn.Module) -> nn.Module:
             return module
 
 
-def as_tensor(value: Any) -> Tensor:
-    """A tensor, or a copy of an array of any byte order; InputError of anything else."""
-    if isinstance(value, Tensor):
-        return value
-    try:
-        array = np.asarray(value)
-        return torch.from_numpy(np.array(array, array.dtype.newbyteorder("=")))
-    except (TypeError, ValueError) as error:
-        raise InputError(f"samples must be tensors or arrays of numbers, not {type(value).__name__}") from error
-
-
 def _columns(inputs: Any, device: torch.device, dtype: torch.dtype | None) -> list[Tensor]:
     given = list(inputs) if isinstance(inputs, Sequence) else [inputs]
-    columns = [as_tensor(column) for column in given]
+    columns = [to_tensor(column, "an input of the calibration") for column in given]
     if not columns or not all(column.ndim for column in columns):
         raise InputError("the inputs of a calibration must be a tensor or several, with samples along the first axis")
     count = len(columns[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 
 from coinr.checkpoints import is_optimizer_state, state_dicts
-from coinr.errors import StateDictError
+from coinr.dense import to_tensor
+from coinr.errors import InputError, StateDictError
 from coinr.tensors import DTYPE_CODES, DTYPES, LOSSY_DTYPES, Layout, dtype_name, to_planes
 
 
@@ -64,23 +65,33 @@ def _refuse(sd: Mapping[Any, Any], name: str, value: Any) -> StateDictError:
     return StateDictError(f"the value of {name!r} is {type(value).__name__}, not a tensor or array{hint}")
 
 
-def _to_tensor(sd: Mapping[Any, Any], name: str, value: Any) -> torch.Tensor:
-    if isinstance(value, np.ma.MaskedArray):
-        raise StateDictError(f"tensor {name!r} is a masked array; only dense tensors with data are supported")
-    if isinstance(value, np.ndarray):
-        try:
-            native = np.ascontiguousarray(value).reshape(value.shape)
-            # torch knows no foreign byte order and warns of read-only memory
-            return torch.from_numpy(native.astype(value.dtype.newbyteorder("="), copy=not native.flags.writeable))
-        except TypeError as error:
-            raise StateDictError(f"tensor {name!r} has dtype {value.dtype}, which is not supported") from error
-    if not isinstance(value, torch.Tensor):
+def _entry_tensor(sd: Mapping[Any, Any], name: str, value: Any) -> torch.Tensor:
+    if not isinstance(value, torch.Tensor | np.ndarray):
         raise _refuse(sd, name, value)
-    if value.layout != torch.strided or value.is_nested or value.is_quantized or value.device.type == "meta":
-        raise StateDictError(
-            f"tensor {name!r} is {value.layout} on {value.device.type}; only dense tensors with data are supported"
-        )
-    return value.detach()
+    try:
+        return to_tensor(value, f"tensor {name!r}")
+    except InputError as error:
+        raise StateDictError(str(error)) from error
+
+
+def _items(sd: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Names and values, the names checked."""
+    if not isinstance(sd, Mapping):
+        hint = "; pass its state_dict()" if isinstance(sd, torch.nn.Module) else ""
+        raise StateDictError(f"a state dict is a mapping of names to tensors, not {type(sd).__name__}{hint}")
+    for name, value in sd.items():
+        if not isinstance(name, str):
+            raise StateDictError(f"the name {name!r} is {type(name).__name__}, not str")
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise StateDictError(f"the name {name!r} is not valid Unicode") from error
+        yield name, value
+
+
+def plain_tensors(sd: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """All entries as plain dense tensors, detached, where they are; errors as :func:`read_state_dict`."""
+    return {name: _entry_tensor(sd, name, value) for name, value in _items(sd)}
 
 
 def _identity(value: Any, tensor: torch.Tensor) -> tuple[Any, ...] | None:
@@ -102,23 +113,14 @@ def read_state_dict(sd: Mapping[str, Any]) -> list[Source]:
         If ``sd`` is no mapping of names to dense tensors or arrays of supported dtypes. For a nested checkpoint
         the message names the key that looks like the state dict.
     """
-    if not isinstance(sd, Mapping):
-        hint = "; pass its state_dict()" if isinstance(sd, torch.nn.Module) else ""
-        raise StateDictError(f"a state dict is a mapping of names to tensors, not {type(sd).__name__}{hint}")
     sources: list[Source] = []
     first: dict[tuple[Any, ...], int] = {}
     # The list keeps every value alive: an address that is used again would look like a tie.
-    for name, value in list(sd.items()):
-        if not isinstance(name, str):
-            raise StateDictError(f"the name {name!r} is {type(name).__name__}, not str")
-        try:
-            name.encode()
-        except UnicodeEncodeError as error:
-            raise StateDictError(f"the name {name!r} is not valid Unicode") from error
-        view = _to_tensor(sd, name, value)
+    for name, value in list(_items(sd)):
+        view = _entry_tensor(sd, name, value)
         if view.dtype not in DTYPE_CODES:
             allowed = ", ".join(map(dtype_name, DTYPES))
-            raise StateDictError(f"tensor {name!r} has dtype {dtype_name(view.dtype)}, not one of {allowed}")
+            raise StateDictError(f"tensor {name!r} has dtype {dtype_name(view.dtype)}; convert it to one of {allowed}")
         identity = _identity(value, view)
         alias = first.get(identity) if identity else None
         if identity and alias is None:

@@ -197,9 +197,16 @@ def _read_shape(reader: Reader) -> tuple[int, ...]:
     if ndim > _MAX_NDIM:
         raise FormatError(f"{ndim} dimensions are more than {_MAX_NDIM}")
     shape = tuple(reader.varint() for _ in range(ndim))
+    check_shape(shape)
+    return shape
+
+
+def check_shape(shape: tuple[int, ...]) -> None:
+    """FormatError for a shape that no file holds."""
+    if len(shape) > _MAX_NDIM:
+        raise FormatError(f"{len(shape)} dimensions are more than {_MAX_NDIM}")
     if math.prod(max(side, 1) for side in shape) > _MAX_ELEMENTS:
         raise FormatError(f"shape {shape} is absurd")
-    return shape
 
 
 def read_table(raw: bytes, limits: Limits, relative: bool) -> Header:

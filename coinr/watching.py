@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from coinr.calibration import Sensitivity, of_inputs
+from coinr.dense import why_not_dense
 
 # Inputs of one call of a layer that are looked at, evenly spaced.
 _LOOKED_AT = 1 << 14
@@ -106,7 +107,7 @@ class Watch(TorchFunctionMode):
     def _layer(self, inputs: Any, weight: Any, bias: Any) -> Seen | None:
         if not (isinstance(inputs, Tensor) and isinstance(weight, Tensor)) or weight.ndim != 2 or not inputs.numel():
             return None
-        if torch._C._functorch.is_functorch_wrapped_tensor(inputs) or inputs.shape[-1] != weight.shape[1]:
+        if why_not_dense(inputs) or inputs.shape[-1] != weight.shape[1]:
             return None
         found = self._find(weight)
         if found is None:
@@ -117,7 +118,7 @@ class Watch(TorchFunctionMode):
     def _find(self, value: Tensor) -> tuple[str, float] | None:
         """The tensor of the state dict that this one is a multiple of, and the factor; None if none."""
         known = self._known.get(tuple(value.shape))
-        if not known or torch._C._functorch.is_functorch_wrapped_tensor(value):
+        if not known or why_not_dense(value):
             return None
         flat, norm = _direction(value)
         for name, other, length in known:

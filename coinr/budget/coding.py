@@ -87,7 +87,7 @@ def searched(network: nn.Module, signal: Signal, budget: Budget, limit: WorkLimi
             break
         wanted += budget.score + _AIM - score
     if best is None:
-        raise CoinrError(f"no file kept the score {budget.score:g} in {k + 1} searches")
+        raise CoinrError(f"no file kept the score {budget.score} in {k + 1} searches")
     return best
 
 

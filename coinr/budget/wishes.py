@@ -12,6 +12,7 @@ import torch
 
 from coinr.codec import encode_state_dict
 from coinr.errors import InputError
+from coinr.naming import check_patterns
 from coinr.signals.audio import AudioSignal
 from coinr.signals.base import Signal
 from coinr.signals.image import ImageSignal
@@ -80,6 +81,8 @@ def check_codec(codec: Mapping[str, Any]) -> None:
     """
     if decided := [name for name in _DECIDED if name in codec]:
         raise InputError(f"a budget decides {', '.join(decided)}")
-    encode_state_dict({"w": torch.zeros(2, 2, dtype=torch.float32)}, **codec)
+    # what patterns match, only the network tells
+    check_patterns(codec.get("lossless", ()))
+    encode_state_dict({"w": torch.zeros(2, 2, dtype=torch.float32)}, **{**codec, "lossless": ()})
     if (profile := codec.get("profile", "auto")) not in _PROFILES:
         raise InputError(f"profile {profile!r} cannot be given a budget; it must be one of {', '.join(_PROFILES)}")

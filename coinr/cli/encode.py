@@ -157,12 +157,14 @@ _Made = tuple[bytes, float, float, dict[str, Any], list[str]]
 def _plain(opened: Any, network: str | None, options: dict[str, Any], codec: dict[str, Any]) -> _Made:
     """A network as the options say, coded as they say."""
     from coinr.fitting import fit, new_network
+    from coinr.naming import check_patterns
     from coinr.signals.files.opening import open_file, pack_signal, signal_meta
     from coinr.signals.sampling import score_of
 
     sizes = {name: options[name] for name in ("width", "hidden_layers", "seed")}
     start = new_network(opened, network, **sizes)
     signal_meta(start, opened)
+    check_patterns(codec["lossless"], start.state_dict())
     fitted = fit(opened, start, **fit_arguments(options))
     begin = time.perf_counter()
     blob = pack_signal(fitted.network, opened, **codec)

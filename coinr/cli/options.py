@@ -366,7 +366,8 @@ def try_codec(arguments: dict[str, Any]) -> None:
     from coinr.codec import encode_state_dict
 
     select(arguments.get("backend"))
-    encode_state_dict({"w": torch.zeros(2, 2, dtype=torch.float32)}, **arguments)
+    # what patterns match, only the network tells
+    encode_state_dict({"w": torch.zeros(2, 2, dtype=torch.float32)}, **{**arguments, "lossless": ()})
 
 
 def show_progress() -> None:

@@ -17,6 +17,7 @@ from coinr.errors import InputError
 from coinr.fitting.stack import Stack
 from coinr.progress import steps
 from coinr.signals.base import Signal
+from coinr.threads import MOST
 
 #: Points at which a CPU sees a network at once: the activations of a width up to 256 stay in a core's cache.
 _POINTS = 2048
@@ -39,7 +40,7 @@ class Workers:
     """
 
     def __init__(self, device: torch.device, threads: int | None) -> None:
-        count = 0 if device.type != "cpu" else threads or torch.get_num_threads()
+        count = 0 if device.type != "cpu" else min(threads or torch.get_num_threads(), MOST)
         self._pool = ThreadPoolExecutor(count, initializer=_prepare_thread) if count else None
 
     def __enter__(self) -> Self:

@@ -97,7 +97,7 @@ def train(networks: Sequence[nn.Module], signals: Sequence[Signal], plan: Plan) 
         run.until_done()
         if lost := [k for k, best in enumerate(run.state.best) if best == -math.inf]:
             which = f" of signals {lost}" if len(signals) > 1 else ""
-            raise CoinrError(f"the fit{which} diverged; try a learning rate below {plan.learning_rate:g}")
+            raise CoinrError(f"the fit{which} diverged; try a learning rate below {plan.learning_rate}")
         stack.assign(run.state.best_weights)
     return run.state
 

@@ -12,9 +12,9 @@ from coinr.profiles.base import (
     Settings,
     admitted,
     cost,
+    each_tensor,
     known_options,
     lossless,
-    side_by_side,
     smallest,
 )
 from coinr.profiles.simple import fewest_bits
@@ -33,7 +33,7 @@ _UNIFORM_MOST = 1 << 18
 def encode_auto(sources: list[Source], allowed: list[Allowance], settings: Settings) -> list[Coded]:
     """Each tensor by the coder with fewest bytes, at its allowed error."""
     known_options(settings.options)
-    return side_by_side(lambda source, limit: encode_within(source, limit, settings), sources, allowed, settings)
+    return each_tensor(lambda source, limit: encode_within(source, limit, settings), sources, allowed)
 
 
 def encode_within(source: Source, allowance: Allowance, settings: Settings) -> Coded:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +11,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from coinr._backend import available_threads
 from coinr.coders import CODERS, EXACT, LOSSLESS, UNIFORM, ExactParams, LosslessParams, Params, UniformParams
 from coinr.curvature import Form
 from coinr.errors import InputError
 from coinr.progress import steps
 from coinr.source import Source
 from coinr.tensors import to_bytes, to_planes
+from coinr.threads import side_by_side
 from coinr.wire import quick_size
 
 # From this many elements on, lossless storage is tried only where a quick look says that it might win.
@@ -174,16 +173,12 @@ def cost(coded: Coded) -> int:
     return len(coded.payload) + len(coded.params.write())
 
 
-def side_by_side(
-    encode: Callable[[Source, Allowance], Coded], sources: list[Source], allowed: list[Allowance], settings: Settings
+def each_tensor(
+    encode: Callable[[Source, Allowance], Coded], sources: list[Source], allowed: list[Allowance]
 ) -> list[Coded]:
     """Every tensor through ``encode``, several at the same time; the results do not depend on how many."""
-    pool = ThreadPoolExecutor(settings.threads or available_threads())
-    try:
-        return list(steps(pool.map(encode, sources, allowed), "tensors", len(sources)))
-    finally:
-        # all is done, or an error or an interruption does not wait for what is still worked on
-        pool.shutdown(wait=False, cancel_futures=True)
+    pairs = list(zip(sources, allowed, strict=True))
+    return list(steps(side_by_side(lambda pair: encode(*pair), pairs), "tensors", len(pairs)))
 
 
 def known_options(options: dict[str, Any], **defaults: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from coinr.coders import DIRECT, DirectParams
 from coinr.coders.direct import matrix_shape
 from coinr.coders.levels import NO_STEPS, worth_decoding
-from coinr.profiles.base import Allowance, Coded, Settings, admitted, known_options, rms, side_by_side, smallest
+from coinr.profiles.base import Allowance, Coded, Settings, admitted, each_tensor, known_options, rms, smallest
 from coinr.profiles.problem import Problem
 from coinr.profiles.quantiser import quantise_to, smallest_form
 from coinr.source import Source
@@ -33,11 +33,8 @@ _FINER, _RETRIES = 0.9, 4
 def encode_direct(sources: list[Source], allowed: list[Allowance], settings: Settings) -> list[Coded]:
     """Every tensor by the direct coder, at its allowed error."""
     known_options(settings.options)
-    return side_by_side(
-        lambda source, limit: smallest(source, encode_to(source, limit), limit, settings.seed),
-        sources,
-        allowed,
-        settings,
+    return each_tensor(
+        lambda source, limit: smallest(source, encode_to(source, limit), limit, settings.seed), sources, allowed
     )
 
 

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coinr import _C, rng
-from coinr._backend import available_threads
 from coinr.coders.base import short_step
 from coinr.coders.sparse import LARGEST_INTEGER, MOST_ATOMS, SparseIntegers
+from coinr.threads import available_threads
 
 # At an optimum a bit more lowers the energy of a vector by lambda = 2 ln 2 · 0.95 · (mean squared error), the factor
 # 0.95 being how much of the ideal slope a pursuit over a million atoms reaches.
@@ -69,7 +69,7 @@ class Search:
         self, vectors: NDArray[np.float64], allowed: float, M: int, beam: int, seed: int, threads: int | None
     ) -> None:
         self.M, self.beam, self.seed = M, beam, seed
-        self.threads = threads or available_threads()
+        self.threads = threads
         self.vectors = vectors
         energy = np.square(vectors).mean(1)
         self.level = water_level(energy, allowed)
@@ -137,9 +137,9 @@ class Search:
         n = self.vectors.shape[1]
         s = min(n, M, MOST_ATOMS)
         scaled = np.ascontiguousarray(self.vectors / self.step, np.float32)
-        bits = self.value_bits
-        counts, atoms, q = _C.pursue(scaled, M, self.seed, self.slope, _set_bits(M, s), bits, beam, self.threads)
-        made = _C.synthesize(atoms, q, self.step, rng.KINDS["hadamard"], n, M, self.seed, 0, self.threads)
+        bits, threads = self.value_bits, available_threads(self.threads)
+        counts, atoms, q = _C.pursue(scaled, M, self.seed, self.slope, _set_bits(M, s), bits, beam, threads)
+        made = _C.synthesize(atoms, q, self.step, rng.KINDS["hadamard"], n, M, self.seed, 0, threads)
         energies = np.square(made - self.vectors).sum(1)
         used = np.arange(s) < counts[:, None]
         codes = SparseIntegers(counts, np.ascontiguousarray(atoms[used]), np.ascontiguousarray(q[used]))

@@ -11,6 +11,7 @@ from typing import Any
 from coinr.calibration import Known
 from coinr.curvature import Block
 from coinr.errors import InputError, StateDictError
+from coinr.naming import known_names
 from coinr.profiles.allocation import TOLERANCE, allowed_errors
 from coinr.profiles.auto import encode_auto
 from coinr.profiles.base import Allowance, Allowed, Coded, Settings, lossless
@@ -90,7 +91,7 @@ def plan(
         If errors are wanted of a tensor that is kept exactly, or without a tolerance.
     """
     tolerance = PROFILES[profile].tolerance if settings.tolerance is None else settings.tolerance
-    _check_wanted(wanted or {}, {source.name for source in lossy})
+    _check_wanted(wanted or {}, [source.name for source in sources], {source.name for source in lossy})
     if tolerance is None and (wanted or known):
         raise InputError(f"errors and calibrate need a tolerance, which profile {profile!r} has not of its own")
     allowed: Allowed = [None] * len(lossy) if tolerance is None else allowed_errors(lossy, tolerance, known, wanted)
@@ -98,9 +99,11 @@ def plan(
     return [Task(source, source.name not in allowances, allowances.get(source.name)) for source in sources]
 
 
-def _check_wanted(wanted: Mapping[str, float], names: set[str]) -> None:
+def _check_wanted(wanted: Mapping[str, float], names: list[str], lossy: set[str]) -> None:
     for name, error in wanted.items():
         if name not in names:
+            raise InputError(f"errors names {name!r}, which is none of the tensors; {known_names(name, names)}")
+        if name not in lossy:
             raise InputError(f"errors names {name!r}, which is no tensor that is stored with loss")
         if isinstance(error, bool) or not isinstance(error, Real) or not 0 <= error < float("inf"):
             raise InputError(f"the error of {name!r} must be a number ≥ 0, not {error!r}")

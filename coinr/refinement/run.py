@@ -26,6 +26,7 @@ from coinr.refinement.coding import Coding, Tried
 from coinr.refinement.network import LossFunction, Network, mean_loss
 from coinr.refinement.price import RISE, OfScore, OfSize, Price
 from coinr.refinement.training import Plan, train
+from coinr.source import plain_tensors
 from coinr.work_limit import WorkLimit
 
 # Profiles whose errors can be trained.
@@ -220,9 +221,9 @@ def _reached(tried: list[Tried], full: float, steps: int) -> str:
     """What was tried for a score and what came of it, in words."""
     files = sum(one.files for one in tried)
     best = max(one.best for one in tried if one.best is not None) if files else None
-    coded = f"the best of {files} files has {best:.6g}" if files else "nothing was coded"
+    coded = f"the best of {files} files has {best}" if files else "nothing was coded"
     return (
-        f"after {steps} steps the score before coding is {full:.6g}, and {coded} (more steps, more seconds or another "
+        f"after {steps} steps the score before coding is {full}, and {coded} (more steps, more seconds or another "
         "learning rate may help)"
     )
 
@@ -267,7 +268,7 @@ def _network(sd: Mapping[str, Any], encoder: Encoder) -> Network:
     """All tensors where they are, with a channel for each that may be trained."""
     names = [source.name for source in encoder.sources]
     ties = {source.name: names[source.alias] for source in encoder.sources if source.alias is not None}
-    tensors = {name: torch.as_tensor(sd[name]).detach() for name in names}
+    tensors = plain_tensors(sd)
     rule = encoder.rule()
     channels = {
         source.name: Channel(source, tensors[source.name].device, max(_START * rule[source.name], _LEAST))

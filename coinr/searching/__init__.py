@@ -127,6 +127,7 @@ def _searched(
     limit: WorkLimit,
     arguments: Mapping[str, Any],
 ) -> SearchResult:
+    encoder = Encoder(sd, calibrate=calibrate, **arguments)
     watch = Watch(sd)
     report(0, total=CALLS)
     with watch, limit.unit("score"):
@@ -139,10 +140,9 @@ def _searched(
         raise InputError(
             f"min_score {min_score} is above the score of the state dict itself, {full}: nothing was coded"
         )
-    if calibrate is None and arguments.get("profile", "auto") in HEEDING:
+    if calibrate is None and encoder.profile in HEEDING:
         block, calls = recorded(sd, evaluate, watch, MOST_THOROUGH if thorough else MOST, limit.part(0.5))
-        calibrate = Known(watch.sensitivities(), block)
-    encoder = Encoder(sd, calibrate=calibrate, **arguments)
+        encoder.known = Known(watch.sensitivities(), block)
     trials = Trials(sd, evaluate, encoder, arguments.get("base"), encoder.rule(), CALLS - calls, limit)
     if target_bytes is not None:
         best = _of_size(trials, full, target_bytes)

@@ -10,28 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
+from coinr.dense import to_array
 from coinr.errors import InputError
 from coinr.files import write_atomic
 
 #: Suffixes that :func:`write_volume` knows.
 VOLUME_SUFFIXES = (".npy", ".npz")
-
-
-def as_array(name: str, value: Any) -> NDArray[Any]:
-    """Return ``value`` as an array, a tensor from wherever it is.
-
-    Raises
-    ------
-    InputError
-        If it is a list of unequal rows, or what NumPy does not take; the message has ``name``.
-    """
-    try:
-        return np.asarray(value.detach().cpu() if isinstance(value, torch.Tensor) else value)
-    except Exception as error:  # what makes arrays of itself may fail in any way
-        raise InputError(f"{name} must be an array, got {type(value).__name__} ({error})") from error
 
 
 def as_number(name: str, value: Any, least: float, most: float = 1e30) -> float:
@@ -42,7 +28,7 @@ def as_number(name: str, value: Any, least: float, most: float = 1e30) -> float:
     InputError
         Unless it is one number from ``least`` on, and below ``most``.
     """
-    array = as_array(name, value)
+    array = to_array(value, name)
     if array.size != 1 or array.dtype.kind not in "fiu" or not least <= float(array.reshape(())) < most:
         raise InputError(f"{name} must be a number from {least:g} on and below {most:g}, got {str(value):.80}")
     return float(array.reshape(()))

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from coinr.ambient import independent
 from coinr.contents import read_bytes
+from coinr.dense import to_array
 from coinr.errors import InputError
 from coinr.files import write_atomic
 from coinr.progress import shown
@@ -61,7 +62,7 @@ def check_audio(samples: Any, rate: int) -> NDArray[np.float32]:
         If it is not [N] or [N, C] with at least one sample and at most 8 channels, is neither int16 nor floating, holds
         NaN or Inf or only zeros, or ``rate`` is no whole number of Hz.
     """
-    array = np.asarray(samples)
+    array = to_array(samples, "the sound")
     if array.ndim not in (1, 2) or (array.ndim == 2 and not 1 <= array.shape[1] <= _CHANNELS):
         raise InputError(f"a sound has shape [N] or [N, C], C at most {_CHANNELS}, got {list(array.shape)}")
     if array.size == 0:
@@ -70,9 +71,10 @@ def check_audio(samples: Any, rate: int) -> NDArray[np.float32]:
         raise InputError(f"a sound is int16 or floating, got {array.dtype}")
     if isinstance(rate, bool) or not isinstance(rate, int) or not 0 < rate < 2**31:
         raise InputError(f"a sampling rate is a whole number of Hz in 1 .. 2^31 - 1, got {rate!r}")
-    sound = array.astype(np.float32) / (32768 if array.dtype == np.int16 else 1)
+    with np.errstate(over="ignore"):
+        sound = array.astype(np.float32) / (32768 if array.dtype == np.int16 else 1)
     if not np.isfinite(sound).all():
-        raise InputError("the sound holds NaN or infinite samples")
+        raise InputError("the sound holds NaN, infinite samples or samples beyond what float32 holds")
     if np.abs(sound).max() < _SILENCE:
         raise InputError("the sound is silent throughout")
     return np.ascontiguousarray(sound[:, 0] if sound.ndim == 2 and sound.shape[1] == 1 else sound)
@@ -172,7 +174,7 @@ def write_audio(path: str | os.PathLike[str], samples: NDArray[np.float32], rate
     suffix = Path(path).suffix.lower()
     if suffix not in AUDIO_SUFFIXES:
         raise InputError(f"{path}: the suffix must be one of {' '.join(AUDIO_SUFFIXES)}")
-    sound = np.clip(np.rint(samples.astype(np.float64) * 32768), -32768, 32767).astype(np.int16)
+    sound = np.clip(np.rint(to_array(samples, "the sound").astype(np.float64) * 32768), -32768, 32767).astype(np.int16)
     buffer = io.BytesIO()
     try:
         soundfile.write(buffer, sound, rate, format=suffix[1:].upper(), subtype="PCM_16")

@@ -1,7 +1,7 @@
 """Pictures as signals: which pixels stand where, what a network shows, how near that is.
 
 A picture is a NumPy array [H, W] (grey), [H, W, 2] (grey and alpha), [H, W, 3] (RGB) or [H, W, 4] (RGB and alpha),
-uint8, uint16 or floating in [0, 1].
+uint8, uint16 or floating in [0, 1] (up to rounding).
 
 The picture fills the square [-1, 1]² whatever its aspect ratio, and a pixel stands for its *centre*: pixel (r, c) of
 H × W pixels lies at (y, x) = ((2r + 1)/H - 1, (2c + 1)/W - 1). Sampling the same network at any other H × W therefore
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from coinr.ambient import independent
+from coinr.dense import in_unit_range, to_array
 from coinr.errors import InputError
 from coinr.progress import shown
 from coinr.signals.base import Recipe, Signal
@@ -43,7 +44,7 @@ def check_image(image: Any) -> Picture:
         If it is not [H, W] or [H, W, C] with at least one pixel and C of 1 .. 4, is neither uint8, uint16 nor
         floating, or is floating and holds NaN or values outside [0, 1].
     """
-    array = np.asarray(image)
+    array = to_array(image, "the image")
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (2, 3, 4)):
         raise InputError(f"an image has shape [H, W] or [H, W, 2 .. 4], got {list(array.shape)}")
     if array.size == 0:
@@ -51,11 +52,8 @@ def check_image(image: Any) -> Picture:
     if array.dtype not in (np.uint8, np.uint16):
         if not np.issubdtype(array.dtype, np.floating):
             raise InputError(f"an image is uint8, uint16 or floating in [0, 1], got {array.dtype}")
-        if not np.isfinite(array).all():
-            raise InputError("the image holds NaN or infinite values")
-        if array.min() < 0 or array.max() > 1:
-            raise InputError(f"a floating image lies in [0, 1], got {array.min():g} to {array.max():g}")
-    return np.ascontiguousarray(array)
+        return in_unit_range(array, "the image")
+    return array
 
 
 def unit_image(image: Picture) -> NDArray[np.float64]:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from torch import nn
 
 from coinr.ambient import independent
+from coinr.dense import to_array
 from coinr.errors import InputError
 from coinr.progress import shown, steps
-from coinr.signals.arrays import as_array, as_number
+from coinr.signals.arrays import as_number
 from coinr.signals.cameras import focus_of, orbit_of
 from coinr.signals.sampling import device_of
 from coinr.signals.views import Lens, Views, check_views, render
@@ -145,7 +146,7 @@ def _depths(poses: NDArray[np.float32]) -> tuple[float, float]:
 
 def _counts(samples: Any) -> tuple[int, int]:
     """Two numbers of depths along a ray."""
-    counts = as_array("samples", samples)
+    counts = to_array(samples, "samples")
     if counts.shape != (2,) or counts.dtype.kind not in "iu" or not (2 <= counts[0] <= _DEPTHS >= counts[1] >= 0):
         raise InputError(f"samples along a ray are 2 .. {_DEPTHS} and 0 .. {_DEPTHS}, got {samples!r:.80}")
     return int(counts[0]), int(counts[1])
@@ -153,7 +154,7 @@ def _counts(samples: Any) -> tuple[int, int]:
 
 def _shift(height: int, width: int, centre: Any) -> tuple[float, float]:
     """By how many pixels the camera's axis is off the middle of pictures."""
-    point = as_array("centre", (width / 2, height / 2) if centre is None else centre)
+    point = to_array((width / 2, height / 2) if centre is None else centre, "centre")
     if point.shape != (2,) or point.dtype.kind not in "fiu":
         raise InputError(f"centre is two numbers, got {centre!r:.80}")
     x, y = map(float, point)
@@ -187,7 +188,7 @@ def render_views(
     InputError
         If the network is no Nerf, or gives values that are not finite.
     """
-    views = Views(np.zeros((len(poses), lens.height, lens.width, 3), np.uint8), np.stack(poses), lens)
+    views = Views(np.zeros((len(poses), lens.height, lens.width, 3), np.uint8), to_array(poses, "the poses"), lens)
     views = views.to(device_of(network))
     colours, depths = np.empty((views.count, 3), np.uint8), np.empty(views.count, np.float32)
     chunk = max(1, _POINTS // views.points)

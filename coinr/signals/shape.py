@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coinr.ambient import independent
+from coinr.dense import to_array
 from coinr.errors import InputError
-from coinr.signals.arrays import as_array
 from coinr.signals.base import Recipe, Signal
 from coinr.signals.mesh_repair import repair_mesh
 from coinr.signals.meshes import voxelise
@@ -51,7 +51,7 @@ def place_mesh(mesh: Any, longest: int) -> tuple[tuple[int, int, int], Placement
 
 def _check_placement(placement: Any) -> Placement:
     """Four numbers that a file may hold as the place of a grid."""
-    numbers = as_array("placement", placement)
+    numbers = to_array(placement, "placement")
     if (
         numbers.shape != (4,)
         or numbers.dtype.kind not in "fiu"

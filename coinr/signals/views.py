@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from coinr.dense import in_unit_range, to_array
 from coinr.errors import InputError
 from coinr.networks import Nerf, Rays, render_rays
-from coinr.signals.arrays import as_array
 from coinr.signals.base import Recipe, Signal
 from coinr.signals.cameras import Orbit, orbit_of, pixel_rays
 
@@ -67,7 +67,7 @@ def check_views(images: Any, poses: Any) -> tuple[NDArray[np.uint8], NDArray[np.
         If pictures are not [V, H, W, 3 or 4], uint8 or floating in [0, 1], with at least one pixel, or poses are not
         [V, 4, 4] or [V, 3, 4], one for each picture: finite turns and moves, neither scaled nor mirrored.
     """
-    pictures, matrices = as_array("images", images), as_array("poses", poses)
+    pictures, matrices = to_array(images, "images"), to_array(poses, "poses")
     if pictures.ndim != 4 or pictures.shape[3] not in (3, 4) or pictures.size == 0:
         raise InputError(f"views have shape [V, H, W, 3] or [V, H, W, 4], got {list(pictures.shape)}")
     if matrices.ndim != 3 or matrices.shape[1:] not in ((4, 4), (3, 4)) or len(matrices) != len(pictures):
@@ -77,11 +77,13 @@ def check_views(images: Any, poses: Any) -> tuple[NDArray[np.uint8], NDArray[np.
     if pictures.dtype != np.uint8:
         if not np.issubdtype(pictures.dtype, np.floating):
             raise InputError(f"views are uint8 or floating in [0, 1], got {pictures.dtype}")
-        if not (np.isfinite(pictures).all() and pictures.min() >= 0 and pictures.max() <= 1):
-            raise InputError("floating views lie in [0, 1]")
+        pictures = in_unit_range(pictures, "a picture")
     _check_rigid(matrices)
     whole = np.zeros((len(matrices), 4, 4), np.float32)
-    whole[:, :3], whole[:, 3, 3] = matrices[:, :3], 1
+    with np.errstate(over="ignore"):
+        whole[:, :3], whole[:, 3, 3] = matrices[:, :3], 1
+    if not np.isfinite(whole).all():
+        raise InputError("poses must be numbers that float32 holds")
     return np.stack([_over_white(picture) for picture in pictures]), whole
 
 

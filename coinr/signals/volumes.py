@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from coinr.ambient import independent
+from coinr.dense import in_full, to_array
 from coinr.errors import InputError
 from coinr.progress import shown
-from coinr.signals.arrays import as_array
 from coinr.signals.sampling import device_of, sample
 
 #: Largest grid that is rendered, in voxels.
@@ -44,7 +44,7 @@ def check_volume(array: Any) -> NDArray[Any]:
         If it is not [X, Y, Z] with at least one voxel, holds NaN or Inf, has whole numbers of more than two values, two
         values that cannot be told apart, an SDF without a surface or beyond 1e30, or nothing inside.
     """
-    volume = as_array("a volume", array)
+    volume = to_array(array, "a volume")
     if volume.ndim != 3 or volume.size == 0:
         raise InputError(f"a volume has shape [X, Y, Z] with at least one voxel, got {list(volume.shape)}")
     if volume.dtype != np.bool_:
@@ -67,7 +67,7 @@ def check_volume(array: Any) -> NDArray[Any]:
             volume = volume != 0
     if volume.dtype == np.bool_ and not volume.any():
         raise InputError("the volume is empty")
-    return np.ascontiguousarray(volume)
+    return volume
 
 
 def _outside(volume: NDArray[Any], low: Any, high: Any) -> Any:
@@ -88,12 +88,14 @@ def _floating(volume: NDArray[Any], low: float, high: float) -> NDArray[Any]:
     """An SDF as float32, or a density as bool."""
     if low < 0 < high:
         if not _LEAST <= max(-low, high) <= _MOST:
-            raise InputError(f"signed distances are {_LEAST:g} to {_MOST:g} at most, got {low:g} to {high:g}")
+            raise InputError(
+                f"signed distances are {_LEAST:g} to {_MOST:g} at most, got {in_full(low)} to {in_full(high)}"
+            )
         return volume.astype(np.float32)
     if low < 0 or high > 1:
         raise InputError(
             f"a floating volume is a signed distance, negative inside and positive outside, or a density in "
-            f"[0, 1]; got {low:g} to {high:g}"
+            f"[0, 1]; got {in_full(low)} to {in_full(high)}"
         )
     return volume > 0.5
 

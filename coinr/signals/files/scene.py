@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from coinr.dense import to_array
 from coinr.errors import FormatError, InputError
 from coinr.networks import Nerf
-from coinr.signals.arrays import as_array
 from coinr.signals.base import Signal
 from coinr.signals.cameras import Orbit
 from coinr.signals.files.base import SignalFile, numbers, whole
@@ -95,10 +95,10 @@ class SceneFile(SignalFile):
         InputError
             If there is no azimuth, or a size is out of range.
         """
-        sides = as_array("size", (self.lens.height, self.lens.width) if size is None else size)
+        sides = to_array((self.lens.height, self.lens.width) if size is None else size, "size")
         if sides.shape != (2,) or sides.dtype.kind not in "iu" or not 1 <= sides.min() <= sides.max() <= 2**14:
             raise InputError(f"one view or more of 1 .. {2**14} pixels a side are rendered, got a size of {size!r:.80}")
-        angles = as_array("azimuths", azimuths)
+        angles = to_array(azimuths, "azimuths")
         if angles.ndim != 1 or not angles.size or angles.dtype.kind not in "fiu" or not np.isfinite(angles).all():
             raise InputError(f"one view or more are rendered, from azimuths in degrees, got {azimuths!r:.70}")
         poses = [self.orbit.pose(float(angle)) for angle in angles]

@@ -1,0 +1,37 @@
+"""Patterns of names, and what an error says of a name that is none of those there are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from fnmatch import fnmatchcase
+from typing import Any
+
+from coinr.errors import InputError
+
+# Names that are listed, and characters of a long one that are shown.
+_LISTED, _SHOWN = 12, 60
+
+
+def known_names(name: str, known: Iterable[str]) -> str:
+    """Return the nearest of the known names as a question, and a list of the first of them."""
+    names = list(known)
+    if not names:
+        return "there are none"
+    near = get_close_matches(name[:_SHOWN], [other[:_SHOWN] for other in names], 1)
+    question = f"did you mean {near[0]!r}? " if near else ""
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    listed = ", ".join(repr(other if len(other) <= _SHOWN else other[:_SHOWN] + "…") for other in names[:_LISTED])
+    return f"{question}{'the only one is' if len(names) == 1 else 'there are'} {listed}{more}"
+
+
+def check_patterns(patterns: Any, names: Iterable[str] | None = None) -> None:
+    """Raise InputError unless ``lossless`` patterns are strings and, where names are given, each matches one."""
+    if isinstance(patterns, str) or not all(isinstance(pattern, str) for pattern in patterns):
+        raise InputError(f"lossless must be a sequence of patterns, not {patterns!r}")
+    if names is None:
+        return
+    known = list(names)
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in known):
+            raise InputError(f"lossless pattern {pattern!r} matches no tensor; {known_names(pattern, known)}")
