@@ -47,7 +47,7 @@ def test_a_bad_number_in_the_environment_is_an_error_wherever_threads_are_used(v
             work()
         assert repr(value) in str(caught.value)
     native = next(row for row in _backend.backends() if row["backend"] == "native")
-    assert native["usable"] == "no"
+    assert not native["usable"]
     assert repr(value) in native["detail"]
 
 
