@@ -1,0 +1,106 @@
+"""Every command line of the README runs as it stands, on small files that are made here."""
+
+import json
+import math
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+
+import coinr
+from coinr.signals.base import Recipe
+from tests.command import run
+from tests.signals import RATE, disc_views, tones
+
+ROOT = Path(__file__).parent.parent
+
+#: What is not run: it installs, or is a run of the tests or the demo, which have tests of their own.
+NOT_RUN = ("pip install ", "make ")
+
+#: What is run.
+RUN = "coinr "
+
+#: Training in place of that which suits a signal, which takes minutes.
+QUICK = {"batch": 256, "learning_rate": 3e-3}
+
+
+def blocks():
+    """Fenced blocks of the README that are no Python."""
+    parts = (ROOT / "README.md").read_text().split("```")[1::2]
+    return [part.partition("\n")[2] for part in parts if not part.startswith("python\n")]
+
+
+def lines():
+    """Their lines without comments, but for those that go on a comment."""
+    stripped = (line.partition("#")[0].strip() for block in blocks() for line in block.splitlines())
+    return [line for line in stripped if line]
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    for kind, network in (("Image", "siren"), ("Audio", "siren"), ("Shape", "siren"), ("Scene", "nerf")):
+        recipe = Recipe(network, width=12, hidden_layers=1, steps={"Image": 40, "Shape": 100}.get(kind, 8), **QUICK)
+        monkeypatch.setattr(getattr(coinr, f"{kind}Signal"), "recipe", recipe)
+
+
+@pytest.fixture
+def files(tmp_path, monkeypatch):
+    """A folder with what the README's commands read."""
+    monkeypatch.chdir(tmp_path)
+    rows, columns = np.mgrid[:64, :80]
+    coinr.write_image("photo.png", np.stack((100 + rows // 4, 110 + columns // 5, 120 + 0 * rows), -1).astype(np.uint8))
+    coinr.write_audio("song.wav", tones(), RATE)
+    trimesh = pytest.importorskip("trimesh")
+    trimesh.creation.box((50, 1, 1)).export("statue.ply")
+    np.savez("volume.npz", occupancy=np.linalg.norm(np.indices((9, 9, 9)) - 4, axis=0) < 3)
+    views, poses = disc_views([0, 60, 120, 180, 240, 300], 6)
+    Path("lego").mkdir()
+    frames = []
+    for k, (view, pose) in enumerate(zip(views, poses, strict=True)):
+        coinr.write_image(f"lego/{k}.png", view)
+        whole = np.vstack((pose, [0, 0, 0, 1])) if len(pose) == 3 else pose
+        frames.append({"file_path": f"{k}.png", "transform_matrix": whole.tolist()})
+    angle = 2 * math.atan(0.5 / 1.2)
+    Path("lego/transforms.json").write_text(json.dumps({"camera_angle_x": angle, "frames": frames}))
+    save_file({"w": torch.randn(20, 20), "b": torch.randn(20)}, "model.safetensors")
+    return tmp_path
+
+
+def commands():
+    """The command lines, and whether each names a size or a quality, for which many networks are tried."""
+    split = (shlex.split(line) for line in lines() if not line.startswith(NOT_RUN))
+    return [(words[1:], any(word.startswith(("--target-", "--min-")) for word in words)) for words in split]
+
+
+def succeeds(arguments):
+    result = run(*arguments)
+    assert result.exit_code == 0, (arguments, result.stderr)
+    if "-o" in arguments:
+        assert Path(arguments[arguments.index("-o") + 1]).stat().st_size > 0
+
+
+def test_every_command_runs(files, quick):
+    ran = [arguments for arguments, budget in commands() if not budget]
+    for arguments in ran:
+        succeeds(arguments)
+    assert {arguments[0] for arguments in ran} == {
+        "encode", "decode", "compare", "preview", "pack", "unpack", "info", "verify"
+    }  # fmt: skip
+
+
+@pytest.mark.slow
+def test_every_command_with_a_budget_runs(files, quick):
+    ran = [arguments for arguments, budget in commands() if budget]
+    for arguments in ran:
+        succeeds(arguments)
+    assert len(ran) >= 3
+
+
+def test_every_line_is_run_or_named_above():
+    known = (*NOT_RUN, RUN)
+    for block in blocks():
+        for line in block.splitlines():
+            assert line.startswith(known) or not line.partition("#")[0].strip(), line
