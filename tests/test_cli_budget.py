@@ -72,7 +72,7 @@ def test_a_score_is_met(folder, tmp_path, option):
         (("--target-bpp", 0), 2, "0 is not in the range"),
         (("--target-bytes", 60), 1, "60 bytes are out of reach"),
         (("--target-bytes", 900, "--profile", "paper"), 1, "cannot be given a budget"),
-        (("--min-psnr", "nan"), 1, "min_score must be a finite number"),
+        (("--min-psnr", "nan"), 1, "--min-score must be a finite number"),
     ],
 )
 def test_what_cannot_be_is_told_on_one_line_before_a_fit(folder, tmp_path, monkeypatch, arguments, code, message):

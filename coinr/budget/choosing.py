@@ -22,9 +22,11 @@ _FEWEST_BITS, _MOST_BITS, _STEP_OF_BITS = 3.5, 9.0, 0.5
 # Parameters that are considered for a score: to this multiple of those measured, and so many sizes an octave.
 _BEYOND, _SIZES = 64, 8
 
-# Where the table foresees no network that reaches a score: by how many dB it may be wrong, and by what factor the next
-# network is larger.
-_WRONG, _GROWTH = 6.0, 8
+#: By how many dB the table may be wrong where it foresees no network that reaches a score.
+WRONG = 6.0
+
+# By what factor the next network is larger then.
+_GROWTH = 8
 
 _NARROWEST, _WIDEST = 2, 4096
 
@@ -104,17 +106,26 @@ class Choosing:
         None where it would have to be very wrong.
         """
         wanted = decibels(self._signal, score)
-        sizes = [(depth, size) for depth in self.table.depths for size in self._sizes(least)]
-        expected = {size: self.table.quality(*size, seen) for size in sizes}
-        if wanted > max(expected.values()) + _WRONG:
+        expected = self._expected(seen, least)
+        if wanted > max(expected.values()) + WRONG:
             return None
         files = {size: self._bytes(*size, quality, wanted) for size, quality in expected.items()}
-        if enough := [size for size in sizes if files[size] < math.inf]:
-            depth, parameters = min(enough, key=lambda size: files[size])
-        else:
-            larger = min(_GROWTH * max(least, seen.parameters), sizes[-1][1])
-            depth, parameters = max(sizes, key=lambda size: (-abs(math.log2(size[1] / larger)), expected[size]))
+        if not (enough := [size for size in expected if files[size] < math.inf]):
+            return self.larger(score, seen, least)
+        depth, parameters = min(enough, key=lambda size: files[size])
         return self._choice(depth, self._width(depth, parameters), seen, wanted)
+
+    def larger(self, score: float, seen: Seen, least: float) -> Choice:
+        """A network that is larger by a good deal than the one that was seen, whatever the table says of it."""
+        expected = self._expected(seen, least)
+        larger = min(_GROWTH * max(least, seen.parameters), max(parameters for _, parameters in expected))
+        depth, parameters = max(expected, key=lambda size: (-abs(math.log2(size[1] / larger)), expected[size]))
+        return self._choice(depth, self._width(depth, parameters), seen, decibels(self._signal, score))
+
+    def most_parameters(self) -> int:
+        """Of the largest networks that are considered for a score."""
+        most: int = _BEYOND * self.table.largest
+        return most
 
     def probe(self) -> Choice:
         """A small network that tells how difficult the signal is."""
@@ -125,6 +136,11 @@ class Choosing:
     def file_of(self, seen: Seen, score: float) -> float:
         """Bytes that a file of the network that was seen should have at a score; infinite if that is out of reach."""
         return self._bytes(seen.hidden_layers, seen.parameters, seen.quality, decibels(self._signal, score))
+
+    def _expected(self, seen: Seen, least: float) -> dict[tuple[int, float], float]:
+        """By hidden layers and parameters, the quality that the table foresees."""
+        sizes = ((depth, size) for depth in self.table.depths for size in self._sizes(least))
+        return {size: self.table.quality(*size, seen) for size in sizes}
 
     def _choice(self, depth: int, width: int, seen: Seen, wanted: float) -> Choice:
         parameters = self._count(depth, width)

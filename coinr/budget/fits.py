@@ -69,6 +69,7 @@ class Fits:
             raise InputError(f"steps must be an integer >= 1, got {steps!r}")
         self._signal, self._network, self._seed = signal, network, seed
         self._fitting = dict(fitting)
+        self.steps_given = steps is not None
         self.steps = signal.recipe.steps if steps is None else steps
         self.batch: int = fitting.get("batch", signal.recipe.batch)
         self._optimiser: str | None = fitting.get("optimiser")
@@ -83,7 +84,8 @@ class Fits:
         left, options = self.limit.seconds(), dict(self._fitting)
         if "checkpoint" in options:
             prefix = Path(options["checkpoint"])
-            options["checkpoint"] = prefix.with_name(f"{prefix.name}.{choice.hidden_layers}x{choice.width}")
+            other = "" if steps == self.steps else f"-{steps}"
+            options["checkpoint"] = prefix.with_name(f"{prefix.name}.{choice.hidden_layers}x{choice.width}{other}")
         return fit(
             self._signal,
             self._network,

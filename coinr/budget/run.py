@@ -11,7 +11,7 @@ from typing import Any
 from torch import nn
 
 from coinr.ambient import independent
-from coinr.budget.choosing import Choice, Choosing
+from coinr.budget.choosing import WRONG, Choice, Choosing
 from coinr.budget.coding import Coded, Refinement, refined, searched
 from coinr.budget.fits import Fits
 from coinr.budget.table import Seen, decibels, score_of_decibels
@@ -23,8 +23,9 @@ from coinr.signals.base import Signal
 from coinr.signals.files.opening import signal_meta
 from coinr.signals.image import ImageSignal
 
-# Networks that are fitted for a score, besides the short fit.
-_TRIES = 4
+# Networks that are fitted for a score, besides the short fit; and the steps of a last, longer fit where all fell short,
+# over those of the others.
+_TRIES, _LONGER = 4, 4
 
 # Parameters that a network has at least, over those of the smallest in the table; and over those of one that was too
 # small.
@@ -104,7 +105,10 @@ def compress(
     For a size, the network that a measured table (:mod:`coinr.budget.table`) says is best at that size is fitted and
     coded as well as the size allows. For a score, a short fit of a small network places the signal on the table; the
     network whose file should be smallest is fitted, a larger one where that does not reach the score, and coded as
-    coarsely as the score allows.
+    coarsely as the score allows. Up to four networks are fitted so, of at most 64 times the parameters of the
+    largest in the table. Where all fall short by 6 dB or less, and ``steps`` are not given, the best is fitted in four
+    times as many steps. A score is given up only after a full fit of a network of eight times the parameters of the
+    small one, where that is more than 6 dB from what the table needs.
 
     Parameters
     ----------
@@ -145,7 +149,8 @@ def compress(
     Raises
     ------
     InputError
-        If an argument is out of range, or the budget is out of reach; the message says what can be reached.
+        If an argument is out of range, or the budget is out of reach; the message says what can be reached, what was
+        tried and what was not.
     CoinrError
         If a fit diverged.
     """
@@ -199,39 +204,78 @@ class _Run:
 
     def for_score(self, score: float) -> Fit:
         """Fit the network whose file should be smallest at a score, and others where it is not as foreseen."""
-        choosing, wanted = self.choosing, decibels(self.signal, score)
-        probe = choosing.probe()
+        choosing, probe = self.choosing, self.choosing.probe()
         short = min(self.fits.steps, max(round(_SHORT * self.fits.steps), _SHORTEST))
-        tried = [self._fit("short fit", probe, _SHORT_TIME * self.share, short, None)]
-        seen, least = self._seen(probe, tried[0]), _LEAST * choosing.table.smallest
+        tried = [(probe, self._fit("short fit", probe, _SHORT_TIME * self.share, short, None))]
+        least = _LEAST * choosing.table.smallest
         small: int | None = None
         good: list[tuple[float, Fit]] = []
+        untried = f"more than {_TRIES} networks after the short fit"
         for k in range(_TRIES):
-            choice = choosing.for_score(score, seen, least)
-            if choice is None or (good and choice.size > _WORTH_IT * min(good, key=_first)[0]):
+            if k > 0 and self.fits.limit.out_of_time():
+                untried = "further networks, as the time is over"
                 break
-            self._note_choice(choice)
-            enough = wanted + choosing.table.lost(wanted, choice.parameters, _FEWEST_BITS) + _TOO_GOOD
-            share = self.share * (_TIME if k < _TRIES - 1 else 1.0)
-            tried.append(self._fit("fit", choice, share, self.fits.steps, score_of_decibels(self.signal, enough)))
-            seen = self._seen(choice, tried[-1])
-            size = choosing.file_of(seen, score)
+            seen = self._seen(*tried[-1])
+            choice = choosing.for_score(score, seen, least)
+            if choice is None and k == 0:
+                # a short fit of a small network is no reason to give up
+                choice = choosing.larger(score, seen, least)
+            if choice is None or (good and choice.size > _WORTH_IT * min(good, key=_first)[0]):
+                untried = (
+                    f"larger networks, as of other signals none of up to {choosing.most_parameters()} parameters comes "
+                    f"within {WRONG:g} dB by what was measured"
+                )
+                break
+            size = self._try(choice, score, self.share * (_TIME if k < _TRIES - 1 else 1.0), self.fits.steps, tried)
             if size == math.inf:
                 small, least = choice.parameters, _LARGER * choice.parameters
                 continue
-            good.append((size, tried[-1]))
+            good.append((size, tried[-1][1]))
             if small is not None:
                 # the table was wrong here: halfway between what was too small and what is large enough
                 least = max(least, math.sqrt(small * choice.parameters))
         if good:
             return min(good, key=_first)[1]
-        best = max(tried, key=lambda fitted: fitted.score)
+        longer = self._longer(score, tried)
+        best = max((fitted for _, fitted in tried), key=lambda fitted: fitted.score)
         if best.score < score:
-            raise InputError(
-                f"{self.told(score)} is out of reach: {self.told(best.score)} was reached with networks of up to "
-                f"{max(map(_count, tried))} parameters in {self.fits.steps} steps; more steps may reach more"
-            )
+            raise InputError(self._out_of_reach(score, tried, f"{untried}{longer}"))
         return best
+
+    def _try(self, choice: Choice, score: float, share: float, steps: int, tried: list[tuple[Choice, Fit]]) -> float:
+        """Fit a network for a score, and give the bytes that its file should have; infinite where it falls short."""
+        self._note_choice(choice)
+        wanted = decibels(self.signal, score)
+        enough = wanted + self.choosing.table.lost(wanted, choice.parameters, _FEWEST_BITS) + _TOO_GOOD
+        fitted = self._fit("fit", choice, share, steps, score_of_decibels(self.signal, enough))
+        tried.append((choice, fitted))
+        return self.choosing.file_of(self._seen(choice, fitted), score)
+
+    def _longer(self, score: float, tried: list[tuple[Choice, Fit]]) -> str:
+        """Fit the best network for longer, where that may reach a score; or why that was not tried, in words."""
+        choice, fitted = max(tried, key=lambda one: one[1].score)
+        if fitted.score >= score:
+            return ""
+        if self.fits.steps_given:
+            return "; more steps than were given"
+        if self.fits.limit.out_of_time():
+            return "; longer fits, as the time is over"
+        if decibels(self.signal, fitted.score) < decibels(self.signal, score) - WRONG:
+            return f"; longer fits, as more than {WRONG:g} dB are missing"
+        self._try(choice, score, self.share, _LONGER * self.fits.steps, tried)
+        return f"; more than {_LONGER} times the usual steps"
+
+    def _out_of_reach(self, score: float, tried: list[tuple[Choice, Fit]], untried: str) -> str:
+        """What was tried for a score and what was not, in words."""
+        best = max(fitted.score for _, fitted in tried)
+        fits = ", ".join(
+            f"{choice.hidden_layers} x {choice.width} in {fitted.steps} steps {self.told(fitted.score)}"
+            for choice, fitted in tried
+        )
+        return (
+            f"{self.told(score)} is out of reach: {self.told(best)} was reached with networks of up to "
+            f"{max(choice.parameters for choice, _ in tried)} parameters (tried: {fits}; not tried: {untried})"
+        )
 
     def best(self, ways: Sequence[tuple[str, Callable[[], Coded]]], budget: Budget) -> Coded:
         """Code in one way or more; the file with the highest score for a size, or the smallest for a score.
@@ -303,7 +347,3 @@ class _Run:
 
 def _first(pair: tuple[float, Fit]) -> float:
     return pair[0]
-
-
-def _count(fitted: Fit) -> int:
-    return sum(p.numel() for p in fitted.network.parameters())
