@@ -101,6 +101,13 @@ def test_bodies_that_touch_stay_two_and_walls_between_them_do_no_harm():
         assert inside(apart, np.vstack((FACES, other)))[0] == pytest.approx(0.5)
 
 
+def test_a_triangle_of_two_bodies_is_kept_twice():
+    a, b, c = FACES[0]
+    within = np.vstack((CORNERS, [[0, 0, 0]]))
+    faces = np.vstack((FACES, [[a, b, c], [8, b, a], [8, c, b], [8, a, c]]))
+    assert inside(within, faces) == (1, ())
+
+
 @pytest.mark.parametrize("offset", [0.0, 1e7, -4e6])
 @pytest.mark.parametrize("size", [1.0, 0.01, 1e-9, 1e-25, 1e25])
 def test_size_and_place_make_no_difference(size, offset):

@@ -83,7 +83,7 @@ class Orbit:
 
 
 def focus_of(poses: NDArray[np.float32]) -> tuple[NDArray[np.float64], bool]:
-    """The point nearest to all lines of sight of cameras ``poses`` [V, 4, 4], float64 [3], and whether they look at it.
+    """Return the point nearest to all lines of sight of ``poses`` [V, 4, 4], and whether the cameras look at it.
 
     They do not if they stand there, look away from it, or all look the same way.
     """
@@ -100,14 +100,14 @@ def focus_of(poses: NDArray[np.float32]) -> tuple[NDArray[np.float64], bool]:
 
 
 def _backs(poses: NDArray[np.float32]) -> NDArray[np.float64]:
-    """What is behind each camera, unit float64 [V, 3]."""
+    """Return what is behind each camera, unit float64 [V, 3]."""
     backs = poses[:, :3, 2].astype(np.float64)
     unit: NDArray[np.float64] = backs / np.linalg.norm(backs, axis=1, keepdims=True)
     return unit
 
 
 def orbit_of(poses: NDArray[np.float32]) -> Orbit:
-    """The orbit that is most like the cameras ``poses`` [V, 4, 4], in round numbers.
+    """Return the orbit that is most like the cameras ``poses`` [V, 4, 4], in round numbers.
 
     Its centre is the point nearest to all lines of sight. Cameras that look away from there, or stand there, turn in
     the middle of where they stand, with a radius of 0.

@@ -27,7 +27,7 @@ _TRIANGLES, _NO_SURFACE = (4, 5), (0, 1, 2, 3)
 
 
 def mesh_kind(data: bytes, suffix: str) -> str | None:
-    """The kind of a mesh file, ``"ply"`` and the like, by its first bytes or else its suffix; None if neither tells."""
+    """Return the kind of a mesh file, such as ``"ply"``, by its first bytes or else its suffix; None if unknown."""
     for mark, kind in _MARKS:
         if data.startswith(mark):
             return kind
@@ -55,20 +55,20 @@ def check_mesh_bytes(data: bytes, kind: str | None) -> tuple[str, ...]:
 
 
 def ends_within_line(path: Path) -> bool:
-    """Whether a mesh in a text file, OBJ, ends without the end of a line, as it does where it was cut off."""
+    """Return whether an OBJ file ends without the end of a line, as it does where it was cut off."""
     data = path.read_bytes()
     return mesh_kind(data, path.suffix) == "obj" and not data.endswith((b"\n", b"\r"))
 
 
 def _missing_obj(data: bytes) -> str | None:
-    """What the last line of an OBJ file lacks."""
+    """Say what the last line of an OBJ file lacks."""
     words = data[-4096:].rstrip(b"\n\r").splitlines()[-1:]
     kind, *rest = words[0].split() or [b""] if words else [b""]
     return f"its last line is {words[0].decode(errors='replace')!r}" if kind in (b"v", b"f") and len(rest) < 3 else None
 
 
 def _missing_ply(data: bytes) -> str | None:
-    """What the end of a PLY file lacks; the lengths of binary ones the parser checks."""
+    """Say what the end of a PLY file lacks; the parser checks the lengths of binary ones."""
     header, end, body = data.partition(b"end_header")
     if not end:
         return "its header has no end"
@@ -80,7 +80,7 @@ def _missing_ply(data: bytes) -> str | None:
 
 
 def _missing_stl(data: bytes) -> str | None:
-    """What the end of an STL file lacks."""
+    """Say what the end of an STL file lacks."""
     if data.lstrip()[:5].lower() == b"solid" and b"\0" not in data[:512]:
         return None if b"endsolid" in data[-4096:].lower() else "it has no 'endsolid'"
     if len(data) < 84:
@@ -91,7 +91,7 @@ def _missing_stl(data: bytes) -> str | None:
 
 
 def _missing_off(data: bytes) -> str | None:
-    """What the end of an OFF file lacks."""
+    """Say what the end of an OFF file lacks."""
     lines = [line.split(b"#")[0].strip() for line in data.splitlines()]
     text = b"\n".join(line for line in lines if line)
     found = re.match(rb"[A-Za-z0-9]*OFF\s+(\d+)\s+(\d+)(\s+\d+)?[ \t]*(\n|$)", text)
@@ -103,7 +103,7 @@ def _missing_off(data: bytes) -> str | None:
 
 
 def _gltf_tree(data: bytes, kind: str) -> dict[str, Any]:
-    """The JSON of a glTF file."""
+    """Return the JSON of a glTF file."""
     text = data
     if kind == "glb":
         if len(data) < 20 or len(data) < (length := struct.unpack_from("<I", data, 8)[0]):
@@ -121,7 +121,7 @@ def _gltf_tree(data: bytes, kind: str) -> dict[str, Any]:
 
 
 def _check_gltf(tree: dict[str, Any]) -> tuple[str, ...]:
-    """Notes on what of a glTF file is not read; InputError for geometry that could not be."""
+    """Return notes on what of a glTF file is not read; InputError for geometry that could not be."""
     if hiding := [name for name in tree.get("extensionsRequired", ()) if name in _HIDING]:
         raise InputError(f"its geometry needs {', '.join(hiding)}, which is not read; export it without")
     modes = [part.get("mode", 4) for mesh in tree.get("meshes", ()) for part in mesh.get("primitives", ())]

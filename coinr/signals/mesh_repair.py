@@ -69,7 +69,7 @@ def repair_mesh(mesh: Any) -> tuple[Any, tuple[str, ...]]:
 
 
 def _normalized(vertices: NDArray[np.float64], faces: _Faces) -> NDArray[np.float64]:
-    """Vertices [V, 3] with the middle of those that triangles use at the origin and their longest side 1."""
+    """Return vertices [V, 3] moved and scaled so that those in use have their middle at 0 and a longest side of 1."""
     if not np.isfinite(vertices).all():
         raise InputError("the mesh has vertices that are NaN or infinite")
     used = vertices[np.unique(faces)]
@@ -88,7 +88,7 @@ def _normalized(vertices: NDArray[np.float64], faces: _Faces) -> NDArray[np.floa
 
 
 def _same_place(unit: NDArray[np.float64], nearness: float) -> NDArray[np.int64]:
-    """For each vertex the first one at its place, int64 [V]."""
+    """Return for each vertex the first one at its place, int64 [V]."""
     # + 0.0 makes -0.0 and 0.0 equal bytes
     _, first, inverse = np.unique(unit + 0.0, axis=0, return_index=True, return_inverse=True)
     labels: NDArray[np.int64] = first[inverse.reshape(-1)].astype(np.int64)
@@ -103,7 +103,7 @@ def _same_place(unit: NDArray[np.float64], nearness: float) -> NDArray[np.int64]
 
 
 def _groups(count: int, pairs: NDArray[Any]) -> NDArray[Any]:
-    """The connected group of each of ``count`` things that pairs [P, 2] link, [count]."""
+    """Return the connected group of each of ``count`` things that pairs [P, 2] link, [count]."""
     ones = np.ones(len(pairs), np.int8)
     links = optional("scipy.sparse").coo_matrix((ones, (pairs[:, 0], pairs[:, 1])), (count, count))
     groups: NDArray[Any] = optional("scipy.sparse.csgraph").connected_components(links, directed=False)[1]
@@ -111,7 +111,7 @@ def _groups(count: int, pairs: NDArray[Any]) -> NDArray[Any]:
 
 
 def _candidates(faces: _Faces, unit: NDArray[np.float64]) -> Iterator[_Faces]:
-    """Yield what of the triangles may be meant, [F, 3]: each once, all, each once whichever way it faces.
+    """Yield what of the triangles may be meant, [F, 3]: each once, or all, as of bodies that share some.
 
     Then the same without flat triangles, which may lie beside the surface as well as close it.
     """
@@ -119,37 +119,31 @@ def _candidates(faces: _Faces, unit: NDArray[np.float64]) -> Iterator[_Faces]:
     area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 2
     seen: set[int] = set()
     for some in (faces, faces[area > _FLAT]):
-        for take in (_each_once, np.copy, _each_once_either_way):
-            kept = take(some)
+        for kept in (_each_once(some), some):
             if len(kept) and len(kept) not in seen:
                 seen.add(len(kept))
                 yield kept
 
 
 def _turned_to_least(faces: _Faces) -> _Faces:
-    """Triangles with their least vertex first, facing as before."""
+    """Return triangles with their least vertex first, facing as before."""
     order = (faces.argmin(axis=1)[:, None] + np.arange(3)) % 3
     return np.take_along_axis(faces, order, axis=1)
 
 
 def _each_once(faces: _Faces) -> _Faces:
-    """The first of triangles that are alike and face alike."""
+    """Return the first of triangles that are alike and face alike."""
     return faces[np.sort(_unique(_turned_to_least(faces))[0])]
 
 
-def _each_once_either_way(faces: _Faces) -> _Faces:
-    """The first of triangles with the same corners."""
-    return faces[np.sort(_unique(np.sort(faces, axis=1))[0])]
-
-
 def _unique(faces: _Faces) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Indices of the first of equal rows, and the number of each row among the unique ones."""
+    """Return indices of the first of equal rows, and the number of each row among the unique ones."""
     first, inverse = optional("trimesh.grouping").unique_rows(faces)
     return first, inverse.reshape(-1)
 
 
 def _closed(faces: _Faces) -> tuple[_Faces | None, int]:
-    """The triangles without pairs that face each other, turned where they must be, if they enclose something.
+    """Return triangles without pairs that face each other, turned where they must be; None if they enclose nothing.
 
     Returns how many were turned, too.
     """
@@ -169,7 +163,7 @@ def _closed(faces: _Faces) -> tuple[_Faces | None, int]:
 
 
 def _back_to_back(faces: _Faces) -> tuple[_Faces, _Faces]:
-    """One of each pair of triangles that differ in nothing but the way they face, and the triangles in no pair."""
+    """Return one of each pair of triangles that differ in the way they face alone, and the triangles in no pair."""
     inverse = _unique(np.sort(faces, axis=1))[1]
     least = _turned_to_least(faces)
     up = least[:, 1] < least[:, 2]
@@ -179,21 +173,21 @@ def _back_to_back(faces: _Faces) -> tuple[_Faces, _Faces]:
 
 
 def _half_edges(faces: _Faces) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The edge of each side of each triangle, int64 [F, 3] numbers, and the way it is run along, 1 or -1."""
+    """Number the edge of each side of each triangle, int64 [F, 3], and tell the way along it, 1 or -1."""
     ends = np.roll(faces, -1, axis=1)
     _, edges = np.unique(np.minimum(faces, ends) * (faces.max() + 1) + np.maximum(faces, ends), return_inverse=True)
     return edges.reshape(faces.shape), np.where(faces < ends, 1, -1)
 
 
 def _edges(faces: _Faces) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """For each edge, how many triangles more run one way than the other, and how many there are; 0 net is closed."""
+    """Count for each edge how many triangles more run one way than the other, and how many there are."""
     edges, ways = _half_edges(faces)
     net = np.bincount(edges.reshape(-1), weights=ways.reshape(-1)).astype(np.int64)
     return net, np.bincount(edges.reshape(-1))
 
 
 def _turned(faces: _Faces) -> _Faces | None:
-    """The triangles turned so that neighbours face alike, as most of their body do already; None if they cannot."""
+    """Turn triangles so that neighbours face alike, as most of their body do already; None if they cannot."""
     edges, ways = _half_edges(faces)
     order = np.argsort(edges, axis=None, kind="stable")
     one, other = order[:-1], order[1:]
@@ -215,16 +209,16 @@ def _turned(faces: _Faces) -> _Faces | None:
 
 
 def _counted(dropped: int, turned: int) -> tuple[str, ...]:
-    """Notes on how many triangles were dropped and turned."""
+    """Return notes on how many triangles were dropped and turned."""
     notes = ((dropped, "dropped, being degenerate or there twice"), (turned, "turned to face as their neighbours do"))
     return tuple(f"{count} triangle{'s were' if count > 1 else ' was'} {what}" for count, what in notes if count)
 
 
 def _fault(faces: _Faces) -> str:
-    """What keeps triangles from having an inside."""
+    """Say what keeps triangles from having an inside."""
     if not len(faces):
         return "all triangles of the mesh are degenerate"
-    border = int((_edges(_each_once_either_way(faces))[1] % 2).sum())
+    border = int((_edges(faces[_unique(np.sort(faces, axis=1))[0]])[1] % 2).sum())
     if border:
         return f"the mesh is not watertight ({border} edges are open), so it has no inside; close its holes first"
     return "the triangles of the mesh are not oriented alike and cannot be turned so; repair it first"

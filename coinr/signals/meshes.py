@@ -59,7 +59,7 @@ def read_mesh(path: str | os.PathLike[str]) -> tuple[Any, tuple[str, ...]]:
 
 
 def _joined(scene: Any) -> Any:
-    """One mesh of all meshes of a ``trimesh.Scene``, in float64 where the scene places them."""
+    """Return one mesh of all meshes of a ``trimesh.Scene``, in float64 where the scene places them."""
     trimesh = optional("trimesh")
     vertices, faces, count = [], [], 0
     for node in scene.graph.nodes_geometry:
@@ -230,7 +230,7 @@ def write_mesh(path: str | os.PathLike[str], mesh: Any) -> None:
 
 
 def _ply(vertices: NDArray[np.float64], faces: NDArray[Any], dtype: str) -> bytes:
-    """A binary PLY file with vertices of ``dtype``, ``<f4`` or ``<f8``."""
+    """Return a binary PLY file with vertices of ``dtype``, ``<f4`` or ``<f8``."""
     name = {"<f4": "float", "<f8": "double"}[dtype]
     rows = np.empty(len(faces), [("count", "u1"), ("vertices", "<i4", 3)])
     rows["count"], rows["vertices"] = 3, faces

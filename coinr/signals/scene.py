@@ -133,7 +133,7 @@ class SceneSignal(Views):
 
 @independent
 def _depths(poses: NDArray[np.float32]) -> tuple[float, float]:
-    """Near and far of cameras that look at one place; InputError if they do not."""
+    """Return near and far of cameras that look at one place; InputError if they do not."""
     centre, faced = focus_of(poses)
     if not faced:
         raise InputError(
@@ -145,7 +145,7 @@ def _depths(poses: NDArray[np.float32]) -> tuple[float, float]:
 
 
 def _counts(samples: Any) -> tuple[int, int]:
-    """Two numbers of depths along a ray."""
+    """Return two numbers of depths along a ray."""
     counts = to_array(samples, "samples")
     if counts.shape != (2,) or counts.dtype.kind not in "iu" or not (2 <= counts[0] <= _DEPTHS >= counts[1] >= 0):
         raise InputError(f"samples along a ray are 2 .. {_DEPTHS} and 0 .. {_DEPTHS}, got {samples!r:.80}")
@@ -153,7 +153,7 @@ def _counts(samples: Any) -> tuple[int, int]:
 
 
 def _shift(height: int, width: int, centre: Any) -> tuple[float, float]:
-    """By how many pixels the camera's axis is off the middle of pictures."""
+    """Return by how many pixels the camera's axis is off the middle of pictures."""
     point = to_array((width / 2, height / 2) if centre is None else centre, "centre")
     if point.shape != (2,) or point.dtype.kind not in "fiu":
         raise InputError(f"centre is two numbers, got {centre!r:.80}")

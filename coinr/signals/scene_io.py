@@ -91,7 +91,7 @@ def read_scene_folder(
 
 
 def _files(path: Path) -> tuple[Path, Path | None, list[str]]:
-    """The file of the views to train on, that of those to judge by if there is one, and notes on others."""
+    """Return the file of the views to train on, that of those to judge by if there is one, and notes on others."""
     if not path.is_dir():
         return path, None, []
     main = path / "transforms_train.json"
@@ -111,7 +111,7 @@ def _told(path: Path) -> Transforms:
 
 
 def _read_views(path: Path, told: Transforms) -> tuple[_Views, _Views | None, list[str]]:
-    """The views of a file, those of them that it lists to judge by, and notes."""
+    """Return the views of a file, those of them that it lists to judge by, and notes."""
     places = [_find(path.parent, name) for name in told.names]
     notes = []
     if moved := [name for name, (_, elsewhere) in zip(told.names, places, strict=True) if elsewhere]:
@@ -133,7 +133,7 @@ def _read_views(path: Path, told: Transforms) -> tuple[_Views, _Views | None, li
 
 
 def _sides(path: Path, told: Transforms, places: list[Path]) -> tuple[list[int], list[int], list[str]]:
-    """Which frames are trained on, which are judged by, and notes, as the lists of a file say."""
+    """Return which frames to train on, which to judge by, and notes, as the lists of a file say."""
     numbers = {place: k for k, place in enumerate(places)}
     sides: dict[str, list[int]] = {}
     for side, names in told.splits.items():
@@ -158,7 +158,7 @@ def _alike(camera: Camera, other: Camera) -> bool:
 
 
 def _find(folder: Path, name: str) -> tuple[Path, bool]:
-    """The picture that a file in ``folder`` names, and whether it is another than the name says.
+    """Return the picture that a file in ``folder`` names, and whether it is another than the name says.
 
     Names may have backslashes and lack a suffix. Of absolute ones that lead nowhere, the last parts are looked for.
     """
@@ -176,7 +176,7 @@ def _find(folder: Path, name: str) -> tuple[Path, bool]:
 
 
 def _read_frame(path: Path) -> tuple[Picture, tuple[str, ...]]:
-    """A picture of 8 bits with three or four channels, and notes on it."""
+    """Return a picture of 8 bits with three or four channels, and notes on it."""
     picture, notes = read_picture(path)
     if picture.dtype == np.uint16:
         picture = ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
@@ -188,7 +188,7 @@ def _read_frame(path: Path) -> tuple[Picture, tuple[str, ...]]:
 
 
 def _stack(pictures: list[Picture], names: list[str]) -> NDArray[np.uint8]:
-    """One array [V, H, W, 3 or 4]; pictures without alpha are opaque."""
+    """Return one array [V, H, W, 3 or 4]; pictures without alpha are opaque."""
     if any(picture.shape[2] == 4 for picture in pictures):
         pictures = [np.dstack((p, np.full(p.shape[:2], 255, np.uint8))) if p.shape[2] == 3 else p for p in pictures]
     for picture, name in zip(pictures, names, strict=True):
@@ -201,7 +201,9 @@ def _stack(pictures: list[Picture], names: list[str]) -> NDArray[np.uint8]:
 def scene_of_arrays(
     arrays: Mapping[str, NDArray[Any]], samples: tuple[int, int], near: float | None = None, far: float | None = None
 ) -> SceneSignal:
-    """The scene in named arrays: images, poses, focal; if there, focal_y, centre, near, far, test_images, test_poses.
+    """Return the scene in named arrays: images, poses and focal.
+
+    There may be focal_y, centre, near, far, test_images and test_poses besides.
 
     Raises
     ------

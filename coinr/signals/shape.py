@@ -50,7 +50,7 @@ def place_mesh(mesh: Any, longest: int) -> tuple[tuple[int, int, int], Placement
 
 
 def _check_placement(placement: Any) -> Placement:
-    """Four numbers that a file may hold as the place of a grid."""
+    """Return four numbers that a file may hold as the place of a grid."""
     numbers = to_array(placement, "placement")
     if (
         numbers.shape != (4,)

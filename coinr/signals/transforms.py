@@ -131,7 +131,7 @@ def read_transforms(path: Path) -> Transforms:
 
 
 def _parse(data: bytes) -> dict[str, Any]:
-    """The JSON object in a file of UTF-8 or UTF-16, with or without a byte order mark."""
+    """Return the JSON object in a file of UTF-8 or UTF-16, with or without a byte order mark."""
     try:
         stored = json.loads(data, object_pairs_hook=_unique, parse_constant=_no_number)
     except json.JSONDecodeError as error:
@@ -176,7 +176,7 @@ def _refuse(where: Mapping[str, Any]) -> None:
 
 
 def _zero(value: Any) -> bool:
-    """Whether a coefficient, or a list of them, is as good as zero."""
+    """Return whether a coefficient, or a list of them, is as good as zero."""
     values = value if isinstance(value, list) else [value]
     return all(v is None or (isinstance(v, (int, float)) and abs(v) <= 1e-6) for v in values)
 
@@ -189,7 +189,7 @@ def _name(frame: Mapping[str, Any], k: int) -> str:
 
 
 def _pose(frame: Mapping[str, Any], name: str) -> NDArray[np.float64]:
-    """The matrix of a frame, float64 [4, 4]."""
+    """Return the matrix of a frame, float64 [4, 4]."""
     if frame.get("transform_matrix") is None:
         raise InputError(f"frame {name} lacks 'transform_matrix'")
     try:
@@ -213,7 +213,7 @@ def _number(where: Mapping[str, Any], key: str) -> float | None:
 
 
 def _one_number(stored: Mapping[str, Any], frames: list[dict[str, Any]], key: str) -> tuple[float | None, bool]:
-    """The number that a key has for all frames, and whether all have the same to the last digit."""
+    """Return the number that a key has for all frames, and whether all have the same to the last digit."""
     common, own = _number(stored, key), [_number(frame, key) for frame in frames]
     if common is None and None in own and any(value is not None for value in own):
         raise InputError(f"frame {frames[own.index(None)]['file_path']} lacks {key!r}, which others have")
@@ -234,7 +234,7 @@ def _split(stored: Mapping[str, Any], name: str) -> list[str]:
 
 
 def _unused(stored: Mapping[str, Any], frames: list[dict[str, Any]]) -> tuple[str, ...]:
-    """Notes on keys that are not used; InputError for frames at several times, or fewer than there are."""
+    """Return notes on keys that are not used; InputError for frames at several times, or fewer than there are."""
     times = {str(frame["time"]) for frame in frames if "time" in frame}
     if len(times) > 1:
         raise InputError(f"the frames have {len(times)} values of time; scenes that move are not supported")
@@ -251,7 +251,7 @@ def _unused(stored: Mapping[str, Any], frames: list[dict[str, Any]]) -> tuple[st
 
 
 def camera_of(numbers: Mapping[str, float], height: int, width: int) -> Camera:
-    """The camera that numbers describe, in pixels of pictures of ``height`` x ``width``.
+    """Return the camera that numbers describe, in pixels of pictures of ``height`` x ``width``.
 
     Raises
     ------
@@ -275,7 +275,7 @@ def camera_of(numbers: Mapping[str, float], height: int, width: int) -> Camera:
 
 
 def _focal(numbers: Mapping[str, float], axis: str, size: int, scale: float) -> float | None:
-    """The focal length along an axis in pixels, told by whichever key there is."""
+    """Return the focal length along an axis in pixels, from whichever key there is."""
     told: dict[str, float] = {}
     if f"fl_{axis}" in numbers:
         told[f"fl_{axis}"] = numbers[f"fl_{axis}"] * scale

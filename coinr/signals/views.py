@@ -200,7 +200,7 @@ class Views(Signal):
 
 
 def _lens_meta(lens: Lens) -> dict[str, Any]:
-    """What else a lens needs that is not simple."""
+    """Return what else a lens needs that is not simple."""
     middle = lens.width / 2, lens.height / 2
     centre = [m + s for m, s in zip(middle, lens.shift, strict=True)]
     numbers = [float(f"{v:.6g}") for v in (lens.focal * lens.stretch, *centre)]
@@ -211,7 +211,7 @@ def _lens_meta(lens: Lens) -> dict[str, Any]:
 
 
 def _short(numbers: list[float]) -> list[float]:
-    """Whole numbers without a point, which takes bytes."""
+    """Return whole numbers without a point, which takes bytes."""
     return [int(v) if float(v).is_integer() else v for v in numbers]
 
 

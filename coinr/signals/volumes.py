@@ -71,7 +71,7 @@ def check_volume(array: Any) -> NDArray[Any]:
 
 
 def _outside(volume: NDArray[Any], low: Any, high: Any) -> Any:
-    """Which of the only two values of a volume is outside."""
+    """Return which of the only two values of a volume is outside."""
     if low == 0 or high == 0:
         return low * 0
     sides = [volume.take(end, axis).reshape(-1) for axis in range(3) for end in (0, -1)]
@@ -85,7 +85,7 @@ def _outside(volume: NDArray[Any], low: Any, high: Any) -> Any:
 
 
 def _floating(volume: NDArray[Any], low: float, high: float) -> NDArray[Any]:
-    """An SDF as float32, or a density as bool."""
+    """Return an SDF as float32, or a density as bool."""
     if low < 0 < high:
         if not _LEAST <= max(-low, high) <= _MOST:
             raise InputError(
@@ -147,7 +147,7 @@ def voxel_coordinates(indices: Tensor, size: tuple[int, int, int]) -> Tensor:
 
 
 def check_longest(longest: Any) -> int:
-    """The voxels along the longest side of a grid; InputError unless they are a number from 1 to ``MAX_VOXELS``."""
+    """Return the voxels along the longest side of a grid; InputError unless they are 1 .. ``MAX_VOXELS``."""
     whole = isinstance(longest, int | np.integer) and not isinstance(longest, bool)
     if not (whole and 1 <= longest <= MAX_VOXELS):
         raise InputError(
