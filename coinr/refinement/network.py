@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -70,27 +70,35 @@ class Network:
             made[name] = made[self._ties[name]] if name in self._ties else trained.get(name, tensor)
         return made
 
-    def drop_unused(self, loss_fn: LossFunction, generator: torch.Generator) -> None:
-        """Leave tensors alone that the loss does not depend on.
+    def drop_unused(self, loss_fn: LossFunction, generator: torch.Generator) -> list[str]:
+        """Leave tensors alone that the loss does not depend on, or that it cannot be derived by: return the latter.
 
         Raises
         ------
         InputError
-            If it depends on none.
+            If no tensor is left.
         """
         sent, _ = self.sent(self.noise(generator))
-        names = list(self.channels)
-        loss = loss_fn(sent)
-        if not loss.requires_grad:
-            raise InputError("the loss does not depend on any tensor of the state dict that is coded with loss")
-        gradients = torch.autograd.grad(loss, [self.channels[name].values for name in names], allow_unused=True)
+        fixed: list[str] = []
+        try:
+            loss = loss_fn(sent)
+        except RuntimeError:
+            clean = self.clean()
+            loss_fn(clean)  # what the loss itself raises is told
+            fixed = [name for name in self.channels if not _takes_gradient(loss_fn, clean, name)]
+            loss = loss_fn({name: clean[name] if name in fixed else tensor for name, tensor in sent.items()})
+        names = [name for name in self.channels if name not in fixed]
+        gradients: Sequence[Tensor | None] = []
+        if names and loss.requires_grad:
+            gradients = torch.autograd.grad(loss, [self.channels[name].values for name in names], allow_unused=True)
         self.channels = {
             name: self.channels[name]
-            for name, gradient in zip(names, gradients, strict=True)
+            for name, gradient in zip(names, gradients, strict=False)
             if gradient is not None and bool(gradient.any())
         }
         if not self.channels:
             raise InputError("the loss does not depend on any tensor of the state dict that is coded with loss")
+        return fixed
 
     def look(self, loss_fn: LossFunction, calls: int) -> None:
         """Look at what layers are given, where the coder heeds it and the loss is computed with torch."""
@@ -115,6 +123,16 @@ class Network:
                 block, _ = recorded(state, partial(_repeated, loss_fn, calls), watch, MOST_THOROUGH, limit)
                 return block if block is None or block.slices.keys() <= self.channels.keys() else None
         return None
+
+
+def _takes_gradient(loss_fn: LossFunction, state: Mapping[str, Tensor], name: str) -> bool:
+    """Whether the loss can be computed with gradients for one tensor: running statistics, for one, take none."""
+    leaf = state[name].detach().requires_grad_()
+    try:
+        loss_fn({other: leaf if tensor is state[name] else tensor for other, tensor in state.items()})
+    except RuntimeError:
+        return False
+    return True
 
 
 def _watched(state: Mapping[str, Tensor], loss_fn: LossFunction, calls: int) -> Watch:

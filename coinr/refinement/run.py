@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from glob import escape
 from typing import Any
 
 import torch
@@ -103,7 +104,8 @@ def refine(
     ----------
     sd
         As for :func:`~coinr.encode_state_dict`; not changed. Tensors of the ``lossless`` patterns, integers and bools,
-        and tensors that the loss does not depend on are coded as they are.
+        and tensors that the loss does not depend on are coded as they are; those that it cannot be derived by, such as
+        running statistics, are stored exactly.
     loss_fn
         Takes a state dict of the same names, order, shapes, dtypes and devices, and gives the loss, 0-dim and positive,
         through which gradients flow back; for example of :func:`torch.func.functional_call` on a random batch. A
@@ -162,7 +164,9 @@ def refine(
             encoder = Encoder(sd, **arguments)
             network = _network(sd, encoder)
             generator = torch.Generator(next(iter(network.channels.values())).values.device).manual_seed(seed)
-            network.drop_unused(loss_fn, generator)
+            if fixed := network.drop_unused(loss_fn, generator):
+                arguments["lossless"] = (*options.get("lossless", ()), *map(escape, fixed))
+                encoder = Encoder(sd, **arguments)
             price = _price(encoder, network, rise, target_bytes, min_score, evaluate)
         begin = time.perf_counter()
         rate = _learning_rate(encoder) if learning_rate is None else learning_rate
