@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -58,19 +60,22 @@ def load(path: str | os.PathLike[str], identity: str) -> Mapping[str, Any] | Non
     Raises
     ------
     InputError
-        If it is not a checkpoint, or one of a fit with another fingerprint.
+        If it is truncated, damaged or no checkpoint, or one of a fit with another fingerprint.
     OSError
         If it cannot be read.
     """
     source = Path(path)
     if not source.exists():
         return None
+    data = io.BytesIO(source.read_bytes())
     try:
-        state = torch.load(source, map_location="cpu", weights_only=True)
-    except OSError:
-        raise
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle protocols: what cannot be read safely is an error here
+            state = torch.load(data, map_location="cpu", weights_only=True)
     except Exception as error:  # damaged files fail in the reader in more ways than can be listed
-        raise InputError(f"{source}: no checkpoint that can be read ({type(error).__name__})") from error
+        raise InputError(
+            f"{source}: no checkpoint that can be read: truncated, damaged or another file ({type(error).__name__})"
+        ) from error
     if not isinstance(state, Mapping) or state.get("identity") != identity:
         raise InputError(f"{source}: the checkpoint of a fit of another signal, network or other arguments")
     return state

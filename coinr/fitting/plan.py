@@ -14,7 +14,7 @@ from coinr.fitting.optimisers import OPTIMISERS
 
 @dataclass(frozen=True)
 class Plan:
-    """The checked arguments of :func:`coinr.fit` that say how to train.
+    """The checked arguments of :func:`coinr.fit` that say how to train; what is None is chosen by the network.
 
     Raises
     ------
@@ -24,7 +24,7 @@ class Plan:
 
     steps: int
     batch: int
-    learning_rate: float
+    learning_rate: float | None
     seed: int
     optimiser: str | None
     precision: str | None
@@ -39,7 +39,7 @@ class Plan:
         for name, count in counts.items():
             if isinstance(count, bool) or not isinstance(count, int) or count < 1:
                 raise InputError(f"{name} must be an integer >= 1, got {count!r}")
-        if not 0 < self.learning_rate < math.inf:
+        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
             raise InputError(f"learning_rate must be positive and finite, got {self.learning_rate!r}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**64:
             raise InputError(f"seed must be an integer in 0 .. 2^64 - 1, got {self.seed!r}")
@@ -57,6 +57,6 @@ class Plan:
             raise InputError(f"checkpoint: there is no folder {Path(self.checkpoint).parent}")
 
     def identity(self) -> dict[str, Any]:
-        """What decides the weights besides networks, signals and device: threads, for one, do not."""
-        names = ("steps", "batch", "learning_rate", "seed", "optimiser", "precision", "time_budget", "target")
+        """What a checkpoint must have in common with a fit that goes on from it: all but when to end, and threads."""
+        names = ("batch", "learning_rate", "seed", "optimiser", "precision")
         return {name: getattr(self, name) for name in names}

@@ -14,9 +14,11 @@ from coinr.ambient import callers_settings, independent
 from coinr.errors import InputError
 from coinr.fitting.engines import Workers, judge
 from coinr.fitting.new_networks import new_network
-from coinr.fitting.optimisers import default_learning_rate, default_optimiser
+from coinr.fitting.optimisers import default_optimiser
 from coinr.fitting.plan import Plan
 from coinr.fitting.training import train
+from coinr.networks import Network
+from coinr.networks.precision import single_network
 from coinr.progress import shown
 from coinr.signals.base import Signal
 from coinr.signals.devices import to_device
@@ -111,7 +113,8 @@ def fit(
         A file that holds where the fit stands. If it is there, the fit goes on from it and ends with the weights of one
         that was never interrupted (but for ``time_budget``, whose clock goes on). It is written every
         ``checkpoint_every`` seconds and at the end, whole at any time, and never deleted: a finished one gives its
-        result at once.
+        result at once. With more ``steps``, another ``time_budget`` or ``target`` it is extended: the learning rate
+        goes on as if these had been asked for from the start.
     checkpoint_every : float
         Seconds.
     progress : bool, optional
@@ -209,7 +212,7 @@ def fit_many(
     plan = Plan(
         steps=recipe.steps if steps is None else steps,
         batch=recipe.batch if batch is None else batch,
-        learning_rate=recipe.learning_rate if learning_rate is None else learning_rate,
+        learning_rate=learning_rate,
         seed=seed,
         optimiser=optimiser,
         precision=precision,
@@ -227,9 +230,7 @@ def fit_many(
         ]
         device = _default_device() if device is None else device
     chosen = default_optimiser(networks[0]) if optimiser is None else optimiser
-    rate = default_learning_rate(recipe, networks[0], chosen, plan.steps) if learning_rate is None else learning_rate
-    plan = replace(plan, optimiser=chosen, learning_rate=rate)
-    return _fit_all(all_of, networks, plan, device, progress)
+    return _fit_all(all_of, networks, replace(plan, optimiser=chosen), device, progress)
 
 
 def _made(network: Callable[[Signal], nn.Module], signals: Sequence[Signal]) -> list[nn.Module]:
@@ -261,6 +262,10 @@ def _fit_all(
     where = next((p.device for p in networks[0].parameters() if p.requires_grad), None)
     if where is None:
         raise InputError("the network has no parameter to fit")
+    for network in networks:
+        if isinstance(network, Network) and single_network(network) is not network:
+            kinds = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in network.state_dict().values()})
+            raise InputError(f"a network is fitted in single precision, not {' and '.join(kinds)}: call its float()")
     there = [signal.to(where) for signal in signals]
     for network, signal in zip(networks, there, strict=True):
         _check_values(network, signal, where)

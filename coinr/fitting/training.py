@@ -16,7 +16,7 @@ from coinr import progress
 from coinr.errors import CoinrError, InputError
 from coinr.fitting import checkpoint
 from coinr.fitting.engines import Batched, Engine, Separate, Workers, judge
-from coinr.fitting.optimisers import OPTIMISERS
+from coinr.fitting.optimisers import OPTIMISERS, default_learning_rate
 from coinr.fitting.plan import Plan
 from coinr.fitting.samples import Sampler, block_steps
 from coinr.fitting.stack import Stack
@@ -92,12 +92,16 @@ def train(networks: Sequence[nn.Module], signals: Sequence[Signal], plan: Plan) 
             engine = Batched(networks, signals, stack, plan.precision == "mixed")
         else:
             engine = Separate(networks, signals, stack, plan.precision == "mixed", workers)
-        run = _Run(engine, workers, plan, samplers, mine, identity)
+        rate = plan.learning_rate
+        if rate is None:
+            assert plan.optimiser is not None
+            rate = default_learning_rate(signals[0].recipe, networks[0], plan.optimiser, plan.steps)
+        run = _Run(engine, workers, plan, rate, samplers, mine, identity)
         run.resume()
         run.until_done()
         if lost := [k for k, best in enumerate(run.state.best) if best == -math.inf]:
             which = f" of signals {lost}" if len(signals) > 1 else ""
-            raise CoinrError(f"the fit{which} diverged; try a learning rate below {plan.learning_rate}")
+            raise CoinrError(f"the fit{which} diverged; try a learning rate below {rate}")
         stack.assign(run.state.best_weights)
     return run.state
 
@@ -110,15 +114,16 @@ class _Run:
         engine: Engine,
         workers: Workers,
         plan: Plan,
+        rate: float,
         samplers: Mapping[Any, Sampler],
         sampler_of: Sequence[Sampler],
         identity: str,
     ) -> None:
-        self.engine, self.workers, self.plan, self.identity = engine, workers, plan, identity
+        self.engine, self.workers, self.plan, self.rate, self.identity = engine, workers, plan, rate, identity
         self.samplers, self.sampler_of = list(samplers.values()), sampler_of
         tensors, count = engine.stack.tensors, len(engine.networks)
         assert plan.optimiser is not None
-        self.optimiser = OPTIMISERS[plan.optimiser](tensors, plan.learning_rate)
+        self.optimiser = OPTIMISERS[plan.optimiser](tensors, rate)
         self.scaler = torch.amp.GradScaler(tensors[0].device.type, enabled=plan.precision == "mixed")
         self.state = State(engine.stack.copy(), [-math.inf] * count, [[] for _ in range(count)])
         self._one = torch.ones((), dtype=torch.float32, device=tensors[0].device)
@@ -139,12 +144,12 @@ class _Run:
             if plan.checkpoint is not None and now - saved >= plan.checkpoint_every:
                 self.save()
                 saved = now
-            done = max(step / plan.steps, 0.0 if plan.time_budget is None else state.seconds / plan.time_budget)
+            done = self._done()
             if step * JUDGEMENTS // plan.steps > (step - 1) * JUDGEMENTS // plan.steps or done >= 1:
                 self._judge()
-                state.finished = done >= 1 or (plan.target is not None and min(state.best) >= plan.target)
+                state.finished = self._nothing_left()
             if not state.finished:
-                errors = self._advance(step % block, plan.learning_rate * (1 + math.cos(math.pi * done)) / 2)
+                errors = self._advance(step % block, self.rate * (1 + math.cos(math.pi * done)) / 2)
                 state.step = step + 1
                 progress.report(state.step, text=partial(self._told, errors, first, begin))
         if plan.checkpoint is not None:
@@ -190,13 +195,37 @@ class _Run:
         checkpoint.save(self.plan.checkpoint, state)
 
     def resume(self) -> None:
-        """Go to where the checkpoint was written, if there is one."""
+        """Go to where the checkpoint was written, if there is one.
+
+        Raises
+        ------
+        InputError
+            If it is of another fit, or of one that has more steps done.
+        """
         if self.plan.checkpoint is None or (stored := checkpoint.load(self.plan.checkpoint, self.identity)) is None:
             return
-        self.engine.stack.assign(stored["weights"])
-        self.optimiser.load_state_dict(stored["optimiser"])
-        self.scaler.load_state_dict(stored["scaler"])
-        for sampler, before in zip(self.samplers, stored["samplers"], strict=True):
-            sampler.rewind(before)
-        self.state = State(**stored["state"])
+        try:
+            self.engine.stack.assign(stored["weights"])
+            self.optimiser.load_state_dict(stored["optimiser"])
+            self.scaler.load_state_dict(stored["scaler"])
+            for sampler, before in zip(self.samplers, stored["samplers"], strict=True):
+                sampler.rewind(before)
+            self.state = State(**stored["state"])
+        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+            raise InputError(f"{self.plan.checkpoint}: the checkpoint is damaged ({error})") from error
         self.state.best_weights = [t.to(self._one.device) for t in self.state.best_weights]
+        if self.state.step > self.plan.steps:
+            raise InputError(
+                f"{self.plan.checkpoint}: {self.state.step} steps are done, more than the {self.plan.steps} asked for"
+            )
+        # when the fit is to end may have changed
+        self.state.finished = self.state.finished and self._nothing_left()
+
+    def _done(self) -> float:
+        """The part of the steps, or of the seconds, that is over."""
+        budget = self.plan.time_budget
+        return max(self.state.step / self.plan.steps, 0.0 if budget is None else self.state.seconds / budget)
+
+    def _nothing_left(self) -> bool:
+        """Whether the steps or the seconds are over, or the target is reached."""
+        return self._done() >= 1 or (self.plan.target is not None and min(self.state.best) >= self.plan.target)

@@ -60,7 +60,10 @@ def network_meta(network: nn.Module) -> dict[str, Any]:
     if type(network) not in _CLASSES:
         raise InputError(f"network must be one of {', '.join(c.__name__ for c in _CLASSES)}, got {type(network)}")
     assert isinstance(network, Network)
-    config = network.config
+    try:
+        config = network.config
+    except (RuntimeError, TypeError, ValueError) as error:  # numbers kept in tensors that are none any more
+        raise InputError(f"the tensors are not those of a {type(network).__name__}") from error
     values = [config[name] for name in network.settings]
     defaults = [values[0] if default is None else default for default in network.settings.values()]
     while len(values) > 1 and values[-1] == defaults[len(values) - 1]:

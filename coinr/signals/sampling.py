@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from coinr.ambient import independent
 from coinr.callbacks import called
 from coinr.errors import InputError
+from coinr.networks.precision import single_network
 from coinr.progress import shown, steps
 from coinr.signals.base import Signal
 
@@ -44,18 +45,26 @@ def sample(
     Raises
     ------
     InputError
-        If the network gives another shape, or values that are not finite.
+        If the network takes no such coordinates, or gives another shape, or values that are not finite.
     """
-    device = device_of(network)
+    device, network = device_of(network), single_network(network)
     for start in steps(range(0, count, CHUNK), label):
         coordinates = place(torch.arange(start, min(start + CHUNK, count), device=device))
-        out = called(network, coordinates)
+        try:
+            out = called(network, coordinates)
+        except RuntimeError as error:
+            if type(error) is not RuntimeError:  # out of memory
+                raise
+            raise InputError(f"the network cannot take float32 {list(coordinates.shape)}: {error}") from error
+        if not isinstance(out, Tensor) or not out.is_floating_point():
+            kind = out.dtype if isinstance(out, Tensor) else type(out).__name__
+            raise InputError(f"the network must give a floating-point tensor, got {kind}")
         if out.ndim != 2 or out.shape[0] != len(coordinates) or out.shape[1] not in outputs:
             wanted = f"[N, {outputs[0]}]" if len(outputs) == 1 else f"[N, {outputs[0]} .. {outputs[-1]}]"
             raise InputError(f"the network must give {wanted} for {list(coordinates.shape)}, got {list(out.shape)}")
         if not torch.isfinite(out).all():
             raise InputError("the network gives values that are not finite")
-        yield start, out
+        yield start, out.to(torch.promote_types(out.dtype, torch.float32))
 
 
 @independent
@@ -63,7 +72,7 @@ def sample(
 @torch.no_grad()
 def score_of(network: nn.Module, signal: Signal) -> float:
     """The score of a network over all samples that ``signal`` is judged by, on the network's device."""
-    device = device_of(network)
+    device, network = device_of(network), single_network(network)
     judged = signal.judged.to(device)
     chunk = max(1, CHUNK * 2 // judged.points)
     total = torch.zeros((), dtype=torch.float64)

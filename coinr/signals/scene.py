@@ -13,6 +13,7 @@ from torch import nn
 from coinr.ambient import independent
 from coinr.dense import to_array
 from coinr.errors import InputError
+from coinr.networks.precision import single_network
 from coinr.progress import shown, steps
 from coinr.signals.arrays import as_number
 from coinr.signals.cameras import focus_of, orbit_of
@@ -189,6 +190,7 @@ def render_views(
         If the network is no Nerf, or gives values that are not finite.
     """
     views = Views(np.zeros((len(poses), lens.height, lens.width, 3), np.uint8), to_array(poses, "the poses"), lens)
+    network = single_network(network)
     views = views.to(device_of(network))
     colours, depths = np.empty((views.count, 3), np.uint8), np.empty(views.count, np.float32)
     chunk = max(1, _POINTS // views.points)

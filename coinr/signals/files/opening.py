@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from coinr.ambient import independent
 from coinr.codec import decode_state_dict, encode_state_dict, read_meta
 from coinr.contents import named, read_bytes
 from coinr.errors import FormatError, InputError
 from coinr.networks import network_from, network_meta
+from coinr.networks.precision import single_state
 from coinr.signals.base import Signal
 from coinr.signals.files.audio import AudioFile
 from coinr.signals.files.base import SignalFile
@@ -33,7 +34,7 @@ def pack_signal(network: nn.Module, signal: Signal, seed: int = 0, **options: An
     Parameters
     ----------
     network : nn.Module
-        One of :data:`coinr.networks.NETWORKS` that was fitted to the signal.
+        One of :data:`coinr.networks.NETWORKS` that was fitted to the signal; stored in single precision.
     signal : Signal
         What it was fitted to; the file says how to sample it.
     seed, **options
@@ -45,7 +46,7 @@ def pack_signal(network: nn.Module, signal: Signal, seed: int = 0, **options: An
         If the network does not show such a signal, or an option is out of range.
     """
     meta = signal_meta(network, signal)
-    return encode_state_dict(network.state_dict(), seed, meta=meta, **options)
+    return encode_state_dict(_state_of(network, meta), seed, meta=meta, **options)
 
 
 @independent
@@ -55,7 +56,7 @@ def pack_image(network: nn.Module, height: int, width: int, seed: int = 0, **opt
     Parameters
     ----------
     network : nn.Module
-        One of :data:`coinr.networks.NETWORKS` with 2 inputs and 1 to 4 outputs.
+        One of :data:`coinr.networks.NETWORKS` with 2 inputs and 1 to 4 outputs; stored in single precision.
     height, width : int
         Size of the picture in pixels.
     seed, **options
@@ -67,7 +68,7 @@ def pack_image(network: nn.Module, height: int, width: int, seed: int = 0, **opt
         If the network does not show a picture, or an option is out of range.
     """
     meta = _checked("image", network, {"image": [height, width]})
-    return encode_state_dict(network.state_dict(), seed, meta=meta, **options)
+    return encode_state_dict(_state_of(network, meta), seed, meta=meta, **options)
 
 
 def signal_meta(network: nn.Module, signal: Signal) -> dict[str, Any]:
@@ -79,6 +80,16 @@ def signal_meta(network: nn.Module, signal: Signal) -> dict[str, Any]:
         If the network does not show such a signal.
     """
     return _checked(signal.kind, network, signal.meta())
+
+
+def _state_of(network: nn.Module, meta: Mapping[str, Any]) -> Mapping[str, Tensor]:
+    """The tensors of a network in single precision, of which a reader of the metadata can make it again."""
+    state = single_state(network.state_dict())
+    try:
+        network_from(meta, state)
+    except FormatError as error:
+        raise InputError(f"what would be written cannot be opened: {error}") from None
+    return state
 
 
 def _checked(kind: str, network: nn.Module, meta: dict[str, Any]) -> dict[str, Any]:
