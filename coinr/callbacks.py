@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from numbers import Real
 from typing import Any
 
@@ -29,6 +29,22 @@ def called(module: nn.Module, *inputs: Tensor) -> Any:
     """Return what a module, perhaps the caller's, gives: tensors that it makes are on the caller's default device."""
     with callers_settings("device"):
         return module(*inputs)
+
+
+def gradients(loss: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
+    """Return the gradients of a caller's loss, None by tensors that it does not depend on.
+
+    Raises
+    ------
+    InputError
+        If it has none: what they need was changed in place, say.
+    """
+    try:
+        return torch.autograd.grad(loss, tensors, allow_unused=True)
+    except RuntimeError as error:
+        if type(error) is not RuntimeError:  # out of memory
+            raise
+        raise InputError(f"the loss cannot be derived: {error}") from error
 
 
 class Metric:

@@ -8,6 +8,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from coinr.callbacks import gradients
 from coinr.curvature import MOST_THOROUGH, Block
 from coinr.denormals import denormals_as_zeros
 from coinr.errors import InputError
@@ -88,12 +89,12 @@ class Network:
             fixed = [name for name in self.channels if not _takes_gradient(loss_fn, clean, name)]
             loss = loss_fn({name: clean[name] if name in fixed else tensor for name, tensor in sent.items()})
         names = [name for name in self.channels if name not in fixed]
-        gradients: Sequence[Tensor | None] = []
+        found: Sequence[Tensor | None] = []
         if names and loss.requires_grad:
-            gradients = torch.autograd.grad(loss, [self.channels[name].values for name in names], allow_unused=True)
+            found = gradients(loss, [self.channels[name].values for name in names])
         self.channels = {
             name: self.channels[name]
-            for name, gradient in zip(names, gradients, strict=False)
+            for name, gradient in zip(names, found, strict=False)
             if gradient is not None and bool(gradient.any())
         }
         if not self.channels:

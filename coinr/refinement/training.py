@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
+from coinr.callbacks import gradients
 from coinr.denormals import denormals_as_zeros
 from coinr.fitting.optimisers import OPTIMISERS
 from coinr.progress import report
@@ -144,8 +145,9 @@ class _Descent:
 
     def step(self, objective: Tensor, share: float) -> None:
         """One step, at a share of the learning rates."""
-        gradients = torch.autograd.grad(objective, self._weights + self._errors)
-        for moved, gradient in zip(self._stacks + self._errors, gradients, strict=True):
+        found = gradients(objective, self._weights + self._errors)
+        for moved, gradient in zip(self._stacks + self._errors, found, strict=True):
+            assert gradient is not None  # bits depend on all
             moved.grad = gradient.reshape(moved.shape)
         for optimiser, rate in self._optimisers:
             optimiser.param_groups[0]["lr"] = rate * share
