@@ -83,7 +83,10 @@ class Network(nn.Module, ABC):
             raise InputError(f"the tensors are not those of a {cls.__name__} of {sizes}")
         for name, tensor in expected.items():
             if state_dict[name].dtype != tensor.dtype:
-                raise InputError(f"{name} is {state_dict[name].dtype}; that of a {cls.__name__} is {tensor.dtype}")
+                raise InputError(
+                    f"the tensors are not those of a {cls.__name__}: {name} is {state_dict[name].dtype}, "
+                    f"not {tensor.dtype}"
+                )
         network.load_state_dict(state_dict, assign=True)
         return network
 
