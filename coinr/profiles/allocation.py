@@ -15,6 +15,7 @@ import numpy as np
 
 from coinr.calibration import Known
 from coinr.profiles.base import Allowance, rms
+from coinr.profiles.elements import FEWEST, by_element, layer_of
 from coinr.profiles.harm import row_harms
 from coinr.profiles.rules import EDGE_RATIO
 from coinr.source import Source
@@ -35,6 +36,10 @@ LAST = 1 / 2
 # A signal of one coordinate (sound) is fitted with first-layer frequencies a hundred times those of pictures.
 LINE = 1 / 20
 LINE_NETWORK = 1 / 12
+
+# Where each element keeps its relative error, that error as a share of the tolerance. It takes about 15 bits an element
+# of vectors, which hold few, and is a twentieth of what the weights of the same channel may be off.
+ELEMENT = 1 / 256
 
 # Magnitudes below this share of the root mean square say nothing of what a network bears.
 _TINY = 1 / 256
@@ -58,18 +63,31 @@ def allowed_errors(
 ) -> list[Allowance]:
     """How far each tensor may be off: as :func:`rule_errors` says, and no relative error above ``tolerance``.
 
-    Errors that are ``wanted``, by name, take the place of the rule's. Rows weigh by the harm they do.
+    Errors that are ``wanted``, by name, take the place of the rule's. Rows weigh by the harm they do. Where elements
+    keep their relative errors (:mod:`coinr.profiles.elements`), these are a share of the tolerance and follow the error
+    that is wanted; that of the whole tensor then counts for small vectors only.
     """
     known, wanted = known or Known(), wanted or {}
-    harms = row_harms(sources)
+    harms, elements = row_harms(sources), by_element(sources)
     allowed = []
-    for row, (source, error) in enumerate(zip(sources, rule_errors(sources, known), strict=True)):
+    for row, (source, rule) in enumerate(zip(sources, rule_errors(sources, known), strict=True)):
         limit = tolerance * rms(source.planes)
         told = known.tensors.get(source.name)
+        error = wanted.get(source.name, tolerance * rule)
+        if row in elements:
+            allowed.append(_by_element(source, limit, error, rule, tolerance))
+            continue
         harm = harms.get(row) if told is None or told.harm is None else told.harm
-        error = wanted.get(source.name, tolerance * error)
         allowed.append(Allowance(min(limit, error), limit, harm, None if told is None else told.inputs))
     return allowed
+
+
+def _by_element(source: Source, limit: float, error: float, rule: float, tolerance: float) -> Allowance:
+    """The allowance where elements keep their relative errors; ``rule`` is the tensor's error at a tolerance of 1."""
+    relative = min(ELEMENT * (error / rule if rule else tolerance), tolerance)
+    if source.planes.size >= FEWEST:
+        error = max(error, relative * rms(source.planes))
+    return Allowance(min(limit, error), limit, relative=relative)
 
 
 def rule_errors(sources: list[Source], known: Known) -> list[float]:
@@ -82,7 +100,7 @@ def rule_errors(sources: list[Source], known: Known) -> list[float]:
     sizes = [rms(source.planes) for source in sources]
     bulk = _bulk(sources, sizes)
     common = SHARE * _reference([(sources[row].planes.size, _typical(sources[row])) for row in bulk], sizes)
-    edges = {_layer(source): _edge(source) for source in sources if _edge(source) < 1}
+    edges = {layer_of(source): _edge(source) for source in sources if _edge(source) < 1}
     if LINE in edges.values():
         common *= LINE_NETWORK
     errors, depth = [], -1
@@ -144,13 +162,8 @@ def _edge(source: Source) -> float:
     return LINE if columns == 1 else EDGE
 
 
-def _layer(source: Source) -> str:
-    """The name without its last part: what a layer's weight and bias share."""
-    return source.name.rpartition(".")[0]
-
-
 def _share(source: Source, edges: dict[str, float]) -> float:
     shape = source.layout.shape
     if len(shape) > 1:
         return LAST if shape[0] * EDGE_RATIO < source.layout.size // shape[0] else _edge(source)
-    return edges[_layer(source)] / EDGE * EDGE_VECTOR if _layer(source) in edges else VECTOR
+    return edges[layer_of(source)] / EDGE * EDGE_VECTOR if layer_of(source) in edges else VECTOR

@@ -13,8 +13,8 @@ from coinr.profiles.base import (
     admitted,
     cost,
     each_tensor,
+    faithful,
     known_options,
-    lossless,
     smallest,
 )
 from coinr.profiles.simple import fewest_bits
@@ -50,7 +50,8 @@ def encode_within(source: Source, allowance: Allowance, settings: Settings) -> C
         found = sparse.encode_to(source, allowance, settings)
         options += [] if found is None else [found]
     good = [coded for coded in sorted(options, key=_cost_in_table) if admitted(coded, source, allowance, settings.seed)]
-    return replace(smallest(source, good[:1], allowance, settings.seed), rivals=(*good, lossless(source)))
+    exact = faithful(source, allowance, settings.seed)
+    return replace(smallest(source, good[:1], allowance, settings.seed), rivals=(*good, exact))
 
 
 def _cost_in_table(coded: Coded) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from coinr.coders import CODERS, EXACT, LOSSLESS, UNIFORM, ExactParams, LosslessParams, Params, UniformParams
 from coinr.curvature import Form
 from coinr.errors import InputError
+from coinr.profiles.elements import rounded
 from coinr.progress import steps
 from coinr.source import Source
 from coinr.tensors import to_bytes, to_planes
@@ -46,6 +47,8 @@ class Allowance:
         e of a row then counts as e · inputs · eᵀ. None where they are not known.
     form
         In place of both, how errors of all elements weigh together, or None.
+    relative
+        Largest relative error of any element, or None: see :mod:`coinr.profiles.elements`.
     """
 
     error: float
@@ -53,14 +56,18 @@ class Allowance:
     harm: NDArray[np.float64] | None = None
     inputs: NDArray[np.float64] | None = None
     form: Form | None = None
+    relative: float | None = None
 
-    def admits(self, error: float, harm: float) -> bool:
-        """Whether a root mean squared error, and the same weighted by harm, are allowed."""
+    def admits(self, difference: NDArray[np.float64], values: NDArray[np.float64]) -> bool:
+        """Whether the difference to a tensor's values, both ``[planes, size]``, is allowed."""
+        if self.relative is not None and bool((np.abs(difference) > self.relative * np.abs(values)).any()):
+            return False
+        error, harm = rms(difference), weighted_rms(difference, self)
         return min(error, harm) <= self.error and error <= self.limit
 
 
 #: What is allowed for each tensor; None leaves it to the profile.
-Allowed = list[Allowance] | list[None]
+Allowed = Sequence[Allowance | None]
 
 
 @dataclass(frozen=True)
@@ -115,7 +122,7 @@ def admitted(coded: Coded, source: Source, allowance: Allowance | None, seed: in
     difference = _difference(coded, source, seed)
     if not np.isfinite(difference).all():
         return False
-    return allowance is None or allowance.admits(rms(difference), weighted_rms(difference, allowance))
+    return allowance is None or allowance.admits(difference, source.planes)
 
 
 def weighted_rms(difference: NDArray[np.float64], allowance: Allowance) -> float:
@@ -156,16 +163,26 @@ def uniform(source: Source, bits: int) -> list[Coded]:
     return [] if quantised is None else [Coded(UNIFORM.id, params, UNIFORM.encode(quantised, params))]
 
 
+def faithful(source: Source, allowance: Allowance | None, seed: int) -> Coded:
+    """The tensor bit-exactly; where only each element's relative error counts, as far as that needs it."""
+    if allowance is not None and allowance.relative:
+        coded = lossless(rounded(source, allowance.relative))
+        if admitted(coded, source, allowance, seed):
+            return coded
+    return lossless(source)
+
+
 def smallest(source: Source, options: list[Coded], allowance: Allowance | None, seed: int) -> Coded:
     """The smallest option that is near enough (without an allowance: any finite one).
 
-    The lossless one if it is no larger or none else qualifies.
+    The faithful one if it is no larger or none else qualifies.
     """
     for coded in sorted(options, key=cost):
         if admitted(coded, source, allowance, seed):
             hopeless = source.layout.size >= _LARGE and quick_size(to_bytes(source.tensor)) > 2 * len(coded.payload)
-            return coded if hopeless else min(lossless(source), coded, key=cost)
-    return lossless(source)
+            exact = allowance is None or allowance.relative is None
+            return coded if hopeless and exact else min(faithful(source, allowance, seed), coded, key=cost)
+    return faithful(source, allowance, seed)
 
 
 def cost(coded: Coded) -> int:

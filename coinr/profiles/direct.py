@@ -26,6 +26,9 @@ _COARSE = 0.25
 # Inputs are heeded in matrices of at most so many elements: the search holds 40 bytes for each.
 FEEDBACK_MOST = 1 << 23
 
+# The root mean squared error as a share of the largest.
+_SPARE = 0.5
+
 # How much finer a code is made whose errors, in the tensor's own dtype, are not allowed; and how often.
 _FINER, _RETRIES = 0.9, 4
 
@@ -61,6 +64,11 @@ def encode_to(source: Source, allowance: Allowance) -> list[Coded]:
 
 def _problems(matrix: NDArray[np.float64], allowance: Allowance) -> list[tuple[Problem, bool]]:
     """Ways to code: the problem, and whether all steps are equal."""
+    if allowance.relative is not None:
+        # one step for all: its errors must suit the smallest element
+        least = float(np.abs(matrix[matrix != 0]).min(initial=np.inf))
+        error = min(allowance.error, _SPARE * allowance.relative * least)
+        return [(Problem(matrix, error, error), True)]
     problem = Problem(matrix, allowance.error, allowance.limit)
     if allowance.form is not None:
         problem = replace(problem, weight=allowance.form.pivots.reshape(matrix.shape), feedback=allowance.form.upper)

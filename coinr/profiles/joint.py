@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from coinr.coders import CODERS
 from coinr.curvature import Block
 from coinr.profiles import direct, sparse
-from coinr.profiles.base import Allowance, Coded, Settings, rms, smallest
+from coinr.profiles.base import Allowance, Coded, Settings, smallest
 from coinr.profiles.simple import fewest_bits
 from coinr.source import Source
 from coinr.tensors import from_planes, to_planes
@@ -32,7 +32,8 @@ def encode_block(
         moved = _moved(source, block.answer(name, errors))
         found = one(moved, replace(allowance, form=block.form(name)), settings)
         error = _error(found, source, settings.seed)
-        if rms(error) > allowance.limit:
+        each = replace(allowance, error=allowance.limit, harm=None, inputs=None)
+        if not each.admits(error.reshape(source.planes.shape), source.planes):
             found = one(source, allowance, settings)
             error = _error(found, source, settings.seed)
         coded[name], errors[name] = found, error

@@ -9,7 +9,7 @@ import torch
 
 from coinr.coders import CODERS, DIFFERENCE, DifferenceParams
 from coinr.coders.difference import subtract
-from coinr.profiles.base import Allowance, Coded, Settings, cost, error_of, rms, weighted_rms
+from coinr.profiles.base import Allowance, Coded, Settings, cost, error_of
 from coinr.profiles.tasks import Task, encode
 from coinr.relative import HASH_BYTES, Base
 from coinr.source import Source
@@ -68,13 +68,17 @@ def _admitted(tensor: torch.Tensor, task: Task) -> bool:
         difference = to_planes(tensor) - task.source.planes
     if task.allowance is None or not np.isfinite(difference).all():
         return False
-    return task.allowance.admits(rms(difference), weighted_rms(difference, task.allowance))
+    return task.allowance.admits(difference, task.source.planes)
 
 
 def _difference(task: Task, counterpart: torch.Tensor) -> Task | None:
-    """The task to code the difference to the base; None where that is not finite."""
+    """The task to code the difference to the base; None where that is not finite.
+
+    Relative errors of the sum are looked at when it is made.
+    """
     source = Source(task.source.name, subtract(task.source.tensor, counterpart), None)
-    return replace(task, source=source) if source.finite() else None
+    allowance = None if task.allowance is None else replace(task.allowance, relative=None)
+    return replace(task, source=source, allowance=allowance) if source.finite() else None
 
 
 def _encode_differences(

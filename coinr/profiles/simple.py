@@ -13,10 +13,8 @@ from coinr.profiles.base import (
     check_range,
     known_options,
     lossless,
-    rms,
     smallest,
     uniform,
-    weighted_rms,
 )
 from coinr.source import Source
 
@@ -36,7 +34,8 @@ def encode_uniform(sources: list[Source], allowed: Allowed, settings: Settings) 
     check_range("bits", bits, 2, MAX_BITS, optional=True)
     coded = []
     for source, limit in zip(sources, allowed, strict=True):
-        if bits is None and limit is not None:
+        # without a tolerance, elements that keep their relative errors have 16 bits like all else
+        if bits is None and limit is not None and (settings.tolerance is not None or limit.relative is None):
             options = fewest_bits(source, limit)
         else:
             options = uniform(source, bits or MAX_BITS)
@@ -51,7 +50,7 @@ def fewest_bits(source: Source, allowance: Allowance) -> list[Coded]:
         if quantised is None:
             continue
         difference = quantised[0] * quantised[1] - source.planes
-        if allowance.admits(rms(difference), weighted_rms(difference, allowance)):
+        if allowance.admits(difference, source.planes):
             options = uniform(source, bits)
             # the dtype may round further
             if admitted(options[0], source, allowance, 0):

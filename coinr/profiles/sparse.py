@@ -119,10 +119,10 @@ def encode_to(
 
     Returns
     -------
-    None where no dictionary code reaches that error.
+    None where no dictionary code reaches that error, or each element has a relative error to keep.
     """
     options = options or SparseOptions()
-    if not eligible(source) or not allowance.error > 0:
+    if not eligible(source) or not allowance.error > 0 or allowance.relative is not None:
         return None
     found = []
     dense = None if options.form == "sparse" else _dense(source, allowance, options, settings)

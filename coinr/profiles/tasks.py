@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from numbers import Real
 from typing import Any
 
 from coinr.calibration import Known
+from coinr.coders.symbols import MAX_BITS
 from coinr.curvature import Block
 from coinr.errors import InputError, StateDictError
 from coinr.naming import known_names
@@ -94,9 +95,18 @@ def plan(
     _check_wanted(wanted or {}, [source.name for source in sources], {source.name for source in lossy})
     if tolerance is None and (wanted or known):
         raise InputError(f"errors and calibrate need a tolerance, which profile {profile!r} has not of its own")
-    allowed: Allowed = [None] * len(lossy) if tolerance is None else allowed_errors(lossy, tolerance, known, wanted)
+    allowed: Allowed = allowed_errors(lossy, TOLERANCE if tolerance is None else tolerance, known, wanted)
+    if tolerance is None:
+        allowed = [_of_bits(allowance) for allowance in allowed]
     allowances = {source.name: allowance for source, allowance in zip(lossy, allowed, strict=True)}
     return [Task(source, source.name not in allowances, allowances.get(source.name)) for source in sources]
+
+
+def _of_bits(allowance: Allowance | None) -> Allowance | None:
+    """What a profile without a tolerance must keep: elements that have a relative error, as well as its 16 bits do."""
+    if allowance is None or allowance.relative is None:
+        return None
+    return replace(allowance, relative=2.0 ** (1 - MAX_BITS))
 
 
 def _check_wanted(wanted: Mapping[str, float], names: list[str], lossy: set[str]) -> None:
