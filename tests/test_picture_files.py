@@ -122,6 +122,26 @@ def test_jpeg_in_tiff(tmp_path):
     check(tmp_path / "a.tif", smooth / 255, 8, 4 / 255)
 
 
+@pytest.mark.parametrize(
+    ("compression", "planes"), [(None, "contig"), ("lzw", "contig"), ("zlib", "contig"), ("lzw", "separate")]
+)
+def test_ycbcr_colours(tmp_path, compression, planes):
+    stored = np.asarray(Image.fromarray(levels(RGB, 8)).convert("YCbCr"))
+    if planes == "separate":
+        stored = np.moveaxis(stored, -1, 0).copy()
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="ycbcr", planarconfig=planes, compression=compression)
+    check(tmp_path / "a.tif", RGB, 8, 4 / 255)
+
+
+@pytest.mark.parametrize("subsampling", [(1, 1), (2, 1), (2, 2)])
+def test_ycbcr_colours_of_jpeg_in_tiff(tmp_path, subsampling):
+    smooth = levels(np.dstack([np.linspace(0, 1, 32)[None].repeat(32, 0), np.full((32, 32), 0.5)] * 2)[..., :3], 8)
+    options = {"subsampling": subsampling, "compressionargs": {"level": 98}}
+    stored = np.asarray(Image.fromarray(smooth).convert("YCbCr"))
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="ycbcr", compression="jpeg", **options)
+    check(tmp_path / "a.tif", smooth / 255, 8, 8 / 255)
+
+
 @pytest.mark.parametrize("kind", ["cielab", "icclab"])
 @pytest.mark.parametrize("bits", [8, 16])
 def test_lab_colours(tmp_path, kind, bits):

@@ -30,8 +30,8 @@ FORMATS = (
     "PNG JPEG TIFF WEBP GIF BMP DIB PPM JPEG2000 AVIF TGA ICO ICNS PCX SGI PSD QOI DDS XBM XPM".split()  # noqa: SIM905
 )
 
-#: Tags of TIFF: what page this is, bits of each channel, and how many there are.
-_SUBFILE_TYPE, _BITS, _CHANNELS = 254, 258, 277
+#: Tags of TIFF: what page this is, bits of each channel, how many there are, and pixels for each value of chroma.
+_SUBFILE_TYPE, _BITS, _CHANNELS, _SUBSAMPLING = 254, 258, 277, 530
 
 _ORIENTATION = 0x0112
 _PAM = b"P7\n"
@@ -109,7 +109,10 @@ def _pillow_reads_tiff(file: Any) -> bool:
     return (
         all(bits <= 8 for bits in tags.get(_BITS, (1,)))
         and not tags.get(_SUBFILE_TYPE, 0) & 1
-        and file.mode in ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "CMYK")
+        and (
+            file.mode in ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "CMYK")
+            or (file.mode == "YCbCr" and tags.get(_SUBSAMPLING) == (1, 1))
+        )
     )
 
 
