@@ -391,6 +391,15 @@ def test_truncated_files_are_called_so(tmp_path, kind):
             read_image(part)
 
 
+def test_directories_beyond_all_files_are_refused(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", levels(RGB, 16), photometric="rgb", bigtiff=True)
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    data[8:16] = b"\xff" * 8
+    (tmp_path / "a.tif").write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.tif: damaged: the file is truncated"):
+        read_image(tmp_path / "a.tif")
+
+
 def test_damaged_files_are_not_called_truncated(tmp_path):
     write_image(tmp_path / "a.png", levels(RGB, 16))
     data = bytearray((tmp_path / "a.png").read_bytes())

@@ -29,7 +29,7 @@ def is_truncated(data: bytes, error: Exception | None = None) -> bool:
         return not data.endswith(b";")
     try:
         return _end(data) > len(data)
-    except struct.error:  # the header itself is cut
+    except (struct.error, OverflowError):  # the header is cut, or leads beyond what any file holds
         return True
 
 
