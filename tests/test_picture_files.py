@@ -400,6 +400,25 @@ def test_directories_beyond_all_files_are_refused(tmp_path):
         read_image(tmp_path / "a.tif")
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+def test_pages_that_lead_in_a_circle_end(tmp_path, bits):
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as file:
+        for _ in range(2):
+            file.write(levels(RGB, bits), photometric="rgb", metadata=None)
+    with tifffile.TiffFile(path) as file:
+        first, second = file.pages[0].offset, file.pages[1].offset
+        count = len(file.pages[1].tags)
+    data = bytearray(path.read_bytes())
+    data[second + 2 + 12 * count : second + 6 + 12 * count] = first.to_bytes(4, "little")
+    path.write_bytes(data)
+    if bits == 8:
+        check(path, RGB, 8, 1e-9)
+        return
+    with pytest.raises(InputError, match=r"a\.tif: damaged TIFF file: its pages lead in a circle"):
+        read_image(path)
+
+
 def test_damaged_files_are_not_called_truncated(tmp_path):
     write_image(tmp_path / "a.png", levels(RGB, 16))
     data = bytearray((tmp_path / "a.png").read_bytes())

@@ -181,8 +181,16 @@ def test_24_bits_and_floats_beyond_full_scale_are_kept(tmp_path):
 @pytest.mark.parametrize("value", [np.nan, np.inf, 1e300])
 def test_samples_that_are_not_finite_are_refused(tmp_path, value):
     soundfile.write(tmp_path / "a.wav", np.array([0.5, value]), RATE, subtype="DOUBLE")
-    with pytest.raises(InputError, match=r"a\.wav: the sound holds NaN or infinite samples"):
+    with pytest.raises(InputError, match=r"a\.wav: the sound holds NaN, infinite samples"):
         open_signal(tmp_path / "a.wav")
+
+
+@pytest.mark.parametrize(
+    "samples", [np.array([1e300]), np.array([0x7F800001], np.uint32).view(np.float32)], ids=["large", "signalling"]
+)
+def test_values_that_are_no_float32_are_refused_without_a_warning(samples):
+    with pytest.raises(InputError, match="NaN, infinite"):
+        AudioSignal(samples, RATE)
 
 
 def test_a_sound_longer_than_can_be_rendered_is_refused_before_it_is_read(tmp_path, monkeypatch):

@@ -71,7 +71,7 @@ def check_audio(samples: Any, rate: int) -> NDArray[np.float32]:
         raise InputError(f"a sound is int16 or floating, got {array.dtype}")
     if isinstance(rate, bool) or not isinstance(rate, int) or not 0 < rate < 2**31:
         raise InputError(f"a sampling rate is a whole number of Hz in 1 .. 2^31 - 1, got {rate!r}")
-    with np.errstate(over="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is told below
         sound = array.astype(np.float32) / (32768 if array.dtype == np.int16 else 1)
     if not np.isfinite(sound).all():
         raise InputError("the sound holds NaN, infinite samples or samples beyond what float32 holds")

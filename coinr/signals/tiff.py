@@ -54,8 +54,7 @@ def read_tiff(data: bytes) -> Raster:
     """
     optional("imagecodecs")  # tifffile asks it for most compressions
     with optional("tifffile").TiffFile(io.BytesIO(data)) as file:
-        pages = [page.aspage() for page in file.pages]
-        pages = [page for page in pages if not page.is_reduced and not page.is_mask]
+        pages = [page for page in _pages(file) if not page.is_reduced and not page.is_mask]
         if not pages and is_truncated(data):
             raise InputError("damaged: the file is truncated")
         if not pages:
@@ -66,6 +65,16 @@ def read_tiff(data: bytes) -> Raster:
         profile = page.tags.valueof(_PROFILE)
         orientation = page.tags.valueof(_ORIENTATION, 1)
     return _raster(page, samples, profile, int(orientation), first_of(len(pages)))
+
+
+def _pages(file: Any) -> list[Any]:
+    """All pages of a file; InputError if they lead in a circle, which tifffile follows without end."""
+    pages: dict[int, Any] = {}
+    for page in file.pages:
+        if page.offset in pages:
+            raise InputError("damaged TIFF file: its pages lead in a circle")
+        pages[page.offset] = page.aspage()
+    return list(pages.values())
 
 
 def _check(page: Any, size: int) -> None:
