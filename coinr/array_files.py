@@ -48,7 +48,9 @@ def read_npz(source: Path) -> OrderedDict[str, NDArray[Any]]:
     """Return the arrays of an archive; InputError without the file's name."""
     names = [info.filename for info in members(source)]
     if not all(name.endswith(".npy") for name in names):
-        raise InputError("a zip archive that does not hold arrays (.npy) alone")
+        raise InputError(
+            "a zip archive that does not hold arrays (.npy) alone; weights of torch are no signal, pack stores them"
+        )
     try:
         with np.load(source, allow_pickle=False) as arrays:
             return OrderedDict((name, _native(arrays[name])) for name in arrays.files)

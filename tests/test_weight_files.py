@@ -219,3 +219,23 @@ def test_pipes_and_folders_are_no_files_of_weights(tmp_path):
     with pytest.raises(coinr.InputError, match="regular files"):
         read_state_dict_file(f"/dev/fd/{reader}")
     os.close(reader)
+
+
+@pytest.mark.parametrize("which", ["transforms.json", "picture.png"])
+def test_pointers_within_a_scene_are_told(tmp_path, which):
+    coinr.write_image(tmp_path / "picture.png", np.zeros((4, 4, 3), np.uint8))
+    frame = {"file_path": "picture.png", "transform_matrix": np.eye(4).tolist()}
+    (tmp_path / "transforms.json").write_text(json.dumps({"camera_angle_x": 0.7, "frames": [frame, frame]}))
+    (tmp_path / which).write_bytes(STRANGERS["LFS"][0])
+    with pytest.raises(coinr.InputError, match="git lfs pull") as caught:
+        coinr.open_signal(tmp_path)
+    assert which in str(caught.value)
+
+
+def test_weights_and_coinr_files_are_told_to_be_no_signals(tmp_path):
+    written("safetensors", tmp_path / "a")
+    written("zip", tmp_path / "b")
+    coinr.save(tmp_path / "c", example())
+    for name, words in (("a", "pack stores"), ("b", "pack stores"), ("c", "it is a coinr file")):
+        with pytest.raises(coinr.InputError, match=words):
+            coinr.open_signal(tmp_path / name)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from coinr.ambient import independent
 from coinr.array_files import read_arrays
+from coinr.container import MAGIC
 from coinr.contents import check_head, check_path, named
 from coinr.errors import InputError
 from coinr.signals.arrays import VOLUME_SUFFIXES, volume_of_arrays
@@ -98,7 +99,16 @@ def _open(source: Path, grid: int, samples: tuple[int, int], near: float | None,
         return _open_arrays(source, samples, near, far)
     if suffix in IMAGE_SUFFIXES:
         return _open_image(source)
-    raise InputError(f"{source}: its content is of no kind that can be read")
+    raise InputError(f"{source}: its content is of no kind that can be read{_hint(head)}")
+
+
+def _hint(head: bytes) -> str:
+    """What a file is, if it is one that other functions read."""
+    if head.startswith(MAGIC):
+        return "; it is a coinr file: open_file or decode gives its signal"
+    if head[8:9] == b"{":
+        return "; it may hold weights, which pack stores"
+    return ""
 
 
 def _open_image(source: Path) -> Signal:

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from coinr.contents import read_bytes
 from coinr.errors import InputError
 
 #: Numbers of the camera, of all frames or of each.
@@ -108,7 +109,7 @@ def read_transforms(path: Path) -> Transforms:
     OSError
         If it cannot be opened.
     """
-    stored = _parse(path.read_bytes())
+    stored = _parse(read_bytes(path))
     frames = stored.get("frames")
     if not isinstance(frames, list) or not all(isinstance(frame, dict) for frame in frames):
         raise InputError("it is damaged or of another kind: 'frames' is no list of objects")
