@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from coinr.ambient import callers_settings
+from coinr.callbacks import gradients
 from coinr.curvature import Block
 from coinr.dense import to_tensor
 from coinr.errors import InputError
@@ -125,7 +126,9 @@ def _from_inputs(given: Any, state_dict: Mapping[str, Tensor]) -> dict[str, Sens
     for name, inputs in given.items():
         weight = state_dict.get(name)
         if weight is None:
-            raise InputError(f"calibrate names {name!r}, which is none of the tensors; {known_names(name, state_dict)}")
+            raise InputError(
+                f"calibrate names {name!r}, which is none of the tensors; {known_names(str(name), state_dict)}"
+            )
         rest = math.prod(weight.shape[1:]) if len(weight.shape) > 1 else 0
         values = to_tensor(inputs, f"the input of {name!r}").cpu()
         values = torch.view_as_real(values).movedim(-1, 0).flatten(0, -2) if values.is_complex() else values
@@ -154,8 +157,8 @@ def _from_module(module: nn.Module, inputs: Any, state_dict: Mapping[str, Any], 
             raise InputError("the output of the module of the calibration depends on none of its parameters")
         flat = torch.cat([_real(part).reshape(-1) for part in outputs])
         direction = torch.randn(len(flat), generator=generator, dtype=torch.float32).to(flat)
-        gradients = torch.autograd.grad(flat @ direction, list(values.values()), allow_unused=True)
-        for total, gradient in zip(sums.values(), gradients, strict=True):
+        found = gradients(flat @ direction, list(values.values()), "the output of the module of the calibration")
+        for total, gradient in zip(sums.values(), found, strict=True):
             if gradient is not None:
                 total.add(_real(gradient.detach()))
     return {name: total.sensitivity(len(chosen)) for name, total in sums.items()}

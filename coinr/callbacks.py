@@ -31,8 +31,8 @@ def called(module: nn.Module, *inputs: Tensor) -> Any:
         return module(*inputs)
 
 
-def gradients(loss: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
-    """Return the gradients of a caller's loss, None by tensors that it does not depend on.
+def gradients(value: Tensor, tensors: Sequence[Tensor], what: str = "the loss") -> tuple[Tensor | None, ...]:
+    """Return the gradients of a value that a caller's code computed, None by tensors that it does not depend on.
 
     Raises
     ------
@@ -40,11 +40,11 @@ def gradients(loss: Tensor, tensors: Sequence[Tensor]) -> tuple[Tensor | None, .
         If it has none: what they need was changed in place, say.
     """
     try:
-        return torch.autograd.grad(loss, tensors, allow_unused=True)
+        return torch.autograd.grad(value, tensors, allow_unused=True)
     except RuntimeError as error:
         if type(error) is not RuntimeError:  # out of memory
             raise
-        raise InputError(f"the loss cannot be derived: {error}") from error
+        raise InputError(f"{what} cannot be derived: {error}") from error
 
 
 class Metric:
