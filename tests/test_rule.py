@@ -1,0 +1,63 @@
+"""How the rule shares error among layers and rows, from the weights alone."""
+
+import numpy as np
+import pytest
+import torch
+
+from coinr.calibration import Known
+from coinr.profiles.allocation import DEEPER, DEEPEST, allowed_errors, rule_errors
+from coinr.profiles.harm import TRUST, row_harms
+from coinr.source import read_state_dict
+
+HIDDEN = 8
+
+
+def layers(first=True, sizes=None):
+    """Matrices of equal magnitudes, behind a first layer of two coordinates where wanted."""
+    generator = torch.Generator().manual_seed(0)
+    sizes = sizes or [24] * (HIDDEN + 1)
+    shapes = [(sizes[0], 2)] * first + list(zip(sizes[1:], sizes[:-1], strict=True))
+    sd = {f"net.{k}.weight": torch.randn(shape, generator=generator) for k, shape in enumerate(shapes)}
+    return {name: tensor / tensor.abs().log().mean().exp() for name, tensor in sd.items()}
+
+
+def test_errors_grow_with_depth_and_not_beyond_the_most():
+    errors = rule_errors(read_state_dict(layers()), Known())[1:]
+    growth = [error / errors[0] for error in errors]
+    assert DEEPER**HIDDEN > 3 * DEEPEST
+    assert growth == pytest.approx([min(DEEPER**k, DEEPEST) for k in range(HIDDEN)], rel=0.02)
+
+
+def test_what_is_allowed_is_capped_as_the_rule_is():
+    allowed = [allowance.error for allowance in allowed_errors(read_state_dict(layers()), 0.15)[1:]]
+    assert max(allowed) / min(allowed) == pytest.approx(DEEPEST, rel=0.02)
+
+
+def test_errors_do_not_grow_where_no_layer_takes_coordinates():
+    errors = rule_errors(read_state_dict(layers(first=False)), Known())
+    assert errors == pytest.approx([errors[0]] * HIDDEN, rel=0.02)
+
+
+def test_harm_is_passed_back_through_all_layers():
+    sd = layers(first=False, sizes=[12, 16, 20, 18, 14, 3])
+    spread = torch.logspace(-2, 2, 14)
+    sd["net.4.weight"] *= spread  # some of the last hidden layer's outputs hardly count
+    harms = row_harms(read_state_dict(sd))
+    assert harms.keys() == {0, 1, 2, 3}
+    passed = np.ones(3)
+    for k in (3, 2, 1, 0):
+        passed = np.square(sd[f"net.{k + 1}.weight"].double().numpy()).T @ passed
+        wanted = passed**TRUST
+        assert harms[k] == pytest.approx(wanted / wanted.mean(), rel=1e-5)
+
+
+def test_a_branch_that_the_last_layer_ignores_is_coarse_from_the_first_layer_on():
+    sd = {f"net.{k}.weight": 0.02 + torch.kron(torch.eye(2), torch.ones(8, 8)) for k in range(4)}
+    for k in range(4):
+        sd[f"net.{k}.weight"][:8, 8:] = sd[f"net.{k}.weight"][8:, :8] = 0.0
+    sd["net.4.weight"] = torch.ones(2, 16)
+    sd["net.4.weight"][:, 8:] = 1e-3
+    harms = row_harms(read_state_dict(sd))
+    assert harms.keys() == {0, 1, 2, 3}
+    for harm in harms.values():
+        assert harm[8:].max() < 1e-4 * harm[:8].min()
