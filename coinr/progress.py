@@ -48,7 +48,7 @@ class _Task:
 
     def left(self, now: float) -> float | None:
         """Seconds that are left where all goes on as until now; None if nothing is known."""
-        if self.total is None or self.first is None or self.done <= self.first[0]:
+        if self.total is None or self.first is None or not self.first[0] < self.done < self.total:
             return None
         return (self.total - self.done) * (now - self.first[1]) / (self.done - self.first[0])
 

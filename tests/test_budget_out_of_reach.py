@@ -110,3 +110,13 @@ def test_the_command_line_tells_it_on_one_line(tmp_path):
     assert "tried: " in told
     assert "not tried: larger networks" in told
     assert not (tmp_path / "a.coinr").exists()
+
+
+def test_a_refinement_that_there_is_no_time_for_is_told(monkeypatch):
+    from coinr.work_limit import WorkLimit
+
+    monkeypatch.setattr(WorkLimit, "out_of_time", lambda self: self.left() < math.inf)
+    quick = {"steps": 20, "fitting": {"batch": 64, "threads": 1}, "profile": "direct"}
+    made = coinr.compress(SIGNAL, target_bytes=900, refine=True, time_budget=1000.0, **quick)
+    assert str(made.report[-1]) == "refine: not tried, as the time is over"
+    assert len(made.blob) <= 900

@@ -14,7 +14,7 @@ from coinr.budget.wishes import Budget
 from coinr.calibration import Known
 from coinr.codec import decode_state_dict
 from coinr.encoder import Encoder
-from coinr.errors import CoinrError
+from coinr.errors import CoinrError, InputError
 from coinr.profiles import HEEDING
 from coinr.progress import shown
 from coinr.recording import recorded
@@ -115,8 +115,10 @@ def refined(
     Raises
     ------
     InputError
-        If the budget is out of reach.
+        If the budget is out of reach, or there is no time left.
     """
+    if limit.out_of_time():
+        raise InputError("not tried, as the time is over")
     whole = Judge(network, signal)
     calls = 0
 

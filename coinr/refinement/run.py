@@ -109,7 +109,7 @@ def refine(
     loss_fn
         Takes a state dict of the same names, order, shapes, dtypes and devices, and gives the loss, 0-dim and positive,
         through which gradients flow back; for example of :func:`torch.func.functional_call` on a random batch. A
-        refinement repeats itself where ``loss_fn`` does.
+        refinement that is thorough or keeps a ``rise`` repeats itself where ``loss_fn`` does.
     rise
         Relative rise of the loss by coding, 0.02 by default: about 0.1 dB of a squared error.
     target_bytes
