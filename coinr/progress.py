@@ -85,9 +85,14 @@ class Display:
         return self
 
     def __exit__(self, kind: object, *_: object) -> None:
-        self._stop.set()
-        self._ticking.join()
-        self.close(failed=kind is not None)
+        self.finish(failed=kind is not None)
+
+    def finish(self, failed: bool) -> None:
+        """Show nothing from now on, but first, where it is to be shown, the last state."""
+        if not self._stop.is_set():
+            self._stop.set()
+            self._ticking.join()
+            self.close(failed)
 
     @contextlib.contextmanager
     def within(self, title: str) -> Iterator[None]:
@@ -239,6 +244,13 @@ def report(done: int | None = None, *, total: int | None = None, text: Text | No
     display = _current.get()
     if isinstance(display, Display):
         display.update(done, total, text)
+
+
+def finish() -> None:
+    """Show nothing more of the work in this thread, as its results are printed now."""
+    display = _current.get()
+    if isinstance(display, Display):
+        display.finish(failed=False)
 
 
 def steps(work: Iterable[_T], label: str, total: int | None = None) -> Iterator[_T]:

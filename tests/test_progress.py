@@ -31,6 +31,11 @@ def clock(monkeypatch):
     return Clock()
 
 
+def ticking():
+    """How many displays look at their work."""
+    return sum(thread.name == "coinr progress" for thread in threading.enumerate())
+
+
 def ticked(display, clock, seconds):
     """Let time pass in steps of a fifth of a second."""
     for _ in range(round(5 * seconds)):
@@ -91,19 +96,35 @@ def test_a_terminal_has_a_bar_from_two_seconds_on(clock, monkeypatch):
 
 
 def test_work_within_work_shares_its_log(capsys):
-    before = threading.active_count()
     with shown("outer", True):
         report(1, total=2, text="first")
         with shown("inner"), shown("innermost", True):
-            assert threading.active_count() == before + 1
+            assert ticking() == 1
             for done, letter in enumerate(steps(iter("abc"), "letters", 3)):
                 tasks = progress._current.get().tasks
                 assert (letter, tasks[-1].done, tasks[-1].total) == ("abc"[done], done, 3)
         for _ in steps(range(5), "of work that counts its own steps"):
             assert progress._current.get().tasks[-1].total == 2
         report(2)
-    assert threading.active_count() == before
+    assert ticking() == 0
     assert capsys.readouterr().err.startswith("outer: 2/2, first, 0 s elapsed")
+
+
+def test_results_are_printed_where_nothing_is_shown_any_more(clock, monkeypatch, capsys):
+    with shown("work", True):
+        report(1, total=2)
+        progress.finish()
+        assert capsys.readouterr().err == "work: 1/2, 0 s elapsed\n"
+        report(2)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    display = Display("work", always=False, terminal=True, clock=clock)
+    ticked(display, clock, 3)
+    with display:
+        display.finish(failed=False)
+        gone = sys.stderr.getvalue()
+        assert gone.endswith("\x1b[2K")
+    assert sys.stderr.getvalue() == gone
 
 
 @pytest.mark.parametrize("inner", [None, False])

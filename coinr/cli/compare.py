@@ -17,6 +17,7 @@ from coinr.cli.options import (
     threads_option,
 )
 from coinr.cli.outputs import check_output, output_beside, output_option
+from coinr.progress import finish
 
 _file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 _device = click.option("--device", metavar="NAME", help="Where to render: cpu, cuda.  [default: cpu]")
@@ -71,6 +72,7 @@ def compare(original: Path, file: Path, output: Path | None, device: str | None,
         described = {"file": str(file), "kind": opened.kind, "bytes": size, "notes": list(signal.notes)}
         echo_json({**described, **opened.rates(size), **metrics})
         return
+    finish()
     click.echo(f"{file}: {opened.describe()}, {size} bytes")
     for name, value in metrics.items():
         click.echo(f"{name.replace('_', ' '):<14} {_text(value)}")

@@ -28,6 +28,7 @@ from coinr.cli.options import (
 )
 from coinr.cli.outputs import check_distinct, check_output, check_place, output_beside, output_option
 from coinr.cli.words import profile_keys
+from coinr.progress import finish
 
 
 @click.command(
@@ -124,6 +125,7 @@ def encode(
     write_atomic(output, blob)
     file = open_file(blob)
     formats = [] if quiet() and not as_json else common_formats(opened, score)
+    finish()
     if (told := smaller_formats(len(blob), formats)) is not None:
         echo_notes(output, [told])
     rates, metric = file.rates(len(blob)), opened.metric.lower()

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from coinr.progress import shown
+from coinr.progress import finish, shown
 
 COINR_FILE = ".coinr"
 
@@ -389,6 +389,7 @@ def echo_notes(source: Path, notes: Sequence[str]) -> None:
 
 def echo_json(value: Any) -> None:
     """Print one JSON value on one line of stdout; infinities and NaN as null."""
+    finish()
     click.echo(json.dumps(_finite(value)))
 
 

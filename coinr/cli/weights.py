@@ -23,6 +23,7 @@ from coinr.cli.options import (
 from coinr.cli.outputs import check_output, output_beside, output_option
 from coinr.cli.words import profile_keys
 from coinr.errors import CoinrError, FormatError, InputError
+from coinr.progress import finish
 
 if TYPE_CHECKING:
     from coinr.report import Report
@@ -148,6 +149,7 @@ def pack(
         echo_json({"file": str(output), **totals})
     else:
         rate = f", {totals['bits_per_parameter']:.2f} bits per parameter" if totals["parameters"] else ""
+        finish()
         click.echo(f"{output}: {len(blob)} bytes for {totals['decoded_bytes']}{rate}")
 
 
@@ -281,4 +283,5 @@ def verify(file: Path, base: Path | None, base_key: str | None, as_json: bool) -
         echo_json({"file": str(file), "ok": True, "tensors": len(report.tensors), **report.totals})
     else:
         count = len(report.tensors)
+        finish()
         click.echo(f"{file}: intact, {count} tensor{'s' * (count != 1)} in {report.totals['file_bytes']} bytes")
