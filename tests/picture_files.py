@@ -110,6 +110,21 @@ TIFF: dict[str, Callable[[Path, int], Unit]] = {
 }  # fmt: skip
 
 
+def write_bare_tiff(path: Path, stored: NDArray[Any], photometric: int) -> None:
+    """Write whole numbers [H, W, C] as TIFF with the tags alone that every reader needs."""
+    height, width, channels = stored.shape
+    data = stored.astype("<u2" if stored.dtype == np.uint16 else np.uint8).tobytes()
+    shorts = {256: width, 257: height, 259: 1, 262: photometric, 277: channels, 278: height}
+    behind = 8 + 2 + 12 * 9 + 4
+    bits = struct.pack(f"<{channels}H", *[8 * stored.itemsize] * channels)
+    rows = {tag: struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in shorts.items()}
+    rows[258] = struct.pack("<HHII", 258, 3, channels, behind)
+    rows[273] = struct.pack("<HHII", 273, 4, 1, behind + len(bits))
+    rows[279] = struct.pack("<HHII", 279, 4, 1, len(data))
+    directory = struct.pack("<H", len(rows)) + b"".join(rows[tag] for tag in sorted(rows)) + bytes(4)
+    path.write_bytes(b"II*\0" + struct.pack("<I", 8) + directory + bits + data)
+
+
 def chunk(kind: bytes, body: bytes) -> bytes:
     """A chunk of a PNG file."""
     return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))

@@ -24,6 +24,7 @@ from .picture_files import (
     chunk,
     levels,
     multiplied,
+    write_bare_tiff,
     write_png,
     write_pnm,
 )
@@ -61,6 +62,19 @@ def test_what_reading_a_tiff_leaves_out_is_noted(tmp_path, bits):
         assert read_picture(path)[1] == (), kind
     TIFF["cmyk"](path, bits)
     assert read_picture(path)[1] == ("CMYK without a colour profile is converted by the plain formula",)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_tiff_files_without_tags_that_have_a_default(tmp_path, bits):
+    path = tmp_path / "a.tif"
+    write_bare_tiff(path, levels(RGB, bits), 2)
+    check(path, RGB, bits, 1e-9)
+    # a fourth channel that nothing is said of is taken for alpha, with 16 bits as with 8
+    write_bare_tiff(path, levels(RGBA, bits), 2)
+    check(path, RGBA, bits, 1e-9)
+    write_bare_tiff(path, levels(RGB, bits), 12345)
+    with pytest.raises(InputError, match=r"a\.tif: TIFF pictures of kind 12345 are not supported"):
+        read_image(path)
 
 
 @pytest.mark.parametrize("bits", [8, 16])

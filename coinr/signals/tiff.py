@@ -41,6 +41,9 @@ _LAB = ("CIELAB", "ICCLAB")
 #: Values of the tag ExtraSamples that are alpha: multiplied into the colours, or not.
 _ASSOCIATED, _STRAIGHT = 1, 2
 
+#: A value of the tag Compression, and one of PlanarConfiguration.
+_JPEG, _SEPARATE = 7, 2
+
 
 def read_tiff(data: bytes) -> Raster:
     """Return the first picture of a TIFF file that is no thumbnail or mask.
@@ -67,6 +70,11 @@ def read_tiff(data: bytes) -> Raster:
     return _raster(page, samples, profile, int(orientation), first_of(len(pages)))
 
 
+def _kind(page: Any) -> str:
+    """The photometric interpretation; its number where tifffile has no name for it."""
+    return str(getattr(page.photometric, "name", page.photometric))
+
+
 def _pages(file: Any) -> list[Any]:
     """All pages of a file; InputError if they lead in a circle, which tifffile follows without end."""
     pages: dict[int, Any] = {}
@@ -79,7 +87,7 @@ def _pages(file: Any) -> list[Any]:
 
 def _check(page: Any, size: int) -> None:
     """InputError if samples or colours are not supported, or the file of ``size`` bytes ends too early."""
-    kind = page.photometric.name
+    kind = _kind(page)
     if kind not in _COLORS:
         raise InputError(f"TIFF pictures of kind {kind} are not supported")
     if page.dtype is None or page.dtype.kind not in "bu" or page.dtype.itemsize > 2:
@@ -87,7 +95,7 @@ def _check(page: Any, size: int) -> None:
         raise InputError(f"TIFF pictures are read of unsigned samples of up to 16 bits, this one has {what}")
     if kind == "SEPARATED" and page.tags.valueof(_INK_SET, 1) != 1:
         raise InputError("TIFF pictures of inks that are not CMYK are not supported")
-    if kind == "YCBCR" and page.compression.name not in ("JPEG", "JPEG_LOSSLESS"):
+    if kind == "YCBCR" and page.compression != _JPEG:
         raise InputError(f"TIFF pictures of YCbCr colours, {page.bitspersample} bits, without JPEG are not supported")
     if kind in _LAB and page.bitspersample not in (8, 16):
         raise InputError(f"TIFF pictures of L*a*b* colours have 8 or 16 bits, this one has {page.bitspersample}")
@@ -106,13 +114,13 @@ def _in_order(page: Any) -> NDArray[Any]:
     samples: NDArray[Any] = page.asarray()
     if samples.ndim == 2:
         return samples[..., None]
-    return np.moveaxis(samples, 0, -1) if page.planarconfig.name == "SEPARATE" else samples
+    return np.moveaxis(samples, 0, -1) if page.planarconfig == _SEPARATE else samples
 
 
 def _raster(
     page: Any, samples: NDArray[Any], profile: bytes | None, orientation: int, notes: tuple[str, ...]
 ) -> Raster:
-    kind, bits = page.photometric.name, page.bitspersample
+    kind, bits = _kind(page), page.bitspersample
     count, dtype = _COLORS[kind], np.dtype(np.uint8 if bits <= 8 and kind != "PALETTE" else np.uint16)
     extra = tuple(int(value) for value in page.extrasamples)
     if not extra and samples.shape[2] == count + 1:
@@ -131,7 +139,7 @@ def _raster(
 
 def _colors(page: Any, stored: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     """Grey, RGB or CMYK of full scale, [H, W, C]; L*a*b* is made sRGB."""
-    kind, bits = page.photometric.name, page.bitspersample
+    kind, bits = _kind(page), page.bitspersample
     if kind == "PALETTE":
         table: NDArray[np.uint16] = np.asarray(page.colormap)
         return np.moveaxis(table[:, stored[..., 0].astype(int)], 0, -1)
