@@ -138,6 +138,8 @@ def test_what_cannot_be_opened_is_not_written():
     pruned.layers[1].weight = nn.Parameter(torch.ones(8, 7))
     whole = network("siren")
     whole.layers[1].weight = nn.Parameter(torch.ones(8, 8, dtype=torch.int8), requires_grad=False)
-    for wrong in (pruned, whole, network("wire").to(torch.complex128)):
+    turned = network("wire")
+    turned.net[1].omega_0 = torch.full((1,), 2j)
+    for wrong in (pruned, whole, turned):
         with pytest.raises(InputError, match="cannot be opened|tensors are not those"):
             coinr.pack_signal(wrong, signal)
