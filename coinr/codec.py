@@ -64,10 +64,15 @@ def encode_state_dict(
         arithmetic coding. ``"sparse"``: every matrix in a seeded dictionary, well coded. ``"paper"``: the published
         method (:mod:`coinr.profiles.paper`). ``"uniform"``: one step a tensor and Brotli. ``"lossless"``: bit-exact.
     tolerance
-        Every lossy tensor decodes with ‖ŵ − w‖ ≤ tolerance · ‖w‖, verified before this returns, and most of them much
-        finer, by a rule that serves equal harm (:mod:`coinr.profiles.allocation`); tensors that cannot meet it are
-        stored with more bits or losslessly. None: 0.15 for ``auto``, ``direct`` and ``sparse``, else the profile's own
-        rule.
+        The scale of all errors, and a bound on each: with twice the tolerance every tensor may be off twice as far.
+        Every lossy tensor decodes with ‖ŵ − w‖ ≤ tolerance · ‖w‖, verified before this returns. A rule shares the error
+        among tensors for equal harm (:mod:`coinr.profiles.allocation`): the first hidden matrix gets a twelfth of the
+        tolerance, relative to a typical weight, so most tensors stay far below the bound. Those that cannot meet it are
+        stored with more bits or losslessly. By default 0.15 for ``auto``, ``direct`` and ``sparse``, so that 0.1 is
+        finer and larger than the default; ``uniform`` has 16 bits and ``paper`` a rule of its own.
+
+        Scales, variances and other tensors of one sign or of wide range (:mod:`coinr.profiles.elements`) keep the
+        relative error of each element, in every lossy profile: at most 1/256 of the tolerance.
     lossless
         Shell patterns of names to store bit-exactly, for example ``("*.running_*",)``.
     nonfinite

@@ -23,6 +23,27 @@ def test_an_error_is_met_closely_and_leaves_other_tensors_as_they_are():
     assert off(plain, "2.weight") > 0.02
 
 
+@pytest.mark.parametrize("profile", ["auto", "direct", "sparse"])
+def test_the_default_is_a_tolerance_of_its_own(profile):
+    sd = weights()
+    assert coinr.encode_state_dict(sd, profile=profile) == coinr.encode_state_dict(sd, profile=profile, tolerance=0.15)
+
+
+def test_errors_are_in_proportion_to_the_tolerance_and_below_it():
+    blobs = {
+        tolerance: coinr.encode_state_dict(weights(), profile="direct", tolerance=tolerance)
+        for tolerance in (0.15, 0.3)
+    }
+    assert len(blobs[0.3]) < len(blobs[0.15])
+    for name, tensor in weights().items():
+        fine, coarse = (off(blob, name) for blob in blobs.values())
+        assert coarse == pytest.approx(2 * fine, rel=0.04)
+        size = float(tensor.square().mean().sqrt())
+        typical = float(tensor.abs()[tensor.abs() > size / 256].log().mean().exp())
+        assert fine == pytest.approx(0.15 / 12 * typical, rel=0.1)
+        assert coarse <= 0.3 * size
+
+
 def test_the_tolerance_bounds_an_error():
     blob = coinr.encode_state_dict(weights(), tolerance=1e-3, errors={"1.weight": 0.5})
     assert off(blob, "1.weight") <= 1e-3 * float(weights()["1.weight"].square().mean().sqrt())

@@ -315,7 +315,8 @@ def codec_options(command: Command) -> Command:
         click.option(
             "--tolerance",
             type=click.FloatRange(min=0),
-            help="Largest relative error of a tensor, for example 0.01.  [default: the profile's rule]",
+            help="Scale of all errors and bound on each tensor's relative error; less is finer and larger.  "
+            "[default: 0.15 for auto, direct and sparse; the rule of paper; 16 bits for uniform]",
         ),
         click.option(
             "--profile", metavar="NAME", help="auto, direct, sparse, paper, uniform or lossless.  [default: auto]"
