@@ -42,6 +42,13 @@ def test_triangles_with_vertices_of_their_own_close():
     assert inside(*split(CORNERS, FACES)) == (1, ())
 
 
+def test_zeros_of_either_sign_are_one_place():
+    corners, faces = split(np.vstack((np.eye(3), -np.eye(3))), np.array(
+        [[0, 1, 2], [1, 3, 2], [3, 4, 2], [4, 0, 2], [1, 0, 5], [3, 1, 5], [4, 3, 5], [0, 4, 5]]))  # fmt: skip
+    corners[::2] = np.where(corners[::2] == 0, -0.0, corners[::2])
+    assert inside(corners, faces)[1] == ()
+
+
 def test_vertices_that_differ_by_rounding_are_made_one_with_a_note():
     corners, faces = split(CORNERS, FACES)
     share, notes = inside(corners + np.random.default_rng(0).normal(size=corners.shape) * 1e-8, faces)
@@ -96,6 +103,10 @@ def test_bodies_that_touch_stay_two_and_walls_between_them_do_no_harm():
     assert inside(two, np.vstack((FACES, FACES + 8)))[0] == 1
     along_an_edge = np.vstack((CORNERS, CORNERS + [1, 1, 0]))
     assert inside(along_an_edge, np.vstack((FACES, FACES + 8)))[0] == pytest.approx(0.5)
+    turned = np.where(
+        np.arange(24)[:, None] % 5 == 0, np.vstack((FACES, FACES + 8))[:, ::-1], np.vstack((FACES, FACES + 8))
+    )
+    assert inside(along_an_edge, turned)[0] == pytest.approx(0.5)
     apart = np.vstack((CORNERS, CORNERS + [3, 0, 0]))
     for other in (FACES + 8, FACES[:, ::-1] + 8, np.vstack((FACES, FACES[:, ::-1])) + 8):
         assert inside(apart, np.vstack((FACES, other)))[0] == pytest.approx(0.5)
@@ -153,6 +164,8 @@ def test_meshes_are_written_where_they_are(tmp_path, suffix, offset, size):
     back, _ = repair_mesh(read_mesh(path)[0])
     assert back.is_watertight
     assert np.abs(back.bounds - mesh.bounds).max() < 1e-5 * size
+    if suffix != ".stl":
+        assert np.abs(back.vertices - mesh.vertices).max() < 1e-5 * size
 
 
 def test_ply_is_double_only_where_it_must(tmp_path):
@@ -239,8 +252,10 @@ def test_scenes_of_meshes_are_put_together_where_they_are_placed(tmp_path):
         (tmp_path / name).write_bytes(data)
     for name in ("two.glb", "model.gltf"):
         signal = open_signal(tmp_path / name, grid=8)
-        assert signal.mesh.bounds == pytest.approx(np.array([[-0.5, -0.5, -0.5], [3.5, 0.5, 0.5]]) * 1e-9, rel=1e-6)
-        assert signal.mesh.volume == pytest.approx(2e-27)
+        assert signal.mesh.bounds == pytest.approx(
+            np.array([[-0.5, -0.5, -0.5], [3.5, 0.5, 0.5]]) * 1e-9, rel=1e-6, abs=1e-16
+        )
+        assert signal.mesh.volume == pytest.approx(2e-27, rel=1e-6, abs=0)
         assert signal.occupied.mean() == pytest.approx(0.5)
     next(path for path in tmp_path.iterdir() if path.suffix == ".bin").unlink()
     with pytest.raises(InputError, match=r"model\.gltf: .*bin"):

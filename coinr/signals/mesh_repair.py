@@ -89,8 +89,7 @@ def _normalized(vertices: NDArray[np.float64], faces: _Faces) -> NDArray[np.floa
 
 def _same_place(unit: NDArray[np.float64], nearness: float) -> NDArray[np.int64]:
     """Return for each vertex the first one at its place, int64 [V]."""
-    # + 0.0 makes -0.0 and 0.0 equal bytes
-    _, first, inverse = np.unique(unit + 0.0, axis=0, return_index=True, return_inverse=True)
+    _, first, inverse = np.unique(unit, axis=0, return_index=True, return_inverse=True)
     labels: NDArray[np.int64] = first[inverse.reshape(-1)].astype(np.int64)
     if nearness == 0:
         return labels
