@@ -121,3 +121,7 @@ def test_a_prefix_is_taken_off_the_names_that_have_it():
 def test_the_codec_names_the_entries_too():
     with pytest.raises(coinr.StateDictError, match=r"\['ema'\]\['shadow'\]\['net'\] \(3 tensors\) or \['model'\]"):
         coinr.encode_state_dict(checkpoint())
+
+
+def test_names_with_dots_go_before_levels():
+    assert pick({"a": {"b": WEIGHTS}, "a.b": {"c": {"w": torch.ones(1)}}}, "a.b.c").keys() == {"w"}

@@ -68,6 +68,20 @@ def test_content_is_never_more_open_than_the_file_that_it_replaces(tmp_path):
     assert seen == [0o600, 0o600]
 
 
+def test_nobody_can_open_what_will_replace_a_private_file(tmp_path, monkeypatch):
+    path, modes, opened = tmp_path / "private", [], os.open
+    path.write_bytes(b"old")
+    path.chmod(0o600)
+
+    def watched(name, flags, bits=0o777, **others):
+        modes.append(bits)
+        return opened(name, flags, bits, **others)
+
+    monkeypatch.setattr(os, "open", watched)
+    write_atomic(path, b"new")
+    assert modes == [0o600]
+
+
 def test_where_the_group_cannot_be_kept_it_gains_nothing(tmp_path, monkeypatch):
     path = tmp_path / "a"
     path.write_bytes(b"old")
@@ -80,6 +94,21 @@ def test_where_the_group_cannot_be_kept_it_gains_nothing(tmp_path, monkeypatch):
     write_atomic(path, b"new")
     assert mode(path) == 0o644
     assert path.read_bytes() == b"new"
+
+
+def test_a_program_of_another_owner_loses_the_right_to_run_as_that_owner(tmp_path, monkeypatch):
+    path, chown = tmp_path / "a", os.chown
+    path.write_bytes(b"old")
+    path.chmod(0o4755)
+
+    def own_alone(name, user, group):
+        if user != -1:
+            raise PermissionError(errno.EPERM, "not the owner")
+        chown(name, user, group)
+
+    monkeypatch.setattr(os, "chown", own_alone)
+    write_atomic(path, b"new")
+    assert mode(path) == 0o755
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
