@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import skimage.data
+import torch
 
 import coinr
 from coinr.budget import coding
 from coinr.budget.judging import Judge, Loss
+from coinr.budget.run import _Run
 from coinr.budget.wishes import Budget
+from coinr.searching import SearchResult
 from coinr.signals.audio import AudioSignal
 from coinr.signals.image import ImageSignal
 from coinr.signals.sampling import score_of
@@ -160,6 +163,45 @@ def test_judged_on_a_part_and_confirmed_on_all(monkeypatch):
     state = coinr.decode_state_dict(made.blob)
     assert Judge(network, signal)(state) == made.score >= full - 0.5
     assert made.score < full - 0.2
+
+
+def test_a_file_that_keeps_the_score_on_a_part_alone_is_not_taken(monkeypatch):
+    """Searches are scripted: what they find is, by turns, too coarse for the whole picture and fine enough."""
+    signal = ImageSignal(PICTURE)
+    network = coinr.fit(PICTURE, width=8, hidden_layers=1, steps=100, progress=False, threads=1).network
+    sd, whole = network.state_dict(), Judge(network, signal)
+    coarse = coinr.encode_state_dict({name: torch.zeros_like(tensor) for name, tensor in sd.items()})
+    fine = coinr.encode_state_dict(sd, profile="direct", tolerance=0.01)
+    scores = {blob: whole(coinr.decode_state_dict(blob)) for blob in (coarse, fine)}
+    wanted = Budget(None, (scores[coarse] + scores[fine]) / 2)
+
+    def searched(*blobs):
+        found = iter(blobs)
+        monkeypatch.setattr(coding, "_POINTS", 100)
+        monkeypatch.setattr(
+            coding, "search", lambda sd, judge, **_: SearchResult(next(found), wanted.score + 9, 99.0, {}, 1, [])
+        )
+        monkeypatch.setattr(coding, "nearer", lambda sd, judge, found, *_: (found.blob, found.score))
+        return coding.searched(network, signal, wanted, WorkLimit(), {"profile": "direct"})
+
+    for blobs in ((fine,) * 4, (coarse, fine, coarse, coarse), (coarse, coarse, coarse, fine), (fine, *(coarse,) * 3)):
+        made = searched(*blobs)
+        assert (made.blob, made.score) == (fine, scores[fine])
+    with pytest.raises(coinr.CoinrError, match="no file kept the score"):
+        searched(*(coarse,) * 4)
+
+
+@pytest.mark.parametrize("scores", [(29.9,), (29.9, 30.0), (30.1, 29.9), (float("nan"), 30.0), (29.0, 29.9)])
+def test_no_way_of_coding_ends_below_the_score(scores):
+    """Files become smaller from way to way."""
+    run = _Run(ImageSignal(PICTURE), None, None, 1.0)
+    files = [coding.Coded(b"0" * (9 - k), score, 1) for k, score in enumerate(scores)]
+    ways = [("way", lambda file=file: file) for file in files]
+    if any(score >= 30 for score in scores):
+        assert run.best(ways, Budget(None, 30.0)).score >= 30
+    else:
+        with pytest.raises(coinr.CoinrError, match="no file kept PSNR 30.00 dB; the best has PSNR 29.90 dB"):
+            run.best(ways, Budget(None, 30.0))
 
 
 def test_the_loss_of_a_refinement_is_that_of_the_signal():

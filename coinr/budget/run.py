@@ -16,7 +16,7 @@ from coinr.budget.coding import Coded, Refinement, refined, searched
 from coinr.budget.fits import Fits
 from coinr.budget.table import Seen, decibels, score_of_decibels
 from coinr.budget.wishes import Budget, budget_of, check_codec
-from coinr.errors import InputError
+from coinr.errors import CoinrError, InputError
 from coinr.fitting import Fit
 from coinr.progress import shown
 from coinr.signals.base import Signal
@@ -281,6 +281,11 @@ class _Run:
         """Code in one way or more; the file with the highest score for a size, or the smallest for a score.
 
         Ways but the first may fail: the report says so.
+
+        Raises
+        ------
+        CoinrError
+            If no file keeps the score.
         """
         made: list[Coded] = []
         for name, way in ways:
@@ -299,7 +304,14 @@ class _Run:
                 f"{len(coded.blob)} bytes, {self.told(coded.score)}, judged {coded.calls} times in {seconds:.0f} s",
                 {"bytes": len(coded.blob), "score": coded.score, "calls": coded.calls, "seconds": seconds},
             )
-        return min(made, key=lambda coded: -coded.score if budget.score is None else len(coded.blob))
+        if budget.score is None:
+            return max(made, key=lambda coded: coded.score)
+        kept = [coded for coded in made if coded.score >= budget.score]
+        if not kept:
+            raise CoinrError(
+                f"no file kept {self.told(budget.score)}; the best has {self.told(max(coded.score for coded in made))}"
+            )
+        return min(kept, key=lambda coded: len(coded.blob))
 
     def note(self, name: str, words: str, numbers: Mapping[str, float]) -> None:
         """Add to the report."""
