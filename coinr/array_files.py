@@ -18,7 +18,7 @@ from coinr.errors import InputError
 ZIP, NPY = (b"PK\x03\x04", b"PK\x05\x06"), b"\x93NUMPY"
 
 #: What messages say of a file that was cut off.
-TRUNCATED = "damaged: the file is truncated, it ends before its content does"
+TRUNCATED = "truncated and so damaged: the file ends before its content does"
 
 
 def read_arrays(path: str | os.PathLike[str]) -> OrderedDict[str, NDArray[Any]]:

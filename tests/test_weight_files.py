@@ -239,3 +239,10 @@ def test_weights_and_coinr_files_are_told_to_be_no_signals(tmp_path):
     for name, words in (("a", "pack stores"), ("b", "pack stores"), ("c", "it is a coinr file")):
         with pytest.raises(coinr.InputError, match=words):
             coinr.open_signal(tmp_path / name)
+
+
+def test_a_pointer_in_place_of_a_checkpoint_of_a_fit_is_told(tmp_path):
+    (tmp_path / "fit.checkpoint").write_bytes(STRANGERS["LFS"][0])
+    signal = coinr.ImageSignal(np.zeros((4, 5), np.uint8))
+    with pytest.raises(coinr.InputError, match=r"fit\.checkpoint: no checkpoint that can be read: .*git lfs pull"):
+        coinr.fit(signal, width=8, hidden_layers=1, steps=2, checkpoint=tmp_path / "fit.checkpoint")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
-import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +15,7 @@ from torch import nn
 from coinr.errors import InputError
 from coinr.files import write_atomic
 from coinr.signals.base import Signal
+from coinr.weight_files import read_weights
 
 #: Samples of a signal that tell it from others.
 _SAMPLES = 1 << 18
@@ -67,15 +66,11 @@ def load(path: str | os.PathLike[str], identity: str) -> Mapping[str, Any] | Non
     source = Path(path)
     if not source.exists():
         return None
-    data = io.BytesIO(source.read_bytes())
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickle protocols: what cannot be read safely is an error here
-            state = torch.load(data, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged files fail in the reader in more ways than can be listed
-        raise InputError(
-            f"{source}: no checkpoint that can be read: truncated, damaged or another file ({type(error).__name__})"
-        ) from error
+        state = read_weights(source)
+    except InputError as error:
+        reason = str(error).removeprefix(f"{source}: ")
+        raise InputError(f"{source}: no checkpoint that can be read: {reason}") from error
     if not isinstance(state, Mapping) or state.get("identity") != identity:
         raise InputError(f"{source}: the checkpoint of a fit of another signal, network or other arguments")
     return state
