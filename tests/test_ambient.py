@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import contextlib
 import copy
 import functools
@@ -11,6 +12,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -311,6 +313,24 @@ def test_public_functions_have_settings_of_their_own(function):
     """But for what makes networks, which are on the default device as all modules of torch are."""
     wrapped = function.__code__.co_name == "under_own_settings"
     assert wrapped != (function is coinr.build_network)
+
+
+FACTORIES = {"zeros", "ones", "empty", "full", "rand", "randn", "eye", "linspace", "logspace", "tensor"}
+
+
+def test_every_tensor_is_made_of_a_dtype_that_is_named():
+    """The default dtype is the caller's, and shared by all threads."""
+    package = Path(coinr.__file__).parent
+    made = {f"torch.{name}" for name in FACTORIES}
+    unnamed = [
+        f"{path.name}:{call.lineno}: {ast.unparse(call)}"
+        for path in [*package.rglob("*.py"), *package.with_name("kernels").glob("*.py")]
+        for call in ast.walk(ast.parse(path.read_text()))
+        if isinstance(call, ast.Call)
+        and ast.unparse(call.func) in made
+        and "dtype" not in {keyword.arg for keyword in call.keywords}
+    ]
+    assert not unnamed
 
 
 def test_networks_are_made_on_the_default_device_with_equal_weights():

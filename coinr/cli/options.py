@@ -140,7 +140,7 @@ def fit_options(command: Command) -> Command:
             "--checkpoint",
             metavar="FILE",
             type=click.Path(dir_okay=False, path_type=Path),
-            help="Keep there how far the fit is, and go on from it after an interruption.  [default: none]",
+            help="Keep there how far the fit is; go on from it, also with more steps or time.  [default: none]",
         ),
         click.option(
             "--checkpoint-every",

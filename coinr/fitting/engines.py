@@ -213,7 +213,9 @@ class Batched(Engine):
                 torch.stack([t.unflatten(0, (-1, size)) for t in column], 1) for column in zip(*pairs, strict=True)
             )
             whole = len(members) == len(block)
-            self._samples.append((None if whole else torch.tensor(members, device=inputs.device), inputs, wanted))
+            self._samples.append(
+                (None if whole else torch.tensor(members, dtype=torch.int64, device=inputs.device), inputs, wanted)
+            )
 
     def gradient(self, step: int, factor: Tensor) -> Tensor:
         """As :meth:`Engine.gradient`."""

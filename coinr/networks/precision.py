@@ -21,9 +21,10 @@ _SINGLE = {
 
 
 def single_state(state_dict: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
-    """Return the state dict with floating tensors in float32 and complex ones in complex64, others as they are."""
+    """Return copies, floating tensors in float32, complex ones in complex64 and others as they are."""
     return OrderedDict(
-        (name, tensor.to(_SINGLE.get(tensor.dtype, tensor.dtype))) for name, tensor in state_dict.items()
+        (name, tensor.detach().to(_SINGLE.get(tensor.dtype, tensor.dtype), copy=True))
+        for name, tensor in state_dict.items()
     )
 
 

@@ -108,8 +108,9 @@ def refine(
         running statistics, are stored exactly.
     loss_fn
         Takes a state dict of the same names, order, shapes, dtypes and devices, and gives the loss, 0-dim and positive,
-        through which gradients flow back; for example of :func:`torch.func.functional_call` on a random batch. A
-        refinement that is thorough or keeps a ``rise`` repeats itself where ``loss_fn`` does.
+        through which gradients flow back; for example of :func:`torch.func.functional_call` on a random batch. It
+        gets copies and runs under the caller's settings, but with gradients and without inference mode. A refinement
+        that is thorough or keeps a ``rise`` repeats itself where ``loss_fn`` does.
     rise
         Relative rise of the loss by coding, 0.02 by default: about 0.1 dB of a squared error.
     target_bytes

@@ -83,7 +83,9 @@ def search(
     sd
         As for :func:`~coinr.encode_state_dict`.
     evaluate
-        The caller's metric of a decoded state dict, higher is better; the same for the same tensors.
+        The caller's metric of a decoded state dict, higher is better; the same for the same tensors. It gets copies,
+        runs under the caller's settings (autocast, default device, ...) and returns one real number; NaN of a coded
+        state dict is the worst. What it raises passes through.
     min_score
         The lowest score that is good enough. The file is the smallest that was found to keep it, and the search ends
         when no more than a hundredth of what may be lost is left, nor 0.02.
