@@ -43,20 +43,20 @@ def encode(state_dict: Mapping[str, Tensor], method: str) -> bytes:
     Raises
     ------
     InputError
-        If the method is unknown, or a tensor is not floating or complex, is not finite, or overflows float16.
+        If the method is unknown, or a tensor is not floating or complex, is not finite, or so large or small that
+        numbers or steps of float16 or float32 cannot stand for it.
     """
     _check_method(method)
     values = [_to_floats(name, tensor) for name, tensor in state_dict.items()]
+    for name, v in zip(state_dict, values, strict=True):
+        _check_fits(name, v, np.float16 if method == "fp16" else np.float32)
     if method == "fp32":
         return b"".join(v.astype("<f4").tobytes() for v in values)
     if method == "fp16":
-        for name, v in zip(state_dict, values, strict=True):
-            if v.size and np.abs(v).max() >= 65520:
-                raise InputError(f"{name} does not fit float16")
         return b"".join(v.astype("<f2").tobytes() for v in values)
     bits = int(method.removeprefix("uniform"))
     top = 2 ** (bits - 1) - 1
-    steps = np.array([_step(v, top) for v in values], "<f4")
+    steps = np.array([_step(name, v, top) for name, v in zip(state_dict, values, strict=True)], "<f4")
     levels = [
         np.clip(np.rint(v / np.float64(step)), -top, top) if step > 0 else np.zeros_like(v)
         for v, step in zip(values, steps, strict=True)
@@ -121,6 +121,15 @@ def _to_floats(name: str, tensor: Tensor) -> NDArray[np.float64]:
     return values
 
 
+def _check_fits(name: str, values: NDArray[np.float64], kind: type[np.floating]) -> None:
+    """Raise InputError where the largest magnitude rounds to infinity, or to zero and is none."""
+    peak = np.abs(values).max(initial=0.0)
+    with np.errstate(over="ignore", under="ignore"):
+        rounded = kind(peak)
+    if not np.isfinite(rounded) or (peak > 0 and rounded == 0):
+        raise InputError(f"{name} does not fit {np.dtype(kind)}: its largest magnitude is {peak}")
+
+
 def _to_tensor(values: NDArray[np.float32], like: Tensor) -> Tensor:
     tensor = torch.from_numpy(np.ascontiguousarray(values, np.float32))
     if like.is_complex():
@@ -128,9 +137,14 @@ def _to_tensor(values: NDArray[np.float32], like: Tensor) -> Tensor:
     return tensor.reshape(like.shape).to(like.dtype)
 
 
-def _step(values: NDArray[np.float64], top: int) -> np.float32:
+def _step(name: str, values: NDArray[np.float64], top: int) -> np.float32:
     """Return the float32 step at which max|w| falls on the last level; 0 for an empty or all-zero tensor."""
-    return np.float32(np.abs(values).max(initial=0.0) / top)
+    peak = np.abs(values).max(initial=0.0)
+    step = np.float32(peak / top)
+    if peak > 0 and step < np.finfo(np.float32).tiny:
+        raise InputError(f"{name} does not fit float32 steps: its largest magnitude is {peak}")
+    # the last level of the largest numbers may lie beyond float32
+    return step if float(step) * top <= float(np.finfo(np.float32).max) else np.nextafter(step, np.float32(0))
 
 
 def _smallest(steps: bytes, symbols: NDArray[np.uint16], bits: int) -> bytes:

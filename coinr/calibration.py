@@ -29,6 +29,9 @@ from coinr.source import plain_tensors
 #: Samples at which derivatives are taken.
 SAMPLES = 1024
 
+# Magnitudes of numbers, as powers of two, whose squares can be added up in float64.
+_USUAL = 400
+
 # Share of the mean of the diagonal that is added to it: directions that the samples do not show are not free.
 _REGULAR = 1e-3
 
@@ -135,6 +138,7 @@ def _from_inputs(given: Any, state_dict: Mapping[str, Tensor]) -> dict[str, Sens
         if not rest or not values.ndim or values.shape[-1] != rest or not bool(values.isfinite().all()):
             raise InputError(f"inputs of {name!r} must be finite and [N, {rest}], not {list(values.shape)}")
         flat = values.reshape(-1, rest).to(torch.float64).numpy()
+        flat = flat / _unit(float(np.abs(flat).max(initial=0.0)))
         found[name] = of_inputs(flat.T @ flat)
     return found
 
@@ -151,17 +155,31 @@ def _from_module(module: nn.Module, inputs: Any, state_dict: Mapping[str, Any], 
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(sampled.count, generator=generator)[:SAMPLES].tolist()
     sums = {name: _Sums(tensor) for name, tensor in values.items()}
+    peak = 0.0
     for i in chosen:
         outputs = [part for part in sampled.checked(i, i + 1) if part.requires_grad]
         if not outputs:
             raise InputError("the output of the module of the calibration depends on none of its parameters")
         flat = torch.cat([_real(part).reshape(-1) for part in outputs])
         direction = torch.randn(len(flat), generator=generator, dtype=torch.float32).to(flat)
-        found = gradients(flat @ direction, list(values.values()), "the output of the module of the calibration")
-        for total, gradient in zip(sums.values(), found, strict=True):
-            if gradient is not None:
-                total.add(_real(gradient.detach()))
+        taken = gradients(flat @ direction, list(values.values()), "the output of the module of the calibration")
+        found = {name: _real(one.detach()) for name, one in zip(sums, taken, strict=True) if one is not None}
+        here = max((float(gradient.abs().max()) for gradient in found.values() if gradient.numel()), default=0.0)
+        if not math.isfinite(here):
+            raise InputError(f"the module of the calibration has derivatives at sample {i} that are not finite")
+        before, peak = peak, max(peak, here)
+        unit = _unit(peak)
+        for total in sums.values() if 0 < before < peak else ():
+            total.scale(_unit(before) / unit)
+        for name, gradient in found.items():
+            sums[name].add(gradient.to(torch.float64) / unit)
     return {name: total.sensitivity(len(chosen)) for name, total in sums.items()}
+
+
+def _unit(peak: float) -> float:
+    """The unit in which numbers of this magnitude have squares in float64: 1 but for the hugest and the tiniest."""
+    exponent = math.frexp(peak)[1]
+    return 1.0 if abs(exponent) <= _USUAL else math.ldexp(1.0, max(min(exponent, 1023), -1021))
 
 
 def _real(value: Tensor) -> Tensor:
@@ -186,6 +204,12 @@ class _Sums:
         self.rows += flat.square().sum(1)
         if self.inputs is not None:
             self.inputs += flat.T @ flat
+
+    def scale(self, factor: float) -> None:
+        """Multiply all gradients so far."""
+        self.rows *= factor * factor
+        if self.inputs is not None:
+            self.inputs *= factor * factor
 
     def sensitivity(self, count: int) -> Sensitivity:
         total = float(self.rows.sum())

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from coinr import rng
 from coinr.ambient import independent
-from coinr.dense import to_tensor
+from coinr.dense import in_full, to_tensor
 from coinr.dictionary import Dictionary
 from coinr.errors import InputError
 from coinr.threads import check_threads
@@ -46,7 +46,8 @@ class SparseCode:
         float32 ``[B, s]`` (float64 from the reference on float64 input), multiplying the raw integer atoms;
         0 where the index is -1.
     path
-        float64 ``[B, s + 1]``: squared residual norm after 0 … s atoms.
+        float64 ``[B, s + 1]``: squared residual norm after 0 … s atoms; of float64 vectors beyond 1e150 or so, whose
+        squares float64 does not hold, its largest number, and its smallest normal one at the other end.
     """
 
     indices: Any
@@ -115,19 +116,31 @@ def omp(
         raise InputError("W holds NaN or Inf")
     scale = _power_of_two(tensor)
     indices, values, path = select(backend, tensor.device).omp(tensor / scale, dictionary, int(s), threads, exact)
-    values, path = values * scale, path.double() * scale.double() ** 2
+    values, path = values * scale, _squares(path.double(), scale.double())
+    if not bool(values.isfinite().all()):
+        raise InputError(f"W holds {in_full(float(tensor.abs().max()))}: values of its code are beyond float64")
     if is_tensor:
         return SparseCode(indices, values, path)
     return SparseCode(indices.numpy(), values.numpy(), path.numpy())
 
 
+def _squares(path: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
+    """Squared norms in units of a scale as they are: the largest or smallest normal float64 where they leave those."""
+    # one factor after the other: the square of the scale alone may overflow
+    squares = path * scale * scale
+    limits = torch.finfo(torch.float64)
+    return torch.where(path > 0, squares.clamp(limits.tiny, limits.max), squares)
+
+
 def _power_of_two(W: torch.Tensor) -> torch.Tensor:
     """The power of two just above each row's largest magnitude: ``[B, 1]``, 1 for zero rows.
 
-    Divided by it, weights of any size pass through float32 squares without overflow or underflow.
+    Divided by it, weights of any size pass through float32 squares without overflow or underflow. It is a normal number
+    itself, of float64 weights too.
     """
     peak = W.abs().amax(dim=1, keepdim=True) if W.numel() else W.new_zeros(len(W), 1)
-    exponent = torch.frexp(peak).exponent.clamp(-120, 120)
+    least, most = (-120, 120) if W.dtype == torch.float32 else (-1021, 1000)
+    exponent = torch.frexp(peak).exponent.clamp(least, most)
     return torch.ldexp(torch.ones_like(peak), torch.where(peak > 0, exponent, torch.zeros_like(exponent)))
 
 

@@ -23,6 +23,9 @@ from coinr.source import Source
 # Keeps every network of the rate harness's corpus within 0.1 dB: bench/results/rate/default.csv.
 TOLERANCE = 0.15
 
+# Tolerances above this allow no more: at 1 a tensor may vanish, and files get no smaller far below.
+_COARSEST = 1e4
+
 # The error of rows that matter, relative to a typical weight, as a share of the tolerance.
 SHARE = 1 / 12
 
@@ -51,6 +54,9 @@ DEEPEST = 4.0
 # Matrices that hold less than this share of all parameters do not set the common noise.
 _BULK_SHARE = 0.02
 
+# Smaller matrices may have two values by chance.
+_FEWEST_OF_MASK = 16
+
 # A matrix far smaller than the rest (say, one that starts at zero) does not make the rest finer.
 _SMALLEST_OF_MEAN = 1 / 4
 
@@ -67,7 +73,7 @@ def allowed_errors(
     keep their relative errors (:mod:`coinr.profiles.elements`), these are a share of the tolerance and follow the error
     that is wanted; that of the whole tensor then counts for small vectors only.
     """
-    known, wanted = known or Known(), wanted or {}
+    known, wanted, tolerance = known or Known(), wanted or {}, min(tolerance, _COARSEST)
     harms, elements = row_harms(sources), by_element(sources)
     allowed = []
     for row, (source, rule) in enumerate(zip(sources, rule_errors(sources, known), strict=True)):
@@ -99,7 +105,8 @@ def rule_errors(sources: list[Source], known: Known) -> list[float]:
     """
     sizes = [rms(source.planes) for source in sources]
     bulk = _bulk(sources, sizes)
-    common = SHARE * _reference([(sources[row].planes.size, _typical(sources[row])) for row in bulk], sizes)
+    others = [size for source, size in zip(sources, sizes, strict=True) if not _is_mask(source)]
+    common = SHARE * _reference([(sources[row].planes.size, _typical(sources[row])) for row in bulk], others or sizes)
     edges = {layer_of(source): _edge(source) for source in sources if _edge(source) < 1}
     if LINE in edges.values():
         common *= LINE_NETWORK
@@ -130,20 +137,30 @@ def _typical(source: Source) -> float:
 
 
 def _bulk(sources: list[Source], sizes: list[float]) -> set[int]:
-    """Rows of the hidden matrices that hold a fair share of the parameters."""
-    total = sum(source.planes.size for source in sources)
+    """Rows of the hidden matrices that hold a fair share of the parameters; masks have no part in it."""
+    weights = {row for row, source in enumerate(sources) if not _is_mask(source)}
+    total = sum(sources[row].planes.size for row in weights)
     return {
         row
         for row, source in enumerate(sources)
         if sizes[row]
         and len(source.layout.shape) > 1
         and _edge(source) == 1
+        and row in weights
         and source.planes.size >= _BULK_SHARE * total
     }
 
 
+def _is_mask(source: Source) -> bool:
+    """Whether a matrix of some size has but two values: they say nothing of what weights bear."""
+    if len(source.layout.shape) < 2 or source.planes.size < _FEWEST_OF_MASK:
+        return False
+    low, high = source.planes.min(), source.planes.max()
+    return bool(((source.planes == low) | (source.planes == high)).all())
+
+
 def _reference(bulk: list[tuple[int, float]], sizes: list[float]) -> float:
-    """The smallest of the hidden matrices (count, magnitude); of all tensors where there are none."""
+    """The smallest of the hidden matrices (count, magnitude); where there are none, the largest of these sizes."""
     if not bulk:
         return max(sizes, default=0.0)
     counts, values = np.array(bulk).T

@@ -19,7 +19,7 @@ from coinr.progress import steps
 from coinr.source import Source
 from coinr.tensors import to_bytes, to_planes
 from coinr.threads import side_by_side
-from coinr.wire import quick_size
+from coinr.wire import Reader, quick_size
 
 # From this many elements on, lossless storage is tried only where a quick look says that it might win.
 _LARGE = 512
@@ -139,7 +139,9 @@ def weighted_rms(difference: NDArray[np.float64], allowance: Allowance) -> float
 
 def _difference(coded: Coded, source: Source, seed: int) -> NDArray[np.float64]:
     decoder = CODERS[coded.coder]
-    tensor = decoder.decode(memoryview(coded.payload), coded.params, source.layout, seed, torch.device("cpu"))
+    # as readers have them, who check them
+    params = decoder.read(Reader(coded.params.write()))
+    tensor = decoder.decode(memoryview(coded.payload), params, source.layout, seed, torch.device("cpu"))
     with np.errstate(invalid="ignore", over="ignore"):
         difference: NDArray[np.float64] = to_planes(tensor) - source.planes
     return difference

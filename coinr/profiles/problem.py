@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from coinr.coders.levels import MOST_EXPONENT, NO_STEPS, step_factors
+from coinr.coders.base import FLOAT32_MAX, FLOAT32_TINY, short_step
+from coinr.coders.levels import LARGEST_VALUE, MOST_EXPONENT, NO_STEPS, step_factors
 from coinr.profiles.base import rms
 
 # What a row's or column's exponent costs, in bits.
@@ -30,6 +31,8 @@ class Problem:
     feedback
         Upper triangular, unit diagonal, or None. Of ``[columns, columns]``, what weighs are the elements of ``E U``, E
         the errors; of ``[size, size]``, those of the same with all elements as one row.
+    terms
+        How many elements a decoder adds up for each value of the tensor.
     """
 
     matrix: NDArray[np.float64]
@@ -37,6 +40,16 @@ class Problem:
     limit: float
     weight: NDArray[np.float64] | None = None
     feedback: NDArray[np.float64] | None = None
+    terms: int = 1
+
+    def step_of(self, step: float, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> float | None:
+        """The base step that two bytes hold, at or below a wanted one, for rows and columns of these exponents.
+
+        No wider than decoders accept; None where it is too fine for them.
+        """
+        factor = 1 << MOST_EXPONENT if row.size or column.size else 1
+        rounded = short_step(min(step, FLOAT32_MAX / (LARGEST_VALUE * self.terms * factor)))
+        return rounded if rounded >= FLOAT32_TINY else None
 
     def heeding(self, inputs: NDArray[np.float64], rows: NDArray[np.float64] | None) -> Problem:
         """The same where an error e of a row counts as e · inputs · eᵀ, times the weight of the row where there is one.

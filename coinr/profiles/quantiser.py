@@ -15,10 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coinr import _C
-from coinr.coders.base import FLOAT32_MAX, FLOAT32_TINY, short_step
 from coinr.coders.levels import (
     LARGEST_VALUE,
-    MOST_EXPONENT,
     SHAPES,
     LevelForm,
     decoded_scale,
@@ -112,13 +110,8 @@ def _log_states(problem: Problem) -> int:
 
 def first_step(problem: Problem, row: NDArray[np.uint8], column: NDArray[np.uint8], log_states: int) -> float | None:
     """The base step whose errors at high rate are those allowed."""
-    return short_step_or_none(problem.error / math.sqrt(_NOISE[log_states] * problem.levelled(row, column)))
-
-
-def short_step_or_none(step: float) -> float | None:
-    """A step that two bytes hold, or None outside the range that decoders accept."""
-    rounded = short_step(min(step, FLOAT32_MAX))
-    return rounded if FLOAT32_TINY <= rounded < FLOAT32_MAX / (2 * LARGEST_VALUE) / (1 << MOST_EXPONENT) else None
+    step = problem.error / math.sqrt(_NOISE[log_states] * problem.levelled(row, column))
+    return problem.step_of(step, row, column)
 
 
 def _next_step(problem: Problem, found: Quantised, best: Quantised | None, coarse: Quantised | None) -> float | None:
@@ -129,16 +122,16 @@ def _next_step(problem: Problem, found: Quantised, best: Quantised | None, coars
     if best is not None and coarse is not None:
         low, high = (problem.fullness(one.harm, one.error) for one in (best, coarse))
         straight = best.step + (coarse.step - best.step) * min(max((_AIM - low) / (high - low), 0.0), 1.0)
-        step = short_step_or_none((straight + math.sqrt(best.step * coarse.step)) / 2)
+        step = problem.step_of((straight + math.sqrt(best.step * coarse.step)) / 2, found.row, found.column)
         return step if step is not None and best.step < step < coarse.step else None
     if found.harm == 0:
-        return short_step_or_none(found.step * 2)
+        return problem.step_of(found.step * 2, found.row, found.column)
     harm, size = problem.harm_of(problem.matrix), rms(problem.matrix)
     off = min(
         _step_for(_AIM * problem.error / harm) / _step_for(found.harm / harm),
         _step_for(_AIM * problem.limit / size) / _step_for(found.error / size),
     )
-    step = short_step_or_none(found.step * off)
+    step = problem.step_of(found.step * off, found.row, found.column)
     return None if step is None or (best is not None and step <= best.step) else step
 
 

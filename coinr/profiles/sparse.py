@@ -188,7 +188,7 @@ def _problem(source: Source, allowance: Allowance, finer: float, params: SparseP
     """The coefficients and what is allowed for them, weighing as the tensor's own errors where the cut keeps rows."""
     scale = finer / math.sqrt(params.cut.n)
     matrix = coefficients(source, params, seed)
-    problem = Problem(matrix, allowance.error * scale, allowance.limit * scale)
+    problem = Problem(matrix, allowance.error * scale, allowance.limit * scale, terms=params.cut.n)
     if params.cut.transposed:
         return problem
     if allowance.form is not None:

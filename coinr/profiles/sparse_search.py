@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coinr import _C, rng
-from coinr.coders.base import short_step
+from coinr.coders.base import FLOAT32_MAX, FLOAT32_TINY, short_step
 from coinr.coders.sparse import LARGEST_INTEGER, MOST_ATOMS, SparseIntegers
 from coinr.threads import available_threads
 
@@ -87,11 +87,17 @@ class Search:
         self._power = _POWER
         self._before: tuple[float, float] | None = None  # logarithms of lambda and error
 
+    def _widest(self) -> float:
+        """The widest step whose products decoders accept."""
+        return FLOAT32_MAX / (LARGEST_INTEGER * min(int(self.vectors.shape[1]), self.M, MOST_ATOMS))
+
     def run(self) -> Pursued | None:
         """Codes whose error is at most, and close to, the target; None where that is out of reach."""
         for share in _SHARES:
             self._start(share)
-            if not self.step or float(np.abs(self.vectors).max(initial=0.0)) / self.step >= LARGEST_INTEGER:
+            if not FLOAT32_TINY <= self.step <= self._widest():
+                return None
+            if float(np.abs(self.vectors).max(initial=0.0)) / self.step >= LARGEST_INTEGER:
                 return None
             found = self._on_this_step()
             if found is not None:

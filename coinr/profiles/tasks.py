@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from numbers import Real
 from typing import Any
 
+import numpy as np
+
 from coinr.calibration import Known
+from coinr.coders.base import FLOAT32_MAX, FLOAT32_TINY
 from coinr.coders.symbols import MAX_BITS
 from coinr.curvature import Block
 from coinr.errors import InputError, StateDictError
@@ -64,7 +68,10 @@ class Task:
 
 
 def lossy_sources(sources: list[Source], profile: str, exact_names: tuple[str, ...], nonfinite: str) -> list[Source]:
-    """Those that need not be exact, as integers, named exceptions and (where allowed) non-finite tensors must.
+    """Those that need not be exact.
+
+    Integers, named exceptions, (where allowed) tensors that are not finite, and those too large or too small for steps
+    of float32 must be exact.
 
     Raises
     ------
@@ -92,7 +99,8 @@ def plan(
         If errors are wanted of a tensor that is kept exactly, or without a tolerance.
     """
     tolerance = PROFILES[profile].tolerance if settings.tolerance is None else settings.tolerance
-    _check_wanted(wanted or {}, [source.name for source in sources], {source.name for source in lossy})
+    coarse = {source.name for source in lossy} | {source.name for source in sources if not in_range(source)}
+    _check_wanted(wanted or {}, [source.name for source in sources], coarse)
     if tolerance is None and (wanted or known):
         raise InputError(f"errors and calibrate need a tolerance, which profile {profile!r} has not of its own")
     allowed: Allowed = allowed_errors(lossy, TOLERANCE if tolerance is None else tolerance, known, wanted)
@@ -123,12 +131,24 @@ def _must_be_exact(source: Source, profile: str, exact_names: tuple[str, ...], n
     if not source.lossy or profile == "lossless" or any(fnmatchcase(source.name, pattern) for pattern in exact_names):
         return True
     if source.finite():
-        return False
+        return not in_range(source)
     if nonfinite == "error":
         raise StateDictError(
             f"tensor {source.name!r} holds NaN or Inf; nonfinite='lossless' stores such tensors bit-exactly"
         )
     return True
+
+
+def in_range(source: Source) -> bool:
+    """Whether the largest magnitude is one of float32's normal numbers, or zero; true of integers and where not finite.
+
+    Coders with loss hold no others: they end in a multiplication of float32 numbers. Squares of these do not leave
+    float64.
+    """
+    if not source.lossy:
+        return True
+    peak = float(np.abs(source.planes).max())
+    return peak == 0 or FLOAT32_TINY <= peak <= FLOAT32_MAX or not math.isfinite(peak)
 
 
 def encode(tasks: list[Task], profile: str, settings: Settings, block: Block | None = None) -> list[Coded]:
