@@ -415,6 +415,28 @@ def test_directories_beyond_all_files_are_refused(tmp_path):
         read_image(tmp_path / "a.tif")
 
 
+def test_tiff_files_of_very_many_channels_are_refused_before_they_are_read(tmp_path):
+    stored = np.dstack([levels(GREY, 16)] * 9)
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", planarconfig="contig")
+    with pytest.raises(InputError, match=r"a\.tif: TIFF pictures have up to 8 channels, this one has 9"):
+        read_image(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("kind", ["rgb", "planes", "tiles", "planes, tiles"])
+@pytest.mark.parametrize("bits", [8, 16])
+def test_pictures_with_missing_parts_are_refused(tmp_path, kind, bits):
+    path = tmp_path / "a.tif"
+    TIFF[kind](path, bits)
+    data = bytearray(path.read_bytes())
+    with tifffile.TiffFile(path) as file:
+        tag = file.pages[0].tags["ImageLength"]
+    # a height of many more strips or tiles than the file has
+    data[tag.valueoffset : tag.valueoffset + 2] = (600).to_bytes(2, "little")
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.tif: damaged TIFF file: it does not say where all \d+ parts"):
+        read_image(path)
+
+
 @pytest.mark.parametrize("bits", [8, 16])
 def test_pages_that_lead_in_a_circle_end(tmp_path, bits):
     path = tmp_path / "a.tif"

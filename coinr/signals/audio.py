@@ -80,6 +80,14 @@ def check_audio(samples: Any, rate: int) -> NDArray[np.float32]:
     return np.ascontiguousarray(sound[:, 0] if sound.ndim == 2 and sound.shape[1] == 1 else sound)
 
 
+class _Bytes(io.BytesIO):
+    """Bytes of which libsndfile may ask for those before the first, as damaged headers make it; it gets the first."""
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        """Go to a place, not before the first byte."""
+        return super().seek(max(offset, 0) if whence == 0 else offset, whence)
+
+
 def is_sound(data: bytes) -> bool:
     """Return whether libsndfile knows the format of these bytes, damaged or not.
 
@@ -90,7 +98,7 @@ def is_sound(data: bytes) -> bool:
     """
     soundfile = optional("soundfile")
     try:
-        soundfile.info(io.BytesIO(data))
+        soundfile.info(_Bytes(data))
     except soundfile.LibsndfileError as error:
         return error.code not in _UNKNOWN
     return True
@@ -115,7 +123,7 @@ def read_audio(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
     soundfile = optional("soundfile")
     data = read_bytes(path)
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        with soundfile.SoundFile(_Bytes(data)) as file:
             if file.frames > MAX_SAMPLES:
                 raise InputError(f"{path}: a sound has up to {MAX_SAMPLES} samples, this one has {file.frames}")
             samples, rate = file.read(file.frames, dtype="float32", always_2d=True), file.samplerate

@@ -88,8 +88,10 @@ def begins_as_picture(stream: BinaryIO) -> bool:
 
 def _decoded(file: Image.Image, data: bytes) -> Raster:
     _check_code_points(file, data)
-    if file.format == "TIFF" and not _pillow_reads_tiff(file):
-        return read_tiff(data)
+    if file.format == "TIFF":
+        if not _pillow_reads_tiff(file):
+            return read_tiff(data)
+        _check_parts(file.tag_v2)  # type: ignore[attr-defined]
     if file.format == "PNG" and data[24] == 16:
         samples = optional("imagecodecs").png_decode(data)
         samples = samples[..., None] if samples.ndim == 2 else samples
@@ -114,6 +116,19 @@ def _pillow_reads_tiff(file: Any) -> bool:
             or (file.mode == "YCbCr" and tags.get(_SUBSAMPLING) == (1, 1))
         )
     )
+
+
+def _check_parts(tags: Any) -> None:
+    """InputError if a TIFF file does not say where all its strips or tiles are; Pillow leaves the others black."""
+    width, height = tags[256], tags[257]
+    planes = tags.get(_CHANNELS, 1) if tags.get(284, 1) == 2 else 1
+    if 324 in tags:
+        parts = -(-width // tags[322]) * -(-height // tags[323]) * planes
+    else:
+        parts = -(-height // max(1, tags.get(278, height))) * planes
+    places = tags.get(324 if 324 in tags else 273, ())
+    if (len(places) if isinstance(places, tuple) else 1) < parts:
+        raise InputError(f"damaged TIFF file: it does not say where all {parts} parts of the picture are")
 
 
 def _check_code_points(file: Image.Image, data: bytes) -> None:

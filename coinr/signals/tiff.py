@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,9 @@ _LAB = ("CIELAB", "ICCLAB")
 
 #: Values of the tag ExtraSamples that are alpha: multiplied into the colours, or not.
 _ASSOCIATED, _STRAIGHT = 1, 2
+
+#: Most channels that are read, of which all but colours and alpha are left out.
+_CHANNELS = 8
 
 #: A value of the tag Compression, and one of PlanarConfiguration.
 _JPEG, _SEPARATE = 7, 2
@@ -105,6 +109,11 @@ def _check(page: Any, size: int) -> None:
         raise InputError(f"the TIFF picture has {page.samplesperpixel} channels, {kind} needs {_COLORS[kind]}")
     if page.imagewidth * page.imagelength > MAX_PIXELS:
         raise InputError(f"pictures have up to {MAX_PIXELS} pixels, got {page.imagelength} x {page.imagewidth}")
+    if page.samplesperpixel > _CHANNELS:
+        raise InputError(f"TIFF pictures have up to {_CHANNELS} channels, this one has {page.samplesperpixel}")
+    parts = math.prod(page.chunked)
+    if min(len(page.dataoffsets), len(page.databytecounts)) < parts:
+        raise InputError(f"damaged TIFF file: it does not say where all {parts} parts of the picture are")
     if any(start + count > size for start, count in zip(page.dataoffsets, page.databytecounts, strict=False)):
         raise InputError("damaged: the file is truncated")
 
