@@ -112,6 +112,22 @@ def test_the_command_line_tells_it_on_one_line(tmp_path):
     assert not (tmp_path / "a.coinr").exists()
 
 
+def test_thorough_goes_to_the_refinement_alone(monkeypatch):
+    given = []
+
+    def failing(*_, **options):
+        given.append(options["thorough"])
+        raise coinr.InputError("stop")
+
+    monkeypatch.setattr("coinr.budget.coding.refine", failing)
+    quick = {"steps": 5, "fitting": {"batch": 64, "threads": 1}, "profile": "direct", "target_bytes": 900}
+    for thorough in (False, True):
+        coinr.compress(SIGNAL, refine=True, thorough=thorough, **quick)
+    assert given == [False, True]
+    with pytest.raises(coinr.InputError, match="thorough is for a refinement"):
+        coinr.compress(SIGNAL, thorough=True, **quick)
+
+
 def test_a_refinement_that_there_is_no_time_for_is_told(monkeypatch):
     from coinr.work_limit import WorkLimit
 

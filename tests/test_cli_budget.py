@@ -67,6 +67,8 @@ def test_a_score_is_met(folder, tmp_path, option):
         (("--target-bytes", 900, "--width", 8), 2, "--target-bytes decides --width"),
         (("--min-psnr", 30, "--tolerance", 0.1, "--target", 3), 2, "--min-psnr decides --target, --tolerance"),
         (("--refine",), 2, "--refine needs a target"),
+        (("--thorough",), 2, "--thorough needs --refine"),
+        (("--target-bytes", 900, "--thorough"), 2, "--thorough needs --refine"),
         (("--no-refine",), 2, "--refine needs a target"),
         (("--target-bytes", 0), 2, "0 is not in the range"),
         (("--target-bpp", 0), 2, "0 is not in the range"),

@@ -128,7 +128,7 @@ def compress(
         Train the network on for its code, by the optimiser of the fit in half as many steps, see
         :func:`coinr.refinement.refine`.
     thorough : bool
-        Of the refinement: also code by second derivatives, which takes minutes and up to 5 GB.
+        Needs ``refine``: its files are also coded by second derivatives, which takes minutes and up to 5 GB.
     seed : int
         Of initial weights, samples and dictionaries, 0 .. 2^64 - 1.
     steps : int, optional
@@ -155,6 +155,8 @@ def compress(
         If a fit diverged.
     """
     known = signal if isinstance(signal, Signal) else ImageSignal(signal)
+    if thorough and not refine:
+        raise InputError("thorough is for a refinement: give refine=True, too")
     budget = budget_of(known, target_bytes, target_bpp, min_score)
     check_codec(codec)
     fits = Fits(known, network, seed, steps, time_budget, fitting or {})
