@@ -107,7 +107,8 @@ def _told(path: Path) -> Transforms:
     try:
         return read_transforms(path)
     except InputError as error:
-        raise InputError(f"{path.name}: {error}") from None
+        words = str(error).removeprefix(f"{path}: ")  # the folder comes before it
+        raise InputError(f"{path.name}: {words}") from None
 
 
 def _read_views(path: Path, told: Transforms) -> tuple[_Views, _Views | None, list[str]]:
