@@ -143,7 +143,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "omp reference": lambda: _pursued("reference"),
     "atoms": lambda: coinr.Dictionary("rademacher", 8, 64, 0).materialise(),
     "search": lambda: _found(coinr.search(STATE, quality, target_bytes=250)),
-    "refine": lambda: _refined(target_bytes=250),
+    "refine": _refined,
     "refine soap": lambda: _refined(evaluate=quality, optimiser="soap"),
     **{f"fit {name}": functools.partial(_fitted, PICTURE, optimiser=name) for name in ("adam", "muon", "soap")},
     **{f"fit {kind}": functools.partial(_fitted, PICTURE, network=kind) for kind in KINDS},
