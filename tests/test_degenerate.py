@@ -8,7 +8,9 @@ import torch
 
 import coinr
 from coinr.encoder import Encoder
-from coinr.profiles import sparse
+from coinr.profiles import quantiser, sparse
+from coinr.profiles.allocation import allowed_errors
+from coinr.profiles.auto import encode_within
 from coinr.profiles.base import Allowance, Settings, error_of
 from coinr.profiles.sparse_search import Search
 from coinr.source import read_state_dict
@@ -82,6 +84,18 @@ def test_sizes_are_met_or_given_up_in_few_tries(name, share, monkeypatch):
     with contextlib.suppress(coinr.InputError):  # out of reach
         assert len(coinr.encode_state_dict(sd, profile="direct", target_bytes=size)) <= size
     assert len(tries) <= 24
+
+
+@pytest.mark.parametrize("name", ["constant", "one hot", "mask"])
+def test_large_ones_are_tried_in_no_dictionary_and_settle_soon(name, monkeypatch):
+    source = read_state_dict({"w": structured(192)[name]})
+    (allowance,) = allowed_errors(source, 0.15)
+    passes = []
+    quantise = quantiser.quantise
+    monkeypatch.setattr(quantiser, "quantise", lambda *given: passes.append(given) or quantise(*given))
+    monkeypatch.setattr(sparse, "encode_to", None)
+    encode_within(source[0], allowance, Settings(0, None, None, 1, {}))
+    assert 1 <= len(passes) <= 5
 
 
 def test_small_complex_matrices_may_be_pursued():

@@ -42,16 +42,24 @@ def encode_within(source: Source, allowance: Allowance, settings: Settings) -> C
     if source.planes.size <= _UNIFORM_MOST:
         options += fewest_bits(source, allowance)
     least = min((8 * cost(coded) for coded in options), default=0)
-    if allowance.inputs is None:
-        tried = source.planes.size <= _DENSE_MOST or least < sparse.SPARSE_BITS * source.planes.size
-    else:
-        tried = least < _HEEDED_BITS * source.planes.size
-    if tried:
+    if _worth_trying(source, allowance, least):
         found = sparse.encode_to(source, allowance, settings)
         options += [] if found is None else [found]
     good = [coded for coded in sorted(options, key=_cost_in_table) if admitted(coded, source, allowance, settings.seed)]
     exact = faithful(source, allowance, settings.seed)
     return replace(smallest(source, good[:1], allowance, settings.seed), rivals=(*good, exact))
+
+
+def _worth_trying(source: Source, allowance: Allowance, least: int) -> bool:
+    """Whether a dictionary may take fewer than the ``least`` bits of all else."""
+    if allowance.relative is not None or not allowance.error > 0:
+        return False
+    size = source.planes.size
+    if allowance.inputs is not None:
+        return least < _HEEDED_BITS * size
+    if size <= _DENSE_MOST:
+        return True
+    return least < sparse.SPARSE_BITS * size and sparse.eligible(source) and sparse.promising(source, allowance, least)
 
 
 def _cost_in_table(coded: Coded) -> int:

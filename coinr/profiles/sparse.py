@@ -141,11 +141,19 @@ def _hopeless(source: Source, allowance: Allowance, dense: Coded | None, options
     Its pursuits would take minutes.
     """
     most = SPARSE_BITS * source.planes.size
-    if dense is not None and 8 * cost(dense) > most:
-        return True
+    if dense is None:
+        return _estimate(source, allowance, options) > most
+    return 8 * cost(dense) > most or not promising(source, allowance, 8 * cost(dense), options)
+
+
+def promising(source: Source, allowance: Allowance, bits: float, options: SparseOptions | None = None) -> bool:
+    """Whether a sparse code may take fewer bits than these, as far as the energies of vectors tell."""
+    return _LEAST_OF_ESTIMATE * _estimate(source, allowance, options or SparseOptions()) <= bits
+
+
+def _estimate(source: Source, allowance: Allowance, options: SparseOptions) -> float:
     vectors = _sparse_cut(source, allowance.error, options).apply(source.planes, source.layout)
-    estimate = _water_filled_bits(vectors, allowance.error)
-    return estimate > most if dense is None else _LEAST_OF_ESTIMATE * estimate > 8 * cost(dense)
+    return _water_filled_bits(vectors, allowance.error)
 
 
 def _dense(source: Source, allowance: Allowance, options: SparseOptions, settings: Settings) -> Coded | None:
