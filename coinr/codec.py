@@ -74,7 +74,8 @@ def encode_state_dict(
         Scales, variances and other tensors of one sign or of wide range (:mod:`coinr.profiles.elements`) keep the
         relative error of each element, in every lossy profile: at most 1/256 of the tolerance.
     lossless
-        Shell patterns of names to store bit-exactly, for example ``("*.running_*",)``.
+        Shell patterns of names to store bit-exactly, for example ``("*.running_*",)``; each must match one. So are,
+        without being named, tensors whose largest magnitude is no normal float32.
     nonfinite
         ``"error"``: NaN or Inf is a StateDictError. ``"lossless"``: such tensors are stored bit-exactly.
     base
