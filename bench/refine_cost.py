@@ -1,8 +1,8 @@
 """What a refinement costs beside its training steps, by default and ``thorough``, and what the files are then.
 
-    python -m bench.refine_cost [--data DIR] [--image kodim03] [--fit-steps 1000] [--steps 500] [--loss 0.3]
+    python -m bench.refine_cost [--data DIR] [--image kodim03] [--width 64] [--fit-steps 1000] [--steps 500]
 
-:func:`coinr.fit` fits a SIREN of 3 hidden layers of 64 to a picture; refinements start from it, with equal batches, and
+:func:`coinr.fit` fits a SIREN of 3 hidden layers to a picture; refinements start from it, with equal batches, and
 keep its PSNR less ``--loss`` dB. Seconds are of CPU, on one thread; those of a step are the difference between
 refinements of 10 and of all steps without any wish. Written is ``refine_cost.json``.
 """
@@ -23,10 +23,12 @@ from bench.fitted import Fitted
 from bench.machine import machine
 from bench.rate import corpus
 from bench.rate.signals import pixels_of
-from bench.refine import CACHE, SIZES, loss_of
+from bench.refine import CACHE, loss_of
 from coinr.files import write_atomic
 from coinr.refinement import Refined, refine
 from coinr.signals.image import ImageSignal
+
+_LAYERS = 3
 
 
 def measured(work: Callable[[], Refined]) -> tuple[Refined, float]:
@@ -41,6 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, help="data folder; also COINR_DATA")
     parser.add_argument("--image", default="kodim03", help="a Kodak name, or a photo of scikit-image")
+    parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--fit-steps", type=int, default=1000)
     parser.add_argument("--steps", type=int, default=500)
     parser.add_argument("--loss", type=float, default=0.3)
@@ -49,7 +52,7 @@ def main() -> None:
     torch.set_num_threads(1)
     CACHE.mkdir(parents=True, exist_ok=True)
     signal = ImageSignal(pixels_of(options.image, corpus.data_folder(options.data)))
-    base = Fitted.of(options.image, signal, SIZES, options.fit_steps, CACHE)
+    base = Fitted.of(options.image, signal, (_LAYERS, options.width), options.fit_steps, CACHE)
     before = base.evaluate(base.state_dict)
 
     def run(steps: int, **wish: Any) -> tuple[Refined, float]:
@@ -68,7 +71,14 @@ def main() -> None:
         row["memory_mib"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         print(json.dumps(row), flush=True)
         rows.append(row)
-    document = {"machine": machine(), "image": options.image, "psnr": before, "loss": options.loss}
+    document = {
+        "machine": machine(),
+        "image": options.image,
+        "hidden_layers": _LAYERS,
+        "width": options.width,
+        "psnr": before,
+        "loss": options.loss,
+    }
     document |= {"cpu_seconds_of_a_step": step, "refinements": rows}
     write_atomic(options.out / "refine_cost.json", json.dumps(document, indent=1).encode() + b"\n")
 

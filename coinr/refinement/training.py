@@ -32,9 +32,9 @@ _ERROR_RATE = 0.02
 # How often in a training the inputs of layers are looked at again, and calls of the loss for that.
 _LOOKS, _CALLS = 5, 4
 
-#: Steps whose seconds of CPU everything else may take, unless it is thorough; and the share of the seconds on the clock
-#: that is kept for it at most.
-OWN_STEPS, OWN_SHARE = 300, 0.3
+#: Steps whose seconds of CPU everything else may take, unless it is thorough: 300 with what is not counted; and the
+#: share of the seconds on the clock that is kept for it at most.
+OWN_STEPS, OWN_SHARE = 270, 0.3
 
 # Entries of a history, at most.
 _ENTRIES = 100
