@@ -16,7 +16,7 @@ help:
 	@echo "make test    the fast test suite"
 	@echo "make test-slow  the tests that take more than a few seconds: kernels compiled for GPUs, large tensors"
 	@echo "make test-all  all tests: fast, slow and fuzz"
-	@echo "make fuzz    28 000 hostile files, and other examples for every property"
+	@echo "make fuzz    28 000 hostile files, 10 000 wrong arguments, 2 000 commands, other examples for every property"
 	@echo "make bench   throughput suites (pytest-benchmark)"
 	@echo "make bench-once  the same, each once and without timing: only what they assert"
 	@echo "make rate    rate and distortion of trained networks (about an hour); see bench/rate/README.md"

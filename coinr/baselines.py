@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coinr import packing
+from coinr.arguments import checked
 from coinr.errors import FormatError, InputError
 
 #: Every name that :func:`encode` and :func:`decode` know.
@@ -37,6 +38,7 @@ LAYOUTS = ("symbols", "planes", "packed", "top")
 _BROTLI = 0x80
 
 
+@checked
 def encode(state_dict: Mapping[str, Tensor], method: str) -> bytes:
     """Return the whole state dict coded by one of :data:`METHODS`.
 
@@ -65,6 +67,7 @@ def encode(state_dict: Mapping[str, Tensor], method: str) -> bytes:
     return _smallest(steps.tobytes(), symbols.astype("<u2"), bits)
 
 
+@checked
 def decode(blob: bytes, method: str, like: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
     """Return the state dict that :func:`encode` made ``blob`` of.
 
@@ -85,6 +88,8 @@ def decode(blob: bytes, method: str, like: Mapping[str, Tensor]) -> OrderedDict[
         If ``blob`` has the wrong length for these tensors, or is damaged.
     """
     _check_method(method)
+    if not all(isinstance(t, Tensor) for t in like.values()):
+        raise InputError("like holds tensors only")
     counts = [t.numel() * (2 if t.is_complex() else 1) for t in like.values()]
     if method in ("fp32", "fp16"):
         dtype = np.dtype("<f4" if method == "fp32" else "<f2")
@@ -110,6 +115,8 @@ def _check_method(method: str) -> None:
 
 
 def _to_floats(name: str, tensor: Tensor) -> NDArray[np.float64]:
+    if not isinstance(tensor, Tensor):
+        raise InputError(f"baselines code tensors; {name} is a {type(tensor).__name__}")
     if not (tensor.is_floating_point() or tensor.is_complex()):
         raise InputError(f"baselines code floating and complex tensors; {name} is {tensor.dtype}")
     tensor = tensor.detach().cpu()

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from coinr.ambient import independent
+from coinr.arguments import checked
 from coinr.calibration import Calibration
 from coinr.container import File
 from coinr.contents import named, read_bytes
@@ -28,6 +29,7 @@ DEFAULT_PROFILE = "auto"
 
 
 @independent
+@checked
 def encode_state_dict(
     sd: Mapping[str, Any],
     seed: int = 0,
@@ -143,6 +145,7 @@ def encode_state_dict(
 
 
 @independent
+@checked
 def decode_state_dict(
     blob: bytes | bytearray | memoryview,
     *,
@@ -180,6 +183,7 @@ def decode_state_dict(
 
 
 @independent
+@checked
 def decode_tensor(
     blob: bytes | bytearray | memoryview,
     name: str,
@@ -207,18 +211,21 @@ def decode_tensor(
 
 
 @independent
+@checked
 def inspect(blob: bytes | bytearray | memoryview, *, limits: Limits | None = None) -> Report:
     """What the file holds, from its header: prints as a table, ``.to_dict()`` gives plain values."""
     return make_report(File(blob, limits))
 
 
 @independent
+@checked
 def read_meta(blob: bytes | bytearray | memoryview, *, limits: Limits | None = None) -> dict[str, Any]:
     """The metadata that was given to encode_state_dict."""
     return File(blob, limits).header.meta
 
 
 @independent
+@checked
 def verify(
     blob: bytes | bytearray | memoryview, *, base: Mapping[str, Any] | None = None, limits: Limits | None = None
 ) -> Report:
@@ -238,6 +245,7 @@ def verify(
 
 
 @independent
+@checked
 def save(path: str | os.PathLike[str], sd: Mapping[str, Any], **arguments: Any) -> int:
     """Encode a state dict into a file, atomically; arguments as for encode_state_dict. Returns bytes written."""
     blob = encode_state_dict(sd, **arguments)
@@ -246,6 +254,7 @@ def save(path: str | os.PathLike[str], sd: Mapping[str, Any], **arguments: Any) 
 
 
 @independent
+@checked
 def load(path: str | os.PathLike[str], **arguments: Any) -> OrderedDict[str, torch.Tensor]:
     """Decode a file; arguments and errors as for decode_state_dict, whose messages name the file."""
     with named(path):

@@ -23,6 +23,9 @@ _CONVERT = "its class has operations of its own: convert it to a plain torch.Ten
 # By how much values of arrays that passed through float32 may lie outside of [0, 1].
 _ROUNDING = 1e-6
 
+# More would be a terabyte: a broadcast array, whose entries are one.
+_MOST_ENTRIES = 1 << 36
+
 _PLAIN_FUNCTIONS = (torch.Tensor.__torch_function__, torch._C._disabled_torch_function_impl)
 
 
@@ -69,6 +72,8 @@ def to_tensor(value: Any, what: str) -> torch.Tensor:
     if isinstance(value, torch.Tensor):
         if why := why_not_dense(value):
             raise InputError(f"{what} {why}")
+        if value.numel() > _MOST_ENTRIES:
+            raise InputError(f"{what} has {value.numel()} entries, more than {_MOST_ENTRIES}")
         return value.as_subclass(torch.Tensor).detach()
     array = _array(value, what)
     try:
@@ -125,6 +130,8 @@ def _array(value: Any, what: str) -> NDArray[Any]:
         raise InputError(f"{what} is a masked array: pass .filled(value)")
     if array.dtype.names:
         raise InputError(f"{what} is a structured array: pass its fields ({', '.join(array.dtype.names)}) one by one")
+    if array.size > _MOST_ENTRIES:
+        raise InputError(f"{what} has {array.size} entries, more than {_MOST_ENTRIES}")
     return np.require(np.asarray(array), array.dtype.newbyteorder("="), ("C", "A", "W"))
 
 

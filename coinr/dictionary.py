@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from coinr import rng
 from coinr.ambient import independent
+from coinr.arguments import checked
+from coinr.dense import to_array
 from coinr.errors import InputError
 
 MAX_SIZE = 1 << 24  # largest n and M
@@ -47,7 +49,7 @@ class Dictionary:
     stream: int = 0
 
     def __post_init__(self) -> None:
-        if self.kind not in rng.KINDS:
+        if not isinstance(self.kind, str) or self.kind not in rng.KINDS:
             raise InputError(f"dictionary kind {self.kind!r} is not one of {', '.join(rng.KINDS)}")
         for name, value, low, high in (
             ("n", self.n, 1, MAX_SIZE),
@@ -67,6 +69,7 @@ class Dictionary:
         return MAX_ENTRY[self.kind]
 
     @independent
+    @checked
     def atoms(self, indices: Sequence[int] | NDArray[np.integer], *, backend: str | None = None) -> NDArray[np.int8]:
         """The atoms of the given indices, made one by one.
 
@@ -83,7 +86,7 @@ class Dictionary:
         """
         from coinr._backend import host_backend
 
-        wanted = np.atleast_1d(np.asarray(indices))
+        wanted = np.atleast_1d(to_array(indices, "indices"))
         if wanted.ndim != 1 or (wanted.size and wanted.dtype.kind not in "iu"):
             raise InputError(f"indices must be a list of integers, not {indices!r}")
         wanted = wanted.astype(np.int64)
@@ -92,6 +95,7 @@ class Dictionary:
             raise InputError(f"atom index {outside[0]} is outside 0 … {self.M - 1}")
         return host_backend(backend).entries(self, wanted).T
 
+    @checked
     def materialise(self, *, backend: str | None = None) -> NDArray[np.int8]:
         """The whole dictionary: int8 ``[n, M]``, n·M bytes."""
         return self.atoms(np.arange(self.M), backend=backend)

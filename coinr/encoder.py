@@ -12,6 +12,7 @@ from typing import Any
 
 from coinr import container
 from coinr._backend import select
+from coinr.arguments import checked
 from coinr.calibration import Calibration, Known, sensitivities
 from coinr.coders import EXACT, LOSSLESS, LosslessParams
 from coinr.container import File
@@ -43,6 +44,7 @@ _WITHOUT_LOSS = {LOSSLESS.id, EXACT.id}
 class Encoder:
     """What :func:`~coinr.encode_state_dict` is asked, but for how much may be lost; arguments and errors as there."""
 
+    @checked
     def __init__(
         self,
         sd: Mapping[str, Any],

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from coinr import rng
 from coinr.ambient import independent
+from coinr.arguments import checked
 from coinr.dense import in_full, to_tensor
 from coinr.dictionary import Dictionary
 from coinr.errors import InputError
@@ -61,6 +62,7 @@ class SparseCode:
 
 
 @independent
+@checked
 def omp(
     W: Any,
     dictionary: Dictionary,

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from coinr.coders import CODERS, DIFFERENCE, EXACT, Params
-from coinr.errors import FormatError, LimitError
+from coinr.errors import FormatError, InputError, LimitError
 from coinr.metadata import read_meta, write_meta
 from coinr.relative import HASH_BYTES
 from coinr.tensors import DTYPE_CODES, DTYPES, Layout
@@ -45,6 +45,11 @@ class Limits:
     decoded_bytes: int = 1 << 30
     work: int = 1 << 32
     tensors: int = 1 << 14
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise InputError(f"{name} must be an integer >= 0, got {value!r}")
 
     def check(self, header: Header) -> None:
         """LimitError if the file of this header costs more than allowed."""

@@ -11,6 +11,7 @@ from typing import Any
 from torch import nn
 
 from coinr.ambient import independent
+from coinr.arguments import checked
 from coinr.budget.choosing import WRONG, Choice, Choosing
 from coinr.budget.coding import Coded, Refinement, refined, searched
 from coinr.budget.fits import Fits
@@ -84,6 +85,7 @@ class Compressed:
 
 
 @independent
+@checked
 def compress(
     signal: Any,
     network: str | None = None,

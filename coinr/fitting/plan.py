@@ -39,8 +39,8 @@ class Plan:
         for name, count in counts.items():
             if isinstance(count, bool) or not isinstance(count, int) or count < 1:
                 raise InputError(f"{name} must be an integer >= 1, got {count!r}")
-        if self.learning_rate is not None and not 0 < self.learning_rate < math.inf:
-            raise InputError(f"learning_rate must be positive and finite, got {self.learning_rate!r}")
+        if self.learning_rate is not None and not 0 < self.learning_rate < 1e30:
+            raise InputError(f"learning_rate must be positive and below 1e30, got {self.learning_rate!r}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**64:
             raise InputError(f"seed must be an integer in 0 .. 2^64 - 1, got {self.seed!r}")
         if self.optimiser is not None and self.optimiser not in OPTIMISERS:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from coinr.ambient import callers_settings, independent
+from coinr.arguments import checked
 from coinr.errors import InputError
 from coinr.fitting.engines import Workers, judge
 from coinr.fitting.new_networks import new_network
@@ -51,6 +52,7 @@ class Fit:
 
 
 @independent
+@checked
 def fit(
     signal: Any,
     network: nn.Module | str | None = None,
@@ -150,6 +152,7 @@ def fit(
 
 
 @independent
+@checked
 def fit_many(
     signals: Sequence[Any],
     network: Callable[[Signal], nn.Module] | str | None = None,

@@ -11,11 +11,16 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
+from coinr.arguments import checked, describe_value
 from coinr.errors import InputError
 from coinr.networks.encoding import encode
 
 #: Shapes of the tensors of a state dict, by name.
 Shapes = Mapping[str, tuple[int, ...]]
+
+#: More are refused before anything is made: sizes that no machine holds, or that take minutes to list.
+MOST_WEIGHTS = 1 << 30
+MOST_LAYERS = 1 << 10
 
 
 class Network(nn.Module, ABC):
@@ -50,6 +55,7 @@ class Network(nn.Module, ABC):
         """
 
     @classmethod
+    @checked
     def from_state_dict(cls, state_dict: Mapping[str, Tensor], *settings: Any) -> Self:
         """Return the network that holds the tensors of ``state_dict``, whose shapes tell its sizes.
 
@@ -68,6 +74,8 @@ class Network(nn.Module, ABC):
         if len(settings) > len(cls.settings):
             raise InputError(f"a {cls.__name__} has {len(cls.settings)} settings, got {len(settings)}")
         given = {**cls.settings, **dict(zip(cls.settings, settings, strict=False))}
+        if not all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state_dict.items()):
+            raise InputError(f"the state dict of a {cls.__name__} holds tensors only, by their names")
         found = {name: tuple(tensor.shape) for name, tensor in state_dict.items()}
         # on "meta" nothing is allocated, and no random number is drawn: shapes are compared before memory is spent
         with torch.device("meta"):
@@ -91,17 +99,25 @@ class Network(nn.Module, ABC):
         return network
 
 
-def check_count(name: str, value: object, least: int) -> int:
-    """``value``; InputError unless it is an integer of at least ``least``."""
+def check_count(name: str, value: object, least: int, most: int = 1 << 24) -> int:
+    """Return ``value``; InputError unless it is an integer in ``least`` .. ``most``."""
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
-        raise InputError(f"{name} must be an integer >= {least}, got {value!r}")
+        raise InputError(f"{name} must be an integer >= {least}, got {describe_value(value)}")
+    if value > most:
+        raise InputError(f"{name} must be at most {most}, got {describe_value(value)}")
     return value
 
 
+def check_weights(count: int) -> None:
+    """Raise an InputError if a network of so many weights is larger than any that can be made."""
+    if count > MOST_WEIGHTS:
+        raise InputError(f"a network has at most {MOST_WEIGHTS} weights, these sizes give {describe_value(count)}")
+
+
 def check_positive(name: str, value: object) -> float:
-    """``value`` as a float; InputError unless it is a positive number below 1e30."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e30:
-        raise InputError(f"{name} must be a positive number below 1e30, got {value!r}")
+    """Return ``value`` as a float; InputError unless it lies between 1e-30 and 1e30."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 1e-30 < value < 1e30:
+        raise InputError(f"{name} must be a positive number below 1e30, and above 1e-30, got {value!r}")
     return float(value)
 
 
@@ -137,6 +153,7 @@ class Mlp(Network):
     #: Tensors of every layer but the last, which has two.
     tensors_per_layer: ClassVar[int] = 2
 
+    @checked
     def __init__(
         self,
         in_features: int,
@@ -151,8 +168,9 @@ class Mlp(Network):
         self.in_features = check_count("in_features", in_features, 1)
         self.out_features = check_count("out_features", out_features, 1)
         self.width = check_count("width", width, 1)
-        self.hidden_layers = check_count("hidden_layers", hidden_layers, 0)
+        self.hidden_layers = check_count("hidden_layers", hidden_layers, 0, MOST_LAYERS)
         self.frequencies = check_count("frequencies", frequencies, 0)
+        check_weights(sum(fan_in * fan_out for fan_in, fan_out in self.fans()))
         self.base = check_positive("base", base)
         self.lowest = check_positive("lowest", lowest)
         if frequencies * math.log(self.base) + math.log(self.lowest) > math.log(1e30):

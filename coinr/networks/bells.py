@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from coinr.arguments import checked
 from coinr.networks.base import Mlp, bare_linear, check_positive, fill_usual
 
 
@@ -51,6 +52,7 @@ class Gauss(Mlp):
     settings: ClassVar[Mapping[str, float | None]] = {"scale": 10.0, **Mlp.settings}
     layer_names = ("net.{}.linear", "net.{}")
 
+    @checked
     def __init__(
         self,
         in_features: int,
@@ -128,6 +130,7 @@ class Wire(Mlp):
     layer_names = ("net.{}.linear", "net.{}")
     tensors_per_layer = 4
 
+    @checked
     def __init__(
         self,
         in_features: int,

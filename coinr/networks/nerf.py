@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from coinr.networks.base import Network, Shapes, bare_linear, check_count, fill_usual
+from coinr.arguments import checked
+from coinr.networks.base import MOST_LAYERS, Network, Shapes, bare_linear, check_count, check_weights, fill_usual
 from coinr.networks.encoding import encode
 
 
@@ -98,6 +99,7 @@ class Nerf(Network):
 
     kind = "nerf"
 
+    @checked
     def __init__(
         self,
         depth: int = 8,
@@ -110,10 +112,12 @@ class Nerf(Network):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.depth, self.width = check_count("depth", depth, 1), check_count("width", width, 2)
+        self.depth, self.width = check_count("depth", depth, 1, MOST_LAYERS), check_count("width", width, 2)
         self.skip = None if skip is None or check_count("skip", skip, 0) > depth - 2 else skip
         self.point_frequencies = check_count("point_frequencies", point_frequencies, 0)
         self.view_frequencies = check_count("view_frequencies", view_frequencies, 0)
+        points, views = 3 * (1 + 2 * point_frequencies), 3 * (1 + 2 * view_frequencies)
+        check_weights((1 + fine) * (depth * width * (width + points) + width * (width + views)))
         sizes = (depth, width, self.skip, point_frequencies, view_frequencies)
         self.coarse = RadianceField(*sizes, generator)
         self.fine = RadianceField(*sizes, generator) if fine else None

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from coinr.arguments import checked
 from coinr.errors import FormatError, InputError
 from coinr.networks.base import Network
 from coinr.networks.bells import Gauss, Wire
@@ -21,6 +22,7 @@ _CLASSES: tuple[type[Network], ...] = (Siren, Finer, Gauss, Wire, Relu, Nerf)
 NETWORKS: Mapping[str, type[Network]] = {network.kind: network for network in _CLASSES}
 
 
+@checked
 def build_network(kind: str, config: Mapping[str, Any], generator: torch.Generator | None = None) -> Network:
     """Return a network with fresh weights.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from coinr.arguments import checked
 from coinr.networks.base import Mlp, bare_linear, fill_usual
 
 
@@ -36,6 +37,7 @@ class Relu(Mlp):
     kind = "relu"
     settings: ClassVar[Mapping[str, float | None]] = {**Mlp.settings, "frequencies": 10}
 
+    @checked
     def __init__(
         self,
         in_features: int,

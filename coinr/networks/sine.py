@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from coinr.arguments import checked
 from coinr.networks.base import Mlp, bare_linear, check_positive, fill_uniform
 
 
@@ -52,6 +53,7 @@ class Siren(Mlp):
     kind = "siren"
     settings: ClassVar[Mapping[str, float | None]] = {"omega": 30.0, "first_omega": None, **Mlp.settings}
 
+    @checked
     def __init__(
         self,
         in_features: int,
@@ -111,6 +113,7 @@ class Finer(Siren):
 
     kind = "finer"
 
+    @checked
     def __init__(
         self,
         in_features: int,

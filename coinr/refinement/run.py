@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from coinr.ambient import independent
+from coinr.arguments import checked
 from coinr.callbacks import Loss, Metric
 from coinr.encoder import Encoder
 from coinr.errors import InputError
@@ -71,6 +72,7 @@ class Refined:
 
 
 @independent
+@checked
 def refine(
     sd: Mapping[str, Any],
     loss_fn: LossFunction,

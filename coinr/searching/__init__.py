@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from coinr.ambient import independent
+from coinr.arguments import checked
 from coinr.calibration import Calibration, Known
 from coinr.callbacks import Metric
 from coinr.curvature import MOST, MOST_THOROUGH
@@ -60,6 +61,7 @@ _SURPRISE = 2.5
 
 
 @independent
+@checked
 def search(
     sd: Mapping[str, Any],
     evaluate: Callable[[Mapping[str, Any]], float],

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 
+from coinr.arguments import checked
 from coinr.errors import InputError
 from coinr.files import write_atomic
 from coinr.signals.optional import optional
@@ -48,6 +49,7 @@ class SearchResult:
             lines.append(f"{row['bytes']:>10.0f}  {row['score']:>10.4f}  {self.full_score - row['score']:>10.4f}{mark}")
         return "\n".join(lines)
 
+    @checked
     def plot(self, path: str | os.PathLike[str]) -> None:
         """Write the curve as a picture; the suffix says which kind.
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from coinr.ambient import independent
+from coinr.arguments import checked, describe_value
 from coinr.contents import read_bytes
 from coinr.dense import to_array
 from coinr.errors import InputError
@@ -105,6 +106,7 @@ def is_sound(data: bytes) -> bool:
 
 
 @independent
+@checked
 def read_audio(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
     """Return the sound in a file, float32 [N] or [N, C], and its rate in Hz.
 
@@ -168,6 +170,7 @@ def _ends_within_page(data: bytes) -> bool:
 
 
 @independent
+@checked
 def write_audio(path: str | os.PathLike[str], samples: NDArray[np.float32], rate: int) -> None:
     """Write a sound with 16 bits a sample, as WAV or FLAC by the suffix, all or nothing; full scale clips.
 
@@ -182,7 +185,12 @@ def write_audio(path: str | os.PathLike[str], samples: NDArray[np.float32], rate
     suffix = Path(path).suffix.lower()
     if suffix not in AUDIO_SUFFIXES:
         raise InputError(f"{path}: the suffix must be one of {' '.join(AUDIO_SUFFIXES)}")
-    sound = np.clip(np.rint(to_array(samples, "the sound").astype(np.float64) * 32768), -32768, 32767).astype(np.int16)
+    array = to_array(samples, "the sound")
+    if array.ndim not in (1, 2) or array.size == 0 or array.dtype.kind not in "biuf" or not np.isfinite(array).all():
+        raise InputError(f"{path}: a sound is finite and has shape [N] or [N, C], got {describe_value(array)}")
+    if not 0 < rate < 2**31:
+        raise InputError(f"{path}: a sampling rate is a whole number of Hz in 1 .. 2^31 - 1, got {rate}")
+    sound = np.clip(np.rint(array.astype(np.float64) * 32768), -32768, 32767).astype(np.int16)
     buffer = io.BytesIO()
     try:
         soundfile.write(buffer, sound, rate, format=suffix[1:].upper(), subtype="PCM_16")
@@ -198,6 +206,7 @@ def sample_times(indices: Tensor, count: int) -> Tensor:
 
 @independent
 @shown("render")
+@checked
 def render_audio(network: nn.Module, count: int, exponent: int = 0) -> NDArray[np.float32]:
     """Return ``count`` samples of the sound that ``network`` gives, float32 [N] or [N, C].
 
@@ -217,6 +226,8 @@ def render_audio(network: nn.Module, count: int, exponent: int = 0) -> NDArray[n
     """
     if not 1 <= count <= MAX_SAMPLES:
         raise InputError(f"a sound has 1 .. {MAX_SAMPLES} samples, got {count}")
+    if not -128 <= exponent <= 128:
+        raise InputError(f"exponent must be in -128 .. 128, got {exponent}")
     parts = [
         values.float().cpu()
         for _, values in sample(network, count, lambda i: sample_times(i, count), range(1, _CHANNELS + 1), "sound")
@@ -259,6 +270,7 @@ class AudioSignal(Signal):
     recipe = Recipe("siren", width=128, hidden_layers=3, steps=8000, batch=4096, learning_rate=5e-4)
 
     @independent
+    @checked
     def __init__(self, samples: Any, rate: int) -> None:
         self.samples = check_audio(samples, rate)
         self.rate = rate

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from coinr.ambient import independent
+from coinr.arguments import checked
 from coinr.dense import in_unit_range, to_array
 from coinr.errors import InputError
 from coinr.progress import shown
@@ -89,6 +90,7 @@ def _levels(values: Tensor, bits: int) -> Tensor:
 
 @independent
 @shown("render")
+@checked
 def render_image(
     network: nn.Module,
     height: int,
@@ -181,6 +183,7 @@ class ImageSignal(Signal):
     recipe = Recipe("siren", width=64, hidden_layers=3, steps=8000, batch=4096, learning_rate=1e-3)
 
     @independent
+    @checked
     def __init__(self, image: Any) -> None:
         self.image = check_image(image)
         self.height, self.width = self.image.shape[:2]

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from coinr.ambient import independent
+from coinr.arguments import checked
 from coinr.contents import read_bytes
 from coinr.errors import CoinrError, InputError
 from coinr.files import write_atomic
@@ -40,6 +41,7 @@ _WIDE, _ALPHA = (".png", ".tif", ".tiff"), (".png", ".tif", ".tiff", ".webp")
 
 
 @independent
+@checked
 def read_image(path: str | os.PathLike[str]) -> Picture:
     """Return the picture in the file ``path``, upright as its EXIF orientation says and in sRGB.
 
@@ -103,6 +105,7 @@ def check_image_output(path: str | os.PathLike[str], channels: int, bits: int) -
 
 
 @independent
+@checked
 def write_image(path: str | os.PathLike[str], image: Picture) -> None:
     """Write the uint8 or uint16 picture ``image`` to ``path``, in the format its suffix names, all or nothing.
 

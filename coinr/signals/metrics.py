@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from coinr.ambient import independent
+from coinr.arguments import checked
 from coinr.errors import InputError
 from coinr.signals.image import Picture, unit_image
 from coinr.signals.optional import optional
@@ -26,6 +27,7 @@ def _pair(image: Picture, other: Picture) -> tuple[NDArray[np.float64], NDArray[
 
 
 @independent
+@checked
 def psnr(image: Picture, other: Picture) -> float:
     """Return the peak signal-to-noise ratio of two pictures in dB: 10 log10(peak² / mean squared error).
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 from coinr.ambient import independent
+from coinr.arguments import checked
 from coinr.array_files import read_arrays
 from coinr.container import MAGIC
 from coinr.contents import check_head, check_path, named
@@ -31,6 +32,7 @@ _ARRAYS = (b"PK\x03\x04", b"PK\x05\x06", b"\x93NUMPY")
 
 
 @independent
+@checked
 def open_signal(
     path: str | os.PathLike[str],
     *,

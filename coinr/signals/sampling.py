@@ -48,12 +48,14 @@ def sample(
         If the network takes no such coordinates, or gives another shape, or values that are not finite.
     """
     device, network = device_of(network), single_network(network)
+    if device.type == "meta":
+        raise InputError("the parameters of the network are on the meta device, without values")
     for start in steps(range(0, count, CHUNK), label):
         coordinates = place(torch.arange(start, min(start + CHUNK, count), device=device))
         try:
             out = called(network, coordinates)
-        except RuntimeError as error:
-            if type(error) is not RuntimeError:  # out of memory
+        except (RuntimeError, TypeError) as error:
+            if type(error) not in (RuntimeError, TypeError):  # out of memory
                 raise
             raise InputError(f"the network cannot take float32 {list(coordinates.shape)}: {error}") from error
         if not isinstance(out, Tensor) or not out.is_floating_point():

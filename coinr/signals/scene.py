@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from coinr.ambient import independent
+from coinr.arguments import checked
 from coinr.dense import to_array
 from coinr.errors import InputError
 from coinr.networks.precision import single_network
@@ -68,6 +69,7 @@ class SceneSignal(Views):
     """
 
     @independent
+    @checked
     def __init__(
         self,
         images: Any,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coinr.ambient import independent
+from coinr.arguments import checked
 from coinr.dense import to_array
 from coinr.errors import InputError
 from coinr.signals.base import Recipe, Signal
@@ -106,6 +107,7 @@ class ShapeSignal(Signal):
     recipe = Recipe("siren", width=64, hidden_layers=3, steps=3000, batch=4096, learning_rate=1e-3)
 
     @independent
+    @checked
     def __init__(self, volume: Any, placement: Placement | None = None) -> None:
         self.volume = check_volume(volume)
         self.placement = None if placement is None else _check_placement(placement)
@@ -122,6 +124,7 @@ class ShapeSignal(Signal):
         self._values = torch.from_numpy(np.ascontiguousarray(values)).reshape(-1, 1)
 
     @classmethod
+    @checked
     def of_mesh(cls, mesh: Any, longest: int = 128) -> ShapeSignal:
         """The inside of a ``trimesh.Trimesh``, with ``longest`` voxels along its longest side.
 

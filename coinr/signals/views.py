@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from coinr.arguments import checked
 from coinr.dense import in_unit_range, to_array
 from coinr.errors import InputError
 from coinr.networks import Nerf, Rays, render_rays
@@ -117,6 +118,7 @@ class Views(Signal):
     unit = "dB"
     recipe = Recipe("nerf", width=64, hidden_layers=4, steps=6000, batch=320, learning_rate=2e-3)
 
+    @checked
     def __init__(self, images: NDArray[np.uint8], poses: NDArray[np.float32], lens: Lens) -> None:
         self.images, self.poses, self.lens = images, poses, lens
         self.in_features, self.out_features = 6, 3

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from coinr.arguments import checked
 from coinr.errors import InputError
 from coinr.networks import Mlp
 from coinr.signals.audio import AudioSignal, describe_sound, render_audio
 from coinr.signals.base import Signal
-from coinr.signals.files.base import SignalFile, check_mlp, numbers, whole
+from coinr.signals.files.base import SignalFile, check_mlp, check_restored, numbers, whole
 from coinr.signals.metrics import snr
 from coinr.signals.plots import spectrogram, waveform
 from coinr.signals.sheets import Panels
@@ -41,6 +42,7 @@ class AudioFile(SignalFile):
     exponent: int = 0
 
     @classmethod
+    @checked
     def from_meta(cls, network: nn.Module, meta: Mapping[str, Any]) -> Self:
         """As :meth:`SignalFile.from_meta`, of ``{"audio": [N, rate]}`` or ``[N, rate, exponent]``."""
         shown = check_mlp(network, cls.kind, 1, range(1, 9))
@@ -55,6 +57,7 @@ class AudioFile(SignalFile):
         """Kilobits per second."""
         return {"kbit_per_second": 8 * size * self.rate / self.count / 1000}
 
+    @checked
     def render(self, rate: int | None = None) -> NDArray[np.float32]:
         """Return the sound at ``rate`` Hz, its own by default: float32 [N] or [N, C].
 
@@ -68,6 +71,7 @@ class AudioFile(SignalFile):
             raise InputError(f"rate must be at least 1 Hz, got {rate}")
         return render_audio(self.network, max(1, round(self.count * rate / self.rate)), self.exponent)
 
+    @checked
     def restore(self, signal: Signal | None = None) -> NDArray[np.float32]:
         """The sound at its own rate."""
         if signal is not None:
@@ -80,19 +84,30 @@ class AudioFile(SignalFile):
             )
         return self.render()
 
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        channels = self.network.out_features
+        return (self.count,) if channels == 1 else (self.count, channels)
+
+    @checked
     def metrics(self, signal: Signal, restored: NDArray[np.float32]) -> dict[str, Any]:
         """SNR."""
+        self.check_kind(signal)
         assert isinstance(signal, AudioSignal)
+        check_restored(restored, self._shape)
         return {"snr": snr(signal.samples, restored)}
 
+    @checked
     def panels(self, restored: NDArray[np.float32], signal: Signal | None = None) -> tuple[Panels, int]:
         """Waveforms and spectrograms, of the mean of all channels."""
+        check_restored(restored, self._shape)
         mine = _mono(restored)
         if signal is None:
             return [
                 ("waveform", waveform([("coinr", mine)], self.rate)),
                 ("spectrogram", spectrogram(mine, self.rate)),
             ], 1
+        self.check_kind(signal)
         assert isinstance(signal, AudioSignal)
         other = _mono(signal.samples)
         return [

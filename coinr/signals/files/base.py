@@ -7,8 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
+import numpy as np
 from torch import nn
 
+from coinr.arguments import describe_value
 from coinr.errors import FormatError, InputError
 from coinr.networks import Mlp, Network
 from coinr.signals.base import Signal
@@ -93,9 +95,17 @@ def check_mlp(network: nn.Module, kind: str, in_features: int, out_features: ran
     return network
 
 
+def check_restored(restored: Any, shape: tuple[int, ...]) -> None:
+    """InputError unless an array is finite and of the shape that :meth:`SignalFile.restore` gives."""
+    if not isinstance(restored, np.ndarray) or restored.shape != shape or restored.dtype.kind not in "biuf":
+        raise InputError(f"restored must be an array {list(shape)}, as restore gave it, got {describe_value(restored)}")
+    if not np.isfinite(restored).all():
+        raise InputError("restored holds NaN or infinite values")
+
+
 def numbers(meta: Mapping[str, Any], key: str, counts: tuple[int, ...]) -> list[float]:
     """The list of finite numbers under ``key``, as many as one of ``counts``; FormatError otherwise."""
-    values = meta[key]
+    values = meta.get(key)
     if not isinstance(values, list) or len(values) not in counts:
         raise FormatError(f"{key} metadata {str(values)[:60]} is not a list of {' or '.join(map(str, counts))} numbers")
     for value in values:

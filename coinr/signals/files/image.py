@@ -8,10 +8,11 @@ from typing import Any, ClassVar, Self
 
 from torch import nn
 
+from coinr.arguments import checked
 from coinr.errors import FormatError
 from coinr.networks import Mlp
 from coinr.signals.base import Signal
-from coinr.signals.files.base import SignalFile, check_mlp, numbers, whole
+from coinr.signals.files.base import SignalFile, check_mlp, check_restored, numbers, whole
 from coinr.signals.image import ImageSignal, Picture, describe_image, render_image
 from coinr.signals.metrics import image_metrics
 from coinr.signals.sheets import Panels, enlarged, error_map, opaque
@@ -41,6 +42,7 @@ class ImageFile(SignalFile):
     bits: int = 8
 
     @classmethod
+    @checked
     def from_meta(cls, network: nn.Module, meta: Mapping[str, Any]) -> Self:
         """As :meth:`SignalFile.from_meta`, of ``{"image": [H, W]}`` or ``[H, W, bits]``."""
         shown = check_mlp(network, cls.kind, 2, range(1, 5))
@@ -57,6 +59,7 @@ class ImageFile(SignalFile):
         """Bits per pixel."""
         return {"bits_per_pixel": 8 * size / (self.height * self.width)}
 
+    @checked
     def render(
         self,
         height: int | None = None,
@@ -69,6 +72,7 @@ class ImageFile(SignalFile):
         width = self.width if width is None else width
         return render_image(self.network, height, width, crop=crop, bits=self.bits)
 
+    @checked
     def restore(self, signal: Signal | None = None) -> Picture:
         """The picture at its own size."""
         if signal is not None:
@@ -81,13 +85,23 @@ class ImageFile(SignalFile):
             )
         return self.render()
 
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        channels = self.network.out_features
+        return (self.height, self.width) if channels == 1 else (self.height, self.width, channels)
+
+    @checked
     def metrics(self, signal: Signal, restored: Picture) -> dict[str, Any]:
         """PSNR, SSIM and MS-SSIM."""
+        check_restored(restored, self._shape)
+        self.check_kind(signal)
         assert isinstance(signal, ImageSignal)
         return {**image_metrics(signal.image, restored)}
 
+    @checked
     def panels(self, restored: Picture, signal: Signal | None = None) -> tuple[Panels, int]:
         """The original, the picture and the error; alone, the picture, and its middle enlarged and rendered finer."""
+        check_restored(restored, self._shape)
         if signal is None:
             side = max(1, min(self.height, self.width) // 3)
             left, top = (self.width - side) // 2, (self.height - side) // 2
@@ -98,6 +112,7 @@ class ImageFile(SignalFile):
                 ("its middle, enlarged", enlarged(opaque(restored[top : top + side, left : left + side]), len(shown))),
                 ("the same, rendered three times finer", shown),
             ], 3
+        self.check_kind(signal)
         assert isinstance(signal, ImageSignal)
         return [
             ("original", enlarged(opaque(signal.image), _SIDE)),

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from coinr.ambient import independent
+from coinr.arguments import checked
 from coinr.codec import decode_state_dict, encode_state_dict, read_meta
 from coinr.contents import named, read_bytes
 from coinr.errors import FormatError, InputError
@@ -28,6 +29,7 @@ FILES: Mapping[str, type[SignalFile]] = {file.kind: file for file in (ImageFile,
 
 
 @independent
+@checked
 def pack_signal(network: nn.Module, signal: Signal, seed: int = 0, **options: Any) -> bytes:
     """Return a coinr file of the signal that ``network`` shows in place of ``signal``.
 
@@ -50,6 +52,7 @@ def pack_signal(network: nn.Module, signal: Signal, seed: int = 0, **options: An
 
 
 @independent
+@checked
 def pack_image(network: nn.Module, height: int, width: int, seed: int = 0, **options: Any) -> bytes:
     """Return a coinr file of the picture that ``network`` shows at ``height`` × ``width`` pixels, 8 bits a channel.
 
@@ -102,6 +105,7 @@ def _checked(kind: str, network: nn.Module, meta: dict[str, Any]) -> dict[str, A
 
 
 @independent
+@checked
 def open_file(file: bytes | str | os.PathLike[str], *, limits: Limits | None = None) -> SignalFile:
     """Return the signal in a coinr file; decodes the network, renders nothing.
 
@@ -138,6 +142,7 @@ def open_file(file: bytes | str | os.PathLike[str], *, limits: Limits | None = N
 
 
 @independent
+@checked
 def open_image(blob: bytes, *, limits: Limits | None = None) -> ImageFile:
     """Return the picture in a coinr file; as :func:`open_file`, and InputError if it holds something else."""
     file = open_file(blob, limits=limits)
@@ -147,6 +152,7 @@ def open_image(blob: bytes, *, limits: Limits | None = None) -> ImageFile:
 
 
 @independent
+@checked
 def load_network(file: bytes | str | os.PathLike[str], *, limits: Limits | None = None) -> nn.Module:
     """Return the network in a coinr file, with its weights; arguments as of :func:`open_file`.
 

@@ -10,12 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from coinr.arguments import checked
 from coinr.dense import to_array
 from coinr.errors import FormatError, InputError
 from coinr.networks import Nerf
 from coinr.signals.base import Signal
 from coinr.signals.cameras import Orbit
-from coinr.signals.files.base import SignalFile, numbers, whole
+from coinr.signals.files.base import SignalFile, check_restored, numbers, whole
 from coinr.signals.metrics import psnr, ssim
 from coinr.signals.plots import coloured
 from coinr.signals.scene import render_views
@@ -49,6 +50,7 @@ class SceneFile(SignalFile):
     orbit: Orbit
 
     @classmethod
+    @checked
     def from_meta(cls, network: nn.Module, meta: Mapping[str, Any]) -> Self:
         """As :meth:`SignalFile.from_meta`; see :meth:`Views.meta`."""
         if not isinstance(network, Nerf):
@@ -75,6 +77,7 @@ class SceneFile(SignalFile):
         lens = self.lens
         return f"scene of views {lens.height} x {lens.width}, {lens.coarse} + {lens.fine} depths a ray"
 
+    @checked
     def render(self, azimuths: list[float], size: tuple[int, int] | None = None) -> Shown:
         """Return what cameras on the orbit see.
 
@@ -104,15 +107,18 @@ class SceneFile(SignalFile):
         poses = [self.orbit.pose(float(angle)) for angle in angles]
         return render_views(self.network, poses, self.lens.resized(int(sides[0]), int(sides[1])))
 
+    @checked
     def coloured(self, depths: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Depths [V, H, W] as pictures uint8 [V, H, W, 3], near bright."""
         return np.stack([coloured(depth, self.lens.near, self.lens.far) for depth in depths])
 
+    @checked
     def measured(self, depths: NDArray[np.float32]) -> NDArray[np.uint16]:
         """Depths as grey pictures uint16, 0 at the near end of the range and 65535 at the far one."""
         unit = (depths - self.lens.near) / (self.lens.far - self.lens.near)
         return np.asarray(np.rint(unit.clip(0, 1) * 65535), np.uint16)
 
+    @checked
     def restore(self, signal: Signal | None = None) -> Shown:
         """Four views on the orbit, or those that ``signal`` is judged by."""
         if signal is None:
@@ -127,9 +133,12 @@ class SceneFile(SignalFile):
         assert isinstance(held, Views)
         return held
 
+    @checked
     def metrics(self, signal: Signal, restored: Shown) -> dict[str, Any]:
         """PSNR of every view held back, its mean and that of SSIM."""
-        pairs = list(zip(self._held(signal).images, restored[0], strict=True))
+        originals = self._held(signal).images
+        check_restored(restored[0], originals.shape)
+        pairs = list(zip(originals, restored[0], strict=True))
         by_view = [psnr(original, mine) for original, mine in pairs]
         likeness = [ssim(original, mine) for original, mine in pairs]
         return {
@@ -138,14 +147,18 @@ class SceneFile(SignalFile):
             "psnr_by_view": by_view,
         }
 
+    @checked
     def panels(self, restored: Shown, signal: Signal | None = None) -> tuple[Panels, int]:
         """Up to four views and their depths; beside the original, with the error."""
         pictures, depths = restored
+        held = None if signal is None else self._held(signal).images
+        check_restored(pictures, (_SHOWN, self.lens.height, self.lens.width, 3) if held is None else held.shape)
+        check_restored(depths, pictures.shape[:3])
         count = min(len(pictures), _SHOWN)
         chosen = [k * len(pictures) // count for k in range(count)]
         rows: dict[str, list[NDArray[np.uint8]]] = {"coinr": [pictures[k] for k in chosen]}
-        if signal is not None:
-            originals = [self._held(signal).images[k] for k in chosen]
+        if held is not None:
+            originals = [held[k] for k in chosen]
             errors = [error_map(a, b, gain=4.0) for a, b in zip(originals, rows["coinr"], strict=True)]
             rows = {"original": originals, **rows, "error, 4 times": errors}
         rows["depth"] = list(self.coloured(depths[chosen]))

@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from coinr.arguments import checked
 from coinr.errors import FormatError
 from coinr.networks import Mlp
 from coinr.signals.base import Signal
-from coinr.signals.files.base import SignalFile, check_mlp, numbers, whole
+from coinr.signals.files.base import SignalFile, check_mlp, check_restored, numbers, whole
 from coinr.signals.meshes import surface
 from coinr.signals.metrics import chamfer, iou
 from coinr.signals.shading import see_through, shade, turn
@@ -48,6 +49,7 @@ class ShapeFile(SignalFile):
     scale: float | None = None
 
     @classmethod
+    @checked
     def from_meta(cls, network: nn.Module, meta: Mapping[str, Any]) -> Self:
         """As :meth:`SignalFile.from_meta`; see :meth:`ShapeSignal.meta`."""
         shown = check_mlp(network, cls.kind, 3, range(1, 2))
@@ -80,6 +82,7 @@ class ShapeFile(SignalFile):
         x, y, z = self.box.grid
         return {"bits_per_voxel": 8 * size / (x * y * z)}
 
+    @checked
     def field(self, longest: int | None = None) -> NDArray[np.float32]:
         """Return the network's values on a grid.
 
@@ -102,11 +105,13 @@ class ShapeFile(SignalFile):
         values = render_volume(self.network, self.box, grid, 0.0)
         return values if self.scale is None else values * np.float32(self.scale)
 
+    @checked
     def render(self, longest: int | None = None) -> NDArray[Any]:
         """Return occupancy, bool [X, Y, Z], or signed distances, float32 [X, Y, Z]; as :meth:`field`."""
         field = self.field(longest)
         return field > 0.5 if self.scale is None else field
 
+    @checked
     def mesh(self, longest: int | None = None) -> Any:
         """Return the surface as a ``trimesh.Trimesh``, watertight, by marching cubes on a grid as of :meth:`field`.
 
@@ -124,6 +129,7 @@ class ShapeFile(SignalFile):
         pitch = self.placement[3] * np.array(self.box.grid) / field.shape
         return surface(field, 0.5, corner, pitch) if self.scale is None else surface(-field, 0.0, corner, pitch)
 
+    @checked
     def restore(self, signal: Signal | None = None) -> NDArray[np.float32]:
         """The field on its own grid."""
         if signal is not None:
@@ -132,9 +138,12 @@ class ShapeFile(SignalFile):
             self.check_size(describe_grid(self.box.grid, self.scale), describe_grid(signal.box.grid, signal.scale))
         return self.field()
 
+    @checked
     def metrics(self, signal: Signal, restored: NDArray[np.float32]) -> dict[str, Any]:
         """IoU, and the Chamfer distance in lengths of the longest side; None if nothing is inside."""
+        self.check_kind(signal)
         assert isinstance(signal, ShapeSignal)
+        check_restored(restored, self.box.grid)
         occupied = restored > 0.5 if self.scale is None else restored < 0
         result: dict[str, Any] = {"iou": iou(signal.occupied, occupied), "chamfer": None}
         if occupied.any():
@@ -143,10 +152,13 @@ class ShapeFile(SignalFile):
             result["chamfer"] = chamfer(original, self._surface(restored))
         return result
 
+    @checked
     def panels(self, restored: NDArray[np.float32], signal: Signal | None = None) -> tuple[Panels, int]:
         """Shaded surfaces, from three sides."""
+        check_restored(restored, self.box.grid)
         shapes = {"coinr": self._solid(restored)}
         if signal is not None:
+            self.check_kind(signal)
             assert isinstance(signal, ShapeSignal)
             shapes = {"original": self._solid(signal.volume.astype(np.float32))} | shapes
         inside = [solid > 0.5 for solid in shapes.values()]
