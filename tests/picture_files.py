@@ -80,6 +80,9 @@ TIFF: dict[str, Callable[[Path, int], Unit]] = {
     ),
     "planes": _tiff(RGB, RGB, photometric="rgb", planarconfig="separate"),
     "planes, alpha": _tiff(RGBA, RGBA, photometric="rgb", planarconfig="separate", extrasamples=["unassalpha"]),
+    "planes, associated alpha": _tiff(
+        multiplied(RGBA), RGBA, photometric="rgb", planarconfig="separate", extrasamples=["assocalpha"]
+    ),
     "planes, tiles": _tiff(RGB, RGB, photometric="rgb", planarconfig="separate", tile=(16, 16)),
     "tiles": _tiff(RGB, RGB, photometric="rgb", tile=(16, 16)),
     "cmyk": _tiff(CMYK, CMYK_SHOWN, photometric="separated"),

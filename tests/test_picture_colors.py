@@ -191,6 +191,30 @@ def test_a_broken_profile_is_noted_and_not_fatal(tmp_path, adobe, gray, inks, bi
     assert notes[0].endswith("CMYK is converted by the plain formula")
 
 
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_profile_that_is_empty_or_cut_within_a_png_is_noted(tmp_path, adobe, bits):
+    for packed in (zlib.compress(b""), zlib.compress(adobe)[:40]):
+        said = chunk(b"iCCP", b"a profile\0\0" + packed)
+        write_png(tmp_path / "a.png", levels(RGB, bits), said, greyscale=False, bitdepth=bits)
+        unit, notes = seen(tmp_path / "a.png")
+        assert np.array_equal(unit, RGB)
+        taken = "the colour profile cannot be used (it is empty or damaged): the colours are taken as sRGB"
+        assert notes == (taken,)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_profiles_of_jpeg_2000(tmp_path, adobe, bits):
+    data = imagecodecs.jpeg2k_encode(levels(RGB, bits), level=0, codecformat="jp2", reversible=True)
+    color, header = data.index(b"colr") - 4, data.index(b"jp2h") - 4
+    (size,) = struct.unpack_from(">I", data, header)
+    box = struct.pack(">I", len(adobe) + 11) + b"colr\2\0\0" + adobe
+    size = struct.pack(">I", size - 15 + len(box))
+    (tmp_path / "a.jp2").write_bytes(data[:header] + size + data[header + 4 : color] + box + data[color + 15 :])
+    unit, notes = seen(tmp_path / "a.jp2")
+    assert np.abs(unit - _adobe_shown()).max() < (1.5 / 255 if bits == 8 else 1e-4)
+    assert notes == ("the colours are converted to sRGB from the profile 'RGB built-in'",)
+
+
 def test_names_of_profiles_cannot_write_to_the_terminal(tmp_path, inks):
     save(tmp_path / "a.tif", CMYK, 8, inks.replace(b"inks!", b"i\x1b[2J"))
     assert "\x1b" not in read_picture(tmp_path / "a.tif")[1][0]
@@ -234,6 +258,9 @@ def test_colours_of_code_points_are_refused_by_name(tmp_path):
             continue
         with pytest.raises(InputError, match=rf"a\.png: colours of the code points {points[0]} and {points[1]}"):
             read_picture(tmp_path / "a.png")
+    write_png(tmp_path / "a.png", levels(RGB, 8), chunk(b"cICP", bytes([1, 13, 0, 0])), greyscale=False, bitdepth=8)
+    with pytest.raises(InputError, match=r"a\.png: PNG pictures of video levels"):
+        read_picture(tmp_path / "a.png")
 
 
 def test_code_points_of_avif(tmp_path):

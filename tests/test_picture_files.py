@@ -1,6 +1,7 @@
 """Picture files of all kinds show what other programs show, with 16 bits as with 8."""
 
 import json
+import struct
 
 import imagecodecs
 import numpy as np
@@ -18,9 +19,11 @@ from coinr.signals.image_io import read_image, read_picture, write_image
 from .picture_files import (
     GREY,
     GREY_ALPHA,
+    HEIGHT,
     RGB,
     RGBA,
     TIFF,
+    WIDTH,
     chunk,
     levels,
     multiplied,
@@ -128,6 +131,11 @@ def test_palettes_of_tiff(tmp_path):
     wide = np.arange(3 * 65536).reshape(3, 65536).astype(np.uint16)
     tifffile.imwrite(tmp_path / "b.tif", levels(GREY, 16), photometric="palette", colormap=wide)
     check(tmp_path / "b.tif", np.moveaxis(wide[:, levels(GREY, 16)], 0, -1) / 65535, 16, 1e-9)
+
+
+def test_webp_in_tiff(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", levels(RGB, 8), photometric="rgb", compression="webp")
+    check(tmp_path / "a.tif", RGB, 8, 0.1)
 
 
 def test_jpeg_in_tiff(tmp_path):
@@ -332,17 +340,46 @@ def test_notes_of_an_animation_reach_the_command_line(tmp_path):
     assert json.loads(result.stdout)["notes"] == ["the first of 2 frames is taken"]
 
 
-@pytest.mark.parametrize("bits", [8, 12, 16])
-def test_jpeg_2000_says_when_it_is_read_with_fewer_bits(tmp_path, bits):
-    for unit, kept in ((GREY, bits), (RGB, 8)):
-        data = imagecodecs.jpeg2k_encode(
-            levels(unit, bits), level=0, bitspersample=bits, codecformat="jp2", reversible=True
-        )
-        (tmp_path / "a.jp2").write_bytes(data)
-        image, notes = read_picture(tmp_path / "a.jp2")
-        assert np.abs(image / np.iinfo(image.dtype).max - unit).max() < 0.005
-        assert image.dtype == (np.uint8 if kept == 8 else np.uint16)
-        assert notes == (("samples of more than 8 bits are read with 8 bits",) if kept < bits else ())
+def jpeg_2000(unit, bits, kind="jp2"):
+    """A JPEG 2000 file without loss."""
+    options = {"level": 0, "codecformat": kind, "reversible": True}
+    return imagecodecs.jpeg2k_encode(levels(unit, bits), bitspersample=bits, **options)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12, 16])
+@pytest.mark.parametrize("unit", [GREY, GREY_ALPHA, RGB, RGBA], ids=["grey", "grey and alpha", "rgb", "rgba"])
+@pytest.mark.parametrize("kind", ["jp2", "j2k"])
+def test_jpeg_2000_of_more_than_8_bits_is_read_with_16(tmp_path, unit, bits, kind):
+    unit = unit / unit.max()  # full scale is there, too
+    (tmp_path / "a").write_bytes(jpeg_2000(unit, bits, kind))
+    check(tmp_path / "a", levels(unit, bits) / (2**bits - 1), 8 if bits == 8 else 16, 1 / 65535)
+    assert read_picture(tmp_path / "a")[1] == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({b"\x01\0\0\0\0\0\x10": b"\x01\0\0\0\0\0\x0e"}, "colours of kind 14"),
+        ({b"\x0f\x01\x01\x0f": b"\x0b\x01\x01\x0f"}, "3 channels of up to 16 bits"),
+    ],
+)
+def test_jpeg_2000_of_other_kinds_is_refused_by_name(tmp_path, change, message):
+    data = jpeg_2000(RGB, 16)
+    for old, new in change.items():
+        assert old in data
+        data = data.replace(old, new, 1)
+    (tmp_path / "a.jp2").write_bytes(data)
+    with pytest.raises(InputError, match=rf"a\.jp2: JPEG 2000 pictures of .*{message}"):
+        read_image(tmp_path / "a.jp2")
+
+
+def test_sgi_files_say_when_they_are_read_with_fewer_bits(tmp_path):
+    stored = levels(GREY, 16)[::-1].astype(">u2").tobytes()
+    for depth in (1, 2):
+        head = struct.pack(">hBBHHHHii", 474, 0, depth, 2, WIDTH, HEIGHT, 1, 0, 65535).ljust(512, b"\0")
+        (tmp_path / "a.sgi").write_bytes(head + (stored if depth == 2 else stored[::2]))
+        check(tmp_path / "a.sgi", GREY, 8, 1e-9)
+        assert bool(read_picture(tmp_path / "a.sgi")[1]) == (depth == 2)
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -383,6 +420,8 @@ CUT = {
     "big.tif": lambda path: tifffile.imwrite(path, _noise(16), photometric="rgb", bigtiff=True, byteorder=">"),
     "gif": lambda path: Image.fromarray(_noise(8)).save(path),
     "jp2": lambda path: Image.fromarray(_noise(8)).save(path),
+    "wide.jp2": lambda path: path.write_bytes(jpeg_2000(_noise(16) / 65535, 16)),
+    "j2k": lambda path: path.write_bytes(jpeg_2000(_noise(16) / 65535, 16, "j2k")),
     "ppm": lambda path: write_image(path, _noise(8)),
     "wide.ppm": lambda path: write_pnm(path, _noise(16) / 65535, 65535),
     "pam": lambda path: write_pnm(path, np.dstack([_noise(8) / 255] * 2)[..., :4], 255),

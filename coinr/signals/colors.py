@@ -25,6 +25,9 @@ _SRGB_GAMMA = 1 / 2.2
 _SPACES = {1: "gray", 3: "rgb", 4: "cmyk"}
 _SIGNATURES = {1: (b"GRAY", b"RGB "), 3: (b"RGB ",), 4: (b"CMYK",)}
 
+#: Bytes that every profile begins with.
+_LEAST = 128
+
 #: The flag of Little CMS that forbids tables in place of curves: they are off by up to 0.08 of full scale in the dark.
 _EXACT = 0x100
 
@@ -112,6 +115,8 @@ def profile_of_chunks(info: Mapping[str, Any]) -> bytes | None:
 def _by_profile(colors: NDArray[Any], profile: bytes) -> NDArray[Any] | None:
     """The colours in sRGB; None if the profile is that of sRGB."""
     channels = colors.shape[2]
+    if len(profile) < _LEAST:
+        raise ValueError("it is empty or damaged")
     signature = profile[16:20]
     if signature not in _SIGNATURES[channels]:
         kind = signature.decode("latin-1").strip()

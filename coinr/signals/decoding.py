@@ -1,7 +1,7 @@
 """Picture files as samples with their meaning, each read by the library that reads it right.
 
 Pillow reads 8 bits. It keeps 8 of 16 in colour, and some TIFF kinds it shows wrong or not at all: those are read by
-tifffile, 16-bit PNG by imagecodecs (libpng) and 16-bit PNM by netpbmfile.
+tifffile, 16-bit PNG by imagecodecs (libpng), deep JPEG 2000 by its OpenJPEG and 16-bit PNM by netpbmfile.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from coinr.errors import InputError
 from coinr.signals.colors import profile_of_chunks
 from coinr.signals.image import MAX_PIXELS
+from coinr.signals.jpeg2000 import color_profile, deep_samples
 from coinr.signals.optional import optional
 from coinr.signals.rasters import Raster, first_of, scaled
 from coinr.signals.tiff import LEFT_OUT, TIFF_MAGIC, read_tiff
@@ -30,8 +31,15 @@ FORMATS = (
     "PNG JPEG TIFF WEBP GIF BMP DIB PPM JPEG2000 AVIF TGA ICO ICNS PCX SGI PSD QOI DDS XBM XPM".split()  # noqa: SIM905
 )
 
-#: Tags of TIFF: what page this is, bits of each channel, how many there are, and pixels for each value of chroma.
-_SUBFILE_TYPE, _BITS, _CHANNELS, _SUBSAMPLING = 254, 258, 277, 530
+#: Tags of TIFF: what page this is, bits of each channel, compression, how many channels there are, whether each is
+#: stored alone, and pixels for each value of chroma.
+_SUBFILE_TYPE, _BITS, _COMPRESSION, _CHANNELS, _PLANES, _SUBSAMPLING = 254, 258, 259, 277, 284, 530
+
+#: What channels beyond colours are: 1 is alpha that the colours are multiplied by.
+_EXTRA = 338
+
+#: A compression that Pillow's own libtiff may lack.
+_WEBP = 50001
 
 _ORIENTATION = 0x0112
 _PAM = b"P7\n"
@@ -98,6 +106,11 @@ def _decoded(file: Image.Image, data: bytes) -> Raster:
         return _raster(file, samples, alpha=samples.shape[2] in (2, 4))
     if file.format == "PPM" and _is_wide_pnm(file):
         return _pnm(data)
+    if file.format == "JPEG2000":
+        if (profile := color_profile(data)) is not None:
+            file.info["icc_profile"] = profile
+        if (deep := deep_samples(data)) is not None:
+            return _raster(file, deep, alpha=deep.shape[2] == 2 or file.mode == "RGBA")
     file.load()
     if file.mode in ("1", "L") and "transparency" in file.info:
         return _raster(file, _keyed(file, data[24] if file.format == "PNG" else 8), alpha=True)
@@ -111,6 +124,8 @@ def _pillow_reads_tiff(file: Any) -> bool:
     return (
         all(bits <= 8 for bits in tags.get(_BITS, (1,)))
         and not tags.get(_SUBFILE_TYPE, 0) & 1
+        and tags.get(_COMPRESSION) != _WEBP
+        and not (tags.get(_PLANES) == 2 and 1 in tags.get(_EXTRA, ()))
         and (
             file.mode in ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "CMYK")
             or (file.mode == "YCbCr" and tags.get(_SUBSAMPLING) == (1, 1))
@@ -121,7 +136,7 @@ def _pillow_reads_tiff(file: Any) -> bool:
 def _check_parts(tags: Any) -> None:
     """InputError if a TIFF file does not say where all its strips or tiles are; Pillow leaves the others black."""
     width, height = tags[256], tags[257]
-    planes = tags.get(_CHANNELS, 1) if tags.get(284, 1) == 2 else 1
+    planes = tags.get(_CHANNELS, 1) if tags.get(_PLANES, 1) == 2 else 1
     if 324 in tags:
         parts = -(-width // tags[322]) * -(-height // tags[323]) * planes
     else:
@@ -137,6 +152,8 @@ def _check_code_points(file: Image.Image, data: bytes) -> None:
         return
     if file.format == "PNG" and (at := data.find(b"cICP", 0, data.find(b"IDAT"))) > 0:
         points = tuple(data[at + 4 : at + 6])
+        if data[at + 7 : at + 8] == b"\0":
+            raise InputError("PNG pictures of video levels (cICP of narrow range) are not supported")
     elif file.format == "AVIF" and (at := data.find(b"colrnclx")) > 0:
         points = struct.unpack(">HH", data[at + 8 : at + 12])
     else:
@@ -155,8 +172,6 @@ def _is_wide_pnm(file: Any) -> bool:
 
 def _with_pillow(file: Image.Image) -> Raster:
     """A picture that Pillow has read."""
-    if file.mode.startswith("I;16") and file.format == "JPEG2000":
-        return _raster(file, np.asarray(file).astype(np.uint16))
     if file.mode.startswith(("F", "I")):
         raise InputError(f"{file.format} images of {file.mode!r} (32-bit) samples are not supported")
     if file.mode == "CMYK":
@@ -170,13 +185,8 @@ def _with_pillow(file: Image.Image) -> Raster:
 
 def _lost_bits(file: Image.Image, data: bytes) -> tuple[str, ...]:
     """A note on samples of more than 8 bits that Pillow reads with 8."""
-    deep = False
-    if file.format == "JPEG2000" and not file.mode.startswith("I"):
-        at = data.find(b"\xff\x4f\xff\x51")  # a marker that begins the stream, and one of sizes
-        deep = at >= 0 and data[at + 42] & 127 > 7
-    elif file.format == "AVIF":
-        at = data.find(b"av1C")
-        deep = at >= 0 and bool(data[at + 6] & 64)
+    at = data.find(b"av1C") if file.format == "AVIF" else -1
+    deep = (at >= 0 and bool(data[at + 6] & 64)) or (file.format == "SGI" and data[3] == 2)
     return ("samples of more than 8 bits are read with 8 bits",) if deep else ()
 
 
@@ -196,8 +206,10 @@ def _raster(file: Any, samples: NDArray[Any], *, alpha: bool = False) -> Raster:
         notes += (LEFT_OUT,)
     if not profile and file.format == "PNG" and (profile := profile_of_chunks(file.info)):
         notes += ("the file says by gAMA and cHRM what its colours are",)
+    if not profile and "icc_profile" in file.info:
+        profile = b""  # there is one, which Pillow cannot read
     orientation = file.getexif().get(_ORIENTATION, 1)
-    return Raster(samples, alpha, profile or None, orientation, notes)
+    return Raster(samples, alpha, profile, orientation, notes)
 
 
 def _frames(file: Any) -> int:

@@ -25,6 +25,8 @@ def is_truncated(data: bytes, error: Exception | None = None) -> bool:
         return b"IEND" not in data
     if data.startswith(b"\xff\xd8\xff"):
         return not data.rstrip(b"\0").endswith(b"\xff\xd9")
+    if data.startswith(b"\xff\x4f\xff\x51"):
+        return not data.endswith(b"\xff\xd9")
     if data.startswith(b"GIF8"):
         return not data.endswith(b";")
     try:
