@@ -1,4 +1,7 @@
-"""What the bytes of a mesh file tell before it is parsed: its kind, whether it is whole, and what will not be read."""
+"""What is done with the bytes of a mesh file before it is parsed.
+
+They tell its kind, whether it is whole, and what will not be read; what the parser does not take is written otherwise.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +24,12 @@ _MARKS = (
 
 #: Extensions of glTF that hide geometry from a reader without them.
 _HIDING = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt_compression", "KHR_mesh_quantization")
+
+#: One that shows a mesh many times, at places that a reader without it does not see.
+_INSTANCES = "EXT_mesh_gpu_instancing"
+
+#: Lines of OBJ that trimesh leaves out or misreads: indented, with tabs, comments, counted from the end or continued.
+_ODD_LINES = re.compile(rb"^[ \t]+[vf]\b|^[vf]\t|^f[^\n]*[-#\t]|\\\r?\n", re.MULTILINE)
 
 #: Primitives of glTF that are surfaces and read, and those that are none.
 _TRIANGLES, _NO_SURFACE = (4, 5), (0, 1, 2, 3)
@@ -51,7 +60,50 @@ def check_mesh_bytes(data: bytes, kind: str | None) -> tuple[str, ...]:
     missing = {"ply": _missing_ply, "stl": _missing_stl, "off": _missing_off}.get(kind or "", _missing_obj)(data)
     if missing:
         raise InputError(f"the file is truncated: {missing}")
-    return ()
+    rest = _behind_stl(data) if kind == "stl" else 0
+    return (f"{rest} bytes behind the triangles are not used",) if rest else ()
+
+
+def parsable(data: bytes, kind: str | None) -> bytes:
+    """Return a mesh file of ``kind`` with the same triangles that the parser takes.
+
+    Raises
+    ------
+    InputError
+        If an OBJ file counts corners from the end that are not there.
+    """
+    if kind == "stl" and (rest := _behind_stl(data)):
+        return data[:-rest]
+    return _plain_obj(data) if kind == "obj" and _ODD_LINES.search(data) else data
+
+
+def _plain_obj(data: bytes) -> bytes:
+    """Return an OBJ file of plain lines, faces having places of their corners alone."""
+    lines, count = [], 0
+    for line in re.sub(rb"\\\r?\n", b" ", data).splitlines():
+        kind, *words = line.partition(b"#")[0].split() or [b""]
+        count += kind == b"v"
+        if kind == b"f":
+            words = [_from_start(word, count) for word in words]
+        lines.append(b" ".join((kind, *words)))
+    return b"\n".join(lines) + b"\n"
+
+
+def _from_start(corner: bytes, count: int) -> bytes:
+    """Return the place of a corner such as ``-1/2/3``, the vertices so far being ``count``."""
+    place = corner.partition(b"/")[0]
+    if not place.startswith(b"-"):
+        return place
+    if not place[1:].isdigit() or not 1 <= int(place[1:]) <= count:
+        raise InputError(f"a face has the vertex {corner.decode(errors='replace')!r}, of {count} before it")
+    return b"%d" % (count + 1 - int(place[1:]))
+
+
+def _behind_stl(data: bytes) -> int:
+    """Count the bytes behind the last triangle of a binary STL file; 0 of one of text, whose count would be huge."""
+    if len(data) < 84:
+        return 0
+    return max(0, len(data) - 84 - 50 * int(struct.unpack_from("<I", data, 80)[0]))
 
 
 def ends_within_line(path: Path) -> bool:
@@ -124,9 +176,27 @@ def _check_gltf(tree: dict[str, Any]) -> tuple[str, ...]:
     """Return notes on what of a glTF file is not read; InputError for geometry that could not be."""
     if hiding := [name for name in tree.get("extensionsRequired", ()) if name in _HIDING]:
         raise InputError(f"its geometry needs {', '.join(hiding)}, which is not read; export it without")
-    modes = [part.get("mode", 4) for mesh in tree.get("meshes", ()) for part in mesh.get("primitives", ())]
+    if any(_INSTANCES in node.get("extensions", ()) for node in tree.get("nodes", ())):
+        raise InputError(f"it shows a mesh many times by {_INSTANCES}, which is not read; export each as a node")
+    parts = [part for mesh in tree.get("meshes", ()) for part in mesh.get("primitives", ())]
+    for part in parts:
+        _check_accessors(part, tree.get("accessors", ()))
+    modes = [part.get("mode", 4) for part in parts]
     if others := sorted({mode for mode in modes if mode not in (*_TRIANGLES, *_NO_SURFACE)}):
         raise InputError(f"it has primitives of mode {others[0]}, which are not read; export it as triangles")
     left = [name for name in ("skins", "animations") if tree.get(name)]
     left += ["points and lines"] if any(mode in _NO_SURFACE for mode in modes) else []
+    left += ["morph targets"] if any(part.get("targets") for part in parts) else []
+    left += ["other scenes"] if len(tree.get("scenes", ())) > 1 else []
     return (f"{', '.join(left)} in it are not used",) if left else ()
+
+
+def _check_accessors(part: dict[str, Any], accessors: list[dict[str, Any]]) -> None:
+    """InputError if a primitive of a glTF file has corners or triangles that are not stored as plain arrays."""
+    for index in (part.get("attributes", {}).get("POSITION"), part.get("indices")):
+        accessor = accessors[index] if index is not None else {"bufferView": 0}
+        if "sparse" in accessor:
+            raise InputError("its geometry is in sparse accessors, which are not read; export it without")
+        if "bufferView" not in accessor:
+            needed = ", ".join(part.get("extensions", ())) or "more than it has"
+            raise InputError(f"its geometry needs {needed}, which is not read; export it without")

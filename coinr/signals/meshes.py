@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import io
 import math
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ from coinr.contents import read_bytes
 from coinr.errors import InputError
 from coinr.files import write_atomic
 from coinr.progress import shown, steps
-from coinr.signals.mesh_bytes import check_mesh_bytes, mesh_kind
+from coinr.signals.mesh_bytes import check_mesh_bytes, mesh_kind, parsable
 from coinr.signals.optional import optional
 
 #: Suffixes of meshes that are written; they are read, too.
@@ -44,18 +46,35 @@ def read_mesh(path: str | os.PathLike[str]) -> tuple[Any, tuple[str, ...]]:
         If the file cannot be opened.
     """
     trimesh = optional("trimesh")
-    source, data = Path(path), read_bytes(path)
+    source, data = Path(path), read_bytes(path).removeprefix(codecs.BOM_UTF8)
     kind = mesh_kind(data, source.suffix)
     try:
         notes = check_mesh_bytes(data, kind)
-        extra = {"resolver": trimesh.resolvers.FilePathResolver(str(source))} if kind == "gltf" else {}
-        scene = trimesh.load_scene(io.BytesIO(data), file_type=kind, process=False, skip_materials=True, **extra)
+        extra = {"resolver": _files_beside(source)} if kind == "gltf" else {}
+        scene = trimesh.load_scene(
+            io.BytesIO(parsable(data, kind)), file_type=kind, process=False, skip_materials=True, **extra
+        )
         return _joined(scene), notes
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
     except Exception as error:  # the parsers fail in more ways than can be listed
-        reason = "it is no text" if isinstance(error, ImportError) else error
+        reason = "it is no text" if isinstance(error, ImportError) else str(error) or "a part of it is missing"
         raise InputError(f"{path}: damaged, truncated or unsupported mesh ({reason})") from error
+
+
+def _files_beside(source: Path) -> Any:
+    """Return what finds files that a glTF file names, as they are or with %20 and the like for other characters."""
+    resolvers = optional("trimesh").resolvers
+
+    class Resolver(resolvers.FilePathResolver):  # type: ignore[misc, name-defined]
+        def get(self, name: str) -> bytes:
+            try:
+                found: bytes = super().get(name)
+            except FileNotFoundError:
+                found = super().get(unquote(name))
+            return found
+
+    return Resolver(str(source))
 
 
 def _joined(scene: Any) -> Any:
