@@ -102,7 +102,7 @@ _PLAIN: dict[Any, tuple[_Test, str]] = {
     bytes: (lambda value: isinstance(value, bytes), "bytes"),
     torch.Tensor: (lambda value: isinstance(value, (torch.Tensor, np.ndarray)), "a tensor or an array"),
     type(None): (lambda value: value is None, "None"),
-    collections.abc.Callable: (callable, "callable"),
+    collections.abc.Callable: (callable, "a callable"),
 }
 
 
@@ -126,6 +126,14 @@ def _test(hint: Any) -> tuple[_Test, str]:
     if origin is collections.abc.Sequence or origin in (list, tuple):
         of_part, name = _test(inner[0])
         return lambda value: _is_sequence(value) and all(map(of_part, _parts(value))), f"a sequence, each {name}"
+    if origin is collections.abc.Mapping and inner[1] is not Any:
+        of_key, of_value = _test(inner[0])[0], _test(inner[1])
+        return (
+            lambda value: (
+                isinstance(value, collections.abc.Mapping)
+                and all(of_key(key) and of_value[0](part) for key, part in value.items())
+            )
+        ), f"a Mapping of strings, each to {of_value[1]}"
     kind = origin or hint
     return lambda value: isinstance(value, kind), f"a {'path' if kind is os.PathLike else kind.__name__}"
 

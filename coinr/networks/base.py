@@ -77,6 +77,8 @@ class Network(nn.Module, ABC):
         if not all(isinstance(name, str) and isinstance(tensor, Tensor) for name, tensor in state_dict.items()):
             raise InputError(f"the state dict of a {cls.__name__} holds tensors only, by their names")
         found = {name: tuple(tensor.shape) for name, tensor in state_dict.items()}
+        if sum(map(math.prod, found.values())) > 2 * MOST_WEIGHTS:
+            raise InputError(f"the tensors are not those of a {cls.__name__} that can be made: they are too large")
         # on "meta" nothing is allocated, and no random number is drawn: shapes are compared before memory is spent
         with torch.device("meta"):
             try:
