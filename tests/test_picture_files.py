@@ -128,6 +128,8 @@ def test_palettes_of_tiff(tmp_path):
     shown = np.moveaxis(table[:, index], 0, -1) / 65535
     tifffile.imwrite(tmp_path / "a.tif", index, photometric="palette", colormap=table)
     check(tmp_path / "a.tif", shown, 8, 1.5 / 255)
+    tifffile.imwrite(tmp_path / "a.tif", index, photometric="palette", colormap=table // 257)
+    check(tmp_path / "a.tif", shown, 16, 1.5 / 255)
     wide = np.arange(3 * 65536).reshape(3, 65536).astype(np.uint16)
     tifffile.imwrite(tmp_path / "b.tif", levels(GREY, 16), photometric="palette", colormap=wide)
     check(tmp_path / "b.tif", np.moveaxis(wide[:, levels(GREY, 16)], 0, -1) / 65535, 16, 1e-9)
@@ -187,6 +189,7 @@ def test_lab_colours(tmp_path, kind, bits):
         (RGB.astype(np.float32), r"32-bit samples \(float32\)"),
         (GREY.astype(np.float64), r"64-bit samples \(float64\)"),
         (RGB.astype(np.float16), r"16-bit samples \(float16\)"),
+        ((GREY * 100).astype(np.int8), r"8-bit samples \(int8\)"),
         ((RGB * 100).astype(np.int8), r"8-bit samples \(int8\)"),
         ((RGB * 100).astype(np.int16), r"16-bit samples \(int16\)"),
         ((GREY * 100).astype(np.int16), r"16-bit samples \(int16\)"),

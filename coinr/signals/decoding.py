@@ -38,6 +38,9 @@ _SUBFILE_TYPE, _BITS, _COMPRESSION, _CHANNELS, _PLANES, _SUBSAMPLING = 254, 258,
 #: What channels beyond colours are: 1 is alpha that the colours are multiplied by.
 _EXTRA = 338
 
+#: Formats of samples that are unsigned or not told, and the colours of a palette.
+_SAMPLE_FORMAT, _UNSIGNED, _PALETTE = 339, {1, 4}, 320
+
 #: A compression that Pillow's own libtiff may lack.
 _WEBP = 50001
 
@@ -125,6 +128,8 @@ def _pillow_reads_tiff(file: Any) -> bool:
         all(bits <= 8 for bits in tags.get(_BITS, (1,)))
         and not tags.get(_SUBFILE_TYPE, 0) & 1
         and tags.get(_COMPRESSION) != _WEBP
+        and set(tags.get(_SAMPLE_FORMAT, (1,))) <= _UNSIGNED
+        and max(tags.get(_PALETTE, (256,))) > 255  # Pillow takes tables of 8 bits for nearly black
         and not (tags.get(_PLANES) == 2 and 1 in tags.get(_EXTRA, ()))
         and (
             file.mode in ("1", "L", "LA", "La", "P", "PA", "RGB", "RGBX", "RGBA", "RGBa", "CMYK")

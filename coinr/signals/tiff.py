@@ -151,6 +151,8 @@ def _colors(page: Any, stored: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[An
     kind, bits = _kind(page), page.bitspersample
     if kind == "PALETTE":
         table: NDArray[np.uint16] = np.asarray(page.colormap)
+        if table.max() < 256:  # old programs write 8 of the 16 bits
+            table = table * np.uint16(257)
         return np.moveaxis(table[:, stored[..., 0].astype(int)], 0, -1)
     if kind in _LAB:
         return lab_to_srgb(_lab(kind, stored, bits), dtype)
