@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coinr.contents import check_head, named
-from coinr.errors import InputError
+from coinr.errors import InputError, first_line
 
 #: First bytes of a zip archive, of one without members, and of a single array.
 ZIP, NPY = (b"PK\x03\x04", b"PK\x05\x06"), b"\x93NUMPY"
@@ -29,7 +29,7 @@ def read_arrays(path: str | os.PathLike[str]) -> OrderedDict[str, NDArray[Any]]:
     Raises
     ------
     InputError
-        If the file is truncated, damaged, no such file, or would need unpickling.
+        If the file is truncated, damaged or of another kind, or would need unpickling.
     OSError
         If the file cannot be opened.
     """
@@ -90,7 +90,7 @@ def _native(array: NDArray[Any]) -> NDArray[Any]:
 
 
 def _damaged(error: Exception) -> InputError:
-    text = str(error).strip().split("\n")[0] or type(error).__name__
+    text = first_line(error)
     if "allow_pickle" in text:
         return InputError("an array holds objects of Python, which is not safe to read: save arrays of numbers")
     return InputError(f"damaged: {text}")

@@ -8,7 +8,7 @@ are kept per matrix as a product (row harm) ⊗ (second moments of inputs), as i
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -83,9 +83,9 @@ class Known:
         return told if self.block is None else told | self.block.means
 
 
-#: What callers may pass: a module with sample inputs, a callable that gives each layer's inputs by name, or what
-#: :func:`sensitivities` made of either.
-Calibration = tuple[nn.Module, Tensor | Sequence[Tensor]] | Callable[[], Mapping[str, Tensor]] | Known
+#: What callers may pass: a module with sample inputs (see :class:`~coinr.sampled_module.SampledModule`, which checks
+#: them), a callable that gives each layer's inputs by name, or what :func:`sensitivities` made of either.
+Calibration = tuple[nn.Module, Any] | Callable[[], Mapping[str, Tensor]] | Known
 
 
 def sensitivities(calibrate: Calibration, state_dict: Mapping[str, Any], seed: int = 0) -> Known:

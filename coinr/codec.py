@@ -17,7 +17,7 @@ from coinr.calibration import Calibration
 from coinr.container import File
 from coinr.contents import named, read_bytes
 from coinr.encoder import Encoder
-from coinr.errors import FormatError, InputError
+from coinr.errors import FormatError, InputError, first_line
 from coinr.files import write_atomic
 from coinr.relative import Base
 from coinr.report import Report, make_report
@@ -265,7 +265,7 @@ def _device(device: str | torch.device) -> torch.device:
     try:
         return torch.empty(0, dtype=torch.uint8, device=device).device
     except (RuntimeError, AssertionError, TypeError) as error:
-        raise InputError(f"device {device!r} cannot be used here: {str(error).splitlines()[0]}") from error
+        raise InputError(f"device {device!r} cannot be used here: {first_line(error)}") from error
 
 
 def _size(target_bytes: int | None, target_bits: float | None, parameters: int) -> int:

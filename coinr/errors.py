@@ -45,3 +45,8 @@ class BaseError(CoinrError):
 
 class LimitError(CoinrError):
     """Decoding would need more memory or work than the caller's :class:`~coinr.Limits` allow."""
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of the message of an error, or the name of its class where there is none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves
 
 from coinr.ambient import callers_settings
 from coinr.dense import to_tensor
-from coinr.errors import InputError
+from coinr.errors import InputError, first_line
 
 #: How torch.compile names what it wraps.
 _COMPILED = "_orig_mod"
@@ -98,9 +98,7 @@ class SampledModule:
             if type(error) not in _ERRORS:  # the module's own
                 raise
             shapes = " and ".join(f"{column.dtype} {[last - first, *column.shape[1:]]}" for column in self._columns)
-            raise InputError(
-                f"the module of the calibration cannot take {shapes}: {str(error).strip().splitlines()[0]}"
-            ) from error
+            raise InputError(f"the module of the calibration cannot take {shapes}: {first_line(error)}") from error
         if not outputs:
             raise InputError("the module of the calibration gives no floating-point tensor")
         return outputs

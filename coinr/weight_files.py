@@ -17,7 +17,7 @@ import torch
 
 from coinr.array_files import NPY, TRUNCATED, ZIP, members, read_npy, read_npz
 from coinr.contents import check_head
-from coinr.errors import InputError
+from coinr.errors import InputError, first_line
 
 #: What is read, for messages.
 READABLE = ".safetensors, .pt (also .pth, .ckpt, .bin) as torch.save writes them, .npz and .npy"
@@ -58,7 +58,7 @@ def read_weights(path: str | os.PathLike[str]) -> Any:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error.__cause__
     except Exception as error:  # damaged files fail in the readers in more ways than can be listed
-        raise InputError(f"{path}: damaged: {_first_line(error)}") from error
+        raise InputError(f"{path}: damaged: {first_line(error)}") from error
 
 
 def _read(source: Path, head: bytes) -> Any:
@@ -131,7 +131,7 @@ def _load_torch(source: Path) -> Any:
         if "unexpected EOF" in text:
             raise InputError(TRUNCATED) from error
         if isinstance(error, OSError):  # of seeking where a damaged file says
-            raise InputError(f"damaged: {_first_line(error)}") from error
+            raise InputError(f"damaged: {first_line(error)}") from error
         if "Weights only load failed" not in text:
             raise
         # torch tells the object that it stopped at in the last lines of a long text
@@ -163,7 +163,3 @@ def _values_end(source: Path, header: int) -> int:
             return max((row["data_offsets"][1] for name, row in rows.items() if name != "__metadata__"), default=0)
         except (ValueError, TypeError, KeyError, IndexError, AttributeError):
             return 0
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0] or type(error).__name__

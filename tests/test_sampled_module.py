@@ -122,6 +122,11 @@ class Odd(nn.Module):
         return out
 
 
+def test_a_module_that_fails_without_words_is_told_by_the_kind_of_its_error():
+    with pytest.raises(InputError, match=r"cannot take torch\.float32 \[1, 2\]: RuntimeError"):
+        sensitivities((Odd(RuntimeError()), POINTS), Odd().state_dict())
+
+
 @pytest.mark.parametrize("fail", [None, KeyError("mine"), RuntimeError("mine")])
 def test_the_module_and_its_inputs_are_left_as_they_were(fail):
     module, points = Odd(fail).train(), POINTS.clone()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from coinr.errors import InputError
+from coinr.errors import InputError, first_line
 
 
 def to_device(network: nn.Module, device: str | torch.device) -> None:
@@ -19,4 +19,4 @@ def to_device(network: nn.Module, device: str | torch.device) -> None:
     try:
         network.to(torch.device(device))
     except (RuntimeError, AssertionError) as error:  # torch raises either, by the kind of device
-        raise InputError(f"device {str(device)!r} cannot be used: {str(error).splitlines()[0]}") from error
+        raise InputError(f"device {str(device)!r} cannot be used: {first_line(error)}") from error
