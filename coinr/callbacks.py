@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from coinr.ambient import callers_settings
+from coinr.arguments import describe_value
 from coinr.errors import CoinrError, InputError
 
 
@@ -53,12 +54,10 @@ class Metric:
     Raises
     ------
     InputError
-        If it cannot be called, or returns what is not one real number.
+        If it returns what is not one real number.
     """
 
     def __init__(self, evaluate: Callable[[Mapping[str, Any]], Any]) -> None:
-        if not callable(evaluate):
-            raise InputError(f"evaluate must be a callable, not {type(evaluate).__name__}")
         self._evaluate = evaluate
 
     def __call__(self, state_dict: Mapping[str, Any]) -> float:
@@ -73,14 +72,11 @@ def _number(score: Any) -> float:
     if isinstance(value, Tensor | np.ndarray | np.generic) and math.prod(value.shape) == 1:
         value = value.detach().item() if isinstance(value, Tensor) else value.item()
     if isinstance(value, bool) or not isinstance(value, Real):
-        raise InputError(f"evaluate must return a real number, not {_shown(score)}")
-    return float(value)
-
-
-def _shown(value: Any) -> str:
-    if isinstance(value, Tensor | np.ndarray):
-        return f"{value.dtype} of shape {tuple(value.shape)}"
-    return f"{repr(value)[:60]} ({type(value).__name__})"
+        raise InputError(f"evaluate must return a real number, not {describe_value(score)}")
+    try:
+        return float(value)
+    except OverflowError as error:
+        raise InputError(f"evaluate must return a number that float64 holds, not {describe_value(score)}") from error
 
 
 class Loss:
@@ -89,14 +85,12 @@ class Loss:
     Raises
     ------
     InputError
-        If it cannot be called, or returns other than a 0-dim real tensor that is positive or zero.
+        If it returns other than a 0-dim real tensor that is positive or zero.
     CoinrError
         If the loss is not finite.
     """
 
     def __init__(self, loss_fn: Callable[[Mapping[str, Tensor]], Any]) -> None:
-        if not callable(loss_fn):
-            raise InputError(f"loss_fn must be a callable, not {type(loss_fn).__name__}")
         self._loss_fn = loss_fn
 
     def __call__(self, state_dict: Mapping[str, Tensor]) -> Tensor:
@@ -104,7 +98,7 @@ class Loss:
         with callers_settings("autocast", "device", "errors", "products"):
             loss = self._loss_fn(copied(state_dict))
         if not isinstance(loss, Tensor) or loss.ndim or not loss.is_floating_point():
-            raise InputError(f"loss_fn must give a 0-dim floating-point tensor, not {_shown(loss)}")
+            raise InputError(f"loss_fn must give a 0-dim floating-point tensor, not {describe_value(loss)}")
         value = float(loss.detach())
         if not math.isfinite(value):
             raise CoinrError(f"the loss became {value}; try a lower learning rate")

@@ -131,7 +131,7 @@ def test_numbers_of_all_kinds_are_scores(made):
     [
         (None, "None"), ("1.0", "'1.0'"), (1j, "1j"), (True, "True"), (np.True_, "True"), 
         (torch.tensor(1j), "complex64"),
-        (torch.ones(2), r"float32 of shape \(2,\)"), (np.ones(3), r"float64 of shape \(3,\)"), ([1.0], r"\[1.0\]"),
+        (torch.ones(2), r"Tensor float32 \[2\]"), (np.ones(3), r"ndarray float64 \[3\]"), ([1.0], r"\[1.0\]"),
         (torch.tensor(True), "bool"), (object, "object"),
     ],
 )  # fmt: skip
@@ -142,6 +142,11 @@ def test_what_is_no_score_is_named(value, words):
     ):
         with pytest.raises(InputError, match=f"evaluate must return a real number, not .*{words}"):
             call()
+
+
+def test_a_score_beyond_float64_is_named():
+    with pytest.raises(InputError, match="evaluate must return a number that float64 holds, not an int of 2000 bits"):
+        coinr.search(state(), lambda sd: 1 << 1999, target_bytes=250)
 
 
 def test_a_metric_that_is_not_a_number_from_the_start_is_named_and_later_on_is_the_worst():
@@ -188,9 +193,9 @@ def test_a_loss_whose_gradient_was_spoiled_is_named(call):
 
 @pytest.mark.parametrize("what", [None, 3, "evaluate"])
 def test_what_cannot_be_called_is_named(what):
-    with pytest.raises(InputError, match="evaluate must be a callable"):
+    with pytest.raises(InputError, match="evaluate must be callable"):
         coinr.search(state(), what, target_bytes=250)
-    with pytest.raises(InputError, match="loss_fn must be a callable"):
+    with pytest.raises(InputError, match="loss_fn must be callable"):
         coinr.refine(state(), what, steps=1)
 
 
