@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 import torch
 
 from coinr.errors import InputError
+from coinr.naming import known_names
 
 #: Levels below the checkpoint that are searched for state dicts.
 _DEPTH = 4
@@ -59,7 +59,17 @@ def is_optimizer_state(value: Any) -> bool:
 
 
 def _is_nested(value: Any) -> bool:
-    return isinstance(value, Mapping) or (isinstance(value, list | tuple) and any(map(_is_nested, value)))
+    """Whether ``value`` is a mapping, or its lists hold one at any depth; lists may hold themselves."""
+    seen: set[int] = set()
+    left = [value]
+    while left:
+        one = left.pop()
+        if isinstance(one, Mapping):
+            return True
+        if isinstance(one, list | tuple) and id(one) not in seen:
+            seen.add(id(one))
+            left += one
+    return False
 
 
 def state_dicts(checkpoint: Any) -> list[tuple[tuple[str, ...], int]]:
@@ -103,9 +113,7 @@ def _entry(checkpoint: Any, key: str, within: str = "") -> Any:
     for name in sorted(children, key=len, reverse=True):
         if key.startswith(f"{name}.") and _children(children[name]) is not None:
             return _entry(children[name], key[len(name) + 1 :], f" in {name!r}")
-    near = get_close_matches(key, children, 1)
-    meant = f"did you mean {near[0]!r}? " if near else ""
-    raise InputError(f"there is no entry {key!r}{within}; {meant}there are {_listed(list(map(repr, children)))}")
+    raise InputError(f"there is no entry {key!r}{within}; {known_names(key, children)}")
 
 
 def _advice(checkpoint: Any) -> str:

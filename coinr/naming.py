@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
@@ -27,7 +27,8 @@ def known_names(name: str, known: Iterable[str]) -> str:
 
 def check_patterns(patterns: Any, names: Iterable[str] | None = None) -> None:
     """Raise InputError unless ``lossless`` patterns are strings and, where names are given, each matches one."""
-    if isinstance(patterns, str) or not all(isinstance(pattern, str) for pattern in patterns):
+    strings = isinstance(patterns, Collection) and all(isinstance(pattern, str) for pattern in patterns)
+    if isinstance(patterns, str) or not strings:
         raise InputError(f"lossless must be a sequence of patterns, not {patterns!r}")
     if names is None:
         return

@@ -107,6 +107,16 @@ def test_values_that_are_no_tensors_are_left_to_the_codec():
     assert pick(sd) is sd
 
 
+def test_lists_that_hold_themselves_are_no_entries():
+    endless: list[object] = []
+    endless += [endless, 3]
+    sd = WEIGHTS | {"a": endless}
+    assert pick(sd) is sd
+    endless.append(WEIGHTS)
+    with pytest.raises(coinr.InputError, match="a checkpoint of several entries"):
+        pick(sd)
+
+
 def test_a_prefix_is_taken_off_the_names_that_have_it():
     sd = {"module._orig_mod.a": torch.ones(1), "module.b": torch.ones(2), "c": torch.ones(3)}
     assert list(pick(sd, strip_prefix="module.")) == ["_orig_mod.a", "b", "c"]

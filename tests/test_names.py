@@ -80,6 +80,8 @@ def test_a_signal_is_not_fitted_where_a_pattern_matches_nothing(tmp_path, monkey
     assert "'*.gain' matches no tensor" in done.output
     with pytest.raises(InputError, match="sequence of patterns"):
         coinr.compress(coinr.ImageSignal(np.zeros((4, 4))), target_bytes=100, lossless="*.bias")
+    with pytest.raises(InputError, match="sequence of patterns, not 5"):
+        coinr.compress(coinr.ImageSignal(np.zeros((4, 4))), target_bytes=100, lossless=5)
 
 
 LIMITS = {
