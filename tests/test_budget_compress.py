@@ -175,20 +175,22 @@ def test_a_file_that_keeps_the_score_on_a_part_alone_is_not_taken(monkeypatch):
     scores = {blob: whole(coinr.decode_state_dict(blob)) for blob in (coarse, fine)}
     wanted = Budget(None, (scores[coarse] + scores[fine]) / 2)
 
-    def searched(*blobs):
+    def searched(*blobs, seconds=None):
         found = iter(blobs)
         monkeypatch.setattr(coding, "_POINTS", 100)
         monkeypatch.setattr(
             coding, "search", lambda sd, judge, **_: SearchResult(next(found), wanted.score + 9, 99.0, {}, 1, [])
         )
         monkeypatch.setattr(coding, "nearer", lambda sd, judge, found, *_: (found.blob, found.score))
-        return coding.searched(network, signal, wanted, WorkLimit(), {"profile": "direct"})
+        return coding.searched(network, signal, wanted, WorkLimit(seconds), {"profile": "direct"})
 
     for blobs in ((fine,) * 4, (coarse, fine, coarse, coarse), (coarse, coarse, coarse, fine), (fine, *(coarse,) * 3)):
         made = searched(*blobs)
         assert (made.blob, made.score) == (fine, scores[fine])
-    with pytest.raises(coinr.CoinrError, match="no file kept the score"):
+    with pytest.raises(coinr.CoinrError, match="no file kept the score .* in 4 searches"):
         searched(*(coarse,) * 4)
+    with pytest.raises(coinr.CoinrError, match="no file kept the score .* in 1 search$"):
+        searched(coarse, seconds=1e-9)
 
 
 @pytest.mark.parametrize("scores", [(29.9,), (29.9, 30.0), (30.1, 29.9), (float("nan"), 30.0), (29.0, 29.9)])

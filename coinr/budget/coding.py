@@ -66,10 +66,9 @@ def searched(network: nn.Module, signal: Signal, budget: Budget, limit: WorkLimi
     if wanted is not None and not some.whole:
         wanted += some(sd) - whole(sd)
     best: Coded | None = None
-    calls = 0
-    for k in range(_SEARCHES):
-        if k > 0 and limit.out_of_time():
-            break
+    calls = searches = 0
+    while searches < _SEARCHES:
+        searches += 1
         wishes: dict[str, Any] = {"min_score": wanted, "target_bytes": budget.size, "calibrate": known}
         found = search(sd, some, seconds=limit.seconds(), **wishes, **codec)
         calls += found.calls
@@ -85,9 +84,11 @@ def searched(network: nn.Module, signal: Signal, budget: Budget, limit: WorkLimi
             best = Coded(blob, score, calls)
         if budget.score <= score <= budget.score + ABOVE:
             break
+        if limit.out_of_time():
+            break
         wanted += budget.score + _AIM - score
     if best is None:
-        raise CoinrError(f"no file kept the score {budget.score} in {k + 1} searches")
+        raise CoinrError(f"no file kept the score {budget.score} in {searches} search{'es' * (searches != 1)}")
     return best
 
 
