@@ -8,21 +8,12 @@ import pytest
 
 from coinr import progress
 from coinr.progress import Display, report, shown, steps
+from tests.clocks import Clock
 
 
 class Terminal(io.StringIO):
     def isatty(self):
         return True
-
-
-class Clock:
-    """Seconds that tests set."""
-
-    def __init__(self):
-        self.now = 0.0
-
-    def __call__(self):
-        return self.now
 
 
 @pytest.fixture

@@ -11,14 +11,7 @@ from coinr.errors import InputError
 from coinr.refinement.coding import Coding
 from coinr.sizing import largest_within
 from coinr.work_limit import WorkLimit
-
-
-class Clock:
-    def __init__(self):
-        self.now = 0.0
-
-    def __call__(self):
-        return self.now
+from tests.clocks import Clock
 
 
 @pytest.fixture
