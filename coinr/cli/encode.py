@@ -8,18 +8,15 @@ from typing import Any
 
 import click
 
+from coinr.cli.fit_options import budget_arguments, budget_options, fit_arguments, fit_options
 from coinr.cli.options import (
     COINR_FILE,
     Numbers,
-    budget_arguments,
-    budget_options,
     codec_arguments,
     codec_options,
     echo_json,
     echo_notes,
     examples,
-    fit_arguments,
-    fit_options,
     json_option,
     quiet,
     quiet_option,

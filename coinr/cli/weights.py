@@ -11,12 +11,12 @@ import click
 
 from coinr.cli.options import (
     COINR_FILE,
-    Command,
     codec_arguments,
     codec_options,
     echo_json,
     examples,
     json_option,
+    option_group,
     quiet_option,
     show_progress,
 )
@@ -29,23 +29,20 @@ if TYPE_CHECKING:
     from coinr.report import Report
 
 
-def _base_option(command: Command) -> Command:
-    """Add the options that name a network which both sides have; :func:`_read_base` reads it."""
-    for option in (
-        click.option(
-            "--base-key",
-            metavar="NAME",
-            help="The entry of the checkpoint given with --base that is the state dict.  [default: the whole file]",
-        ),
-        click.option(
-            "--base",
-            metavar="FILE",
-            type=click.Path(exists=True, dir_okay=False, path_type=Path),
-            help="Model file of a network that both sides have.  [default: none]",
-        ),
-    ):
-        command = option(command)
-    return command
+#: Options that name a network which both sides have; :func:`_read_base` reads it.
+_base_option = option_group(
+    click.option(
+        "--base",
+        metavar="FILE",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="Model file of a network that both sides have.  [default: none]",
+    ),
+    click.option(
+        "--base-key",
+        metavar="NAME",
+        help="The entry of the checkpoint given with --base that is the state dict.  [default: the whole file]",
+    ),
+)
 
 
 def _read_base(base: Path | None, base_key: str | None) -> Mapping[str, Any] | None:
