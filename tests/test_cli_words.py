@@ -36,6 +36,8 @@ def command(name):
         ("encode", "a picture of width 3 has a target", "a picture of width 3 has a target"),
         ("encode", "/x/target_bytes.png: damaged", "/x/target_bytes.png: damaged"),
         ("encode", "tensor 'target_bytes' and target_bytes/a", "tensor 'target_bytes' and target_bytes/a"),
+        ("pack", "lossless pattern 'w' matches no tensor", "--lossless 'w' matches no tensor"),
+        ("encode", "it may hold weights, which coinr.save stores", "it may hold weights, which coinr pack stores"),
         ("unpack", "target_bytes 9", "target_bytes 9"),
         ("unpack", "give it as base", "give it with --base"),
         ("decode", "a.txt: the output must end in .png", "a.txt: the output must end in .png"),
@@ -124,9 +126,7 @@ def test_every_option_tells_its_default(name):
 def test_the_keys_of_profiles_are_all_told():
     for profiles, keys in PROFILE_KEYS.items():
         for profile in profiles.split(", "):
-            with pytest.raises(
-                coinr.InputError, match=f"this profile has: {', '.join(sorted(keys)) or 'none'}|has: "
-            ) as e:
+            with pytest.raises(coinr.InputError, match="this profile has: ") as e:
                 coinr.encode_state_dict({"w": torch.ones(2, 2)}, profile=profile, unknown=1)
             told = str(e.value).partition("this profile has: ")[2]
             assert set(told.split(", ")) == (set(keys) or {"none"})

@@ -66,7 +66,7 @@ def test_the_command_line_refuses_a_pattern_that_matches_nothing(tmp_path, sd):
     torch.save(sd, tmp_path / "a.pt")
     done = run("pack", tmp_path / "a.pt", "-o", tmp_path / "a.coinr", "--lossless", "2.weights")
     assert done.exit_code != 0
-    assert "'2.weights' matches no tensor; did you mean '2.weight'?" in done.output
+    assert "error: --lossless '2.weights' matches no tensor; did you mean '2.weight'?" in done.output
     assert not (tmp_path / "a.coinr").exists()
 
 
@@ -77,7 +77,7 @@ def test_a_signal_is_not_fitted_where_a_pattern_matches_nothing(tmp_path, monkey
     monkeypatch.setattr("coinr.fitting.fit", never)
     coinr.write_image(tmp_path / "a.png", np.zeros((4, 4), np.uint8))
     done = run("encode", tmp_path / "a.png", "-o", tmp_path / "a.coinr", "--lossless", "*.gain")
-    assert "'*.gain' matches no tensor" in done.output
+    assert "error: --lossless '*.gain' matches no tensor" in done.output
     with pytest.raises(InputError, match="sequence of patterns"):
         coinr.compress(coinr.ImageSignal(np.zeros((4, 4))), target_bytes=100, lossless="*.bias")
     with pytest.raises(InputError, match="sequence of patterns, not 5"):

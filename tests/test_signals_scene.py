@@ -142,7 +142,7 @@ def test_views_that_are_no_scene_are_refused():
         ({"poses": poses[:2]}, "3 views need poses"),
         ({"poses": poses * np.nan}, "finite"),
         ({"focal": 0.0}, "focal"),
-        ({"near": 5.0, "far": 5.0}, "near < far"),
+        ({"near": 5.0, "far": 5.0}, "near must be below far, got 5.0 and 5.0"),
         ({"held_images": images[:, :6], "held_poses": poses}, "one size"),
         ({"samples": (1, 8)}, "samples"),
         ({"samples": (8, 5000)}, "samples"),

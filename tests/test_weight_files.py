@@ -236,7 +236,7 @@ def test_weights_and_coinr_files_are_told_to_be_no_signals(tmp_path):
     written("safetensors", tmp_path / "a")
     written("zip", tmp_path / "b")
     coinr.save(tmp_path / "c", example())
-    for name, words in (("a", "pack stores"), ("b", "pack stores"), ("c", "it is a coinr file")):
+    for name, words in (("a", "coinr.save stores"), ("b", "coinr.save stores"), ("c", "it is a coinr file")):
         with pytest.raises(coinr.InputError, match=words):
             coinr.open_signal(tmp_path / name)
 

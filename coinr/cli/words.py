@@ -28,6 +28,9 @@ _PHRASES = {
     "give it as base": "give it with --base",
     "(raise it with Limits)": "(in Python, coinr.Limits raises it)",
     "kind must be one of": "--network must be one of",
+    "lossless pattern '": "--lossless '",
+    "give both near and far": "give both --near and --far",
+    "coinr.save stores": "coinr pack stores",
 }
 
 

@@ -107,9 +107,9 @@ def _open(source: Path, grid: int, samples: tuple[int, int], near: float | None,
 def _hint(head: bytes) -> str:
     """What a file is, if it is one that other functions read."""
     if head.startswith(MAGIC):
-        return "; it is a coinr file: open_file or decode gives its signal"
+        return "; it is a coinr file: open_file gives its signal"
     if head[8:9] == b"{":
-        return "; it may hold weights, which pack stores"
+        return "; it may hold weights, which coinr.save stores"
     return ""
 
 

@@ -102,7 +102,7 @@ class SceneSignal(Views):
             near, far = (given if given is not None else found for given, found in zip((near, far), told, strict=True))
         near, far = as_number("near", near, 0), as_number("far", far, 0)
         if not near < far:
-            raise InputError(f"0 <= near < far must hold, got {near!r} and {far!r}")
+            raise InputError(f"near must be below far, got {near!r} and {far!r}")
         furthest = float(np.abs(matrices[:, :3, 3]).max())
         if np.spacing(np.float32(furthest)) > _COARSE * (far - near):
             raise InputError(
@@ -140,8 +140,8 @@ def _depths(poses: NDArray[np.float32]) -> tuple[float, float]:
     centre, faced = focus_of(poses)
     if not faced:
         raise InputError(
-            "the cameras do not look at one place, so near and far depths cannot be told; give both "
-            "(near and far of SceneSignal, --near and --far, or in transforms.json)"
+            "the cameras do not look at one place, so near and far depths cannot be told; "
+            "give both near and far (transforms.json may have them)"
         )
     distances = np.linalg.norm(poses[:, :3, 3] - np.asarray(orbit_of(poses).centre, np.float32), axis=1)
     return float(f"{distances.min() / 2:.3g}"), float(f"{distances.max() * 1.5:.3g}")
