@@ -205,17 +205,14 @@ def test_volumes_have_a_grid_of_their_own(folder, tmp_path):
     assert "--grid is for meshes" in fail(2, "encode", tmp_path / "v.npy", "-o", tmp_path / "v.coinr", "--grid", 9)
 
 
-@pytest.mark.skipif(os.geteuid() == 0 and not os.path.exists("/proc/self"), reason="root may do everything")
 def test_what_the_system_refuses_is_told_on_one_line(folder, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied", "x")
 
     monkeypatch.setattr("coinr.contents.Path.read_bytes", refuse)
     monkeypatch.setattr("coinr.contents.Path.open", refuse)
-    for reader in READERS:
-        if reader != "info --backends":
-            message = fail(1, *fill(folder, READERS[reader], folder / "photo.coinr"))
-            assert "Permission denied" in message or "is a" in message or "is an" in message
+    for reader in READERS.values():
+        assert "Permission denied" in fail(1, *fill(folder, reader, folder / "photo.coinr"))
 
 
 @pytest.mark.parametrize("arguments", [["info", "photo.coinr", "--json"], ["--help"], ["encode", "--help"]])
