@@ -49,7 +49,7 @@ def read_npz(source: Path) -> OrderedDict[str, NDArray[Any]]:
     names = [info.filename for info in members(source)]
     if not all(name.endswith(".npy") for name in names):
         raise InputError(
-            "a zip archive that does not hold arrays (.npy) alone; weights of torch are no signal, coinr.save stores them"
+            "a zip archive of more than arrays (.npy); weights of torch are no signal, coinr.save stores them"
         )
     try:
         with np.load(source, allow_pickle=False) as arrays:

@@ -16,7 +16,7 @@ import safetensors
 import torch
 
 from coinr.array_files import NPY, TRUNCATED, ZIP, members, read_npy, read_npz
-from coinr.contents import check_head
+from coinr.contents import check_head, named
 from coinr.errors import InputError, first_line
 
 #: What is read, for messages.
@@ -51,14 +51,13 @@ def read_weights(path: str | os.PathLike[str]) -> Any:
         If it cannot be read.
     """
     head = check_head(path)
-    try:
-        return _read(Path(path), head)
-    except (OSError, MemoryError):
-        raise
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error.__cause__
-    except Exception as error:  # damaged files fail in the readers in more ways than can be listed
-        raise InputError(f"{path}: damaged: {first_line(error)}") from error
+    with named(path):
+        try:
+            return _read(Path(path), head)
+        except (OSError, MemoryError, InputError):
+            raise
+        except Exception as error:  # damaged files fail in the readers in more ways than can be listed
+            raise InputError(f"damaged: {first_line(error)}") from error
 
 
 def _read(source: Path, head: bytes) -> Any:

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from coinr.ambient import independent
 from coinr.arguments import checked, describe_value
-from coinr.contents import read_bytes
+from coinr.contents import named, read_bytes
 from coinr.dense import to_array
 from coinr.errors import InputError
 from coinr.files import write_atomic
@@ -122,12 +122,17 @@ def read_audio(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
     OSError
         If the file cannot be opened.
     """
+    with named(path):
+        return _decoded(read_bytes(path))
+
+
+def _decoded(data: bytes) -> tuple[NDArray[np.float32], int]:
+    """The sound in the bytes of a file, and its rate; errors as of :func:`read_audio`, without the file's name."""
     soundfile = optional("soundfile")
-    data = read_bytes(path)
     try:
         with soundfile.SoundFile(_Bytes(data)) as file:
             if file.frames > MAX_SAMPLES:
-                raise InputError(f"{path}: a sound has up to {MAX_SAMPLES} samples, this one has {file.frames}")
+                raise InputError(f"a sound has up to {MAX_SAMPLES} samples, this one has {file.frames}")
             samples, rate = file.read(file.frames, dtype="float32", always_2d=True), file.samplerate
             cut_off = _is_cut_off(file, data, len(samples))
     except soundfile.LibsndfileError as error:
@@ -135,13 +140,10 @@ def read_audio(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
             what = "damaged or unsupported sound, not of a format that libsndfile reads (raw samples are not)"
         else:
             what = "damaged, truncated or unsupported sound"
-        raise InputError(f"{path}: {what}: {error.error_string}") from error
+        raise InputError(f"{what}: {error.error_string}") from error
     if cut_off:
-        raise InputError(f"{path}: damaged: the file is truncated after {len(samples)} samples")
-    try:
-        return check_audio(samples, rate), rate
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        raise InputError(f"damaged: the file is truncated after {len(samples)} samples")
+    return check_audio(samples, rate), rate
 
 
 def _is_cut_off(file: Any, data: bytes, count: int) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import io
-import math
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,8 +18,9 @@ from coinr.errors import DependencyError
 from coinr.progress import shown
 from coinr.signals.audio import AudioSignal
 from coinr.signals.base import Signal
-from coinr.signals.image import ImageSignal, unit_image
+from coinr.signals.image import ImageSignal
 from coinr.signals.image_io import encode_image
+from coinr.signals.metrics import psnr, snr
 from coinr.signals.optional import optional
 from coinr.signals.shape import ShapeSignal
 
@@ -97,7 +97,6 @@ def _of_image(signal: ImageSignal, score: float) -> list[CommonFormat]:
 
 def _picture(signal: ImageSignal, name: str, quality: int) -> tuple[int, float] | None:
     """Size and PSNR of a picture in a format; None if that cannot hold it."""
-    wanted = unit_image(signal.image)
     shown = signal.image if signal.image.dtype == np.uint8 else np.rint(signal.image * 255).astype(np.uint8)
     buffer = io.BytesIO()
     try:
@@ -105,13 +104,8 @@ def _picture(signal: ImageSignal, name: str, quality: int) -> tuple[int, float] 
     except (ValueError, OSError):  # a side longer than the format can hold
         return None
     with Image.open(buffer) as image:
-        decoded = unit_image(np.asarray(image.convert({1: "L", 3: "RGB", 4: "RGBA"}[signal.out_features])))
-    return len(buffer.getvalue()), _psnr(decoded, wanted)
-
-
-def _psnr(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    error = float(np.square(one - other).mean())
-    return math.inf if error == 0 else -10 * math.log10(error)
+        decoded = np.asarray(image.convert({1: "L", 3: "RGB", 4: "RGBA"}[signal.out_features]))
+    return len(buffer.getvalue()), psnr(signal.image, decoded)
 
 
 def _of_audio(signal: AudioSignal, score: float) -> list[CommonFormat]:
@@ -137,10 +131,8 @@ def _vorbis(soundfile: Any, signal: AudioSignal, quality: int) -> tuple[int, flo
     data = _sound(soundfile, signal.samples, signal.rate, how)
     if data is None:
         return None
-    samples = signal.samples.astype(np.float64)
     decoded, _ = soundfile.read(io.BytesIO(data), dtype="float64")
-    noise = float(np.square(decoded[: len(samples)] - samples).sum())
-    return len(data), math.inf if noise == 0 else 10 * math.log10(float(np.square(samples).sum()) / noise)
+    return len(data), snr(signal.samples, decoded[: len(signal.samples)])
 
 
 def _sound(soundfile: Any, samples: NDArray[Any], rate: int, how: dict[str, Any]) -> bytes | None:

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
+from PIL import TiffImagePlugin as TIFF
 
 from coinr.errors import InputError
 from coinr.signals.colors import profile_of_chunks
@@ -23,8 +24,8 @@ from coinr.signals.image import MAX_PIXELS
 from coinr.signals.jpeg2000 import color_profile, deep_samples
 from coinr.signals.optional import optional
 from coinr.signals.rasters import Raster, first_of, scaled
-from coinr.signals.tiff import LEFT_OUT, TIFF_MAGIC, read_tiff
-from coinr.signals.truncation import is_truncated
+from coinr.signals.tiff import LEFT_OUT, read_tiff
+from coinr.signals.truncation import TIFF_MAGIC, is_truncated
 
 #: What Pillow may open: pictures of pixels. Others would run programs (EPS), or are no pictures (HDF5).
 FORMATS = (
@@ -140,13 +141,13 @@ def _pillow_reads_tiff(file: Any) -> bool:
 
 def _check_parts(tags: Any) -> None:
     """InputError if a TIFF file does not say where all its strips or tiles are; Pillow leaves the others black."""
-    width, height = tags[256], tags[257]
+    width, height = tags[TIFF.IMAGEWIDTH], tags[TIFF.IMAGELENGTH]
     planes = tags.get(_CHANNELS, 1) if tags.get(_PLANES, 1) == 2 else 1
-    if 324 in tags:
-        parts = -(-width // tags[322]) * -(-height // tags[323]) * planes
+    if TIFF.TILEOFFSETS in tags:
+        parts = -(-width // tags[TIFF.TILEWIDTH]) * -(-height // tags[TIFF.TILELENGTH]) * planes
     else:
-        parts = -(-height // max(1, tags.get(278, height))) * planes
-    places = tags.get(324 if 324 in tags else 273, ())
+        parts = -(-height // max(1, tags.get(TIFF.ROWSPERSTRIP, height))) * planes
+    places = tags.get(TIFF.TILEOFFSETS if TIFF.TILEOFFSETS in tags else TIFF.STRIPOFFSETS, ())
     if (len(places) if isinstance(places, tuple) else 1) < parts:
         raise InputError(f"damaged TIFF file: it does not say where all {parts} parts of the picture are")
 

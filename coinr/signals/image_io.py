@@ -12,7 +12,7 @@ from PIL import Image
 
 from coinr.ambient import independent
 from coinr.arguments import checked
-from coinr.contents import read_bytes
+from coinr.contents import named, read_bytes
 from coinr.errors import CoinrError, InputError
 from coinr.files import write_atomic
 from coinr.signals.decoding import begins_as_picture, decode_picture
@@ -64,15 +64,14 @@ def read_image(path: str | os.PathLike[str]) -> Picture:
 def read_picture(path: str | os.PathLike[str]) -> tuple[Picture, tuple[str, ...]]:
     """Return the picture as :func:`read_image` does, and notes on what was converted or left out."""
     data = read_bytes(path)
-    try:
-        return decode_picture(data).picture()
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    except (CoinrError, MemoryError):
-        raise
-    except Exception as error:  # damaged files make the parsers raise nearly anything
-        what = "damaged: the file is truncated" if is_truncated(data, error) else "damaged or unsupported image"
-        raise InputError(f"{path}: {what} ({error})") from error
+    with named(path):
+        try:
+            return decode_picture(data).picture()
+        except (CoinrError, MemoryError):
+            raise
+        except Exception as error:  # damaged files make the parsers raise nearly anything
+            what = "damaged: the file is truncated" if is_truncated(data, error) else "damaged or unsupported image"
+            raise InputError(f"{what} ({error})") from error
 
 
 def is_picture(path: str | os.PathLike[str]) -> bool:

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 import numpy as np
 from numpy.typing import NDArray
 
-from coinr.contents import read_bytes
+from coinr.contents import named, read_bytes
 from coinr.errors import InputError
 from coinr.files import write_atomic
 from coinr.progress import shown, steps
@@ -48,18 +48,19 @@ def read_mesh(path: str | os.PathLike[str]) -> tuple[Any, tuple[str, ...]]:
     trimesh = optional("trimesh")
     source, data = Path(path), read_bytes(path).removeprefix(codecs.BOM_UTF8)
     kind = mesh_kind(data, source.suffix)
-    try:
-        notes = check_mesh_bytes(data, kind)
-        extra = {"resolver": _files_beside(source)} if kind == "gltf" else {}
-        scene = trimesh.load_scene(
-            io.BytesIO(parsable(data, kind)), file_type=kind, process=False, skip_materials=True, **extra
-        )
-        return _joined(scene), notes
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
-    except Exception as error:  # the parsers fail in more ways than can be listed
-        reason = "it is no text" if isinstance(error, ImportError) else str(error) or "a part of it is missing"
-        raise InputError(f"{path}: damaged, truncated or unsupported mesh ({reason})") from error
+    with named(path):
+        try:
+            notes = check_mesh_bytes(data, kind)
+            extra = {"resolver": _files_beside(source)} if kind == "gltf" else {}
+            scene = trimesh.load_scene(
+                io.BytesIO(parsable(data, kind)), file_type=kind, process=False, skip_materials=True, **extra
+            )
+            return _joined(scene), notes
+        except InputError:
+            raise
+        except Exception as error:  # the parsers fail in more ways than can be listed
+            reason = "it is no text" if isinstance(error, ImportError) else str(error) or "a part of it is missing"
+            raise InputError(f"damaged, truncated or unsupported mesh ({reason})") from error
 
 
 def _files_beside(source: Path) -> Any:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from coinr.ambient import independent
 from coinr.arguments import checked
-from coinr.array_files import read_arrays
+from coinr.array_files import NPY, ZIP, read_arrays
 from coinr.container import MAGIC
 from coinr.contents import check_head, check_path, named
 from coinr.errors import InputError
@@ -26,9 +26,6 @@ _SOUND_SUFFIXES = (
     *(".wav", ".wave", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".caf", ".au", ".snd"),
     *(".w64", ".rf64", ".nist", ".sph", ".voc", ".raw", ".pcm", ".m4a", ".aac", ".wma", ".ape", ".wv"),
 )
-
-#: First bytes of arrays: zip archives and NumPy's own.
-_ARRAYS = (b"PK\x03\x04", b"PK\x05\x06", b"\x93NUMPY")
 
 
 @independent
@@ -72,7 +69,8 @@ def open_signal(
         If it cannot be opened.
     """
     source = check_path(path)
-    signal = _open(source, grid, samples, near, far)
+    with named(source):
+        signal = _open(source, grid, samples, near, far)
     signal.source = str(source)
     return signal
 
@@ -80,20 +78,19 @@ def open_signal(
 def _open(source: Path, grid: int, samples: tuple[int, int], near: float | None, far: float | None) -> Signal:
     if source.is_dir():
         if not is_scene_folder(source):
-            raise InputError(f"{source}: a folder without transforms.json is no scene")
+            raise InputError("a folder without transforms.json is no scene")
         return read_scene_folder(source, samples, near, far)
     head = check_head(source)
     suffix = source.suffix.lower()
     if suffix == ".json":
         return read_scene_folder(source, samples, near, far)
-    if head.startswith(_ARRAYS):
+    if head.startswith((*ZIP, NPY)):
         return _open_arrays(source, samples, near, far)
     if mesh_kind(head, suffix):
         return _open_mesh(source, grid)
     if is_picture(source):
         return _open_image(source)
-    with named(source):
-        sound = is_sound(source.read_bytes())
+    sound = is_sound(source.read_bytes())
     # of what nothing knows, the reader that the suffix promises says what is wrong
     if sound or suffix in _SOUND_SUFFIXES:
         return AudioSignal(*read_audio(source))
@@ -101,7 +98,7 @@ def _open(source: Path, grid: int, samples: tuple[int, int], near: float | None,
         return _open_arrays(source, samples, near, far)
     if suffix in IMAGE_SUFFIXES:
         return _open_image(source)
-    raise InputError(f"{source}: its content is of no kind that can be read{_hint(head)}")
+    raise InputError(f"its content is of no kind that can be read{_hint(head)}")
 
 
 def _hint(head: bytes) -> str:
@@ -126,16 +123,13 @@ def _open_mesh(source: Path, grid: int) -> Signal:
         signal = ShapeSignal.of_mesh(mesh, grid)
     except InputError as error:
         hint = "; the file ends within a line and may be truncated" if ends_within_line(source) else ""
-        raise InputError(f"{source}: {error}{hint}") from None
+        raise InputError(f"{error}{hint}") from None
     signal.notes = (*notes, *signal.notes)
     return signal
 
 
 def _open_arrays(source: Path, samples: tuple[int, int], near: float | None, far: float | None) -> Signal:
     arrays = read_arrays(source)
-    try:
-        if "images" in arrays:
-            return scene_of_arrays(arrays, samples, near, far)
-        return ShapeSignal(volume_of_arrays(arrays))
-    except InputError as error:
-        raise InputError(f"{source}: {error}") from None
+    if "images" in arrays:
+        return scene_of_arrays(arrays, samples, near, far)
+    return ShapeSignal(volume_of_arrays(arrays))

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from coinr.contents import named
 from coinr.errors import InputError
 from coinr.progress import steps
 from coinr.signals.image import Picture
@@ -62,7 +63,7 @@ def read_scene_folder(
         If a file is missing, damaged or truncated, says what is not supported, or as
         :class:`~coinr.signals.SceneSignal`.
     """
-    try:
+    with named(path):
         main, judged, notes = _files(path)
         told = _told(main)
         views, held, more = _read_views(main, told)
@@ -84,8 +85,6 @@ def read_scene_folder(
             views.camera.focal_y,
             views.camera.centre,
         )
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
     scene.notes = (*notes, *told.notes, *more)
     return scene
 

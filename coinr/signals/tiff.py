@@ -16,9 +16,6 @@ from coinr.signals.optional import optional
 from coinr.signals.rasters import Raster, first_of, scaled, straight
 from coinr.signals.truncation import is_truncated
 
-#: First bytes of TIFF files, those of more than 4 GB too.
-TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
 #: The note on extra samples.
 LEFT_OUT = "channels that are neither colour nor alpha are left out"
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import struct
 
+#: First bytes of TIFF files, those of more than 4 GB too.
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
 #: Parts of the messages of libraries that mean the same.
 _WORDS = ("truncated", "not enough", "too small", "incomplete")
 
@@ -43,7 +46,7 @@ def _end(data: bytes) -> int:
         return 8 + int(struct.unpack_from(">I", data, 4)[0])
     if data.startswith(b"BM") and data[6:10] == bytes(4):
         return int(struct.unpack_from("<I", data, 2)[0])
-    if data.startswith((b"II*\0", b"II+\0", b"MM\0*", b"MM\0+")):
+    if data.startswith(TIFF_MAGIC):
         return _end_of_directory(data)
     if data[4:8] in (b"ftyp", b"jP  "):
         return _end_of_boxes(data)
