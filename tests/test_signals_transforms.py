@@ -385,7 +385,7 @@ def test_arrays_with_a_camera_that_is_not_simple():
     assert scene.lens.stretch * 14.4 == pytest.approx(20)
     assert scene.lens.shift == (0.5, -0.25)
     assert scene.notes == ("not used: names",)
-    with pytest.raises(InputError, match="centre is two numbers"):
+    with pytest.raises(InputError, match="centre must be a tuple of a number, a number"):
         scene_of_arrays({**arrays, "centre": np.zeros(3)}, (4, 4))
     with pytest.raises(InputError, match="focal_y must be a number"):
         scene_of_arrays({**arrays, "focal_y": np.float64(0)}, (4, 4))
