@@ -13,7 +13,6 @@ import argparse
 import json
 import resource
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +28,6 @@ from coinr.refinement import Refined, refine
 from coinr.signals.image import ImageSignal
 
 _LAYERS = 3
-
-
-def measured(work: Callable[[], Refined]) -> tuple[Refined, float]:
-    """What a refinement gives, and its seconds of CPU."""
-    begin = time.process_time()
-    made = work()
-    return made, time.process_time() - begin
 
 
 def main() -> None:
@@ -56,8 +48,11 @@ def main() -> None:
     before = base.evaluate(base.state_dict)
 
     def run(steps: int, **wish: Any) -> tuple[Refined, float]:
+        """What a refinement gives, and its seconds of CPU."""
         loss = loss_of(base.network(), signal.batch, signal.count)
-        return measured(lambda: refine(base.state_dict, loss, steps=steps, optimiser="muon", **wish))
+        begin = time.process_time()
+        made = refine(base.state_dict, loss, steps=steps, optimiser="muon", **wish)
+        return made, time.process_time() - begin
 
     (_, few), (_, more) = run(10), run(options.steps)
     step = (more - few) / (options.steps - 10)

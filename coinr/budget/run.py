@@ -142,8 +142,8 @@ def compress(
         Show how far it is on stderr, see :mod:`coinr.progress`; if absent, only of two seconds or more.
     fitting : mapping, optional
         Other arguments of :func:`coinr.fit`: ``batch``, ``learning_rate``, ``optimiser``, ``precision``, ``device``,
-        ``threads``, ``checkpoint`` (each network has a file of its own, so named with its size added) and
-        ``checkpoint_every``.
+        ``threads``, ``checkpoint`` (each fit has a file of its own, so named with its size added, and its steps where
+        they are not the usual) and ``checkpoint_every``.
     **codec
         Of :func:`~coinr.encode_state_dict`: ``profile`` (``auto``, ``direct`` or ``sparse``), ``seeds``, ``lossless``,
         ``backend``, ``threads``, ...
