@@ -36,13 +36,13 @@ class _Task:
     text: Text = ""
     first: tuple[int, float] | None = None  # steps done, and when, at the first report
 
-    def told(self) -> str:
+    def shown_text(self) -> str:
         """The text as it is now."""
         return self.text if isinstance(self.text, str) else self.text()
 
     def line(self, now: float, elapsed: float) -> str:
         """All that is known, in words."""
-        parts = [f"{self.done}/{self.total}" if self.total else "", self.told(), f"{elapsed:.0f} s elapsed"]
+        parts = [f"{self.done}/{self.total}" if self.total else "", self.shown_text(), f"{elapsed:.0f} s elapsed"]
         left = self.left(now)
         return f"{self.title}: " + ", ".join(filter(None, parts)) + ("" if left is None else f", {left:.0f} s left")
 
@@ -162,7 +162,7 @@ class _Bar:
             self._start()
         left = "" if seconds is None else f"{seconds:.0f} s left"
         self._progress.tasks[0].total = task.total  # an update takes None for no change
-        self._progress.update(self._row, description=task.title, completed=task.done, text=task.told(), left=left)
+        self._progress.update(self._row, description=task.title, completed=task.done, text=task.shown_text(), left=left)
 
     def close(self) -> None:
         """Leave the terminal as it was."""

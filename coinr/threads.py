@@ -25,10 +25,10 @@ _B = TypeVar("_B")
 _share: ContextVar[Callable[[], int] | None] = ContextVar("share", default=None)
 
 
-def available_threads(asked: int | None = None) -> int:
+def available_threads(requested: int | None = None) -> int:
     """Return the threads that an operation may take here, 1 … 256.
 
-    They are those that were asked for, else what the environment variable ``COINR_THREADS`` says, else the cores that
+    They are those that are requested, else what the environment variable ``COINR_THREADS`` says, else the cores that
     this process may use; and within :func:`limited_threads` and :func:`side_by_side` no more than the share there.
 
     Raises
@@ -37,7 +37,7 @@ def available_threads(asked: int | None = None) -> int:
         If ``COINR_THREADS`` is no positive integer.
     """
     share = _share.get()
-    limits = [limit for limit in (asked, share and share()) if limit is not None] or [_default()]
+    limits = [limit for limit in (requested, share and share()) if limit is not None] or [_default()]
     return min(*limits, MOST)
 
 
@@ -48,12 +48,12 @@ def check_threads(threads: Any) -> None:
 
 
 def _default() -> int:
-    asked = os.environ.get("COINR_THREADS")
-    if not asked:
+    value = os.environ.get("COINR_THREADS")
+    if not value:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-    if not asked.isdecimal() or not asked.strip("0"):
-        raise BackendError(f"COINR_THREADS must be a positive integer ({MOST} at most are used), not {asked!r}")
-    return int(asked) if len(asked.lstrip("0")) < 4 else MOST
+    if not value.isdecimal() or not value.strip("0"):
+        raise BackendError(f"COINR_THREADS must be a positive integer ({MOST} at most are used), not {value!r}")
+    return int(value) if len(value.lstrip("0")) < 4 else MOST
 
 
 @contextmanager
