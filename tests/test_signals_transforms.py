@@ -103,6 +103,8 @@ def test_pixels_that_are_not_square_and_an_axis_off_the_middle(tmp_path):
         ({**PINHOLE, "p2": -0.01}, {}, "distorted .p2."),
         ({**PINHOLE, "k6": 0.1}, {}, "distorted .k6."),
         ({**PINHOLE, "distortion_params": [0, 0.1]}, {}, "distorted .distortion_params."),
+        ({**PINHOLE, "distortion": [0, 0.1]}, {}, "distorted .distortion."),
+        (PINHOLE, {"distortion_coefficients": [0, 0.1]}, "distorted .distortion_coefficients."),
         ({**PINHOLE, "rolling_shutter": [0, 0, 1]}, {}, "rolling_shutter"),
         ({**PINHOLE, "camera_model": "OPENCV_FISHEYE"}, {}, "camera_model 'OPENCV_FISHEYE'"),
         (PINHOLE, {"camera_model": "EQUIRECTANGULAR"}, "camera_model 'EQUIRECTANGULAR'"),
@@ -233,6 +235,10 @@ def test_files_to_judge_by(tmp_path):
     scene = read(tmp_path)
     assert len(scene.judged.images) == 3
     assert scene.notes == ("transforms_val.json is not used", "transforms.json is not used")
+    write(tmp_path, {**PINHOLE, "near": 1, "far": 9}, frames(3), name="transforms_test.json")
+    assert "near and far of transforms_test.json are not used" in read(tmp_path).notes
+    write(tmp_path, {**PINHOLE, "near": 1, "far": 9}, name="transforms_train.json")
+    assert read(tmp_path).notes == scene.notes
     write(tmp_path, {**PINHOLE, "fl_x": 25}, frames(3), name="transforms_test.json")
     with pytest.raises(InputError, match=r"transforms_train\.json and transforms_test\.json differ"):
         read(tmp_path)
@@ -387,6 +393,10 @@ def test_arrays_with_a_camera_that_is_not_simple():
     assert scene.notes == ("not used: names",)
     with pytest.raises(InputError, match="centre must be a tuple of a number, a number"):
         scene_of_arrays({**arrays, "centre": np.zeros(3)}, (4, 4))
+    for name in ("k1", "distortion"):
+        scene_of_arrays({**arrays, name: np.zeros(4)}, (4, 4))
+        with pytest.raises(InputError, match=f"distorted .{name}."):
+            scene_of_arrays({**arrays, name: np.array([0, 0.1])}, (4, 4))
     with pytest.raises(InputError, match="focal_y must be a number"):
         scene_of_arrays({**arrays, "focal_y": np.float64(0)}, (4, 4))
 

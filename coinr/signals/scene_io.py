@@ -17,10 +17,13 @@ from coinr.progress import steps
 from coinr.signals.image import Picture
 from coinr.signals.image_io import read_picture
 from coinr.signals.scene import SceneSignal
-from coinr.signals.transforms import Camera, Transforms, camera_of, read_transforms
+from coinr.signals.transforms import Camera, Transforms, camera_of, check_straight, read_transforms
 
 #: What a frame's name may lack.
 _SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".webp", ".PNG", ".JPG", ".JPEG")
+
+#: Arrays of fewer values are looked at for a distortion of the camera.
+_FEW = 64
 
 #: By how much, relatively, the cameras of two files may differ.
 _ALIKE = 1e-3
@@ -71,6 +74,8 @@ def read_scene_folder(
             other = _told(judged)
             held, _, others = _read_views(judged, other)
             more += others + [f"{judged.name}: {note}" for note in other.notes]
+            if {other.near, other.far} - {None, told.near, told.far}:
+                more.append(f"near and far of {judged.name} are not used")
             if not _alike(views.camera, held.camera):
                 raise InputError(f"{main.name} and {judged.name} differ in their camera: {views.camera}, {held.camera}")
         scene = SceneSignal(
@@ -216,6 +221,7 @@ def scene_of_arrays(
         value = arrays.get(name)
         if value is not None and (value.size != 1 or not np.issubdtype(value.dtype, np.number)):
             raise InputError(f"{name} is one number, got {value.dtype} {list(value.shape)}")
+    check_straight({name: array.ravel().tolist() for name, array in arrays.items() if array.size < _FEW})
     given: dict[str, Any] = dict(arrays)
     centre = given.get("centre")
     scene = SceneSignal(

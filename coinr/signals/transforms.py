@@ -26,7 +26,10 @@ _CAMERA = ("fl_x", "fl_y", "cx", "cy", "w", "h", "camera_angle_x", "camera_angle
 _PINHOLES = ("PINHOLE", "SIMPLE_PINHOLE", "SIMPLE_RADIAL", "RADIAL", "OPENCV", "FULL_OPENCV", "PERSPECTIVE")
 
 #: Coefficients of lens distortion, which must be zero.
-_BENT = re.compile(r"[kp][0-9]|ftheta_p[0-9]|distortion_params|rolling_shutter")
+_BENT = re.compile(
+    r"[kp][0-9]|ftheta_p[0-9]|distortion(_(params|parameters|coefficients|coeffs))?|dist_coeffs?"
+    r"|(radial|tangential|lens|fov)_distortion|rolling_shutter"
+)
 
 #: What changes the rays or the pixels that are meant, and why it is refused unless it is false or empty.
 _REFUSED = {
@@ -168,12 +171,17 @@ def _refuse(where: Mapping[str, Any]) -> None:
     model = where.get("camera_model")
     if model is not None and str(model).upper() not in _PINHOLES:
         raise InputError(f"camera_model {model!r} is not supported, only {', '.join(_PINHOLES)}")
-    bent = [key for key, value in where.items() if _BENT.fullmatch(key) and not _zero(value)]
-    if bent:
-        raise InputError(f"the camera is distorted ({', '.join(bent)}); undistort the pictures first")
+    check_straight(where)
     for key, reason in _REFUSED.items():
         if where.get(key):
             raise InputError(f"{key}: {reason}")
+
+
+def check_straight(where: Mapping[str, Any]) -> None:
+    """Raise InputError if numbers, or lists of them, say by their names that the camera is distorted."""
+    bent = [key for key, value in where.items() if _BENT.fullmatch(key) and not _zero(value)]
+    if bent:
+        raise InputError(f"the camera is distorted ({', '.join(bent)}); undistort the pictures first")
 
 
 def _zero(value: Any) -> bool:
