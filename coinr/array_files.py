@@ -11,14 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coinr.contents import check_head, named
+from coinr.contents import TRUNCATED, check_head, named
 from coinr.errors import InputError, first_line
 
 #: First bytes of a zip archive, of one without members, and of a single array.
 ZIP, NPY = (b"PK\x03\x04", b"PK\x05\x06"), b"\x93NUMPY"
-
-#: What messages say of a file that was cut off.
-TRUNCATED = "truncated and so damaged: the file ends before its content does"
 
 
 def read_arrays(path: str | os.PathLike[str]) -> OrderedDict[str, NDArray[Any]]:

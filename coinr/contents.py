@@ -9,6 +9,9 @@ from pathlib import Path
 
 from coinr.errors import CoinrError, InputError
 
+#: What messages say of a file that was cut off.
+TRUNCATED = "damaged: the file is truncated"
+
 #: First bytes of files that stand where another file should be, and what they are.
 _STRANGERS = {
     b"version https://git-lfs.github.com/spec/": "a Git LFS pointer, not the file itself: get it with 'git lfs pull'",

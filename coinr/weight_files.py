@@ -15,8 +15,8 @@ from typing import Any, BinaryIO
 import safetensors
 import torch
 
-from coinr.array_files import NPY, TRUNCATED, ZIP, members, read_npy, read_npz
-from coinr.contents import check_head, named
+from coinr.array_files import NPY, ZIP, members, read_npy, read_npz
+from coinr.contents import TRUNCATED, check_head, named
 from coinr.errors import InputError, first_line
 
 #: What is read, for messages.

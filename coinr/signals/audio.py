@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from coinr.ambient import independent
 from coinr.arguments import checked, describe_value
-from coinr.contents import named, read_bytes
+from coinr.contents import TRUNCATED, named, read_bytes
 from coinr.dense import to_array
 from coinr.errors import InputError
 from coinr.files import write_atomic
@@ -142,7 +142,7 @@ def _decoded(data: bytes) -> tuple[NDArray[np.float32], int]:
             what = "damaged, truncated or unsupported sound"
         raise InputError(f"{what}: {error.error_string}") from error
     if cut_off:
-        raise InputError(f"damaged: the file is truncated after {len(samples)} samples")
+        raise InputError(f"{TRUNCATED} after {len(samples)} samples")
     return check_audio(samples, rate), rate
 
 

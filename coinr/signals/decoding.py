@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL import TiffImagePlugin as TIFF
 
+from coinr.contents import TRUNCATED
 from coinr.errors import InputError
 from coinr.signals.colors import profile_of_chunks
 from coinr.signals.image import MAX_PIXELS
@@ -77,7 +78,7 @@ def decode_picture(data: bytes) -> Raster:
             if data.startswith(TIFF_MAGIC):
                 return read_tiff(data)
             if is_truncated(data):
-                raise InputError("damaged: the file is truncated") from None
+                raise InputError(TRUNCATED) from None
             raise InputError("not an image that can be read") from None
 
 
@@ -241,7 +242,7 @@ def _pnm(data: bytes) -> Raster:
             raise InputError(f"pictures have up to {MAX_PIXELS} pixels, got {file.height} x {file.width}")
         binary = file.magicnumber not in ("P2", "P3")
         if binary and file.dataoffset + file.width * file.height * file.depth * file.dtype.itemsize > len(data):
-            raise InputError("damaged: the file is truncated")
+            raise InputError(TRUNCATED)
         samples = file.asarray()
         samples = samples[0] if file.frames > 1 else samples
         if samples.max() > file.maxval:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from coinr.ambient import independent
 from coinr.arguments import checked
-from coinr.contents import named, read_bytes
+from coinr.contents import TRUNCATED, named, read_bytes
 from coinr.errors import CoinrError, InputError
 from coinr.files import write_atomic
 from coinr.signals.decoding import begins_as_picture, decode_picture
@@ -70,7 +70,7 @@ def read_picture(path: str | os.PathLike[str]) -> tuple[Picture, tuple[str, ...]
         except (CoinrError, MemoryError):
             raise
         except Exception as error:  # damaged files make the parsers raise nearly anything
-            what = "damaged: the file is truncated" if is_truncated(data, error) else "damaged or unsupported image"
+            what = TRUNCATED if is_truncated(data, error) else "damaged or unsupported image"
             raise InputError(f"{what} ({error})") from error
 
 

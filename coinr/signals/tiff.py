@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from coinr.contents import TRUNCATED
 from coinr.errors import InputError
 from coinr.signals.colors import lab_to_srgb
 from coinr.signals.image import MAX_PIXELS
@@ -60,7 +61,7 @@ def read_tiff(data: bytes) -> Raster:
     with optional("tifffile").TiffFile(io.BytesIO(data)) as file:
         pages = [page for page in _pages(file) if not page.is_reduced and not page.is_mask]
         if not pages and is_truncated(data):
-            raise InputError("damaged: the file is truncated")
+            raise InputError(TRUNCATED)
         if not pages:
             raise InputError("the TIFF file holds thumbnails only, as raw photos do")
         page = pages[0]
@@ -112,7 +113,7 @@ def _check(page: Any, size: int) -> None:
     if min(len(page.dataoffsets), len(page.databytecounts)) < parts:
         raise InputError(f"damaged TIFF file: it does not say where all {parts} parts of the picture are")
     if any(start + count > size for start, count in zip(page.dataoffsets, page.databytecounts, strict=False)):
-        raise InputError("damaged: the file is truncated")
+        raise InputError(TRUNCATED)
 
 
 def _in_order(page: Any) -> NDArray[Any]:
