@@ -109,8 +109,8 @@ def compress(
     network whose file should be smallest is fitted, a larger one where that does not reach the score, and coded as
     coarsely as the score allows. Up to four networks are fitted so, of at most 64 times the parameters of the
     largest in the table. Where all fall short by 6 dB or less, and ``steps`` are not given, the best is fitted in four
-    times as many steps. A score is given up only after a full fit of a network of eight times the parameters of the
-    small one, where that is more than 6 dB from what the table needs.
+    times as many steps. A score is given up at the earliest after a full fit of a network of eight times the
+    parameters of the small one.
 
     Parameters
     ----------
