@@ -75,6 +75,15 @@ def test_mp3_and_flac_with_a_tag_in_front(tmp_path, sounds, size):
         assert open_signal(tmp_path / "a").count == 4000
 
 
+def test_of_several_streams_the_first_is_read_with_a_note(tmp_path, sounds):
+    (tmp_path / "a").write_bytes(sounds["OGG"] * 2)
+    signal = open_signal(tmp_path / "a")
+    assert signal.count == 4000
+    assert signal.notes == ("the first of 2 streams is taken",)
+    (tmp_path / "a").write_bytes(sounds["OGG"])
+    assert open_signal(tmp_path / "a").notes == ()
+
+
 def test_opus(tmp_path):
     soundfile.write(tmp_path / "a", tone(), RATE, format="OGG", subtype="OPUS")
     assert open_signal(tmp_path / "a").kind == "audio"

@@ -50,6 +50,9 @@ _FRAMES = re.compile(r"(?:^ *Frames *: |from 'ds64' chunk of )(\d+)", re.MULTILI
 #: Lengths from here on stand for one that was not known when the header was written, to a pipe.
 _ENDLESS = 0x7FFF0000
 
+#: The head of the page that begins a stream of an Ogg file.
+_FIRST_PAGE = re.compile(rb"OggS\0[\2\6]")
+
 _CHANNELS = 8  # the most that FLAC holds
 _SILENCE = 2.0**-100  # no file of up to 32 bits an integer sample holds less but zero
 
@@ -103,6 +106,12 @@ def is_sound(data: bytes) -> bool:
     except soundfile.LibsndfileError as error:
         return error.code not in _UNKNOWN
     return True
+
+
+def left_of_sound(data: bytes) -> tuple[str, ...]:
+    """Return a note on what of a sound file libsndfile does not read: streams behind the first of an Ogg file."""
+    streams = len(_FIRST_PAGE.findall(data)) if data.startswith(b"OggS") else 1
+    return (f"the first of {streams} streams is taken",) if streams > 1 else ()
 
 
 @independent

@@ -12,7 +12,7 @@ from coinr.container import MAGIC
 from coinr.contents import check_head, check_path, named
 from coinr.errors import InputError
 from coinr.signals.arrays import VOLUME_SUFFIXES, volume_of_arrays
-from coinr.signals.audio import AudioSignal, is_sound, read_audio
+from coinr.signals.audio import AudioSignal, is_sound, left_of_sound, read_audio
 from coinr.signals.base import Signal
 from coinr.signals.image import ImageSignal
 from coinr.signals.image_io import IMAGE_SUFFIXES, is_picture, read_picture
@@ -90,10 +90,12 @@ def _open(source: Path, grid: int, samples: tuple[int, int], near: float | None,
         return _open_mesh(source, grid)
     if is_picture(source):
         return _open_image(source)
-    sound = is_sound(source.read_bytes())
+    data = source.read_bytes()
     # of what nothing knows, the reader that the suffix promises says what is wrong
-    if sound or suffix in _SOUND_SUFFIXES:
-        return AudioSignal(*read_audio(source))
+    if is_sound(data) or suffix in _SOUND_SUFFIXES:
+        signal = AudioSignal(*read_audio(source))
+        signal.notes = left_of_sound(data)
+        return signal
     if suffix in VOLUME_SUFFIXES:
         return _open_arrays(source, samples, near, far)
     if suffix in IMAGE_SUFFIXES:
