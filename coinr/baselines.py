@@ -29,6 +29,7 @@ from torch import Tensor
 from coinr import packing
 from coinr.arguments import checked
 from coinr.errors import FormatError, InputError
+from coinr.source import plain_tensors
 
 #: Every name that :func:`encode` and :func:`decode` know.
 METHODS = ("fp32", "fp16", *(f"uniform{bits}" for bits in range(2, 17)))
@@ -44,12 +45,14 @@ def encode(state_dict: Mapping[str, Tensor], method: str) -> bytes:
 
     Raises
     ------
+    StateDictError
+        If ``state_dict`` is no mapping of names to dense tensors or arrays.
     InputError
         If the method is unknown, or a tensor is not floating or complex, is not finite, or so large or small that
         numbers or steps of float16 or float32 cannot stand for it.
     """
     _check_method(method)
-    values = [_to_floats(name, tensor) for name, tensor in state_dict.items()]
+    values = [_to_floats(name, tensor) for name, tensor in plain_tensors(state_dict).items()]
     for name, v in zip(state_dict, values, strict=True):
         _check_fits(name, v, np.float16 if method == "fp16" else np.float32)
     if method == "fp32":
@@ -119,9 +122,9 @@ def _to_floats(name: str, tensor: Tensor) -> NDArray[np.float64]:
         raise InputError(f"baselines code tensors; {name} is a {type(tensor).__name__}")
     if not (tensor.is_floating_point() or tensor.is_complex()):
         raise InputError(f"baselines code floating and complex tensors; {name} is {tensor.dtype}")
-    tensor = tensor.detach().cpu()
+    tensor = tensor.resolve_conj().resolve_neg().cpu()
     if tensor.is_complex():
-        tensor = torch.view_as_real(tensor.resolve_conj())
+        tensor = torch.view_as_real(tensor)
     values: NDArray[np.float64] = tensor.to(torch.float64).numpy().ravel()
     if not np.isfinite(values).all():
         raise InputError(f"{name} holds NaN or infinite values")

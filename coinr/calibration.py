@@ -25,6 +25,7 @@ from coinr.errors import InputError
 from coinr.naming import known_names
 from coinr.sampled_module import SampledModule
 from coinr.source import plain_tensors
+from coinr.tensors import check_dtype
 
 #: Samples at which derivatives are taken.
 SAMPLES = 1024
@@ -133,11 +134,13 @@ def _from_inputs(given: Any, state_dict: Mapping[str, Tensor]) -> dict[str, Sens
                 f"calibrate names {name!r}, which is none of the tensors; {known_names(str(name), state_dict)}"
             )
         rest = math.prod(weight.shape[1:]) if len(weight.shape) > 1 else 0
-        values = to_tensor(inputs, f"the input of {name!r}").cpu()
+        values = to_tensor(inputs, f"the input of {name!r}").resolve_conj().resolve_neg().cpu()
+        check_dtype(values.dtype, f"the input of {name!r}")
         values = torch.view_as_real(values).movedim(-1, 0).flatten(0, -2) if values.is_complex() else values
+        values = values.to(torch.float64)
         if not rest or not values.ndim or values.shape[-1] != rest or not bool(values.isfinite().all()):
             raise InputError(f"inputs of {name!r} must be finite and [N, {rest}], not {list(values.shape)}")
-        flat = values.reshape(-1, rest).to(torch.float64).numpy()
+        flat = values.reshape(-1, rest).numpy()
         flat = flat / _unit(float(np.abs(flat).max(initial=0.0)))
         found[name] = of_inputs(flat.T @ flat)
     return found

@@ -49,6 +49,7 @@ def why_not_dense(tensor: torch.Tensor) -> str | None:
         return "is on the meta device, without values: call .to_empty(device='cpu') and load the weights first"
     if tensor.layout != torch.strided:
         return f"has the layout {_short(tensor.layout)}, not dense: pass .to_dense()"
+    tensor = tensor.as_subclass(torch.Tensor)  # its attributes as they are, whatever the class makes of them
     if tensor.numel() and tensor.untyped_storage().nbytes() < _end(tensor) * tensor.itemsize:
         return "has no memory any more (as parameters of FSDP between uses): gather the full parameters first"
     return None

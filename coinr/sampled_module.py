@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_leaves
 from coinr.ambient import callers_settings
 from coinr.dense import to_tensor
 from coinr.errors import InputError, first_line
+from coinr.tensors import check_dtype, dtype_name
 
 #: How torch.compile names what it wraps.
 _COMPILED = "_orig_mod"
@@ -65,6 +66,11 @@ class SampledModule:
         self.values: dict[str, Tensor] = {}
         for name, tensor in own.items():
             value = (to_tensor(state_dict[keys[name]], f"tensor {keys[name]!r}") if name in keys else tensor).detach()
+            if value.is_complex() != tensor.is_complex():
+                raise InputError(
+                    f"the module of the calibration has {name!r} in {dtype_name(tensor.dtype)}, the state dict "
+                    f"{keys[name]!r} in {dtype_name(value.dtype)}: both must be real or both complex"
+                )
             value = value.to(device, tensor.dtype, copy=True)
             if name not in parameters:
                 self._buffers[name] = value
@@ -124,6 +130,8 @@ def _columns(inputs: Any, device: torch.device, dtype: torch.dtype | None) -> li
     columns = [to_tensor(column, "an input of the calibration") for column in given]
     if not columns or not all(column.ndim for column in columns):
         raise InputError("the inputs of a calibration must be a tensor or several, with samples along the first axis")
+    for column in columns:
+        check_dtype(column.dtype, "an input of the calibration")
     count = len(columns[0])
     if not count or any(len(column) != count for column in columns):
         raise InputError("the inputs of a calibration must hold equally many samples, at least one")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from coinr.checkpoints import is_optimizer_state, state_dicts
 from coinr.dense import to_tensor
 from coinr.errors import InputError, StateDictError
-from coinr.tensors import DTYPE_CODES, DTYPES, LOSSY_DTYPES, Layout, dtype_name, to_planes
+from coinr.tensors import LOSSY_DTYPES, Layout, check_dtype, to_planes
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,9 +69,11 @@ def _entry_tensor(sd: Mapping[Any, Any], name: str, value: Any) -> torch.Tensor:
     if not isinstance(value, torch.Tensor | np.ndarray):
         raise _refuse(sd, name, value)
     try:
-        return to_tensor(value, f"tensor {name!r}")
+        tensor = to_tensor(value, f"tensor {name!r}")
+        check_dtype(tensor.dtype, f"tensor {name!r}")
     except InputError as error:
         raise StateDictError(str(error)) from error
+    return tensor
 
 
 def _items(sd: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -118,9 +120,6 @@ def read_state_dict(sd: Mapping[str, Any]) -> list[Source]:
     # The list keeps every value alive: an address that is used again would look like a tie.
     for name, value in list(_items(sd)):
         view = _entry_tensor(sd, name, value)
-        if view.dtype not in DTYPE_CODES:
-            allowed = ", ".join(map(dtype_name, DTYPES))
-            raise StateDictError(f"tensor {name!r} has dtype {dtype_name(view.dtype)}; convert it to one of {allowed}")
         identity = _identity(value, view)
         alias = first.get(identity) if identity else None
         if identity and alias is None:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from coinr.errors import FormatError
+from coinr.errors import FormatError, InputError
 
 # Position is the code in the file: append only.
 DTYPES: tuple[torch.dtype, ...] = (
@@ -41,6 +41,13 @@ LOSSY_DTYPES = frozenset(DTYPES[:6])
 def dtype_name(dtype: torch.dtype) -> str:
     """``float32`` for ``torch.float32``."""
     return str(dtype).removeprefix("torch.")
+
+
+def check_dtype(dtype: torch.dtype, what: str) -> None:
+    """InputError, which calls the tensor ``what``, unless files hold this dtype."""
+    if dtype not in DTYPE_CODES:
+        allowed = ", ".join(map(dtype_name, DTYPES))
+        raise InputError(f"{what} has dtype {dtype_name(dtype)}; convert it to one of {allowed}")
 
 
 @dataclass(frozen=True)

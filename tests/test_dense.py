@@ -15,6 +15,7 @@ from torch.distributed.tensor import DeviceMesh, Shard, distribute_tensor
 from torch.masked import masked_tensor
 
 import coinr
+from coinr import baselines
 from coinr.calibration import sensitivities
 from coinr.signals.scene import render_views
 from coinr.signals.views import Lens, check_views
@@ -92,6 +93,7 @@ def test_tensors_without_plain_values_are_named_with_what_to_do(unplain):
         lambda: coinr.search(sd, never, min_score=0.0),
         lambda: coinr.refine(sd, never, steps=1),
         lambda: sensitivities(lambda: {}, sd),
+        lambda: baselines.encode(sd, "fp16"),
     ]
     for read in readers:
         with pytest.raises(coinr.StateDictError, match=message) as caught:
@@ -203,6 +205,18 @@ def test_calibrations_in_every_memory(weights, generator):
             return np.frombuffer(coinr.encode_state_dict({"weight": w}, calibrate=c(inputs)), np.uint8)
 
         assert_alike(encoded, weights)
+
+
+def test_layers_inputs_of_every_dtype_calibrate_or_are_named():
+    weights = {"w": torch.randn(4, 4, generator=torch.Generator().manual_seed(0))}
+    inputs = torch.eye(4, dtype=torch.complex64)
+    expected = sensitivities(lambda: {"w": inputs}, weights).tensors["w"].inputs
+    for values in (inputs.conj(), torch.eye(4).to(torch.float8_e5m2)):
+        np.testing.assert_allclose(sensitivities(lambda v=values: {"w": v}, weights).tensors["w"].inputs, expected)
+    bits = torch.zeros(4, 4, dtype=torch.bits8)
+    for calibrate in (lambda: {"w": bits}, (nn.Linear(4, 4, bias=False), bits)):
+        with pytest.raises(coinr.InputError, match="input of .* dtype bits8; convert it to one of float32"):
+            sensitivities(calibrate, {"weight": weights["w"]} | weights)
 
 
 def test_a_refinement_of_arrays_in_every_memory(weights):

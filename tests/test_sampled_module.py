@@ -247,3 +247,13 @@ def test_state_dicts_of_arrays_are_calibrated():
 def test_what_are_no_inputs_of_layers_is_named(given):
     with pytest.raises(InputError):
         coinr.encode_state_dict(network().state_dict(), calibrate=lambda: given, tolerance=0.1)
+
+
+def test_modules_and_state_dicts_are_both_real_or_both_complex():
+    complex_weights = {"weight": torch.ones(3, 2, dtype=torch.complex64)}
+    for module, state_dict in (
+        (nn.Linear(2, 3, bias=False), complex_weights),
+        (nn.Linear(2, 3, bias=False, dtype=torch.complex64), {"weight": torch.ones(3, 2)}),
+    ):
+        with pytest.raises(InputError, match="'weight' in .*both must be real or both complex"):
+            _encoded(state_dict, module, POINTS)
