@@ -24,6 +24,7 @@ OBJ = {
     "byte order mark": "\ufeff" + VERTICES + lines("f {} {} {}", FACES + 1),
     "indented": VERTICES.replace("v", "  v") + lines("\tf {} {} {}", FACES + 1),
     "tabs": VERTICES.replace(" ", "\t") + lines("f\t{}\t{}\t{}", FACES + 1),
+    "corners of several forms": VERTICES + "vt 0 0\nvn 0 0 1\n" + lines("f {}/1/1 {}//1 {}", FACES + 1),
     "comments": VERTICES + lines("f {} {} {} # of a cube", FACES + 1),
     "continued": VERTICES + lines("f {}\\\n{} {}", FACES + 1),
     "continued, carriage returns": (VERTICES + lines("f {} \\\n{} {}", FACES + 1)).replace("\n", "\r\n"),

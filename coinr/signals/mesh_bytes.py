@@ -28,8 +28,9 @@ _HIDING = ("KHR_draco_mesh_compression", "EXT_meshopt_compression", "KHR_meshopt
 #: One that shows a mesh many times, at places that a reader without it does not see.
 _INSTANCES = "EXT_mesh_gpu_instancing"
 
-#: Lines of OBJ that trimesh leaves out or misreads: indented, with tabs, comments, counted from the end or continued.
-_ODD_LINES = re.compile(rb"^[ \t]+[vf]\b|^[vf]\t|^f[^\n]*[-#\t]|\\\r?\n", re.MULTILINE)
+#: Lines of OBJ that trimesh may leave out or misread: indented, continued, with tabs, comments, corners counted from
+#: the end or of several forms.
+_ODD_LINES = re.compile(rb"^[ \t]+[vf]\b|^[vf]\t|^f[^\n]*[-#\t/]|\\\r?\n", re.MULTILINE)
 
 #: Primitives of glTF that are surfaces and read, and those that are none.
 _TRIANGLES, _NO_SURFACE = (4, 5), (0, 1, 2, 3)
