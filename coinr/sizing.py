@@ -73,7 +73,7 @@ def largest_within(
         report(text=f"{len(blob)} bytes for {size}")
         if last and len(blob) > size:
             found = f"the smallest of {k} files has {min(seen)} bytes"
-            raise InputError(f"target_bytes {size} is out of reach in the time given: {found}")
+            raise InputError(f"{size} bytes are out of reach in the time given: {found}")
         if len(blob) > size:
             low, larger = at, (at, len(blob))
         else:
@@ -90,9 +90,7 @@ def largest_within(
         else:
             at = high if fruitless else (low + high) / 2
     if best is None:
-        raise InputError(
-            f"target_bytes {size} is out of reach: the coarsest file has {min(seen)} bytes, after {k} tries"
-        )
+        raise InputError(f"{size} bytes are out of reach: the coarsest file has {min(seen)} bytes, after {k} tries")
     return best
 
 

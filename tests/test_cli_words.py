@@ -152,3 +152,9 @@ def test_exit_codes_are_told():
     text = " ".join(run("--help").stdout.split())
     for words in ("0 when all was done", "1 when it failed", "2 when it was called", "130 when it was interrupted"):
         assert words in text
+
+
+def test_a_target_in_bits_that_is_out_of_reach_is_no_option_that_was_not_given(folder):
+    message = fail(1, "pack", folder / "model.bin", "-o", folder / "a.coinr", "--target-bits", 0.1)
+    assert "0 bytes are out of reach" in message
+    assert "--target-bytes" not in message

@@ -62,5 +62,5 @@ def test_a_file_of_exactly_the_size_is_taken():
 
 
 def test_a_size_out_of_reach_is_told_with_the_smallest_file():
-    with pytest.raises(InputError, match="target_bytes 100 is out of reach: the coarsest file has 321 bytes"):
+    with pytest.raises(InputError, match="^100 bytes are out of reach: the coarsest file has 321 bytes"):
         largest_within(lambda tolerance: bytes(321), 100, PARAMETERS)
