@@ -35,6 +35,7 @@ class _Task:
     total: int | None = None
     text: Text = ""
     first: tuple[int, float] | None = None  # steps done, and when, at the first report
+    end: float | None = None  # when it ends, however many steps are done
 
     def shown_text(self) -> str:
         """The text as it is now."""
@@ -47,10 +48,11 @@ class _Task:
         return f"{self.title}: " + ", ".join(filter(None, parts)) + ("" if left is None else f", {left:.0f} s left")
 
     def left(self, now: float) -> float | None:
-        """Seconds that are left where all goes on as until now; None if nothing is known."""
+        """Seconds that are left where all goes on as until now, or until the end; None if nothing is known."""
         if self.total is None or self.first is None or not self.first[0] < self.done < self.total:
             return None
-        return (self.total - self.done) * (now - self.first[1]) / (self.done - self.first[0])
+        left = (self.total - self.done) * (now - self.first[1]) / (self.done - self.first[0])
+        return left if self.end is None else max(min(left, self.end - now), 0.0)
 
 
 class Display:
@@ -104,9 +106,11 @@ class Display:
         finally:
             self.tasks.remove(task)
 
-    def update(self, done: int | None, total: int | None, text: Text | None) -> None:
+    def update(self, done: int | None, total: int | None, text: Text | None, seconds: float | None = None) -> None:
         """As :func:`report`."""
         task = self.tasks[-1]
+        if seconds is not None:
+            task.end = self._clock() + seconds
         if total is not None:
             task.total = total
         if text is not None:
@@ -231,7 +235,9 @@ def shown(title: str, progress: bool | None = None) -> Iterator[None]:
         _current.reset(token)
 
 
-def report(done: int | None = None, *, total: int | None = None, text: Text | None = None) -> None:
+def report(
+    done: int | None = None, *, total: int | None = None, text: Text | None = None, seconds: float | None = None
+) -> None:
     """Tell how far the innermost work that is shown in this thread is; what is not given stays as it was.
 
     Parameters
@@ -240,10 +246,12 @@ def report(done: int | None = None, *, total: int | None = None, text: Text | No
         Steps.
     text : str or callable, optional
         What is known: a score, a size. A callable is asked only when it is shown, by another thread.
+    seconds : float, optional
+        From now on, after which the work ends, however many steps are done.
     """
     display = _current.get()
     if isinstance(display, Display):
-        display.update(done, total, text)
+        display.update(done, total, text, seconds)
 
 
 def finish() -> None:

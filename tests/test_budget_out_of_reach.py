@@ -90,6 +90,18 @@ def test_when_the_time_is_over_no_network_follows(fitting, monkeypatch):
     assert len(made) == 3
 
 
+def test_a_fit_that_the_time_ended_is_told_as_such(fitting, monkeypatch):
+    fitting(lambda parameters, steps: 24.0)
+    scripted = coinr.budget.fits.fit
+
+    def ended(*arguments, steps, **options):
+        return scripted(*arguments, steps=min(steps, 5000), **options)
+
+    monkeypatch.setattr("coinr.budget.fits.fit", ended)
+    with pytest.raises(coinr.InputError, match="not tried: .*longer fits, as the time is over"):
+        for_score(60.0, time_budget=1000.0)
+
+
 def test_longer_fits_have_checkpoints_of_their_own(monkeypatch, tmp_path):
     names = []
     monkeypatch.setattr("coinr.budget.fits.fit", lambda *_, checkpoint, **__: names.append(checkpoint.name))

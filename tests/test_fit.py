@@ -198,7 +198,7 @@ def test_progress_is_shown_only_when_asked_or_on_a_terminal(photo, capsys):
     assert out == ""
     assert "10/10" in err
     assert "PSNR" in err
-    assert "dB" in err
+    assert "dB after 10 steps" in err
     assert "steps/s" in err
 
 

@@ -4,8 +4,11 @@ import io
 import sys
 import threading
 
+import numpy as np
 import pytest
+import torch
 
+import coinr
 from coinr import progress
 from coinr.progress import Display, report, shown, steps
 from tests.clocks import Clock
@@ -73,6 +76,35 @@ def test_a_line_says_steps_time_and_what_is_known(clock, capsys):
     assert capsys.readouterr().err == "code: 900 bytes, 4 s elapsed\n"
     display.close(failed=False)
     assert capsys.readouterr().err == "fit: 25/100, score 3, 4 s elapsed, 12 s left\n"
+
+
+def test_no_more_time_is_left_than_until_work_ends(clock, capsys):
+    display = Display("fit", always=False, terminal=False, clock=clock)
+    display.update(0, 100, None, seconds=5.0)
+    clock.now = 2.0
+    display.update(10, None, None)
+    display.tick()
+    assert capsys.readouterr().err == "fit: 10/100, 2 s elapsed, 3 s left\n"
+    clock.now = 6.0
+    display.tick()
+    assert capsys.readouterr().err == "fit: 10/100, 6 s elapsed, 0 s left\n"
+    clock.now = 8.0
+    display.update(99, None, None)
+    display.update(None, 100, None, seconds=100.0)
+    display.close(failed=False)
+    assert capsys.readouterr().err == "fit: 99/100, 8 s elapsed, 0 s left\n"
+
+
+@pytest.mark.parametrize("work", ["fit", "refine"])
+def test_fits_and_refinements_tell_when_they_end(work, monkeypatch):
+    ends = []
+    monkeypatch.setattr(Display, "update", lambda self, *_: ends.append(_[3]))
+    if work == "fit":
+        coinr.fit(np.zeros((4, 4), np.uint8), width=4, hidden_layers=1, steps=2, time_budget=60.0, progress=True)
+    else:
+        sd = {"w": torch.ones(4, 4)}
+        coinr.refine(sd, lambda sd: sd["w"].square().sum(), steps=2, rise=0.1, seconds=60.0, progress=True)
+    assert [end for end in ends if end is not None] == [60.0]
 
 
 def test_nothing_is_said_of_short_work_nor_of_what_failed(clock, capsys):

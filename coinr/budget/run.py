@@ -262,7 +262,7 @@ class _Run:
             return ""
         if self.fits.steps_given:
             return "; more steps than were given"
-        if self.fits.limit.out_of_time():
+        if self.fits.limit.out_of_time() or any(fit.steps < self.fits.steps for _, fit in tried[1:]):
             return "; longer fits, as the time is over"
         if decibels(self.signal, fitted.score) < decibels(self.signal, score) - WRONG:
             return f"; longer fits, as more than {WRONG:g} dB are missing"

@@ -131,7 +131,8 @@ class _Run:
     def until_done(self) -> None:
         """Train until the steps, the seconds or the target are reached."""
         plan, state, block = self.plan, self.state, block_steps(self.plan.batch)
-        progress.report(state.step, total=plan.steps)
+        left = None if plan.time_budget is None else plan.time_budget - state.seconds
+        progress.report(state.step, total=plan.steps, seconds=left)
         begin = saved = time.perf_counter()
         earlier, first, drawn = state.seconds, state.step, False
         while not state.finished:
@@ -159,8 +160,9 @@ class _Run:
         """The mean score at the last judgement, the mean error of the last step, and steps a second."""
         signal, history = self.engine.signals[0], self.state.history
         score = sum(scores[-1][1] for scores in history) / len(history)
+        judged = history[0][-1][0]
         rate = (self.state.step - steps_before) / max(time.perf_counter() - begin, 1e-9)
-        quality = f"{signal.metric} {score:.2f} {signal.unit}".rstrip()
+        quality = f"{signal.metric} {score:.2f} {signal.unit}".rstrip() + f" after {judged} steps"
         return f"{quality}, error {float(errors.mean()):.2e}, {rate:.0f} steps/s"
 
     def _draw(self) -> None:

@@ -162,7 +162,7 @@ def refine(
     loss_fn, evaluate = Loss(loss_fn), None if evaluate is None else Metric(evaluate)
     limit = WorkLimit(seconds)
     with shown("refine", progress):
-        report(0, total=steps)
+        report(0, total=steps, seconds=seconds)
         with limit.unit():
             encoder = Encoder(sd, **arguments)
             network = _network(sd, encoder)
