@@ -33,9 +33,13 @@ def test_an_output_that_is_not_named_lies_beside_the_source(copies, monkeypatch)
     assert succeed("encode", "photo.png", *QUICK).startswith("photo.coinr: ")
     assert (copies / "photo.coinr").read_bytes() == expected
     os.remove("photo.png")
-    succeed("decode", copies / "photo.coinr")
+    told = succeed("decode", copies / "photo.coinr")
+    assert told == f"{copies / 'photo.png'}: {os.path.getsize('photo.png')} bytes\n"
     assert coinr.read_image("photo.png").shape == (50, 75, 3)
-    succeed("preview", "photo.coinr")
+    assert succeed("preview", "photo.coinr") == f"photo.sheet.png: {os.path.getsize('photo.sheet.png')} bytes\n"
+    os.remove("model.safetensors")
+    told = succeed("unpack", "model.coinr")
+    assert told == f"model.safetensors: {os.path.getsize('model.safetensors')} bytes\n"
     os.remove("model.safetensors")
     report = json.loads(succeed("unpack", "model.coinr", "--json"))
     assert report == {"file": "model.safetensors", "bytes": os.path.getsize("model.safetensors"), "tensors": 3}

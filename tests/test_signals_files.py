@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import coinr
+from coinr.cli.compare import _text
 from coinr.errors import FormatError, InputError
 from coinr.networks import Gauss, network_meta
 from coinr.signals.audio import AudioSignal, render_audio
@@ -124,6 +125,8 @@ def test_a_shape_is_restored_and_measured():
     assert metrics["iou"] == 1
     assert metrics["chamfer"] < 0.02
     assert file.metrics(signal, 0 * field) == {"iou": 0.0, "chamfer": None}
+    assert _text("chamfer", None) == "not defined: a shape without a surface"
+    assert _text("ssim", None) == "not defined for this size"
     occupied = file.render()
     assert (occupied.dtype, occupied.shape) == (np.bool_, (24, 24, 24))
     assert iou(occupied, file.restore(signal) > 0.5) == 1

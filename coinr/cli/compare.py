@@ -16,7 +16,7 @@ from coinr.cli.options import (
     show_progress,
     threads_option,
 )
-from coinr.cli.outputs import check_output, output_beside, output_option
+from coinr.cli.outputs import check_output, echo_written, output_beside, output_option
 from coinr.progress import finish
 
 _file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -75,12 +75,12 @@ def compare(original: Path, file: Path, output: Path | None, device: str | None,
     finish()
     click.echo(f"{file}: {opened.describe()}, {size} bytes")
     for name, value in metrics.items():
-        click.echo(f"{name.replace('_', ' '):<14} {_text(value)}")
+        click.echo(f"{name.replace('_', ' '):<14} {_text(name, value)}")
 
 
-def _text(value: Any) -> str:
+def _text(name: str, value: Any) -> str:
     if value is None:
-        return "not defined for this size"
+        return "not defined: a shape without a surface" if name == "chamfer" else "not defined for this size"
     return " ".join(f"{item:.2f}" for item in value) if isinstance(value, list) else f"{value:.4f}"
 
 
@@ -104,7 +104,7 @@ def preview(file: Path, output: Path | None, device: str | None, as_json: bool) 
     from coinr.signals.image_io import IMAGE_SUFFIXES, write_image
     from coinr.signals.sheets import contact_sheet
 
-    output = output or output_beside(file, ".sheet.png")
+    named, output = output is not None, output or output_beside(file, ".sheet.png")
     check_output(output, IMAGE_SUFFIXES, file)
     show_progress()
     opened = open_file(file)
@@ -113,6 +113,8 @@ def preview(file: Path, output: Path | None, device: str | None, as_json: bool) 
     write_image(output, sheet)
     if as_json:
         echo_json({"file": str(output), "kind": opened.kind, "height": sheet.shape[0], "width": sheet.shape[1]})
+    elif not named:
+        echo_written(output)
 
 
 def _move(opened: Any, device: str | None) -> None:

@@ -18,7 +18,14 @@ from coinr.cli.options import (
     show_progress,
     threads_option,
 )
-from coinr.cli.outputs import check_distinct, check_output, check_output_folder, output_beside, output_option
+from coinr.cli.outputs import (
+    check_distinct,
+    check_output,
+    check_output_folder,
+    echo_written,
+    output_beside,
+    output_option,
+)
 
 if TYPE_CHECKING:
     from coinr.signals.files.audio import AudioFile
@@ -101,7 +108,7 @@ def decode(file: Path, output: Path | None, device: str | None, as_json: bool, *
     render, allowed = _RENDERERS[opened.kind]
     if others := sorted(given - set(allowed)):
         raise click.UsageError(f"--{others[0]} is not for a file of kind {opened.kind}")
-    if output is None:
+    if not (named := output is not None):
         output = output_beside(file, ".gif" if options["turntable"] else _SUFFIXES[opened.kind])
     check_distinct(output, file)
     if device is not None:
@@ -109,6 +116,8 @@ def decode(file: Path, output: Path | None, device: str | None, as_json: bool, *
     result = render(opened, output, options)
     if as_json:
         echo_json({"file": str(output), **result})
+    elif not named:
+        echo_written(output)
 
 
 def _image(file: ImageFile, output: Path, options: _Options) -> dict[str, Any]:

@@ -82,6 +82,14 @@ def check_distinct(path: Path, *inputs: Path | None) -> None:
             raise InputError(f"{path}: is an input of this command too; name another output")
 
 
+def echo_written(path: Path) -> None:
+    """Print the name, which the caller did not choose, and the size of the file that was written."""
+    from coinr.progress import finish
+
+    finish()
+    click.echo(f"{path}: {path.stat().st_size} bytes")
+
+
 def check_place(path: Path) -> None:
     """Refuse a path that cannot be written; errors as of :func:`check_output`."""
     from coinr.files import check_writable

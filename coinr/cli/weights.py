@@ -20,7 +20,7 @@ from coinr.cli.options import (
     quiet_option,
     show_progress,
 )
-from coinr.cli.outputs import check_output, output_beside, output_option
+from coinr.cli.outputs import check_output, echo_written, output_beside, output_option
 from coinr.cli.words import profile_keys
 from coinr.errors import CoinrError, FormatError, InputError
 from coinr.progress import finish
@@ -168,7 +168,7 @@ def unpack(file: Path, output: Path | None, base: Path | None, base_key: str | N
     from coinr.codec import load
     from coinr.files import STATE_DICT_SUFFIXES, write_state_dict_file
 
-    output = output or output_beside(file, ".safetensors")
+    named, output = output is not None, output or output_beside(file, ".safetensors")
     check_output(output, STATE_DICT_SUFFIXES, file, base)
     show_progress()
     known = _read_base(base, base_key)
@@ -176,6 +176,8 @@ def unpack(file: Path, output: Path | None, base: Path | None, base_key: str | N
     write_state_dict_file(output, sd)
     if as_json:
         echo_json({"file": str(output), "bytes": output.stat().st_size, "tensors": len(sd)})
+    elif not named:
+        echo_written(output)
 
 
 @click.command(
