@@ -166,8 +166,6 @@ _BACKENDS: dict[str, type] = {"reference": Reference, "native": Native, "triton"
 
 @cache
 def _load(name: str) -> Any:
-    if name not in _BACKENDS:
-        raise InputError(f"backend {name!r} is not one of {', '.join(_BACKENDS)}")
     try:
         return _BACKENDS[name]()
     except (ImportError, RuntimeError) as cause:
@@ -177,13 +175,21 @@ def _load(name: str) -> Any:
 def select(name: str | None = None, device: torch.device | None = None) -> Backend:
     """The backend for tensors on ``device``; see the module's docstring for the order of choice."""
     default = "triton" if device is not None and device.type == "cuda" else "native"
-    backend: Backend = _load(name or os.environ.get("COINR_BACKEND") or default)
+    backend: Backend = _load(_named(name, default))
     return backend
+
+
+def _named(name: str | None, default: str) -> str:
+    """The name of the backend that is asked for, by the caller or the environment, else the default."""
+    asked = name or os.environ.get("COINR_BACKEND")
+    if asked and asked not in _BACKENDS:
+        raise InputError(f"{'backend' if name else 'COINR_BACKEND'} {asked!r} is not one of {', '.join(_BACKENDS)}")
+    return asked or default
 
 
 def host_backend(name: str | None = None) -> HostBackend:
     """The backend that makes dictionary entries in host memory: ``native``, or ``reference`` where named."""
-    chosen = name or os.environ.get("COINR_BACKEND") or "native"
+    chosen = _named(name, "native")
     backend: HostBackend = _load("native" if chosen == "triton" else chosen)
     return backend
 
@@ -191,7 +197,7 @@ def host_backend(name: str | None = None) -> HostBackend:
 def backends() -> list[dict[str, str | bool]]:
     """Each backend: whether it is usable, what it would run on or why it cannot, whether CPU tensors use it."""
     rows: list[dict[str, str | bool]] = []
-    default = os.environ.get("COINR_BACKEND") or "native"
+    default = _named(None, "native")
     for name in _BACKENDS:
         try:
             usable, detail = True, _load(name).describe()

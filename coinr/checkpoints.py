@@ -46,7 +46,7 @@ def pick(checkpoint: Any, key: str | None = None, strip_prefix: str | None = Non
     if is_optimizer_state(chosen):
         raise InputError(
             f"{what} looks like an optimizer's state: it has 'state' and 'param_groups', and no weights of a network"
-            + _advice(checkpoint)
+            + _advice(checkpoint, chosen)
         )
     if any(map(_is_nested, chosen.values())):
         raise InputError(f"{what} is a checkpoint of several entries, not a state dict{_advice(checkpoint)}")
@@ -116,11 +116,11 @@ def _entry(checkpoint: Any, key: str, within: str = "") -> Any:
     raise InputError(f"there is no entry {key!r}{within}; {known_names(key, children)}")
 
 
-def _advice(checkpoint: Any) -> str:
-    """What to pass instead, and which entries are optimizers' states."""
+def _advice(checkpoint: Any, chosen: Any = None) -> str:
+    """What to pass instead, and which entries but the one that was chosen are optimizers' states."""
     children = _children(checkpoint) or {}
     found = [f"key={'.'.join(path)!r} ({count} tensor{'s' * (count != 1)})" for path, count in state_dicts(checkpoint)]
-    optimizers = [repr(name) for name, child in children.items() if is_optimizer_state(child)]
+    optimizers = [repr(name) for name, child in children.items() if is_optimizer_state(child) and child is not chosen]
     if found:
         told = f"; give {_listed(found, ' or ')}"
     else:

@@ -29,7 +29,7 @@ class Reader:
     def take(self, count: int) -> memoryview:
         """The next ``count`` bytes; TruncatedError if there are fewer."""
         if count > len(self.data) - self.at:
-            raise TruncatedError(f"needs {count} bytes at offset {self.at}, has {len(self.data) - self.at}")
+            raise TruncatedError(f"truncated: needs {count} bytes at offset {self.at}, has {len(self.data) - self.at}")
         part = self.data[self.at : self.at + count]
         self.at += count
         return part

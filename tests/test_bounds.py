@@ -116,6 +116,16 @@ def test_the_environment_names_the_backend_where_no_argument_does(variable, call
     assert set(calls) == {variable}
 
 
+def test_a_wrong_backend_is_told_by_where_it_was_named(monkeypatch):
+    monkeypatch.setenv("COINR_BACKEND", "cpu")
+    sd = {"w": torch.ones(16, 16)}
+    for work in (lambda: coinr.encode_state_dict(sd), _backend.backends, _backend.host_backend):
+        with pytest.raises(coinr.InputError, match="^COINR_BACKEND 'cpu' is not one of reference, native, triton$"):
+            work()
+    with pytest.raises(coinr.InputError, match="^backend 'gpu' is not one of"):
+        coinr.encode_state_dict(sd, backend="gpu")
+
+
 def test_without_either_the_native_backend_runs(calls, monkeypatch):
     monkeypatch.delenv("COINR_BACKEND", raising=False)
     coinr.omp(np.ones((2, 16), np.float32), coinr.Dictionary("gaussian", 16, 40, 0), 2)

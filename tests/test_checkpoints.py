@@ -72,6 +72,7 @@ def test_an_optimizers_state_is_told_to_be_one(key):
     with pytest.raises(coinr.InputError, match="looks like an optimizer's state") as caught:
         pick(whole, key)
     assert (key is None) != ("give key='net' (2 tensors)" in str(caught.value))
+    assert str(caught.value).count("optimizer's state") == 1
     with pytest.raises(coinr.StateDictError, match="looks like an optimizer's state"):
         coinr.encode_state_dict(trained()[1])
 

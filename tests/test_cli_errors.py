@@ -53,7 +53,7 @@ def _bad_inputs(made, folder):
     yield ["encode", png, "-o", a, *QUICK, "--backend", "no"], "'no'"
     yield ["decode", folder / "text.coinr", "-o", folder / "a.png"], ""
     yield ["decode", folder / "empty.coinr", "-o", folder / "a.png"], ""
-    yield ["decode", folder / "cut.coinr", "-o", folder / "a.png"], ""
+    yield ["decode", folder / "cut.coinr", "-o", folder / "a.png"], "cut.coinr: truncated"
     yield ["decode", made / "model.coinr", "-o", folder / "a.png"], "unpack"
     yield ["decode", good, "-o", folder / "a.gif"], "must end in .png"
     yield ["decode", good, "-o", folder / "a.png", "--crop", "0,0,1,76"], "crop"

@@ -135,6 +135,12 @@ def test_the_keys_of_profiles_are_all_told():
         assert re.search(r"^ +paper: kind \(gaussian\), M \(65536\)", text, re.MULTILINE)
 
 
+@pytest.mark.parametrize(("given", "meant"), [("tolerence", "tolerance"), ("losless", "lossless"), ("bist", "bits")])
+def test_an_argument_that_is_misspelt_is_guessed(given, meant):
+    with pytest.raises(coinr.InputError, match=f"unknown option '{given}'; did you mean '{meant}'\\? this profile"):
+        coinr.encode_state_dict({"w": torch.ones(2, 2)}, profile="uniform", **{given: 1})
+
+
 def test_the_defaults_of_fits_are_those_of_the_signals():
     from coinr.signals.audio import AudioSignal
     from coinr.signals.image import ImageSignal

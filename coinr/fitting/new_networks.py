@@ -36,7 +36,9 @@ def new_network(
     kind = signal.recipe.network if kind is None else kind
     hidden_layers = signal.recipe.hidden_layers if hidden_layers is None else hidden_layers
     if (kind == "nerf") != (signal.kind == "scene"):
-        raise InputError(f"a {signal.kind} cannot be fitted by a network of kind {kind!r}: scenes need 'nerf'")
+        raise InputError(
+            f"signals of kind {signal.kind} cannot be fitted by networks of kind {kind!r}: scenes need 'nerf'"
+        )
     width = default_width(signal, kind, hidden_layers) if width is None else width
     return _build(signal, kind, width, hidden_layers, seed)
 

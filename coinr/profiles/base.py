@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -205,8 +207,17 @@ def known_options(options: dict[str, Any], **defaults: Any) -> dict[str, Any]:
     unknown = sorted(set(options) - set(defaults))
     if unknown:
         allowed = ", ".join(defaults) or "none"
-        raise InputError(f"unknown option {unknown[0]!r}; this profile has: {allowed}")
+        near = get_close_matches(unknown[0], [*defaults, *_arguments()], 1)
+        meant = f"did you mean {near[0]!r}? " if near else ""
+        raise InputError(f"unknown option {unknown[0]!r}; {meant}this profile has: {allowed}")
     return {**defaults, **options}
+
+
+def _arguments() -> list[str]:
+    """Names of the arguments of encode_state_dict, whatever the profile."""
+    from coinr.codec import encode_state_dict
+
+    return [name for name, one in signature(encode_state_dict).parameters.items() if one.kind is one.KEYWORD_ONLY]
 
 
 def check_range(name: str, value: Any, low: int, high: int, *, optional: bool = False) -> None:
