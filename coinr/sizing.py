@@ -22,6 +22,9 @@ _TRIES, _ALIKE = 40, 1.001
 # jumps: from this try on the rest is halved, and left where so many tries in a row bring no size that was not seen.
 _GUESSES, _FRUITLESS = 8, 3
 
+# Where so many files were all too large, the coarsest tells whether the size can be had at all.
+_TOO_LARGE = 4
+
 # Bits that a parameter takes less where errors double: the first guess at how sizes follow tolerances.
 _FIRST_SLOPE = 1.0
 
@@ -85,7 +88,9 @@ def largest_within(
         fruitless = k > _GUESSES and set(seen[-_FRUITLESS:]) <= set(seen[:-_FRUITLESS])
         if high - low < math.log2(_ALIKE) or (fruitless and best is not None):
             break
-        if k < _GUESSES:
+        if best is None and k >= _TOO_LARGE:
+            at = high
+        elif k < _GUESSES:
             at = _next(at, len(blob), size, parameters, low, high, larger, best)
         else:
             at = high if fruitless else (low + high) / 2

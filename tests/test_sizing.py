@@ -61,6 +61,14 @@ def test_a_file_of_exactly_the_size_is_taken():
     assert len(largest_within(lambda tolerance: bytes(777), 777, PARAMETERS)[0]) == 777
 
 
+def test_a_size_out_of_reach_is_known_after_few_files():
+    encode, asked = encoder()
+    with pytest.raises(InputError, match="10 bytes are out of reach: the coarsest file has 60 bytes"):
+        largest_within(encode, 10, PARAMETERS)
+    assert len(asked) <= 5
+    assert max(asked) == pytest.approx(COARSEST)
+
+
 def test_a_size_out_of_reach_is_told_with_the_smallest_file():
     with pytest.raises(InputError, match="^100 bytes are out of reach: the coarsest file has 321 bytes"):
         largest_within(lambda tolerance: bytes(321), 100, PARAMETERS)
