@@ -361,6 +361,7 @@ INFLATED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", INFLATED)
 def test_a_header_that_inflates_is_refused_or_cheap(name: str, tally: Tally) -> None:
     make, expected = INFLATED[name]

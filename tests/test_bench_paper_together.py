@@ -50,6 +50,7 @@ def test_networks_that_a_table_holds_are_left_out_unless_asked_for_again(context
     assert set(every) - set(together.tasks(context)) == {known}
 
 
+@pytest.mark.slow
 def test_tasks_run_on_a_core_each_and_print_into_files(context):
     seconds = together._side_by_side({"one": note_core, "other": note_core}, context, processes=2)
     assert set(seconds) == {"one", "other"}

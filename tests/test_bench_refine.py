@@ -4,6 +4,7 @@ from collections import OrderedDict
 from types import SimpleNamespace
 
 import numpy as np
+import pytest
 import torch
 from skimage.data import astronaut
 
@@ -32,6 +33,7 @@ def test_losses_see_the_same_samples_and_training_lowers_them(tmp_path):
     assert base.evaluate(further) > base.evaluate(base.state_dict)
 
 
+@pytest.mark.slow
 def test_the_best_way_counts_and_weights_of_another_base_are_not_recalled(tmp_path, monkeypatch):
     monkeypatch.setattr(refine, "CACHE", tmp_path)
     monkeypatch.setattr(refine, "WAYS", (("adam", 1e-9), ("muon", 1e-3)))
@@ -44,6 +46,7 @@ def test_the_best_way_counts_and_weights_of_another_base_are_not_recalled(tmp_pa
     assert len(list(tmp_path.glob("*.safetensors"))) == 2 * made == 4
 
 
+@pytest.mark.slow
 def test_the_papers_bench_refines(tmp_path):
     recipe = corpus.Recipe("siren", (1, 8), "photo", "face", 1, 64, 1e-3)
     inputs = torch.rand(300, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1

@@ -124,6 +124,7 @@ def test_the_command_line_tells_it_on_one_line(tmp_path):
     assert not (tmp_path / "a.coinr").exists()
 
 
+@pytest.mark.slow
 def test_thorough_goes_to_the_refinement_alone(monkeypatch):
     given = []
 

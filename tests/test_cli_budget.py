@@ -48,6 +48,7 @@ def test_bits_per_pixel_for_scripts(folder, tmp_path):
     assert told["report"][0]["hidden_layers"] == coinr.load_network(tmp_path / "a.coinr").hidden_layers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("option", ["--min-psnr", "--min-score"])
 def test_a_score_is_met(folder, tmp_path, option):
     done = run("encode", folder / "a.png", "-o", tmp_path / "a.coinr", option, 17, *QUICK, "--json")

@@ -306,6 +306,7 @@ cli.main()
 """
 
 
+@pytest.mark.slow
 def test_a_killed_encode_leaves_no_file_and_goes_on(made, tmp_path):
     options = (*QUICK, "--network", "gauss")
     command = ("encode", made / "solid.npy", "-o", tmp_path / "a.coinr", *options, "--checkpoint", tmp_path / "state")

@@ -77,6 +77,7 @@ def test_a_few_bytes_stand_for_a_bounded_number_of_levels():
         assert torch.equal(coinr.decode_state_dict(coinr.encode_state_dict(zeros, profile=profile))["w"], zeros["w"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tolerance", [0.02, 0.3, 20.0])
 def test_auto_is_never_larger_than_a_single_profile(tolerance):
     torch.manual_seed(3)

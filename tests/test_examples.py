@@ -1,11 +1,13 @@
 """The small examples run and do what they say; the demo has tests of its own."""
 
 import numpy as np
+import pytest
 
 import coinr
 from examples import signal, weights
 
 
+@pytest.mark.slow
 def test_weights(capsys):
     found = weights.main()
     said = capsys.readouterr().out
@@ -16,6 +18,7 @@ def test_weights(capsys):
     assert set(coinr.decode_state_dict(found.blob)) == {f"{i}.{part}" for i in (0, 2, 4) for part in ("weight", "bias")}
 
 
+@pytest.mark.slow
 def test_signal(tmp_path, capsys):
     rows, columns = np.mgrid[:192, :288]  # enough for the network of the recipe
     photo = (2 / 3 * rows + 5 / 12 * columns).astype(np.uint8)

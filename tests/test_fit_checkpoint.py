@@ -104,6 +104,7 @@ fit(photo, width=8, hidden_layers=1, batch=700, steps=60, checkpoint=sys.argv[2]
 """
 
 
+@pytest.mark.slow
 def test_a_fit_that_was_killed_goes_on(photo, tmp_path):
     path = tmp_path / "c"
     np.save(tmp_path / "photo.npy", photo)

@@ -71,6 +71,7 @@ def test_fits_of_them_are_refused_and_their_weights_kept(kind, dtype):
     assert all(torch.equal(tensor, before[name]) for name, tensor in other.state_dict().items())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_their_state_dicts_are_searched_and_refined_in_their_dtype(dtype):
     other = getattr(network("siren"), dtype)()

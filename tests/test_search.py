@@ -21,6 +21,7 @@ def small_network():
     return torch.nn.Sequential(torch.nn.Linear(2, 24), torch.nn.Tanh(), torch.nn.Linear(24, 24), torch.nn.Linear(24, 1))
 
 
+@pytest.mark.slow
 def test_calibration_takes_fewer_bytes_at_equal_output_error():
     net, inputs = small_network(), torch.rand(500, 2) * 2 - 1
     sd, wanted = net.state_dict(), net(inputs).detach()
@@ -56,6 +57,7 @@ def test_search_meets_a_size():
     assert 1960 <= len(result.blob) <= 2000
 
 
+@pytest.mark.slow
 def test_search_meets_a_score_within_twenty_calls():
     torch.manual_seed(1)
     # steps have 8 bits: the errors of several tensors together are finer than 0.02 dB
@@ -228,6 +230,7 @@ def test_nothing_is_recorded_where_the_metric_cannot_be(scaled):
     assert recorded(sd, evaluate, watch)[0] is None
 
 
+@pytest.mark.slow
 def test_later_tensors_make_up_for_the_errors_of_earlier_ones(scaled):
     net, _, score = scaled
     sd = net.state_dict()
@@ -241,6 +244,7 @@ def test_later_tensors_make_up_for_the_errors_of_earlier_ones(scaled):
     assert score(state) == found.score
 
 
+@pytest.mark.slow
 def test_a_thorough_search_takes_second_derivatives_of_larger_networks(scaled, monkeypatch):
     net, _, score = scaled
     sd = net.state_dict()
@@ -262,6 +266,7 @@ def test_a_search_shows_its_calls_where_asked(scaled, capsys):
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_a_module_and_its_inputs_make_the_same_block(scaled):
     net, inputs, score = scaled
     sd = net.state_dict()
