@@ -37,8 +37,8 @@ def test_the_texts_name_commands():
 @pytest.mark.parametrize("module", sorted({module for module, _ in COMMANDS} - {"examples.weights"}))
 def test_a_module_named_in_a_text_has_help_and_the_options_named(module, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", [module, "--help"])
-    if not hasattr(sys.modules.get(module), "__path__"):  # of a package, its __main__ is run
-        monkeypatch.delitem(sys.modules, module, raising=False)
+    package = hasattr(sys.modules.get(module), "__path__")
+    monkeypatch.delitem(sys.modules, f"{module}.__main__" if package else module, raising=False)
     with pytest.raises(SystemExit) as end, mock.patch.dict(os.environ):
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     assert end.value.code == 0
