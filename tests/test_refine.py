@@ -13,7 +13,7 @@ from coinr.errors import CoinrError, InputError
 from coinr.networks import Siren
 from coinr.refinement.coding import Coding
 
-STEPS = 200
+STEPS = 120
 
 
 @cache
@@ -92,8 +92,8 @@ def test_it_needs_fewer_bytes_than_the_same_network_trained_as_long_and_searched
     sd, loss = trained(), make_loss()
     tensors = OrderedDict((name, tensor.clone().requires_grad_()) for name, tensor in sd.items())
     optimiser = torch.optim.Adam(list(tensors.values()), 2e-4)
-    for step in range(600):
-        optimiser.param_groups[0]["lr"] = 1e-4 * (1 + math.cos(math.pi * step / 600))
+    for step in range(400):
+        optimiser.param_groups[0]["lr"] = 1e-4 * (1 + math.cos(math.pi * step / 400))
         optimiser.zero_grad()
         loss(tensors).backward()
         optimiser.step()
@@ -104,7 +104,7 @@ def test_it_needs_fewer_bytes_than_the_same_network_trained_as_long_and_searched
         for tolerance in (0.1, 0.14, 0.2, 0.28, 0.4, 0.56, 0.8)
         if evaluate(coinr.decode_state_dict(blob := coinr.encode_state_dict(longer, tolerance=tolerance))) >= wanted
     )
-    refined = coinr.refine(sd, make_loss(), steps=600, min_score=wanted, evaluate=evaluate)
+    refined = coinr.refine(sd, make_loss(), steps=400, min_score=wanted, evaluate=evaluate)
     assert refined.score >= wanted
     assert len(refined.blob) < 0.93 * auto
 
