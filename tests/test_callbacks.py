@@ -131,7 +131,8 @@ def test_numbers_of_all_kinds_are_scores(made):
     [
         (None, "None"), ("1.0", "'1.0'"), (1j, "1j"), (True, "True"), (np.True_, "True"), 
         (torch.tensor(1j), "complex64"),
-        (torch.ones(2), r"Tensor float32 \[2\]"), (np.ones(3), r"ndarray float64 \[3\]"), ([1.0], r"\[1.0\]"),
+        (torch.ones(2), r"Tensor of float32 and shape \[2\]"),
+        (np.ones(3), r"ndarray of float64 and shape \[3\]"), ([1.0], r"\[1.0\]"),
         (torch.tensor(True), "bool"), (object, "object"),
     ],
 )  # fmt: skip

@@ -236,7 +236,6 @@ def test_seconds_end_a_refinement():
         {"rise": 0.0},
         {"rise": 0.1, "target_bytes": 1000},
         {"target_bytes": 0},
-        {"target_bytes": 10},
         {"min_score": 3.0},
         {"min_score": 1e9, "evaluate": evaluate},
         {"steps": 0},
@@ -252,6 +251,11 @@ def test_seconds_end_a_refinement():
 def test_bad_arguments_are_named(arguments):
     with pytest.raises(InputError, match=next(iter(arguments.keys() - {"evaluate"})).split("_")[0]):
         coinr.refine(trained(), make_loss(), **({"steps": 10} | arguments))
+
+
+def test_a_size_out_of_reach_is_told_in_bytes():
+    with pytest.raises(InputError, match="10 bytes are out of reach: the coarsest file has [0-9]+ bytes"):
+        coinr.refine(trained(), make_loss(), steps=10, target_bytes=10)
 
 
 @pytest.mark.parametrize(
