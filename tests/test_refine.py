@@ -258,11 +258,16 @@ def test_a_size_out_of_reach_is_told_in_bytes():
         coinr.refine(trained(), make_loss(), steps=10, target_bytes=10)
 
 
+def test_a_size_out_of_reach_is_told():
+    with pytest.raises(InputError, match="10 bytes are out of reach"):
+        coinr.refine(trained(), make_loss(), steps=10, target_bytes=10)
+
+
 @pytest.mark.parametrize(
     ("loss", "says"),
     [
         (lambda state_dict: 1.0, "float"),
-        (lambda state_dict: state_dict["layers.0.bias"], "shape"),
+        (lambda state_dict: state_dict["layers.0.bias"], r"not a Tensor float32 \[24\]"),
         (lambda state_dict: state_dict["layers.0.bias"].sum() * 0 - 1, "0 or more"),
         (lambda state_dict: torch.ones(()), "does not depend"),
         (lambda state_dict: state_dict["layers.0.bias"].sum() * 0 + 1, "does not depend"),
