@@ -69,7 +69,7 @@ def describe_value(value: object) -> str:
     """Return what a value is, on one short line."""
     kind = type(value).__name__
     if isinstance(value, (np.ndarray, torch.Tensor)):
-        return f"a {kind} {str(value.dtype).removeprefix('torch.')} {list(value.shape)}"
+        return f"a {kind} of {str(value.dtype).removeprefix('torch.')} and shape {list(value.shape)}"
     if isinstance(value, int) and value.bit_length() > 1000:
         return f"an int of {value.bit_length()} bits"
     text = " ".join(repr(value).split())

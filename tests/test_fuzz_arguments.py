@@ -56,6 +56,11 @@ INNER = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _in_a_folder_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder())
+
+
 def everything(cases: int) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return settings(max_examples=cases, database=None, suppress_health_check=list(HealthCheck))
 
@@ -193,8 +198,7 @@ def test_a_few_wrong_arguments() -> None:
     check_calls(Tally(), 300)
 
 
-def test_a_few_wrong_commands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(folder())
+def test_a_few_wrong_commands() -> None:
     check_lines(Tally(), 30)
 
 
@@ -207,8 +211,7 @@ def test_many_wrong_arguments(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 @pytest.mark.fuzz
-def test_many_wrong_commands(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(folder())
+def test_many_wrong_commands(capsys: pytest.CaptureFixture[str]) -> None:
     tally = Tally()
     check_lines(tally, 2_000)
     with capsys.disabled():

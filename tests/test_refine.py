@@ -267,7 +267,7 @@ def test_a_size_out_of_reach_is_told():
     ("loss", "says"),
     [
         (lambda state_dict: 1.0, "float"),
-        (lambda state_dict: state_dict["layers.0.bias"], r"not a Tensor float32 \[24\]"),
+        (lambda state_dict: state_dict["layers.0.bias"], r"not a Tensor of float32 and shape \[24\]"),
         (lambda state_dict: state_dict["layers.0.bias"].sum() * 0 - 1, "0 or more"),
         (lambda state_dict: torch.ones(()), "does not depend"),
         (lambda state_dict: state_dict["layers.0.bias"].sum() * 0 + 1, "does not depend"),
