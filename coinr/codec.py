@@ -102,7 +102,8 @@ def encode_state_dict(
     meta
         JSON values stored with the file, at most 1 MiB.
     limits
-        What decoding the file may cost; the default is what readers allow by default.
+        What decoding the file may cost; the default is what readers allow by default. ``auto`` takes other coders
+        where those of fewest bytes pass it.
     backend, threads
         Of the pursuit, as for :func:`coinr.omp`. Decoding, also to verify, runs on the default backend, which the
         environment variable ``COINR_BACKEND`` changes; it gives the same bits on each.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from glob import escape
@@ -16,7 +17,7 @@ from coinr.arguments import checked
 from coinr.calibration import Calibration, Known, sensitivities
 from coinr.coders import EXACT, LOSSLESS, LosslessParams
 from coinr.container import File
-from coinr.errors import FormatError, InputError
+from coinr.errors import FormatError, InputError, LimitError
 from coinr.metadata import check_meta
 from coinr.naming import check_patterns
 from coinr.profiles import (
@@ -28,6 +29,7 @@ from coinr.profiles import (
     cost,
     encode,
     encode_relative,
+    least_work,
     lossy_sources,
     plan,
     rule_errors,
@@ -35,7 +37,7 @@ from coinr.profiles import (
 from coinr.recording import block_of
 from coinr.relative import Base
 from coinr.source import read_state_dict
-from coinr.table import ALIAS, Header, Limits, Record, check_shape
+from coinr.table import ALIAS, Header, Limits, Record, check_names, check_shape
 from coinr.threads import available_threads, check_threads, limited_threads
 
 _WITHOUT_LOSS = {LOSSLESS.id, EXACT.id}
@@ -94,8 +96,13 @@ class Encoder:
             self.known = replace(self.known, block=block_of(*calibrate, sd))
 
     def _check_sizes(self) -> None:
-        """Refuse what no coder can change before any of them works: sizes, shapes and the number of tensors."""
-        self.limits.check(self._header([Coded(LOSSLESS.id, LosslessParams(), b"")] * len(self.stored), 0))
+        """Refuse what no coder can change before any of them works: sizes, shapes, names, the number of tensors."""
+        header = self._header([Coded(LOSSLESS.id, LosslessParams(), b"")] * len(self.stored), 0)
+        self.limits.check(header)
+        try:
+            check_names(header)
+        except FormatError as error:
+            raise InputError(f"this state dict cannot be stored: {error}") from error
         for source in self.stored:
             try:
                 check_shape(source.layout.shape)
@@ -122,15 +129,19 @@ class Encoder:
             raise InputError(f"tolerance must be a number ≥ 0, not {tolerance!r}")
         settings = replace(self.settings, tolerance=tolerance)
         tasks = plan(self.stored, self.lossy, self.profile, settings, self.known, errors)
+        # those that the base has too may be differences, which need no dictionary
+        alone = [t for t in tasks if self.base is None or self.base.find(t.source.name, t.source.layout) is None]
+        self.limits.check_work(least_work(alone, self.profile, settings), "at least ")
         coded = self._encode_tasks(tasks, settings)
-        blob = min((self._assemble(way, settings.seed) for way in _ways(coded)), key=len)
+        blob = min(self._allowed(_ways(coded), settings.seed), key=len)
         seeded = [row for row, chosen in enumerate(coded) if chosen.params.work(self.stored[row].layout)]
         for other in range(settings.seed + 1, settings.seed + self.seeds) if seeded else ():
             again = self._encode_tasks([tasks[row] for row in seeded], replace(settings, seed=other))
             mixed = list(coded)
             for row, chosen in zip(seeded, again, strict=True):
                 mixed[row] = chosen
-            blob = min(blob, self._assemble(mixed, other), key=len)
+            with suppress(LimitError):  # the file of the first seed is one that the limits allow
+                blob = min(blob, self._assemble(mixed, other), key=len)
         return blob
 
     def _encode_tasks(self, tasks: list[Task], settings: Settings) -> list[Coded]:
@@ -138,6 +149,18 @@ class Encoder:
             return encode(tasks, self.profile, settings, self.known.block)
         # a difference to a base stands alone
         return encode_relative(tasks, encode(tasks, self.profile, settings), self.base, self.profile, settings)
+
+    def _allowed(self, ways: Iterable[list[Coded]], seed: int) -> list[bytes]:
+        """The files of the coded tensors in those ways that the limits allow; LimitError where they allow none."""
+        files, refused = [], None
+        for way in ways:
+            try:
+                files.append(self._assemble(way, seed))
+            except LimitError as error:
+                refused = refused or error
+        if refused is not None and not files:
+            raise refused
+        return files
 
     def _assemble(self, coded: list[Coded], seed: int) -> bytes:
         """The file of the coded tensors, as a reader with these limits accepts it."""

@@ -27,10 +27,16 @@ _FREE_TABLE_BYTES = 1 << 16
 _FREE_NAME_BYTES = 1 << 20
 _TABLE_EXPANSION = 32
 
+# More than the parameters of any coder and the length of a payload take in a row of the table.
+_ROW_BYTES = 64
+
 
 @dataclass(frozen=True)
 class Limits:
     """What decoding may cost; checked from the header before any allocation.
+
+    Encoding checks bytes and tensors before anything is coded, and the least work where a profile puts every matrix in
+    a dictionary; the work itself is known in the end.
 
     Attributes
     ----------
@@ -59,9 +65,13 @@ class Limits:
             raise LimitError(
                 f"decodes to {decoded_bytes} bytes, the limit is {self.decoded_bytes} (raise it with Limits)"
             )
+        self.check_work(work)
+
+    def check_work(self, work: int, least: str = "") -> None:
+        """LimitError if decoding generates more dictionary entries; ``least``: ``"at least "`` where more may come."""
         if work > self.work:
             raise LimitError(
-                f"decoding generates {work} dictionary entries, the limit is {self.work} (raise it with Limits)"
+                f"decoding generates {least}{work} dictionary entries, the limit is {self.work} (raise it with Limits)"
             )
 
     def check_tensors(self, count: int) -> None:
@@ -204,6 +214,14 @@ def _read_shape(reader: Reader) -> tuple[int, ...]:
     shape = tuple(reader.varint() for _ in range(ndim))
     check_shape(shape)
     return shape
+
+
+def check_names(header: Header) -> None:
+    """FormatError for names that no table of these tensors may expand to, however they are coded."""
+    room = _room(len(write_table(header)) + _ROW_BYTES * len(header.records), _FREE_NAME_BYTES)
+    total = sum(len(record.name.encode()) for record in header.records)
+    if total > room:
+        raise FormatError(f"their names take {total} bytes, a table of {len(header.records)} rows has at most {room}")
 
 
 def check_shape(shape: tuple[int, ...]) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 import coinr
 from coinr.coders import CODERS
 from coinr.errors import InputError, LimitError
+from coinr.profiles import tasks
 
 from .command import run
 
@@ -118,6 +119,59 @@ def test_sizes_are_refused_before_calibrations_metrics_and_losses_run(kind, sd, 
 def test_shapes_that_no_file_holds_are_refused_before_anything_is_coded(nothing_is_coded):
     with pytest.raises(InputError, match="'deep'.*33 dimensions"):
         coinr.encode_state_dict({"deep": torch.ones((1,) * 33)})
+
+
+@pytest.fixture
+def matrices() -> dict[str, torch.Tensor]:
+    """Two matrices of 32 x 64, which the paper's rule gives 26 atoms a vector."""
+    generator = torch.Generator().manual_seed(3)
+    return {name: torch.randn(32, 64, generator=generator) for name in ("a", "b")}
+
+
+@pytest.mark.parametrize("arguments", [{}, {"tolerance": 0.1}, {"target_bytes": 500}], ids=["rule", "error", "size"])
+@pytest.mark.parametrize(("profile", "options"), [("paper", {}), ("paper", {"s": 9}), ("sparse", {"form": "dense"})])
+def test_work_beyond_the_limit_is_refused_before_anything_is_coded(
+    profile, options, arguments, matrices, nothing_is_coded, monkeypatch
+):
+    monkeypatch.setattr("coinr.encoder.plan", tasks.plan)
+    with pytest.raises(LimitError, match="decoding generates at least .* dictionary entries, the limit is 4095"):
+        coinr.encode_state_dict(
+            matrices, profile=profile, limits=coinr.Limits(work=2 * 32 * 64 - 1), **options, **arguments
+        )
+
+
+def test_the_work_of_a_known_number_of_atoms_is_told_exactly(matrices, nothing_is_coded, monkeypatch):
+    file = {"profile": "paper", "s": 5, "M": 64}
+    monkeypatch.setattr("coinr.encoder.plan", tasks.plan)
+    with pytest.raises(LimitError, match="at least 20480 dictionary entries"):
+        coinr.encode_state_dict(matrices, limits=coinr.Limits(work=20479), **file)
+    monkeypatch.undo()
+    coinr.encode_state_dict(matrices, limits=coinr.Limits(work=20480), **file)
+
+
+@pytest.mark.parametrize("profile", ["auto", "direct", "uniform", "paper", "sparse"])
+@pytest.mark.parametrize("kind", ["constant", "exact", "vectors", "in the base"])
+def test_tensors_that_need_no_dictionary_are_not_refused_for_its_work(kind, profile, matrices):
+    asked = {"exact": {"lossless": ["*"]}, "in the base": {"base": matrices}}.get(kind, {})
+    if kind == "constant":
+        matrices = {"a": torch.full((64, 64), 0.3)}
+    elif kind == "vectors":
+        matrices = {"a": matrices["a"].flatten()}
+    coinr.encode_state_dict(matrices, profile=profile, limits=coinr.Limits(work=0), **asked)
+
+
+def test_auto_leaves_out_what_the_limits_do_not_allow():
+    tensors = {"a": torch.randn(64, 64, generator=torch.Generator().manual_seed(3))}
+    least = coinr.encode_state_dict(tensors, tolerance=0.9)
+    assert coinr.inspect(least).totals["work"] > 0
+    within = coinr.encode_state_dict(tensors, tolerance=0.9, limits=coinr.Limits(work=0))
+    assert coinr.inspect(within).totals["work"] == 0
+    assert (coinr.decode_state_dict(within)["a"] - tensors["a"]).norm() <= 0.9 * tensors["a"].norm()
+
+
+def test_names_that_no_table_expands_to_are_refused_before_anything_is_coded(nothing_is_coded):
+    with pytest.raises(InputError, match="cannot be stored: their names take 4003000 bytes"):
+        coinr.encode_state_dict({f"{'n' * 4000}{k:03}": torch.zeros(1) for k in range(1000)})
 
 
 def test_tied_tensors_count_once_towards_the_bytes(sd):

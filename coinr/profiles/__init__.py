@@ -5,7 +5,7 @@ from __future__ import annotations
 from coinr.profiles.allocation import rule_errors
 from coinr.profiles.base import Coded, Settings, cost
 from coinr.profiles.relative import encode_relative
-from coinr.profiles.tasks import HEEDING, PROFILES, Task, encode, lossy_sources, plan
+from coinr.profiles.tasks import HEEDING, PROFILES, Task, encode, least_work, lossy_sources, plan
 
 __all__ = [
     "HEEDING",
@@ -16,6 +16,7 @@ __all__ = [
     "cost",
     "encode",
     "encode_relative",
+    "least_work",
     "lossy_sources",
     "plan",
     "rule_errors",

@@ -30,6 +30,9 @@ _LARGE = 512
 _PATIENT_BYTES = 1 << 13
 _HOPELESS = 1.05
 
+# What storage without loss takes at least of that quick look, for weights that do not repeat themselves.
+_EXACT_SHARE = 0.8
+
 
 @dataclass(frozen=True, eq=False)
 class Allowance:
@@ -187,6 +190,11 @@ def smallest(source: Source, options: list[Coded], allowance: Allowance | None, 
             exact = allowance is None or allowance.relative is None
             return coded if hopeless and exact else min(faithful(source, allowance, seed), coded, key=cost)
     return faithful(source, allowance, seed)
+
+
+def needs_loss(source: Source, bits: float) -> bool:
+    """Whether so many bits for each real value are fewer than the tensor takes without loss, at a quick look."""
+    return bits * source.planes.size < _EXACT_SHARE * 8 * quick_size(to_bytes(source.tensor))
 
 
 def cost(coded: Coded) -> int:

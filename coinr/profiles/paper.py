@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +15,18 @@ from coinr.coders.symbols import MAX_BITS
 from coinr.dictionary import Dictionary
 from coinr.errors import InputError
 from coinr.profiles import rules
-from coinr.profiles.base import Allowance, Allowed, Coded, Settings, check_range, known_options, rms, smallest, uniform
+from coinr.profiles.base import (
+    Allowance,
+    Allowed,
+    Coded,
+    Settings,
+    check_range,
+    known_options,
+    needs_loss,
+    rms,
+    smallest,
+    uniform,
+)
 from coinr.pursuit import omp
 from coinr.source import Source
 from coinr.tensors import Cut
@@ -44,23 +57,10 @@ def encode_paper(sources: list[Source], allowed: Allowed, settings: Settings) ->
     :mod:`coinr.profiles.rules`), ``rule`` (its version, the latest), ``bits`` (16, of every quantised value),
     ``sorted`` (True: atoms stored by ascending index; False: in order of selection).
     """
-    defaults = {"kind": "gaussian", "M": rules.ATOMS, "s": None, "bits": MAX_BITS, "sorted": True, "rule": rules.LATEST}
-    options = PaperOptions(**known_options(settings.options, **defaults))
-    if not isinstance(options.kind, str) or not isinstance(options.sorted, bool):
-        raise InputError(f"kind must be a string and sorted a bool, not {options.kind!r} and {options.sorted!r}")
-    Dictionary(options.kind, 1, options.M, settings.seed)
-    check_range("rule", options.rule, 1, rules.LATEST)
-    check_range("bits", options.bits, 2, MAX_BITS)
-    check_range("s", options.s, 1, rules.LONGEST, optional=True)
+    options = _options(settings)
     groups: dict[int, list[tuple[int, _Job]]] = defaultdict(list)
-    for row, source in enumerate(sources):
-        plan = rules.plan(source.layout)
-        if plan is None or not _SMALLEST < np.abs(source.planes).max() < _LARGEST:
-            continue
-        target = _target(plan, source, allowed[row], options)
-        wanted = _wanted(plan, target, options)
-        if wanted is not None:
-            groups[plan.cut.n].append((row, _Job(source, plan.cut, target if options.s is None else None, wanted)))
+    for row, job in _jobs(sources, allowed, options):
+        groups[job.cut.n].append((row, job))
     sparse: dict[int, list[Coded]] = {}
     for n, jobs in groups.items():
         for (row, _), coded in zip(jobs, _pursue(n, [job for _, job in jobs], options, settings), strict=True):
@@ -69,6 +69,49 @@ def encode_paper(sources: list[Source], allowed: Allowed, settings: Settings) ->
         smallest(source, uniform(source, options.bits) + sparse.get(row, []), allowed[row], settings.seed)
         for row, source in enumerate(sources)
     ]
+
+
+def paper_work(sources: list[Source], allowed: Allowed, settings: Settings) -> int:
+    """Dictionary entries that decoding generates at least: those of s where that is known, else of one atom a vector.
+
+    A tensor that may be smaller without loss counts as none.
+    """
+    options = _options(settings)
+    total = 0
+    for row, job in _jobs(sources, allowed, options):
+        limit = allowed[row]
+        if limit is not None and limit.relative is not None:
+            continue
+        params = DictionaryParams(job.cut, options.kind, options.M, job.wanted if job.target is None else 1)
+        gaps = math.log2(options.M / job.wanted) + 2 if options.sorted else params.index_bits
+        if needs_loss(job.source, job.wanted * (options.bits + gaps) / job.cut.n):
+            total += params.work(job.source.layout)
+    return total
+
+
+def _options(settings: Settings) -> PaperOptions:
+    """The options of the settings; InputError for those out of range."""
+    defaults = {"kind": "gaussian", "M": rules.ATOMS, "s": None, "bits": MAX_BITS, "sorted": True, "rule": rules.LATEST}
+    options = PaperOptions(**known_options(settings.options, **defaults))
+    if not isinstance(options.kind, str) or not isinstance(options.sorted, bool):
+        raise InputError(f"kind must be a string and sorted a bool, not {options.kind!r} and {options.sorted!r}")
+    Dictionary(options.kind, 1, options.M, settings.seed)
+    check_range("rule", options.rule, 1, rules.LATEST)
+    check_range("bits", options.bits, 2, MAX_BITS)
+    check_range("s", options.s, 1, rules.LONGEST, optional=True)
+    return options
+
+
+def _jobs(sources: list[Source], allowed: Allowed, options: PaperOptions) -> Iterator[tuple[int, _Job]]:
+    """The tensors that are pursued, each with its row."""
+    for row, source in enumerate(sources):
+        plan = rules.plan(source.layout)
+        if plan is None or not _SMALLEST < np.abs(source.planes).max() < _LARGEST:
+            continue
+        target = _target(plan, source, allowed[row], options)
+        wanted = _wanted(plan, target, options)
+        if wanted is not None:
+            yield row, _Job(source, plan.cut, target if options.s is None else None, wanted)
 
 
 @dataclass(frozen=True)

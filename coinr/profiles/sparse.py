@@ -27,6 +27,8 @@ from coinr.profiles.base import (
     cost,
     error_of,
     known_options,
+    needs_loss,
+    rms,
     smallest,
 )
 from coinr.profiles.problem import Problem
@@ -61,6 +63,9 @@ SMALLEST = 64
 
 # How often a code whose decoded error is above the allowed one is made again, and how much finer at least.
 _RETRIES, _FINER = 6, 0.998
+
+# Bits of a value of a dense code are fewer than those that the error needs and this, and always possible up to so many.
+_MORE_BITS, _SURE_BITS = 2.0, 10.0
 
 # Bits of an atom in the estimate of a sparse code's size: with m atoms, the count of a vector takes about
 # log2(1 + 5 m) / 2 bits more.
@@ -317,6 +322,28 @@ def encode_sparse(sources: list[Source], allowed: list[Allowance], settings: Set
     options = SparseOptions.read(settings)
     pairs = zip(sources, allowed, strict=True)
     return [encode_within(source, allowance, settings, options) for source, allowance in pairs]
+
+
+def sparse_work(sources: list[Source], allowed: list[Allowance], settings: Settings) -> int:
+    """Dictionary entries that decoding generates at least: one a value, or n of dense codes."""
+    options = SparseOptions.read(settings)
+    n = options.n or DENSE_RUNS[0]
+    if options.form == "dense" and (n > LARGEST_DENSE or n & (n - 1)):
+        return 0
+    each = n if options.form == "dense" else 1
+    return sum(
+        each * source.planes.size
+        for source, allowance in zip(sources, allowed, strict=True)
+        if eligible(source) and each <= source.layout.size and _surely_in_dictionary(source, allowance)
+    )
+
+
+def _surely_in_dictionary(source: Source, allowance: Allowance) -> bool:
+    """Whether no other coder can be taken, as far as a quick look tells."""
+    if allowance.relative is not None or not allowance.error > 0:
+        return False
+    bits = math.log2(max(rms(source.planes) / allowance.error, 1.0)) + _MORE_BITS
+    return bits < _SURE_BITS and needs_loss(source, bits)
 
 
 def encode_within(source: Source, allowance: Allowance, settings: Settings, options: SparseOptions) -> Coded:

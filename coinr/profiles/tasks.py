@@ -22,25 +22,34 @@ from coinr.profiles.auto import encode_auto
 from coinr.profiles.base import Allowance, Allowed, Coded, Settings, lossless
 from coinr.profiles.direct import encode_direct
 from coinr.profiles.joint import direct_code, encode_block, sparse_code
-from coinr.profiles.paper import encode_paper
+from coinr.profiles.paper import encode_paper, paper_work
 from coinr.profiles.simple import encode_lossless, encode_uniform
-from coinr.profiles.sparse import encode_sparse
+from coinr.profiles.sparse import encode_sparse, sparse_work
 from coinr.source import Source
 
 
 @dataclass(frozen=True)
 class Profile:
-    """How a profile codes tensors at given errors, and the tolerance that it has by default (None: its own rule)."""
+    """How a profile codes tensors at given errors.
+
+    Attributes
+    ----------
+    tolerance
+        What it has by default; None for a rule of its own.
+    least_work
+        Dictionary entries that decoding generates at least, told before coding; None where it may be none.
+    """
 
     encode: Callable[[list[Source], Any, Settings], list[Coded]]
     tolerance: float | None = None
+    least_work: Callable[[list[Source], Any, Settings], int] | None = None
 
 
 PROFILES = {
     "auto": Profile(encode_auto, TOLERANCE),
     "direct": Profile(encode_direct, TOLERANCE),
-    "sparse": Profile(encode_sparse, TOLERANCE),
-    "paper": Profile(encode_paper),
+    "sparse": Profile(encode_sparse, TOLERANCE, sparse_work),
+    "paper": Profile(encode_paper, least_work=paper_work),
     "uniform": Profile(encode_uniform),
     "lossless": Profile(encode_lossless),
 }
@@ -149,6 +158,17 @@ def in_range(source: Source) -> bool:
         return True
     peak = float(np.abs(source.planes).max())
     return peak == 0 or FLOAT32_TINY <= peak <= FLOAT32_MAX or not math.isfinite(peak)
+
+
+def least_work(tasks: list[Task], profile: str, settings: Settings) -> int:
+    """Dictionary entries that decoding will generate at least, as far as can be told before coding.
+
+    Tensors that may be stored without loss count as none: those with exceptions, and where a quick look says that
+    storage without loss may be smaller.
+    """
+    work = PROFILES[profile].least_work
+    lossy = [task for task in tasks if not task.exact]
+    return 0 if work is None else work([task.source for task in lossy], [task.allowance for task in lossy], settings)
 
 
 def encode(tasks: list[Task], profile: str, settings: Settings, block: Block | None = None) -> list[Coded]:
