@@ -1,7 +1,10 @@
 """What signals say of themselves: kind, size and source on one short line."""
 
+import dataclasses
+
 import numpy as np
 import pytest
+import torch
 
 import coinr
 from coinr.signals.base import Signal
@@ -61,3 +64,26 @@ def test_other_signals_have_words_too():
 def test_files_say_what_they_hold(network, kind, words):
     file = coinr.open_file(coinr.pack_signal(network, SIGNALS[kind][0](), profile="uniform"))
     assert repr(file) == f"<{type(file).__name__}: {words}>"
+
+
+@pytest.mark.parametrize("kind", SIGNALS)
+def test_a_signal_that_moves_keeps_all_it_says(kind):
+    signal = SIGNALS[kind][0]()
+    signal.notes, signal.source, signal.recipe = (
+        ("the first of two",),
+        "a/file",
+        dataclasses.replace(signal.recipe, steps=7),
+    )
+    moved = signal.to(torch.device("meta"))
+    assert type(moved) is type(signal)
+    tensors = [name for name, value in vars(signal).items() if isinstance(value, torch.Tensor)]
+    assert tensors
+    for name, value in vars(signal).items():
+        if name in tensors:
+            assert getattr(moved, name).is_meta
+            assert not value.is_meta
+        elif not isinstance(value, Signal):
+            assert getattr(moved, name) is value
+    assert moved.judged._values.is_meta
+    assert not signal.judged._values.is_meta
+    assert repr(moved) == repr(signal)

@@ -299,12 +299,6 @@ class AudioSignal(Signal):
         """Length, rate and channels."""
         return describe_sound(self.count, self.rate, self.out_features)
 
-    def to(self, device: torch.device) -> AudioSignal:
-        """The sound with its samples on a device."""
-        moved = AudioSignal(self.samples, self.rate)
-        moved._values = self._values.to(device)
-        return moved
-
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Times ``[N, 1]`` and values in [-1, 1] ``[N, C]`` of the samples ``indices``."""
         return sample_times(indices, self.count), self._values[indices]

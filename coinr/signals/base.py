@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from copy import copy
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -93,9 +94,13 @@ class Signal(ABC):
         """The samples that quality is measured on: these, or the views of a scene that training does not see."""
         return self
 
-    @abstractmethod
-    def to(self, device: torch.device) -> Signal:
-        """The signal with its samples on a device."""
+    def to(self, device: torch.device) -> Self:
+        """Return the signal with its tensors, and those of signals in it, on a device; all else is the same."""
+        moved = copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, Tensor | Signal):
+                setattr(moved, name, value.to(device))
+        return moved
 
     @abstractmethod
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:

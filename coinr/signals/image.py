@@ -207,12 +207,6 @@ class ImageSignal(Signal):
         """A quarter of 8 or 16 for each channel of a pixel."""
         return self.count * self.out_features * self.bits // 4
 
-    def to(self, device: torch.device) -> ImageSignal:
-        """The picture with its pixels on a device."""
-        moved = ImageSignal(self.image)
-        moved._values = self._values.to(device)
-        return moved
-
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Coordinates ``[N, 2]`` and values in [-1, 1] ``[N, C]`` of the pixels with row-major ``indices``."""
         values = self._values[indices]

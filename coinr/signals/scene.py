@@ -126,13 +126,6 @@ class SceneSignal(Views):
         """Number and size of the views, and how many are held back."""
         return f"{super().describe()}, {len(self._held.images)} more held back"
 
-    def to(self, device: torch.device) -> SceneSignal:
-        """The scene with its samples on a device."""
-        moved = object.__new__(SceneSignal)
-        moved.__dict__.update(super().to(device).__dict__)
-        moved._held, moved.notes, moved.source = self._held.to(device), self.notes, self.source
-        return moved
-
 
 @independent
 def _depths(poses: NDArray[np.float32]) -> tuple[float, float]:

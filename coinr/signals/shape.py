@@ -155,12 +155,6 @@ class ShapeSignal(Signal):
         """Grid and what its values are."""
         return f"shape {describe_grid(self.box.grid, self.scale)}"
 
-    def to(self, device: torch.device) -> ShapeSignal:
-        """The shape with its samples on a device."""
-        moved = ShapeSignal(self.volume, self.placement)
-        moved.mesh, moved.notes, moved._values = self.mesh, self.notes, self._values.to(device)
-        return moved
-
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Centres ``[N, 3]`` and values ``[N, 1]``, 0 and 1 or scaled distances, of the voxels of the box."""
         return voxel_coordinates(indices, self.box.size), self._values[indices]

@@ -138,12 +138,6 @@ class Views(Signal):
         """A quarter of 8 for each channel of the pictures that are fitted."""
         return 8 * self.images.size // 4
 
-    def to(self, device: torch.device) -> Views:
-        """The views with their samples on a device."""
-        moved = Views(self.images, self.poses, self.lens)
-        moved._values, moved._poses = self._values.to(device), self._poses.to(device)
-        return moved
-
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Rays ``[N, 6]`` (origin, direction) and colours in [0, 1] ``[N, 3]`` of pixels, view by view."""
         lens = self.lens
