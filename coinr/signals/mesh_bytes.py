@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from coinr.errors import InputError
+from coinr.signals.ply import plain_ply
 
 #: Suffixes of meshes that are read.
 MESH_INPUTS = (".ply", ".obj", ".stl", ".off", ".glb", ".gltf")
@@ -31,6 +32,9 @@ _INSTANCES = "EXT_mesh_gpu_instancing"
 #: Lines of OBJ that trimesh may leave out or misread: indented, continued, with tabs, comments, corners counted from
 #: the end or of several forms.
 _ODD_LINES = re.compile(rb"^[ \t]+[vf]\b|^[vf]\t|^f[^\n]*[-#\t/]|\\\r?\n", re.MULTILINE)
+
+#: Faces of OBJ that are none.
+_SHORT_FACES = re.compile(rb"^f(?: +[^ \r\n]+){0,2} *\r?$", re.MULTILINE)
 
 #: Primitives of glTF that are surfaces and read, and those that are none.
 _TRIANGLES, _NO_SURFACE = (4, 5), (0, 1, 2, 3)
@@ -65,17 +69,25 @@ def check_mesh_bytes(data: bytes, kind: str | None) -> tuple[str, ...]:
     return (f"{rest} bytes behind the triangles are not used",) if rest else ()
 
 
-def parsable(data: bytes, kind: str | None) -> bytes:
-    """Return a mesh file of ``kind`` with the same triangles that the parser takes.
+def parsable(data: bytes, kind: str | None) -> tuple[bytes, tuple[str, ...]]:
+    """Return a mesh file of ``kind`` with the same triangles that the parser takes, and notes on what it leaves out.
 
     Raises
     ------
     InputError
-        If an OBJ file counts corners from the end that are not there.
+        If an OBJ file counts corners from the end that are not there, or as :func:`~coinr.signals.ply.plain_ply`.
     """
+    short = 0
     if kind == "stl" and (rest := _behind_stl(data)):
-        return data[:-rest]
-    return _plain_obj(data) if kind == "obj" and _ODD_LINES.search(data) else data
+        data = data[:-rest]
+    elif kind == "obj":
+        data = _plain_obj(data) if _ODD_LINES.search(data) else data
+        short = len(_SHORT_FACES.findall(data))
+    elif kind == "off":
+        short = _short_off(data)
+    elif kind == "ply":
+        data, short = plain_ply(data)
+    return data, (f"faces of less than three corners, which are left out: {short}",) if short else ()
 
 
 def _plain_obj(data: bytes) -> bytes:
@@ -145,14 +157,23 @@ def _missing_stl(data: bytes) -> str | None:
 
 def _missing_off(data: bytes) -> str | None:
     """Say what the end of an OFF file lacks."""
+    vertices, faces, lines = _off_lines(data)
+    wanted = vertices + faces
+    return f"its header tells of {wanted} lines, {len(lines)} are there" if len(lines) < wanted else None
+
+
+def _short_off(data: bytes) -> int:
+    """Count the faces of an OFF file that have less than three corners."""
+    vertices, faces, lines = _off_lines(data)
+    return sum(int(line.split()[0]) < 3 for line in lines[vertices : vertices + faces])
+
+
+def _off_lines(data: bytes) -> tuple[int, int, list[bytes]]:
+    """Return numbers of vertices and faces of an OFF file and its lines behind them; none where it has no header."""
     lines = [line.split(b"#")[0].strip() for line in data.splitlines()]
     text = b"\n".join(line for line in lines if line)
     found = re.match(rb"[A-Za-z0-9]*OFF\s+(\d+)\s+(\d+)(\s+\d+)?[ \t]*(\n|$)", text)
-    if not found:
-        return None
-    wanted = int(found[1]) + int(found[2])
-    got = len(text[found.end() :].splitlines())
-    return f"its header tells of {wanted} lines, {got} are there" if got < wanted else None
+    return (int(found[1]), int(found[2]), text[found.end() :].splitlines()) if found else (0, 0, [])
 
 
 def _gltf_tree(data: bytes, kind: str) -> dict[str, Any]:

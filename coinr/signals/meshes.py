@@ -19,6 +19,7 @@ from coinr.files import write_atomic
 from coinr.progress import shown, steps
 from coinr.signals.mesh_bytes import check_mesh_bytes, mesh_kind, parsable
 from coinr.signals.optional import optional
+from coinr.signals.ply import write_ply
 
 #: Suffixes of meshes that are written; they are read, too.
 MESH_SUFFIXES = (".ply", ".obj", ".stl", ".off", ".glb")
@@ -52,10 +53,9 @@ def read_mesh(path: str | os.PathLike[str]) -> tuple[Any, tuple[str, ...]]:
         try:
             notes = check_mesh_bytes(data, kind)
             extra = {"resolver": _files_beside(source)} if kind == "gltf" else {}
-            scene = trimesh.load_scene(
-                io.BytesIO(parsable(data, kind)), file_type=kind, process=False, skip_materials=True, **extra
-            )
-            return _joined(scene), notes
+            plain, more = parsable(data, kind)
+            scene = trimesh.load_scene(io.BytesIO(plain), file_type=kind, process=False, skip_materials=True, **extra)
+            return _joined(scene), notes + more
         except InputError:
             raise
         except Exception as error:  # the parsers fail in more ways than can be listed
@@ -237,7 +237,7 @@ def write_mesh(path: str | os.PathLike[str], mesh: Any) -> None:
             f"{np.abs(vertices).max():g}; write .ply, .obj, .off or .glb"
         )
     if suffix == ".ply":
-        data: Any = _ply(vertices, np.asarray(mesh.faces), "<f4" if short else "<f8")
+        data: Any = write_ply(vertices, np.asarray(mesh.faces), "<f4" if short else "<f8")
     elif suffix == ".glb" and not short:
         local = optional("trimesh").Trimesh((vertices - middle) / size, mesh.faces, process=False)
         place = np.diag([size, size, size, 1.0])
@@ -247,14 +247,3 @@ def write_mesh(path: str | os.PathLike[str], mesh: Any) -> None:
         digits = {"digits": max(8, 8 - math.floor(math.log10(size)))} if suffix in (".obj", ".off") else {}
         data = mesh.export(file_type=suffix[1:], **digits)
     write_atomic(path, data if isinstance(data, bytes) else f"{data.rstrip()}\n".encode())
-
-
-def _ply(vertices: NDArray[np.float64], faces: NDArray[Any], dtype: str) -> bytes:
-    """Return a binary PLY file with vertices of ``dtype``, ``<f4`` or ``<f8``."""
-    name = {"<f4": "float", "<f8": "double"}[dtype]
-    rows = np.empty(len(faces), [("count", "u1"), ("vertices", "<i4", 3)])
-    rows["count"], rows["vertices"] = 3, faces
-    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(vertices)}"]
-    header += [f"property {name} {axis}" for axis in "xyz"]
-    header += [f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header", ""]
-    return "\n".join(header).encode() + vertices.astype(dtype).tobytes() + rows.tobytes()
