@@ -27,7 +27,7 @@ def ply(faces, order="little", count="uchar", index="int", row="none", name="ver
     header = f"ply\nformat binary_{order}_endian 1.0\ncomment a cube\nelement vertex {len(vertices)}\n"
     header += "property float x\nproperty float y\nproperty float z\n" + line
     header += f"element face {len(faces)}\n{line}property list {count} {index} {name}\n"
-    header += f"property list uchar float texcoord\nend_header\n"
+    header += "property list uchar float texcoord\nend_header\n"
     sign = {"little": "<", "big": ">"}[order]
     body = b"".join(struct.pack(f"{sign}3f", *vertex) + bytes_of_row for vertex in vertices)
     for face in faces:

@@ -71,6 +71,30 @@ def test_one_camera_said_in_many_ways(tmp_path, top):
     assert scene.notes == ()
 
 
+@pytest.mark.parametrize(
+    ("size", "told", "focal", "stretch"),
+    [
+        ({"w": 17}, "17 x 12.75", 20 * 16 / 17, 1),
+        ({"h": 13}, "17.3333 x 13", 20 * 12 / 13, 1),
+        ({"w": 17, "h": 12}, "17 x 12", 20 * 16 / 17, 17 / 16),
+        ({"w": 16, "h": 11}, "16 x 11", 20, 12 / 11),
+        ({"w": 33, "h": 24}, "33 x 24", 20 * 16 / 33, 33 / 32),
+        ({"w": 40, "h": 30}, "40 x 30", 8, 1),
+        ({"w": 16.4, "h": 12}, None, 20 * 16 / 16.4, 16.4 / 16),
+        ({"w": 32, "h": 24}, None, 10, 1),
+        ({"w": 8, "h": 6}, None, 40, 1),
+        ({"w": 16}, None, 20, 1),
+    ],
+)
+def test_sizes_other_than_the_pictures_scale_the_camera_with_a_note(tmp_path, size, told, focal, stretch):
+    scene = read(write(tmp_path, {"fl_x": 20, "fl_y": 20, **size}))
+    assert scene.lens.focal == pytest.approx(focal)
+    assert scene.lens.stretch == pytest.approx(stretch)
+    assert scene.lens.shift == pytest.approx((0, 0))
+    note = f"the pictures have 16 x 12 pixels, w and h are {told}: the camera is scaled to them"
+    assert scene.notes == (() if told is None else (note,))
+
+
 def test_a_camera_that_every_frame_repeats(tmp_path):
     scene = read(write(tmp_path, {}, frames(**PINHOLE, k1=0.0, camera_model="PINHOLE")))
     assert scene.lens.focal == 20

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import logging
+import re
 import struct
 import warnings
 from dataclasses import replace
@@ -48,6 +49,10 @@ _WEBP = 50001
 
 _ORIENTATION = 0x0112
 _PAM = b"P7\n"
+
+#: Kinds of PAM and their channels, and a line that gives none, which the reader does not take.
+_TUPLE_TYPES = dict(BLACKANDWHITE=1, BLACKANDWHITE_ALPHA=2, GRAYSCALE=1, GRAYSCALE_ALPHA=2, RGB=3, RGB_ALPHA=4)
+_EMPTY_TYPE = re.compile(rb"^TUPLTYPE[ \t]*\n", re.MULTILINE)
 
 #: Code points of colour primaries and transfer curves that viewers show as sRGB: its own, BT.709 or none given.
 _PRIMARIES, _TRANSFERS = (1, 2), (1, 2, 6, 13)
@@ -235,9 +240,13 @@ def _frames(file: Any) -> int:
 
 def _pnm(data: bytes) -> Raster:
     """A PGM, PPM or PAM picture of any greatest value."""
+    header, end, rest = data.partition(b"ENDHDR")
+    if end and data.startswith(_PAM):
+        data = _EMPTY_TYPE.sub(b"", header) + end + rest
     with optional("netpbmfile").NetpbmFile(io.BytesIO(data)) as file:
-        if file.tupltype.removesuffix("_ALPHA") not in ("BLACKANDWHITE", "GRAYSCALE", "RGB") or file.maxval > 65535:
-            raise InputError(f"PAM pictures of kind {file.tupltype}, up to {file.maxval}, are not supported")
+        kind = _tuple_type(file.tupltype, file.depth)
+        if file.maxval > 65535:
+            raise InputError(f"the greatest value of a picture is at most 65535, got {file.maxval}")
         if file.width * file.height > MAX_PIXELS:
             raise InputError(f"pictures have up to {MAX_PIXELS} pixels, got {file.height} x {file.width}")
         binary = file.magicnumber not in ("P2", "P3")
@@ -249,4 +258,18 @@ def _pnm(data: bytes) -> Raster:
             raise InputError(f"the picture holds {samples.max()}, above its greatest value {file.maxval}")
         dtype = np.dtype(np.uint8 if file.maxval <= 255 else np.uint16)
         samples = scaled(samples.reshape(file.height, file.width, file.depth), file.maxval, dtype)
-        return Raster(samples, file.tupltype.endswith("_ALPHA"), notes=first_of(file.frames))
+        return Raster(samples, kind.endswith("_ALPHA"), notes=first_of(file.frames))
+
+
+def _tuple_type(told: str, depth: int) -> str:
+    """The kind of a picture by its TUPLTYPE, or by its channels where it has none; InputError if it is none."""
+    if told in _TUPLE_TYPES and _TUPLE_TYPES[told] == depth:
+        return told
+    if told in _TUPLE_TYPES:
+        raise InputError(f"a PAM picture of TUPLTYPE {told} has DEPTH {_TUPLE_TYPES[told]}, got {depth}")
+    by_depth = {channels: kind for kind, channels in _TUPLE_TYPES.items()}
+    if told:
+        raise InputError(f"PAM pictures of kind {told} are not supported, only {', '.join(_TUPLE_TYPES)}")
+    if depth not in by_depth:
+        raise InputError(f"a PAM picture without TUPLTYPE has DEPTH 1 .. 4, got {depth}")
+    return by_depth[depth]

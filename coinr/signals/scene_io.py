@@ -17,7 +17,7 @@ from coinr.progress import steps
 from coinr.signals.image import Picture
 from coinr.signals.image_io import read_picture
 from coinr.signals.scene import SceneSignal
-from coinr.signals.transforms import Camera, Transforms, camera_of, check_straight, read_transforms
+from coinr.signals.transforms import Camera, Transforms, camera_of, check_straight, notes_on_size, read_transforms
 
 #: What a frame's name may lack.
 _SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".webp", ".PNG", ".JPG", ".JPEG")
@@ -130,6 +130,7 @@ def _read_views(path: Path, told: Transforms) -> tuple[_Views, _Views | None, li
     stacked = _stack([picture for picture, _ in frames], [told.names[k] for k in chosen])
     try:
         camera = camera_of(told.numbers, *stacked.shape[1:3])
+        more += notes_on_size(told.numbers, *stacked.shape[1:3])
     except InputError as error:
         raise InputError(f"{path.name}: {error}") from None
     count = len(train)

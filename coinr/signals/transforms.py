@@ -262,6 +262,9 @@ def _unused(stored: Mapping[str, Any], frames: list[dict[str, Any]]) -> tuple[st
 def camera_of(numbers: Mapping[str, float], height: int, width: int) -> Camera:
     """Return the camera that numbers describe, in pixels of pictures of ``height`` x ``width``.
 
+    Where ``w`` and ``h`` are another size of the same shape, up to a pixel, lengths in pixels are scaled to the
+    pictures, across by width / w and down by height / h.
+
     Raises
     ------
     InputError
@@ -271,8 +274,7 @@ def camera_of(numbers: Mapping[str, float], height: int, width: int) -> Camera:
     for key in ("w", "h", "fl_x", "fl_y"):
         if not numbers.get(key, 1) > 0:
             raise InputError(f"{key} must be positive, got {numbers[key]:g}")
-    across = numbers.get("w", width * numbers.get("h", height) / height)
-    down = numbers.get("h", height * across / width)
+    across, down = _size_told(numbers, height, width)
     if abs(width * down - height * across) > max(across, down):
         raise InputError(f"the pictures have {width} x {height} pixels, w and h are {across:g} x {down:g}")
     x, y = _focal(numbers, "x", width, width / across), _focal(numbers, "y", height, height / down)
@@ -281,6 +283,25 @@ def camera_of(numbers: Mapping[str, float], height: int, width: int) -> Camera:
         raise InputError("it lacks a focal length: 'fl_x' or 'camera_angle_x'")
     centre = numbers.get("cx", across / 2) * width / across, numbers.get("cy", down / 2) * height / down
     return Camera(x, y, centre)
+
+
+def notes_on_size(numbers: Mapping[str, float], height: int, width: int) -> list[str]:
+    """Return a note where ``w`` and ``h`` are neither the size of pictures nor a whole number of times it, or part."""
+    across, down = _size_told(numbers, height, width)
+    times = max(across / width, width / across)
+    whole, bigger = round(times), across > width
+    off = [a - whole * b if bigger else whole * a - b for a, b in ((across, width), (down, height))]
+    if all(abs(pixels) < 1 for pixels in off):
+        return []
+    return [
+        f"the pictures have {width} x {height} pixels, w and h are {across:g} x {down:g}: the camera is scaled to them"
+    ]
+
+
+def _size_told(numbers: Mapping[str, float], height: int, width: int) -> tuple[float, float]:
+    """Return w and h; one that is missing is in proportion to the other."""
+    across = numbers.get("w", width * numbers.get("h", height) / height)
+    return across, numbers.get("h", height * across / width)
 
 
 def _focal(numbers: Mapping[str, float], axis: str, size: int, scale: float) -> float | None:
