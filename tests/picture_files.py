@@ -9,10 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import png
 import tifffile
 from numpy.typing import NDArray
+
+from coinr.signals.image_io import read_image
 
 Unit = NDArray[np.float64]
 
@@ -154,3 +157,20 @@ def write_pnm(path: Path, unit: Unit, full: int, *, text: bool = False) -> None:
         head = f"P{magic}\n# made for a test\n{width} {height}\n{full}\n"
     body = " ".join(map(str, values.ravel().tolist())).encode() + b"\n" if text else values.tobytes()
     path.write_bytes(head.encode() + body)
+
+
+def check(path, shown, bits, tolerance):
+    """The file is read with ``bits`` a channel and shows that, colours being compared as they are seen."""
+    found = read_image(path)
+    assert found.dtype == (np.uint8 if bits == 8 else np.uint16)
+    assert found.shape == shown.shape
+    unit = found / (2**bits - 1)
+    if shown.ndim == 3 and shown.shape[2] in (2, 4):
+        unit, shown = multiplied(unit), multiplied(shown)
+    assert np.abs(unit - shown).max() <= tolerance
+
+
+def jpeg_2000(unit, bits, kind="jp2"):
+    """A JPEG 2000 file without loss."""
+    options = {"level": 0, "codecformat": kind, "reversible": True}
+    return imagecodecs.jpeg2k_encode(levels(unit, bits), bitspersample=bits, **options)
