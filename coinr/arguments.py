@@ -15,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 import torch
 
+from coinr.dense import plain_class
 from coinr.errors import InputError, StateDictError
 
 P = ParamSpec("P")
@@ -22,6 +23,9 @@ R = TypeVar("R")
 
 # Of an array that stands for a sequence.
 _MOST_PARTS = 1 << 24
+
+# Of a description, in characters, and of a sequence whose parts are named in it.
+_LONG, _FEW_PARTS = 80, 5
 
 _Test = Callable[[Any], bool]
 
@@ -41,7 +45,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
 
     @functools.cache
     def tests() -> dict[str, tuple[_Test, str]]:
-        hints = typing.get_type_hints(function)
+        hints = typing.get_type_hints(function, include_extras=True)
         return {name: _test(hints[name]) for name in signature.parameters if hints.get(name, Any) is not Any}
 
     @functools.wraps(function)
@@ -69,11 +73,17 @@ def describe_value(value: object) -> str:
     """Return what a value is, on one short line."""
     kind = type(value).__name__
     if isinstance(value, (np.ndarray, torch.Tensor)):
-        return f"a {kind} of {str(value.dtype).removeprefix('torch.')} and shape {list(value.shape)}"
+        plain = plain_class(value) if isinstance(value, torch.Tensor) else value
+        return f"a {kind} of {str(plain.dtype).removeprefix('torch.')} and shape {list(plain.shape)}"
     if isinstance(value, int) and value.bit_length() > 1000:
         return f"an int of {value.bit_length()} bits"
-    text = " ".join(repr(value).split())
-    return f"{text if len(text) <= 80 else text[:77] + '...'} ({kind})"
+    try:
+        text = " ".join(repr(value).split())
+    except Exception:  # it is the caller's, and may fail in any way
+        return f"a {kind}"
+    if len(text) > _LONG and isinstance(value, (tuple, list)) and len(value) <= _FEW_PARTS:
+        return f"a {kind} of {len(value)}: {', '.join(type(part).__name__ for part in value)}"
+    return f"{text if len(text) <= _LONG else text[: _LONG - 3] + '...'} ({kind})"
 
 
 def _is_varying(parameter: inspect.Parameter) -> bool:
@@ -113,6 +123,8 @@ def _test(hint: Any) -> tuple[_Test, str]:
     if hint in _PLAIN:
         return _PLAIN[hint]
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    if origin is typing.Annotated:  # with words for what it allows
+        return _test(inner[0])[0], inner[1]
     if origin in (typing.Union, types.UnionType):
         parts = [_test(part) for part in inner]
         words = dict.fromkeys(words for _, words in parts)
@@ -148,6 +160,7 @@ def _is_tuple(value: Any, tests: list[_Test]) -> bool:
 
 def _is_sequence(value: Any) -> bool:
     if isinstance(value, (np.ndarray, torch.Tensor)):
+        value = plain_class(value) if isinstance(value, torch.Tensor) else value
         return value.ndim == 1 and value.shape[0] <= _MOST_PARTS and not getattr(value, "is_meta", False)
     return isinstance(value, collections.abc.Sequence) and not isinstance(value, (bytes, bytearray, memoryview))
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from coinr.ambient import callers_settings
+from coinr.arguments import describe_value
 from coinr.callbacks import gradients
 from coinr.curvature import Block
-from coinr.dense import to_tensor
+from coinr.dense import nonfinite, to_tensor
 from coinr.errors import InputError
 from coinr.naming import known_names
 from coinr.sampled_module import SampledModule
@@ -86,7 +87,10 @@ class Known:
 
 #: What callers may pass: a module with sample inputs (see :class:`~coinr.sampled_module.SampledModule`, which checks
 #: them), a callable that gives each layer's inputs by name, or what :func:`sensitivities` made of either.
-Calibration = tuple[nn.Module, Any] | Callable[[], Mapping[str, Tensor]] | Known
+Calibration = Annotated[
+    tuple[nn.Module, Any] | Callable[[], Mapping[str, Tensor]] | Known,
+    "(module, inputs), or a callable that gives layers' inputs by name",
+]
 
 
 def sensitivities(calibrate: Calibration, state_dict: Mapping[str, Any], seed: int = 0) -> Known:
@@ -119,7 +123,7 @@ def sensitivities(calibrate: Calibration, state_dict: Mapping[str, Any], seed: i
         return Known(_from_module(*calibrate, plain_tensors(state_dict), seed))
     raise InputError(
         f"calibrate must be (module, inputs) or a callable that gives layers' inputs by name, not "
-        f"{type(calibrate).__name__}"
+        f"{describe_value(calibrate)}"
     )
 
 
@@ -138,8 +142,10 @@ def _from_inputs(given: Any, state_dict: Mapping[str, Tensor]) -> dict[str, Sens
         check_dtype(values.dtype, f"the input of {name!r}")
         values = torch.view_as_real(values).movedim(-1, 0).flatten(0, -2) if values.is_complex() else values
         values = values.to(torch.float64)
-        if not rest or not values.ndim or values.shape[-1] != rest or not bool(values.isfinite().all()):
+        if not rest or not values.ndim or values.shape[-1] != rest:
             raise InputError(f"inputs of {name!r} must be finite and [N, {rest}], not {list(values.shape)}")
+        if not bool(values.isfinite().all()):
+            raise InputError(f"inputs of {name!r} must be finite; they hold {nonfinite(values)}")
         flat = values.reshape(-1, rest).numpy()
         flat = flat / _unit(float(np.abs(flat).max(initial=0.0)))
         found[name] = of_inputs(flat.T @ flat)
@@ -169,7 +175,8 @@ def _from_module(module: nn.Module, inputs: Any, state_dict: Mapping[str, Any], 
         found = {name: _real(one.detach()) for name, one in zip(sums, taken, strict=True) if one is not None}
         here = max((float(gradient.abs().max()) for gradient in found.values() if gradient.numel()), default=0.0)
         if not math.isfinite(here):
-            raise InputError(f"the module of the calibration has derivatives at sample {i} that are not finite")
+            why = sampled.why(i, i + 1)
+            raise InputError(f"the module of the calibration has derivatives at sample {i} that are not finite{why}")
         before, peak = peak, max(peak, here)
         unit = _unit(peak)
         for total in sums.values() if 0 < before < peak else ():

@@ -39,6 +39,7 @@ def why_not_dense(tensor: torch.Tensor) -> str | None:
         return f"is an {kind.__name__}, without shape or values yet: run the network once on a batch of inputs"
     if not _leaves_operations_alone(kind):
         return f"is a {kind.__name__}: {_INSTEAD.get(kind.__name__, _CONVERT)}"
+    tensor = plain_class(tensor)
     if torch._C._functorch.is_functorch_wrapped_tensor(tensor) or torch._is_functional_tensor(tensor):
         return "belongs to a function transform (torch.func.vmap, grad, ...): use its values outside of the transform"
     if tensor.is_quantized:
@@ -49,10 +50,19 @@ def why_not_dense(tensor: torch.Tensor) -> str | None:
         return "is on the meta device, without values: call .to_empty(device='cpu') and load the weights first"
     if tensor.layout != torch.strided:
         return f"has the layout {_short(tensor.layout)}, not dense: pass .to_dense()"
-    tensor = tensor.as_subclass(torch.Tensor)  # its attributes as they are, whatever the class makes of them
     if tensor.numel() and tensor.untyped_storage().nbytes() < _end(tensor) * tensor.itemsize:
         return "has no memory any more (as parameters of FSDP between uses): gather the full parameters first"
     return None
+
+
+def plain_class(tensor: torch.Tensor) -> torch.Tensor:
+    """Return a dense tensor without what its class makes of its attributes, if the class leaves operations alone."""
+    kind = type(tensor)
+    # of tensors that are not dense, classes cannot be changed
+    dense = torch.Tensor.layout.__get__(tensor) == torch.strided  # type: ignore[attr-defined]
+    if kind in (torch.Tensor, torch.nn.Parameter) or not dense or not _leaves_operations_alone(kind):
+        return tensor
+    return tensor.as_subclass(torch.Tensor)
 
 
 def to_tensor(value: Any, what: str) -> torch.Tensor:
@@ -73,9 +83,10 @@ def to_tensor(value: Any, what: str) -> torch.Tensor:
     if isinstance(value, torch.Tensor):
         if why := why_not_dense(value):
             raise InputError(f"{what} {why}")
-        if value.numel() > _MOST_ENTRIES:
-            raise InputError(f"{what} has {value.numel()} entries, more than {_MOST_ENTRIES}")
-        return value.as_subclass(torch.Tensor).detach()
+        tensor = plain_class(value)
+        if tensor.numel() > _MOST_ENTRIES:
+            raise InputError(f"{what} has {tensor.numel()} entries, more than {_MOST_ENTRIES}")
+        return tensor.as_subclass(torch.Tensor).detach()
     array = _array(value, what)
     try:
         return torch.from_numpy(array)
@@ -115,6 +126,12 @@ def in_unit_range(array: NDArray[Any], what: str) -> NDArray[Any]:
     if low < -rounding or high > 1 + rounding:
         raise InputError(f"{what} must lie in [0, 1] if floating, got {in_full(low)} to {in_full(high)}")
     return array if low >= 0 and high <= 1 else np.clip(array, 0, 1)
+
+
+def nonfinite(tensor: torch.Tensor) -> str:
+    """Return how many NaN and infinite values a floating or complex tensor holds, in words."""
+    counts = {"NaN": int(tensor.isnan().sum()), "infinite": int(tensor.isinf().sum())}
+    return " and ".join(f"{count} {kind}" for kind, count in counts.items() if count) + " values"
 
 
 def in_full(value: float) -> str:

@@ -36,7 +36,7 @@ from coinr.profiles import (
 )
 from coinr.recording import block_of
 from coinr.relative import Base
-from coinr.source import read_state_dict
+from coinr.source import plain_tensors, read_state_dict
 from coinr.table import ALIAS, Header, Limits, Record, check_names, check_shape
 from coinr.threads import available_threads, check_threads, limited_threads
 
@@ -93,7 +93,7 @@ class Encoder:
         self.base = None if base is None else Base(base)
         self.known = Known() if calibrate is None else sensitivities(calibrate, sd, seed)
         if isinstance(calibrate, tuple) and profile in HEEDING:
-            self.known = replace(self.known, block=block_of(*calibrate, sd))
+            self.known = replace(self.known, block=block_of(*calibrate, plain_tensors(sd)))
 
     def _check_sizes(self) -> None:
         """Refuse what no coder can change before any of them works: sizes, shapes, names, the number of tensors."""

@@ -14,6 +14,7 @@ from torch.utils._pytree import tree_map
 
 from coinr.ambient import independent
 from coinr.curvature import MOST, Block
+from coinr.errors import InputError
 from coinr.sampled_module import SampledModule
 from coinr.watching import Seen, Watch
 from coinr.work_limit import OutOfTime, WorkLimit
@@ -38,7 +39,10 @@ def block_of(module: nn.Module, inputs: Any, sd: Mapping[str, Any]) -> Block | N
     state = {name: sampled.values[name].detach() for name in sd if name in sampled.values}
     watch = Watch(state)
     with watch, torch.no_grad():
-        sampled.checked(0, sampled.count)
+        outputs = sampled.checked(0, sampled.count)
+    if not all(bool(output.isfinite().all()) for output in outputs):
+        why = sampled.why(0, sampled.count)
+        raise InputError(f"the module of the calibration gives values that are not finite{why}")
 
     @torch.no_grad()
     def run(_: Mapping[str, Any]) -> float:

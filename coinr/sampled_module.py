@@ -12,7 +12,7 @@ from torch.func import functional_call
 from torch.utils._pytree import tree_leaves
 
 from coinr.ambient import callers_settings
-from coinr.dense import to_tensor
+from coinr.dense import nonfinite, to_tensor
 from coinr.errors import InputError, first_line
 from coinr.tensors import check_dtype, dtype_name
 
@@ -109,6 +109,16 @@ class SampledModule:
             raise InputError("the module of the calibration gives no floating-point tensor")
         return outputs
 
+    def why(self, first: int, last: int) -> str:
+        """Return what of the samples ``first`` to ``last`` - 1 is not finite, to end a message; nothing if all is."""
+        for k, column in enumerate(self._columns):
+            fine = column[first:last].isfinite().reshape(last - first, -1).all(1)
+            if not bool(fine.all()):
+                sample = first + int(fine.int().argmin())
+                held = nonfinite(column[sample])
+                return f"; input {k} of the calibration must be finite, sample {sample} holds {held}"
+        return ""
+
 
 def _differs(tensor: Tensor) -> bool:
     return tensor.is_floating_point() or tensor.is_complex()
@@ -128,13 +138,19 @@ def _unwrapped(module: nn.Module) -> nn.Module:
 def _columns(inputs: Any, device: torch.device, dtype: torch.dtype | None) -> list[Tensor]:
     given = list(inputs) if isinstance(inputs, Sequence) else [inputs]
     columns = [to_tensor(column, "an input of the calibration") for column in given]
+    shapes = " and ".join(str(list(column.shape)) for column in columns) or "none"
     if not columns or not all(column.ndim for column in columns):
-        raise InputError("the inputs of a calibration must be a tensor or several, with samples along the first axis")
+        raise InputError(
+            "the inputs of a calibration must be a tensor or several, with samples along the first axis, "
+            f"got shapes {shapes}"
+        )
     for column in columns:
         check_dtype(column.dtype, "an input of the calibration")
     count = len(columns[0])
     if not count or any(len(column) != count for column in columns):
-        raise InputError("the inputs of a calibration must hold equally many samples, at least one")
+        raise InputError(
+            f"the inputs of a calibration must hold equally many samples, at least one, got shapes {shapes}"
+        )
     if isinstance(given[0], Tensor):
         device = given[0].device
     # copies: of tensors that were made in inference mode, too, gradients can be taken

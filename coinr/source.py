@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from coinr.checkpoints import is_optimizer_state, state_dicts
-from coinr.dense import to_tensor
+from coinr.dense import plain_class, to_tensor
 from coinr.errors import InputError, StateDictError
 from coinr.tensors import LOSSY_DTYPES, Layout, check_dtype, to_planes
 
@@ -94,6 +94,18 @@ def _items(sd: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 def plain_tensors(sd: Mapping[str, Any]) -> dict[str, torch.Tensor]:
     """All entries as plain dense tensors, detached, where they are; errors as :func:`read_state_dict`."""
     return {name: _entry_tensor(sd, name, value) for name, value in _items(sd)}
+
+
+def plain_classes(sd: Mapping[str, Any]) -> dict[str, Any]:
+    """The same entries, tensors of subclasses as plain ones; those that are one stay one.
+
+    The attributes of a subclass, its shape among them, may be anything.
+    """
+    made: dict[int, Any] = {}
+    for value in sd.values():
+        if id(value) not in made:
+            made[id(value)] = plain_class(value) if isinstance(value, torch.Tensor) else value
+    return {name: made[id(value)] for name, value in sd.items()}
 
 
 def _identity(value: Any, tensor: torch.Tensor) -> tuple[Any, ...] | None:

@@ -21,6 +21,7 @@ from coinr.searching.result import SearchResult
 from coinr.searching.shares import factors, groups, mixed
 from coinr.searching.trials import CALLS, Trial, Trials
 from coinr.sizing import COARSEST, FINEST, START, largest_within
+from coinr.source import plain_classes
 from coinr.watching import Watch
 from coinr.work_limit import WorkLimit
 
@@ -132,6 +133,7 @@ def _searched(
     arguments: Mapping[str, Any],
 ) -> SearchResult:
     encoder = Encoder(sd, calibrate=calibrate, **arguments)
+    sd = plain_classes(sd)
     watch = Watch(sd)
     report(0, total=CALLS)
     with watch, limit.unit("score"):
