@@ -18,7 +18,7 @@ from PIL import Image
 import coinr
 from coinr.cli import cli
 
-from .signals import RATE, ball, disc_scene, disc_views, distance, tones
+from .signals import RATE, ball, disc_scene, disc_views, distance, siren, tones
 from .test_signals_scene import write_folder
 
 QUICK = ("--width", 12, "--hidden-layers", 1, "--steps", 40, "--profile", "uniform", "--threads", 1)
@@ -339,3 +339,27 @@ def test_notes_of_a_signal_go_to_stderr_once_and_to_scripts_as_a_list(made, tmp_
         # encode may add that the picture is smaller in other formats
         assert [line for line in result.stderr.splitlines() if "bytes are more than" not in line] == lines
         assert report(*arguments)["notes"] == list(signal.notes)
+
+
+def without_inside(volume):
+    """A file of the volume's size whose network shows nothing inside."""
+    network = siren(3, 1)
+    signal = coinr.ShapeSignal(volume)
+    with torch.no_grad():
+        network.layers[-1].weight.zero_()
+        network.layers[-1].bias.fill_(-1.0 if signal.scale is None else 1.0)
+    return signal, coinr.pack_signal(network, signal, profile="lossless")
+
+
+@pytest.mark.parametrize("volume", [ball(6), distance(6)], ids=["occupancy", "distance"])
+def test_pictures_of_an_empty_shape_come_with_a_word(tmp_path, volume):
+    signal, blob = without_inside(volume)
+    opened = coinr.open_file(blob)
+    assert opened.remarks(opened.restore()) == ("the shape is empty: no voxel lies inside",)
+    assert opened.remarks(signal.volume.astype(np.float32)) == ()
+    (tmp_path / "a.coinr").write_bytes(blob)
+    np.save(tmp_path / "a.npy", volume)
+    for command in (["preview"], ["compare", tmp_path / "a.npy"]):
+        done = run(*command, tmp_path / "a.coinr", "-o", tmp_path / "a.png", "--json")
+        assert f"note: {tmp_path / 'a.coinr'}: the shape is empty" in done.stderr
+        assert json.loads(done.stdout)["notes"] == ["the shape is empty: no voxel lies inside"]

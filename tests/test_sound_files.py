@@ -84,6 +84,29 @@ def test_of_several_streams_the_first_is_read_with_a_note(tmp_path, sounds):
     assert open_signal(tmp_path / "a").notes == ()
 
 
+ID3 = b"ID3\x04\x00\x00\x00\x00\x01\x02" + bytes(130)
+
+
+@pytest.mark.parametrize(
+    ("before", "between", "after"),
+    [(b"", b"", b""), (ID3, b"", b""), (b"", ID3, b""), (ID3, ID3, b"TAG".ljust(128, b"\0"))],
+)
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate", [RATE, 44100])
+def test_of_joined_mp3_the_first_is_read_with_a_note(tmp_path, before, between, after, channels, rate):
+    sound = np.stack([tone()] * channels, 1)
+    soundfile.write(tmp_path / "one.mp3", sound, rate, format="MP3")
+    one = (tmp_path / "one.mp3").read_bytes()
+    (tmp_path / "a").write_bytes(before + one + between + one + after)
+    signal = open_signal(tmp_path / "a")
+    assert signal.count == len(sound)
+    rest = len(between) + len(one) + len(after)
+    assert signal.notes == (f"{rest} bytes of MP3 behind the first sound are not used",)
+    for tail in (b"", b"TAG".ljust(128, b"\0"), bytes(5000), b"\xff\xfb" + bytes(1000)):
+        (tmp_path / "a").write_bytes(before + one + tail)
+        assert open_signal(tmp_path / "a").notes == ()
+
+
 def test_opus(tmp_path):
     soundfile.write(tmp_path / "a", tone(), RATE, format="OGG", subtype="OPUS")
     assert open_signal(tmp_path / "a").kind == "audio"

@@ -66,10 +66,13 @@ def compare(original: Path, file: Path, output: Path | None, device: str | None,
     restored = opened.restore(signal)
     metrics = opened.metrics(signal, restored)
     size = file.stat().st_size
+    remarks = opened.remarks(restored)
+    echo_notes(file, remarks)
     if output is not None:
         write_image(output, contact_sheet(*opened.panels(restored, signal)))
     if as_json:
-        described = {"file": str(file), "kind": opened.kind, "bytes": size, "notes": list(signal.notes)}
+        notes = [*signal.notes, *remarks]
+        described = {"file": str(file), "kind": opened.kind, "bytes": size, "notes": notes}
         echo_json({**described, **opened.rates(size), **metrics})
         return
     finish()
@@ -109,10 +112,14 @@ def preview(file: Path, output: Path | None, device: str | None, as_json: bool) 
     show_progress()
     opened = open_file(file)
     _move(opened, device)
-    sheet = contact_sheet(*opened.panels(opened.restore()))
+    restored = opened.restore()
+    remarks = opened.remarks(restored)
+    echo_notes(file, remarks)
+    sheet = contact_sheet(*opened.panels(restored))
     write_image(output, sheet)
     if as_json:
-        echo_json({"file": str(output), "kind": opened.kind, "height": sheet.shape[0], "width": sheet.shape[1]})
+        size = {"height": sheet.shape[0], "width": sheet.shape[1]}
+        echo_json({"file": str(output), "kind": opened.kind, **size, "notes": list(remarks)})
     elif not named:
         echo_written(output)
 

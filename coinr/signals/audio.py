@@ -53,6 +53,14 @@ _ENDLESS = 0x7FFF0000
 #: The head of the page that begins a stream of an Ogg file.
 _FIRST_PAGE = re.compile(rb"OggS\0[\2\6]")
 
+#: The head of a frame of MP3; of a first one that tells the length of the sound, flags and numbers; a tag's length.
+_MP3_SYNC = re.compile(rb"\xff[\xe2-\xff]")
+_MP3_TOLD = re.compile(rb"\xff[\xe2-\xff].{2}.{9,34}?(?:Xing|Info)...(?P<flags>.)(?P<numbers>.{8})", re.DOTALL)
+_ID3 = re.compile(rb"ID3...(.{4})", re.DOTALL)
+
+#: No frame of MP3 is longer, in bytes.
+_MP3_FRAME = 2881
+
 _CHANNELS = 8  # the most that FLAC holds
 _SILENCE = 2.0**-100  # no file of up to 32 bits an integer sample holds less but zero
 
@@ -109,9 +117,34 @@ def is_sound(data: bytes) -> bool:
 
 
 def left_of_sound(data: bytes) -> tuple[str, ...]:
-    """Return a note on what of a sound file libsndfile does not read: streams behind the first of an Ogg file."""
+    """Return a note on what of a sound file libsndfile does not read: what comes behind the first of joined sounds.
+
+    Those are streams of an Ogg file, and frames of an MP3 file behind the bytes that its first frame tells of.
+    """
     streams = len(_FIRST_PAGE.findall(data)) if data.startswith(b"OggS") else 1
-    return (f"the first of {streams} streams is taken",) if streams > 1 else ()
+    if streams > 1:
+        return (f"the first of {streams} streams is taken",)
+    rest = _behind_mp3(data)
+    return (f"{rest} bytes of MP3 behind the first sound are not used",) if rest else ()
+
+
+def _behind_mp3(data: bytes) -> int:
+    """Count the bytes of frames behind those that the first frame of an MP3 file tells of; 0 if it tells of none."""
+    told = _MP3_TOLD.match(data, _behind_tag(data, 0))
+    if not told or not told["flags"][0] & 2:
+        return 0
+    length = int.from_bytes(told["numbers"][4:8] if told["flags"][0] & 1 else told["numbers"][:4], "big")
+    end = told.start() + length
+    start = _behind_tag(data, end)
+    # writers differ in whether they count the first frame
+    joined = start > end or bool(_MP3_TOLD.match(data, start)) or len(data) - end > _MP3_FRAME
+    return len(data) - end if joined and _MP3_SYNC.match(data, start) else 0
+
+
+def _behind_tag(data: bytes, at: int) -> int:
+    """Return where an ID3v2 tag ends, or where it would begin if there is none."""
+    tag = _ID3.match(data, at)
+    return at if tag is None else tag.end() + sum(byte << 7 * (3 - k) for k, byte in enumerate(tag[1]))
 
 
 @independent

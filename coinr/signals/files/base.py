@@ -67,6 +67,10 @@ class SignalFile(ABC):
     def panels(self, restored: Any, signal: Signal | None = None) -> tuple[Panels, int]:
         """Pictures of what :meth:`restore` gave, beside ``signal`` if there is one, and how many go in a row."""
 
+    def remarks(self, restored: Any) -> tuple[str, ...]:
+        """Return what pictures of what :meth:`restore` gave do not tell by themselves, one short line each."""
+        return ()
+
     def rates(self, size: int) -> dict[str, float]:
         """Bits that a file of ``size`` bytes takes for a unit of the signal, by the name of the unit."""
         return {}

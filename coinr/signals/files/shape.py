@@ -109,7 +109,7 @@ class ShapeFile(SignalFile):
     def render(self, longest: int | None = None) -> NDArray[Any]:
         """Return occupancy, bool [X, Y, Z], or signed distances, float32 [X, Y, Z]; as :meth:`field`."""
         field = self.field(longest)
-        return field > 0.5 if self.scale is None else field
+        return self._occupied(field) if self.scale is None else field
 
     @checked
     def mesh(self, longest: int | None = None) -> Any:
@@ -144,13 +144,22 @@ class ShapeFile(SignalFile):
         self.check_kind(signal)
         assert isinstance(signal, ShapeSignal)
         check_restored(restored, self.box.grid)
-        occupied = restored > 0.5 if self.scale is None else restored < 0
+        occupied = self._occupied(restored)
         result: dict[str, Any] = {"iou": iou(signal.occupied, occupied), "chamfer": None}
         if occupied.any():
             whole_field = signal.volume.astype(np.float32)
             original = signal.mesh if signal.mesh is not None else self._surface(whole_field)
             result["chamfer"] = chamfer(original, self._surface(restored))
         return result
+
+    @checked
+    def remarks(self, restored: NDArray[np.float32]) -> tuple[str, ...]:
+        """Return a line on a shape without an inside, whose pictures are blank."""
+        check_restored(restored, self.box.grid)
+        return () if self._occupied(restored).any() else ("the shape is empty: no voxel lies inside",)
+
+    def _occupied(self, field: NDArray[np.float32]) -> NDArray[np.bool_]:
+        return field > 0.5 if self.scale is None else field < 0
 
     @checked
     def panels(self, restored: NDArray[np.float32], signal: Signal | None = None) -> tuple[Panels, int]:
