@@ -1,10 +1,16 @@
 """The tolerance that gives a file of a size: few files are made, and what is told of them is true."""
 
+import gc
 import math
 
 import pytest
+import torch
 
+import coinr
+from coinr.coders import EXACT
 from coinr.errors import InputError
+from coinr.profiles import tasks
+from coinr.profiles.base import _LOSSLESS
 from coinr.sizing import COARSEST, FINEST, largest_within
 
 PARAMETERS, HEADER = 1000, 60
@@ -72,3 +78,36 @@ def test_a_size_out_of_reach_is_known_after_few_files():
 def test_a_size_out_of_reach_is_told_with_the_smallest_file():
     with pytest.raises(InputError, match="^100 bytes are out of reach: the coarsest file has 321 bytes"):
         largest_within(lambda tolerance: bytes(321), 100, PARAMETERS)
+
+
+@pytest.mark.parametrize("profile", ["direct", "auto", "uniform"])
+def test_what_is_stored_without_loss_is_coded_once_for_all_tries(profile, monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    sd = {"a": torch.randn(32, 32, generator=generator), "b": torch.randn(40, generator=generator)}
+    sd |= {"whole": torch.arange(300), "kept": torch.randn(9, 9, generator=generator)}
+    coded: list[tuple[int, ...]] = []
+    tries: list[float] = []
+    encode, planned = type(EXACT).encode, tasks.plan
+
+    def counting(coder, tensor, params):
+        coded.append(tuple(tensor.shape))
+        return encode(coder, tensor, params)
+
+    def counted(*arguments):
+        tries.append(0)
+        return planned(*arguments)
+
+    monkeypatch.setattr(type(EXACT), "encode", counting)
+    monkeypatch.setattr("coinr.encoder.plan", counted)
+    coinr.encode_state_dict(sd, profile=profile, lossless=["kept"], target_bytes=1500)
+    assert len(tries) > 1
+    assert coded.count((300,)) == coded.count((9, 9)) == 1
+    assert coded.count((32, 32)) <= 1
+
+
+def test_what_was_coded_of_a_tensor_is_forgotten_with_it():
+    gc.collect()
+    before = len(_LOSSLESS)
+    coinr.encode_state_dict({"whole": torch.arange(300)})
+    gc.collect()
+    assert len(_LOSSLESS) == before

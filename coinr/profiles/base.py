@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from inspect import signature
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -110,6 +111,10 @@ class Coded:
     rivals: tuple[Coded, ...] = ()
 
 
+# What encoding made of a tensor, for as long as that is tried in other ways: a file of a size is tried many times.
+_LOSSLESS: WeakKeyDictionary[Source, Coded] = WeakKeyDictionary()
+
+
 def rms(values: NDArray[np.float64]) -> float:
     """Root mean square, without overflow or underflow; 0 of nothing."""
     peak = float(np.abs(values).max(initial=0.0))
@@ -153,7 +158,14 @@ def _difference(coded: Coded, source: Source, seed: int) -> NDArray[np.float64]:
 
 
 def lossless(source: Source) -> Coded:
-    """The tensor bit-exactly: by the exact coder, or by Brotli where the data repeat themselves."""
+    """The tensor bit-exactly: by the exact coder, or by Brotli where the data repeat themselves; made once."""
+    coded = _LOSSLESS.get(source)
+    if coded is None:
+        coded = _LOSSLESS[source] = _made_lossless(source)
+    return coded
+
+
+def _made_lossless(source: Source) -> Coded:
     exact = Coded(EXACT.id, ExactParams(), EXACT.encode(source.tensor, ExactParams()))
     admitted = EXACT.admits(exact.payload, source.layout)
     raw = to_bytes(source.tensor)
