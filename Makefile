@@ -67,7 +67,7 @@ define sanitized
 	cp -r coinr build/$(1)/coinr && rm -f build/$(1)/coinr/_C*.so
 	COINR_SANITIZE=$(2) $(BIN)/python setup.py --quiet build_ext --build-lib build/$(1) --build-temp build/$(1)-objects
 	LD_PRELOAD="$$(g++ -print-file-name=$(3)) $$(g++ -print-file-name=libstdc++.so)" $(4) PYTHONPATH=build/$(1) \
-		$(BIN)/python -m pytest --noconftest -p tests.profiles -p no:xdist -p no:cacheprovider -q -o "pythonpath=build/$(1) ." $(EXTENSION_TESTS)
+		$(BIN)/python -m pytest --noconftest -p tests.profiles -p no:xdist -p no:cacheprovider -q -m "not gpu and not bench and not fuzz" -o "pythonpath=build/$(1) ." $(EXTENSION_TESTS)
 endef
 
 asan: setup

@@ -1,5 +1,6 @@
 """What every test relies on: the same random numbers, poisoned memory, no traces of other tests; files for commands."""
 
+import gc
 import itertools
 import math
 import os
@@ -35,10 +36,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(skip)
 
 
+def pytest_collection_finish() -> None:
+    # What was imported stays: collections of garbage need not look at it again.
+    gc.collect()
+    gc.freeze()
+
+
 def _seed() -> None:
     random.seed(0)
     np.random.seed(0)
-    torch.manual_seed(0)
+    # torch.manual_seed formats the stack for each kind of device that is not there: milliseconds a test
+    torch.default_generator.manual_seed(0)
+    if torch.cuda.is_available():
+        torch.cuda.manual_seed_all(0)
 
 
 # Modules, fixtures and tests start with the same random numbers, whatever ran before them.

@@ -159,7 +159,7 @@ def corpus() -> dict[str, bytes]:
         "empty": coinr.encode_state_dict({}),
         "direct": coinr.encode_state_dict(layers, profile="direct"),
         "auto": coinr.encode_state_dict(complex_ | {"steps": torch.tensor(7)}),
-        "sparse": coinr.encode_state_dict(layers, profile="sparse", tolerance=5.0, form="sparse"),
+        "sparse": coinr.encode_state_dict(layers, profile="sparse", tolerance=5.0, form="sparse", M=512, beam=1),
         "dense": coinr.encode_state_dict(layers, profile="sparse", form="dense"),
         "exact": coinr.encode_state_dict(fine, profile="lossless"),
         "relative": relative_file().emit(),

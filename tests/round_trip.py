@@ -13,9 +13,9 @@ from torch import Tensor
 
 import coinr
 
-# Quick, and still every coder: a few of 2048 atoms leave 0.4 of a vector of 64.
+# Quick, and still every coder: a few of 1024 atoms leave 0.4 of a vector of 64.
 PROFILES: dict[str, dict[str, Any]] = {
-    "paper": {"profile": "paper", "tolerance": 0.4, "M": 2048},
+    "paper": {"profile": "paper", "tolerance": 0.4, "M": 1024},
     "uniform": {"profile": "uniform", "tolerance": 0.01, "bits": 11},
     "lossless": {"profile": "lossless"},
 }

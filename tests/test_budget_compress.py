@@ -17,6 +17,7 @@ from coinr.signals.sampling import score_of
 from coinr.signals.shape import ShapeSignal
 from coinr.work_limit import WorkLimit
 
+from .grids import fast_where
 from .signals import RATE, ball, disc_scene, nerf, tones
 
 PICTURE = skimage.data.astronaut()[80:272:4, 120:376:4]  # 48 x 64 pixels
@@ -47,7 +48,7 @@ def test_a_size_is_met_and_what_was_done_is_told():
 
 
 def test_bits_per_pixel_are_met_and_a_file_repeats_itself():
-    made = [coinr.compress(PICTURE, target_bpp=1.5, profile="direct", **QUICK) for _ in range(2)]
+    made = [coinr.compress(PICTURE, target_bpp=1.5, profile="direct", **QUICK | {"steps": 60}) for _ in range(2)]
     assert 0.98 * 1.5 <= 8 * made[0].bytes / PICTURE[..., 0].size <= 1.5
     assert made[0].blob == made[1].blob
 
@@ -83,6 +84,7 @@ def test_a_network_that_falls_short_gives_way_to_a_larger_one(monkeypatch):
     assert f"up to {max(sizes)} parameters" in str(error.value)
 
 
+@pytest.mark.slow
 def test_refinement_is_kept_where_it_is_better():
     made = coinr.compress(PICTURE, target_bytes=500, refine=True, **QUICK)
     assert names(made) == ["choose", "fit", "code", "refine"]
@@ -93,7 +95,10 @@ def test_refinement_is_kept_where_it_is_better():
 
 @pytest.mark.parametrize(
     ("signal", "fitting", "optimiser"),
-    [(PICTURE, {}, "muon"), (PICTURE, {"optimiser": "soap"}, "soap"), (AudioSignal(tones(4), RATE), {}, "adam")],
+    fast_where(
+        lambda signal, fitting, optimiser: optimiser == "soap",
+        [(PICTURE, {}, "muon"), (PICTURE, {"optimiser": "soap"}, "soap"), (AudioSignal(tones(4), RATE), {}, "adam")],
+    ),
 )
 def test_a_refinement_goes_by_the_optimiser_of_the_fit(signal, fitting, optimiser, monkeypatch):
     given = []
@@ -118,6 +123,7 @@ def test_a_refinement_that_fails_is_told_and_the_file_stays(monkeypatch):
     assert made.report[-2].numbers["bytes"] == made.bytes
 
 
+@pytest.mark.slow
 def test_every_kind_of_signal():
     for signal, budget in (
         (AudioSignal(tones(), RATE), {"target_bpp": 2.0}),
@@ -151,6 +157,7 @@ def test_time_is_bounded():
     assert made.report[1].numbers["steps"] < 60
 
 
+@pytest.mark.slow
 def test_judged_on_a_part_and_confirmed_on_all(monkeypatch):
     signal = ImageSignal(PICTURE)
     network = coinr.fit(PICTURE, width=12, hidden_layers=2, steps=200, progress=False, threads=1).network

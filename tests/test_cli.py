@@ -274,6 +274,7 @@ def test_a_real_process_decodes(made, out):
         assert image.size == (38, 25)
 
 
+@pytest.mark.slow
 def test_a_real_process_fails_on_one_line(made, out):
     result = process("verify", made / "photo.png", "--quiet")
     assert result.returncode == 1
@@ -281,6 +282,7 @@ def test_a_real_process_fails_on_one_line(made, out):
     assert re.fullmatch(r"coinr: error: [^\n]+\n", result.stderr)
 
 
+@pytest.mark.slow
 def test_a_closed_pipe_is_no_traceback(made):
     command = f"{sys.executable} -m coinr info {made / 'photo.coinr'} --json | true"
     result = subprocess.run(command, shell=True, capture_output=True, text=True)

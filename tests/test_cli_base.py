@@ -18,7 +18,7 @@ def run(*arguments):
 @pytest.fixture
 def files(tmp_path):
     """Two checkpoints of one run and the folder they are in."""
-    start = {"a.weight": torch.randn(40, 40), "a.bias": torch.randn(40), "steps": torch.arange(9)}
+    start = {"a.weight": torch.randn(24, 24), "a.bias": torch.randn(24), "steps": torch.arange(9)}
     tuned = {name: w + 0.01 * torch.randn(w.shape) if w.is_floating_point() else w for name, w in start.items()}
     save_file(start, tmp_path / "start.safetensors")
     save_file(tuned, tmp_path / "tuned.safetensors")

@@ -1,5 +1,6 @@
 """The public door: profiles, tolerance, determinism, metadata, reports, files."""
 
+import itertools
 import json
 from collections import OrderedDict
 
@@ -12,6 +13,7 @@ import coinr.container
 import coinr.table
 from coinr.profiles import rules
 from coinr.tensors import Cut, Layout, dtype_name
+from tests.grids import fast_where
 
 
 def matrices(**shapes):
@@ -74,12 +76,17 @@ def test_the_first_version_of_the_rule_stays():
     assert row["s"] == 26
 
 
-@pytest.mark.parametrize("profile", ["auto", "direct", "sparse", "paper", "uniform", "lossless"])
-@pytest.mark.parametrize("tolerance", [0.3, 0.03, 1e-3, 1e-6, 0.0])
+@pytest.mark.parametrize(
+    ("profile", "tolerance"),
+    fast_where(
+        lambda profile, tolerance: profile != "sparse" or tolerance in (0.3, 0.0),
+        itertools.product(["auto", "direct", "sparse", "paper", "uniform", "lossless"], [0.3, 0.03, 1e-3, 1e-6, 0.0]),
+    ),
+)
 def test_tolerance_holds_for_every_tensor(profile, tolerance):
-    sd = matrices(**NET)
-    sd["complex"] = torch.randn(30, 20, dtype=torch.complex64)
-    sd["half"] = torch.randn(32, 32).half()
+    sd = matrices(first=(32, 2), hidden=(32, 32), skip=(32, 20), last=(3, 32), bias=(32,))
+    sd["complex"] = torch.randn(15, 20, dtype=torch.complex64)
+    sd["half"] = torch.randn(24, 24).half()
     sd["double"] = torch.randn(5, 5).double()
     options = {"M": 2048} if profile == "paper" else {}
     decoded = coinr.decode_state_dict(coinr.encode_state_dict(sd, profile=profile, tolerance=tolerance, **options))

@@ -18,6 +18,7 @@ from coinr.profiles.quantiser import Problem, quantise_to, smallest_form
 from coinr.source import read_state_dict
 from coinr.tensors import from_planes
 from coinr.wire import Reader
+from tests.grids import fast_where
 from tests.levels_reference import Form, factor
 
 FORMS = [
@@ -154,7 +155,7 @@ def by_the_format(record, payload):
 
 
 @pytest.mark.parametrize(
-    "case", ["direct", "direct_rows", "auto", pytest.param("direct_tokens", marks=pytest.mark.slow)]
+    "case", fast_where(lambda case: case in ("direct_rows", "auto"), ["direct", "direct_rows", "auto", "direct_tokens"])
 )
 def test_the_decoder_of_the_format_reads_the_golden_files(case):
     blob = (Path(__file__).parent / "golden" / "v1" / f"{case}.coinr").read_bytes()

@@ -17,6 +17,7 @@ import coinr
 from coinr.errors import CoinrError
 
 from .forge import ALIAS, Forgery, Row, take_apart
+from .grids import fast_where
 from .hostile import Tally, base, corpus, judge
 from .round_trip import bits
 
@@ -179,7 +180,7 @@ def test_every_single_byte_is_guarded(name: str) -> None:
                     read(bytes(bad), base=base())
 
 
-@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("name", fast_where(lambda name: name != "large", FILES))
 def test_every_cut_and_extension_is_refused(name: str) -> None:
     blob = corpus()[name]
     for stop in range(len(blob)):
@@ -190,7 +191,9 @@ def test_every_cut_and_extension_is_refused(name: str) -> None:
             coinr.decode_state_dict(blob + more, base=base())
 
 
-@pytest.mark.parametrize("name", ["paper", "mixed", "tied", "large", "direct", "relative"])
+@pytest.mark.parametrize(
+    "name", fast_where(lambda name: name != "large", ["paper", "mixed", "tied", "large", "direct", "relative"])
+)
 def test_a_flipped_byte_never_reaches_a_tensor_read_alone(name: str) -> None:
     blob = corpus()[name]
     want = {key: bits(tensor) for key, tensor in coinr.decode_state_dict(blob, base=base()).items()}

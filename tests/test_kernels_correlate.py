@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from coinr import rng
+from tests.grids import fast_where
 from tests.on_device import DEVICE, KINDS, kernels
 
 correlate = importlib.import_module("coinr.kernels.correlate")
@@ -44,10 +45,19 @@ def vectors(B, n):
     return torch.randn(B, n)
 
 
-@pytest.mark.parametrize(
-    ("n", "M", "B"),
-    [(1, 5, 3), (2, 37, 5), (3, 301, 3), (63, 777, 3), (64, 300, 5), (100, 300, 17), (128, 513, 2), (300, 300, 3)],
-)
+SHAPES = [
+    (1, 5, 3),
+    (2, 37, 5),
+    (3, 301, 3),
+    (63, 777, 3),
+    (64, 300, 5),
+    (100, 300, 17),
+    (128, 513, 2),
+    (300, 300, 3),
+]
+
+
+@pytest.mark.parametrize(("n", "M", "B"), fast_where(lambda n, M, B: n in (3, 64), SHAPES))
 @pytest.mark.parametrize("kind", KINDS)
 def test_best_atom_equals_float64(kind, n, M, B):
     R = vectors(B, n)
@@ -55,6 +65,7 @@ def test_best_atom_equals_float64(kind, n, M, B):
     assert_best(R.numpy(), kind, M, index.cpu().numpy(), value.cpu().numpy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "n", "M"), [("rademacher", 1024, 300), ("hadamard", 1024, 2500), ("hadamard", 700, 1024)]
 )
@@ -64,6 +75,7 @@ def test_long_vectors(kind, n, M):
     assert_best(R.numpy(), kind, M, index.cpu().numpy(), value.cpu().numpy())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("factor", [4])
 def test_hadamard_factors_compose(factor, monkeypatch):
     # Orders above 2**14 need two factors before the last one; small factors show it at order 4096.
@@ -84,7 +96,7 @@ def run_dense(R, kind, M, **options):
         select.correlator = original
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", fast_where(lambda kind: kind == "hadamard", KINDS))
 def test_stored_dictionary_gives_the_same_candidates(kind):
     R = vectors(5, 100)
     index, value, engine = run_dense(R, kind, 400, stored=True)
@@ -95,6 +107,7 @@ def test_stored_dictionary_gives_the_same_candidates(kind):
         torch.testing.assert_close(engine.top, generated.top, rtol=1e-6, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["gaussian", "rademacher"])
 @pytest.mark.parametrize(
     "shape",
@@ -152,6 +165,7 @@ def test_scale_of_the_residual_does_not_matter(exponent):
     assert torch.equal(scaled, plain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("capability", [(8, 0), (9, 0)])
 @pytest.mark.parametrize("kind", KINDS)
 def test_tilings_of_both_architectures(kind, capability, monkeypatch):

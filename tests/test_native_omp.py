@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coinr import _C, rng
+from tests.grids import fast_where
 from tests.pursuit import targets
 
 
@@ -110,7 +111,7 @@ SHAPES = [
 
 @pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("kind", rng.KINDS)
-@pytest.mark.parametrize(("n", "M", "B", "s"), SHAPES)
+@pytest.mark.parametrize(("n", "M", "B", "s"), fast_where(lambda n, M, B, s: M < 80000, SHAPES))
 def test_equals_reference(kind, n, M, B, s, exact):
     W = targets(B, n, n + M)
     indices, values, path = _C.omp(W, rng.KINDS[kind], M, 2**64 - 3, 0, s, 1, exact)
@@ -202,15 +203,18 @@ def test_subnormal_vectors_are_coded():
 @pytest.mark.parametrize("kind", rng.KINDS)
 @pytest.mark.parametrize(
     ("n", "M", "B", "s"),
-    [
-        (600, 9000, 3, 40),
-        (9000, 1100, 2, 6),
-        (300, 40000, 2, 8),
-        (200, 3000, 40, 70),
-        (256, 2000, 20, 20),
-        (2100, 900, 3, 10),
-        (1030, 2200, 40, 20),
-    ],
+    fast_where(
+        lambda n, M, B, s: n not in (256, 1030),
+        [
+            (600, 9000, 3, 40),
+            (9000, 1100, 2, 6),
+            (300, 40000, 2, 8),
+            (200, 3000, 40, 70),
+            (256, 2000, 20, 20),
+            (2100, 900, 3, 10),
+            (1030, 2200, 40, 20),
+        ],
+    ),
     ids=["lazy", "panels", "streamed", "rounded", "rounded most", "divided", "lazy many"],
 )
 def test_shortcuts_do_not_change_the_support(kind, n, M, B, s):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ import coinr
 from coinr.errors import InputError, StateDictError
 from coinr.networks.precision import single_network
 from coinr.signals.sampling import score_of
+
+from .grids import fast_where
 
 PICTURE = (np.indices((12, 10)).sum(0) * 9 % 256).astype(np.uint8)
 KINDS = {"siren": {}, "finer": {}, "gauss": {}, "wire": {}, "relu": {"frequencies": 2}}
@@ -31,8 +34,10 @@ def in_float32(module: nn.Module) -> Any:
     return made.float()
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "dtype"),
+    fast_where(lambda kind, dtype: kind == "siren" or dtype == "half", itertools.product(KINDS, DTYPES)),
+)
 def test_networks_are_shown_and_stored_in_single_precision(kind, dtype):
     other = getattr(network(kind), dtype)()
     before = {name: tensor.clone() for name, tensor in other.state_dict().items()}
@@ -40,9 +45,10 @@ def test_networks_are_shown_and_stored_in_single_precision(kind, dtype):
     assert np.array_equal(coinr.render_image(other, 9, 8), coinr.render_image(same, 9, 8))
     assert score_of(other, signal) == score_of(same, signal)
     for pack in (lambda one: coinr.pack_signal(one, signal), lambda one: coinr.pack_image(one, 12, 10)):
-        assert pack(other) == pack(same)
-        assert coinr.load_network(pack(other)).state_dict().keys() == before.keys()
-        coinr.open_file(pack(other)).render()
+        blob = pack(other)
+        assert blob == pack(same)
+        assert coinr.load_network(blob).state_dict().keys() == before.keys()
+        coinr.open_file(blob).render()
     assert all(tensor.dtype == before[name].dtype for name, tensor in other.state_dict().items())
     assert all(torch.equal(tensor, before[name]) for name, tensor in other.state_dict().items())
 

@@ -38,6 +38,7 @@ def test_signals(tmp_path, monkeypatch):
     assert len(names["fits"]) == 2
 
 
+@pytest.mark.slow
 def test_refinement():
     generator = torch.Generator().manual_seed(0)
     model = coinr.Siren(2, 3, 20, 2, generator=generator)

@@ -78,6 +78,7 @@ def test_what_is_written_is_what_was_evaluated():
     assert all(math.isfinite(number) for entry in refined.history for number in entry)
 
 
+@pytest.mark.slow
 def test_muon_takes_a_siren_further_in_as_many_steps():
     scores = {
         name: coinr.refine(
@@ -88,6 +89,7 @@ def test_muon_takes_a_siren_further_in_as_many_steps():
     assert scores["muon"] > scores["adam"] + 0.1
 
 
+@pytest.mark.slow
 def test_it_needs_fewer_bytes_than_the_same_network_trained_as_long_and_searched():
     sd, loss = trained(), make_loss()
     tensors = OrderedDict((name, tensor.clone().requires_grad_()) for name, tensor in sd.items())
@@ -122,6 +124,7 @@ def spied(monkeypatch, method):
     return files
 
 
+@pytest.mark.slow
 def test_the_smaller_of_two_files_of_a_score_is_kept(monkeypatch):
     files = spied(monkeypatch, "of_score")
     wanted = evaluate(trained()) - 0.3
@@ -155,6 +158,7 @@ def test_a_size_is_met(profile):
     assert 0.98 * size <= len(refined.blob) <= size
 
 
+@pytest.mark.slow
 def test_training_for_a_size_is_better_than_coding_in_it():
     size = 500
     refined = coinr.refine(trained(), make_loss(), steps=400, target_bytes=size, profile="direct", evaluate=evaluate)
@@ -171,6 +175,7 @@ def test_progress_is_shown_where_it_is_wanted(capfd):
     assert capfd.readouterr().err == ""
 
 
+@pytest.mark.slow
 def test_a_larger_rise_takes_fewer_bytes():
     sizes = [len(coinr.refine(trained(), make_loss(), steps=STEPS, rise=rise).blob) for rise in (0.005, 0.05, 0.5)]
     assert sizes[0] > sizes[1] > sizes[2]

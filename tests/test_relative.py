@@ -1,6 +1,7 @@
 """Files that are relative to a network which the receiver has, and the choice among seeds."""
 
 import hashlib
+import itertools
 from collections import OrderedDict
 
 import numpy as np
@@ -12,6 +13,7 @@ from coinr.coders.difference import add, subtract
 from coinr.container import File
 from coinr.tensors import DTYPES, LOSSY_DTYPES
 from tests.forge import take_apart
+from tests.grids import fast_where
 from tests.round_trip import bits, relative_error
 
 PROFILES = {
@@ -66,13 +68,19 @@ def test_every_profile_stores_a_neighbour_in_fewer_bytes(profile):
     assert coders(relative)["steps"] == ("difference", "same")
 
 
-@pytest.mark.parametrize("tolerance", [0.3, 0.01, 1e-4, 0.0])
-@pytest.mark.parametrize("dtype", DTYPES[:6], ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"),
+    fast_where(
+        lambda dtype, tolerance: dtype == torch.float32 or tolerance == 0.01,
+        itertools.product(DTYPES[:6], [0.3, 0.01, 1e-4, 0.0]),
+    ),
+    ids=str,
+)
 def test_the_tolerance_holds_for_the_sum(dtype, tolerance):
     g = torch.Generator().manual_seed(5)
     wide = torch.complex128 if dtype.is_complex else torch.float64
-    base = {"w": torch.randn(24, 24, generator=g, dtype=wide).to(dtype)}
-    sd = {"w": (base["w"] + 0.05 * torch.randn(24, 24, generator=g)).to(dtype)}
+    base = {"w": torch.randn(16, 16, generator=g, dtype=wide).to(dtype)}
+    sd = {"w": (base["w"] + 0.05 * torch.randn(16, 16, generator=g)).to(dtype)}
     blob = coinr.encode_state_dict(sd, base=base, tolerance=tolerance)
     got = coinr.decode_state_dict(blob, base=base)["w"]
     assert got.dtype == dtype

@@ -266,9 +266,9 @@ def test_vectors_scalars_and_zero_errors_are_left_to_others():
 @pytest.mark.parametrize("options", [{}, {"form": "sparse", "M": 1024, "beam": 1}, {"form": "dense", "n": 32}])
 def test_profile_stores_a_state_dict(options):
     sd = {
-        "net.0.weight": gaussian(64, 2),
-        "net.0.bias": gaussian(64),
-        "net.1.weight": gaussian(64, 64) * 0.1,
+        "net.0.weight": gaussian(32, 2),
+        "net.0.bias": gaussian(32),
+        "net.1.weight": gaussian(32, 32) * 0.1,
         "wave": torch.complex(gaussian(12, 12), gaussian(12, 12, seed=3)),
         "steps": torch.tensor(3),
     }
