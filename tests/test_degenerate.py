@@ -7,11 +7,13 @@ import pytest
 import torch
 
 import coinr
+from coinr.coders.levels import NO_STEPS
 from coinr.encoder import Encoder
 from coinr.profiles import quantiser, sparse
 from coinr.profiles.allocation import allowed_errors
 from coinr.profiles.auto import encode_within
 from coinr.profiles.base import Allowance, Settings, error_of
+from coinr.profiles.problem import Problem
 from coinr.profiles.sparse_search import Search
 from coinr.source import read_state_dict
 from tests.grids import fast_where
@@ -66,6 +68,39 @@ def test_structure_that_a_pursuit_cannot_see_is_not_pursued(name, pursuits):
     assert not pursuits
     decoded = coinr.decode_state_dict(blob)["w"]
     assert (decoded - tensor).norm() <= 0.15 * tensor.norm()
+
+
+@pytest.mark.parametrize("scales", [[0.0, 1.0], [1.0, 1e6], [1e-30, 1e30]])
+@pytest.mark.parametrize("profile", ["auto", "sparse"])
+def test_few_vectors_that_take_all_the_bits_are_not_pursued(scales, profile, pursuits):
+    small, large = scales
+    tensor = normal(8, 512) * small
+    tensor[3] = normal(512) * large
+    blob = coinr.encode_state_dict({"w": tensor}, profile=profile)
+    assert not pursuits
+    assert (coinr.decode_state_dict(blob)["w"] - tensor).norm() <= 0.15 * tensor.norm()
+
+
+def test_costs_of_integers_are_made_as_far_as_their_rows_and_columns_reach(monkeypatch):
+    entries = []
+    level_costs = quantiser._C.level_costs
+    monkeypatch.setattr(quantiser._C, "level_costs", lambda *given: entries.append(given[-1]) or level_costs(*given))
+    scales = torch.logspace(-4, 2, SIDE)
+    for tensor in (normal(SIDE, SIDE) * scales, normal(SIDE, SIDE) * scales[:, None]):
+        entries.clear()
+        coinr.encode_state_dict({"w": tensor}, profile="direct")
+        # rows or columns of a size or two share a table; the largest weights need most of a long one
+        assert sum(entries) <= 0.3 * len(entries) * max(entries)
+
+
+def test_integers_do_not_depend_on_how_far_their_costs_are_made(monkeypatch):
+    source = read_state_dict({"w": normal(SIDE, SIDE) * torch.logspace(-3, 1, SIDE)})[0]
+    problem = Problem(source.planes.reshape(SIDE, SIDE), 0.01, 0.01)
+    made = []
+    for margin in (quantiser._MARGIN, quantiser._ENTRIES):
+        monkeypatch.setattr(quantiser, "_MARGIN", margin)
+        made += [quantiser.quantise(problem, NO_STEPS, NO_STEPS, 0.01, states) for states in (0, 8)]
+    assert [(one.k == other.k).all() for one, other in zip(made[:2], made[2:], strict=True)] == [True, True]
 
 
 def test_codes_that_may_win_are_pursued(pursuits):

@@ -52,8 +52,8 @@ _NOISE = {0: 1 / 12, 2: 0.264, 3: 0.259, 4: 0.254, 5: 0.251, 6: 0.248, 7: 0.246,
 # Elements whose mean magnitude is below this many steps are coded alike.
 _SMALLEST_MEAN = 0.05
 
-# Entries of the cost tables, and passes that settle the step.
-_ENTRIES = 4096
+# Entries of the cost tables at most, entries beyond the largest magnitude, and passes that settle the step.
+_ENTRIES, _MARGIN = 4096, 4
 _PASSES = 8
 
 # In matrices of more elements, errors of at most this share of the weights settle in three or four; where they jump,
@@ -156,7 +156,8 @@ def quantise(
     if peak > LARGEST_VALUE / 2 - 4:
         return None
     shape = nearest_shape(x)
-    bits, table = _costs(x, factors, shape, log_states, int(peak) + 4)
+    # feedback moves targets to the tables of others
+    bits, table = _costs(x, factors, shape, log_states, None if problem.feedback is None else peak)
     slope = 1 / (2 * math.log(2) * _NOISE[log_states] * _share(problem))
     if problem.feedback is None:
         flat = np.ascontiguousarray(x.reshape(-1))
@@ -203,20 +204,29 @@ def _ratios() -> NDArray[np.float64]:
 
 
 def _costs(
-    x: NDArray[np.float64], factors: NDArray[np.float64], shape: int, log_states: int, peak: int
+    x: NDArray[np.float64], factors: NDArray[np.float64], shape: int, log_states: int, peak: float | None
 ) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
-    """Bits of the integers by mean magnitude ``[tables, 2, entries]``, and the table of each element ``[size]``.
+    """Bits of the integers by mean magnitude ``[tables, 2, entries]``, and the table of each element.
 
-    An element's magnitude is expected to follow from its row's and column's.
+    An element's magnitude is expected to follow from its row's and column's. Each table is filled as far as its own
+    elements reach, or as ``peak`` does; zeros follow.
     """
     magnitude = np.abs(x) * factors
     rows, columns = magnitude.mean(1, keepdims=True), magnitude.mean(0, keepdims=True)
     expected = rows * columns / (magnitude.mean() or 1.0) / factors
     codes = scale_code(np.maximum(expected, _SMALLEST_MEAN))
     used, which = np.unique(codes, return_inverse=True)
-    entries = min(peak, _ENTRIES)
-    bits = np.stack([_C.level_costs(log_states, shape, decoded_scale(int(code)), entries) for code in used])
-    return bits, which.reshape(x.shape).astype(np.uint8)
+    which = which.reshape(x.shape)
+    peaks = np.full(len(used), 0.0 if peak is None else peak)
+    np.maximum.at(peaks, which, np.abs(x))
+    if peak is None and log_states:
+        # quantisers that take turns each have every other value
+        peaks /= 2
+    entries = np.minimum(peaks + _MARGIN, _ENTRIES).astype(int)
+    bits = np.zeros((len(used), 2, int(entries.max())))
+    for row, code, own in zip(bits, used, entries, strict=True):
+        row[:, :own] = _C.level_costs(log_states, shape, decoded_scale(int(code)), int(own)).reshape(2, -1)
+    return bits, which.astype(np.uint8)
 
 
 def smallest_form(quantised: Quantised) -> tuple[bytes, LevelForm]:

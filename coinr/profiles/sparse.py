@@ -58,6 +58,10 @@ SPARSE_BITS = 1.3
 # the dense code is smaller by structure that a pursuit cannot see, as for constant or diagonal matrices, none is tried.
 _LEAST_OF_ESTIMATE = 1.05
 
+# Nor is one tried where the vectors that it codes would take so many bits per value, in the mean: a dictionary saves a
+# percent or two at most there, and pursuits find as many atoms in a few vectors as usually in all.
+_MOST_RATE = 4.0
+
 # Tensors with fewer values than this, and vectors, go to the direct coder.
 SMALLEST = 64
 
@@ -146,19 +150,18 @@ def _hopeless(source: Source, allowance: Allowance, dense: Coded | None, options
     Its pursuits would take minutes.
     """
     most = SPARSE_BITS * source.planes.size
-    if dense is None:
-        return _estimate(source, allowance, options) > most
-    return 8 * cost(dense) > most or not promising(source, allowance, 8 * cost(dense), options)
+    bits = most if dense is None else 8 * cost(dense)
+    return bits > most or not promising(source, allowance, bits, options)
 
 
 def promising(source: Source, allowance: Allowance, bits: float, options: SparseOptions | None = None) -> bool:
     """Whether a sparse code may take fewer bits than these, as far as the energies of vectors tell."""
-    return _LEAST_OF_ESTIMATE * _estimate(source, allowance, options or SparseOptions()) <= bits
-
-
-def _estimate(source: Source, allowance: Allowance, options: SparseOptions) -> float:
-    vectors = _sparse_cut(source, allowance.error, options).apply(source.planes, source.layout)
-    return _water_filled_bits(vectors, allowance.error)
+    cut = _sparse_cut(source, allowance.error, options or SparseOptions())
+    vectors = cut.apply(source.planes, source.layout)
+    rates = _water_filled(vectors, allowance.error)
+    if rates.size and rates.mean() >= _MOST_RATE:
+        return False
+    return _LEAST_OF_ESTIMATE * _water_filled_bits(vectors, allowance.error) <= bits
 
 
 def _dense(source: Source, allowance: Allowance, options: SparseOptions, settings: Settings) -> Coded | None:
@@ -306,11 +309,16 @@ def _sparse_cut(source: Source, allowed: float, options: SparseOptions) -> Cut:
 def _water_filled_bits(vectors: NDArray[np.float64], allowed: float) -> float:
     """Bits of normal vectors whose energies are known, by their rate-distortion function, with their counts."""
     B, n = len(vectors), int(vectors.shape[1])
+    bits = n * float(_water_filled(vectors, allowed).sum())
+    return bits + B * math.log2(1 + 5 * bits / (_ATOM_BITS * B)) / 2
+
+
+def _water_filled(vectors: NDArray[np.float64], allowed: float) -> NDArray[np.float64]:
+    """Bits per value of each of those vectors that are coded."""
     energy = np.square(vectors).mean(1)
     level = water_level(energy, allowed)
-    used = energy[energy > level]
-    bits = n / 2 * float(np.log2(used / level).sum())
-    return bits + B * math.log2(1 + 5 * bits / (_ATOM_BITS * B)) / 2
+    rates: NDArray[np.float64] = np.log2(energy[energy > level] / level) / 2
+    return rates
 
 
 def encode_sparse(sources: list[Source], allowed: list[Allowance], settings: Settings) -> list[Coded]:
