@@ -74,7 +74,7 @@ asan: setup
 	$(call sanitized,asan,address$(comma)undefined,libasan.so,ASAN_OPTIONS=detect_leaks=0:halt_on_error=1 UBSAN_OPTIONS=print_stacktrace=1)
 
 tsan: setup
-	$(call sanitized,tsan,thread,libtsan.so,TSAN_OPTIONS=halt_on_error=1)
+	$(call sanitized,tsan,thread,libtsan.so,TSAN_OPTIONS=halt_on_error=1:suppressions=csrc/tsan.supp)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info coinr/*.so
