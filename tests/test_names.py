@@ -150,13 +150,24 @@ def test_the_work_of_a_known_number_of_atoms_is_told_exactly(matrices, nothing_i
 
 
 @pytest.mark.parametrize("profile", ["auto", "direct", "uniform", "paper", "sparse"])
-@pytest.mark.parametrize("kind", ["constant", "exact", "vectors", "in the base"])
+@pytest.mark.parametrize("kind", ["constant", "exact", "vectors", "in the base", "one outlier", "few bits", "sparse"])
 def test_tensors_that_need_no_dictionary_are_not_refused_for_its_work(kind, profile, matrices):
     asked = {"exact": {"lossless": ["*"]}, "in the base": {"base": matrices}}.get(kind, {})
     if kind == "constant":
         matrices = {"a": torch.full((64, 64), 0.3)}
     elif kind == "vectors":
         matrices = {"a": matrices["a"].flatten()}
+    elif kind == "one outlier":
+        matrices["a"][0, 0], matrices["b"][0, 0] = 1e6, 1e6
+    elif kind == "few bits":
+        matrices = {name: tensor.bfloat16().float() for name, tensor in matrices.items()}
+    elif kind == "sparse":
+        matrices = {name: torch.where(tensor > 2, tensor, 0.0) for name, tensor in matrices.items()}
+    # what decoding generates is all that its limit has to allow
+    work = coinr.inspect(coinr.encode_state_dict(matrices, profile=profile, **asked)).totals["work"]
+    coinr.encode_state_dict(matrices, profile=profile, limits=coinr.Limits(work=work), **asked)
+    if kind in ("one outlier", "few bits", "sparse"):
+        return
     coinr.encode_state_dict(matrices, profile=profile, limits=coinr.Limits(work=0), **asked)
 
 

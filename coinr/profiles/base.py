@@ -31,8 +31,8 @@ _LARGE = 512
 _PATIENT_BYTES = 1 << 13
 _HOPELESS = 1.05
 
-# What storage without loss takes at least of that quick look, for weights that do not repeat themselves.
-_EXACT_SHARE = 0.8
+# What storage without loss takes at least of a quick look at planes of bytes: 0.86 measured of bfloat16 weights.
+_EXACT_SHARE = 0.85
 
 
 @dataclass(frozen=True, eq=False)
@@ -206,7 +206,13 @@ def smallest(source: Source, options: list[Coded], allowance: Allowance | None, 
 
 def needs_loss(source: Source, bits: float) -> bool:
     """Whether so many bits for each real value are fewer than the tensor takes without loss, at a quick look."""
-    return bits * source.planes.size < _EXACT_SHARE * 8 * quick_size(to_bytes(source.tensor))
+    return bits * source.planes.size < quick_bits(to_bytes(source.tensor), source.tensor.element_size())
+
+
+def quick_bits(data: bytes, width: int) -> float:
+    """Bits that numbers of ``width`` bytes take at least without loss, at a quick look."""
+    planes = np.frombuffer(data, np.uint8).reshape(-1, width).T
+    return _EXACT_SHARE * 8 * quick_size(planes.tobytes())
 
 
 def cost(coded: Coded) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from coinr.coders import DICTIONARY, DictionaryParams
+from coinr.coders import DICTIONARY, UNIFORM, DictionaryParams
 from coinr.coders.symbols import MAX_BITS
 from coinr.dictionary import Dictionary
 from coinr.errors import InputError
@@ -23,6 +23,7 @@ from coinr.profiles.base import (
     check_range,
     known_options,
     needs_loss,
+    quick_bits,
     rms,
     smallest,
     uniform,
@@ -74,7 +75,7 @@ def encode_paper(sources: list[Source], allowed: Allowed, settings: Settings) ->
 def paper_work(sources: list[Source], allowed: Allowed, settings: Settings) -> int:
     """Dictionary entries that decoding generates at least: those of s where that is known, else of one atom a vector.
 
-    A tensor that may be smaller without loss counts as none.
+    A tensor that may be smaller without loss, or with one uniform step, counts as none.
     """
     options = _options(settings)
     total = 0
@@ -84,9 +85,18 @@ def paper_work(sources: list[Source], allowed: Allowed, settings: Settings) -> i
             continue
         params = DictionaryParams(job.cut, options.kind, options.M, job.wanted if job.target is None else 1)
         gaps = math.log2(options.M / job.wanted) + 2 if options.sorted else params.index_bits
-        if needs_loss(job.source, job.wanted * (options.bits + gaps) / job.cut.n):
+        # a pursuit to a target takes a quarter more atoms than are expected
+        expected = job.wanted if job.target is None else 0.8 * job.wanted
+        bits = expected * (options.bits + gaps) / job.cut.n
+        if needs_loss(job.source, bits) and _beats_uniform(job.source, bits, options):
             total += params.work(job.source.layout)
     return total
+
+
+def _beats_uniform(source: Source, bits: float, options: PaperOptions) -> bool:
+    """Whether so many bits for each value are fewer than one uniform step takes, at a quick look."""
+    quantised = UNIFORM.quantise(source.planes, options.bits)
+    return quantised is None or bits * source.planes.size < quick_bits(quantised[0].astype("<i2").tobytes(), 2)
 
 
 def _options(settings: Settings) -> PaperOptions:
