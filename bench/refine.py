@@ -9,21 +9,19 @@ one that nncodec, ``auto`` and ``coinr.search`` code), and :func:`coinr.refine` 
 rate that were best for the fp32 network, ``thorough=True``, asked for its PSNR less 0.1 dB, by the direct coder and,
 pictures named by ``--sparse``, by dictionaries. Those named by ``--low`` are refined to small sizes by both, too.
 
-Everything measured is kept under ``bench/cache/refine``. Written are ``refine.csv`` (every file), ``refine.json``
-(machine, versions, networks) and ``refine.md`` (the tables).
+Everything measured is kept under ``bench/cache/refine``. Written are ``refine.csv`` (files on envelopes),
+``refine.json`` (machine, versions, networks) and ``refine.md`` (the tables).
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -38,8 +36,9 @@ from bench.fitted import BATCH, Fitted
 from bench.machine import machine
 from bench.rate import coders, corpus, nncodec
 from bench.rate.curves import bytes_at
-from bench.rate.measure import COLUMNS, Bench, Row, plain, source_version, tensors_hash
+from bench.rate.measure import Bench, Row, source_version, tensors_hash
 from bench.rate.signals import pixels_of
+from bench.rate.tables import write_rows
 from coinr.denormals import denormals_as_zeros
 from coinr.errors import InputError
 from coinr.files import read_state_dict_file, write_atomic, write_state_dict_file
@@ -251,12 +250,7 @@ def write(
     out: Path, rows: list[Row], lines: list[dict[str, Any]], original: Mapping[str, float], steps: int, seconds: float
 ) -> None:
     """The three files, after every picture."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    kept = [row for row in rows if not row.coder.startswith("nncodec") or row.loss_db < 2 * LOSS]
-    writer.writerows([plain(asdict(row)[column]) for column in COLUMNS] for row in kept)
-    write_atomic(out / "refine.csv", buffer.getvalue().encode())
+    write_rows(out / "refine.csv", rows)
     document = {"machine": machine(), "steps": steps, "cpu_seconds": seconds, "summary": lines}
     write_atomic(out / "refine.json", json.dumps(document, indent=1).encode() + b"\n")
     ratios = [ratio for line in lines if (ratio := line["direct, refined / nncodec"]) is not None]

@@ -171,3 +171,10 @@ print(json.dumps(sorted(name for name in sys.modules if name.split(".")[0] in wo
     home = Path(curves.__file__).parent
     done = subprocess.run([sys.executable, "-c", code, str(home)], capture_output=True, text=True, check=True)
     assert "torchvision" in json.loads(done.stdout)
+
+
+def test_of_a_curve_the_points_that_its_line_needs_are_kept():
+    line = [Point(1000 * math.exp(-loss), loss) for loss in (0.0, 0.25, 0.5, 0.75, 1.0)]
+    corner, beaten, beyond = Point(150, 1.5), Point(900, 1.2), Point(100, 2.5)
+    assert tables.drawn([*line, corner, beaten, beyond]) == {line[0], line[-1], corner}
+    assert tables.drawn([beyond]) == set()

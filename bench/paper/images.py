@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -62,7 +63,8 @@ def _run(context: Context, name: str) -> None:
         means = table.summary(rows)
         context.write(f"{name}_rows", rows)
         context.write(name, means, bd_rate_percent=bd_rates(means), ratio_to_16_bit=ratios(means))
-        _plot(context, name, means)
+        title = f"{name}: {len(context.pictures)} pictures, {context.budget.name} budget"
+        plot(context.out / f"{name}.png", title, means)
 
 
 def picture_lines(context: Context, point: Point) -> list[dict[str, Any]]:
@@ -95,8 +97,8 @@ def ratios(means: Sequence[dict[str, Any]]) -> dict[str, float]:
     return found
 
 
-def _plot(context: Context, name: str, means: Sequence[dict[str, Any]]) -> None:
-    """Mean PSNR over mean bits per pixel of every codec, and the same from one bit per pixel down."""
+def plot(path: Path, title: str, means: Sequence[dict[str, Any]]) -> None:
+    """Draw mean PSNR over mean bits per pixel of every codec, and the same from one bit per pixel down."""
     figure, axes = plt.subplots(figsize=(9, 6))
     for codec in DRAWN:
         curve = sorted((line["bpp"], line["quality_db"]) for line in means if line["codec"] == codec)
@@ -105,9 +107,9 @@ def _plot(context: Context, name: str, means: Sequence[dict[str, Any]]) -> None:
     axes.set_xscale("log")
     axes.set_xlabel("bits per pixel (mean)")
     axes.set_ylabel("PSNR in dB (mean)")
-    axes.set_title(f"{name}: {len(context.pictures)} pictures, {context.budget.name} budget")
+    axes.set_title(title)
     axes.grid(alpha=0.3, which="both")
     axes.legend(fontsize=8)
     figure.tight_layout()
-    figure.savefig(context.out / f"{name}.png", dpi=110)
+    figure.savefig(path, dpi=110)
     plt.close(figure)

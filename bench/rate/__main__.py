@@ -95,7 +95,7 @@ def describe(entry: corpus.Entry) -> dict[str, Any]:
 
 
 def write(rows: list[Row], failures: dict[str, str], networks: dict[str, Any], out: Path) -> None:
-    """Write ``curves``, ``summary``, ``bd_rate``, ``default``, ``extra`` (``.csv``) and ``results.json``."""
+    """Write ``curves``, ``summary``, ``bd_rate``, ``default`` (``.csv``) and ``results.json``."""
     curves = tables.by_coder(rows)
     summary = tables.summary(curves)
     out.mkdir(parents=True, exist_ok=True)
@@ -104,13 +104,6 @@ def write(rows: list[Row], failures: dict[str, str], networks: dict[str, Any], o
     tables.write_csv(out / "bd_rate.csv", tables.bd_rates(curves, rows))
     if defaults := tables.at_default(rows, curves):
         tables.write_csv(out / "default.csv", defaults)
-    extras = [
-        {"network": row.network, "coder": row.coder, "setting": row.setting, "loss_db": row.loss_db, **row.extra}
-        for row in rows
-        if row.extra
-    ]
-    if extras:
-        tables.write_csv(out / "extra.csv", extras)
     peers = {name: version(name) for name in ("safetensors", "scipy")} | {"nncodec": nncodec.VERSION}
     report = {
         "machine": machine() | {"threads": torch.get_num_threads(), "also": peers},

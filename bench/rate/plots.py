@@ -105,10 +105,15 @@ def plot(
     plt.close(figure)
 
 
+def plot_one(name: str, coders: Mapping[str, Sequence[Point]], about: Mapping[str, Any], path: Path) -> None:
+    """Draw the curves of one network; ``about`` holds its parameters and scores."""
+    unit, original = next(iter(about["scores"].items()))
+    plot(name, coders, float(original), int(about["parameters"]), unit.upper(), path)
+
+
 def plot_all(
     curves: Mapping[str, Mapping[str, Sequence[Point]]], networks: Mapping[str, Mapping[str, Any]], folder: Path
 ) -> None:
     """One ``NETWORK.png`` each; ``networks`` tells parameters and scores by name."""
     for name, coders in curves.items():
-        unit, original = next(iter(networks[name]["scores"].items()))
-        plot(name, coders, float(original), int(networks[name]["parameters"]), unit.upper(), folder / f"{name}.png")
+        plot_one(name, coders, networks[name], folder / f"{name}.png")

@@ -12,6 +12,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import numpy as np
+from skimage.measure import approximate_polygon
+
 from bench.rate.curves import LOSSES, Point, bd_rate, bytes_at, envelope
 from bench.rate.measure import COLUMNS, Row, plain
 from coinr.files import write_atomic
@@ -24,6 +27,9 @@ DEFAULT = ", default"
 
 #: Files of others; entropy bounds are not files.
 OTHERS = (NNCODEC, "fp16", BITS_FAMILY)
+
+#: Loss in dB up to which curves are kept.
+VIEW = 1.8
 
 #: Ours that must not lose, whose ratios lead the summary; the others are there to be read.
 LEADING = ("auto", "search")
@@ -168,15 +174,23 @@ def _value(text: str) -> int | float | str | None:
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    """Write ``curves.csv``; of nncodec's many settings only those on an envelope."""
-    edges = {
-        (network, coder): set(envelope(points))
+    """Write ``curves.csv``: of each coder the points that its envelope is drawn from, see :func:`drawn`."""
+    kept = {
+        (network, coder): drawn(points)
         for network, coders in by_coder(rows).items()
         for coder, points in coders.items()
-        if coder.startswith(NNCODEC)
     }
-    kept = [row for row in rows if row.point in edges.get((row.network, row.coder), {row.point})]
-    write_csv(path, [asdict(row) for row in kept], COLUMNS)
+    write_csv(path, [asdict(row) for row in rows if row.point in kept[row.network, row.coder]], COLUMNS)
+
+
+def drawn(points: Iterable[Point]) -> set[Point]:
+    """Return the points of an envelope below :data:`VIEW`, without those that change its line by less than 0.2 %."""
+    edge = envelope(point for point in points if point.loss < VIEW)
+    if not edge:
+        return set()
+    line = np.array([(point.loss, math.log(point.bytes)) for point in edge])
+    found = {tuple(corner) for corner in approximate_polygon(line, 2e-3)}
+    return {point for point, corner in zip(edge, line, strict=True) if tuple(corner) in found}
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -100,10 +100,10 @@ def run(context: Context) -> None:
     for picture in context.track(context.pictures, "value bits, pictures"):
         rows += _rows(context.siren(picture, 3, 64))
     context.write("ablation_bits", rows, best_within_0_1_db=best(rows))
-    _draw(rows, context.out / "ablation_bits.png")
+    plot(rows, context.out / "ablation_bits.png")
 
 
-def _draw(rows: list[dict[str, Any]], path: Path) -> None:
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
     """Loss over bits of a value and over bytes."""
 
     def label(row: Any) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,11 @@ def run(context: Context) -> None:
     for picture, width, way in context.track(jobs, "cuts"):
         rows += _rows(context.siren(picture, 3, width), way, cuts(width)[way], ATOMS)
     context.write("ablation_cut", rows, at_equal=at_equal(rows))
+    plot(rows, context.out / "ablation_cut.png")
+
+
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
+    """Draw the residual over bits a weight, and the loss over bytes."""
     panels = []
     for name in dict.fromkeys(row["network"] for row in rows):
         own = [row for row in rows if row["network"] == name]
@@ -93,4 +99,4 @@ def run(context: Context) -> None:
             Panel(name, "bytes of the file", "loss of PSNR, dB",
                   lines_of(own, lambda row: row["cut"], "bytes", "loss_db"), symlog_y=0.1, level=LOSS),
         ]  # fmt: skip
-    draw(context.out / "ablation_cut.png", f"rows, columns, flattened: gaussian, M = {ATOMS}, 16-bit values", panels)
+    draw(path, f"rows, columns, flattened: gaussian, M = {ATOMS}, 16-bit values", panels)

@@ -105,10 +105,10 @@ def run(context: Context) -> None:
     for picture in context.track(context.pictures, "entropy, pictures"):
         rows += _rows(context.siren(picture, 3, 64))
     context.write("ablation_entropy", rows, bytes_are="of the hidden matrices' integers, every stream read back")
-    _draw(rows, context.out / "ablation_entropy.png")
+    plot(rows, context.out / "ablation_entropy.png")
 
 
-def _draw(rows: list[dict[str, Any]], path: Path) -> None:
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
     """Bars of bits per hidden weight: a panel for each network, a group for each kind of integers."""
     import matplotlib
 

@@ -52,10 +52,10 @@ def run(context: Context) -> None:
     for picture in context.track(context.pictures, "dictionary, pictures"):
         rows += _rows(context.siren(picture, 3, 64))
     context.write("ablation_dictionary", rows)
-    _draw(rows, context.out / "ablation_dictionary.png")
+    plot(rows, context.out / "ablation_dictionary.png")
 
 
-def _draw(rows: list[dict[str, Any]], path: Path) -> None:
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
     """Residual and loss over bytes, for each network."""
     panels = []
     for name in dict.fromkeys(row["network"] for row in rows):

@@ -121,10 +121,10 @@ def run(context: Context) -> None:
                     D, _ = ksvd.learn(np.concatenate(rest), M, TRAINED_AT, ITERATIONS)
                     rows += _learned(point, Hidden.of(point), D, source, free=source != OWN)
     context.write("ablation_learned", rows, iterations=ITERATIONS, s_while_learning=TRAINED_AT)
-    _draw(rows, context.out / "ablation_learned.png")
+    plot(rows, context.out / "ablation_learned.png")
 
 
-def _draw(rows: list[dict[str, Any]], path: Path) -> None:
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
     """Residual over s and over bytes, for each network."""
     panels = []
     for name in dict.fromkeys(row["network"] for row in rows):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -100,9 +101,13 @@ def run(context: Context) -> None:
         point = context.siren(picture, 3, 64)
         rows += _rows(point, point.entry.name)
     context.write("ablation_solver", rows, seconds_are="of all vectors: OMP to the largest s, the path to its end")
-    networks = list(dict.fromkeys(row["network"] for row in rows))
+    plot(rows, context.out / "ablation_solver.png")
+
+
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
+    """Draw the residual and the loss over s."""
     panels = []
-    for name in networks:
+    for name in dict.fromkeys(row["network"] for row in rows):
         own = [row for row in rows if row["network"] == name]
         panels += [
             Panel(name, "nonzeros s of each vector", "residual of hidden matrices, dB",
@@ -110,7 +115,7 @@ def run(context: Context) -> None:
             Panel(name, "nonzeros s of each vector", "loss of PSNR, dB",
                   lines_of(own, lambda row: row["solver"], "s", "loss_db"), log_y=_positive(own)),
         ]  # fmt: skip
-    draw(context.out / "ablation_solver.png", f"L1 solver at equal s, M = {ATOMS}, rows of (3, 64) networks", panels)
+    draw(path, f"L1 solver at equal s, M = {ATOMS}, rows of (3, 64) networks", panels)
 
 
 def _positive(rows: list[dict[str, Any]]) -> bool:

@@ -173,7 +173,7 @@ def run(context: Context) -> None:
         if picture:
             rows += _smaller(context, picture, point)
     context.write("ablation_training", rows, zeros_in_common=_in_common(sparse))
-    _draw(rows, context.out / "ablation_training.png")
+    plot(rows, context.out / "ablation_training.png")
 
 
 def _in_common(sparse: Mapping[float, list[tuple[str, State]]]) -> list[dict[str, Any]]:
@@ -194,7 +194,7 @@ def _in_common(sparse: Mapping[float, list[tuple[str, State]]]) -> list[dict[str
     return table
 
 
-def _draw(rows: list[dict[str, Any]], path: Path) -> None:
+def plot(rows: list[dict[str, Any]], path: Path) -> None:
     """Quality over the share of zeros of 16-bit networks, and over bytes in each one's best coding."""
     panels = []
     for name in dict.fromkeys(row["network"] for row in rows):
