@@ -32,7 +32,11 @@ Draw = Callable[[Path], None]
 
 
 def _ablation(name: str, plot: Callable[[list[dict[str, Any]], Path], None]) -> Draw:
-    return lambda path: plot(tables.read_csv(RESULTS / "paper" / f"{name}.csv"), path)
+    def draw(path: Path) -> None:
+        rows = tables.read_csv(RESULTS / "paper" / f"{name}.csv")
+        plot([{key: value for key, value in row.items() if value is not None} for row in rows], path)
+
+    return draw
 
 
 def _kodak(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The whole path on a real photo: fit, encode, decode, compare with honest baselines.
+"""Fit, encode and decode a photo, and compare the files with those of other ways to code the same network.
 
 Writes demo_out/ (files, pictures, table.json) and prints the table. Run it with ``python -m examples.demo``.
 """
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +37,18 @@ BASELINES = {
     "fp16": "fp16",
     "uniform16": "16-bit + Brotli",
     "uniform12": "12-bit + Brotli",
+    "uniform11": "11-bit + Brotli",
     "uniform10": "10-bit + Brotli",
     "uniform8": "8-bit + Brotli",
 }
 
+#: Loss in dB that ``search`` and refinement may cause.
+LOSS = 0.1
+
 
 @dataclass(frozen=True)
 class Row:
-    """One coder: the file it wrote, how good the picture is, and how long it took."""
+    """One coder: the file it wrote, the quality of the picture, and the seconds that coding took."""
 
     name: str
     file: str
@@ -132,6 +137,40 @@ def machine() -> dict[str, str | int]:
     }
 
 
+def coders(
+    photo: np.ndarray, fit: coinr.Fit, refine_steps: int
+) -> dict[str, tuple[str, Callable[[], bytes], Callable[[bytes], Mapping[str, torch.Tensor]]]]:
+    """Return the coders in the order of the table, by label: suffix of the file, encoder and decoder."""
+    height, width = photo.shape[:2]
+    weights, omega = fit.network.state_dict(), fit.network.omega
+    meta = coinr.read_meta(coinr.pack_image(fit.network, height, width))
+    samples = coinr.ImageSignal(photo)
+    generator = torch.Generator().manual_seed(0)
+
+    def decibels(state_dict: Mapping[str, torch.Tensor]) -> float:
+        return coinr.psnr(photo, coinr.render_image(coinr.Siren.from_state_dict(state_dict, omega), height, width))
+
+    def loss(state_dict: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        inputs, targets = samples.batch(torch.randint(samples.count, (4096,), generator=generator))
+        return (torch.func.functional_call(fit.network, dict(state_dict), (inputs,)) - targets).square().mean()
+
+    goal: dict[str, Any] = {"min_score": decibels(weights) - LOSS, "meta": meta}
+    refinement = {"evaluate": decibels, "steps": refine_steps, "optimiser": "muon", "thorough": True}
+    ours = {
+        "coinr, refined": ("refined.coinr", lambda: coinr.refine(weights, loss, **refinement, **goal).blob),
+        "coinr, search": ("search.coinr", lambda: coinr.search(weights, decibels, **goal).blob),
+        "coinr, auto": ("coinr", lambda: coinr.pack_image(fit.network, height, width)),
+        "published method": ("paper.coinr", lambda: coinr.pack_image(fit.network, height, width, profile="paper")),
+    }
+    if not refine_steps:
+        del ours["coinr, refined"]
+    found = {label: (suffix, encode, coinr.decode_state_dict) for label, (suffix, encode) in ours.items()}
+    for method, label in BASELINES.items():
+        encode = partial(baselines.encode, weights, method)
+        found[label] = (method, encode, partial(baselines.decode, method=method, like=weights))
+    return found
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the demo."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -139,7 +178,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--photo", type=Path, default=PHOTO, help="another photo than scikit-image's coffee cup")
     parser.add_argument("--width", type=int, default=64, help="neurons per layer (default: 64)")
     parser.add_argument("--hidden-layers", type=int, default=3, help="hidden layers (default: 3)")
-    parser.add_argument("--steps", type=int, default=6000, help="training steps (default: 6000)")
+    parser.add_argument("--steps", type=int, default=5000, help="training steps (default: 5000)")
+    parser.add_argument(
+        "--refine-steps", type=int, default=0, help="also refine by so many steps, for minutes (default: 0, do not)"
+    )
     options = parser.parse_args(arguments)
     out, name = options.out, options.photo.stem
     (out / "baselines").mkdir(parents=True, exist_ok=True)
@@ -150,37 +192,22 @@ def main(arguments: list[str] | None = None) -> None:
     console = Console()
     console.print(f"fitting a {title}: {options.steps} steps")
     fit = coinr.fit(photo, width=options.width, hidden_layers=options.hidden_layers, steps=options.steps, device="cpu")
-    weights = fit.network.state_dict()
 
-    row, network = measure(
-        "coinr (paper)",
-        out / f"{name}.coinr",
-        lambda: coinr.pack_image(fit.network, height, width, profile="paper"),
-        coinr.decode_state_dict,
-        photo,
-        fit,
-    )
-    rows = [row]
-    for method, label in BASELINES.items():
-        path = out / "baselines" / f"{name}.{method}"
-        rows.append(
-            measure(
-                label,
-                path,
-                lambda method=method: baselines.encode(weights, method),
-                lambda data, method=method: baselines.decode(data, method, weights),
-                photo,
-                fit,
-            )[0]
-        )
+    rows, networks = [], {}
+    for label, (suffix, encode, decode) in coders(photo, fit, options.refine_steps).items():
+        folder = out / "baselines" if suffix in BASELINES else out
+        row, networks[label] = measure(label, folder / f"{name}.{suffix}", encode, decode, photo, fit)
+        rows.append(row)
+    by_name = {row.name: row for row in rows}
+    shown, raw, network = by_name["coinr, auto"], by_name["fp32"], networks["coinr, auto"]
 
-    fitted, decoded = (coinr.render_image(shown, height, width) for shown in (fit.network, network))
+    fitted, decoded = (coinr.render_image(one, height, width) for one in (fit.network, network))
     coinr.write_image(out / "decoded.png", decoded)
     coinr.write_image(out / "decoded_2x.png", coinr.render_image(network, 2 * height, 2 * width))
     panels = [
         (f"original: {height} x {width}, {photo.size} bytes", photo),
-        (f"fp32 INR: {fit.score:.2f} dB, {rows[1].bytes} bytes, {rows[1].bits_per_pixel:.3f} bits per pixel", fitted),
-        (f"decoded: {row.psnr:.2f} dB, {row.bytes} bytes, {row.bits_per_pixel:.3f} bits per pixel", decoded),
+        (f"fp32 network: {raw.psnr:.2f} dB, {raw.bytes} bytes, {raw.bits_per_pixel:.3f} bits per pixel", fitted),
+        (f"decoded: {shown.psnr:.2f} dB, {shown.bytes} bytes, {shown.bits_per_pixel:.3f} bits per pixel", decoded),
         ("error of decoded, times 8", error_map(photo, decoded, gain=8)),
     ]
     coinr.write_image(out / "comparison.png", contact_sheet(panels))
@@ -190,13 +217,23 @@ def main(arguments: list[str] | None = None) -> None:
         "size": [height, width],
         "network": fit.network.config,
         "steps": options.steps,
+        "refine_steps": options.refine_steps,
         "fit_seconds": fit.seconds,
         "rows": [asdict(row) for row in rows],
         "machine": machine(),
     }
     write_atomic(out / "table.json", json.dumps(report, indent=1).encode())
     console.print(table(rows, title))
-    console.print(f"fitted in {fit.seconds:.0f} s; files and pictures are in {out}/", soft_wrap=True)
+    refined = f"The refined network was trained for {options.refine_steps} steps more. " if options.refine_steps else ""
+    console.print(
+        f"{refined}`search` and refinement may lose {LOSS} dB.\n"
+        f"The fit took {fit.seconds:.0f} s. Files and pictures are in {out}/. Three commands to try next:\n\n"
+        f"  coinr decode {out}/{name}.coinr -o big.png --scale 3\n"
+        f"  coinr encode YOUR_PHOTO.jpg -o yours.coinr --target-bytes 20000\n"
+        f"  coinr pack YOUR_MODEL.safetensors -o model.coinr",
+        soft_wrap=True,
+        highlight=False,
+    )
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from skimage import data
 
 import coinr
 from coinr import baselines
+from coinr.cli import cli
 from coinr.signals.image_io import read_image
 from examples import demo
 
@@ -29,6 +30,7 @@ def out(tmp_path_factory, photo):
         "--width": 12,
         "--hidden-layers": 1,
         "--steps": 40,
+        "--refine-steps": 5,
         "--out": folder / "out",
     }
     said = io.StringIO()
@@ -46,23 +48,38 @@ def test_the_photo_is_inside_the_installed_wheel():
 
 def test_the_table_tells_what_the_files_hold(out, photo):
     report = json.loads((out / "table.json").read_text())
-    blob = (out / "cup.coinr").read_bytes()
-    ours, *others = report["rows"]
-    picture = coinr.open_image(blob)
-    assert ours["bytes"] == len(blob)
-    assert ours["bits_per_pixel"] == pytest.approx(8 * len(blob) / (80 * 120))
-    assert ours["psnr"] == pytest.approx(coinr.psnr(photo, picture.render()), abs=1e-3)
+    rows = {row["file"]: row for row in report["rows"]}
+    ours = [f"cup.{suffix}" for suffix in ("refined.coinr", "search.coinr", "coinr", "paper.coinr")]
+    others = ("fp32", "fp16", "uniform16", "uniform12", "uniform11", "uniform10", "uniform8")
+    assert list(rows) == [*ours, *(f"cup.{method}" for method in others)]
+    for name in ours:
+        blob = (out / name).read_bytes()
+        picture = coinr.open_image(blob)
+        assert rows[name]["bytes"] == len(blob)
+        assert rows[name]["bits_per_pixel"] == pytest.approx(8 * len(blob) / (80 * 120))
+        assert rows[name]["psnr"] == pytest.approx(coinr.psnr(photo, picture.render()), abs=1e-3)
     like = picture.network.state_dict()
-    assert [row["file"] for row in others] == [
-        f"cup.{method}" for method in ("fp32", "fp16", "uniform16", "uniform12", "uniform10", "uniform8")
-    ]
-    for row in others:
+    for method in others:
+        row = rows[f"cup.{method}"]
         stream = (out / "baselines" / row["file"]).read_bytes()
-        network = coinr.Siren.from_state_dict(baselines.decode(stream, row["file"].split(".")[1], like))
+        network = coinr.Siren.from_state_dict(baselines.decode(stream, method, like))
         assert row["bytes"] == len(stream)
         assert row["psnr"] == pytest.approx(coinr.psnr(photo, coinr.render_image(network, 80, 120)), abs=1e-3)
-    assert others[0]["psnr"] == others[0]["psnr_fp32"] == ours["psnr_fp32"]
+    assert {row["psnr_fp32"] for row in rows.values()} == {rows["cup.fp32"]["psnr"]}
     assert {"cpu", "torch", "coinr", "date", "torch_threads"} <= set(report["machine"])
+
+
+def test_what_may_lose_a_tenth_of_a_decibel_loses_no_more(out):
+    rows = {row["name"]: row for row in json.loads((out / "table.json").read_text())["rows"]}
+    for name in ("coinr, refined", "coinr, search"):
+        assert rows[name]["psnr"] >= rows[name]["psnr_fp32"] - demo.LOSS
+    assert rows["coinr, search"]["bytes"] < rows["coinr, auto"]["bytes"] < rows["published method"]["bytes"]
+
+
+def test_three_commands_are_told_that_exist(out):
+    told = re.findall(r"^ *coinr (\w+)", (out / "stdout.txt").read_text(), re.MULTILINE)
+    assert told == ["decode", "encode", "pack"]
+    assert all(cli.get_command(None, name) is not None for name in told)
 
 
 def test_the_pictures_show_the_decoded_network(out):
