@@ -1,4 +1,4 @@
-"""Every command line of the README runs as it stands, on small files that are made here."""
+"""Every command line of README and docs runs as it stands, on small files that are made here."""
 
 import json
 import math
@@ -13,9 +13,8 @@ from safetensors.torch import save_file
 import coinr
 from coinr.signals.base import Recipe
 from tests.command import run
+from tests.documents import PAGES, fenced
 from tests.signals import RATE, disc_views, tones
-
-ROOT = Path(__file__).parent.parent
 
 #: What is not run: it installs, or is a run of the tests or the demo, which have tests of their own.
 NOT_RUN = ("pip install ", "make ")
@@ -28,9 +27,8 @@ QUICK = {"batch": 256, "learning_rate": 3e-3}
 
 
 def blocks():
-    """Fenced blocks of the README that are no Python."""
-    parts = (ROOT / "README.md").read_text().split("```")[1::2]
-    return [part.partition("\n")[2] for part in parts if not part.startswith("python\n")]
+    """Fenced blocks of commands."""
+    return [block for page in PAGES for block in fenced(page)]
 
 
 def lines():
@@ -48,7 +46,7 @@ def quick(monkeypatch):
 
 @pytest.fixture
 def files(tmp_path, monkeypatch):
-    """A folder with what the README's commands read."""
+    """A folder with what the commands read."""
     monkeypatch.chdir(tmp_path)
     rows, columns = np.mgrid[:64, :80]
     coinr.write_image("photo.png", np.stack((100 + rows // 4, 110 + columns // 5, 120 + 0 * rows), -1).astype(np.uint8))
@@ -70,8 +68,8 @@ def files(tmp_path, monkeypatch):
 
 
 def commands():
-    """The command lines, and whether each names a size or a quality, for which many networks are tried."""
-    split = (shlex.split(line) for line in lines() if not line.startswith(NOT_RUN))
+    """The command lines, each once, and whether it names a size or a quality, for which many networks are tried."""
+    split = (shlex.split(line) for line in dict.fromkeys(lines()) if not line.startswith(NOT_RUN))
     return [(words[1:], any(word.startswith(("--target-", "--min-")) for word in words)) for words in split]
 
 

@@ -184,12 +184,15 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
 
 
 def drawn(points: Iterable[Point]) -> set[Point]:
-    """Return the points of an envelope below :data:`VIEW`, without those that change its line by less than 0.2 %."""
+    """Return the points of an envelope below :data:`VIEW`, without those that lie on the line through the others.
+
+    A point lies on it where it is at most 0.005 away, in dB of loss and natural logarithm of the bytes.
+    """
     edge = envelope(point for point in points if point.loss < VIEW)
     if not edge:
         return set()
     line = np.array([(point.loss, math.log(point.bytes)) for point in edge])
-    found = {tuple(corner) for corner in approximate_polygon(line, 2e-3)}
+    found = {tuple(corner) for corner in approximate_polygon(line, 5e-3)}
     return {point for point, corner in zip(edge, line, strict=True) if tuple(corner) in found}
 
 
