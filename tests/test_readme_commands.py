@@ -82,7 +82,7 @@ def succeeds(arguments):
 
 def test_every_command_runs(files, quick):
     ran = [arguments for arguments, budget in commands() if not budget]
-    for arguments in ran:
+    for arguments in sorted(ran, key=lambda arguments: arguments[0] not in ("encode", "pack")):  # what others read
         succeeds(arguments)
     assert {arguments[0] for arguments in ran} == {
         "encode", "decode", "compare", "preview", "pack", "unpack", "info", "verify"
