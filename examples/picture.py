@@ -1,8 +1,8 @@
 """Draw a photo, its network rendered at twice the size, and the bytes of the file, side by side.
 
-Run ``python -m examples.picture photo.png photo.coinr sheet.jpg``. The README's picture is
-``python -m examples.picture PHOTO demo_out/coffee.coinr docs/images/coffee.jpg`` after ``make demo``, where PHOTO is
-scikit-image's coffee cup (by Rachel Michetti, public domain).
+Run ``python -m examples.picture photo.png photo.coinr sheet.jpg``. The README's picture is,
+after ``make demo``, ``python -m examples.picture PHOTO demo_out/coffee.search.coinr docs/images/coffee.jpg``, where
+PHOTO is scikit-image's coffee cup (by Rachel Michetti, public domain).
 """
 
 from __future__ import annotations
