@@ -150,6 +150,34 @@ def test_twelve_networks():
         ]
 
 
+def test_lossless():
+    lines = {line["name"]: line for line in read("rate/lossless.csv")}
+    for name, size, *ratios in rows("docs/performance.md", "lossless"):
+        line = lines[name]
+        assert size == spaced(line["raw"])
+        assert ratios == [f"{float(line[key]):.3f}" for key in ("coinr / raw", "coinr / brotli_best")]
+
+
+def test_goals_of_compress():
+    found = defaultdict(list)
+    for line in read("budget.csv"):
+        if line["refine"] == "False" and line["steps"] == "1000":
+            found[f"`{line['budget']}={float(line['wanted']):g}`"].append(line)
+    shown = rows("docs/search_and_refine.md", "budget")
+    assert [row[0] for row in shown] == list(found)
+    for goal, count, off, fits, time in shown:
+        distances, seconds = ([float(line[key]) for line in found[goal]] for key in ("off", "cpu_seconds"))
+        ends = [min(distances), max(distances)]
+        said = (
+            "{:.1f} to {:.1f} %".format(*(100 * end for end in ends))
+            if "%" in off
+            else "{:+.3f} to {:+.3f} dB".format(*ends)
+        )
+        assert off == said.replace("-", "−")
+        assert [count, fits] == [str(len(found[goal])), str(max(int(line["fits"]) for line in found[goal]))]
+        assert time == f"{min(seconds):.0f} to {max(seconds):.0f} s"
+
+
 def test_whole_pictures():
     stored = text("bench/results/kodak.md").split("## Mean PSNR")[1].split("##")[0].strip().splitlines()[2:]
     assert [" | ".join(row) for row in rows("docs/performance.md", "kodak")] == [line.strip("| ") for line in stored]
