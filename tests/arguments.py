@@ -496,11 +496,11 @@ def publics() -> dict[str, Public]:
     }  # fmt: skip
     for name in ("image", "audio", "shape", "scene"):
         signal = [lambda name=name: signals()[name][1]]
-        for what in ("restore", "metrics", "panels"):
-            right = {"signal": signal}
+        for what in ("restore", "metrics", "panels", "remarks"):
+            right = {"signal": signal} if what != "remarks" else {}
             if what != "restore":
                 right["restored"] = [lambda name=name: opened(name).restore(signals()[name][1])]
-            public = Public(lambda name=name, what=what: getattr(opened(name), what), right, ("signal",))
+            public = Public(lambda name=name, what=what: getattr(opened(name), what), right, tuple(right)[:1])
             made[f"{name.title()}File.{what}"] = public
         network = type(signals()[name][0])
         made[f"{name.title()}File.from_meta"] = method(

@@ -51,7 +51,18 @@ INNER = {
         "tally",
         "to",
     ),
-    *("check_kind", "check_size", "check", "check_tensors", "describe", "rates", "to_dict", "table", "plot"),
+    *(
+        "check_kind",
+        "check_size",
+        "check",
+        "check_tensors",
+        "check_work",
+        "describe",
+        "rates",
+        "to_dict",
+        "table",
+        "plot",
+    ),
     *("coloured", "measured", "of_mesh"),
 }
 
