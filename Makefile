@@ -64,7 +64,7 @@ check: setup
 # The extension alone under a sanitizer: its tests import neither torch nor the installed build.
 define sanitized
 	rm -rf build/$(1) && mkdir -p build/$(1)
-	cp -r coinr build/$(1)/coinr && rm -f build/$(1)/coinr/_C*.so
+	cp -r coinr build/$(1)/coinr && rm -f build/$(1)/coinr/engine/_C*.so
 	COINR_SANITIZE=$(2) $(BIN)/python setup.py --quiet build_ext --build-lib build/$(1) --build-temp build/$(1)-objects
 	LD_PRELOAD="$$(g++ -print-file-name=$(3)) $$(g++ -print-file-name=libstdc++.so)" $(4) PYTHONPATH=build/$(1) \
 		$(BIN)/python -m pytest --noconftest -p tests.profiles -p no:xdist -p no:cacheprovider -q -m "not gpu and not bench and not fuzz" -o "pythonpath=build/$(1) ." $(EXTENSION_TESTS)
@@ -77,4 +77,4 @@ tsan: setup
 	$(call sanitized,tsan,thread,libtsan.so,TSAN_OPTIONS=halt_on_error=1:suppressions=csrc/tsan.supp)
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info coinr/*.so
+	rm -rf $(VENV) build dist *.egg-info coinr/engine/*.so

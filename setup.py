@@ -19,7 +19,7 @@ ParallelCompile("COINR_BUILD_JOBS", default=2).install()
 setup(
     ext_modules=[
         Pybind11Extension(
-            "coinr._C",
+            "coinr.engine._C",
             sorted(glob("csrc/*.cpp")),
             depends=sorted(glob("csrc/*.hpp") + glob("csrc/*.inc")),
             include_dirs=["csrc"],

@@ -28,8 +28,8 @@ from PIL import Image
 
 import coinr
 from bench.machine import machine
-from coinr.files import write_atomic
-from coinr.signals.image import ImageSignal
+from coinr.files.state_dicts import write_atomic
+from coinr.signals.image.signal import ImageSignal
 
 CACHE = Path("bench/cache/budget_met")
 OUT = Path("bench/results/budget")

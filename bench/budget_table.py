@@ -5,7 +5,8 @@
 For each kind of signal the networks of its recipe are fitted in several depths and widths, about as many parameters in
 each depth, to small signals, on one thread; then coded with several numbers of bits a parameter, layers' inputs heeded.
 Every row is kept in ``bench/cache/budget``, so that a run that was stopped goes on. Writes ``budget_table.csv`` (all
-rows) and ``budget_table.json`` (machine and versions) in ``bench/results``, and ``coinr/budget/table.json``.
+rows) and ``budget_table.json`` (machine and versions) in ``bench/results``, and
+``coinr/optimize/compress/scaling.json``.
 """
 
 from __future__ import annotations
@@ -26,20 +27,20 @@ from PIL import Image
 
 import coinr
 from bench.machine import machine
-from coinr.budget.table import decibels
-from coinr.files import write_atomic
+from coinr.files.state_dicts import write_atomic
 from coinr.fitting import new_network
 from coinr.networks import Mlp
-from coinr.signals.audio import AudioSignal
-from coinr.signals.base import Signal
-from coinr.signals.image import ImageSignal
+from coinr.optimize.compress.scaling import decibels
+from coinr.signals.audio.signal import AudioSignal
+from coinr.signals.image.signal import ImageSignal
 from coinr.signals.sampling import score_of
-from coinr.signals.scene import SceneSignal
-from coinr.signals.shape import ShapeSignal
+from coinr.signals.scene.signal import SceneSignal
+from coinr.signals.shape.signal import ShapeSignal
+from coinr.signals.signal import Signal
 
 CACHE = Path("bench/cache/budget")
 RESULTS = Path("bench/results")
-TABLE = Path("coinr/budget/table.json")
+TABLE = Path("coinr/optimize/compress/scaling.json")
 
 #: Bits a parameter that networks are coded with, and inputs that their layers are watched at.
 BITS = (4.0, 5.5, 7.0)

@@ -30,15 +30,16 @@ from threadpoolctl import threadpool_limits
 
 import coinr
 from bench.machine import machine
-from coinr import _C, container
-from coinr.coders import DICTIONARY, SPARSE, DictionaryParams, SparseParams
-from coinr.coders.sparse import SparseIntegers
-from coinr.profiles import direct, sparse
-from coinr.profiles.base import Allowance, Coded, Settings
-from coinr.source import Source, read_state_dict
-from coinr.table import Header, Record
-from coinr.tensors import Cut, Layout
-from coinr.threads import available_threads
+from coinr.codec.candidates import Allowance, Coded, Settings
+from coinr.codec.coders import DICTIONARY, SPARSE, DictionaryParams, SparseParams
+from coinr.codec.coders.sparse import SparseIntegers
+from coinr.codec.format import container
+from coinr.codec.format.tensor_table import Header, Record
+from coinr.codec.quantize import direct, sparse
+from coinr.codec.state_dict import Source, read_state_dict
+from coinr.codec.tensors import Cut, Layout
+from coinr.engine import _C
+from coinr.engine.threads import available_threads
 
 Row = dict[str, Any]
 

@@ -21,7 +21,7 @@ from bench import kodak, omp_peers, omp_scaling
 from bench.paper import images, sparsity_plot
 from bench.paper.ablations import bits, cut, entropy, kinds, learned, solver, training
 from bench.rate import plots, tables
-from coinr.files import write_atomic
+from coinr.files.state_dicts import write_atomic
 
 RESULTS = Path("bench/results")
 

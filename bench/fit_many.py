@@ -27,7 +27,7 @@ from rich.progress import track
 import coinr
 from bench.machine import machine
 from bench.rate import corpus
-from coinr.files import write_atomic
+from coinr.files.state_dicts import write_atomic
 
 SHIPPED = ("astronaut", "coffee", "chelsea", "rocket")
 WIDTH, HIDDEN_LAYERS, BATCH = 64, 3, 4096

@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 import coinr
-from coinr.budget.judging import Judge
 from coinr.fitting import new_network
-from coinr.signals.image import ImageSignal
+from coinr.optimize.compress.evaluate import Judge
+from coinr.signals.image.signal import ImageSignal
 
 #: Pixels of a step.
 BATCH = 4096

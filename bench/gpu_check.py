@@ -3,10 +3,11 @@
     python bench/gpu_check.py --out results        # on a machine with a CUDA device
     python bench/gpu_check.py --tiny --out results # anywhere, tiny shapes in Triton's interpreter: shows that it runs
 
-Needs torch, triton and numpy only. ``coinr._C`` is built beside it with g++ and pybind11 where those are at hand, and
-public GPU peers are timed where they can be imported; what is missing is reported as missing. Correctness comes first,
-and the JSON is written after every step, so a run that is cut off leaves what it had. A PNG is drawn where matplotlib
-can be imported. The float64 reference is a pursuit in plain torch on the same device, on the materialised dictionary.
+Needs torch, triton and numpy only. ``coinr.engine._C`` is built beside it with g++ and pybind11 where those are at
+hand, and public GPU peers are timed where they can be imported; what is missing is reported as missing. Correctness
+comes first, and the JSON is written after every step, so a run that is cut off leaves what it had. A PNG is drawn where
+matplotlib can be imported. The float64 reference is a pursuit in plain torch on the same device, on the materialised
+dictionary.
 """
 
 from __future__ import annotations
@@ -392,7 +393,7 @@ def main() -> int:
         warm(kernels, device, options.warm)
         return 0
     torch.backends.cuda.matmul.allow_tf32 = False
-    rng = load("reference_rng", ROOT / "coinr/rng.py")
+    rng = load("reference_rng", ROOT / "coinr/engine/philox.py")
     run = Run(options.out, options.tiny, options.budget)
     run.data["machine"] = machine(device)
     building, extension, why = start_building_extension()

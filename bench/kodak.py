@@ -35,8 +35,8 @@ from bench.fitted import BATCH, Fitted
 from bench.machine import machine
 from bench.rate import coders, corpus, nncodec
 from bench.rate.measure import Bench, Row
-from coinr.files import write_atomic
-from coinr.signals.image import ImageSignal
+from coinr.files.state_dicts import write_atomic
+from coinr.signals.image.signal import ImageSignal
 
 CACHE = Path("bench/cache/kodak")
 IMAGES = ("kodim03", "kodim13", "kodim19")

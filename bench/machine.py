@@ -12,7 +12,7 @@ from typing import Any
 
 def machine() -> dict[str, Any]:
     """CPU name, cores, versions, commit and date, to be stored beside every number."""
-    from coinr.threads import available_threads
+    from coinr.engine.threads import available_threads
 
     return {
         "cpu": _cpu_name(),

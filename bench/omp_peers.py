@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from bench.machine import machine
 from bench.omp_shapes import SEED, SHAPES, atoms, targets, wrong_picks
-from coinr import _C, rng
+from coinr.engine import _C, philox
 
 LIMIT = 60.0  # seconds of one peer on one shape
 ENOUGH = 1.5  # seconds after which no more repeats are made
@@ -82,7 +82,7 @@ Energies = Callable[[Any], NDArray[np.float64]]
 
 def ours(name: str, n: int, M: int, B: int, s: int) -> tuple[Run, Energies]:
     """Our pursuit and how to read residual energies ``[B]`` from its result."""
-    code, W = rng.KINDS[name.removeprefix("coinr ")], targets(n, B)
+    code, W = philox.KINDS[name.removeprefix("coinr ")], targets(n, B)
     return (lambda: _C.omp(W, code, M, SEED, 0, s, 1)), (lambda result: result[2][:, -1].astype(np.float64))
 
 

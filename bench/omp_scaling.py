@@ -19,7 +19,7 @@ import torch
 
 from bench.machine import machine
 from bench.omp_shapes import SEED, SHAPES, targets
-from coinr import _C, rng
+from coinr.engine import _C, philox
 
 SWEEPS: dict[str, list[tuple[int, int, int, int]]] = {
     "n": [(n, 4096, 96, 16) for n in (32, 64, 128, 256, 512, 1024, 2048)],
@@ -34,7 +34,7 @@ def seconds(shape: tuple[int, int, int, int], kind: str) -> float:
     W, times = targets(n, B), []
     while len(times) < 3 or (sum(times) < 0.3 and len(times) < 9):
         start = time.process_time()
-        _C.omp(W, rng.KINDS[kind], M, SEED, 0, s, 1)
+        _C.omp(W, philox.KINDS[kind], M, SEED, 0, s, 1)
         times.append(time.process_time() - start)
     return float(np.median(times))
 
@@ -67,7 +67,7 @@ def plot(sweeps: dict[str, Any], path: Path) -> None:
     figure, panels = plt.subplots(1, 3, figsize=(13, 4), constrained_layout=True, sharey=True)
     for axes, (variable, rows) in zip(panels, sweeps.items(), strict=True):
         x = [row["shape"]["nMBs".index(variable)] for row in rows]
-        for kind in rng.KINDS:
+        for kind in philox.KINDS:
             axes.loglog(x, [row[kind] for row in rows], "o-", label=kind, base=2)
         axes.loglog(x, [rows[-1]["gaussian"] * value / x[-1] for value in x], "k:", label="linear")
         axes.set_xlabel(variable)
@@ -83,11 +83,11 @@ def gains() -> dict[str, float]:
     """What the second core brings to a float32 product and to pursuits."""
     found = {"sgemm": gain(product)}
     for n, M, B, s in SHAPES:
-        for kind in rng.KINDS:
+        for kind in philox.KINDS:
             W = targets(n, B)
 
             def run(threads: int, W: Any = W, kind: str = kind, M: int = M, s: int = s) -> None:
-                _C.omp(W, rng.KINDS[kind], M, SEED, 0, s, threads)
+                _C.omp(W, philox.KINDS[kind], M, SEED, 0, s, threads)
 
             found[f"{kind} {(n, M, B, s)}"] = gain(run)
     return found
@@ -104,7 +104,7 @@ def main() -> None:
         report = json.loads(report_path.read_text())
     else:
         sweeps = {
-            variable: [{"shape": shape} | {kind: seconds(shape, kind) for kind in rng.KINDS} for shape in shapes]
+            variable: [{"shape": shape} | {kind: seconds(shape, kind) for kind in philox.KINDS} for shape in shapes]
             for variable, shapes in SWEEPS.items()
         }
         report = {"sweeps": sweeps}

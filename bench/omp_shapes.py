@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from coinr import _C, rng
+from coinr.engine import _C, philox
 
 # n, M, B, s
 SHAPES = [
@@ -30,7 +30,7 @@ def targets(n: int, B: int, seed: int = 0) -> NDArray[np.float32]:
 
 def atoms(kind: str, n: int, M: int, first: int, stop: int) -> NDArray[np.int8]:
     """Atoms ``first … stop - 1``, int8 ``[stop - first, n]``."""
-    return _C.entries(rng.KINDS[kind], n, M, SEED, 0, np.arange(first, stop), 1)
+    return _C.entries(philox.KINDS[kind], n, M, SEED, 0, np.arange(first, stop), 1)
 
 
 def wrong_picks(
@@ -58,7 +58,7 @@ def wrong_picks(
     residuals = np.empty((B, s, n), np.float32)
     picked = np.empty((B, s))
     for b in range(B):
-        A = _C.entries(rng.KINDS[kind], n, M, SEED, 0, indices[b].astype(np.int64), 1).astype(np.float64)
+        A = _C.entries(philox.KINDS[kind], n, M, SEED, 0, indices[b].astype(np.int64), 1).astype(np.float64)
         basis, _ = np.linalg.qr(A.T)
         w = W[b].astype(np.float64)
         parts = (w @ basis)[:, None] * basis.T

@@ -37,9 +37,9 @@ from torch.optim import Optimizer
 import coinr
 from bench.machine import machine
 from bench.rate.signals import pixels_of
-from coinr.files import write_atomic
-from coinr.fitting import fit, optimisers
-from coinr.signals.image import ImageSignal
+from coinr.files.state_dicts import write_atomic
+from coinr.fitting import fit, optimizers
+from coinr.signals.image.signal import ImageSignal
 
 
 def warm(inner: Callable[[list[Tensor], float], Optimizer], steps: int) -> Callable[[list[Tensor], float], Optimizer]:
@@ -60,8 +60,8 @@ def warm(inner: Callable[[list[Tensor], float], Optimizer], steps: int) -> Calla
 
 
 CANDIDATES = {
-    **optimisers.OPTIMISERS,
-    **{f"{name} warm": warm(optimisers.OPTIMISERS[name], 200) for name in ("adam", "soap")},
+    **optimizers.OPTIMISERS,
+    **{f"{name} warm": warm(optimizers.OPTIMISERS[name], 200) for name in ("adam", "soap")},
 }
 
 
@@ -135,7 +135,7 @@ def seconds_of_a_step(signal: ImageSignal, size: str, methods: Sequence[Method])
     """CPU seconds of a step for each optimiser and batch: a low quantile, by turns, of the time between steps."""
     pairs = {(m.optimiser, m.batch): m for m in methods}
     taken: dict[tuple[str, int], list[float]] = {pair: [] for pair in pairs}
-    inner = dict(optimisers.OPTIMISERS)
+    inner = dict(optimizers.OPTIMISERS)
     for _ in track(range(3), f"timing {size}", disable=not sys.stderr.isatty()):
         for pair, method in pairs.items():
             stamps: list[float] = []
@@ -145,7 +145,7 @@ def seconds_of_a_step(signal: ImageSignal, size: str, methods: Sequence[Method])
                 made.register_step_post_hook(lambda *_: stamps.append(time.process_time()))
                 return made
 
-            with mock.patch.dict(optimisers.OPTIMISERS, {pair[0]: make}):
+            with mock.patch.dict(optimizers.OPTIMISERS, {pair[0]: make}):
                 _fit(signal, size, method, 100, 0)  # a fifth of the steps is judged
             taken[pair].append(float(np.quantile(np.diff(stamps), 0.25)))
     return {pair: statistics.median(values) for pair, values in taken.items()}
@@ -262,7 +262,7 @@ def main() -> None:
     how = " --whole" * options.whole
     how += "".join(f" --{name} {value}" for name, value in flags.items() if value != parser.get_default(name))
     given = [Method("muon", float(rate)) for rate in options.rates.split(",")] if options.rates else METHODS
-    with mock.patch.dict(optimisers.OPTIMISERS, CANDIDATES):
+    with mock.patch.dict(optimizers.OPTIMISERS, CANDIDATES):
         for size, budget in seconds.items():
             tiny = int(size.split("x")[1]) <= TINY
             methods = [m for m in given if tiny or not m.finish]

@@ -25,14 +25,14 @@ from rich.progress import track
 
 import coinr
 from bench.machine import machine
-from coinr import baselines
-from coinr.coders import DICTIONARY, UNIFORM, DictionaryParams, UniformParams
-from coinr.files import read_state_dict_file, write_atomic, write_state_dict_file
-from coinr.profiles import rules
-from coinr.profiles.paper import solve
-from coinr.signals.image import render_image
+from coinr.codec import baselines
+from coinr.codec.coders import DICTIONARY, UNIFORM, DictionaryParams, UniformParams
+from coinr.codec.profiles import paper_rules
+from coinr.codec.profiles.paper import solve
+from coinr.codec.tensors import Cut, Layout, from_planes, to_planes
+from coinr.files.state_dicts import read_state_dict_file, write_atomic, write_state_dict_file
+from coinr.signals.image.signal import render_image
 from coinr.signals.metrics import psnr
-from coinr.tensors import Cut, Layout, from_planes, to_planes
 
 # Photo, hidden layers, width, steps.
 NETWORKS = (
@@ -107,7 +107,7 @@ def _path(sd: OrderedDict[str, torch.Tensor], hidden: list[str], cut: Cut, M: in
     vectors = {name: cut.apply(to_planes(sd[name]), layouts[name]) for name in hidden}
     stack = np.concatenate(list(vectors.values()))
     dictionary = coinr.Dictionary("gaussian", cut.n, M, 0)
-    sparsities = sorted({min(rules.most(cut.n), round(fraction * cut.n)) for fraction in FRACTIONS})
+    sparsities = sorted({min(paper_rules.most(cut.n), round(fraction * cut.n)) for fraction in FRACTIONS})
     code = coinr.omp(stack.astype(np.float32), dictionary, sparsities[-1])
     per_layer = len(stack) // len(hidden)
     for s in sparsities:
@@ -147,11 +147,11 @@ def sensitivity(picture: Any, network: coinr.Siren) -> dict[str, float]:
 
 def rule() -> Iterator[dict[str, Any]]:
     """The smallest s / n with which normal vectors reach the rule's relative error; None where 2s < n does not."""
-    target = rules.RULES[rules.LATEST].tolerance ** 2
+    target = paper_rules.RULES[paper_rules.LATEST].tolerance ** 2
     for n, B in RULE_SIZES:
         W = np.random.default_rng(n).standard_normal((B, n)).astype(np.float32)
         for M in (1 << 14, 1 << 16):
-            code = coinr.omp(W, coinr.Dictionary("gaussian", n, M, 0), min(rules.most(n), M))
+            code = coinr.omp(W, coinr.Dictionary("gaussian", n, M, 0), min(paper_rules.most(n), M))
             reached = np.flatnonzero(code.path.sum(0) <= target * code.path[:, 0].sum())
             s = int(reached[0]) if reached.size else None
             yield {

@@ -39,13 +39,13 @@ from bench.rate.curves import bytes_at
 from bench.rate.measure import Bench, Row, source_version, tensors_hash
 from bench.rate.signals import pixels_of
 from bench.rate.tables import write_rows
-from coinr.denormals import denormals_as_zeros
 from coinr.errors import InputError
-from coinr.files import read_state_dict_file, write_atomic, write_state_dict_file
-from coinr.fitting.optimisers import OPTIMISERS
-from coinr.refinement import refine
-from coinr.refinement.schedule import cosine
-from coinr.signals.image import ImageSignal
+from coinr.files.state_dicts import read_state_dict_file, write_atomic, write_state_dict_file
+from coinr.fitting.optimizers import OPTIMISERS
+from coinr.optimize.refine import refine
+from coinr.optimize.refine.schedule import cosine
+from coinr.runtime.denormals import denormals_as_zeros
+from coinr.signals.image.signal import ImageSignal
 
 CACHE = Path("bench/cache/refine")
 IMAGES = ("kodim03", "kodim05", "kodim13", "kodim19", "kodim20", "kodim23")
@@ -108,7 +108,7 @@ def refined_version() -> str:
     """Name of the code that makes refined files."""
     home = Path(coinr.__file__).parent
     return coders.ours_version() + source_version(
-        *(home / "refinement").glob("*.py"), home / "fitting" / "optimisers.py"
+        *(home / "optimize" / "refine").glob("*.py"), home / "fitting" / "optimizers.py"
     )
 
 

@@ -23,9 +23,9 @@ from bench.machine import machine
 from bench.rate import corpus
 from bench.rate.signals import pixels_of
 from bench.refine import CACHE, loss_of
-from coinr.files import write_atomic
-from coinr.refinement import Refined, refine
-from coinr.signals.image import ImageSignal
+from coinr.files.state_dicts import write_atomic
+from coinr.optimize.refine import Refined, refine
+from coinr.signals.image.signal import ImageSignal
 
 _LAYERS = 3
 

@@ -30,7 +30,7 @@ import torch
 
 import coinr
 from bench.machine import machine
-from coinr.files import write_atomic
+from coinr.files.state_dicts import write_atomic
 from coinr.networks import Network
 
 

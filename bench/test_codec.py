@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import coinr
-from coinr.profiles.allocation import TOLERANCE
+from coinr.codec.allocate.tensors import TOLERANCE
 
 pytestmark = pytest.mark.bench
 

@@ -9,11 +9,11 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.omp_shapes import SEED, SHAPES, targets, wrong_picks
-from coinr import _C, rng
+from coinr.engine import _C, philox
 
 pytestmark = pytest.mark.bench
 
-KINDS = sorted(rng.KINDS)
+KINDS = sorted(philox.KINDS)
 ENTRIES_PER_ROUND = 1 << 22
 
 
@@ -33,8 +33,8 @@ def test_dictionary(benchmark: BenchmarkFixture, kind: str, n: int) -> None:
     """Entries per second of each kind."""
     indices = np.arange(ENTRIES_PER_ROUND // n)
     benchmark.extra_info["entries"] = ENTRIES_PER_ROUND
-    got = run(benchmark, 5, _C.entries, rng.KINDS[kind], n, 2**24, SEED, 0, indices, 1)
-    np.testing.assert_array_equal(got[-3:], rng.entries(kind, n, SEED, 0, indices[-3:]))
+    got = run(benchmark, 5, _C.entries, philox.KINDS[kind], n, 2**24, SEED, 0, indices, 1)
+    np.testing.assert_array_equal(got[-3:], philox.entries(kind, n, SEED, 0, indices[-3:]))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -44,9 +44,9 @@ def test_correlate_argmax(benchmark: BenchmarkFixture, kind: str, shape: tuple[i
     n, M, B, _ = shape
     R = targets(n, B)
     benchmark.extra_info["operations"] = 2 * n * M * B
-    best, value = run(benchmark, 3, _C.correlate_argmax, R, rng.KINDS[kind], M, SEED, 0, 1)
+    best, value = run(benchmark, 3, _C.correlate_argmax, R, philox.KINDS[kind], M, SEED, 0, 1)
     assert wrong_picks(R, kind, M, best[:, None], 16)[0] == 0
-    atoms = rng.entries(kind, n, SEED, 0, best).astype(np.float64)
+    atoms = philox.entries(kind, n, SEED, 0, best).astype(np.float64)
     np.testing.assert_allclose(value, (atoms * R).sum(1) / np.linalg.norm(atoms, axis=1), rtol=1e-6)
 
 
@@ -58,9 +58,9 @@ def test_omp(benchmark: BenchmarkFixture, kind: str, shape: tuple[int, int, int,
     n, M, B, s = shape
     W = targets(n, B)
     benchmark.extra_info["operations"] = 2 * n * M * B * s
-    indices, values, path = run(benchmark, 3, _C.omp, W, rng.KINDS[kind], M, SEED, 0, s, threads)
+    indices, values, path = run(benchmark, 3, _C.omp, W, philox.KINDS[kind], M, SEED, 0, s, threads)
     assert wrong_picks(W, kind, M, indices, 1 if n >= 4096 else 3)[0] == 0
-    atoms = rng.entries(kind, n, SEED, 0, indices[0]).astype(np.float64)
+    atoms = philox.entries(kind, n, SEED, 0, indices[0]).astype(np.float64)
     left = W[0] - values[0] @ atoms
     np.testing.assert_allclose(left @ left, path[0, -1], rtol=1e-3)
 
@@ -74,6 +74,6 @@ def test_synthesis(benchmark: BenchmarkFixture, kind: str, n: int, B: int, s: in
     indices = generator.integers(0, M, (B, s)).astype(np.int32)
     q = generator.integers(-128, 128, (B, s)).astype(np.int32)
     benchmark.extra_info["entries"] = n * B * s
-    got = run(benchmark, 3, _C.synthesize, indices, q, 2.0**-10, rng.KINDS[kind], n, M, SEED, 0, 1)
-    want = q[-1].astype(np.int64) @ rng.entries(kind, n, SEED, 0, indices[-1]).astype(np.int64)
+    got = run(benchmark, 3, _C.synthesize, indices, q, 2.0**-10, philox.KINDS[kind], n, M, SEED, 0, 1)
+    want = q[-1].astype(np.int64) @ philox.entries(kind, n, SEED, 0, indices[-1]).astype(np.int64)
     np.testing.assert_array_equal(got[-1], want.astype(np.float32) * np.float32(2.0**-10))

@@ -10,8 +10,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from coinr.budget import Compressed, compress
-    from coinr.codec import (
+    from coinr.codec.api import (
         decode_state_dict,
         decode_tensor,
         encode_state_dict,
@@ -21,7 +20,10 @@ if TYPE_CHECKING:
         save,
         verify,
     )
-    from coinr.dictionary import Dictionary
+    from coinr.codec.format.tensor_table import Limits
+    from coinr.codec.report import Report
+    from coinr.engine.dictionary import Dictionary
+    from coinr.engine.omp import SparseCode, omp
     from coinr.errors import (
         BackendError,
         BaseError,
@@ -37,24 +39,22 @@ if TYPE_CHECKING:
     )
     from coinr.fitting import Fit, fit, fit_many
     from coinr.networks import Finer, Gauss, Nerf, Relu, Siren, Wire, build_network
-    from coinr.pursuit import SparseCode, omp
-    from coinr.refinement import Refined, refine
-    from coinr.report import Report
-    from coinr.searching import SearchResult, search
-    from coinr.signals.audio import AudioSignal, read_audio, render_audio, write_audio
-    from coinr.signals.base import Signal
-    from coinr.signals.files.audio import AudioFile
-    from coinr.signals.files.image import ImageFile
-    from coinr.signals.files.opening import load_network, open_file, open_image, pack_image, pack_signal
-    from coinr.signals.files.scene import SceneFile
-    from coinr.signals.files.shape import ShapeFile
-    from coinr.signals.image import ImageSignal, render_image
-    from coinr.signals.image_io import read_image, write_image
+    from coinr.optimize.compress import Compressed, compress
+    from coinr.optimize.refine import Refined, refine
+    from coinr.optimize.search.run import SearchResult, search
+    from coinr.signal_files.api import load_network, open_file, open_image, pack_image, pack_signal
+    from coinr.signal_files.audio import AudioFile
+    from coinr.signal_files.image import ImageFile
+    from coinr.signal_files.scene import SceneFile
+    from coinr.signal_files.shape import ShapeFile
+    from coinr.signals.audio.signal import AudioSignal, read_audio, render_audio, write_audio
+    from coinr.signals.image.files import read_image, write_image
+    from coinr.signals.image.signal import ImageSignal, render_image
     from coinr.signals.metrics import psnr
     from coinr.signals.opening import open_signal
-    from coinr.signals.scene import SceneSignal
-    from coinr.signals.shape import ShapeSignal
-    from coinr.table import Limits
+    from coinr.signals.scene.signal import SceneSignal
+    from coinr.signals.shape.signal import ShapeSignal
+    from coinr.signals.signal import Signal
 
 __version__ = "0.1.0"
 
@@ -125,33 +125,33 @@ __all__ = [
 
 # Public names load on first use: importing torch takes seconds, which the command line's --help need not wait for.
 _HOMES = {
-    "budget": "Compressed compress",
-    "codec": "decode_state_dict decode_tensor encode_state_dict inspect load read_meta save verify",
-    "dictionary": "Dictionary",
+    "codec.api": "decode_state_dict decode_tensor encode_state_dict inspect load read_meta save verify",
+    "codec.format.tensor_table": "Limits",
+    "codec.report": "Report",
+    "engine.dictionary": "Dictionary",
+    "engine.omp": "SparseCode omp",
     "errors": (
         "BackendError BaseError ChecksumError CoinrError DependencyError FormatError InputError LimitError "
         "StateDictError TruncatedError VersionError"
     ),
     "fitting": "Fit fit fit_many",
     "networks": "Finer Gauss Nerf Relu Siren Wire build_network",
-    "pursuit": "SparseCode omp",
-    "refinement": "Refined refine",
-    "report": "Report",
-    "searching": "SearchResult search",
-    "signals.audio": "AudioSignal read_audio render_audio write_audio",
-    "signals.base": "Signal",
-    "signals.files.audio": "AudioFile",
-    "signals.files.image": "ImageFile",
-    "signals.files.opening": "load_network open_file open_image pack_image pack_signal",
-    "signals.files.scene": "SceneFile",
-    "signals.files.shape": "ShapeFile",
-    "signals.image": "ImageSignal render_image",
-    "signals.image_io": "read_image write_image",
+    "optimize.compress": "Compressed compress",
+    "optimize.refine": "Refined refine",
+    "optimize.search.run": "SearchResult search",
+    "signal_files.api": "load_network open_file open_image pack_image pack_signal",
+    "signal_files.audio": "AudioFile",
+    "signal_files.image": "ImageFile",
+    "signal_files.scene": "SceneFile",
+    "signal_files.shape": "ShapeFile",
+    "signals.audio.signal": "AudioSignal read_audio render_audio write_audio",
+    "signals.image.files": "read_image write_image",
+    "signals.image.signal": "ImageSignal render_image",
     "signals.metrics": "psnr",
     "signals.opening": "open_signal",
-    "signals.scene": "SceneSignal",
-    "signals.shape": "ShapeSignal",
-    "table": "Limits",
+    "signals.scene.signal": "SceneSignal",
+    "signals.shape.signal": "ShapeSignal",
+    "signals.signal": "Signal",
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names.split()}
 

@@ -25,8 +25,8 @@ from rich.console import Console
 from rich.table import Table
 
 import coinr
-from coinr import baselines
-from coinr.files import write_atomic
+from coinr.codec import baselines
+from coinr.files.state_dicts import write_atomic
 from coinr.signals.sheets import contact_sheet, error_map
 
 #: The coffee cup by Rachel Michetti (public domain), 400 x 600; it ships inside scikit-image's wheel.

@@ -1,4 +1,4 @@
-"""Philox words and integer dictionary entries on the device, equal to ``coinr/rng.py`` bit for bit.
+"""Philox words and integer dictionary entries on the device, equal to ``coinr/engine/philox.py`` bit for bit.
 
 The generator is Philox4x32-10 (Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011), written out
 here because ``tl.randint`` fixes a counter layout of its own. No float occurs in the generator.
@@ -235,7 +235,7 @@ def hadamard_order(n: int) -> int:
 def hadamard_rows(n: int, seed: int, stream: int, device: torch.device) -> torch.Tensor:
     """The n rows of the Hadamard matrix that a dictionary uses, ascending: int32 ``[n]`` on ``device``.
 
-    The n rows with the smallest (32-bit key, row) are kept, as in ``coinr.rng.hadamard_rows``.
+    The n rows with the smallest (32-bit key, row) are kept, as in ``coinr.engine.philox.hadamard_rows``.
     """
     order = hadamard_order(n)
     if order == n:

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 import coinr
-from coinr import baselines
+from coinr.codec import baselines
 
 from .signals import RATE, ball, disc_views, distance, nerf, siren, tones
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import brotli
 
-from coinr import _C
+from coinr.engine import _C
 
 MAGIC = b"\x8fCNR"
 SECTION_BYTES = 4096

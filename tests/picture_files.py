@@ -15,7 +15,7 @@ import png
 import tifffile
 from numpy.typing import NDArray
 
-from coinr.signals.image_io import read_image
+from coinr.signals.image.files import read_image
 
 Unit = NDArray[np.float64]
 

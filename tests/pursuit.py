@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from coinr import Dictionary, rng
+from coinr import Dictionary
+from coinr.engine import philox
 
 
 def targets(B, n, seed):
@@ -12,7 +13,7 @@ def targets(B, n, seed):
 
 def gap_at(vector, support, mine, theirs, dictionary: Dictionary) -> float:
     """Relative gap between two atoms' normalised correlations with the float64 residual on a support."""
-    atoms = rng.entries(
+    atoms = philox.entries(
         dictionary.kind, dictionary.n, dictionary.seed, dictionary.stream, np.array([*support, mine, theirs])
     )
     atoms = atoms.astype(np.float64)

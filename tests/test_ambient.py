@@ -22,8 +22,8 @@ from torch import nn
 from torch.func import functional_call
 
 import coinr
-from coinr.ambient import callers_settings, own_settings
-from coinr.denormals import denormals_as_zeros, flushes_denormals
+from coinr.runtime.ambient import callers_settings, own_settings
+from coinr.runtime.denormals import denormals_as_zeros, flushes_denormals
 from coinr.signals.metrics import image_metrics
 
 PICTURE = (np.indices((12, 10)).sum(0) * 9 % 256).astype(np.uint8)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from coinr import baselines
+from coinr.codec import baselines
 from coinr.errors import FormatError, InputError
 
 UNIFORM = [f"uniform{bits}" for bits in range(2, 17)]

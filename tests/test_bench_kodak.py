@@ -9,7 +9,7 @@ from skimage.data import astronaut
 import coinr
 from bench import kodak
 from bench.fitted import Fitted
-from coinr.signals.image import ImageSignal
+from coinr.signals.image.signal import ImageSignal
 
 
 def file(bpp, psnr, coder="auto", image="one"):

@@ -10,8 +10,8 @@ from bench.paper.ablations.figures import Panel
 from bench.paper.ablations.hidden import Hidden, combined, hidden_names, residual_db
 from bench.paper.ablations.streams import STREAMS, Code, ideal_bytes
 from bench.rate.signals import Samples
-from coinr.profiles.paper import solve
-from coinr.tensors import Cut
+from coinr.codec.profiles.paper import solve
+from coinr.codec.tensors import Cut
 
 
 def network(width=16, hidden_layers=2, seed=0):

@@ -15,7 +15,7 @@ from bench.rate import corpus
 from bench.rate.measure import Bench
 from bench.rate.signals import Samples
 from coinr.errors import InputError
-from coinr.signals.image import ImageSignal
+from coinr.signals.image.signal import ImageSignal
 
 
 def fitted(tmp_path):

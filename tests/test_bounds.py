@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 import coinr
-from coinr import _backend
-from coinr.calibration import Known, Sensitivity
-from coinr.profiles import sparse
+from coinr.codec.quantize import sparse
+from coinr.engine import backends as _backend
+from coinr.sensitivity.calibration import Known, Sensitivity
 
 from .round_trip import relative_error
 

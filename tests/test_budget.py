@@ -8,13 +8,13 @@ import pytest
 import skimage.data
 
 import coinr
-from coinr.budget.choosing import Choosing
-from coinr.budget.table import Seen, Table, decibels, score_of_decibels
-from coinr.budget.wishes import Budget, budget_of, check_codec, samples_of
 from coinr.fitting import new_network
-from coinr.signals.audio import AudioSignal
-from coinr.signals.image import ImageSignal
-from coinr.signals.shape import ShapeSignal
+from coinr.optimize.compress.architecture import Choosing
+from coinr.optimize.compress.scaling import Seen, Table, decibels, score_of_decibels
+from coinr.optimize.compress.targets import Budget, budget_of, check_codec, samples_of
+from coinr.signals.audio.signal import AudioSignal
+from coinr.signals.image.signal import ImageSignal
+from coinr.signals.shape.signal import ShapeSignal
 
 from .signals import RATE, ball, disc_scene, tones
 
@@ -92,7 +92,7 @@ def test_the_results_that_the_table_names_are_there():
     import json
     from importlib.resources import files
 
-    stored = json.loads(files("coinr.budget").joinpath("table.json").read_text())
+    stored = json.loads(files("coinr.optimize.compress").joinpath("scaling.json").read_text())
     source = Path(__file__).parent.parent / stored["source"]
     rows = source.read_text().splitlines()
     assert len(rows) - 1 == sum(len(k["networks"]) * len(k["signals"]) for k in stored["kinds"].values())
@@ -203,7 +203,7 @@ def test_arguments_of_the_codec_are_checked_before_a_fit(codec, message):
 
 
 def test_nothing_is_fitted_for_what_cannot_be(monkeypatch):
-    monkeypatch.setattr("coinr.budget.fits.fit", lambda *_, **__: pytest.fail("a fit was begun"))
+    monkeypatch.setattr("coinr.optimize.compress.training.fit", lambda *_, **__: pytest.fail("a fit was begun"))
     picture = np.zeros((8, 8), np.uint8)
     with pytest.raises(coinr.InputError, match=r"90 bytes are out of reach: the smallest file of this image has \d+"):
         coinr.compress(picture, target_bytes=90)

@@ -6,16 +6,16 @@ import skimage.data
 import torch
 
 import coinr
-from coinr.budget import coding
-from coinr.budget.judging import Judge, Loss
-from coinr.budget.run import _Run
-from coinr.budget.wishes import Budget
-from coinr.searching import SearchResult
-from coinr.signals.audio import AudioSignal
-from coinr.signals.image import ImageSignal
+from coinr.optimize.compress import coding
+from coinr.optimize.compress.evaluate import Judge, Loss
+from coinr.optimize.compress.run import _Run
+from coinr.optimize.compress.targets import Budget
+from coinr.optimize.search.run import SearchResult
+from coinr.runtime.work_limit import WorkLimit
+from coinr.signals.audio.signal import AudioSignal
+from coinr.signals.image.signal import ImageSignal
 from coinr.signals.sampling import score_of
-from coinr.signals.shape import ShapeSignal
-from coinr.work_limit import WorkLimit
+from coinr.signals.shape.signal import ShapeSignal
 
 from .grids import fast_where
 from .signals import RATE, ball, disc_scene, nerf, tones
@@ -67,7 +67,7 @@ def test_a_score_out_of_reach_says_what_was_reached():
 
 
 def test_a_network_that_falls_short_gives_way_to_a_larger_one(monkeypatch):
-    from coinr.budget import run
+    from coinr.optimize.compress import run
 
     sizes = []
 
@@ -76,7 +76,7 @@ def test_a_network_that_falls_short_gives_way_to_a_larger_one(monkeypatch):
         sizes.append(sum(p.numel() for p in made.parameters()))
         return coinr.Fit(made, 18.0, [], 0.0, steps)
 
-    monkeypatch.setattr("coinr.budget.fits.fit", stuck)
+    monkeypatch.setattr("coinr.optimize.compress.training.fit", stuck)
     with pytest.raises(coinr.InputError, match="PSNR 21.00 dB is out of reach: PSNR 18.00 dB was reached") as error:
         coinr.compress(PICTURE, min_score=21.0, **QUICK)
     assert len(sizes) == 1 + run._TRIES
@@ -107,7 +107,7 @@ def test_a_refinement_goes_by_the_optimiser_of_the_fit(signal, fitting, optimise
         given.append(options["optimiser"])
         raise coinr.InputError("stop")
 
-    monkeypatch.setattr("coinr.budget.coding.refine", failing)
+    monkeypatch.setattr("coinr.optimize.compress.coding.refine", failing)
     quick = QUICK | {"steps": 10, "fitting": QUICK["fitting"] | fitting}
     coinr.compress(signal, target_bytes=1000, refine=True, profile="direct", **quick)
     assert given == [optimiser]
@@ -117,7 +117,7 @@ def test_a_refinement_that_fails_is_told_and_the_file_stays(monkeypatch):
     def failing(*_, **__):
         raise coinr.InputError("min_score 20 is out of reach")
 
-    monkeypatch.setattr("coinr.budget.coding.refine", failing)
+    monkeypatch.setattr("coinr.optimize.compress.coding.refine", failing)
     made = coinr.compress(PICTURE, target_bytes=500, refine=True, profile="direct", **QUICK | {"steps": 20})
     assert str(made.report[-1]) == "refine: min_score 20 is out of reach"
     assert made.report[-2].numbers["bytes"] == made.bytes

@@ -6,10 +6,10 @@ import pytest
 import skimage.data
 
 import coinr
-from coinr.budget.choosing import Choosing
-from coinr.budget.fits import Fits
-from coinr.budget.run import _Run
-from coinr.signals.image import ImageSignal
+from coinr.optimize.compress.architecture import Choosing
+from coinr.optimize.compress.run import _Run
+from coinr.optimize.compress.training import Fits
+from coinr.signals.image.signal import ImageSignal
 
 SIGNAL = ImageSignal(skimage.data.astronaut()[80:272:4, 120:376:4])
 
@@ -27,7 +27,7 @@ def fitting(monkeypatch):
             made.append((parameters, steps))
             return coinr.Fit(network, quality(parameters, steps), [], 0.0, steps)
 
-        monkeypatch.setattr("coinr.budget.fits.fit", fit)
+        monkeypatch.setattr("coinr.optimize.compress.training.fit", fit)
         return made
 
     return use
@@ -48,7 +48,7 @@ def test_a_short_fit_of_a_small_network_is_no_reason_to_give_up(fitting):
 
 
 def _seen(choosing, quality):
-    from coinr.budget.table import Seen
+    from coinr.optimize.compress.scaling import Seen
 
     probe = choosing.probe()
     return Seen(probe.hidden_layers, probe.parameters, quality)
@@ -92,19 +92,21 @@ def test_when_the_time_is_over_no_network_follows(fitting, monkeypatch):
 
 def test_a_fit_that_the_time_ended_is_told_as_such(fitting, monkeypatch):
     fitting(lambda parameters, steps: 24.0)
-    scripted = coinr.budget.fits.fit
+    scripted = coinr.optimize.compress.training.fit
 
     def ended(*arguments, steps, **options):
         return scripted(*arguments, steps=min(steps, 5000), **options)
 
-    monkeypatch.setattr("coinr.budget.fits.fit", ended)
+    monkeypatch.setattr("coinr.optimize.compress.training.fit", ended)
     with pytest.raises(coinr.InputError, match="not tried: .*longer fits, as the time is over"):
         for_score(60.0, time_budget=1000.0)
 
 
 def test_longer_fits_have_checkpoints_of_their_own(monkeypatch, tmp_path):
     names = []
-    monkeypatch.setattr("coinr.budget.fits.fit", lambda *_, checkpoint, **__: names.append(checkpoint.name))
+    monkeypatch.setattr(
+        "coinr.optimize.compress.training.fit", lambda *_, checkpoint, **__: names.append(checkpoint.name)
+    )
     fits = Fits(SIGNAL, None, 0, 100, None, {"checkpoint": tmp_path / "a"})
     choice = Choosing(SIGNAL, None).probe()
     for steps in (100, 25):
@@ -132,7 +134,7 @@ def test_thorough_goes_to_the_refinement_alone(monkeypatch):
         given.append(options["thorough"])
         raise coinr.InputError("stop")
 
-    monkeypatch.setattr("coinr.budget.coding.refine", failing)
+    monkeypatch.setattr("coinr.optimize.compress.coding.refine", failing)
     quick = {"steps": 5, "fitting": {"batch": 64, "threads": 1}, "profile": "direct", "target_bytes": 900}
     for thorough in (False, True):
         coinr.compress(SIGNAL, refine=True, thorough=thorough, **quick)
@@ -142,7 +144,7 @@ def test_thorough_goes_to_the_refinement_alone(monkeypatch):
 
 
 def test_a_refinement_that_there_is_no_time_for_is_told(monkeypatch):
-    from coinr.work_limit import WorkLimit
+    from coinr.runtime.work_limit import WorkLimit
 
     monkeypatch.setattr(WorkLimit, "out_of_time", lambda self: self.left() < math.inf)
     quick = {"steps": 20, "fitting": {"batch": 64, "threads": 1}, "profile": "direct"}

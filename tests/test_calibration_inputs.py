@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import coinr
-from coinr.arguments import describe_value
 from coinr.errors import InputError
+from coinr.inputs.arguments import describe_value
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from torch.func import functional_call
 
 import coinr
 from coinr.errors import CoinrError, InputError
-from coinr.fitting.optimisers import OPTIMISERS
+from coinr.fitting.optimizers import OPTIMISERS
 
 POINTS = torch.rand(128, 2, generator=torch.Generator().manual_seed(2)) * 2 - 1
 VALUES = torch.sin(5 * POINTS[:, :1] - POINTS[:, 1:])

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 import coinr
-from coinr.checkpoints import pick, state_dicts
-from coinr.files import read_state_dict_file
+from coinr.files.state_dicts import read_state_dict_file
+from coinr.inputs.checkpoints import pick, state_dicts
 
 WEIGHTS = {"a.weight": torch.ones(3, 2), "a.bias": torch.zeros(3)}
 

@@ -10,8 +10,9 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import coinr
-from coinr import cli, files
+from coinr import cli
 from coinr.cli import _Commands
+from coinr.files import state_dicts
 from tests import command as made_by
 from tests.command import QUICK, fail, run, succeed
 
@@ -134,10 +135,10 @@ def test_decode_needs_nothing_else(made, out, photo):
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".pth", ".npz"])
 def test_pack_and_unpack(out, state_dict, suffix):
-    files.write_state_dict_file(out / f"in{suffix}", state_dict)
+    state_dicts.write_state_dict_file(out / f"in{suffix}", state_dict)
     succeed("pack", out / f"in{suffix}", "-o", out / "a.coinr", "--profile", "lossless")
     succeed("unpack", out / "a.coinr", "-o", out / f"out{suffix}")
-    back = files.read_state_dict_file(out / f"out{suffix}")
+    back = state_dicts.read_state_dict_file(out / f"out{suffix}")
     assert set(back) == set(state_dict)
     for name, tensor in state_dict.items():
         assert torch.equal(torch.as_tensor(back[name]), tensor)

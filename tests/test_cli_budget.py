@@ -79,7 +79,7 @@ def test_a_score_is_met(folder, tmp_path, option):
     ],
 )
 def test_what_cannot_be_is_told_on_one_line_before_a_fit(folder, tmp_path, monkeypatch, arguments, code, message):
-    for place in ("coinr.budget.fits.fit", "coinr.fitting.fit"):
+    for place in ("coinr.optimize.compress.training.fit", "coinr.fitting.fit"):
         monkeypatch.setattr(place, lambda *_, **__: pytest.fail("a fit was begun"))
     done = run("encode", folder / "a.png", "-o", tmp_path / "a.coinr", *arguments)
     assert (done.exit_code, done.stdout) == (code, "")

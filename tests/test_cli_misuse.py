@@ -209,8 +209,8 @@ def test_what_the_system_refuses_is_told_on_one_line(folder, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied", "x")
 
-    monkeypatch.setattr("coinr.contents.Path.read_bytes", refuse)
-    monkeypatch.setattr("coinr.contents.Path.open", refuse)
+    monkeypatch.setattr("coinr.files.reading.Path.read_bytes", refuse)
+    monkeypatch.setattr("coinr.files.reading.Path.open", refuse)
     for reader in READERS.values():
         assert "Permission denied" in fail(1, *fill(folder, reader, folder / "photo.coinr"))
 

@@ -133,13 +133,13 @@ def test_a_device_may_stand_behind_an_output(copies):
 @pytest.mark.parametrize("command", ["decode", "compare", "preview"])
 def test_threads_are_limited_while_a_command_runs(copies, monkeypatch, command):
     seen = []
-    read = coinr.signals.files.opening.read_bytes
+    read = coinr.signal_files.api.read_bytes
 
     def watched(*arguments):
         seen.append((torch.get_num_threads(), os.environ.get("COINR_THREADS")))
         return read(*arguments)
 
-    monkeypatch.setattr(coinr.signals.files.opening, "read_bytes", watched)
+    monkeypatch.setattr(coinr.signal_files.api, "read_bytes", watched)
     monkeypatch.setenv("COINR_THREADS", "7")
     before = torch.get_num_threads()
     original = [copies / "photo.png"] if command == "compare" else []

@@ -185,7 +185,7 @@ def test_outputs_that_do_not_suit_a_scene_are_refused(made, tmp_path):
 
 
 def test_a_folder_of_views_is_whole_or_not_there(made, tmp_path, monkeypatch):
-    from coinr.signals import movies
+    from coinr.signals.scene import movies
 
     def fail_at_second(path, picture):
         if path.name == "view_001.png":

@@ -142,10 +142,10 @@ def test_an_argument_that_is_misspelt_is_guessed(given, meant):
 
 
 def test_the_defaults_of_fits_are_those_of_the_signals():
-    from coinr.signals.audio import AudioSignal
-    from coinr.signals.image import ImageSignal
-    from coinr.signals.scene import SceneSignal
-    from coinr.signals.shape import ShapeSignal
+    from coinr.signals.audio.signal import AudioSignal
+    from coinr.signals.image.signal import ImageSignal
+    from coinr.signals.scene.signal import SceneSignal
+    from coinr.signals.shape.signal import ShapeSignal
 
     text = succeed("encode", "--help")
     for signal in (ImageSignal, AudioSignal, ShapeSignal, SceneSignal):

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import coinr
-import coinr.container
-import coinr.table
-from coinr.profiles import rules
-from coinr.tensors import Cut, Layout, dtype_name
+import coinr.codec.format.container
+import coinr.codec.format.tensor_table
+from coinr.codec.profiles import paper_rules
+from coinr.codec.tensors import Cut, Layout, dtype_name
 from tests.grids import fast_where
 
 
@@ -55,7 +55,7 @@ def test_tiny_networks_are_flattened():
 
 
 def test_the_rule_reaches_the_error_it_states():
-    aim = rules.RULES[rules.LATEST].tolerance
+    aim = paper_rules.RULES[paper_rules.LATEST].tolerance
     for n, B in ((64, 64), (128, 40)):
         sd = {"w": torch.randn(B, n)}
         decoded = coinr.decode_state_dict(coinr.encode_state_dict(sd, profile="paper"))["w"]
@@ -64,7 +64,7 @@ def test_the_rule_reaches_the_error_it_states():
 
 def test_the_first_version_of_the_rule_stays():
     """Files made with ``rule=1`` can be made again whatever rules follow."""
-    assert [rules.sparsity(rules.RULES[1], n, 1 << 16, None) for n in (16, 48, 64, 100, 128, 1024)] == [
+    assert [paper_rules.sparsity(paper_rules.RULES[1], n, 1 << 16, None) for n in (16, 48, 64, 100, 128, 1024)] == [
         7,
         20,
         26,
@@ -347,15 +347,15 @@ def test_metadata_nests_as_deep_as_the_format_says_and_brackets_in_strings_do_no
     "meta", [b'{"a":NaN}', b'{"a":-Infinity}', b'{"a":' + b"[" * 70 + b"]" * 70 + b"}", b'{"a":1' + b"0" * 400 + b"}"]
 )
 def test_metadata_that_is_no_plain_json_is_refused(meta, monkeypatch):
-    monkeypatch.setattr(coinr.table, "write_meta", lambda _: meta)
-    blob = coinr.container.write(coinr.table.Header(0, (), {"a": 1}), [])
+    monkeypatch.setattr(coinr.codec.format.tensor_table, "write_meta", lambda _: meta)
+    blob = coinr.codec.format.container.write(coinr.codec.format.tensor_table.Header(0, (), {"a": 1}), [])
     with pytest.raises(coinr.FormatError, match="metadata"):
         coinr.read_meta(blob)
 
 
 def test_a_step_whose_rounded_product_overflows_is_refused():
-    from coinr.coders.base import read_step, write_step
-    from coinr.wire import Reader
+    from coinr.codec.coders.coder import read_step, write_step
+    from coinr.codec.wire import Reader
 
     bound = 32767 * 529
     step = float(np.nextafter(np.float32(np.finfo(np.float32).max / np.float64(bound)), np.float32(np.inf)))

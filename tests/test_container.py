@@ -9,12 +9,12 @@ import pytest
 import torch
 
 import coinr
-from coinr import container
-from coinr.coders import DictionaryParams, LosslessParams, UniformParams
-from coinr.container import File
-from coinr.table import ALIAS, VERSION, Header, Limits, Record
-from coinr.tensors import Cut, Layout
-from coinr.wire import compress, expand, varint
+from coinr.codec.coders import DictionaryParams, LosslessParams, UniformParams
+from coinr.codec.format import container
+from coinr.codec.format.container import File
+from coinr.codec.format.tensor_table import ALIAS, VERSION, Header, Limits, Record
+from coinr.codec.tensors import Cut, Layout
+from coinr.codec.wire import compress, expand, varint
 from tests.forge import take_apart
 from tests.grids import fast_where
 

@@ -7,15 +7,15 @@ import pytest
 import torch
 
 import coinr
-from coinr.coders.levels import NO_STEPS
-from coinr.encoder import Encoder
-from coinr.profiles import quantiser, sparse
-from coinr.profiles.allocation import allowed_errors
-from coinr.profiles.auto import encode_within
-from coinr.profiles.base import Allowance, Settings, error_of
-from coinr.profiles.problem import Problem
-from coinr.profiles.sparse_search import Search
-from coinr.source import read_state_dict
+from coinr.codec.allocate.tensors import allowed_errors
+from coinr.codec.candidates import Allowance, Settings, error_of
+from coinr.codec.coders.levels import NO_STEPS
+from coinr.codec.encoder import Encoder
+from coinr.codec.profiles.auto import encode_within
+from coinr.codec.quantize import sparse, trellis
+from coinr.codec.quantize.problem import Problem
+from coinr.codec.quantize.sparse_rdo import Search
+from coinr.codec.state_dict import read_state_dict
 from tests.grids import fast_where
 
 SIDE = 32
@@ -83,8 +83,8 @@ def test_few_vectors_that_take_all_the_bits_are_not_pursued(scales, profile, pur
 
 def test_costs_of_integers_are_made_as_far_as_their_rows_and_columns_reach(monkeypatch):
     entries = []
-    level_costs = quantiser._C.level_costs
-    monkeypatch.setattr(quantiser._C, "level_costs", lambda *given: entries.append(given[-1]) or level_costs(*given))
+    level_costs = trellis._C.level_costs
+    monkeypatch.setattr(trellis._C, "level_costs", lambda *given: entries.append(given[-1]) or level_costs(*given))
     scales = torch.logspace(-4, 2, SIDE)
     for tensor in (normal(SIDE, SIDE) * scales, normal(SIDE, SIDE) * scales[:, None]):
         entries.clear()
@@ -97,9 +97,9 @@ def test_integers_do_not_depend_on_how_far_their_costs_are_made(monkeypatch):
     source = read_state_dict({"w": normal(SIDE, SIDE) * torch.logspace(-3, 1, SIDE)})[0]
     problem = Problem(source.planes.reshape(SIDE, SIDE), 0.01, 0.01)
     made = []
-    for margin in (quantiser._MARGIN, quantiser._ENTRIES):
-        monkeypatch.setattr(quantiser, "_MARGIN", margin)
-        made += [quantiser.quantise(problem, NO_STEPS, NO_STEPS, 0.01, states) for states in (0, 8)]
+    for margin in (trellis._MARGIN, trellis._ENTRIES):
+        monkeypatch.setattr(trellis, "_MARGIN", margin)
+        made += [trellis.quantise(problem, NO_STEPS, NO_STEPS, 0.01, states) for states in (0, 8)]
     assert [(one.k == other.k).all() for one, other in zip(made[:2], made[2:], strict=True)] == [True, True]
 
 
@@ -127,8 +127,8 @@ def test_large_ones_are_tried_in_no_dictionary_and_settle_soon(name, monkeypatch
     source = read_state_dict({"w": structured(192)[name]})
     (allowance,) = allowed_errors(source, 0.15)
     passes = []
-    quantise = quantiser.quantise
-    monkeypatch.setattr(quantiser, "quantise", lambda *given: passes.append(given) or quantise(*given))
+    quantise = trellis.quantise
+    monkeypatch.setattr(trellis, "quantise", lambda *given: passes.append(given) or quantise(*given))
     monkeypatch.setattr(sparse, "encode_to", None)
     encode_within(source[0], allowance, Settings(0, None, None, 1, {}))
     assert 1 <= len(passes) <= 5

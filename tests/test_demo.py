@@ -10,9 +10,9 @@ import pytest
 from skimage import data
 
 import coinr
-from coinr import baselines
 from coinr.cli import cli
-from coinr.signals.image_io import read_image
+from coinr.codec import baselines
+from coinr.signals.image.files import read_image
 from examples import demo
 
 

@@ -15,10 +15,10 @@ from torch.distributed.tensor import DeviceMesh, Shard, distribute_tensor
 from torch.masked import masked_tensor
 
 import coinr
-from coinr import baselines
-from coinr.calibration import sensitivities
-from coinr.signals.scene import render_views
-from coinr.signals.views import Lens, check_views
+from coinr.codec import baselines
+from coinr.sensitivity.calibration import sensitivities
+from coinr.signals.scene.signal import render_views
+from coinr.signals.scene.views import Lens, check_views
 
 
 class Named(torch.Tensor):

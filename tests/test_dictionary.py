@@ -6,13 +6,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import coinr
-from coinr import rng
+from coinr.engine import philox
 
 SEEDS = st.integers(0, 2**64 - 1)
 
 
 @given(
-    kind=st.sampled_from(sorted(rng.KINDS)),
+    kind=st.sampled_from(sorted(philox.KINDS)),
     n=st.integers(1, 400),
     seed=SEEDS,
     stream=st.integers(0, 2**32 - 1),
@@ -27,7 +27,7 @@ def test_native_equals_reference(kind, n, seed, stream, js):
     assert np.array_equal(native, dictionary.atoms(js, backend="reference"))
 
 
-@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize("kind", philox.KINDS)
 def test_materialise_is_all_atoms(kind):
     dictionary = coinr.Dictionary(kind, 33, 70, 2**63 + 1)
     assert np.array_equal(dictionary.materialise(), dictionary.atoms(range(70)))

@@ -8,16 +8,16 @@ import pytest
 import torch
 
 import coinr
-from coinr import _C
-from coinr.coders.levels import NO_STEPS, LevelForm, step_factors
-from coinr.container import File
+from coinr.codec.allocate.rows import row_harms
+from coinr.codec.allocate.tensors import allowed_errors
+from coinr.codec.coders.levels import NO_STEPS, LevelForm, step_factors
+from coinr.codec.format.container import File
+from coinr.codec.quantize.trellis import Problem, quantise_to, smallest_form
+from coinr.codec.state_dict import read_state_dict
+from coinr.codec.tensors import from_planes
+from coinr.codec.wire import Reader
+from coinr.engine import _C
 from coinr.errors import FormatError
-from coinr.profiles.allocation import allowed_errors
-from coinr.profiles.harm import row_harms
-from coinr.profiles.quantiser import Problem, quantise_to, smallest_form
-from coinr.source import read_state_dict
-from coinr.tensors import from_planes
-from coinr.wire import Reader
 from tests.grids import fast_where
 from tests.levels_reference import Form, factor
 

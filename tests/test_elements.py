@@ -8,9 +8,9 @@ from torch import nn
 from torch.nn import functional as F
 
 import coinr
-from coinr.profiles.allocation import ELEMENT, TOLERANCE
-from coinr.profiles.elements import by_element, rounded
-from coinr.source import read_state_dict
+from coinr.codec.allocate.tensors import ELEMENT, TOLERANCE
+from coinr.codec.elements import by_element, rounded
+from coinr.codec.state_dict import read_state_dict
 
 LOSSY = ("auto", "direct", "sparse", "uniform", "paper")
 CHANNELS = 48

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import coinr
-from coinr.coders import EXACT, ExactParams
-from coinr.profiles.base import lossless
-from coinr.source import Source
-from coinr.tensors import DTYPES, Layout
+from coinr.codec.candidates import lossless
+from coinr.codec.coders import EXACT, ExactParams
+from coinr.codec.state_dict import Source
+from coinr.codec.tensors import DTYPES, Layout
 from tests.round_trip import bits
 
 SHAPES = [(), (1,), (7,), (90, 1), (0, 3), (5, 4), (2, 3, 4), (64, 33)]

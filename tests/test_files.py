@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import coinr
-from coinr.files import read_state_dict_file, write_atomic, write_state_dict_file
+from coinr.files.state_dicts import read_state_dict_file, write_atomic, write_state_dict_file
 
 
 def example():

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 import coinr
-from coinr.files import check_writable, write_atomic, write_folder
-from coinr.signals.movies import write_views
+from coinr.files.state_dicts import check_writable, write_atomic, write_folder
+from coinr.signals.scene.movies import write_views
 
 
 def mode(path):

@@ -5,12 +5,12 @@ import pytest
 import torch
 from skimage import data
 
-from coinr.denormals import denormals_as_zeros
 from coinr.errors import CoinrError, InputError
 from coinr.fitting import engines, fit, training
 from coinr.fitting.stack import Stack
 from coinr.networks import Siren
-from coinr.signals.image import ImageSignal, render_image
+from coinr.runtime.denormals import denormals_as_zeros
+from coinr.signals.image.signal import ImageSignal, render_image
 from coinr.signals.metrics import psnr
 
 

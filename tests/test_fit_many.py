@@ -9,7 +9,7 @@ from coinr.errors import CoinrError, InputError
 from coinr.fitting import engines, fit, fit_many, training
 from coinr.fitting.stack import Stack
 from coinr.networks import Siren, build_network
-from coinr.signals.image import ImageSignal
+from coinr.signals.image.signal import ImageSignal
 
 
 @pytest.fixture(scope="module")

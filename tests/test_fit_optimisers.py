@@ -5,16 +5,9 @@ import pytest
 import torch
 
 import coinr
-from coinr.fitting.optimisers import (
-    OPTIMISERS,
-    Muon,
-    Soap,
-    default_learning_rate,
-    default_optimiser,
-    orthogonal_factor,
-)
+from coinr.fitting.optimizers import OPTIMISERS, Muon, Soap, default_learning_rate, default_optimiser, orthogonal_factor
 from coinr.networks import build_network
-from coinr.signals.image import ImageSignal
+from coinr.signals.image.signal import ImageSignal
 
 
 def _quadratic(generator, rows=6, columns=4):
@@ -88,7 +81,7 @@ def test_vectors_move_as_adam_moves_them(make):
 
 
 def test_soap_without_preconditioners_is_adam(monkeypatch):
-    monkeypatch.setattr("coinr.fitting.optimisers._LONGEST", 3)
+    monkeypatch.setattr("coinr.fitting.optimizers._LONGEST", 3)
     loss = _quadratic(torch.Generator().manual_seed(0))
     soap = _minimise(lambda v: Soap(v, 0.05), loss, torch.zeros(1, 6, 4))
     adam = _minimise(lambda v: torch.optim.Adam(v, 0.05), loss, torch.zeros(1, 6, 4))

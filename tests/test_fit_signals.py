@@ -7,9 +7,9 @@ import torch
 from coinr.errors import InputError
 from coinr.fitting import fit, fit_many, new_network
 from coinr.networks import Nerf, Siren
-from coinr.signals.audio import AudioSignal
-from coinr.signals.scene import SceneSignal
-from coinr.signals.shape import ShapeSignal
+from coinr.signals.audio.signal import AudioSignal
+from coinr.signals.scene.signal import SceneSignal
+from coinr.signals.shape.signal import ShapeSignal
 
 
 def _scene():

@@ -21,8 +21,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import coinr
-from coinr import baselines
 from coinr.cli import cli
+from coinr.codec import baselines
 from coinr.errors import CoinrError
 
 from .arguments import COMMANDS, SHORT, WORDS, Make, folder, publics, wrong_values

@@ -11,10 +11,10 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from coinr.errors import InputError
 from coinr.networks import Siren
+from coinr.runtime.devices import to_device
 from coinr.signals import sampling
-from coinr.signals.devices import to_device
-from coinr.signals.image import check_image, pixel_coordinates, render_image
-from coinr.signals.image_io import read_image, write_image
+from coinr.signals.image.files import read_image, write_image
+from coinr.signals.image.signal import check_image, pixel_coordinates, render_image
 from coinr.signals.metrics import psnr
 from coinr.signals.sheets import contact_sheet, error_map
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from coinr import rng
+from coinr.engine import philox
 from tests.grids import fast_where
 from tests.on_device import DEVICE, KINDS, kernels
 
@@ -19,7 +19,7 @@ SEED, STREAM = 2**63 + 7, 3
 
 def signed_scores(R, kind, M):
     """a . r / |a| in float64, [B, M]; NaN for zero atoms."""
-    atoms = rng.entries(kind, R.shape[1], SEED, STREAM, np.arange(M)).astype(np.float64)
+    atoms = philox.entries(kind, R.shape[1], SEED, STREAM, np.arange(M)).astype(np.float64)
     norms = np.sqrt((atoms**2).sum(1))
     return R.astype(np.float64) @ atoms.T / np.where(norms > 0, norms, np.nan)
 
@@ -143,14 +143,14 @@ def test_equal_and_opposite_atoms_go_to_the_lowest_index(kind):
 
 
 def test_zero_residual_takes_the_first_atom_that_is_not_zero():
-    first = int(np.flatnonzero(rng.entries("gaussian", 1, SEED, STREAM, np.arange(50)).any(1))[0])
+    first = int(np.flatnonzero(philox.entries("gaussian", 1, SEED, STREAM, np.arange(50)).any(1))[0])
     index, value = kernels.correlate_argmax(torch.zeros(2, 1).to(DEVICE), "gaussian", 50, SEED, STREAM)
     assert index.tolist() == [first] * 2
     assert value.tolist() == [0, 0]
 
 
 def test_zero_atoms_only():
-    seed = next(seed for seed in range(100) if not rng.entries("gaussian", 1, seed, 0, np.arange(1)).any())
+    seed = next(seed for seed in range(100) if not philox.entries("gaussian", 1, seed, 0, np.arange(1)).any())
     index, value = kernels.correlate_argmax(torch.ones(3, 1).to(DEVICE), "gaussian", 1, seed, 0)
     assert index.tolist() == [-1] * 3
     assert value.tolist() == [0] * 3

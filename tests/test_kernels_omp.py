@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from coinr import Dictionary, SparseCode, rng
-from coinr.pursuit import reference_omp
+from coinr import Dictionary, SparseCode
+from coinr.engine import philox
+from coinr.engine.omp import reference_omp
 from tests.grids import fast_where
 from tests.on_device import DEVICE, KINDS, kernels
 from tests.pursuit import assert_same_pursuit
@@ -37,7 +38,7 @@ def assert_values_solve(W, code, dictionary):
         chosen = picks[picks >= 0]
         assert len(set(chosen)) == len(chosen)
         if len(chosen):
-            atoms = rng.entries(dictionary.kind, dictionary.n, dictionary.seed, dictionary.stream, chosen).T
+            atoms = philox.entries(dictionary.kind, dictionary.n, dictionary.seed, dictionary.stream, chosen).T
             solved = np.linalg.lstsq(atoms.astype(np.float64), w, rcond=None)[0]
             np.testing.assert_allclose(values[: len(chosen)], solved, rtol=0, atol=2e-5 * np.abs(solved).max())
 
@@ -102,7 +103,7 @@ def test_full_support_and_zero_vector(wide, monkeypatch):
 def test_stops_when_the_vector_is_explained(wide, monkeypatch):
     # The first vector is an atom, the second lies in the span of the only two directions there are.
     dictionary = Dictionary("hadamard", 40, 50, 11, 0)
-    atoms = rng.entries("hadamard", 40, 11, 0, np.array([33, 7])).astype(np.float32)
+    atoms = philox.entries("hadamard", 40, 11, 0, np.array([33, 7])).astype(np.float32)
     code = run(np.stack([atoms[0], 2 * atoms[1]]), dictionary, 4, monkeypatch, wide)
     np.testing.assert_array_equal(code.indices[:, 0], [33, 7])
     np.testing.assert_allclose(code.values[:, 0], [1, 2], rtol=1e-6)
@@ -117,7 +118,7 @@ def test_stops_when_only_copies_are_left():
     code = run(np.array([[1.0, 0.25]], np.float32), dictionary, 2)
     assert (code.indices >= 0).all()
     assert code.path[0, 2] <= 1e-12
-    patterns = np.abs(rng.entries("rademacher", 2, 0, 0, code.indices[0]).prod(1).sum())
+    patterns = np.abs(philox.entries("rademacher", 2, 0, 0, code.indices[0]).prod(1).sum())
     assert patterns == 0  # the two picks are different directions, never copies
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from coinr import rng
+from coinr.engine import philox as rng
 from tests.on_device import DEVICE, KINDS, kernels
 
 philox = importlib.import_module("coinr.kernels.philox")

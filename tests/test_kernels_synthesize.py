@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from coinr import rng
+from coinr.engine import philox
 from tests.on_device import DEVICE, KINDS, kernels
 
 STEP = float(np.float32(0.00123))
@@ -13,7 +13,7 @@ STEP = float(np.float32(0.00123))
 def reference(indices, q, step, kind, n, seed, stream):
     out = np.empty((len(indices), n), np.float32)
     for b in range(len(indices)):
-        total = q[b].astype(np.int64) @ rng.entries(kind, n, seed, stream, indices[b]).astype(np.int64)
+        total = q[b].astype(np.int64) @ philox.entries(kind, n, seed, stream, indices[b]).astype(np.int64)
         out[b] = total.astype(np.float32) * np.float32(step)
     return out
 
@@ -51,7 +51,7 @@ def test_sum_is_rounded_once_to_nearest_even():
     # 2**24 + 1 lies between two float32 numbers, 2**24 + 3 too: ties go to the even one, below and above.
     q = np.array([[2**24 + 1], [2**24 + 3], [-(2**24) - 1], [-(2**31)]], np.int32)
     indices = np.zeros((4, 1), np.int32)
-    sign = rng.entries("rademacher", 1, 0, 0, np.array([0]))[0, 0]
+    sign = philox.entries("rademacher", 1, 0, 0, np.array([0]))[0, 0]
     got = synthesize(indices, q, 1.0, "rademacher", 1, 1, 0, 0)[:, 0] * sign
     assert got.tolist() == [2.0**24, 2.0**24 + 4, -(2.0**24), -(2.0**31)]
 

@@ -8,7 +8,7 @@ from collections import OrderedDict
 import pytest
 
 import coinr
-from coinr.profiles.allocation import ELEMENT, TOLERANCE
+from coinr.codec.allocate.tensors import ELEMENT, TOLERANCE
 
 from .layouts import LAYOUTS, build, rebuild
 from .round_trip import PROFILES, bits, relative_error

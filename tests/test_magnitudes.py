@@ -13,10 +13,10 @@ import torch
 from torch import nn
 
 import coinr
-from coinr import baselines
-from coinr.calibration import sensitivities
-from coinr.coders import EXACT, LOSSLESS
-from coinr.profiles import sparse
+from coinr.codec import baselines
+from coinr.codec.coders import EXACT, LOSSLESS
+from coinr.codec.quantize import sparse
+from coinr.sensitivity.calibration import sensitivities
 
 from .grids import fast_where
 from .round_trip import bits, relative_error

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from coinr.errors import InputError
-from coinr.signals.meshes import read_mesh
+from coinr.signals.shape.meshes import read_mesh
 
 CORNERS = [(x, y, z) for x in (0, 1) for y in (0, 1) for z in (0, 1)]
 # a cube of five squares and two triangles; a roof makes one side of five corners

@@ -6,10 +6,10 @@ import torch
 
 import coinr
 from coinr.networks import Nerf, Relu, build_network, network_meta
-from coinr.signals.audio import AudioSignal
-from coinr.signals.image import ImageSignal
-from coinr.signals.scene import SceneSignal
-from coinr.signals.shape import ShapeSignal
+from coinr.signals.audio.signal import AudioSignal
+from coinr.signals.image.signal import ImageSignal
+from coinr.signals.scene.signal import SceneSignal
+from coinr.signals.shape.signal import ShapeSignal
 
 from . import metadata_reference as reference
 from .signals import RATE, ball, disc_views, distance, siren, tones

@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 import coinr
-from coinr.coders import CODERS
+from coinr.codec.coders import CODERS
+from coinr.codec.profiles import tasks
 from coinr.errors import InputError, LimitError
-from coinr.profiles import tasks
 
 from .command import run
 
@@ -133,7 +133,7 @@ def matrices() -> dict[str, torch.Tensor]:
 def test_work_beyond_the_limit_is_refused_before_anything_is_coded(
     profile, options, arguments, matrices, nothing_is_coded, monkeypatch
 ):
-    monkeypatch.setattr("coinr.encoder.plan", tasks.plan)
+    monkeypatch.setattr("coinr.codec.encoder.plan", tasks.plan)
     with pytest.raises(LimitError, match="decoding generates at least .* dictionary entries, the limit is 4095"):
         coinr.encode_state_dict(
             matrices, profile=profile, limits=coinr.Limits(work=2 * 32 * 64 - 1), **options, **arguments
@@ -142,7 +142,7 @@ def test_work_beyond_the_limit_is_refused_before_anything_is_coded(
 
 def test_the_work_of_a_known_number_of_atoms_is_told_exactly(matrices, nothing_is_coded, monkeypatch):
     file = {"profile": "paper", "s": 5, "M": 64}
-    monkeypatch.setattr("coinr.encoder.plan", tasks.plan)
+    monkeypatch.setattr("coinr.codec.encoder.plan", tasks.plan)
     with pytest.raises(LimitError, match="at least 20480 dictionary entries"):
         coinr.encode_state_dict(matrices, limits=coinr.Limits(work=20479), **file)
     monkeypatch.undo()
@@ -196,6 +196,6 @@ def nothing_is_coded(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("something was coded")
 
     for name in ("encode", "plan"):
-        monkeypatch.setattr(f"coinr.encoder.{name}", never)
+        monkeypatch.setattr(f"coinr.codec.encoder.{name}", never)
     for coder in CODERS.values():
         monkeypatch.setattr(type(coder), "encode", never)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from coinr import _C, rng
+from coinr.engine import _C, philox
 
 SEEDS = [0, 1, 0x0123456789ABCDEF, 2**63, 2**64 - 1]
 DIMS = [1, 2, 3, 15, 16, 17, 63, 64, 65, 100, 127, 128, 129, 255, 257, 319, 1000, 1024, 1025, 5000]
@@ -30,25 +30,25 @@ def test_philox_known_answers(counter, key, words):
 def test_philox_equals_reference():
     counters = np.random.default_rng(0).integers(0, 2**32, (1000, 4), dtype=np.uint32)
     for seed in SEEDS:
-        np.testing.assert_array_equal(_C.philox4x32(counters, seed), rng.philox4x32(counters, seed))
+        np.testing.assert_array_equal(_C.philox4x32(counters, seed), philox.philox4x32(counters, seed))
 
 
-@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize("kind", philox.KINDS)
 @pytest.mark.parametrize("n", DIMS)
 def test_entries_equal_reference(kind, n):
     indices = np.array([0, 1, 2, 3, 15, 16, 17, 63, 64, 1000, 65535, 2**20 + 7, 2**24 - 1], np.int64)
     for seed in SEEDS:
         for stream in (0, 2**32 - 1):
-            got = _C.entries(rng.KINDS[kind], n, 2**24, seed, stream, indices, 1)
-            np.testing.assert_array_equal(got, rng.entries(kind, n, seed, stream, indices))
+            got = _C.entries(philox.KINDS[kind], n, 2**24, seed, stream, indices, 1)
+            np.testing.assert_array_equal(got, philox.entries(kind, n, seed, stream, indices))
 
 
-@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize("kind", philox.KINDS)
 def test_entries_of_long_atoms(kind):
     n = 2**16 + 3
     indices = np.array([5, 2**24 - 2], np.int64)
-    got = _C.entries(rng.KINDS[kind], n, 2**24, 9, 1, indices, 1)
-    np.testing.assert_array_equal(got, rng.entries(kind, n, 9, 1, indices))
+    got = _C.entries(philox.KINDS[kind], n, 2**24, 9, 1, indices, 1)
+    np.testing.assert_array_equal(got, philox.entries(kind, n, 9, 1, indices))
 
 
 def test_entries_do_not_depend_on_threads_or_order():

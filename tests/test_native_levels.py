@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coinr import _C
+from coinr.engine import _C
 from tests.levels_reference import Form
 
 LOG_STATES = (0, 2, 3, 4, 5, 6, 7, 8)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from coinr import _C, rng
+from coinr.engine import _C, philox
 
 pytestmark = [
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="limits the address space by Linux means"),
@@ -16,7 +16,7 @@ pytestmark = [
 SCRIPT = """
 import resource, sys
 import numpy as np
-from coinr import _C
+from coinr.engine import _C
 
 n, M, kind = 16384, 65536, int(sys.argv[1])
 W = np.random.default_rng(0).standard_normal((2, n)).astype(np.float32)
@@ -34,10 +34,10 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 """
 
 
-@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize("kind", philox.KINDS)
 def test_a_large_dictionary_is_never_stored(kind):
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(rng.KINDS[kind])], capture_output=True, text=True, check=False
+        [sys.executable, "-c", SCRIPT, str(philox.KINDS[kind])], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 64  # MiB, of 1024 for the dictionary

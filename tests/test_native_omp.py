@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coinr import _C, rng
+from coinr.engine import _C, philox
 from tests.grids import fast_where
 from tests.pursuit import targets
 
@@ -50,7 +50,7 @@ def pursue(A, w, s):
 @functools.lru_cache(1)
 def expected(raw, kind, n, M, seed, s):
     """The dictionary, float64 [n, M], and what :func:`pursue` gives for each vector of float32 bytes."""
-    A = rng.entries(kind, n, seed, 0, np.arange(M)).T.astype(np.float64)
+    A = philox.entries(kind, n, seed, 0, np.arange(M)).T.astype(np.float64)
     return A, [pursue(A, w.astype(np.float64), s) for w in np.frombuffer(raw, np.float32).reshape(-1, n)]
 
 
@@ -110,11 +110,11 @@ SHAPES = [
 
 
 @pytest.mark.parametrize("exact", [False, True])
-@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize("kind", philox.KINDS)
 @pytest.mark.parametrize(("n", "M", "B", "s"), fast_where(lambda n, M, B, s: M < 80000, SHAPES))
 def test_equals_reference(kind, n, M, B, s, exact):
     W = targets(B, n, n + M)
-    indices, values, path = _C.omp(W, rng.KINDS[kind], M, 2**64 - 3, 0, s, 1, exact)
+    indices, values, path = _C.omp(W, philox.KINDS[kind], M, 2**64 - 3, 0, s, 1, exact)
     assert (indices.dtype, values.dtype, path.dtype) == (np.int32, np.float32, np.float32)
     assert (indices.shape, values.shape, path.shape) == ((B, s), (B, s), (B, s + 1))
     assert compare(W, kind, M, 2**64 - 3, s, indices, values, path) <= allowed(n, B)
@@ -123,35 +123,35 @@ def test_equals_reference(kind, n, M, B, s, exact):
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_random_shapes(data):
-    kind = data.draw(st.sampled_from(sorted(rng.KINDS)))
+    kind = data.draw(st.sampled_from(sorted(philox.KINDS)))
     n = data.draw(st.integers(1, 150))
     M = data.draw(st.integers(1, 400))
     B = data.draw(st.integers(0, 20))
     s = data.draw(st.integers(0, min(n, M, 40)))
     seed = data.draw(st.integers(0, 2**64 - 1))
     W = targets(B, n, data.draw(st.integers(0, 2**32)))
-    indices, values, path = _C.omp(W, rng.KINDS[kind], M, seed, 0, s, 1)
+    indices, values, path = _C.omp(W, philox.KINDS[kind], M, seed, 0, s, 1)
     assert compare(W, kind, M, seed, s, indices, values, path) <= allowed(n, B)
 
 
-@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize("kind", philox.KINDS)
 def test_full_support_reproduces_the_vector(kind):
     n = 24
     W = targets(6, n, 5)
-    indices, values, path = _C.omp(W, rng.KINDS[kind], 500, 1, 0, n, 1)
+    indices, values, path = _C.omp(W, philox.KINDS[kind], 500, 1, 0, n, 1)
     for b in range(6):
         used = indices[b] >= 0
-        A = rng.entries(kind, n, 1, 0, indices[b][used]).astype(np.float64)
+        A = philox.entries(kind, n, 1, 0, indices[b][used]).astype(np.float64)
         np.testing.assert_allclose(values[b][used] @ A, W[b], atol=1e-4)
     assert (path[:, -1] <= 1e-9 * path[:, 0]).all()
 
 
-@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize("kind", philox.KINDS)
 @pytest.mark.parametrize("B", [3, 20])
 def test_zero_vectors_pick_nothing(kind, B):
     W = targets(B, 20, 0)
     W[1] = 0
-    indices, values, path = _C.omp(W, rng.KINDS[kind], 50, 0, 0, 4, 1)
+    indices, values, path = _C.omp(W, philox.KINDS[kind], 50, 0, 0, 4, 1)
     assert (indices[1] == -1).all()
     assert (values[1] == 0).all()
     assert (path[1] == 0).all()
@@ -165,13 +165,13 @@ def test_no_atoms_and_no_vectors():
     assert (indices.shape, path.shape) == ((0, 4), (0, 5))
 
 
-@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize("kind", philox.KINDS)
 @pytest.mark.parametrize("B", [5, 20])
 def test_an_atom_is_found_alone_and_duplicates_go_to_the_lowest_index(kind, B):
     n, M = 4, 3000
-    atoms = rng.entries(kind, n, 7, 0, np.arange(M)).astype(np.float32)
+    atoms = philox.entries(kind, n, 7, 0, np.arange(M)).astype(np.float32)
     W = atoms[atoms.any(1)][-B:]
-    indices, values, _ = _C.omp(np.ascontiguousarray(W), rng.KINDS[kind], M, 7, 0, 3, 1)
+    indices, values, _ = _C.omp(np.ascontiguousarray(W), philox.KINDS[kind], M, 7, 0, 3, 1)
     for b in range(B):
         cosine = np.abs(atoms @ W[b]) / np.where(atoms.any(1), np.linalg.norm(atoms, axis=1), np.inf)
         # Parallel atoms score equal up to rounding of the norms.
@@ -195,12 +195,12 @@ def test_scale_does_not_matter(scale):
 def test_subnormal_vectors_are_coded():
     W = targets(2, 16, 1) * np.float32(1e-41)
     indices, values, _ = _C.omp(W, 1, 100, 0, 0, 16, 1)
-    A = rng.entries("gaussian", 16, 0, 0, np.arange(100)).T.astype(np.float64)
+    A = philox.entries("gaussian", 16, 0, 0, np.arange(100)).T.astype(np.float64)
     for b in range(2):
         assert np.abs(A[:, indices[b]] @ values[b].astype(np.float64) - W[b]).max() < 1e-42
 
 
-@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize("kind", philox.KINDS)
 @pytest.mark.parametrize(
     ("n", "M", "B", "s"),
     fast_where(
@@ -219,32 +219,32 @@ def test_subnormal_vectors_are_coded():
 )
 def test_shortcuts_do_not_change_the_support(kind, n, M, B, s):
     W = targets(B, n, 1)
-    fast = _C.omp(W, rng.KINDS[kind], M, 11, 0, s, 1, False)
-    exact = _C.omp(W, rng.KINDS[kind], M, 11, 0, s, 2, True)
+    fast = _C.omp(W, philox.KINDS[kind], M, 11, 0, s, 1, False)
+    exact = _C.omp(W, philox.KINDS[kind], M, 11, 0, s, 2, True)
     for a, b in zip(fast, exact, strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize("kind", philox.KINDS)
 def test_spikes_far_from_normal_scores(kind):
     """Scores of few levels: many atoms tie within the rounding of a pass, or none is as high as normal ones are."""
     W = np.zeros((6, 600), np.float32)
     for row, entries in zip(W, ([1], [1] * 4, [1, 0.99, 0.98, 0.97], [1, 0.9, 0.8, 0.7, 0.6], [1] * 6), strict=False):
         row[: len(entries)] = entries
-    W[5] = rng.entries(kind, 600, 5, 1, np.array([77]))[0]
-    fast = _C.omp(W, rng.KINDS[kind], 9000, 5, 1, 8, 2)
-    for a, b in zip(fast, _C.omp(W, rng.KINDS[kind], 9000, 5, 1, 8, 2, True), strict=True):
+    W[5] = philox.entries(kind, 600, 5, 1, np.array([77]))[0]
+    fast = _C.omp(W, philox.KINDS[kind], 9000, 5, 1, 8, 2)
+    for a, b in zip(fast, _C.omp(W, philox.KINDS[kind], 9000, 5, 1, 8, 2, True), strict=True):
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize("kind", philox.KINDS)
 @pytest.mark.parametrize(
     ("n", "M", "B"), [(512, 1024, 5), (256, 1024, 30), (600, 9000, 3)], ids=["floats", "rounded", "lazy"]
 )
 def test_near_ties_are_decided_exactly(kind, n, M, B):
     """Two atoms whose scores differ by a few units in the last place of float32."""
     generator = np.random.default_rng(0)
-    A = rng.entries(kind, n, 5, 1, np.arange(M)).astype(np.float64)
+    A = philox.entries(kind, n, 5, 1, np.arange(M)).astype(np.float64)
     A /= np.linalg.norm(A, axis=1, keepdims=True)
     W = np.empty((210, n), np.float32)
     for w in W:
@@ -252,21 +252,21 @@ def test_near_ties_are_decided_exactly(kind, n, M, B):
         v = A[i] + A[j] + 0.02 / math.sqrt(n) * generator.standard_normal(n)
         v -= A[i] * (v @ A[i] - v @ A[j]) / (1 - A[i] @ A[j])
         w[:] = v * 7
-    exact = _C.omp(W, rng.KINDS[kind], M, 5, 1, 1, 1, True)[0]
+    exact = _C.omp(W, philox.KINDS[kind], M, 5, 1, 1, 1, True)[0]
     for first in range(0, 210, B):
-        fast = _C.omp(W[first : first + B], rng.KINDS[kind], M, 5, 1, 1, 1)[0]
+        fast = _C.omp(W[first : first + B], philox.KINDS[kind], M, 5, 1, 1, 1)[0]
         np.testing.assert_array_equal(fast, exact[first : first + B])
 
 
-@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize("kind", philox.KINDS)
 @pytest.mark.parametrize(("n", "M"), [(128, 3000), (800, 8000)], ids=["lockstep", "lazy"])
 def test_sparse_signals_are_recovered(kind, n, M):
     generator = np.random.default_rng(2)
     W = np.empty((3, n), np.float32)
     true = np.array([generator.choice(M, 6, replace=False) for _ in range(3)])
     for b in range(3):
-        W[b] = np.array([32, -16, 8, -4, 2, 1]) @ rng.entries(kind, n, 4, 0, true[b]).astype(np.float64)
-    indices, values, path = _C.omp(W, rng.KINDS[kind], M, 4, 0, 12, 1)
+        W[b] = np.array([32, -16, 8, -4, 2, 1]) @ philox.entries(kind, n, 4, 0, true[b]).astype(np.float64)
+    indices, values, path = _C.omp(W, philox.KINDS[kind], M, 4, 0, 12, 1)
     for b in range(3):
         found = dict(zip(indices[b].tolist(), values[b].tolist(), strict=True))
         assert path[b, -1] <= 1e-9 * path[b, 0]
@@ -277,7 +277,7 @@ def test_sparse_signals_are_recovered(kind, n, M):
 SIMD_SCRIPT = """
 import hashlib
 import numpy as np
-from coinr import _C
+from coinr.engine import _C
 
 digest = hashlib.sha256()
 for kind in (1, 2, 3):
@@ -312,7 +312,7 @@ def test_instruction_sets_give_the_same_bits():
 
 def test_an_unknown_instruction_set_is_an_error():
     done = subprocess.run(
-        [sys.executable, "-P", "-c", "from coinr import _C; _C.simd_level()"],
+        [sys.executable, "-P", "-c", "from coinr.engine import _C; _C.simd_level()"],
         env=os.environ | {"COINR_SIMD": "sse9"},
         capture_output=True,
         text=True,
@@ -326,9 +326,9 @@ def test_an_unknown_instruction_set_is_an_error():
 def test_every_score_of_a_transform(n, B):
     order = 1 << (n - 1).bit_length()
     M = 2 * order + order // 2 + 1
-    A = rng.entries("hadamard", n, 3, 0, np.arange(M)).astype(np.float32)
+    A = philox.entries("hadamard", n, 3, 0, np.arange(M)).astype(np.float32)
     wanted = np.random.default_rng(n).integers(0, M, B)
-    best, value = _C.correlate_argmax(A[wanted] + 0.25 * targets(B, n, 4), rng.KINDS["hadamard"], M, 3, 0, 1)
+    best, value = _C.correlate_argmax(A[wanted] + 0.25 * targets(B, n, 4), philox.KINDS["hadamard"], M, 3, 0, 1)
     scores = (A[wanted] + 0.25 * targets(B, n, 4)).astype(np.float64) @ A.T.astype(np.float64) / math.sqrt(n)
     np.testing.assert_allclose(value, scores[np.arange(B), best], rtol=1e-6)
     assert (np.abs(value) >= np.abs(scores).max(1) * (1 - 1e-6)).all()
@@ -336,15 +336,15 @@ def test_every_score_of_a_transform(n, B):
         np.testing.assert_array_equal(best, wanted)
 
 
-@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize("kind", philox.KINDS)
 @pytest.mark.parametrize(("B", "n", "M"), [(1, 1, 1), (5, 3, 20), (33, 64, 999), (2, 1200, 700), (100, 129, 2111)])
 @pytest.mark.parametrize("exact", [False, True])
 def test_correlate_argmax(kind, B, n, M, exact):
     R = targets(B, n, 4)
-    A = rng.entries(kind, n, 3, 0, np.arange(M)).T.astype(np.float64)
+    A = philox.entries(kind, n, 3, 0, np.arange(M)).T.astype(np.float64)
     norms = np.sqrt((A * A).sum(0))
     signed = R @ A / np.where(norms > 0, norms, np.inf)
-    best, value = _C.correlate_argmax(R, rng.KINDS[kind], M, 3, 0, 2, exact)
+    best, value = _C.correlate_argmax(R, philox.KINDS[kind], M, 3, 0, 2, exact)
     assert (best.dtype, value.dtype) == (np.int32, np.float32)
     if not norms.any():
         assert (best == -1).all()
@@ -355,10 +355,10 @@ def test_correlate_argmax(kind, B, n, M, exact):
     np.testing.assert_allclose(value, picked, rtol=1e-6)
 
 
-@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize("kind", philox.KINDS)
 @pytest.mark.parametrize("B", [2, 20])
 def test_correlate_argmax_of_zero_is_the_first_atom(kind, B):
-    best, value = _C.correlate_argmax(np.zeros((B, 40), np.float32), rng.KINDS[kind], 100, 0, 0, 1)
+    best, value = _C.correlate_argmax(np.zeros((B, 40), np.float32), philox.KINDS[kind], 100, 0, 0, 1)
     assert (best == 0).all()
     assert (value == 0).all()
 

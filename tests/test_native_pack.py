@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coinr import _C
+from coinr.engine import _C
 
 
 def test_pack_bits_known_bytes():

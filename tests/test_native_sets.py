@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coinr import _C, rng
+from coinr.engine import _C, philox
 
 
 class RangeReader:
@@ -296,7 +296,7 @@ def test_pursuit_finds_what_was_put_together():
     n, M, s, seed = 128, 1 << 12, 6, 11
     indices = np.sort(np.stack([g.choice(M, s, replace=False) for _ in range(12)]), axis=1)
     q = g.choice([-3, -2, 2, 3], (12, s))
-    X = np.stack([w @ rng.entries("hadamard", n, seed, 0, j) for w, j in zip(q, indices, strict=True)])
+    X = np.stack([w @ philox.entries("hadamard", n, seed, 0, j) for w, j in zip(q, indices, strict=True)])
     counts, got, got_q = _C.pursue(X.astype(np.float32), M, seed, 1.0, *prices(M, 20), 8, 1)
     np.testing.assert_array_equal(counts, s)
     np.testing.assert_array_equal(got[:, :s], indices)
@@ -305,7 +305,7 @@ def test_pursuit_finds_what_was_put_together():
 
 def test_pursuit_first_pick_is_the_best_atom():
     X = np.random.default_rng(3).standard_normal((20, 60)).astype(np.float32) * 9
-    atoms = rng.entries("hadamard", 60, 5, 0, np.arange(1000)).astype(np.float64)
+    atoms = philox.entries("hadamard", 60, 5, 0, np.arange(1000)).astype(np.float64)
     _, indices, _ = _C.pursue(X, 1000, 5, 0.0, np.zeros(2), np.zeros(1), 1, 1)
     np.testing.assert_array_equal(indices[:, 0], np.abs(X @ atoms.T).argmax(1))
 

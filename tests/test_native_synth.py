@@ -3,19 +3,19 @@
 import numpy as np
 import pytest
 
-from coinr import _C, rng
+from coinr.engine import _C, philox
 
 
 def reference(indices, q, step, kind, n, seed, stream):
     """float32(sum_k q_k A[:, j_k]) * step, the sum in int64."""
     out = np.empty((len(indices), n), np.float32)
     for b, (atoms, levels) in enumerate(zip(indices, q, strict=True)):
-        total = levels.astype(np.int64) @ rng.entries(kind, n, seed, stream, atoms).astype(np.int64)
+        total = levels.astype(np.int64) @ philox.entries(kind, n, seed, stream, atoms).astype(np.int64)
         out[b] = total.astype(np.float32) * np.float32(step)
     return out
 
 
-@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize("kind", philox.KINDS)
 @pytest.mark.parametrize(("B", "n", "s"), [(1, 1, 1), (3, 2, 1), (5, 63, 7), (4, 64, 0), (2, 100, 33), (3, 1025, 5)])
 @pytest.mark.parametrize("bits", [2, 8, 16, 24, 32])
 def test_equals_integer_arithmetic(kind, B, n, s, bits):
@@ -28,7 +28,7 @@ def test_equals_integer_arithmetic(kind, B, n, s, bits):
     step = float(np.float32(0.37e-4))
     want = reference(indices, q, step, kind, n, 2**63 + 5, 2)
     for threads in (1, 3):
-        got = _C.synthesize(indices, q, step, rng.KINDS[kind], n, M, 2**63 + 5, 2, threads)
+        got = _C.synthesize(indices, q, step, philox.KINDS[kind], n, M, 2**63 + 5, 2, threads)
         assert got.dtype == np.float32
         np.testing.assert_array_equal(got.view(np.uint32), want.view(np.uint32))
 

@@ -8,12 +8,12 @@ import threading
 import numpy as np
 import pytest
 
-from coinr import _C, rng
+from coinr.engine import _C, philox
 from tests.grids import fast_where
 from tests.pursuit import targets
 
 
-@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize("kind", philox.KINDS)
 @pytest.mark.parametrize(
     ("n", "M", "B", "s"),
     fast_where(
@@ -32,33 +32,33 @@ from tests.pursuit import targets
 )
 def test_threads_and_batches_do_not_change_a_bit(kind, n, M, B, s):
     W = targets(B, n, 8)
-    one = _C.omp(W, rng.KINDS[kind], M, 5, 1, s, 1)
+    one = _C.omp(W, philox.KINDS[kind], M, 5, 1, s, 1)
     for threads in (2, 3, 5):
-        for a, b in zip(one, _C.omp(W, rng.KINDS[kind], M, 5, 1, s, threads), strict=True):
+        for a, b in zip(one, _C.omp(W, philox.KINDS[kind], M, 5, 1, s, threads), strict=True):
             np.testing.assert_array_equal(a, b)
-    alone = _C.omp(W[1:2], rng.KINDS[kind], M, 5, 1, s, 1)
+    alone = _C.omp(W[1:2], philox.KINDS[kind], M, 5, 1, s, 1)
     np.testing.assert_array_equal(alone[0][0], one[0][1])
 
 
-@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize("kind", philox.KINDS)
 @pytest.mark.parametrize(("n", "M"), [(64, 900), (600, 9000)])
 def test_vectors_that_end_early_do_not_hold_up_others(kind, n, M):
     W = targets(5, n, 3)
     W[0] = 0
-    W[1] = 3 * rng.entries(kind, n, 5, 1, np.array([7]))[0]
-    W[4] = rng.entries(kind, n, 5, 1, np.array([8, 20])).sum(0)
-    one = _C.omp(W, rng.KINDS[kind], M, 5, 1, 24, 1)
+    W[1] = 3 * philox.entries(kind, n, 5, 1, np.array([7]))[0]
+    W[4] = philox.entries(kind, n, 5, 1, np.array([8, 20])).sum(0)
+    one = _C.omp(W, philox.KINDS[kind], M, 5, 1, 24, 1)
     assert (one[0][[0, 1, 4]] >= 0).sum(1).tolist() == [0, 1, 2]
     assert (one[0][[2, 3]] >= 0).all()
     for threads in (2, 3, 4):
-        for a, b in zip(one, _C.omp(W, rng.KINDS[kind], M, 5, 1, 24, threads), strict=True):
+        for a, b in zip(one, _C.omp(W, philox.KINDS[kind], M, 5, 1, 24, threads), strict=True):
             np.testing.assert_array_equal(a, b)
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize("kind", philox.KINDS)
 def test_no_atoms_of_few_vectors(kind, threads):
-    indices, values, path = _C.omp(targets(3, 64, 0), rng.KINDS[kind], 100, 5, 1, 0, threads)
+    indices, values, path = _C.omp(targets(3, 64, 0), philox.KINDS[kind], 100, 5, 1, 0, threads)
     assert (indices.shape, values.shape, path.shape) == ((3, 0), (3, 0), (3, 1))
 
 
@@ -84,7 +84,7 @@ def test_concurrent_calls_agree():
 FORK_SCRIPT = """
 import os
 import numpy as np
-from coinr import _C
+from coinr.engine import _C
 
 W = np.random.default_rng(0).standard_normal((8, 64)).astype(np.float32)
 before = _C.omp(W, 3, 500, 1, 0, 8, 2)
@@ -101,7 +101,7 @@ import os
 import threading
 import time
 import numpy as np
-from coinr import _C
+from coinr.engine import _C
 
 def running():
     # What the others have done is final only when all of them sleep.
@@ -128,7 +128,7 @@ print(len(os.listdir("/proc/self/task")) - before)
 NO_THREADS_SCRIPT = """
 import resource
 import numpy as np
-from coinr import _C
+from coinr.engine import _C
 
 W = np.random.default_rng(0).standard_normal((8, 64)).astype(np.float32)
 one = _C.omp(W, 3, 500, 1, 0, 8, 1)

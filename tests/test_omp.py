@@ -10,15 +10,16 @@ from hypothesis import strategies as st
 from sklearn.linear_model import orthogonal_mp
 
 import coinr
-from coinr import _C, Dictionary, rng
-from coinr.denormals import denormals_as_zeros
+from coinr import Dictionary
+from coinr.engine import _C, philox
+from coinr.runtime.denormals import denormals_as_zeros
 from tests.pursuit import assert_same_pursuit, gap_at
 
 BACKENDS = ["reference", "native"]
 
 
 @given(
-    kind=st.sampled_from(sorted(rng.KINDS)),
+    kind=st.sampled_from(sorted(philox.KINDS)),
     n=st.integers(1, 90),
     M=st.integers(1, 700),
     B=st.integers(1, 12),
@@ -36,7 +37,7 @@ def test_native_equals_reference(kind, n, M, B, fraction, seed, exponent, exact)
     assert_same_pursuit(W, coinr.omp(W, dictionary, s, backend="native", exact=exact), reference, dictionary)
 
 
-@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize("kind", philox.KINDS)
 @pytest.mark.parametrize(("n", "M", "B", "s"), [(64, 1024, 192, 16), (100, 3000, 40, 30), (1024, 2048, 2, 64)])
 def test_native_equals_reference_at_working_sizes(kind, n, M, B, s, generator):
     dictionary = Dictionary(kind, n, M, 1)
@@ -46,7 +47,7 @@ def test_native_equals_reference_at_working_sizes(kind, n, M, B, s, generator):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize("kind", philox.KINDS)
 def test_supports_equal_scikit_learn(kind, backend, generator):
     dictionary = Dictionary(kind, 48, 512, 7)
     W = generator.standard_normal((100, 48)).astype(np.float32)
@@ -80,7 +81,7 @@ def test_every_kind_codes_as_well_as_true_gaussian(n, generator):
     W = generator.standard_normal((16, n)).astype(np.float32)
     s, M = n // 4, 4 * n
     truth = _pursue_in(generator.standard_normal((n, M)), W, s)
-    for kind in rng.KINDS:
+    for kind in philox.KINDS:
         code = coinr.omp(W, Dictionary(kind, n, M, 5), s)
         loss = 10 * np.log10(code.energy.sum() / truth)
         # Orthogonal blocks are better than random atoms when M is a small multiple of n.
@@ -120,7 +121,7 @@ def test_no_nonzeros(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize("kind", philox.KINDS)
 def test_as_many_atoms_as_dimensions(backend, kind, generator):
     W = generator.standard_normal((4, 16)).astype(np.float32)
     code = coinr.omp(W, Dictionary(kind, 16, 400, 2), 16, backend=backend)
@@ -148,7 +149,7 @@ def test_an_atom_codes_itself_and_the_pursuit_stops(backend):
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize("kind", philox.KINDS)
 def test_duplicate_and_zero_atoms(backend, kind):
     """At n = 1 every atom is a multiple of every other, and gaussian ones may be zero: one pick, the lowest index."""
     dictionary = Dictionary(kind, 1, 50, 4)
@@ -184,7 +185,7 @@ def test_tensors_give_tensors(generator):
 
 def test_threads_do_not_change_the_result(generator):
     W = generator.standard_normal((37, 50)).astype(np.float32)
-    for kind in rng.KINDS:
+    for kind in philox.KINDS:
         one, two = (coinr.omp(W, Dictionary(kind, 50, 999, 0), 11, threads=threads) for threads in (1, 2))
         assert np.array_equal(one.indices, two.indices)
         assert one.values.tobytes() == two.values.tobytes()
@@ -219,15 +220,15 @@ def test_unknown_and_unusable_backends_are_errors(monkeypatch):
     assert coinr.omp(W, dictionary, 1).values.shape == (1, 1)
 
 
-@pytest.mark.parametrize("kind", rng.KINDS)
+@pytest.mark.parametrize("kind", philox.KINDS)
 def test_threads_compute_as_the_caller_does(kind):
     """Threads are kept between calls: subnormal numbers are zeros for them if and only if they are for the caller."""
     W = np.random.default_rng(1).standard_normal((400, 64)).astype(np.float32)
     small = (W * 1e-41).astype(np.float32)
     with denormals_as_zeros():
         for _ in range(3):
-            zeros = [_C.omp(small, rng.KINDS[kind], 3000, 0, 0, 12, threads) for threads in (1, 2, 1, 2)]
-    numbers = [_C.omp(small, rng.KINDS[kind], 3000, 0, 0, 12, threads) for threads in (1, 2, 1, 2)]
+            zeros = [_C.omp(small, philox.KINDS[kind], 3000, 0, 0, 12, threads) for threads in (1, 2, 1, 2)]
+    numbers = [_C.omp(small, philox.KINDS[kind], 3000, 0, 0, 12, threads) for threads in (1, 2, 1, 2)]
     assert (numbers[0][0] >= 0).all()
     for found in (zeros, numbers):
         for other in found[1:]:

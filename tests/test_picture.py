@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import coinr
-from coinr.signals.image_io import read_image
+from coinr.signals.image.files import read_image
 from examples import picture
 
 

@@ -14,8 +14,8 @@ from PIL import Image, ImageCms
 import coinr
 from coinr.cli import cli
 from coinr.errors import DependencyError, InputError
-from coinr.signals import decoding
-from coinr.signals.image_io import read_picture
+from coinr.signals.image import decoding
+from coinr.signals.image.files import read_picture
 
 from .picture_files import ALPHA, CMYK, CMYK_SHOWN, GREY, GREY_ALPHA, RGB, RGBA, chunk, levels, write_png
 
@@ -283,7 +283,7 @@ def test_missing_libraries_are_named(tmp_path, adobe, monkeypatch):
 
     save(tmp_path / "wide.png", RGB, 16, adobe)
     raster = decoding.decode_picture((tmp_path / "wide.png").read_bytes())
-    monkeypatch.setattr("coinr.signals.colors.optional", missing)
+    monkeypatch.setattr("coinr.signals.image.colors.optional", missing)
     with pytest.raises(DependencyError, match="imagecodecs"):
         raster.picture()
     save(tmp_path / "narrow.png", RGB, 8, adobe)

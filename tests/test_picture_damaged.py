@@ -6,7 +6,7 @@ import tifffile
 from PIL import Image
 
 from coinr.errors import InputError
-from coinr.signals.image_io import read_image, write_image
+from coinr.signals.image.files import read_image, write_image
 
 from .picture_files import (
     GREY,

@@ -12,8 +12,8 @@ from PIL import Image
 import coinr
 from coinr.cli import cli
 from coinr.errors import InputError
-from coinr.signals.decoding import decode_picture
-from coinr.signals.image_io import read_image, read_picture, write_image
+from coinr.signals.image.decoding import decode_picture
+from coinr.signals.image.files import read_image, read_picture, write_image
 
 from .picture_files import (
     GREY,
@@ -175,9 +175,9 @@ def test_8_bit_files_need_pillow_alone(tmp_path, monkeypatch):
     def missing(module, *_):
         raise AssertionError(f"{module} was asked for")
 
-    monkeypatch.setattr("coinr.signals.decoding.optional", missing)
-    monkeypatch.setattr("coinr.signals.tiff.optional", missing)
-    monkeypatch.setattr("coinr.signals.colors.optional", missing)
+    monkeypatch.setattr("coinr.signals.image.decoding.optional", missing)
+    monkeypatch.setattr("coinr.signals.image.tiff.optional", missing)
+    monkeypatch.setattr("coinr.signals.image.colors.optional", missing)
     for kind in ("grey", "rgb", "0 is white", "associated alpha", "planes", "cmyk", "LZW", "tiles", "turned left"):
         TIFF[kind](tmp_path / "a.tif", 8)
         read_image(tmp_path / "a.tif")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from coinr.errors import InputError
-from coinr.signals.image_io import read_image, read_picture
+from coinr.signals.image.files import read_image, read_picture
 
 from .picture_files import (
     GREY,

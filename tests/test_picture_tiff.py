@@ -6,7 +6,7 @@ import tifffile
 from PIL import Image
 
 from coinr.errors import InputError
-from coinr.signals.image_io import read_image, read_picture
+from coinr.signals.image.files import read_image, read_picture
 
 from .picture_files import (
     GREY,

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 import coinr
-from coinr.signals.base import Recipe
+from coinr.signals.signal import Recipe
 from tests.command import run
 from tests.documents import PAGES, fenced
 from tests.signals import RATE, disc_views, tones

@@ -11,7 +11,7 @@ from torch.func import functional_call
 import coinr
 from coinr.errors import CoinrError, InputError
 from coinr.networks import Siren
-from coinr.refinement.coding import Coding
+from coinr.optimize.refine.encode import Coding
 
 STEPS = 120
 

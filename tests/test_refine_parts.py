@@ -6,17 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from coinr.calibration import of_inputs
-from coinr.curvature import Block
-from coinr.encoder import Encoder
-from coinr.refinement.channel import Channel
-from coinr.refinement.coding import Coding, Tried
-from coinr.refinement.price import OfScore, OfSize, Price
-from coinr.refinement.rate import bits, expected_magnitudes
-from coinr.refinement.run import _cheapest, _learning_rate, _network
-from coinr.refinement.training import Plan, _Descent
-from coinr.source import read_state_dict
-from coinr.work_limit import WorkLimit
+from coinr.codec.encoder import Encoder
+from coinr.codec.state_dict import read_state_dict
+from coinr.optimize.refine.encode import Coding, Tried
+from coinr.optimize.refine.lagrange import OfScore, OfSize, Price
+from coinr.optimize.refine.noisy_tensor import Channel
+from coinr.optimize.refine.rate import bits, expected_magnitudes
+from coinr.optimize.refine.run import _cheapest, _learning_rate, _network
+from coinr.optimize.refine.training import Plan, _Descent
+from coinr.runtime.work_limit import WorkLimit
+from coinr.sensitivity.calibration import of_inputs
+from coinr.sensitivity.curvature import Block
 
 
 def laplace(*shape, seed=0):

@@ -9,9 +9,9 @@ import pytest
 import torch
 
 import coinr
-from coinr.coders.difference import add, subtract
-from coinr.container import File
-from coinr.tensors import DTYPES, LOSSY_DTYPES
+from coinr.codec.coders.difference import add, subtract
+from coinr.codec.format.container import File
+from coinr.codec.tensors import DTYPES, LOSSY_DTYPES
 from tests.forge import take_apart
 from tests.grids import fast_where
 from tests.round_trip import bits, relative_error

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from coinr.calibration import Known
-from coinr.profiles.allocation import DEEPER, DEEPEST, allowed_errors, rule_errors
-from coinr.profiles.harm import TRUST, row_harms
-from coinr.source import read_state_dict
+from coinr.codec.allocate.rows import TRUST, row_harms
+from coinr.codec.allocate.tensors import DEEPER, DEEPEST, allowed_errors, rule_errors
+from coinr.codec.state_dict import read_state_dict
+from coinr.sensitivity.calibration import Known
 
 HIDDEN = 8
 

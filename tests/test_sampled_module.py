@@ -11,8 +11,8 @@ import torch.distributed as dist
 from torch import nn
 
 import coinr
-from coinr.calibration import sensitivities
 from coinr.errors import InputError
+from coinr.sensitivity.calibration import sensitivities
 
 POINTS = torch.rand(40, 2, generator=torch.Generator().manual_seed(2)) * 2 - 1
 

@@ -5,15 +5,15 @@ import pytest
 import torch
 
 import coinr
-from coinr import recording
-from coinr.calibration import sensitivities
-from coinr.curvature import Block
-from coinr.encoder import Encoder
-from coinr.recording import Record, block_of, recorded
-from coinr.searching import _coarsest, _cross
-from coinr.searching.trials import Trial, Trials
-from coinr.watching import Watch
-from coinr.work_limit import WorkLimit
+from coinr.codec.encoder import Encoder
+from coinr.optimize.search.run import _coarsest, _cross
+from coinr.optimize.search.trials import Trial, Trials
+from coinr.runtime.work_limit import WorkLimit
+from coinr.sensitivity import gauss_newton
+from coinr.sensitivity.calibration import sensitivities
+from coinr.sensitivity.curvature import Block
+from coinr.sensitivity.gauss_newton import Record, block_of, recorded
+from coinr.sensitivity.input_stats import Watch
 
 
 def small_network():
@@ -169,7 +169,7 @@ def test_a_watch_sees_inputs_of_scaled_and_transposed_matrices(scaled):
 
 @pytest.mark.parametrize("columns", [2048, 16])
 def test_a_record_holds_the_derivatives_of_the_outputs(scaled, columns, monkeypatch):
-    monkeypatch.setattr(recording, "_COLUMNS", columns)
+    monkeypatch.setattr(gauss_newton, "_COLUMNS", columns)
     net, inputs, score = scaled
     sd = net.state_dict()
     watch = Watch(sd)
@@ -210,7 +210,7 @@ def test_second_derivatives_of_mixed_outputs_are_those_of_all_but_for_chance(sca
         return block.upper @ np.diag(block.pivots) @ block.upper.T
 
     mixed = moments()
-    monkeypatch.setattr(recording, "_ROWS", 10**6)
+    monkeypatch.setattr(gauss_newton, "_ROWS", 10**6)
     every = moments()
     assert np.trace(mixed) == pytest.approx(np.trace(every), rel=0.05)
     # ten rows a parameter scatter by about a tenth
@@ -249,12 +249,12 @@ def test_a_thorough_search_takes_second_derivatives_of_larger_networks(scaled, m
     net, _, score = scaled
     sd = net.state_dict()
     wanted = score(sd) - 0.1
-    monkeypatch.setattr("coinr.searching.MOST", 100)
+    monkeypatch.setattr("coinr.optimize.search.run.MOST", 100)
     plain = coinr.search(sd, score, min_score=wanted)
     found = coinr.search(sd, score, min_score=wanted, thorough=True)
     assert found.score >= wanted
     assert len(found.blob) < 0.97 * len(plain.blob)
-    monkeypatch.setattr("coinr.searching.MOST_THOROUGH", 100)
+    monkeypatch.setattr("coinr.optimize.search.run.MOST_THOROUGH", 100)
     assert coinr.search(sd, score, min_score=wanted, thorough=True).blob == plain.blob
 
 

@@ -4,7 +4,7 @@ import soundfile
 import torch
 
 from coinr.errors import InputError
-from coinr.signals.audio import AudioSignal, read_audio, render_audio, write_audio
+from coinr.signals.audio.signal import AudioSignal, read_audio, render_audio, write_audio
 from coinr.signals.metrics import snr
 from coinr.signals.sampling import score_of
 

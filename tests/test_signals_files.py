@@ -8,12 +8,12 @@ import coinr
 from coinr.cli.compare import _text
 from coinr.errors import FormatError, InputError
 from coinr.networks import Gauss, network_meta
-from coinr.signals.audio import AudioSignal, render_audio
-from coinr.signals.files.opening import load_network, open_file, open_image, pack_image, pack_signal
-from coinr.signals.image import ImageSignal, render_image
+from coinr.signal_files.api import load_network, open_file, open_image, pack_image, pack_signal
+from coinr.signals.audio.signal import AudioSignal, render_audio
+from coinr.signals.image.signal import ImageSignal, render_image
 from coinr.signals.metrics import iou, psnr, snr
-from coinr.signals.scene import render_views
-from coinr.signals.shape import ShapeSignal
+from coinr.signals.scene.signal import render_views
+from coinr.signals.shape.signal import ShapeSignal
 from coinr.signals.sheets import contact_sheet
 
 from .signals import RATE, ball, disc_scene, distance, nerf, siren, tones

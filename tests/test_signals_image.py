@@ -4,7 +4,7 @@ import torch
 
 import coinr
 from coinr.errors import InputError
-from coinr.signals.image import ImageSignal, render_image, unit_image
+from coinr.signals.image.signal import ImageSignal, render_image, unit_image
 from coinr.signals.metrics import psnr
 from coinr.signals.sampling import score_of
 

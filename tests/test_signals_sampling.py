@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from coinr.errors import DependencyError, InputError
-from coinr.signals.optional import _PACKAGES, optional
+from coinr.runtime.optional import _PACKAGES, optional
 from coinr.signals.sampling import sample
 
 
@@ -73,7 +73,7 @@ def test_a_library_that_cannot_be_loaded_is_named(fault, monkeypatch):
     def fail(module):
         raise fault
 
-    monkeypatch.setattr("coinr.signals.optional.importlib.import_module", fail)
+    monkeypatch.setattr("coinr.runtime.optional.importlib.import_module", fail)
     with pytest.raises(DependencyError, match=f"needs soundfile, which cannot be loaded: {fault}"):
         optional("soundfile")
 

@@ -6,11 +6,11 @@ import torch
 from PIL import Image
 
 from coinr.errors import InputError
-from coinr.signals.cameras import Orbit, orbit_of, pixel_rays
 from coinr.signals.sampling import score_of
-from coinr.signals.scene import SceneSignal, render_views
-from coinr.signals.scene_io import is_scene_folder, read_scene_folder, scene_of_arrays
-from coinr.signals.views import Lens, check_views
+from coinr.signals.scene.cameras import Orbit, orbit_of, pixel_rays
+from coinr.signals.scene.files import is_scene_folder, read_scene_folder, scene_of_arrays
+from coinr.signals.scene.signal import SceneSignal, render_views
+from coinr.signals.scene.views import Lens, check_views
 
 from .signals import disc_scene, disc_views, nerf, siren
 
@@ -119,7 +119,7 @@ def test_rendering_does_not_depend_on_chunks(monkeypatch):
     scene, network = disc_scene(), nerf()
     poses = list(scene.poses[:2])
     pictures, depths = render_views(network, poses, scene.lens)
-    monkeypatch.setattr("coinr.signals.scene._POINTS", 100)
+    monkeypatch.setattr("coinr.signals.scene.signal._POINTS", 100)
     again, depths_again = render_views(network, poses, scene.lens)
     assert np.abs(pictures.astype(int) - again).max() <= 1
     np.testing.assert_allclose(depths, depths_again, atol=1e-4)

@@ -5,17 +5,17 @@ import pytest
 import torch
 import trimesh
 
-from coinr.array_files import read_arrays
 from coinr.errors import InputError
+from coinr.files.arrays import read_arrays
 from coinr.signals.arrays import volume_of_arrays, write_volume
-from coinr.signals.mesh_repair import repair_mesh
-from coinr.signals.meshes import read_mesh, surface, voxelise, write_mesh
 from coinr.signals.metrics import chamfer, iou
 from coinr.signals.opening import open_signal
 from coinr.signals.sampling import score_of
-from coinr.signals.shading import see_through, shade, turn
-from coinr.signals.shape import ShapeSignal, default_placement
-from coinr.signals.volumes import Box, check_volume, grid_like, render_volume, tight_box, voxel_coordinates
+from coinr.signals.shape.mesh_repair import repair_mesh
+from coinr.signals.shape.meshes import read_mesh, surface, voxelise, write_mesh
+from coinr.signals.shape.shading import see_through, shade, turn
+from coinr.signals.shape.signal import ShapeSignal, default_placement
+from coinr.signals.shape.volumes import Box, check_volume, grid_like, render_volume, tight_box, voxel_coordinates
 
 from .signals import ball, distance, siren
 

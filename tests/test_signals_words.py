@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import coinr
-from coinr.signals.base import Signal
+from coinr.signals.signal import Signal
 
 from .signals import RATE, ball, disc_scene, distance, nerf, siren, tones
 from .test_signals_scene import write_folder

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 import coinr
-from coinr.coders import EXACT
+from coinr.codec.candidates import _LOSSLESS
+from coinr.codec.coders import EXACT
+from coinr.codec.profiles import tasks
+from coinr.codec.rate_control import COARSEST, FINEST, largest_within
 from coinr.errors import InputError
-from coinr.profiles import tasks
-from coinr.profiles.base import _LOSSLESS
-from coinr.sizing import COARSEST, FINEST, largest_within
 
 PARAMETERS, HEADER = 1000, 60
 
@@ -98,7 +98,7 @@ def test_what_is_stored_without_loss_is_coded_once_for_all_tries(profile, monkey
         return planned(*arguments)
 
     monkeypatch.setattr(type(EXACT), "encode", counting)
-    monkeypatch.setattr("coinr.encoder.plan", counted)
+    monkeypatch.setattr("coinr.codec.encoder.plan", counted)
     coinr.encode_state_dict(sd, profile=profile, lossless=["kept"], target_bytes=1500)
     assert len(tries) > 1
     assert coded.count((300,)) == coded.count((9, 9)) == 1

@@ -9,21 +9,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import coinr
-from coinr import rng
-from coinr.coders import SPARSE, SparseParams
-from coinr.coders.levels import LevelForm
-from coinr.coders.sparse import SparseIntegers, combine_all, decode_integers, mean_atoms
-from coinr.container import File
-from coinr.curvature import Form
-from coinr.dictionary import Dictionary
+from coinr.codec.candidates import Allowance, Settings, cost, error_of, weighted_rms
+from coinr.codec.coders import SPARSE, SparseParams
+from coinr.codec.coders.levels import LevelForm
+from coinr.codec.coders.sparse import SparseIntegers, combine_all, decode_integers, mean_atoms
+from coinr.codec.format.container import File
+from coinr.codec.quantize import direct, sparse
+from coinr.codec.quantize.sparse import SparseOptions, encode_to
+from coinr.codec.quantize.sparse_rdo import Search
+from coinr.codec.state_dict import read_state_dict
+from coinr.codec.tensors import Cut, Layout
+from coinr.codec.wire import Reader
+from coinr.engine import philox as rng
+from coinr.engine.dictionary import Dictionary
 from coinr.errors import CoinrError, FormatError, InputError
-from coinr.profiles import direct, sparse
-from coinr.profiles.base import Allowance, Settings, cost, error_of, weighted_rms
-from coinr.profiles.sparse import SparseOptions, encode_to
-from coinr.profiles.sparse_search import Search
-from coinr.source import read_state_dict
-from coinr.tensors import Cut, Layout
-from coinr.wire import Reader
+from coinr.sensitivity.curvature import Form
 
 CPU = torch.device("cpu")
 PLAIN = Settings(0, None, None, 1, {})
@@ -47,7 +47,7 @@ def decode(coded, layout, seed=0):
 
 
 def by_definition(coded, layout, seed):
-    """float32(Σ q A) · step, vector by vector, with the dictionary of ``coinr.rng``."""
+    """float32(Σ q A) · step, vector by vector, with the dictionary of ``coinr.engine.philox``."""
     params = coded.params
     n = params.cut.n
     if params.form is None:

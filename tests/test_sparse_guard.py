@@ -4,13 +4,13 @@ import pytest
 import torch
 
 import coinr
-from coinr import _C
-from coinr.coders import SPARSE, SparseParams
-from coinr.coders.levels import LevelForm
-from coinr.container import write
+from coinr.codec.coders import SPARSE, SparseParams
+from coinr.codec.coders.levels import LevelForm
+from coinr.codec.format.container import write
+from coinr.codec.format.tensor_table import Header, Record
+from coinr.codec.tensors import Cut, Layout
+from coinr.engine import _C
 from coinr.errors import FormatError
-from coinr.table import Header, Record
-from coinr.tensors import Cut, Layout
 
 # Vectors, or levels, that any payload may stand for.
 ALWAYS = 1 << 12

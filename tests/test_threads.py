@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import coinr
-from coinr import _C, _backend
-from coinr.profiles import sparse, sparse_search
-from coinr.threads import MOST, available_threads, limited_threads, side_by_side
+from coinr.codec.quantize import sparse, sparse_rdo
+from coinr.engine import _C, backends
+from coinr.engine.threads import MOST, available_threads, limited_threads, side_by_side
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_a_bad_number_in_the_environment_is_an_error_wherever_threads_are_used(v
         with pytest.raises(coinr.BackendError, match="COINR_THREADS must be a positive integer") as caught:
             work()
         assert repr(value) in str(caught.value)
-    native = next(row for row in _backend.backends() if row["backend"] == "native")
+    native = next(row for row in backends.backends() if row["backend"] == "native")
     assert not native["usable"]
     assert repr(value) in native["detail"]
 
@@ -72,7 +72,7 @@ def test_more_threads_than_allowed_are_as_many_as_allowed(sd, monkeypatch):
     np.testing.assert_array_equal(
         coinr.omp(W, dictionary, 2, threads=10_000).indices, coinr.omp(W, dictionary, 2, threads=1).indices
     )
-    monkeypatch.setattr(sparse_search, "_SHARES", (1.0,))
+    monkeypatch.setattr(sparse_rdo, "_SHARES", (1.0,))
     one = {"w": sd["w0"]}
     want = coinr.encode_state_dict(one, profile="sparse", form="sparse", M=256, beam=1, threads=1)
     assert coinr.encode_state_dict(one, profile="sparse", form="sparse", M=256, beam=1, threads=10_000) == want
@@ -191,8 +191,8 @@ class Counted:
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
     calls = Counted()
-    monkeypatch.setattr(sparse_search, "_C", calls)
-    monkeypatch.setattr(_backend._load("native"), "extension", calls)
+    monkeypatch.setattr(sparse_rdo, "_C", calls)
+    monkeypatch.setattr(backends._load("native"), "extension", calls)
     return calls
 
 
@@ -211,7 +211,7 @@ def test_encoding_takes_no_more_threads_than_it_may(asked, sd, counted, monkeypa
     assert several
     assert several.count(1) >= 4
     assert max(several) <= 4
-    monkeypatch.setattr("coinr.profiles.base.side_by_side", all_at_once)
+    monkeypatch.setattr("coinr.codec.candidates.side_by_side", all_at_once)
     assert coinr.encode_state_dict(four, tolerance=0.5, threads=threads) == blob
     assert counted.given
     assert set(counted.given) == {1}

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 
 import coinr
-from coinr.files import read_state_dict_file, write_state_dict_file
+from coinr.files.state_dicts import read_state_dict_file, write_state_dict_file
 
 
 def example():

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 import coinr
+from coinr.codec.rate_control import largest_within
 from coinr.errors import InputError
-from coinr.refinement.coding import Coding
-from coinr.sizing import largest_within
-from coinr.work_limit import WorkLimit
+from coinr.optimize.refine.encode import Coding
+from coinr.runtime.work_limit import WorkLimit
 from tests.clocks import Clock
 from tests.grids import fast_where
 

@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from coinr.signals.cameras import Orbit
-from coinr.signals.scene_io import read_scene_folder
+from coinr.signals.scene.cameras import Orbit
+from coinr.signals.scene.files import read_scene_folder
 
 SIZE = 16, 12  # across, down
 PINHOLE = {"fl_x": 20.0, "fl_y": 20.0, "cx": 8.0, "cy": 6.0, "w": 16, "h": 12}

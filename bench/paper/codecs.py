@@ -19,12 +19,13 @@ from bench.paper import inric
 from bench.paper.context import Context, Point
 from bench.rate import coders, nncodec
 from bench.rate.measure import Bench, Row, source_version
-from coinr import baselines
+from coinr.codec import baselines
 
 #: The loss in dB at which codecs are compared.
 LOSS = 0.1
 
-#: What files of the paper's method are called: by the rule of coinr/profiles/rules.py, and by a choice of s and M.
+#: What files of the paper's method are called: by the rule of coinr/codec/profiles/paper_rules.py, and by a choice of s
+#: and M.
 RULE, CHOSEN = "CoINR paper, rule", "CoINR paper"
 
 #: Losses that refined files are made for.

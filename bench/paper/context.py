@@ -16,7 +16,7 @@ from bench.machine import machine
 from bench.rate import coders, corpus, signals
 from bench.rate.measure import Bench
 from bench.rate.tables import read_csv, write_csv
-from coinr.files import write_atomic
+from coinr.files.state_dicts import write_atomic
 
 CACHE = Path("bench/cache/paper")
 

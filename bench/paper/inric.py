@@ -35,10 +35,10 @@ from bench.paper.inric_stream import Levels, check_tensor, decode, top
 from bench.rate.measure import Row, source_version
 from bench.rate.signals import Samples
 from bench.rate.training import values_of
-from coinr import _C
-from coinr.coders import levels
-from coinr.denormals import denormals_as_zeros
+from coinr.codec.coders import levels
+from coinr.engine import _C
 from coinr.errors import InputError
+from coinr.runtime.denormals import denormals_as_zeros
 
 __all__ = ["BITS", "adaround", "compress", "decode", "layer_calls", "quantise", "rows", "steps_of"]
 

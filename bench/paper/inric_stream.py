@@ -2,7 +2,7 @@
 
 The arithmetic coder is the package's adaptive one (``FORMAT.md``, "Levels") without trellis or neighbours in the
 model. INRIC's own coder stores one histogram of all integers and float64 steps, so this stream is the smaller one. As
-for :mod:`coinr.baselines`, names, shapes and dtypes are told to the decoder and cost nothing.
+for :mod:`coinr.codec.baselines`, names, shapes and dtypes are told to the decoder and cost nothing.
 
 Layout: b (one byte), CRC-32 of what follows (four bytes, little-endian; b is its start value), then of every tensor
 its step (float32; 0: all elements are 0 and nothing follows), a byte for the mean magnitude, the length of the coded
@@ -21,12 +21,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from coinr.coders.levels import LevelForm, scale_code, worth_decoding
+from coinr.codec.coders.levels import LevelForm, scale_code, worth_decoding
+from coinr.codec.wire import Reader, varint
 from coinr.errors import ChecksumError, FormatError, InputError
-from coinr.wire import Reader, varint
 
 _HEAD = 5  # bytes of b and checksum
-_GAUSSIAN = 4  # of coinr.coders.levels.SHAPES
+_GAUSSIAN = 4  # of coinr.codec.coders.levels.SHAPES
 _BITS = range(2, 17)
 
 

@@ -19,7 +19,7 @@ from bench.paper.codecs import all_rows, decoded
 from bench.paper.context import Context, Line, Point
 from bench.rate import corpus, signals
 from bench.rate.training import values_of
-from coinr.signals.shading import shade, turn
+from coinr.signals.shape.shading import shade, turn
 
 _BATCH, _RATE = 8192, 2e-3
 

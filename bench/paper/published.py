@@ -23,7 +23,7 @@ from bench.rate.measure import source_version, tensors_hash
 from bench.rate.signals import Samples, picture
 from bench.rate.training import scores, values_of
 from coinr import Siren
-from coinr.files import read_state_dict_file, write_state_dict_file
+from coinr.files.state_dicts import read_state_dict_file, write_state_dict_file
 
 #: Width to mean bits per pixel and PSNR in dB, at 8 bits.
 PUBLISHED = {32: (0.10, 25.6), 48: (0.19, 27.2), 64: (0.30, 28.4), 128: (0.95, 32.3)}

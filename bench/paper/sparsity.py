@@ -28,10 +28,10 @@ from bench.paper.kept import Kept
 from bench.paper.sparsity_plot import plot
 from bench.rate.corpus import Recipe
 from bench.rate.measure import source_version, tensors_hash
-from coinr import pursuit, rng
-from coinr.coders import DICTIONARY, DictionaryParams, dictionary, uniform
-from coinr.profiles import paper, rules
-from coinr.tensors import Cut, Layout, to_planes
+from coinr.codec.coders import DICTIONARY, DictionaryParams, dictionary, uniform
+from coinr.codec.profiles import paper, paper_rules
+from coinr.codec.tensors import Cut, Layout, to_planes
+from coinr.engine import omp, philox
 
 ATOMS = (1 << 12, 1 << 14, 1 << 16)
 
@@ -72,7 +72,7 @@ class Job:
 @cache
 def _version() -> str:
     """Name of the code that measures; pursuits of every backend find the same."""
-    parts = (lines, paper_choices, pursuit, rng, paper, dictionary, uniform)
+    parts = (lines, paper_choices, omp, philox, paper, dictionary, uniform)
     return source_version(Path(__file__), *(Path(str(part.__file__)) for part in parts))
 
 
@@ -86,7 +86,7 @@ def points(context: Context) -> Iterator[Callable[[], Point]]:
     """Networks, trained when called: pictures at all widths, then a photo, a sound and a shape."""
     for picture in context.pictures:
         for width in context.budget.widths:
-            yield partial(context.siren, picture, 2 if width < rules.TINY else 3, width)
+            yield partial(context.siren, picture, 2 if width < paper_rules.TINY else 3, width)
     steps = context.budget.steps
     photo = "chelsea-half" if context.budget.half else "chelsea"
     sound, shape = ("bach", "lucy_128") if context.data else ("tones", "knot")
@@ -113,7 +113,7 @@ def measure(job: Job) -> dict[str, Any]:
     layouts = {name: Layout(sd[name].dtype, tuple(sd[name].shape)) for name in names}
     vectors = {name: job.cut.apply(to_planes(sd[name]), layouts[name]) for name in names}
     atoms = coinr.Dictionary("gaussian", n, job.M, 0)
-    sizes = sorted({max(1, min(rules.most(n), round(f * n)) if f <= 0.5 else round(f * n)) for f in FRACTIONS})
+    sizes = sorted({max(1, min(paper_rules.most(n), round(f * n)) if f <= 0.5 else round(f * n)) for f in FRACTIONS})
     stack = np.concatenate(list(vectors.values())).astype(np.float32)
     code = coinr.omp(stack, atoms, sizes[-1])
     supports = dict(zip(names, np.split(code.indices, len(names)), strict=True))
@@ -160,12 +160,12 @@ def smallest_row(label: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]
     """A row of ``sparsity_smallest.csv``: ``s`` is empty where 2s < n is not enough, ``s_needed`` is what would be."""
     needed, n = found["needed"], label["n"]
     return label | {
-        "s": needed if needed and needed <= rules.most(n) else None,
+        "s": needed if needed and needed <= paper_rules.most(n) else None,
         "s_needed": needed,
         "s_needed_over_n": needed / n if needed else None,
         "s_crossing": found["crossing"],
         "s_crossing_of_codes": found["crossing_of_codes"],
-        "s_of_the_rule": rules.sparsity(rules.RULES[rules.LATEST], n, label["M"], None),
+        "s_of_the_rule": paper_rules.sparsity(paper_rules.RULES[paper_rules.LATEST], n, label["M"], None),
         "loss_db_16_bit": found["loss_db_16_bit"],
         "quality_before_db": found["quality_before_db"],
     }

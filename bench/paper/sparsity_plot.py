@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bench.paper.lines import line
-from coinr.profiles import rules
+from coinr.codec.profiles import paper_rules
 
 _SHOWN = (0.003, 20.0)  # dB
 _MARKERS = {"standard": "o", "flattened": "s"}
@@ -110,7 +110,7 @@ def _sizes(axes: Any, table: Sequence[dict[str, Any]], pictures: Sequence[str], 
             f"s = {fitted.slope:.3f} n {fitted.intercept:+.1f}", (0.97, 0.05), xycoords="axes fraction", ha="right"
         )
     M = table[0]["M"]
-    rule = [rules.sparsity(rules.RULES[rules.LATEST], round(size), M, None) for size in n]
+    rule = [paper_rules.sparsity(paper_rules.RULES[paper_rules.LATEST], round(size), M, None) for size in n]
     axes.plot(n, rule, color="#e34a33", linewidth=1.2, linestyle="--", label="rule of the package")
     axes.plot(n, n / 2, color="#555555", linewidth=0.8, linestyle=":", label="2s = n")
     axes.set_xlabel("n, the width" if mode == "standard" else "n, the width squared")

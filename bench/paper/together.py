@@ -28,7 +28,7 @@ from bench.paper import ablations, audio, experiments, images, occupancy
 from bench.paper.codecs import all_rows
 from bench.paper.context import Context
 from bench.rate.corpus import Recipe
-from coinr.files import write_atomic
+from coinr.files.state_dicts import write_atomic
 
 #: What is done in one process.
 Task = Callable[[Context], None]

@@ -24,8 +24,8 @@ import coinr
 from bench.machine import machine
 from bench.rate import coders, corpus, nncodec, plots, tables
 from bench.rate.measure import Bench, Row
-from coinr.files import write_atomic
-from coinr.profiles import PROFILES
+from coinr.codec.profiles.tasks import PROFILES
+from coinr.files.state_dicts import write_atomic
 
 ALL_PROFILES = ("search", "auto", "direct", "sparse", "paper", "uniform")
 

@@ -18,7 +18,7 @@ import coinr
 from bench.rate.curves import LOSSES, climb
 from bench.rate.measure import Bench, Row, source_version
 from bench.rate.tables import DEFAULT
-from coinr import baselines
+from coinr.codec import baselines
 
 #: b of the "b-bit + Brotli" family; a ReLU network keeps its quality below 6.
 BITS = range(4, 17)
@@ -32,15 +32,15 @@ FINEST, OCTAVES = 2.0**-17, 24
 
 
 #: Parts of the package that no file of weights depends on.
-BESIDE_THE_CODEC = {"cli", "fitting", "networks", "refinement", "signals"}
+BESIDE_THE_CODEC = {"cli", "fitting", "networks", "refine", "signal_files", "signals"}
 
 
 @cache
 def ours_version() -> str:
     """Name of the codec's code as it is now."""
     home = Path(coinr.__file__).parent
-    sources = [path for path in home.rglob("*.py") if path.relative_to(home).parts[0] not in BESIDE_THE_CODEC]
-    return source_version(*sources, *home.glob("_C*.so"))
+    sources = [path for path in home.rglob("*.py") if BESIDE_THE_CODEC.isdisjoint(path.relative_to(home).parts)]
+    return source_version(*sources, *home.glob("engine/_C*.so"))
 
 
 def baseline_rows(bench: Bench) -> Iterator[Row]:

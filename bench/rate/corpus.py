@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from bench.rate import signals, training
 from bench.rate.networks import Siren
-from coinr.files import read_state_dict_file, write_atomic, write_state_dict_file
+from coinr.files.state_dicts import read_state_dict_file, write_atomic, write_state_dict_file
 from coinr.networks import Gauss, RadianceField, Wire
 
 CACHE = Path("bench/cache/rate")

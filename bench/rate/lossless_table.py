@@ -24,10 +24,10 @@ from torch import Tensor
 
 from bench.machine import machine
 from bench.rate import corpus
-from coinr.coders import CODERS, EXACT, ExactParams
-from coinr.profiles.base import cost, lossless
-from coinr.source import Source
-from coinr.tensors import dtype_name, to_bytes
+from coinr.codec.candidates import cost, lossless
+from coinr.codec.coders import CODERS, EXACT, ExactParams
+from coinr.codec.state_dict import Source
+from coinr.codec.tensors import dtype_name, to_bytes
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "rate"
 CASTS = (torch.float32, torch.float16, torch.bfloat16)

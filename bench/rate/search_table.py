@@ -23,7 +23,7 @@ from bench.machine import machine
 from bench.rate import corpus, tables
 from bench.rate.coders import ours_version
 from bench.rate.measure import plain
-from coinr.files import write_atomic
+from coinr.files.state_dicts import write_atomic
 
 LOSSES = (0.1, 0.5)
 SHARES = (0.6, 0.8)

@@ -1,4 +1,4 @@
-"""How much harm errors of single tensors do: what ``coinr/profiles/allocation.py`` is made from.
+"""How much harm errors of single tensors do: what ``coinr/codec/allocate/tensors.py`` is made from.
 
     python -m bench.rate.sensitivity [--out bench/results/rate/sensitivity.csv]
 
@@ -20,7 +20,7 @@ import torch
 
 from bench.machine import machine
 from bench.rate import corpus
-from coinr.files import write_atomic
+from coinr.files.state_dicts import write_atomic
 
 # Relative rises between which noise is in the linear range.
 _LEAST, _MOST = 0.003, 0.3

@@ -20,7 +20,7 @@ from bench.machine import machine
 from bench.rate import coders, corpus, tables
 from bench.rate.curves import bytes_at
 from bench.rate.measure import Bench
-from coinr.files import write_atomic
+from coinr.files.state_dicts import write_atomic
 
 LOSS = 0.1
 NETWORKS = "siren-2x32-kodim03,siren-3x64-kodim03,siren-3x128-kodim03"

@@ -31,16 +31,16 @@ from bench.machine import machine
 from bench.rate import corpus, training
 from bench.rate.curves import Point, bytes_at
 from bench.rate.signals import Samples
-from coinr import _C
-from coinr.coders import DirectParams, SparseParams
-from coinr.coders.base import short_step
-from coinr.coders.levels import NO_STEPS, LevelForm, decoded_scale, scale_code
-from coinr.coders.sparse import mean_atoms
-from coinr.profiles import direct, quantiser, sparse
-from coinr.profiles.base import Allowance, Settings, cost
-from coinr.profiles.problem import Problem
-from coinr.source import Source, read_state_dict
-from coinr.tensors import Cut
+from coinr.codec.candidates import Allowance, Settings, cost
+from coinr.codec.coders import DirectParams, SparseParams
+from coinr.codec.coders.coder import short_step
+from coinr.codec.coders.levels import NO_STEPS, LevelForm, decoded_scale, scale_code
+from coinr.codec.coders.sparse import mean_atoms
+from coinr.codec.quantize import direct, sparse, trellis
+from coinr.codec.quantize.problem import Problem
+from coinr.codec.state_dict import Source, read_state_dict
+from coinr.codec.tensors import Cut
+from coinr.engine import _C
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "rate"
 
@@ -128,27 +128,27 @@ def trellis_points(matrix: NDArray[np.float64], scale: float) -> Iterator[Point]
                 step, price = short_step(wide * error), 2 * math.log(2) * slope * error**2
                 for found in (_with_tables(matrix, step, price), _settled(matrix, step, price)):
                     if found.k.any():
-                        payload, form = quantiser.smallest_form(found)
+                        payload, form = trellis.smallest_form(found)
                         bits = 8 * (len(payload) + len(DirectParams(form, step).write())) / matrix.size
                         yield Point(bits, 20 * math.log10(found.error * scale))
 
 
-def _with_tables(matrix: NDArray[np.float64], step: float, price: float) -> quantiser.Quantised:
+def _with_tables(matrix: NDArray[np.float64], step: float, price: float) -> trellis.Quantised:
     """The direct coder's own choice of integers, a bit costing ``price`` of squared error."""
-    usual = quantiser._SLOPE
-    quantiser._SLOPE = price / (2 * math.log(2) * quantiser._NOISE[STATES] * step**2)
+    usual = trellis._SLOPE
+    trellis._SLOPE = price / (2 * math.log(2) * trellis._NOISE[STATES] * step**2)
     try:
-        found = quantiser.quantise(Problem(matrix, 0.0, 0.0), NO_STEPS, NO_STEPS, step, STATES)
+        found = trellis.quantise(Problem(matrix, 0.0, 0.0), NO_STEPS, NO_STEPS, step, STATES)
     finally:
-        quantiser._SLOPE = usual
+        trellis._SLOPE = usual
     assert found is not None
     return found
 
 
-def _settled(matrix: NDArray[np.float64], step: float, price: float) -> quantiser.Quantised:
+def _settled(matrix: NDArray[np.float64], step: float, price: float) -> trellis.Quantised:
     """One cost table, of the scale that the chosen values have: at low rates that of the targets is too wide."""
     x = np.ascontiguousarray((matrix / step).reshape(-1))
-    shape, mean = quantiser.nearest_shape(matrix), float(np.abs(x).mean())
+    shape, mean = trellis.nearest_shape(matrix), float(np.abs(x).mean())
     weight, no_table = np.array([step**2 / price]), np.zeros(0, np.uint8)
     k, values = np.zeros((1, x.size), np.int32), np.zeros((1, x.size), np.int32)
     for _ in range(2):
@@ -158,7 +158,7 @@ def _settled(matrix: NDArray[np.float64], step: float, price: float) -> quantise
         mean = float(np.abs(values).mean())
     error = math.sqrt(float(np.square(values[0] - x).mean())) * step
     form = LevelForm(STATES, shape, int(scale_code(mean)))
-    return quantiser.Quantised(k.reshape(matrix.shape), NO_STEPS, NO_STEPS, form, step, error, error)
+    return trellis.Quantised(k.reshape(matrix.shape), NO_STEPS, NO_STEPS, form, step, error, error)
 
 
 def _point(source: Source, coded: sparse.Coded, error: float) -> Point:

@@ -11,8 +11,8 @@ from torch.func import functional_call
 
 from bench.rate.networks import render_rays
 from bench.rate.signals import FAR, NEAR, Samples
-from coinr.denormals import denormals_as_zeros
 from coinr.networks import RadianceField
+from coinr.runtime.denormals import denormals_as_zeros
 
 DEPTHS = 48  # samples along a ray
 

@@ -47,10 +47,10 @@ def compare(original: Path, file: Path, output: Path | None, device: str | None,
     shape   IoU, Chamfer distance in lengths of the longest side
     scene   PSNR in dB, mean and by view, and SSIM, of views that the fit did not see
     """  # noqa: D301 - \b tells click to keep the lines
-    from coinr.signals.files.opening import open_file
-    from coinr.signals.files.scene import SceneFile
-    from coinr.signals.files.shape import ShapeFile
-    from coinr.signals.image_io import IMAGE_SUFFIXES, write_image
+    from coinr.signal_files.api import open_file
+    from coinr.signal_files.scene import SceneFile
+    from coinr.signal_files.shape import ShapeFile
+    from coinr.signals.image.files import IMAGE_SUFFIXES, write_image
     from coinr.signals.opening import open_signal
     from coinr.signals.sheets import contact_sheet
 
@@ -103,8 +103,8 @@ def _text(name: str, value: Any) -> str:
 @quiet_option
 def preview(file: Path, output: Path | None, device: str | None, as_json: bool) -> None:
     """Show the signal in FILE, of whatever kind, on one contact sheet."""
-    from coinr.signals.files.opening import open_file
-    from coinr.signals.image_io import IMAGE_SUFFIXES, write_image
+    from coinr.signal_files.api import open_file
+    from coinr.signals.image.files import IMAGE_SUFFIXES, write_image
     from coinr.signals.sheets import contact_sheet
 
     named, output = output is not None, output or output_beside(file, ".sheet.png")
@@ -125,7 +125,7 @@ def preview(file: Path, output: Path | None, device: str | None, as_json: bool) 
 
 
 def _move(opened: Any, device: str | None) -> None:
-    from coinr.signals.devices import to_device
+    from coinr.runtime.devices import to_device
 
     if device is not None:
         to_device(opened.network, device)

@@ -28,10 +28,10 @@ from coinr.cli.outputs import (
 )
 
 if TYPE_CHECKING:
-    from coinr.signals.files.audio import AudioFile
-    from coinr.signals.files.image import ImageFile
-    from coinr.signals.files.scene import SceneFile
-    from coinr.signals.files.shape import ShapeFile
+    from coinr.signal_files.audio import AudioFile
+    from coinr.signal_files.image import ImageFile
+    from coinr.signal_files.scene import SceneFile
+    from coinr.signal_files.shape import ShapeFile
 
 _Options = Mapping[str, Any]
 
@@ -99,8 +99,8 @@ def decode(file: Path, output: Path | None, device: str | None, as_json: bool, *
     """  # noqa: D301 - \b tells click to keep the lines
     if options["scale"] is not None and options["size"] is not None:
         raise click.UsageError("give --scale or --size, not both")
-    from coinr.signals.devices import to_device
-    from coinr.signals.files.opening import open_file
+    from coinr.runtime.devices import to_device
+    from coinr.signal_files.api import open_file
 
     show_progress()
     opened = open_file(file)
@@ -121,7 +121,7 @@ def decode(file: Path, output: Path | None, device: str | None, as_json: bool, *
 
 
 def _image(file: ImageFile, output: Path, options: _Options) -> dict[str, Any]:
-    from coinr.signals.image_io import IMAGE_SUFFIXES, check_image_output, write_image
+    from coinr.signals.image.files import IMAGE_SUFFIXES, check_image_output, write_image
 
     check_output(output, IMAGE_SUFFIXES)
     check_image_output(output, file.network.out_features, file.bits)
@@ -141,7 +141,7 @@ def _size(height: int, width: int, options: _Options) -> tuple[int, int]:
 
 
 def _audio(file: AudioFile, output: Path, options: _Options) -> dict[str, Any]:
-    from coinr.signals.audio import AUDIO_SUFFIXES, write_audio
+    from coinr.signals.audio.signal import AUDIO_SUFFIXES, write_audio
 
     check_output(output, AUDIO_SUFFIXES)
     rate = options["rate"] or file.rate
@@ -152,7 +152,7 @@ def _audio(file: AudioFile, output: Path, options: _Options) -> dict[str, Any]:
 
 def _shape(file: ShapeFile, output: Path, options: _Options) -> dict[str, Any]:
     from coinr.signals.arrays import VOLUME_SUFFIXES, write_volume
-    from coinr.signals.meshes import MESH_SUFFIXES, write_mesh
+    from coinr.signals.shape.meshes import MESH_SUFFIXES, write_mesh
 
     check_output(output, (*VOLUME_SUFFIXES, *MESH_SUFFIXES))
     if output.suffix.lower() in MESH_SUFFIXES:
@@ -165,7 +165,7 @@ def _shape(file: ShapeFile, output: Path, options: _Options) -> dict[str, Any]:
 
 
 def _scene(file: SceneFile, output: Path, options: _Options) -> dict[str, Any]:
-    from coinr.signals.movies import MOVIE_SUFFIXES, check_movie, write_movie, write_views
+    from coinr.signals.scene.movies import MOVIE_SUFFIXES, check_movie, write_movie, write_views
 
     suffix, size = output.suffix.lower(), _size(file.lens.height, file.lens.width, options)
     if options["views"] and suffix:

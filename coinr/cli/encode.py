@@ -102,9 +102,9 @@ def encode(
         check_place(options["checkpoint"])
     arguments = codec_arguments(options)
     budget = budget_arguments(options)
-    from coinr.files import write_atomic
+    from coinr.files.state_dicts import write_atomic
+    from coinr.signal_files.api import open_file
     from coinr.signals.common_formats import common_formats, smaller_formats
-    from coinr.signals.files.opening import open_file
     from coinr.signals.opening import open_signal
 
     show_progress()
@@ -156,8 +156,8 @@ _Made = tuple[bytes, float, float, dict[str, Any], list[str]]
 def _plain(opened: Any, network: str | None, options: dict[str, Any], codec: dict[str, Any]) -> _Made:
     """A network as the options say, coded as they say."""
     from coinr.fitting import fit, new_network
-    from coinr.naming import check_patterns
-    from coinr.signals.files.opening import open_file, pack_signal, signal_meta
+    from coinr.inputs.naming import check_patterns
+    from coinr.signal_files.api import open_file, pack_signal, signal_meta
     from coinr.signals.sampling import score_of
 
     sizes = {name: options[name] for name in ("width", "hidden_layers", "seed")}
@@ -174,7 +174,7 @@ def _plain(opened: Any, network: str | None, options: dict[str, Any], codec: dic
 
 def _within(opened: Any, network: str | None, budget: dict[str, Any], codec: dict[str, Any]) -> _Made:
     """Everything chosen for a budget."""
-    from coinr.budget import compress
+    from coinr.optimize.compress import compress
     from coinr.signals.sampling import score_of
 
     made = compress(opened, network, **budget, **{name: value for name, value in codec.items() if name != "seed"})

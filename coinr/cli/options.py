@@ -216,8 +216,8 @@ def try_codec(arguments: dict[str, Any]) -> None:
     """Raise now what the codec would say of these arguments after a long fit."""
     import torch
 
-    from coinr._backend import select
-    from coinr.codec import encode_state_dict
+    from coinr.codec.api import encode_state_dict
+    from coinr.engine.backends import select
 
     select(arguments.get("backend"))
     # what patterns match, only the network tells

@@ -26,7 +26,7 @@ from coinr.errors import CoinrError, FormatError, InputError
 from coinr.progress import finish
 
 if TYPE_CHECKING:
-    from coinr.report import Report
+    from coinr.codec.report import Report
 
 
 #: Options that name a network which both sides have; :func:`_read_base` reads it.
@@ -53,13 +53,13 @@ def _read_base(base: Path | None, base_key: str | None) -> Mapping[str, Any] | N
     click.UsageError
         If there is a key and no file.
     InputError, OSError
-        As :func:`coinr.files.read_state_dict_file`.
+        As :func:`coinr.files.state_dicts.read_state_dict_file`.
     """
     if base is None:
         if base_key is not None:
             raise click.UsageError("--base-key needs --base")
         return None
-    from coinr.files import read_state_dict_file
+    from coinr.files.state_dicts import read_state_dict_file
 
     try:
         return read_state_dict_file(base, base_key)
@@ -133,8 +133,8 @@ def pack(
     output = output or output_beside(model, COINR_FILE)
     check_output(output, (COINR_FILE,), model, base)
     arguments = codec_arguments(options)
-    from coinr.codec import encode_state_dict, inspect
-    from coinr.files import read_state_dict_file, write_atomic
+    from coinr.codec.api import encode_state_dict, inspect
+    from coinr.files.state_dicts import read_state_dict_file, write_atomic
 
     show_progress()
     known = _read_base(base, base_key)
@@ -165,8 +165,8 @@ def pack(
 @json_option
 def unpack(file: Path, output: Path | None, base: Path | None, base_key: str | None, as_json: bool) -> None:
     """Give back the state dict in FILE as .safetensors, .pt, .pth or .npz (the suffix decides)."""
-    from coinr.codec import load
-    from coinr.files import STATE_DICT_SUFFIXES, write_state_dict_file
+    from coinr.codec.api import load
+    from coinr.files.state_dicts import STATE_DICT_SUFFIXES, write_state_dict_file
 
     named, output = output is not None, output or output_beside(file, ".safetensors")
     check_output(output, STATE_DICT_SUFFIXES, file, base)
@@ -196,7 +196,7 @@ def info(file: Path | None, backends: bool, as_json: bool) -> None:
     if (file is None) != backends:
         raise click.UsageError("give a FILE, or --backends alone")
     if file is None:
-        from coinr._backend import backends as known_backends
+        from coinr.engine.backends import backends as known_backends
 
         rows = known_backends()
         if as_json:
@@ -206,8 +206,8 @@ def info(file: Path | None, backends: bool, as_json: bool) -> None:
                 state = "usable" if row["usable"] else "cannot run"
                 click.echo(f"{row['backend']:<10} {state:<11} {row['detail']}" + ("  (default)" * bool(row["default"])))
         return
-    from coinr.codec import inspect
-    from coinr.contents import named, read_bytes
+    from coinr.codec.api import inspect
+    from coinr.files.reading import named, read_bytes
 
     with named(file):
         blob = read_bytes(file, FormatError)
@@ -232,9 +232,9 @@ def _described(blob: bytes, report: Report) -> tuple[str | None, dict[str, Any] 
     """The signal in words, and kind and arguments of the network, as far as the header names them."""
     import torch
 
-    from coinr.codec import decode_tensor
+    from coinr.codec.api import decode_tensor
     from coinr.networks import NETWORKS, network_from
-    from coinr.signals.files.opening import FILES
+    from coinr.signal_files.api import FILES
 
     if not NETWORKS.keys() & report.meta.keys():
         return None, None
@@ -266,8 +266,8 @@ def _described(blob: bytes, report: Report) -> tuple[str | None, dict[str, Any] 
 @quiet_option
 def verify(file: Path, base: Path | None, base_key: str | None, as_json: bool) -> None:
     """Check all of FILE: header, checksums, and that every tensor decodes."""
-    from coinr.codec import verify as verify_bytes
-    from coinr.contents import named, read_bytes
+    from coinr.codec.api import verify as verify_bytes
+    from coinr.files.reading import named, read_bytes
 
     show_progress()
     known = _read_base(base, base_key)

@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 from coinr.errors import InputError
-from coinr.files import write_atomic
-from coinr.signals.base import Signal
-from coinr.weight_files import read_weights
+from coinr.files.state_dicts import write_atomic
+from coinr.files.weights import read_weights
+from coinr.signals.signal import Signal
 
 #: Samples of a signal that tell it from others.
 _SAMPLES = 1 << 18

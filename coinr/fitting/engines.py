@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
+from coinr.engine.threads import MOST
 from coinr.errors import InputError
 from coinr.fitting.stack import Stack
 from coinr.progress import steps
-from coinr.signals.base import Signal
-from coinr.threads import MOST
+from coinr.signals.signal import Signal
 
 #: Points at which a CPU sees a network at once: the activations of a width up to 256 stay in a core's cache.
 _POINTS = 2048
@@ -67,7 +67,7 @@ def _prepare_thread() -> None:
         restoring = threading.Thread(target=torch.set_num_threads, args=(usual,))
         restoring.start()
         restoring.join()
-    torch.set_flush_denormal(True)  # see coinr.denormals
+    torch.set_flush_denormal(True)  # see coinr.runtime.denormals
 
 
 def _chunk(signal: Signal) -> int:

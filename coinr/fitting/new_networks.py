@@ -7,7 +7,7 @@ from torch import nn
 
 from coinr.errors import InputError
 from coinr.networks import build_network
-from coinr.signals.base import Signal
+from coinr.signals.signal import Signal
 
 # Bits of a parameter in a file, a little more than the codec's default takes.
 _BITS = 10
@@ -47,7 +47,7 @@ def default_width(signal: Signal, kind: str, hidden_layers: int) -> int:
     """The width of a network that is not chosen: that of the signal's recipe, or less where the signal is small.
 
     It is the largest at which the parameters, at 10 bits each, take at most the signal's
-    :attr:`~coinr.signals.base.Signal.default_bits`: a quarter of what the samples take without any compression, an
+    :attr:`~coinr.signals.signal.Signal.default_bits`: a quarter of what the samples take without any compression, an
     eighth for voxels; but 8 at least. Pictures of 160 x 160 colours, 3 s of sound at 44.1 kHz, volumes of 101 x 101 x
     101 voxels, and all that is larger have the recipe's width.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from coinr.errors import InputError
-from coinr.fitting.optimisers import OPTIMISERS
+from coinr.fitting.optimizers import OPTIMISERS
 
 
 @dataclass(frozen=True)

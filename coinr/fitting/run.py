@@ -10,20 +10,20 @@ from typing import Any
 import torch
 from torch import nn
 
-from coinr.ambient import callers_settings, independent
-from coinr.arguments import checked
 from coinr.errors import InputError
 from coinr.fitting.engines import Workers, judge
 from coinr.fitting.new_networks import new_network
-from coinr.fitting.optimisers import default_optimiser
+from coinr.fitting.optimizers import default_optimiser
 from coinr.fitting.plan import Plan
 from coinr.fitting.training import train
+from coinr.inputs.arguments import checked
 from coinr.networks import Network
 from coinr.networks.precision import single_network
 from coinr.progress import shown
-from coinr.signals.base import Signal
-from coinr.signals.devices import to_device
-from coinr.signals.image import ImageSignal
+from coinr.runtime.ambient import callers_settings, independent
+from coinr.runtime.devices import to_device
+from coinr.signals.image.signal import ImageSignal
+from coinr.signals.signal import Signal
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,8 @@ def fit(
     Parameters
     ----------
     signal : Signal or array
-        A :class:`~coinr.signals.base.Signal`, or a picture as :class:`~coinr.signals.image.ImageSignal` takes it.
+        A :class:`~coinr.signals.signal.Signal`, or a picture as :class:`~coinr.signals.image.signal.ImageSignal` takes
+        it.
     network : nn.Module or str, optional
         Trained in place: maps the signal's inputs to its values. Or the kind of a new one, see
         :func:`coinr.networks.build_network`, with weights drawn from ``seed``; by default what the signal's recipe has.
@@ -94,7 +95,7 @@ def fit(
         Steps of the optimiser, and samples in each; by default those of the recipe.
     learning_rate : float, optional
         Of the first step; by default that of the recipe, and for Muon less where ``steps`` are many and a SIREN is
-        wider than the recipe's, see :func:`coinr.fitting.optimisers.default_learning_rate`.
+        wider than the recipe's, see :func:`coinr.fitting.optimizers.default_learning_rate`.
     seed : int
         Seed of the initial weights and of the choice of samples, 0 .. 2^64 - 1.
     device : str or torch.device, optional
@@ -106,7 +107,7 @@ def fit(
     target : float, optional
         The fit ends when a judgement finds this score or more.
     optimiser : str, optional
-        ``muon``, ``adam`` or ``soap``, see :mod:`coinr.fitting.optimisers`; by default ``muon`` for a
+        ``muon``, ``adam`` or ``soap``, see :mod:`coinr.fitting.optimizers`; by default ``muon`` for a
         :class:`~coinr.Siren` of two coordinates or more and ``adam`` for all others.
     precision : str, optional
         ``mixed``: networks run in half precision with scaled gradients, which GPUs do faster; weights, errors and

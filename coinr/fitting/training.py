@@ -16,11 +16,11 @@ from coinr import progress
 from coinr.errors import CoinrError, InputError
 from coinr.fitting import checkpoint
 from coinr.fitting.engines import Batched, Engine, Separate, Workers, judge
-from coinr.fitting.optimisers import OPTIMISERS, default_learning_rate
+from coinr.fitting.optimizers import OPTIMISERS, default_learning_rate
 from coinr.fitting.plan import Plan
 from coinr.fitting.samples import Sampler, block_steps
 from coinr.fitting.stack import Stack
-from coinr.signals.base import Signal
+from coinr.signals.signal import Signal
 
 #: How often progress is judged in one fit.
 JUDGEMENTS = 20

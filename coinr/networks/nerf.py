@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from coinr.arguments import checked
-from coinr.networks.base import MOST_LAYERS, Network, Shapes, bare_linear, check_count, check_weights, fill_usual
+from coinr.inputs.arguments import checked
 from coinr.networks.encoding import encode
+from coinr.networks.network import MOST_LAYERS, Network, Shapes, bare_linear, check_count, check_weights, fill_usual
 
 
 class RadianceField(nn.Module):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from coinr.networks.base import Network
+from coinr.networks.network import Network
 
 _SINGLE = {
     torch.float16: torch.float32,

@@ -8,13 +8,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from coinr.arguments import checked
 from coinr.errors import FormatError, InputError
-from coinr.networks.base import Network
-from coinr.networks.bells import Gauss, Wire
+from coinr.inputs.arguments import checked
+from coinr.networks.gauss import Gauss, Wire
 from coinr.networks.nerf import Nerf
+from coinr.networks.network import Network
 from coinr.networks.relu import Relu
-from coinr.networks.sine import Finer, Siren
+from coinr.networks.siren import Finer, Siren
 
 _CLASSES: tuple[type[Network], ...] = (Siren, Finer, Gauss, Wire, Relu, Nerf)
 

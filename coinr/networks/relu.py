@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from coinr.arguments import checked
-from coinr.networks.base import Mlp, bare_linear, fill_usual
+from coinr.inputs.arguments import checked
+from coinr.networks.network import Mlp, bare_linear, fill_usual
 
 
 class Relu(Mlp):

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coinr.dense import to_array
 from coinr.errors import InputError
-from coinr.files import write_atomic
+from coinr.files.state_dicts import write_atomic
+from coinr.inputs.dense import to_array
 
 #: Suffixes that :func:`write_volume` knows.
 VOLUME_SUFFIXES = (".npy", ".npz")

@@ -16,13 +16,13 @@ from PIL import Image
 
 from coinr.errors import DependencyError
 from coinr.progress import shown
-from coinr.signals.audio import AudioSignal
-from coinr.signals.base import Signal
-from coinr.signals.image import ImageSignal
-from coinr.signals.image_io import encode_image
+from coinr.runtime.optional import optional
+from coinr.signals.audio.signal import AudioSignal
+from coinr.signals.image.files import encode_image
+from coinr.signals.image.signal import ImageSignal
 from coinr.signals.metrics import psnr, snr
-from coinr.signals.optional import optional
-from coinr.signals.shape import ShapeSignal
+from coinr.signals.shape.signal import ShapeSignal
+from coinr.signals.signal import Signal
 
 # Samples of a sound that libsndfile is given at once: its Vorbis encoder has failed with many.
 _BLOCK = 1 << 14

@@ -9,11 +9,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from coinr.ambient import independent
-from coinr.arguments import checked
 from coinr.errors import InputError
-from coinr.signals.image import Picture, unit_image
-from coinr.signals.optional import optional
+from coinr.inputs.arguments import checked
+from coinr.runtime.ambient import independent
+from coinr.runtime.optional import optional
+from coinr.signals.image.signal import Picture, unit_image
 
 #: Least side of a picture for SSIM, whose window has 11 pixels, and for five scales of it.
 _SSIM_SIDE, _MS_SSIM_SIDE = 11, 161

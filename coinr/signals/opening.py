@@ -5,21 +5,21 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from coinr.ambient import independent
-from coinr.arguments import checked
-from coinr.array_files import NPY, ZIP, read_arrays
-from coinr.container import MAGIC
-from coinr.contents import check_head, check_path, named
+from coinr.codec.format.container import MAGIC
 from coinr.errors import InputError
+from coinr.files.arrays import NPY, ZIP, read_arrays
+from coinr.files.reading import check_head, check_path, named
+from coinr.inputs.arguments import checked
+from coinr.runtime.ambient import independent
 from coinr.signals.arrays import VOLUME_SUFFIXES, volume_of_arrays
-from coinr.signals.audio import AudioSignal, is_sound, left_of_sound, read_audio
-from coinr.signals.base import Signal
-from coinr.signals.image import ImageSignal
-from coinr.signals.image_io import IMAGE_SUFFIXES, is_picture, read_picture
-from coinr.signals.mesh_bytes import ends_within_line, mesh_kind
-from coinr.signals.meshes import read_mesh
-from coinr.signals.scene_io import is_scene_folder, read_scene_folder, scene_of_arrays
-from coinr.signals.shape import ShapeSignal
+from coinr.signals.audio.signal import AudioSignal, is_sound, left_of_sound, read_audio
+from coinr.signals.image.files import IMAGE_SUFFIXES, is_picture, read_picture
+from coinr.signals.image.signal import ImageSignal
+from coinr.signals.scene.files import is_scene_folder, read_scene_folder, scene_of_arrays
+from coinr.signals.shape.mesh_bytes import ends_within_line, mesh_kind
+from coinr.signals.shape.meshes import read_mesh
+from coinr.signals.shape.signal import ShapeSignal
+from coinr.signals.signal import Signal
 
 #: Suffixes of sounds, for messages on what no library knows.
 _SOUND_SUFFIXES = (
@@ -56,8 +56,8 @@ def open_signal(
     Returns
     -------
     Signal
-        :class:`~coinr.signals.image.ImageSignal`, :class:`~coinr.signals.audio.AudioSignal`,
-        :class:`~coinr.signals.shape.ShapeSignal` or :class:`~coinr.signals.scene.SceneSignal`.
+        :class:`~coinr.signals.image.signal.ImageSignal`, :class:`~coinr.signals.audio.signal.AudioSignal`,
+        :class:`~coinr.signals.shape.signal.ShapeSignal` or :class:`~coinr.signals.scene.signal.SceneSignal`.
 
     Raises
     ------

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coinr.signals.optional import optional
+from coinr.runtime.optional import optional
 
 _INCHES, _DPI = (9.0, 2.6), 100
 

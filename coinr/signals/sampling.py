@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from coinr.ambient import independent
-from coinr.callbacks import called
 from coinr.errors import InputError
+from coinr.inputs.callbacks import called
 from coinr.networks.precision import single_network
 from coinr.progress import shown, steps
-from coinr.signals.base import Signal
+from coinr.runtime.ambient import independent
+from coinr.signals.signal import Signal
 
 #: Coordinates that pass through a network at once: a few MB of activations at width 256.
 CHUNK = 8192

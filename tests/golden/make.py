@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 import coinr
-from coinr.table import VERSION
+from coinr.codec.format.tensor_table import VERSION
 
 
 def weights(*shape: int, seed: int, scale: float = 0.1) -> torch.Tensor:

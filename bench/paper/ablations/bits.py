@@ -20,8 +20,8 @@ from bench.paper.ablations.hidden import Hidden
 from bench.paper.context import Context, Point
 from bench.rate.coders import ours_version
 from bench.rate.measure import Row
-from coinr import baselines
-from coinr.profiles import rules
+from coinr.codec import baselines
+from coinr.codec.profiles import paper_rules
 
 ATOMS = 1 << 14
 BITS = tuple(range(4, 17))
@@ -34,7 +34,7 @@ def _by_value(point: Point) -> Iterator[tuple[int, int, Row]]:
     """s, bits and the file whose hidden matrices have such values, the rest at 16 bit."""
     hidden, version = Hidden.of(point), ours_version()
     n = hidden.cut.n
-    sparsities = sorted({max(1, min(rules.most(n), round(part * n))) for part in FRACTIONS})
+    sparsities = sorted({max(1, min(paper_rules.most(n), round(part * n))) for part in FRACTIONS})
     dictionary = coinr.Dictionary("gaussian", n, ATOMS, 0)
     code = hidden.pursued(dictionary, sparsities[-1])
     for s in sparsities:

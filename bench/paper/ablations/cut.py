@@ -16,8 +16,8 @@ from bench.paper.context import Context, Point
 from bench.rate.coders import ours_version
 from bench.rate.curves import Point as RatePoint
 from bench.rate.curves import bytes_at
-from coinr.profiles import rules
-from coinr.tensors import Cut
+from coinr.codec.profiles import paper_rules
+from coinr.codec.tensors import Cut
 
 ATOMS = 1 << 14
 FRACTIONS = (0.25, 0.3, 0.35, 0.4, 0.44, 0.49)  # of n: s
@@ -34,7 +34,7 @@ def cuts(width: int) -> dict[str, Cut]:
 def _rows(point: Point, way: str, cut: Cut, atoms: int) -> Iterator[dict[str, Any]]:
     """A row for each s, all of one pursuit; recalled where they were measured before."""
     coder, version = f"ablation cut {way}", ours_version()
-    sparsities = sorted({max(1, min(rules.most(cut.n), round(part * cut.n))) for part in FRACTIONS})
+    sparsities = sorted({max(1, min(paper_rules.most(cut.n), round(part * cut.n))) for part in FRACTIONS})
     settings = {s: f"M={atoms} s={s}" for s in sparsities}
     rows = {s: row for s, setting in settings.items() if (row := point.bench.known(coder, setting, version))}
     if len(rows) < len(settings):

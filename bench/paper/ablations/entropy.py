@@ -14,18 +14,18 @@ from bench.paper.ablations.hidden import Hidden
 from bench.paper.ablations.streams import STREAMS, Code, ideal_bytes
 from bench.paper.context import Context, Point
 from bench.rate.coders import entropy_bytes
-from coinr import baselines
-from coinr.coders.levels import NO_STEPS, LevelForm, scale_code
-from coinr.coders.symbols import largest
-from coinr.profiles.paper import solve
-from coinr.profiles.quantiser import Quantised, smallest_form
+from coinr.codec import baselines
+from coinr.codec.coders.levels import NO_STEPS, LevelForm, scale_code
+from coinr.codec.coders.symbols import largest
+from coinr.codec.profiles.paper import solve
+from coinr.codec.quantize.trellis import Quantised, smallest_form
 
 ATOMS = 1 << 16
 FRACTION = 0.41  # of n: s
 SPARSE_BITS = (16, 10)
 DIRECT_BITS = (6, 8, 10, 12)
 
-_NORMAL = 4  # the shape that contexts start from: coinr.coders.levels.SHAPES[4] is a normal distribution
+_NORMAL = 4  # the shape that contexts start from: coinr.codec.coders.levels.SHAPES[4] is a normal distribution
 
 
 def code_of(hidden: Hidden, M: int, s: int, bits: int) -> Code:

@@ -16,11 +16,11 @@ from torch import Tensor
 
 import coinr
 from bench.paper.context import Point
-from coinr import container
-from coinr.coders import CODERS, DICTIONARY, UNIFORM, DictionaryParams, Params, UniformParams
-from coinr.profiles.paper import solve
-from coinr.table import Header, Record
-from coinr.tensors import Cut, Layout, to_planes
+from coinr.codec.coders import CODERS, DICTIONARY, UNIFORM, DictionaryParams, Params, UniformParams
+from coinr.codec.format import container
+from coinr.codec.format.tensor_table import Header, Record
+from coinr.codec.profiles.paper import solve
+from coinr.codec.tensors import Cut, Layout, to_planes
 
 EXACT_BITS = 16  # of all tensors that are not hidden matrices
 

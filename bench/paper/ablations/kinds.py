@@ -12,7 +12,8 @@ from bench.paper.ablations.figures import Panel, draw, lines_of
 from bench.paper.ablations.hidden import decoded_residual_db, hidden_names
 from bench.paper.context import Context, Point
 from bench.rate.coders import ours_version
-from coinr import baselines, rng
+from coinr.codec import baselines
+from coinr.engine import philox
 
 LOG_ATOMS = (10, 12, 14, 16)
 FRACTIONS = (0.25, 0.33, 0.41, 0.485)  # of the width: s
@@ -26,7 +27,7 @@ def _rows(point: Point) -> Iterator[dict[str, Any]]:
     def residual(blob: bytes) -> dict[str, float]:
         return {"residual_db": decoded_residual_db(sd, coinr.decode_state_dict(blob), names)}
 
-    for kind in rng.KINDS:
+    for kind in philox.KINDS:
         for log in LOG_ATOMS:
             for s in sorted({round(part * width) for part in FRACTIONS}):
                 options: dict[str, Any] = {"kind": kind, "M": 1 << log, "s": s}

@@ -21,9 +21,9 @@ from bench.paper.ablations.figures import Panel, draw, lines_of
 from bench.paper.ablations.hidden import Hidden, combined, residual_db
 from bench.paper.ablations.streams import Code, enumerated, read_enumerated
 from bench.paper.context import Context, Point
-from coinr import baselines
-from coinr.coders.symbols import largest
-from coinr.profiles.paper import solve
+from coinr.codec import baselines
+from coinr.codec.coders.symbols import largest
+from coinr.codec.profiles.paper import solve
 
 ATOMS = (128, 256, 512)
 SPARSITIES = (4, 8, 16, 24)

@@ -1,7 +1,8 @@
 """A coder of pruned networks: a mask of the weights that are not zero, those weights at 16 bit, Brotli.
 
 Stream: one float32 step per tensor; then Brotli over the masks of all tensors, eight weights a byte, and the 16-bit
-integers of the weights they keep. Names, shapes and dtypes are known to the decoder, as for :mod:`coinr.baselines`.
+integers of the weights they keep. Names, shapes and dtypes are known to the decoder, as for
+:mod:`coinr.codec.baselines`.
 """
 
 from __future__ import annotations

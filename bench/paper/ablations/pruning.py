@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from bench.rate.signals import Samples
-from coinr.denormals import denormals_as_zeros
+from coinr.runtime.denormals import denormals_as_zeros
 
 State = OrderedDict[str, Tensor]
 

@@ -21,7 +21,7 @@ import coinr
 from bench.paper.ablations.figures import Panel, draw, lines_of
 from bench.paper.ablations.hidden import Hidden, combined, residual_db
 from bench.paper.context import Context, Point
-from coinr.profiles.paper import solve
+from coinr.codec.profiles.paper import solve
 
 ATOMS = 1 << 12
 _STEPS = 8  # of a path, at most, as a multiple of n

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.rate.coders import entropy_bytes
-from coinr import packing
-from coinr.coders import SPARSE, SparseParams
-from coinr.coders.sparse import SparseIntegers, decode_integers
-from coinr.coders.symbols import decode_symbols, encode_symbols
-from coinr.tensors import Cut, Layout
+from coinr.codec.coders import SPARSE, SparseParams
+from coinr.codec.coders.sparse import SparseIntegers, decode_integers
+from coinr.codec.coders.symbols import decode_symbols, encode_symbols
+from coinr.codec.tensors import Cut, Layout
+from coinr.engine import packing
 
 
 @dataclass(frozen=True)

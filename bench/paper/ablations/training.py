@@ -23,8 +23,8 @@ from bench.paper.context import Context, Point
 from bench.rate import corpus
 from bench.rate.coders import ours_version
 from bench.rate.measure import source_version, tensors_hash
-from coinr import baselines
-from coinr.files import read_state_dict_file, write_state_dict_file
+from coinr.codec import baselines
+from coinr.files.state_dicts import read_state_dict_file, write_state_dict_file
 
 #: λ of the penalty, see :func:`pruning.fit`.
 LAMBDAS = (0.03, 0.1, 0.3)

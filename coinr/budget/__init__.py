@@ -1,5 +1,0 @@
-"""Signals into files of a size or of a quality that is named, everything else chosen."""
-
-from coinr.budget.run import Compressed, Step, compress
-
-__all__ = ["Compressed", "Step", "compress"]

@@ -1,0 +1,1 @@
+"""How much error each tensor and each of its rows may have."""

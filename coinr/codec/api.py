@@ -1,0 +1,288 @@
+"""The codec's doors: a state dict to bytes and back. It knows no network and no signal."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from numbers import Real
+from typing import Any
+
+import torch
+
+from coinr.codec.encoder import Encoder
+from coinr.codec.format.container import File
+from coinr.codec.format.tensor_table import Header, Limits
+from coinr.codec.rate_control import largest_within
+from coinr.codec.reference import Base
+from coinr.codec.report import Report, make_report
+from coinr.engine.threads import available_threads
+from coinr.errors import FormatError, InputError, first_line
+from coinr.files.reading import named, read_bytes
+from coinr.files.state_dicts import write_atomic
+from coinr.inputs.arguments import checked
+from coinr.runtime.ambient import independent
+from coinr.sensitivity.calibration import Calibration
+
+DEFAULT_PROFILE = "auto"
+
+
+@independent
+@checked
+def encode_state_dict(
+    sd: Mapping[str, Any],
+    seed: int = 0,
+    *,
+    profile: str = DEFAULT_PROFILE,
+    tolerance: float | None = None,
+    lossless: Sequence[str] = (),
+    nonfinite: str = "error",
+    base: Mapping[str, Any] | None = None,
+    seeds: int = 1,
+    calibrate: Calibration | None = None,
+    errors: Mapping[str, float] | None = None,
+    target_bytes: int | None = None,
+    target_bits: float | None = None,
+    meta: Mapping[str, Any] | None = None,
+    limits: Limits | None = None,
+    backend: str | None = None,
+    threads: int | None = None,
+    **options: Any,
+) -> bytes:
+    """A coinr file that decodes to the state dict: same names, order, shapes, dtypes and ties.
+
+    The same input, options and backend give the same bytes. A ``_metadata`` attribute is not stored.
+
+    Parameters
+    ----------
+    sd
+        Names to dense tensors or arrays, on any device, of any real, complex, integer or bool dtype. Integers
+        and bools are stored bit-exactly.
+    seed
+        Key of the random dictionaries, ``0 … 2**64 - 1``.
+    profile
+        ``"auto"``: each tensor by the coder that takes fewest bytes. ``"direct"``: trellis quantisation and adaptive
+        arithmetic coding. ``"sparse"``: every matrix in a seeded dictionary, well coded. ``"paper"``: the published
+        method (:mod:`coinr.codec.profiles.paper`). ``"uniform"``: one step a tensor and Brotli. ``"lossless"``:
+        bit-exact.
+    tolerance
+        The scale of all errors, and a bound on each: with twice the tolerance every tensor may be off twice as far.
+        Every lossy tensor decodes with ‖ŵ − w‖ ≤ tolerance · ‖w‖, verified before this returns. A rule shares the error
+        among tensors for equal harm (:mod:`coinr.codec.allocate.tensors`): the first hidden matrix gets a twelfth of
+        the tolerance, relative to a typical weight, so most tensors stay far below the bound. Those that cannot meet it
+        are stored with more bits or losslessly. By default 0.15 for ``auto``, ``direct`` and ``sparse``, so that 0.1 is
+        finer and larger than the default; ``uniform`` has 16 bits and ``paper`` a rule of its own.
+
+        Scales, variances and other tensors of one sign or of wide range (:mod:`coinr.codec.elements`) keep the
+        relative error of each element, in every lossy profile: at most 1/256 of the tolerance.
+    lossless
+        Shell patterns of names to store bit-exactly, for example ``("*.running_*",)``; each must match one. So are,
+        without being named, tensors whose largest magnitude is no normal float32.
+    nonfinite
+        ``"error"``: NaN or Inf is a StateDictError. ``"lossless"``: such tensors are stored bit-exactly.
+    base
+        A state dict that whoever decodes the file has too: a common start, an earlier checkpoint. Tensors that it
+        holds under the same name, dtype and shape are stored as differences to it where that takes fewer bytes at the
+        same allowed error. The file names it by a hash; decoding needs it.
+    seeds
+        How many seeds to try, from ``seed`` on; the smallest file is kept, the first of equals. Only tensors whose
+        coder depends on the seed are coded anew.
+    calibrate
+        What tells which errors matter, for activation-aware rounding in ``auto`` and ``direct``: ``(module, inputs)``,
+        called with single samples, or a callable that returns layers' inputs by the names of their weights; see
+        :func:`coinr.sensitivity.calibration.sensitivities`. Needs a tolerance, or a profile that has one.
+    errors
+        Root mean squared errors of single tensors, by name, that take the place of what the rule says (rows that do
+        less harm weigh less); ``tolerance`` still bounds the relative error. Needs one, as ``calibrate`` does.
+    target_bytes
+        In place of ``tolerance``: the largest size that is allowed. The file is at most 2 % smaller, where tolerances
+        give such a size.
+    target_bits
+        The same as bits for each floating-point parameter of ``sd`` (complex ones count twice): 8 · size / parameters.
+    meta
+        JSON values stored with the file, at most 1 MiB.
+    limits
+        What decoding the file may cost; the default is what readers allow by default. ``auto`` takes other coders
+        where those of fewest bytes pass it.
+    backend, threads
+        Of the pursuit, as for :func:`coinr.omp`. Decoding, also to verify, runs on the default backend, which the
+        environment variable ``COINR_BACKEND`` changes; it gives the same bits on each.
+    **options
+        The profile's own: ``bits`` (uniform); ``kind``, ``M``, ``s``, ``bits``, ``sorted``, ``rule`` (paper);
+        ``form``, ``n``, ``M``, ``beam`` (sparse).
+
+    Raises
+    ------
+    StateDictError
+        If the state dict is nested or holds what cannot be coded; the message names the key.
+    InputError
+        If an argument is out of range.
+    LimitError
+        If a reader with these limits would refuse the file.
+    BackendError
+        If the backend cannot run here.
+    """
+    encoder = Encoder(
+        sd,
+        seed,
+        profile=profile,
+        lossless=lossless,
+        nonfinite=nonfinite,
+        base=base,
+        seeds=seeds,
+        calibrate=calibrate,
+        meta=meta,
+        limits=limits,
+        backend=backend,
+        threads=threads,
+        **options,
+    )
+    if target_bytes is None and target_bits is None:
+        return encoder.encode(tolerance, errors)
+    if tolerance is not None or errors is not None or None not in (target_bytes, target_bits):
+        raise InputError("give tolerance (and errors), target_bytes or target_bits: one of them")
+    size = _size(target_bytes, target_bits, encoder.parameters)
+    return largest_within(encoder.encode, size, encoder.parameters)[0]
+
+
+@independent
+@checked
+def decode_state_dict(
+    blob: bytes | bytearray | memoryview,
+    *,
+    base: Mapping[str, Any] | None = None,
+    device: str | torch.device = "cpu",
+    limits: Limits | None = None,
+) -> OrderedDict[str, torch.Tensor]:
+    """The state dict of a coinr file, bit for bit the same on every machine and backend.
+
+    Parameters
+    ----------
+    blob
+        Bytes of a whole file; they may come from a stranger.
+    base
+        The state dict that the file is relative to, if it is; not looked at otherwise.
+    device
+        Where the tensors go. Tensors that were tied are one tensor.
+    limits
+        What decoding may cost; :class:`Limits` by default.
+
+    Raises
+    ------
+    CoinrError
+        FormatError, VersionError, TruncatedError or ChecksumError for bytes that are no intact coinr file,
+        LimitError where the limits are too low, BaseError where the file is relative to a state dict that was not given
+        or is another one, BackendError where ``COINR_THREADS`` is no number of threads; never a partial result.
+    """
+    target = _device(device)
+    file = _open(blob, limits, base)
+    file.check_base()
+    tensors: list[torch.Tensor] = []
+    for row, record in enumerate(file.header.records):
+        tensors.append(file.decode(row, target) if record.alias is None else tensors[record.alias])
+    return OrderedDict((record.name, tensor) for record, tensor in zip(file.header.records, tensors, strict=True))
+
+
+@independent
+@checked
+def decode_tensor(
+    blob: bytes | bytearray | memoryview,
+    name: str,
+    *,
+    base: Mapping[str, Any] | None = None,
+    device: str | torch.device = "cpu",
+    limits: Limits | None = None,
+) -> torch.Tensor:
+    """One tensor of a coinr file, without decoding the others; arguments and errors as for decode_state_dict.
+
+    Raises
+    ------
+    InputError
+        If the file has no tensor of that name.
+    """
+    target = _device(device)
+    available_threads()
+    file = File(blob, limits, None if base is None else Base(base))
+    row = file.row(name)
+    alias = file.header.records[row].alias
+    row = row if alias is None else alias
+    record = file.header.records[row]
+    (limits or Limits()).check(Header(file.header.seed, (record,)))
+    return file.decode(row, target)
+
+
+@independent
+@checked
+def inspect(blob: bytes | bytearray | memoryview, *, limits: Limits | None = None) -> Report:
+    """What the file holds, from its header: prints as a table, ``.to_dict()`` gives plain values."""
+    return make_report(File(blob, limits))
+
+
+@independent
+@checked
+def read_meta(blob: bytes | bytearray | memoryview, *, limits: Limits | None = None) -> dict[str, Any]:
+    """The metadata that was given to encode_state_dict."""
+    return File(blob, limits).header.meta
+
+
+@independent
+@checked
+def verify(
+    blob: bytes | bytearray | memoryview, *, base: Mapping[str, Any] | None = None, limits: Limits | None = None
+) -> Report:
+    """Check all of a file: header, checksums, and that each tensor decodes; holds one tensor at a time.
+
+    Raises
+    ------
+    CoinrError
+        As decode_state_dict.
+    """
+    file = _open(blob, limits, base)
+    file.check_base()
+    for row, record in enumerate(file.header.records):
+        if record.alias is None:
+            file.decode(row, torch.device("cpu"))
+    return make_report(file)
+
+
+@independent
+@checked
+def save(path: str | os.PathLike[str], sd: Mapping[str, Any], **arguments: Any) -> int:
+    """Encode a state dict into a file, atomically; arguments as for encode_state_dict. Returns bytes written."""
+    blob = encode_state_dict(sd, **arguments)
+    write_atomic(path, blob)
+    return len(blob)
+
+
+@independent
+@checked
+def load(path: str | os.PathLike[str], **arguments: Any) -> OrderedDict[str, torch.Tensor]:
+    """Decode a file; arguments and errors as for decode_state_dict, whose messages name the file."""
+    with named(path):
+        return decode_state_dict(read_bytes(path, FormatError), **arguments)
+
+
+def _device(device: str | torch.device) -> torch.device:
+    try:
+        return torch.empty(0, dtype=torch.uint8, device=device).device
+    except (RuntimeError, AssertionError, TypeError) as error:
+        raise InputError(f"device {device!r} cannot be used here: {first_line(error)}") from error
+
+
+def _size(target_bytes: int | None, target_bits: float | None, parameters: int) -> int:
+    """In bytes; InputError unless the one that is given is positive."""
+    for name, value in {"target_bytes": target_bytes, "target_bits": target_bits}.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf):
+            raise InputError(f"{name} must be a positive number, not {value!r}")
+    if target_bytes is not None:
+        return int(target_bytes)
+    assert target_bits is not None
+    return int(target_bits * parameters / 8)
+
+
+def _open(blob: bytes | bytearray | memoryview, limits: Limits | None, base: Mapping[str, Any] | None) -> File:
+    available_threads()  # a bad setting is an error whether this file needs threads or not
+    file = File(blob, limits, None if base is None else Base(base))
+    (limits or Limits()).check(file.header)
+    return file

@@ -1,0 +1,116 @@
+"""Difference coder: a tensor as one that the receiver has, plus a difference that another coder holds.
+
+w = base + difference in float64, rounded to float32 (not where w is of float64 parts), then to the dtype.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from coinr.codec.coders.coder import Coder, Params
+from coinr.codec.tensors import LOSSY_DTYPES, Layout, from_planes, to_planes
+from coinr.codec.wire import Reader
+from coinr.errors import FormatError
+
+_SAME = 255
+_WIDE = (torch.float64, torch.complex128)
+
+
+@dataclass(frozen=True)
+class DifferenceParams:
+    """The coder of the difference and its parameters; None where the tensor equals the receiver's."""
+
+    inner: tuple[Coder, Params] | None = None
+
+    def write(self) -> bytes:
+        return bytes([_SAME]) if self.inner is None else bytes([self.inner[0].id]) + self.inner[1].write()
+
+    def check(self, layout: Layout) -> None:
+        if self.inner is not None:
+            if layout.dtype not in LOSSY_DTYPES:
+                raise FormatError(f"{layout.dtype} has no differences")
+            self.inner[1].check(difference_layout(layout))
+
+    def work(self, layout: Layout) -> int:
+        return 0 if self.inner is None else self.inner[1].work(difference_layout(layout))
+
+    def describe(self, layout: Layout) -> dict[str, Any]:
+        if self.inner is None:
+            return {"inner": "same"}
+        coder, params = self.inner
+        return {"inner": coder.name, **params.describe(difference_layout(layout))}
+
+
+class DifferenceCoder:
+    """Payload: that of the coder of the difference; nothing where the tensor equals the receiver's.
+
+    Parameters
+    ----------
+    inner
+        The coders that may hold a difference, by id.
+    """
+
+    id = 6
+    name = "difference"
+
+    def __init__(self, inner: Mapping[int, Coder]) -> None:
+        self.inner = inner
+
+    def read(self, reader: Reader) -> DifferenceParams:
+        code = reader.u8()
+        if code == _SAME:
+            return DifferenceParams()
+        if code not in self.inner:
+            raise FormatError(f"coder {code} cannot hold a difference")
+        coder = self.inner[code]
+        return DifferenceParams((coder, coder.read(reader)))
+
+    def encode(self, source: Any, params: DifferenceParams) -> bytes:
+        return b"" if params.inner is None else params.inner[0].encode(source, params.inner[1])
+
+    def decode(
+        self, payload: memoryview, params: DifferenceParams, layout: Layout, seed: int, device: torch.device
+    ) -> torch.Tensor:
+        """The difference, in the layout in which it is coded; see :meth:`restore`."""
+        wanted = difference_layout(layout)
+        if params.inner is not None:
+            coder, inner = params.inner
+            return coder.decode(payload, inner, wanted, seed, device)
+        if len(payload):
+            raise FormatError(f"{len(payload)} bytes for a tensor that the receiver has")
+        return torch.zeros(wanted.shape, dtype=wanted.dtype, device=device)
+
+    def restore(
+        self, payload: memoryview, params: DifferenceParams, layout: Layout, seed: int, base: torch.Tensor
+    ) -> torch.Tensor:
+        """The tensor, on the CPU, by the receiver's tensor ``base`` of the same layout."""
+        difference = self.decode(payload, params, layout, seed, torch.device("cpu"))
+        return base.clone() if params.inner is None else add(base, difference)
+
+
+def difference_layout(layout: Layout) -> Layout:
+    """The layout in which differences between tensors of this layout are coded."""
+    return Layout(torch.complex64 if layout.dtype.is_complex else torch.float32, layout.shape)
+
+
+def subtract(tensor: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
+    """The difference as it is coded; may be infinite where float32 cannot hold it."""
+    layout = Layout(tensor.dtype, tuple(tensor.shape))
+    with np.errstate(over="ignore", invalid="ignore"):
+        planes = (to_planes(tensor) - to_planes(base)).astype(np.float32)
+    return from_planes(torch.from_numpy(planes), difference_layout(layout))
+
+
+def add(base: torch.Tensor, difference: torch.Tensor) -> torch.Tensor:
+    """Base and difference, each real value summed in float64 and rounded to float32 (unless wider), then the dtype."""
+    layout = Layout(base.dtype, tuple(base.shape))
+    planes = to_planes(difference)  # float64 from float32: memory of its own
+    with np.errstate(over="ignore", invalid="ignore"):
+        planes += to_planes(base)
+        total = planes if layout.dtype in _WIDE else planes.astype(np.float32)
+    return from_planes(torch.from_numpy(total), layout)

@@ -1,0 +1,98 @@
+"""Direct coder: a uniform or trellis-coded quantiser and an adaptive arithmetic coder, one step a tensor.
+
+w = float32(v) · step with integers v: |v| stays below 2²⁴, so the product is the only rounding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from coinr.codec.coders.coder import read_short_step, write_short_step
+from coinr.codec.coders.levels import LARGEST_VALUE, MOST_EXPONENT, LevelForm
+from coinr.codec.tensors import LOSSY_DTYPES, Layout, from_planes
+from coinr.codec.wire import Reader
+from coinr.errors import FormatError
+
+_TRANSPOSED = 0x80
+
+# Integers [rows, columns], and the step exponents of rows and columns.
+Integers = tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.uint8]]
+
+
+@dataclass(frozen=True)
+class DirectParams:
+    """How a matrix of integers is coded.
+
+    Attributes
+    ----------
+    step
+        The base step: a float32 whose lower 16 bits are zero.
+    transposed
+        Whether the matrix is coded column by column.
+    """
+
+    form: LevelForm
+    step: float
+    transposed: bool = False
+
+    def write(self) -> bytes:
+        mode, shape, scale = self.form.write()
+        return bytes([mode, shape | _TRANSPOSED * self.transposed, scale]) + write_short_step(self.step)
+
+    def check(self, layout: Layout) -> None:
+        if layout.dtype not in LOSSY_DTYPES:
+            raise FormatError(f"{layout.dtype} cannot be quantised")
+        if not layout.size:
+            raise FormatError("a tensor without elements cannot be quantised")
+
+    def work(self, layout: Layout) -> int:
+        return 0
+
+    def describe(self, layout: Layout) -> dict[str, Any]:
+        return {"step": self.step, "states": 1 << self.form.log_states}
+
+
+class DirectCoder:
+    """Payload: the coded integers, as the matrix [planes · shape[0], rest] or transposed."""
+
+    id = 3
+    name = "direct"
+
+    def read(self, reader: Reader) -> DirectParams:
+        mode, shape, scale = reader.take(3)
+        form = LevelForm.of(mode, shape & ~_TRANSPOSED, scale)
+        widest = 1 << MOST_EXPONENT if form.row_steps or form.column_steps else 1
+        return DirectParams(form, read_short_step(reader, LARGEST_VALUE * widest), bool(shape & _TRANSPOSED))
+
+    def encode(self, source: Integers, params: DirectParams) -> bytes:
+        return params.form.encode(*source)
+
+    def decode(
+        self, payload: memoryview, params: DirectParams, layout: Layout, seed: int, device: torch.device
+    ) -> torch.Tensor:
+        rows, columns = matrix_shape(layout)
+        values, factors = params.form.decode(payload, *((columns, rows) if params.transposed else (rows, columns)))
+        if params.transposed:
+            values, factors = values.T, factors.T
+        return dequantise(values, np.float32(params.step) * factors, layout).to(device)
+
+
+def matrix_shape(layout: Layout) -> tuple[int, int]:
+    """Rows and columns of the matrix of all planes; a vector is one row."""
+    rows = layout.shape[0] if len(layout.shape) > 1 else 1
+    return layout.planes * rows, layout.size // rows
+
+
+def dequantise(values: NDArray[np.int32], steps: NDArray[np.float32], layout: Layout) -> torch.Tensor:
+    """The tensor of integers ``[rows, columns]`` times steps that broadcast to them.
+
+    Each product is rounded to float32 and then to the dtype.
+    """
+    products = np.ascontiguousarray(values.astype(np.float32) * steps)
+    planes = torch.from_numpy(products).reshape(layout.planes, -1)
+    return from_planes(planes, layout)

@@ -1,0 +1,152 @@
+"""Exact coder: lossless, by a model of words whose leading bits are predictable and whose last bits are noise.
+
+The model itself is C++ (``csrc/exact.hpp``); ``FORMAT.md``, coder 5, says what it computes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+
+from coinr.codec.tensors import Layout, from_bytes, to_bytes
+from coinr.codec.wire import Reader
+from coinr.engine import _C
+from coinr.errors import FormatError
+
+_NONE, _ROTATE, _LEFT, _ABOVE = range(4)
+
+# Words on which transforms and the number of modelled bits are chosen.
+_SAMPLE = 1 << 13
+
+
+@dataclass(frozen=True)
+class ExactParams:
+    """Nothing beyond the layout is needed."""
+
+    def write(self) -> bytes:
+        return b""
+
+    def check(self, layout: Layout) -> None:
+        pass
+
+    def work(self, layout: Layout) -> int:
+        return 0
+
+    def describe(self, layout: Layout) -> dict[str, Any]:
+        return {}
+
+
+@dataclass(frozen=True)
+class _Form:
+    """The words of a tensor and how they are coded.
+
+    Attributes
+    ----------
+    lanes
+        Words of an element: a complex one has two.
+    modelled
+        Leading bits of each transformed word that are modelled.
+    """
+
+    rows: int
+    columns: int
+    width: int
+    lanes: int
+    transform: int
+    modelled: int
+
+    @classmethod
+    def of(cls, layout: Layout, mode: int = 0) -> _Form:
+        """The form that the mode byte of a payload stands for."""
+        lanes = layout.planes
+        rows = layout.shape[0] if len(layout.shape) > 1 else 1
+        width = layout.dtype.itemsize // lanes
+        return cls(rows, lanes * layout.size // rows, width, lanes, mode & 3, (mode >> 2) + 1)
+
+    @property
+    def mode(self) -> int:
+        """The mode byte."""
+        return self.transform | (self.modelled - 1) << 2
+
+    def arguments(self) -> tuple[int, ...]:
+        """As the extension takes them."""
+        return self.rows, self.columns, self.width, self.lanes, self.transform, self.modelled
+
+
+class Exact:
+    """Payload: one mode byte, then the coded words; nothing at all for a tensor without elements."""
+
+    id = 5
+    name = "exact"
+
+    def read(self, reader: Reader) -> ExactParams:
+        return ExactParams()
+
+    def encode(self, source: torch.Tensor, params: ExactParams) -> bytes:
+        raw = to_bytes(source)
+        if not raw:
+            return b""
+        layout = Layout(source.dtype, tuple(source.shape))
+        if layout.dtype == torch.bool:
+            form = _Form.of(layout)
+            return bytes([form.mode]) + _C.encode_bools(raw, form.rows, form.columns)
+        form = _choose(raw, layout)
+        return bytes([form.mode]) + _C.encode_exact(raw, *form.arguments())
+
+    def pack(self, data: bytes) -> bytes:
+        """Bytes of any kind, all their bits modelled: how a file may store its table."""
+        packed: bytes = _C.encode_exact(data, 1, len(data), 1, 1, _NONE, 8)
+        return packed
+
+    def unpack(self, packed: bytes, size: int) -> bytes:
+        """Inverse of :meth:`pack`."""
+        try:
+            return _C.decode_exact(packed, 1, size, 1, 1, _NONE, 8).tobytes()
+        except ValueError as error:
+            raise FormatError(f"exact code: {error}") from error
+
+    def admits(self, payload: bytes, layout: Layout) -> bool:
+        """Whether decoders accept the payload: one that stands for too many bits is a waste of their time."""
+        modelled = 1 if layout.dtype == torch.bool else (payload[0] >> 2) + 1 if payload else 0
+        return layout.size * layout.planes * modelled <= _C.most_modelled(len(payload) - 1)
+
+    def decode(
+        self, payload: memoryview, params: ExactParams, layout: Layout, seed: int, device: torch.device
+    ) -> torch.Tensor:
+        reader = Reader(payload)
+        if not layout.size:
+            reader.end()
+            return from_bytes(b"", layout).to(device)
+        form = _Form.of(layout, reader.u8())
+        data = bytes(payload[reader.at :])
+        try:
+            if layout.dtype == torch.bool:
+                if form.mode:
+                    raise FormatError(f"exact mode {form.mode} of bools is not 0")
+                raw = _C.decode_bools(data, form.rows, form.columns)
+            else:
+                raw = _C.decode_exact(data, *form.arguments())
+        except ValueError as error:
+            raise FormatError(f"exact code: {error}") from error
+        return from_bytes(raw.tobytes(), layout).to(device)
+
+
+def _choose(raw: bytes, layout: Layout) -> _Form:
+    """The transform and the number of modelled bits that cost least on a part of the words."""
+    form = _Form.of(layout)
+    rows = min(form.rows, max(1, _SAMPLE // form.columns))
+    columns = form.columns if form.rows > 1 else min(form.columns, _SAMPLE)
+    start = (form.rows - rows) // 2 * form.columns * form.width
+    sample = raw[start : start + rows * columns * form.width]
+    options = []
+    for transform in (_NONE, _ROTATE, _LEFT, _ABOVE):
+        costs = _C.exact_costs(sample, rows, columns, form.width, form.lanes, transform)
+        # bits that are not modelled cost one each
+        totals = np.cumsum(costs - rows * columns)
+        modelled = int(totals.argmin()) + 1
+        options.append((float(totals[modelled - 1]), transform, modelled))
+    _, transform, modelled = min(options)
+    return replace(form, transform=transform, modelled=modelled)

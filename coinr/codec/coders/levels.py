@@ -1,0 +1,158 @@
+"""How a matrix of quantised weights is entropy coded: the form that the table stores, and the coded integers.
+
+The model itself is C++ (``csrc/levels.hpp``); ``FORMAT.md``, "Levels", says what it computes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coinr.codec.wire import Reader
+from coinr.engine import _C
+from coinr.errors import FormatError
+
+#: Trellises by their code in the file: log2 of the number of states, 0 for plain scalar quantisation.
+LOG_STATES = (0, 2, 3, 4, 5, 6, 7, 8)
+
+#: Generalised normal distributions that contexts start from, by code: their exponents.
+SHAPES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 6.0, 16.0)
+
+#: Exponents of a form without them.
+NO_STEPS: NDArray[np.uint8] = np.zeros(0, np.uint8)
+
+#: The largest magnitude of a decoded value, in steps.
+LARGEST_VALUE = 2 * ((1 << 20) - 1)
+
+#: Step exponents of rows and columns lie in 0 … 31; each unit widens a step by the square root of two.
+MOST_EXPONENT = 31
+
+_MOST_SCALE = 22
+
+# Bits of a form: of its first byte, and of its second.
+_MIXED, _TOKENS = 0x20, 0x40
+
+
+@dataclass(frozen=True)
+class LevelForm:
+    """What the decoder of a matrix of integers must know.
+
+    Attributes
+    ----------
+    log_states
+        One of :data:`LOG_STATES`.
+    shape
+        Code of one of :data:`SHAPES`.
+    scale
+        Mean magnitude of the values, in base steps, coded: see :func:`scale_code`.
+    by_row, by_column
+        Whether magnitudes of earlier values in the row and column scale the model.
+    mixed
+        Whether several predictions are mixed (smaller) or one is used (faster).
+    row_steps, column_steps
+        Whether rows and columns have exponents that widen their steps.
+    tokens
+        Whether integers are coded as whole symbols (fastest); not together with ``mixed``.
+    """
+
+    log_states: int
+    shape: int
+    scale: int
+    by_row: bool = False
+    by_column: bool = False
+    mixed: bool = True
+    row_steps: bool = False
+    column_steps: bool = False
+    tokens: bool = False
+
+    @property
+    def _switches(self) -> int:
+        return self.by_row | self.by_column << 1 | self.mixed << 2 | self.row_steps << 3 | self.column_steps << 4
+
+    def write(self) -> bytes:
+        """Three bytes: trellis and switches, shape, scale."""
+        mode = LOG_STATES.index(self.log_states) | self._switches << 3
+        return bytes([mode, self.shape | _TOKENS * self.tokens, self.scale])
+
+    @classmethod
+    def read(cls, reader: Reader) -> LevelForm:
+        """Inverse of :meth:`write`; FormatError for codes that mean nothing."""
+        return cls.of(*reader.take(3))
+
+    @classmethod
+    def of(cls, mode: int, shape: int, scale: int) -> LevelForm:
+        """The form of three bytes as :meth:`write` makes them; FormatError for codes that mean nothing."""
+        tokens = bool(shape & _TOKENS)
+        if shape & ~_TOKENS >= len(SHAPES) or scale >> 3 > _MOST_SCALE or (tokens and mode & _MIXED):
+            raise FormatError(f"level form {mode} {shape} {scale} is unknown")
+        switches = [*(bool(mode >> bit & 1) for bit in range(3, 8)), tokens]
+        return cls(LOG_STATES[mode & 7], shape & ~_TOKENS, scale, *switches)
+
+    def _arguments(self) -> tuple[int, int, int, int]:
+        return self.log_states, self.shape, decoded_scale(self.scale), self._switches | self.tokens << 5
+
+    def encode(
+        self, k: NDArray[np.int32], row: NDArray[np.uint8] = NO_STEPS, column: NDArray[np.uint8] = NO_STEPS
+    ) -> bytes:
+        """The integers ``[rows, columns]`` as bytes, with the step exponents that the form has."""
+        row, column = row if self.row_steps else NO_STEPS, column if self.column_steps else NO_STEPS
+        data: bytes = _C.encode_levels(np.ascontiguousarray(k), row, column, *self._arguments())
+        return data
+
+    def decode(
+        self, data: bytes | memoryview, rows: int, columns: int
+    ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+        """The values, multiples of each element's step, and the factors of the base step (float32, exact).
+
+        Both broadcast to ``[rows, columns]``. FormatError for damaged data.
+        """
+        if not worth_decoding(rows * columns, len(data)):
+            raise FormatError(f"{len(data)} bytes may not stand for {rows} x {columns} levels")
+        try:
+            values, row, column = _C.decode_levels(bytes(data), rows, columns, *self._arguments())
+        except ValueError as error:
+            raise FormatError(f"coded levels: {error}") from error
+        return values, step_factors(row, column)
+
+
+# A level takes as long to decode as so many bits of the exact coder's model.
+_BITS_PER_LEVEL = 16
+
+
+def worth_decoding(count: int, size: int) -> bool:
+    """Whether a payload of ``size`` bytes may stand for so many symbols.
+
+    More would cost a reader more time than a file of that size is worth; encoders store such tensors otherwise.
+    """
+    limit: int = _C.most_modelled(size)
+    return _BITS_PER_LEVEL * count <= limit
+
+
+def step_factors(row: NDArray[np.uint8], column: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What exponents of rows and columns (empty: none) make of the base step: float32 ``[rows or 1, columns or 1]``.
+
+    Two to the half of their sum, with 181 / 128 for the square root of two: exact in float32.
+    """
+    zero = np.zeros(1, np.int64)
+    total = (row if row.size else zero)[:, None].astype(np.int64) + (column if column.size else zero)[None, :]
+    factors: NDArray[np.float32] = np.ldexp(np.where(total & 1, 181 / 128, 1.0), total >> 1).astype(np.float32)
+    return factors
+
+
+def decoded_scale(code: int) -> int:
+    """Mean magnitude in 1/16 step that a code of three mantissa bits below its exponent stands for."""
+    return max(1, ((8 + (code & 7)) << (code >> 3)) >> 3)
+
+
+_SCALES = np.log([decoded_scale(code) for code in range((_MOST_SCALE + 1) << 3)])
+
+
+def scale_code(mean: float | NDArray[np.float64]) -> Any:
+    """The code nearest to a mean magnitude given in steps; of an array, codes (int64) of its shape."""
+    wanted = np.log(np.maximum(np.asarray(mean) * 16, 1e-9))
+    above = np.clip(np.searchsorted(_SCALES, wanted), 1, len(_SCALES) - 1)
+    nearest = above - (wanted - _SCALES[above - 1] < _SCALES[above] - wanted)
+    return nearest if np.ndim(mean) else int(nearest)

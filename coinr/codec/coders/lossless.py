@@ -1,0 +1,78 @@
+"""Lossless coder: raw bytes, or Brotli of them, plain or as byte planes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from coinr.codec.tensors import Layout, from_bytes, to_bytes
+from coinr.codec.wire import Reader, compress, expand
+from coinr.errors import FormatError
+
+_RAW, _BROTLI, _PLANES = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class LosslessParams:
+    """Nothing beyond the layout is needed."""
+
+    def write(self) -> bytes:
+        return b""
+
+    def check(self, layout: Layout) -> None:
+        pass
+
+    def work(self, layout: Layout) -> int:
+        return 0
+
+    def describe(self, layout: Layout) -> dict[str, Any]:
+        return {}
+
+
+class Lossless:
+    """Payload: one mode byte, then the bytes; nothing at all for a tensor without elements."""
+
+    id = 0
+    name = "lossless"
+
+    def read(self, reader: Reader) -> LosslessParams:
+        return LosslessParams()
+
+    def encode(self, source: torch.Tensor, params: LosslessParams) -> bytes:
+        raw = to_bytes(source)
+        if not raw:
+            return b""
+        width = source.dtype.itemsize
+        planes = np.frombuffer(raw, np.uint8).reshape(-1, width).T.tobytes()
+        options = [(_RAW, raw), (_BROTLI, compress(raw))]
+        if width > 1:
+            options.append((_PLANES, compress(planes)))
+        mode, data = min(options, key=lambda option: len(option[1]))
+        return bytes([mode]) + data
+
+    def decode(
+        self, payload: memoryview, params: LosslessParams, layout: Layout, seed: int, device: torch.device
+    ) -> torch.Tensor:
+        reader = Reader(payload)
+        if not layout.size:
+            reader.end()
+            return from_bytes(b"", layout).to(device)
+        mode = reader.u8()
+        rest = reader.take(len(payload) - 1)
+        raw: bytes | bytearray
+        if mode == _RAW:
+            raw = bytes(rest)
+            if len(raw) != layout.nbytes:
+                raise FormatError(f"{len(raw)} raw bytes for a tensor of {layout.nbytes}")
+        elif mode in (_BROTLI, _PLANES):
+            raw = expand(rest, layout.nbytes)
+            if mode == _PLANES:
+                raw = np.frombuffer(raw, np.uint8).reshape(layout.dtype.itemsize, -1).T.tobytes()
+        else:
+            raise FormatError(f"lossless mode {mode} is not 0, 1 or 2")
+        if layout.dtype == torch.bool and np.frombuffer(raw, np.uint8).max() > 1:
+            raise FormatError("a bool that is neither 0 nor 1")
+        return from_bytes(raw, layout).to(device)

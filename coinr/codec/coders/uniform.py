@@ -1,0 +1,71 @@
+"""Uniform scalar quantiser: w = float32(q) · step with b-bit symmetric integers q, one step a tensor."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from coinr.codec.coders.coder import read_step, step_for, write_step
+from coinr.codec.coders.symbols import MAX_BITS, decode_symbols, encode_symbols, largest
+from coinr.codec.tensors import LOSSY_DTYPES, Layout, from_planes
+from coinr.codec.wire import Reader
+from coinr.errors import FormatError
+
+
+@dataclass(frozen=True)
+class UniformParams:
+    """``bits`` per value, 2 … 16."""
+
+    bits: int
+
+    def write(self) -> bytes:
+        return bytes([self.bits])
+
+    def check(self, layout: Layout) -> None:
+        if layout.dtype not in LOSSY_DTYPES:
+            raise FormatError(f"{layout.dtype} cannot be quantised")
+        if not layout.size:
+            raise FormatError("a tensor without elements cannot be quantised")
+        if not 2 <= self.bits <= MAX_BITS:
+            raise FormatError(f"{self.bits} value bits are not in 2 … {MAX_BITS}")
+
+    def work(self, layout: Layout) -> int:
+        return 0
+
+    def describe(self, layout: Layout) -> dict[str, Any]:
+        return {"bits": self.bits}
+
+
+class Uniform:
+    """Payload: step (float32), then the symbols of all planes."""
+
+    id = 1
+    name = "uniform"
+
+    def read(self, reader: Reader) -> UniformParams:
+        return UniformParams(reader.u8())
+
+    def quantise(self, planes: NDArray[np.float64], bits: int) -> tuple[NDArray[np.int32], float] | None:
+        """Integers and step for the values; None where no normal float32 step can hold them."""
+        step = step_for(float(np.abs(planes).max()), largest(bits))
+        if step is None:
+            return None
+        q = np.clip(np.rint(planes / step), -largest(bits), largest(bits)).astype(np.int32)
+        return q, step
+
+    def encode(self, source: tuple[NDArray[np.int32], float], params: UniformParams) -> bytes:
+        q, step = source
+        return write_step(step) + encode_symbols(q, params.bits)
+
+    def decode(
+        self, payload: memoryview, params: UniformParams, layout: Layout, seed: int, device: torch.device
+    ) -> torch.Tensor:
+        reader = Reader(payload)
+        step = read_step(reader, largest(params.bits))
+        q = decode_symbols(payload[reader.at :], layout.planes * layout.size, params.bits)
+        planes = torch.from_numpy(q.astype(np.float32) * np.float32(step)).reshape(layout.planes, -1)
+        return from_planes(planes, layout).to(device)

@@ -1,0 +1,86 @@
+"""Tensors whose elements must each keep their relative error, and the fewest digits that do.
+
+A scale, a variance or a frequency multiplies what a whole channel computes: one that is a hundredth of its neighbours
+matters as much as they do. So errors of such tensors follow each element and not the tensor. What a tensor is, its
+values tell: weights and biases have both signs and one size. Names only say which tensors belong to one layer.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from coinr.codec.state_dict import Source
+from coinr.codec.tensors import from_planes
+
+#: From so many elements on, values tell what a tensor is.
+FEWEST = 8
+
+# Magnitudes are of wide range where their last decile is at least so many times their first: of normal weights it is 13
+# times as large, of Cauchy's distribution 40 times.
+_WIDE = 100.0
+
+
+def by_element(sources: list[Source]) -> set[int]:
+    """Positions of the tensors whose elements each keep their relative error.
+
+    Vectors of one sign or of wide range, other tensors of both, vectors of fewer than :data:`FEWEST` elements in layers
+    without a matrix, and all vectors beside one of these in such a layer.
+    """
+    with_matrix = {layer_of(source) for source in sources if len(source.layout.shape) > 1}
+    alone = [layer_of(source) not in with_matrix for source in sources]
+    told = {row for row, source in enumerate(sources) if _tells(source)}
+    layers = {layer_of(sources[row]) for row in told}
+    return told | {
+        row
+        for row, source in enumerate(sources)
+        if alone[row] and (source.planes.size < FEWEST or layer_of(source) in layers)
+    }
+
+
+def layer_of(source: Source) -> str:
+    """The name without its last part: what a layer's weight and bias share."""
+    return source.name.rpartition(".")[0]
+
+
+def _tells(source: Source) -> bool:
+    """Whether its values say that a tensor holds scales, as far as there are enough."""
+    if source.layout.size == max(source.layout.shape, default=1):
+        return _one_sign(source.planes) or _wide(source.planes)
+    return _one_sign(source.planes) and _wide(source.planes)
+
+
+def _one_sign(planes: NDArray[np.float64]) -> bool:
+    positive, negative = np.count_nonzero(planes > 0), np.count_nonzero(planes < 0)
+    return bool(min(positive, negative) == 0 and max(positive, negative) >= FEWEST)
+
+
+def _wide(planes: NDArray[np.float64]) -> bool:
+    magnitudes = np.abs(planes[planes != 0])
+    if magnitudes.size < FEWEST:
+        return False
+    first, last = np.quantile(magnitudes, (0.1, 0.9))
+    return bool(last >= _WIDE * first)
+
+
+def rounded(source: Source, relative: float) -> Source:
+    """The tensor, each element with the fewest leading bits that keep its relative error: the exact coder's zeros.
+
+    Parameters
+    ----------
+    relative
+        Largest relative error of any element, 0 or more; from 1 on all is zero.
+    """
+    if not relative > 0:
+        return source
+    planes = np.zeros_like(source.planes)
+    if relative < 1:
+        # one bit before the point, so many after it; rounding leaves half of the last
+        digits = max(0, math.ceil(-math.log2(relative)) - 1)
+        mantissa, exponent = np.frexp(source.planes)
+        planes = np.ldexp(np.rint(np.ldexp(mantissa, digits + 1)), exponent - digits - 1)
+    return replace(source, tensor=from_planes(torch.from_numpy(planes), source.layout))

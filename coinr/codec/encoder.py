@@ -1,0 +1,190 @@
+"""A state dict that is to be encoded, perhaps several times: read, checked and understood once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from glob import escape
+from numbers import Real
+from typing import Any
+
+from coinr.codec.allocate.tensors import rule_errors
+from coinr.codec.candidates import Coded, Settings, cost
+from coinr.codec.coders import EXACT, LOSSLESS, LosslessParams
+from coinr.codec.format import container
+from coinr.codec.format.container import File
+from coinr.codec.format.metadata import check_meta
+from coinr.codec.format.tensor_table import ALIAS, Header, Limits, Record, check_names, check_shape
+from coinr.codec.profiles.difference import encode_relative
+from coinr.codec.profiles.tasks import HEEDING, PROFILES, Task, encode, least_work, lossy_sources, plan
+from coinr.codec.reference import Base
+from coinr.codec.state_dict import plain_tensors, read_state_dict
+from coinr.engine.backends import select
+from coinr.engine.threads import available_threads, check_threads, limited_threads
+from coinr.errors import FormatError, InputError, LimitError
+from coinr.inputs.arguments import checked
+from coinr.inputs.naming import check_patterns
+from coinr.sensitivity.calibration import Calibration, Known, sensitivities
+from coinr.sensitivity.gauss_newton import block_of
+
+_WITHOUT_LOSS = {LOSSLESS.id, EXACT.id}
+
+
+class Encoder:
+    """What :func:`~coinr.encode_state_dict` is asked, but for how much may be lost; arguments and errors as there."""
+
+    @checked
+    def __init__(
+        self,
+        sd: Mapping[str, Any],
+        seed: int = 0,
+        *,
+        profile: str = "auto",
+        lossless: Sequence[str] = (),
+        nonfinite: str = "error",
+        base: Mapping[str, Any] | None = None,
+        seeds: int = 1,
+        calibrate: Calibration | None = None,
+        meta: Mapping[str, Any] | None = None,
+        limits: Limits | None = None,
+        backend: str | None = None,
+        threads: int | None = None,
+        **options: Any,
+    ) -> None:
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 64:
+            raise InputError(f"seed must be an integer in 0 … 2**64 - 1, not {seed!r}")
+        if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= (1 << 64) - seed:
+            raise InputError(f"seeds must be an integer ≥ 1 with seed + seeds at most 2**64, not {seeds!r}")
+        if nonfinite not in ("error", "lossless"):
+            raise InputError(f"nonfinite must be 'error' or 'lossless', not {nonfinite!r}")
+        check_patterns(lossless)
+        if not isinstance(profile, str) or profile not in PROFILES:
+            raise InputError(f"profile {profile!r} is not one of {', '.join(PROFILES)}")
+        select(backend)
+        check_threads(threads)
+        available_threads(threads)
+        self.meta = check_meta(meta)
+        self.sources = read_state_dict(sd)
+        self.stored = [source for source in self.sources if source.alias is None]
+        self.limits = limits or Limits()
+        self._check_sizes()
+        check_patterns(lossless, [source.name for source in self.sources])
+        self.exact = tuple(lossless) + tuple(
+            escape(self.sources[source.alias].name)
+            for source in self.sources
+            if source.alias is not None and any(fnmatchcase(source.name, pattern) for pattern in lossless)
+        )
+        self.lossy = lossy_sources(self.stored, profile, self.exact, nonfinite)
+        self.settings = Settings(seed, None, backend, threads, options)
+        self.profile, self.seeds = profile, seeds
+        self.base = None if base is None else Base(base)
+        self.known = Known() if calibrate is None else sensitivities(calibrate, sd, seed)
+        if isinstance(calibrate, tuple) and profile in HEEDING:
+            self.known = replace(self.known, block=block_of(*calibrate, plain_tensors(sd)))
+
+    def _check_sizes(self) -> None:
+        """Refuse what no coder can change before any of them works: sizes, shapes, names, the number of tensors."""
+        header = self._header([Coded(LOSSLESS.id, LosslessParams(), b"")] * len(self.stored), 0)
+        self.limits.check(header)
+        try:
+            check_names(header)
+        except FormatError as error:
+            raise InputError(f"this state dict cannot be stored: {error}") from error
+        for source in self.stored:
+            try:
+                check_shape(source.layout.shape)
+            except FormatError as error:
+                raise InputError(f"tensor {source.name!r} cannot be stored: {error}") from error
+
+    @property
+    def parameters(self) -> int:
+        """Floating-point parameters of the state dict, each plane of a complex one."""
+        return sum(source.planes.size for source in self.stored if source.lossy)
+
+    def rule(self) -> dict[str, float]:
+        """The error, by name, that the rule allows each lossy tensor at a tolerance of 1."""
+        errors = rule_errors(self.lossy, self.known)
+        return {source.name: error for source, error in zip(self.lossy, errors, strict=True)}
+
+    def encode(self, tolerance: float | None, errors: Mapping[str, float] | None = None) -> bytes:
+        """The file."""
+        with limited_threads(self.settings.threads):
+            return self._encode(tolerance, errors)
+
+    def _encode(self, tolerance: float | None, errors: Mapping[str, float] | None) -> bytes:
+        if tolerance is not None and not (isinstance(tolerance, Real) and 0 <= tolerance < math.inf):
+            raise InputError(f"tolerance must be a number ≥ 0, not {tolerance!r}")
+        settings = replace(self.settings, tolerance=tolerance)
+        tasks = plan(self.stored, self.lossy, self.profile, settings, self.known, errors)
+        # those that the base has too may be differences, which need no dictionary
+        alone = [t for t in tasks if self.base is None or self.base.find(t.source.name, t.source.layout) is None]
+        self.limits.check_work(least_work(alone, self.profile, settings), "at least ")
+        coded = self._encode_tasks(tasks, settings)
+        blob = min(self._allowed(_ways(coded), settings.seed), key=len)
+        seeded = [row for row, chosen in enumerate(coded) if chosen.params.work(self.stored[row].layout)]
+        for other in range(settings.seed + 1, settings.seed + self.seeds) if seeded else ():
+            again = self._encode_tasks([tasks[row] for row in seeded], replace(settings, seed=other))
+            mixed = list(coded)
+            for row, chosen in zip(seeded, again, strict=True):
+                mixed[row] = chosen
+            with suppress(LimitError):  # the file of the first seed is one that the limits allow
+                blob = min(blob, self._assemble(mixed, other), key=len)
+        return blob
+
+    def _encode_tasks(self, tasks: list[Task], settings: Settings) -> list[Coded]:
+        if self.base is None:
+            return encode(tasks, self.profile, settings, self.known.block)
+        # a difference to a base stands alone
+        return encode_relative(tasks, encode(tasks, self.profile, settings), self.base, self.profile, settings)
+
+    def _allowed(self, ways: Iterable[list[Coded]], seed: int) -> list[bytes]:
+        """The files of the coded tensors in those ways that the limits allow; LimitError where they allow none."""
+        files, refused = [], None
+        for way in ways:
+            try:
+                files.append(self._assemble(way, seed))
+            except LimitError as error:
+                refused = refused or error
+        if refused is not None and not files:
+            raise refused
+        return files
+
+    def _assemble(self, coded: list[Coded], seed: int) -> bytes:
+        """The file of the coded tensors, as a reader with these limits accepts it."""
+        header = self._header(coded, seed)
+        rest = iter(coded)
+        payloads = [next(rest).payload if source.alias is None else b"" for source in self.sources]
+        if self.base is not None and header.relative():
+            header = replace(header, base=self.base.digest(header.relative()))
+        self.limits.check(header)
+        blob = container.write(header, payloads)
+        try:
+            File(blob, self.limits)
+        except FormatError as error:
+            raise InputError(f"this state dict cannot be stored: {error}") from error
+        return blob
+
+    def _header(self, coded: list[Coded], seed: int) -> Header:
+        rest = iter(coded)
+        records = []
+        for source in self.sources:
+            if source.alias is None:
+                chosen = next(rest)
+                records.append(Record(source.name, source.layout, chosen.coder, chosen.params, len(chosen.payload)))
+            else:
+                records.append(Record(source.name, source.layout, ALIAS, None, 0, source.alias))
+        return Header(seed, tuple(records), self.meta)
+
+
+def _ways(coded: list[Coded]) -> Iterator[list[Coded]]:
+    """The tensors each in its smallest form, then all of them by one and the same coder or without loss."""
+    yield coded
+    for coder in sorted({rival.coder for chosen in coded for rival in chosen.rivals} - _WITHOUT_LOSS):
+        allowed = _WITHOUT_LOSS | {coder}
+        yield [
+            min((rival for rival in chosen.rivals if rival.coder in allowed), key=cost, default=chosen)
+            for chosen in coded
+        ]

@@ -1,0 +1,1 @@
+"""The file format: container, tensor table, metadata. ``FORMAT.md`` is its specification."""

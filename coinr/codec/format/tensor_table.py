@@ -1,0 +1,304 @@
+"""The tensor table: what a file says of its tensors before their payloads. ``FORMAT.md`` is its specification."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any
+
+from coinr.codec.coders import CODERS, DIFFERENCE, EXACT, Params
+from coinr.codec.format.metadata import read_meta, write_meta
+from coinr.codec.reference import HASH_BYTES
+from coinr.codec.tensors import DTYPE_CODES, DTYPES, Layout
+from coinr.codec.wire import Reader, compress, expand, varint
+from coinr.errors import FormatError, InputError, LimitError
+
+VERSION = 1
+
+# Flags of a table's stored form.
+BROTLI, MODELLED = 1, 4
+
+ALIAS = 7  # in place of a coder id: the tensor shares the storage of an earlier one
+_MAX_NDIM = 32
+_MAX_ELEMENTS = 1 << 48
+
+# A compressed table may expand to this much, or to this many times its size; the names in a table likewise.
+_FREE_TABLE_BYTES = 1 << 16
+_FREE_NAME_BYTES = 1 << 20
+_TABLE_EXPANSION = 32
+
+# More than the parameters of any coder and the length of a payload take in a row of the table.
+_ROW_BYTES = 64
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What decoding may cost; checked from the header before any allocation.
+
+    Encoding checks bytes and tensors before anything is coded, and the least work where a profile puts every matrix in
+    a dictionary; the work itself is known in the end.
+
+    Attributes
+    ----------
+    decoded_bytes
+        Bytes of all decoded tensors together. Decoding one tensor takes up to six times its bytes on the way.
+    work
+        Dictionary entries that decoding generates.
+    tensors
+        Rows of the tensor table.
+    """
+
+    decoded_bytes: int = 1 << 30
+    work: int = 1 << 32
+    tensors: int = 1 << 14
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+                raise InputError(f"{name} must be an integer >= 0, got {value!r}")
+
+    def check(self, header: Header) -> None:
+        """LimitError if the file of this header costs more than allowed."""
+        self.check_tensors(len(header.records))
+        decoded_bytes, work = header.cost()
+        if decoded_bytes > self.decoded_bytes:
+            raise LimitError(
+                f"decodes to {decoded_bytes} bytes, the limit is {self.decoded_bytes} (raise it with Limits)"
+            )
+        self.check_work(work)
+
+    def check_work(self, work: int, least: str = "") -> None:
+        """LimitError if decoding generates more dictionary entries; ``least``: ``"at least "`` where more may come."""
+        if work > self.work:
+            raise LimitError(
+                f"decoding generates {least}{work} dictionary entries, the limit is {self.work} (raise it with Limits)"
+            )
+
+    def check_tensors(self, count: int) -> None:
+        """LimitError if a table of this many rows is too long."""
+        if count > self.tensors:
+            raise LimitError(f"holds {count} tensors, the limit is {self.tensors} (raise it with Limits)")
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row of the tensor table.
+
+    Attributes
+    ----------
+    coder, params
+        How the payload is decoded; meaningless for an alias.
+    alias
+        Row of the earlier tensor whose storage this one shares, else None.
+    length
+        Payload bytes.
+    """
+
+    name: str
+    layout: Layout
+    coder: int
+    params: Params | None
+    length: int
+    alias: int | None = None
+
+
+@dataclass(frozen=True)
+class Header:
+    """All that a file says before its payloads.
+
+    Attributes
+    ----------
+    base
+        Hash of the tensors that those of the file are relative to; empty where none is relative.
+    """
+
+    seed: int
+    records: tuple[Record, ...]
+    meta: dict[str, Any] = field(default_factory=dict)
+    base: bytes = b""
+    version: int = VERSION
+
+    def relative(self) -> list[tuple[str, Layout]]:
+        """Names and layouts of the tensors that are relative to a base."""
+        return [(record.name, record.layout) for record in self.records if record.coder == DIFFERENCE.id]
+
+    def cost(self) -> tuple[int, int]:
+        """Decoded bytes and dictionary entries of the whole file."""
+        stored = [record for record in self.records if record.params is not None]
+        return (
+            sum(record.layout.nbytes for record in stored),
+            sum(record.params.work(record.layout) for record in stored if record.params),
+        )
+
+
+def _shared(first: bytes, second: bytes) -> int:
+    """Length of the common prefix."""
+    same = 0
+    for a, b in zip(first, second, strict=False):
+        if a != b:
+            break
+        same += 1
+    return same
+
+
+def _write_names(header: Header) -> bytes:
+    """The column of names, each without what it shares with the one before."""
+    out, previous = bytearray(), b""
+    for record in header.records:
+        name = record.name.encode()
+        same = _shared(previous, name)
+        out += varint(same) + varint(len(name) - same) + name[same:]
+        previous = name
+    return bytes(out)
+
+
+def name_bytes(header: Header) -> int:
+    """Bytes that the names and their lengths take in a table before it is compressed."""
+    return len(_write_names(header))
+
+
+def write_table(header: Header) -> bytes:
+    """The table as FORMAT.md lists its columns."""
+    meta = write_meta(header.meta)
+    out = bytearray(varint(header.seed) + varint(len(meta)) + meta + header.base + varint(len(header.records)))
+    out += _write_names(header)
+    for record in header.records:
+        out.append(record.coder << 5 | DTYPE_CODES[record.layout.dtype])
+    for record in header.records:
+        if record.alias is not None:
+            out += varint(record.alias)
+        else:
+            out += varint(len(record.layout.shape)) + b"".join(map(varint, record.layout.shape))
+    for record in header.records:
+        if record.params is not None:
+            out += record.params.write()
+    for record in header.records:
+        if record.alias is None:
+            out += varint(record.length)
+    return bytes(out)
+
+
+def _room(stored: int, free: int = _FREE_TABLE_BYTES) -> int:
+    """Bytes that ``stored`` bytes may expand to."""
+    return max(free, _TABLE_EXPANSION * stored)
+
+
+def _read_names(reader: Reader, count: int) -> list[str]:
+    names: list[str] = []
+    seen: set[str] = set()
+    previous = b""
+    room = _room(len(reader.data), _FREE_NAME_BYTES)
+    for _ in range(count):
+        same, rest = reader.varint(), reader.varint()
+        if same > len(previous):
+            raise FormatError(f"name shares {same} bytes with one of {len(previous)}")
+        room -= same + rest
+        if room < 0:
+            raise FormatError(f"the names of a table of {len(reader.data)} bytes expand to more than allowed")
+        previous = previous[:same] + bytes(reader.take(rest))
+        try:
+            name = previous.decode()
+        except UnicodeDecodeError as error:
+            raise FormatError(f"name is not UTF-8: {error}") from error
+        if name in seen:
+            raise FormatError(f"two tensors are named {name!r}")
+        seen.add(name)
+        names.append(name)
+    return names
+
+
+def _read_shape(reader: Reader) -> tuple[int, ...]:
+    ndim = reader.varint()
+    if ndim > _MAX_NDIM:
+        raise FormatError(f"{ndim} dimensions are more than {_MAX_NDIM}")
+    shape = tuple(reader.varint() for _ in range(ndim))
+    check_shape(shape)
+    return shape
+
+
+def check_names(header: Header) -> None:
+    """FormatError for names that no table of these tensors may expand to, however they are coded."""
+    room = _room(len(write_table(header)) + _ROW_BYTES * len(header.records), _FREE_NAME_BYTES)
+    total = sum(len(record.name.encode()) for record in header.records)
+    if total > room:
+        raise FormatError(f"their names take {total} bytes, a table of {len(header.records)} rows has at most {room}")
+
+
+def check_shape(shape: tuple[int, ...]) -> None:
+    """FormatError for a shape that no file holds."""
+    if len(shape) > _MAX_NDIM:
+        raise FormatError(f"{len(shape)} dimensions are more than {_MAX_NDIM}")
+    if math.prod(max(side, 1) for side in shape) > _MAX_ELEMENTS:
+        raise FormatError(f"shape {shape} is absurd")
+
+
+def read_table(raw: bytes, limits: Limits, relative: bool) -> Header:
+    """Inverse of :func:`write_table`; ``relative``: whether the file has the flag of relative tensors.
+
+    Raises
+    ------
+    FormatError
+        If the table is ill-formed.
+    LimitError
+        If it has more rows than allowed.
+    """
+    reader = Reader(raw)
+    seed = reader.varint()
+    meta = read_meta(bytes(reader.take(reader.varint())))
+    base = bytes(reader.take(HASH_BYTES)) if relative else b""
+    count = reader.varint()
+    limits.check_tensors(count)
+    names = _read_names(reader, count)
+    codes = bytes(reader.take(count))
+    layouts: list[Layout] = []
+    aliases: list[int | None] = []
+    for row, code in enumerate(codes):
+        if code & 31 >= len(DTYPES):
+            raise FormatError(f"dtype code {code & 31} is unknown")
+        dtype, alias = DTYPES[code & 31], None
+        if code >> 5 == ALIAS:
+            alias = reader.varint()
+            if alias >= row or aliases[alias] is not None or layouts[alias].dtype != dtype:
+                raise FormatError(f"tensor {row} cannot share the storage of tensor {alias}")
+        aliases.append(alias)
+        layouts.append(Layout(dtype, _read_shape(reader)) if alias is None else layouts[alias])
+    params: list[Params | None] = []
+    for code, layout, alias in zip(codes, layouts, aliases, strict=True):
+        params.append(None if alias is not None else CODERS[code >> 5].read(reader))
+        if params[-1] is not None:
+            params[-1].check(layout)
+    lengths = [reader.varint() if alias is None else 0 for alias in aliases]
+    reader.end()
+    records = tuple(
+        Record(name, layout, code >> 5, param, length, alias)
+        for name, layout, code, param, length, alias in zip(
+            names, layouts, codes, params, lengths, aliases, strict=True
+        )
+    )
+    header = Header(seed, records, meta, base)
+    if relative != bool(header.relative()):
+        raise FormatError("the flag of relative tensors and the tensors differ")
+    return header
+
+
+def pack_table(table: bytes) -> bytes:
+    """Flags, sizes and the table in whichever form is smallest."""
+    forms = [bytes([0]) + varint(len(table)) + table]
+    packed = compress(table)
+    if len(table) <= _room(len(packed)):
+        forms.append(bytes([BROTLI]) + varint(len(packed)) + varint(len(table)) + packed)
+    if 0 < len(table) <= _FREE_TABLE_BYTES:
+        modelled = EXACT.pack(table)
+        forms.append(bytes([MODELLED]) + varint(len(modelled)) + varint(len(table)) + modelled)
+    return min(forms, key=len)
+
+
+def unpack_table(stored: bytes, size: int, flags: int) -> bytes:
+    """The table of ``size`` bytes from its stored form."""
+    if size > _room(len(stored)):
+        raise FormatError(f"a table of {len(stored)} bytes may not expand to {size}")
+    if flags & BROTLI:
+        return expand(stored, size)
+    if size > _FREE_TABLE_BYTES:
+        raise FormatError(f"a modelled table of {size} bytes is larger than {_FREE_TABLE_BYTES}")
+    return EXACT.unpack(stored, size)

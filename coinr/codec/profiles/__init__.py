@@ -1,0 +1,1 @@
+"""Profiles by name: which coder each tensor gets."""

@@ -1,0 +1,67 @@
+"""The ``auto`` profile: each tensor by whichever coder needs fewest bytes at the error that it is allowed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from coinr.codec.candidates import (
+    Allowance,
+    Coded,
+    Settings,
+    admitted,
+    cost,
+    each_tensor,
+    faithful,
+    known_options,
+    smallest,
+)
+from coinr.codec.coders import DIRECT
+from coinr.codec.profiles.simple import fewest_bits
+from coinr.codec.quantize import direct, sparse
+from coinr.codec.state_dict import Source
+
+# Larger tensors are tried in a dictionary only below so many bits a weight: above, the dense form is within 1 % of the
+# direct coder and takes ten times as long (bench/results/rate/sparse_vs_direct.csv). So are all where the inputs of the
+# layer are known: sparse codes do not heed them, so that they win later, and dense ones heed them no better.
+_DENSE_MOST = 1 << 15
+_HEEDED_BITS = 0.75
+
+# Brotli's integers win where weights repeat themselves; a large tensor is not worth the time.
+_UNIFORM_MOST = 1 << 18
+
+
+def encode_auto(sources: list[Source], allowed: list[Allowance], settings: Settings) -> list[Coded]:
+    """Each tensor by the coder with fewest bytes, at its allowed error."""
+    known_options(settings.options)
+    return each_tensor(lambda source, limit: encode_within(source, limit, settings), sources, allowed)
+
+
+def encode_within(source: Source, allowance: Allowance, settings: Settings) -> Coded:
+    """The tensor in the fewest bytes that keep its errors allowed, and what the other coders make of it."""
+    options = direct.encode_to(source, allowance)
+    if source.planes.size <= _UNIFORM_MOST:
+        options += fewest_bits(source, allowance)
+    least = min((8 * cost(coded) for coded in options), default=0)
+    if _worth_trying(source, allowance, least):
+        found = sparse.encode_to(source, allowance, settings)
+        options += [] if found is None else [found]
+    good = [coded for coded in sorted(options, key=_cost_in_table) if admitted(coded, source, allowance, settings.seed)]
+    exact = faithful(source, allowance, settings.seed)
+    return replace(smallest(source, good[:1], allowance, settings.seed), rivals=(*good, exact))
+
+
+def _worth_trying(source: Source, allowance: Allowance, least: int) -> bool:
+    """Whether a dictionary may take fewer than the ``least`` bits of all else."""
+    if allowance.relative is not None or not allowance.error > 0:
+        return False
+    size = source.planes.size
+    if allowance.inputs is not None:
+        return least < _HEEDED_BITS * size
+    if size <= _DENSE_MOST:
+        return True
+    return least < sparse.SPARSE_BITS * size and sparse.eligible(source) and sparse.promising(source, allowance, least)
+
+
+def _cost_in_table(coded: Coded) -> int:
+    """Bytes in the file, of which another coder than that of most tensors takes one of its table."""
+    return cost(coded) + (coded.coder != DIRECT.id)

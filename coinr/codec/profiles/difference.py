@@ -1,0 +1,114 @@
+"""Tensors as differences to a network that the receiver has, where that takes fewer bytes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from coinr.codec.candidates import Allowance, Coded, Settings, cost, error_of
+from coinr.codec.coders import CODERS, DIFFERENCE, DifferenceParams
+from coinr.codec.coders.difference import subtract
+from coinr.codec.profiles.tasks import Task, encode
+from coinr.codec.reference import HASH_BYTES, Base
+from coinr.codec.state_dict import Source
+from coinr.codec.tensors import to_bytes, to_planes
+
+# How often a difference that ends too far off, for the sum is rounded again, is made anew, and how much finer.
+_TRIES, _FINER = 4, 0.99
+
+_SAME = Coded(DIFFERENCE.id, DifferenceParams(), b"")
+
+
+def encode_relative(
+    tasks: list[Task], absolute: list[Coded], base: Base, profile: str, settings: Settings
+) -> list[Coded]:
+    """For each task the smaller of its coded form and, at equal allowed error, a difference to the base.
+
+    Parameters
+    ----------
+    absolute
+        What :func:`coinr.codec.profiles.tasks.encode` made of the tasks.
+    """
+    best = list(absolute)
+    pending: dict[int, tuple[Task, Task]] = {}
+    for row, task in enumerate(tasks):
+        counterpart = base.find(task.source.name, task.source.layout)
+        if counterpart is None:
+            continue
+        task = _bounded(task, absolute[row], settings.seed)
+        if _equal(task, counterpart):
+            best[row] = min(absolute[row], _SAME, key=cost)
+        elif not task.exact and (difference := _difference(task, counterpart)) is not None:
+            pending[row] = task, difference
+    for row, coded in _encode_differences(pending, base, profile, settings).items():
+        best[row] = min(best[row], coded, key=cost)
+    saved = sum(cost(before) - cost(after) for before, after in zip(absolute, best, strict=True))
+    return best if saved > HASH_BYTES else absolute
+
+
+def _bounded(task: Task, absolute: Coded, seed: int) -> Task:
+    """The task with an allowance: where the profile has its own rule, the error of what it made by that."""
+    if task.exact or task.allowance is not None:
+        return task
+    error = error_of(absolute, task.source, seed)
+    return replace(task, allowance=Allowance(error, error))
+
+
+def _equal(task: Task, counterpart: torch.Tensor) -> bool:
+    """Whether the base's tensor can stand for the task's."""
+    if task.exact:
+        return to_bytes(counterpart) == to_bytes(task.source.tensor)
+    return _admitted(counterpart, task)
+
+
+def _admitted(tensor: torch.Tensor, task: Task) -> bool:
+    with np.errstate(over="ignore", invalid="ignore"):
+        difference = to_planes(tensor) - task.source.planes
+    if task.allowance is None or not np.isfinite(difference).all():
+        return False
+    return task.allowance.admits(difference, task.source.planes)
+
+
+def _difference(task: Task, counterpart: torch.Tensor) -> Task | None:
+    """The task to code the difference to the base; None where that is not finite.
+
+    Relative errors of the sum are looked at when it is made.
+    """
+    source = Source(task.source.name, subtract(task.source.tensor, counterpart), None)
+    allowance = None if task.allowance is None else replace(task.allowance, relative=None)
+    return replace(task, source=source, allowance=allowance) if source.finite() else None
+
+
+def _encode_differences(
+    pending: dict[int, tuple[Task, Task]], base: Base, profile: str, settings: Settings
+) -> dict[int, Coded]:
+    """Differences whose sums with the base are allowed, by row; those that are not are made again, finer."""
+    done: dict[int, Coded] = {}
+    finer = 1.0
+    for _ in range(_TRIES):
+        rows = [row for row in pending if row not in done]
+        results = encode([_scaled(pending[row][1], finer) for row in rows], profile, settings)
+        for row, coded in zip(rows, results, strict=True):
+            relative = Coded(DIFFERENCE.id, DifferenceParams((CODERS[coded.coder], coded.params)), coded.payload)
+            if _admitted(_restored(relative, pending[row][0], base, settings.seed), pending[row][0]):
+                done[row] = relative
+        finer *= _FINER
+    return done
+
+
+def _scaled(task: Task, factor: float) -> Task:
+    """The task with a tighter allowance."""
+    allowance = task.allowance
+    assert allowance is not None
+    return replace(task, allowance=replace(allowance, error=allowance.error * factor, limit=allowance.limit * factor))
+
+
+def _restored(coded: Coded, task: Task, base: Base, seed: int) -> torch.Tensor:
+    """What a difference decodes to."""
+    layout = task.source.layout
+    assert isinstance(coded.params, DifferenceParams)
+    return DIFFERENCE.restore(
+        memoryview(coded.payload), coded.params, layout, seed, base.take(task.source.name, layout)
+    )

@@ -1,0 +1,211 @@
+"""The ``paper`` profile: sparse codes in a seeded dictionary, 16-bit values, Brotli (paper, sections 3.2–3.4)."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coinr.codec.candidates import (
+    Allowance,
+    Allowed,
+    Coded,
+    Settings,
+    check_range,
+    known_options,
+    needs_loss,
+    quick_bits,
+    rms,
+    smallest,
+    uniform,
+)
+from coinr.codec.coders import DICTIONARY, UNIFORM, DictionaryParams
+from coinr.codec.coders.symbols import MAX_BITS
+from coinr.codec.profiles import paper_rules
+from coinr.codec.state_dict import Source
+from coinr.codec.tensors import Cut
+from coinr.engine.dictionary import Dictionary
+from coinr.engine.omp import omp
+from coinr.errors import InputError
+
+# Float64 entries of the supports that are solved at once.
+_SOLVE_ENTRIES = 1 << 23
+
+# Tensors whose largest weight lies outside stay out of the dictionary: float32 could not hold their sums or steps.
+_SMALLEST, _LARGEST = 1e-30, 1e30
+
+
+@dataclass(frozen=True)
+class PaperOptions:
+    """Options of the ``paper`` profile; the defaults are the measured choices of :mod:`.paper_rules`."""
+
+    kind: str
+    M: int
+    s: int | None
+    bits: int
+    sorted: bool
+    rule: int
+
+
+def encode_paper(sources: list[Source], allowed: Allowed, settings: Settings) -> list[Coded]:
+    """The paper's method: sparse codes in a seeded dictionary, 16-bit values, Brotli (sections 3.2–3.4).
+
+    Options: ``kind`` (``"gaussian"``), ``M`` (65536), ``s`` (nonzeros per vector, 2s < n; by default the rule of
+    :mod:`coinr.codec.profiles.paper_rules`), ``rule`` (its version, the latest), ``bits`` (16, of every quantised
+    value), ``sorted`` (True: atoms stored by ascending index; False: in order of selection).
+    """
+    options = _options(settings)
+    groups: dict[int, list[tuple[int, _Job]]] = defaultdict(list)
+    for row, job in _jobs(sources, allowed, options):
+        groups[job.cut.n].append((row, job))
+    sparse: dict[int, list[Coded]] = {}
+    for n, jobs in groups.items():
+        for (row, _), coded in zip(jobs, _pursue(n, [job for _, job in jobs], options, settings), strict=True):
+            sparse[row] = coded
+    return [
+        smallest(source, uniform(source, options.bits) + sparse.get(row, []), allowed[row], settings.seed)
+        for row, source in enumerate(sources)
+    ]
+
+
+def paper_work(sources: list[Source], allowed: Allowed, settings: Settings) -> int:
+    """Dictionary entries that decoding generates at least: those of s where that is known, else of one atom a vector.
+
+    A tensor that may be smaller without loss, or with one uniform step, counts as none.
+    """
+    options = _options(settings)
+    total = 0
+    for row, job in _jobs(sources, allowed, options):
+        limit = allowed[row]
+        if limit is not None and limit.relative is not None:
+            continue
+        params = DictionaryParams(job.cut, options.kind, options.M, job.wanted if job.target is None else 1)
+        gaps = math.log2(options.M / job.wanted) + 2 if options.sorted else params.index_bits
+        # a pursuit to a target takes a quarter more atoms than are expected
+        expected = job.wanted if job.target is None else 0.8 * job.wanted
+        bits = expected * (options.bits + gaps) / job.cut.n
+        if needs_loss(job.source, bits) and _beats_uniform(job.source, bits, options):
+            total += params.work(job.source.layout)
+    return total
+
+
+def _beats_uniform(source: Source, bits: float, options: PaperOptions) -> bool:
+    """Whether so many bits for each value are fewer than one uniform step takes, at a quick look."""
+    quantised = UNIFORM.quantise(source.planes, options.bits)
+    return quantised is None or bits * source.planes.size < quick_bits(quantised[0].astype("<i2").tobytes(), 2)
+
+
+def _options(settings: Settings) -> PaperOptions:
+    """The options of the settings; InputError for those out of range."""
+    defaults = {
+        "kind": "gaussian",
+        "M": paper_rules.ATOMS,
+        "s": None,
+        "bits": MAX_BITS,
+        "sorted": True,
+        "rule": paper_rules.LATEST,
+    }
+    options = PaperOptions(**known_options(settings.options, **defaults))
+    if not isinstance(options.kind, str) or not isinstance(options.sorted, bool):
+        raise InputError(f"kind must be a string and sorted a bool, not {options.kind!r} and {options.sorted!r}")
+    Dictionary(options.kind, 1, options.M, settings.seed)
+    check_range("rule", options.rule, 1, paper_rules.LATEST)
+    check_range("bits", options.bits, 2, MAX_BITS)
+    check_range("s", options.s, 1, paper_rules.LONGEST, optional=True)
+    return options
+
+
+def _jobs(sources: list[Source], allowed: Allowed, options: PaperOptions) -> Iterator[tuple[int, _Job]]:
+    """The tensors that are pursued, each with its row."""
+    for row, source in enumerate(sources):
+        plan = paper_rules.plan(source.layout)
+        if plan is None or not _SMALLEST < np.abs(source.planes).max() < _LARGEST:
+            continue
+        target = _target(plan, source, allowed[row], options)
+        wanted = _wanted(plan, target, options)
+        if wanted is not None:
+            yield row, _Job(source, plan.cut, target if options.s is None else None, wanted)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A tensor to pursue: its cut, the relative error to reach (None: take ``wanted`` atoms), atoms to pursue."""
+
+    source: Source
+    cut: Cut
+    target: float | None
+    wanted: int
+
+
+def _target(plan: paper_rules.Plan, source: Source, allowance: Allowance | None, options: PaperOptions) -> float | None:
+    """The relative error to reach by choice of s; None where the rule's s is taken as it is."""
+    if allowance is not None:
+        return allowance.error / rms(source.planes)
+    return None if plan.factor == 1 else paper_rules.RULES[options.rule].tolerance * plan.factor
+
+
+def _wanted(plan: paper_rules.Plan, target: float | None, options: PaperOptions) -> int | None:
+    """Atoms to pursue for a tensor; None where 2s < n or s ≤ M leaves no hope."""
+    most = min(paper_rules.most(plan.cut.n), options.M)
+    if options.s is not None:
+        return options.s if options.s <= most else None
+    expected = paper_rules.sparsity(paper_rules.RULES[options.rule], plan.cut.n, options.M, target)
+    if target is None:
+        return min(most, expected)
+    return min(most, expected + expected // 4 + 2) if expected <= most else None
+
+
+def _pursue(n: int, jobs: list[_Job], options: PaperOptions, settings: Settings) -> list[list[Coded]]:
+    """One pursuit over the vectors of all tensors that share a dictionary; a code, or none, for each."""
+    dictionary = Dictionary(options.kind, n, options.M, settings.seed)
+    vectors = [job.cut.apply(job.source.planes, job.source.layout) for job in jobs]
+    most = max(job.wanted for job in jobs)
+    stack = np.concatenate(vectors)
+    code = omp(stack.astype(np.float32), dictionary, most, backend=settings.backend, threads=settings.threads)
+    results, start = [], 0
+    for job, own in zip(jobs, vectors, strict=True):
+        rows = slice(start, start + len(own))
+        start += len(own)
+        s = job.wanted if job.target is None else _enough(code.path[rows], job.wanted, job.target)
+        coded = s and _code(job, own, code.indices[rows, :s], dictionary, options)
+        results.append([coded] if coded else [])
+    return results
+
+
+def _enough(path: NDArray[np.float32], limit: int, target: float) -> int | None:
+    """The smallest s ≤ limit whose residual leaves room for quantisation below the target; None if there is none."""
+    energy = path.astype(np.float64).sum(0)
+    good = np.flatnonzero(energy[: limit + 1] <= (0.99 * target) ** 2 * energy[0])
+    return max(1, int(good[0])) if good.size else None
+
+
+def _code(
+    job: _Job,
+    vectors: NDArray[np.float64],
+    indices: NDArray[np.int32],
+    dictionary: Dictionary,
+    options: PaperOptions,
+) -> Coded | None:
+    params = DictionaryParams(job.cut, options.kind, options.M, indices.shape[1], 0, options.bits, options.sorted)
+    values = solve(vectors, np.ascontiguousarray(indices), dictionary)
+    quantised = DICTIONARY.quantise(indices, values, params)
+    return None if quantised is None else Coded(DICTIONARY.id, params, DICTIONARY.encode(quantised, params))
+
+
+def solve(vectors: NDArray[np.float64], indices: NDArray[np.int32], dictionary: Dictionary) -> NDArray[np.float64]:
+    """Least-squares values ``[B, s]`` of the vectors ``[B, n]`` on given supports; 0 where the index is -1."""
+    B, s = indices.shape
+    values = np.zeros((B, s))
+    step = max(1, _SOLVE_ENTRIES // (s * dictionary.n))
+    for start in range(0, B, step):
+        part = indices[start : start + step]
+        atoms = dictionary.atoms(np.maximum(part, 0).reshape(-1)).T.reshape(*part.shape, dictionary.n)
+        support = (atoms * (part >= 0)[..., None]).astype(np.float64)
+        gram = support @ support.transpose(0, 2, 1)
+        gram[:, range(s), range(s)] += np.where(part >= 0, 0.0, 1.0)
+        values[start : start + step] = np.linalg.solve(gram, (support @ vectors[start : start + step, :, None]))[..., 0]
+    return values

@@ -1,0 +1,103 @@
+"""What the encoder of the ``paper`` profile decides by measurement; decoding never looks here.
+
+The paper publishes neither M nor s nor rows against columns nor the quantiser's range. The choices below were
+measured by ``bench/paper_choices.py``; the numbers are in ``bench/results/paper_choices.json``.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from coinr.codec.tensors import Cut, Layout
+
+# Fits the paper's remark that an index takes 16 bits; fewer atoms need more values, more atoms more time.
+ATOMS = 1 << 16
+
+# Widths below this are "tiny" (paper, section 3.3.2): the matrix is flattened into one vector.
+TINY = 50
+
+# A matrix whose rows are this many times shorter than its columns is a first layer: coded along the width.
+EDGE_RATIO = 4
+
+# A first layer's error weighs 27 to 48 times the first hidden layer's in energy and more than the others', so its
+# tolerance is a tenth.
+EDGE_FACTOR = 0.1
+
+# Longer vectors are chopped into runs: beyond, 2s < n keeps the rule from its aim, and time grows with the square of n.
+LONGEST = 2048
+RUN = 256
+SHORTEST = 16
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How s follows from n.
+
+    Attributes
+    ----------
+    tolerance
+        The relative error that the rule aims at in hidden layers, at M = ATOMS; 2s < n ends it short at n = 2048.
+    fractions
+        Pairs (n, s / n), linear in log n between.
+    """
+
+    tolerance: float
+    fractions: tuple[tuple[int, float], ...]
+
+
+# By version; a better rule is added, none is changed, so that earlier files can be made again.
+RULES = {
+    1: Rule(
+        0.008,
+        ((16, 0.42), (32, 0.4), (64, 0.405), (128, 0.412), (256, 0.424), (512, 0.446), (1024, 0.476), (2048, 0.5)),
+    )
+}
+LATEST = max(RULES)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a tensor becomes vectors, and the factor on the tolerance of its profile."""
+
+    cut: Cut
+    factor: float
+
+
+def plan(layout: Layout) -> Plan | None:
+    """The plan for a tensor, from its shape alone; None for those that stay at 16 bit (vectors, tiny sizes)."""
+    if len(layout.shape) < 2 or layout.size < SHORTEST:
+        return None
+    rows, columns = layout.shape[0], layout.size // layout.shape[0]
+    if columns * EDGE_RATIO < rows:
+        return _runs(True, rows, EDGE_FACTOR)
+    if rows == columns and columns < TINY:
+        return Plan(Cut(False, layout.size), 1.0)
+    return _runs(False, columns, 1.0)
+
+
+def _runs(transposed: bool, n: int, factor: float) -> Plan | None:
+    if n < SHORTEST:
+        return None
+    return Plan(Cut(transposed, n if n <= LONGEST else RUN), factor)
+
+
+def sparsity(rule: Rule, n: int, M: int, tolerance: float | None) -> int:
+    """Nonzeros that a vector of dimension n needs for a relative error, by the rule; may exceed what 2s < n allows.
+
+    The residual of a pursuit falls by about the same number of decibels with each atom, and that number grows
+    about with log M: the rule's s is scaled by both.
+    """
+    if tolerance == 0:
+        return n
+    sizes, fractions = zip(*rule.fractions, strict=True)
+    fraction = float(np.interp(math.log2(n), np.log2(sizes), fractions))
+    scale = 1.0 if tolerance is None else math.log(tolerance) / math.log(rule.tolerance)
+    return max(1, math.ceil(fraction * n * scale * math.log(ATOMS) / math.log(max(M, 2))))
+
+
+def most(n: int) -> int:
+    """The largest s that the paper's condition 2s < n allows."""
+    return (n - 1) // 2

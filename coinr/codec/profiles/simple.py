@@ -1,0 +1,58 @@
+"""Profiles without a dictionary: every tensor lossless, or every tensor with one uniform step."""
+
+from __future__ import annotations
+
+from coinr.codec.candidates import (
+    Allowance,
+    Allowed,
+    Coded,
+    Settings,
+    admitted,
+    check_range,
+    known_options,
+    lossless,
+    smallest,
+    uniform,
+)
+from coinr.codec.coders import UNIFORM
+from coinr.codec.coders.symbols import MAX_BITS
+from coinr.codec.state_dict import Source
+
+
+def encode_lossless(sources: list[Source], allowed: Allowed, settings: Settings) -> list[Coded]:
+    """Every tensor bit-exactly."""
+    known_options(settings.options)
+    return [lossless(source) for source in sources]
+
+
+def encode_uniform(sources: list[Source], allowed: Allowed, settings: Settings) -> list[Coded]:
+    """Every tensor with one uniform step and Brotli.
+
+    Option ``bits`` (2 … 16): value bits; by default 16, or with a tolerance the fewest that meet it.
+    """
+    bits = known_options(settings.options, bits=None)["bits"]
+    check_range("bits", bits, 2, MAX_BITS, optional=True)
+    coded = []
+    for source, limit in zip(sources, allowed, strict=True):
+        # without a tolerance, elements that keep their relative errors have 16 bits like all else
+        if bits is None and limit is not None and (settings.tolerance is not None or limit.relative is None):
+            options = fewest_bits(source, limit)
+        else:
+            options = uniform(source, bits or MAX_BITS)
+        coded.append(smallest(source, options, limit, settings.seed))
+    return coded
+
+
+def fewest_bits(source: Source, allowance: Allowance) -> list[Coded]:
+    """The tensor with the fewest value bits that keep its errors allowed; empty if 16 do not."""
+    for bits in range(2, MAX_BITS + 1):
+        quantised = UNIFORM.quantise(source.planes, bits)
+        if quantised is None:
+            continue
+        difference = quantised[0] * quantised[1] - source.planes
+        if allowance.admits(difference, source.planes):
+            options = uniform(source, bits)
+            # the dtype may round further
+            if admitted(options[0], source, allowance, 0):
+                return options
+    return []

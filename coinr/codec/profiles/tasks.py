@@ -1,0 +1,187 @@
+"""What is to be coded and by which profile: one task a tensor."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
+from numbers import Real
+from typing import Any
+
+import numpy as np
+
+from coinr.codec.allocate.tensors import TOLERANCE, allowed_errors
+from coinr.codec.candidates import Allowance, Allowed, Coded, Settings, lossless
+from coinr.codec.coders.coder import FLOAT32_MAX, FLOAT32_TINY
+from coinr.codec.coders.symbols import MAX_BITS
+from coinr.codec.profiles.auto import encode_auto
+from coinr.codec.profiles.paper import encode_paper, paper_work
+from coinr.codec.profiles.sequential import direct_code, encode_block, sparse_code
+from coinr.codec.profiles.simple import encode_lossless, encode_uniform
+from coinr.codec.quantize.direct import encode_direct
+from coinr.codec.quantize.sparse import encode_sparse, sparse_work
+from coinr.codec.state_dict import Source
+from coinr.errors import InputError, StateDictError
+from coinr.inputs.naming import known_names
+from coinr.sensitivity.calibration import Known
+from coinr.sensitivity.curvature import Block
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How a profile codes tensors at given errors.
+
+    Attributes
+    ----------
+    tolerance
+        What it has by default; None for a rule of its own.
+    least_work
+        Dictionary entries that decoding generates at least, told before coding; None where it may be none.
+    """
+
+    encode: Callable[[list[Source], Any, Settings], list[Coded]]
+    tolerance: float | None = None
+    least_work: Callable[[list[Source], Any, Settings], int] | None = None
+
+
+PROFILES = {
+    "auto": Profile(encode_auto, TOLERANCE),
+    "direct": Profile(encode_direct, TOLERANCE),
+    "sparse": Profile(encode_sparse, TOLERANCE, sparse_work),
+    "paper": Profile(encode_paper, least_work=paper_work),
+    "uniform": Profile(encode_uniform),
+    "lossless": Profile(encode_lossless),
+}
+
+
+#: Profiles whose rounding heeds what is known of a network beside its weights.
+HEEDING = ("auto", "direct", "sparse")
+
+
+@dataclass(frozen=True)
+class Task:
+    """A tensor to code.
+
+    Attributes
+    ----------
+    exact
+        Whether it must be stored bit-exactly.
+    allowance
+        How far it may be off otherwise; None leaves that to the profile.
+    """
+
+    source: Source
+    exact: bool
+    allowance: Allowance | None = None
+
+
+def lossy_sources(sources: list[Source], profile: str, exact_names: tuple[str, ...], nonfinite: str) -> list[Source]:
+    """Those that need not be exact.
+
+    Integers, named exceptions, (where allowed) tensors that are not finite, and those too large or too small for steps
+    of float32 must be exact.
+
+    Raises
+    ------
+    StateDictError
+        If a tensor is not finite and ``nonfinite`` is ``"error"``.
+    """
+    return [source for source in sources if not _must_be_exact(source, profile, exact_names, nonfinite)]
+
+
+def plan(
+    sources: list[Source],
+    lossy: list[Source],
+    profile: str,
+    settings: Settings,
+    known: Known,
+    wanted: Mapping[str, float] | None,
+) -> list[Task]:
+    """A task for every source.
+
+    ``wanted`` names root mean squared errors of single tensors, see
+    :func:`~coinr.codec.allocate.tensors.allowed_errors`.
+
+    Raises
+    ------
+    InputError
+        If errors are wanted of a tensor that is kept exactly, or without a tolerance.
+    """
+    tolerance = PROFILES[profile].tolerance if settings.tolerance is None else settings.tolerance
+    coarse = {source.name for source in lossy} | {source.name for source in sources if not in_range(source)}
+    _check_wanted(wanted or {}, [source.name for source in sources], coarse)
+    if tolerance is None and (wanted or known):
+        raise InputError(f"errors and calibrate need a tolerance, which profile {profile!r} has not of its own")
+    allowed: Allowed = allowed_errors(lossy, TOLERANCE if tolerance is None else tolerance, known, wanted)
+    if tolerance is None:
+        allowed = [_of_bits(allowance) for allowance in allowed]
+    allowances = {source.name: allowance for source, allowance in zip(lossy, allowed, strict=True)}
+    return [Task(source, source.name not in allowances, allowances.get(source.name)) for source in sources]
+
+
+def _of_bits(allowance: Allowance | None) -> Allowance | None:
+    """What a profile without a tolerance must keep: elements that have a relative error, as well as its 16 bits do."""
+    if allowance is None or allowance.relative is None:
+        return None
+    return replace(allowance, relative=2.0 ** (1 - MAX_BITS))
+
+
+def _check_wanted(wanted: Mapping[str, float], names: list[str], lossy: set[str]) -> None:
+    for name, error in wanted.items():
+        if name not in names:
+            raise InputError(f"errors names {name!r}, which is none of the tensors; {known_names(name, names)}")
+        if name not in lossy:
+            raise InputError(f"errors names {name!r}, which is no tensor that is stored with loss")
+        if isinstance(error, bool) or not isinstance(error, Real) or not 0 <= error < float("inf"):
+            raise InputError(f"the error of {name!r} must be a number ≥ 0, not {error!r}")
+
+
+def _must_be_exact(source: Source, profile: str, exact_names: tuple[str, ...], nonfinite: str) -> bool:
+    if not source.lossy or profile == "lossless" or any(fnmatchcase(source.name, pattern) for pattern in exact_names):
+        return True
+    if source.finite():
+        return not in_range(source)
+    if nonfinite == "error":
+        raise StateDictError(
+            f"tensor {source.name!r} holds NaN or Inf; nonfinite='lossless' stores such tensors bit-exactly"
+        )
+    return True
+
+
+def in_range(source: Source) -> bool:
+    """Whether the largest magnitude is one of float32's normal numbers, or zero; true of integers and where not finite.
+
+    Coders with loss hold no others: they end in a multiplication of float32 numbers. Squares of these do not leave
+    float64.
+    """
+    if not source.lossy:
+        return True
+    peak = float(np.abs(source.planes).max())
+    return peak == 0 or FLOAT32_TINY <= peak <= FLOAT32_MAX or not math.isfinite(peak)
+
+
+def least_work(tasks: list[Task], profile: str, settings: Settings) -> int:
+    """Dictionary entries that decoding will generate at least, as far as can be told before coding.
+
+    Tensors that may be stored without loss count as none: those with exceptions, and where a quick look says that
+    storage without loss may be smaller.
+    """
+    work = PROFILES[profile].least_work
+    lossy = [task for task in tasks if not task.exact]
+    return 0 if work is None else work([task.source for task in lossy], [task.allowance for task in lossy], settings)
+
+
+def encode(tasks: list[Task], profile: str, settings: Settings, block: Block | None = None) -> list[Coded]:
+    """The coded form of every task's tensor; those of a block together, where the profile heeds it."""
+    lossy = {task.source.name: task for task in tasks if not task.exact}
+    coded: dict[str, Coded] = {}
+    if block is not None and profile in HEEDING:
+        allowed = {name: task.allowance for name, task in lossy.items() if task.allowance is not None}
+        if all(name in allowed for name in block.slices):
+            one = sparse_code if profile == "sparse" else direct_code
+            coded = encode_block(block, {name: lossy[name].source for name in block.slices}, allowed, settings, one)
+    alone = [task for name, task in lossy.items() if name not in coded]
+    results = PROFILES[profile].encode([task.source for task in alone], [task.allowance for task in alone], settings)
+    coded |= {task.source.name: found for task, found in zip(alone, results, strict=True)}
+    return [lossless(task.source) if task.exact else coded[task.source.name] for task in tasks]

@@ -1,0 +1,1 @@
+"""From a matrix to integers whose error stays within a limit, at the fewest bits."""

@@ -1,0 +1,113 @@
+"""A matrix that is to be quantised, what its errors weigh, and steps of rows and columns that level that."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coinr.codec.candidates import rms
+from coinr.codec.coders.coder import FLOAT32_MAX, FLOAT32_TINY, short_step
+from coinr.codec.coders.levels import LARGEST_VALUE, MOST_EXPONENT, NO_STEPS, step_factors
+
+# What a row's or column's exponent costs, in bits.
+_EXPONENT = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A matrix and what may be lost of it.
+
+    Attributes
+    ----------
+    matrix
+        ``[rows, columns]``.
+    error, limit
+        As in :class:`~coinr.codec.candidates.Allowance`, the first weighted by ``weight``.
+    weight
+        Of each element's squared error, ``[rows, columns]``, or None.
+    feedback
+        Upper triangular, unit diagonal, or None. Of ``[columns, columns]``, what weighs are the elements of ``E U``, E
+        the errors; of ``[size, size]``, those of the same with all elements as one row.
+    terms
+        How many elements a decoder adds up for each value of the tensor.
+    """
+
+    matrix: NDArray[np.float64]
+    error: float
+    limit: float
+    weight: NDArray[np.float64] | None = None
+    feedback: NDArray[np.float64] | None = None
+    terms: int = 1
+
+    def step_of(self, step: float, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> float | None:
+        """The base step that two bytes hold, at or below a wanted one, for rows and columns of these exponents.
+
+        No wider than decoders accept; None where it is too fine for them.
+        """
+        factor = 1 << MOST_EXPONENT if row.size or column.size else 1
+        rounded = short_step(min(step, FLOAT32_MAX / (LARGEST_VALUE * self.terms * factor)))
+        return rounded if rounded >= FLOAT32_TINY else None
+
+    def heeding(self, inputs: NDArray[np.float64], rows: NDArray[np.float64] | None) -> Problem:
+        """The same where an error e of a row counts as e · inputs · eᵀ, times the weight of the row where there is one.
+
+        With inputs = U D Uᵀ an error at j is worth D_j once those before it are coded.
+        """
+        lower = np.linalg.cholesky(inputs[::-1, ::-1])
+        upper = lower[::-1, ::-1]
+        roots = np.diag(upper).copy()
+        weights = np.ones(len(self.matrix)) if rows is None else rows
+        return replace(self, weight=np.outer(weights, np.square(roots)), feedback=upper / roots)
+
+    def exponents(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Step exponents of rows and columns that level their harm, as far as the limit on the plain error bears."""
+        if self.weight is None:
+            return NO_STEPS, NO_STEPS
+        logs = -np.log2(self.weight)
+        row, column = _rounded(logs.mean(1)), _rounded(logs.mean(0) - logs.mean())
+        for most in range(MOST_EXPONENT, -1, -1):
+            capped = np.minimum(row, most).astype(np.uint8), np.minimum(column, most).astype(np.uint8)
+            if self._expected(*capped) <= self.limit:
+                return capped
+        return NO_STEPS, NO_STEPS
+
+    def gain(self, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> float:
+        """Bits that these exponents save at high rate, over what they cost themselves."""
+        halves = sum(float(exponent.mean()) / 2 for exponent in (row, column) if exponent.size)
+        saved = halves + math.log2(self.levelled(NO_STEPS, NO_STEPS) / self.levelled(row, column)) / 2
+        return self.matrix.size * saved / max(_EXPONENT * (row.size + column.size), 1.0)
+
+    def levelled(self, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> float:
+        """Mean weighted squared error where the base step's own is 1."""
+        return float((self.weights() * np.square(step_factors(row, column).astype(np.float64))).mean())
+
+    def weights(self) -> NDArray[np.float64]:
+        """Weight of the squared error of each element."""
+        return np.ones(self.matrix.shape) if self.weight is None else self.weight
+
+    def fullness(self, harm: float, error: float) -> float:
+        """The larger share of what is allowed that these errors take: at most 1 where they are allowed."""
+        return max(harm / self.error, error / self.limit)
+
+    def harm_of(self, difference: NDArray[np.float64]) -> float:
+        """Weighted root mean squared error."""
+        if self.feedback is not None:
+            difference = (difference.reshape(-1, len(self.feedback)) @ self.feedback).reshape(difference.shape)
+        return rms(difference if self.weight is None else difference * np.sqrt(self.weight))
+
+    def _expected(self, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> float:
+        """Root mean squared error to expect: that of the steps, and no more than the weights themselves."""
+        noise = np.square(step_factors(row, column).astype(np.float64)) * self.error**2 / self.levelled(row, column)
+        power = np.square(self.matrix)
+        rough = power.mean(1, keepdims=True) * power.mean(0, keepdims=True) / (power.mean() or 1.0)
+        return 1.02 * math.sqrt(float(np.minimum(noise, rough).mean()))
+
+
+def _rounded(wanted: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Exponents from the smallest on: half octaves of a step are octaves of a squared error."""
+    whole = np.rint(wanted)
+    whole -= whole.min()
+    return np.minimum(whole, MOST_EXPONENT) if whole.any() else NO_STEPS.astype(np.float64)

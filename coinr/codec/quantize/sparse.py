@@ -1,0 +1,361 @@
+"""The ``sparse`` profile: every matrix in a seeded dictionary, from dense and orthogonal to sparse in a huge one.
+
+Which one is chosen for each tensor by measured bytes at the error it may have. Dense codes win from about one bit per
+weight on, sparse codes below (``bench/results/rate/sparse_vs_direct.csv``).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coinr.codec.candidates import (
+    Allowance,
+    Coded,
+    Settings,
+    admitted,
+    check_range,
+    cost,
+    error_of,
+    known_options,
+    needs_loss,
+    rms,
+    smallest,
+)
+from coinr.codec.coders import SPARSE, SparseParams
+from coinr.codec.coders.levels import NO_STEPS, worth_decoding
+from coinr.codec.coders.sparse import LARGEST_DENSE
+from coinr.codec.quantize import direct
+from coinr.codec.quantize.problem import Problem
+from coinr.codec.quantize.sparse_rdo import Search, water_level
+from coinr.codec.quantize.trellis import first_step, quantise, quantise_to, smallest_form
+from coinr.codec.state_dict import Source
+from coinr.codec.tensors import Cut
+from coinr.errors import InputError
+from coinr.sensitivity.curvature import Form
+
+# Runs of a dense code. Short ones keep more of a distribution that is not normal, where there is one.
+DENSE_RUNS = (2, 4, 8, 16, 64, 256)
+
+# Runs of a sparse code, and by the number of values its atoms and the codes that are followed for each vector: time
+# grows with the product of all three.
+SPARSE_RUNS = (64, 128, 256)
+_EFFORT = (
+    (1 << 12, 1 << 18, 64),
+    (1 << 13, 1 << 18, 32),
+    (1 << 16, 1 << 18, 16),
+    (1 << 18, 1 << 16, 8),
+    (1 << 62, 1 << 14, 4),
+)
+
+# Bits per value from which a dense code is always smaller than a sparse one: those are not tried.
+SPARSE_BITS = 1.3
+
+# No sparse code is smaller than this many times its estimate, which knows the vectors' energies and nothing else: where
+# the dense code is smaller by structure that a pursuit cannot see, as for constant or diagonal matrices, none is tried.
+_LEAST_OF_ESTIMATE = 1.05
+
+# Nor is one tried where the vectors that it codes would take so many bits per value, in the mean: a dictionary saves a
+# percent or two at most there, and pursuits find as many atoms in a few vectors as usually in all.
+_MOST_RATE = 4.0
+
+# Tensors with fewer values than this, and vectors, go to the direct coder.
+SMALLEST = 64
+
+# How often a code whose decoded error is above the allowed one is made again, and how much finer at least.
+_RETRIES, _FINER = 6, 0.998
+
+# Bits of a value of a dense code are fewer than those that the error needs and this, and always possible up to so many.
+_MORE_BITS, _SURE_BITS = 2.0, 10.0
+
+# Bits of an atom in the estimate of a sparse code's size: with m atoms, the count of a vector takes about
+# log2(1 + 5 m) / 2 bits more.
+_ATOM_BITS = 16.0
+
+
+@dataclass(frozen=True)
+class SparseOptions:
+    """Options of the profile; None leaves a choice to measurement.
+
+    Attributes
+    ----------
+    M, beam
+        Atoms of sparse codes, a power of two, and codes that are followed for each vector in their search.
+    n
+        Runs of dense and sparse codes alike.
+    form
+        ``"dense"`` or ``"sparse"``.
+    """
+
+    M: int | None = None
+    beam: int | None = None
+    n: int | None = None
+    form: str | None = None
+
+    @classmethod
+    def read(cls, settings: Settings) -> SparseOptions:
+        """The options of the settings; InputError for those out of range."""
+        options = cls(**known_options(settings.options, M=None, beam=None, n=None, form=None))
+        check_range("M", options.M, 2, 1 << 24, optional=True)
+        check_range("n", options.n, 1, 1 << 16, optional=True)
+        check_range("beam", options.beam, 1, 256, optional=True)
+        if options.M is not None and options.M & (options.M - 1):
+            raise InputError(f"M must be a power of two, not {options.M}")
+        if options.form not in (None, "dense", "sparse"):
+            raise InputError(f"form must be 'dense' or 'sparse', not {options.form!r}")
+        return options
+
+
+def eligible(source: Source) -> bool:
+    """Whether the tensor is a matrix of some size, rather than a vector or a few numbers."""
+    return len(source.layout.shape) > 1 and source.planes.size >= SMALLEST
+
+
+def encode_to(
+    source: Source, allowance: Allowance, settings: Settings, options: SparseOptions | None = None
+) -> Coded | None:
+    """The smallest code in a dictionary whose errors, decoded, are allowed.
+
+    Parameters
+    ----------
+    allowance
+        Sparse codes take no notice of the harm of rows.
+    settings
+        Only its seed and threads matter here.
+
+    Returns
+    -------
+    None where no dictionary code reaches that error, or each element has a relative error to keep.
+    """
+    options = options or SparseOptions()
+    if not eligible(source) or not allowance.error > 0 or allowance.relative is not None:
+        return None
+    found = []
+    dense = None if options.form == "sparse" else _dense(source, allowance, options, settings)
+    if dense is not None:
+        found.append(dense)
+    if options.form == "sparse" or (options.form is None and not _hopeless(source, allowance, dense, options)):
+        sparse = _sparse(source, Allowance(allowance.error, allowance.limit), options, settings)
+        if sparse is not None:
+            found.append(sparse)
+    return min(found, key=cost, default=None)
+
+
+def _hopeless(source: Source, allowance: Allowance, dense: Coded | None, options: SparseOptions) -> bool:
+    """Whether a sparse code would take so many bits that the dense form, or no dictionary at all, takes fewer.
+
+    Its pursuits would take minutes.
+    """
+    most = SPARSE_BITS * source.planes.size
+    bits = most if dense is None else 8 * cost(dense)
+    return bits > most or not promising(source, allowance, bits, options)
+
+
+def promising(source: Source, allowance: Allowance, bits: float, options: SparseOptions | None = None) -> bool:
+    """Whether a sparse code may take fewer bits than these, as far as the energies of vectors tell."""
+    cut = _sparse_cut(source, allowance.error, options or SparseOptions())
+    vectors = cut.apply(source.planes, source.layout)
+    rates = _water_filled(vectors, allowance.error)
+    if rates.size and rates.mean() >= _MOST_RATE:
+        return False
+    return _LEAST_OF_ESTIMATE * _water_filled_bits(vectors, allowance.error) <= bits
+
+
+def _dense(source: Source, allowance: Allowance, options: SparseOptions, settings: Settings) -> Coded | None:
+    runs = [options.n] if options.n else [n for n in DENSE_RUNS if n <= source.layout.size]
+    cuts = [Cut(transposed, n) for n in runs for transposed in (False, True)]
+    tried = [(size, cut) for cut in cuts if (size := _dense_size(source, allowance, cut, settings.seed)) is not None]
+    if not tried:
+        return None
+    # a cut unlike those of other tensors takes about two bytes of the file's table
+    cut = min(tried, key=lambda pair: pair[0] + 2 * (pair[1] != Cut(False, DENSE_RUNS[0])))[1]
+    finer = 1.0
+    for _ in range(_RETRIES):
+        coded = _dense_code(source, allowance, finer, cut, settings.seed)
+        if coded is None or admitted(coded, source, allowance, settings.seed):
+            return coded
+        finer *= _correction(coded, source, allowance, settings.seed)
+    return None
+
+
+def _correction(coded: Coded, source: Source, allowance: Allowance, seed: int) -> float:
+    """How much finer a code must be made: padding takes its share of the error, for better or worse."""
+    if allowance.harm is not None:
+        return _FINER
+    return _FINER * min(1.0, allowance.error / max(error_of(coded, source, seed), allowance.error))
+
+
+def coefficients(source: Source, params: SparseParams, seed: int) -> NDArray[np.float64]:
+    """What the integers of a dense code approximate, in the matrix in which they are coded."""
+    atoms = params.dictionary(seed).materialise().astype(np.float64)
+    vectors = params.cut.apply(source.planes, source.layout)
+    values: NDArray[np.float64] = (vectors @ atoms / params.cut.n).reshape(params.matrix_shape(source.layout))
+    return values
+
+
+def _dense_params(cut: Cut) -> SparseParams:
+    return SparseParams(cut, "hadamard", cut.n, cut.n, 1.0)
+
+
+def _problem(source: Source, allowance: Allowance, finer: float, params: SparseParams, seed: int) -> Problem:
+    """The coefficients and what is allowed for them, weighing as the tensor's own errors where the cut keeps rows."""
+    scale = finer / math.sqrt(params.cut.n)
+    matrix = coefficients(source, params, seed)
+    problem = Problem(matrix, allowance.error * scale, allowance.limit * scale, terms=params.cut.n)
+    if params.cut.transposed:
+        return problem
+    if allowance.form is not None:
+        return _along_all(problem, allowance.form, params, seed)
+    inputs, harm = allowance.inputs, allowance.harm
+    if inputs is not None and matrix.shape[1] == len(inputs) and matrix.size <= direct.FEEDBACK_MOST:
+        return problem.heeding(_turned(inputs, params, seed), harm)
+    if harm is None or len(matrix) != len(harm):
+        return problem
+    return replace(problem, weight=np.repeat(harm[:, None], matrix.shape[1], 1))
+
+
+def _turned(moments: NDArray[np.float64], params: SparseParams, seed: int) -> NDArray[np.float64]:
+    """Second moments ``[N, N]`` of values as those of their coefficients in runs of n; the trace stays."""
+    n = params.cut.n
+    atoms = params.dictionary(seed).materialise().astype(np.float64) / math.sqrt(n)
+    runs = moments.reshape(len(moments) // n, n, -1, n)
+    turned: NDArray[np.float64] = np.einsum("ik,aibj,jl->akbl", atoms, runs, atoms, optimize=True)
+    turned = turned.reshape(moments.shape)
+    return (turned + turned.T) / 2
+
+
+def _along_all(problem: Problem, form: Form, params: SparseParams, seed: int) -> Problem:
+    """Where errors of all elements of a tensor weigh together; runs that padding completes are left as they are."""
+    size = len(form.pivots)
+    if size % params.cut.n or problem.matrix.size != size:
+        return problem
+    moments = (form.upper * form.pivots) @ form.upper.T
+    whole = replace(problem, matrix=problem.matrix.reshape(1, -1)).heeding(_turned(moments, params, seed), None)
+    assert whole.weight is not None
+    return replace(whole, matrix=problem.matrix, weight=whole.weight.reshape(problem.matrix.shape))
+
+
+def _row_choices(problem: Problem) -> list[NDArray[np.uint8]]:
+    """Step exponents of rows to try; only those that promise more where the search is slow."""
+    if problem.weight is None:
+        return [NO_STEPS]
+    own = problem.exponents()[0]
+    if problem.feedback is None or len(problem.feedback) == problem.matrix.shape[1]:
+        return [NO_STEPS, own]
+    return [own if problem.gain(own, NO_STEPS) > 1 else NO_STEPS]
+
+
+def _dense_size(source: Source, allowance: Allowance, cut: Cut, seed: int) -> int | None:
+    """Bytes of a scalar quantised code by rows' weights alone: quick to make, and as good a guide as the trellis."""
+    allowance = replace(allowance, inputs=None, form=None)
+    if cut.n > LARGEST_DENSE or cut.n & (cut.n - 1) or cut.n > source.layout.size:
+        return None
+    problem = _problem(source, allowance, 1.0, _dense_params(cut), seed)
+    sizes = []
+    for row in _row_choices(problem):
+        step = first_step(problem, row, NO_STEPS, 0)
+        found = None if step is None else quantise(problem, row, NO_STEPS, step, 0)
+        if found is not None:
+            sizes.append(len(smallest_form(found)[0]))
+    return min(sizes, default=None)
+
+
+def _dense_code(source: Source, allowance: Allowance, finer: float, cut: Cut, seed: int) -> Coded | None:
+    params = _dense_params(cut)
+    problem = _problem(source, allowance, finer, params, seed)
+    coded = []
+    for row in _row_choices(problem):
+        found = quantise_to(problem, row, NO_STEPS)
+        if found is not None:
+            payload, form = smallest_form(found)
+            if worth_decoding(found.k.size, len(payload)):
+                coded.append(Coded(SPARSE.id, replace(params, step=found.step, form=form), payload))
+    return min(coded, key=cost, default=None)
+
+
+def _sparse(source: Source, allowance: Allowance, options: SparseOptions, settings: Settings) -> Coded | None:
+    cut = _sparse_cut(source, allowance.error, options)
+    vectors = cut.apply(source.planes, source.layout)
+    M, beam = next((M, beam) for size, M, beam in _EFFORT if vectors.size <= size)
+    M, beam = options.M or M, options.beam or beam
+    aim = allowance.error
+    for _ in range(_RETRIES):
+        search = Search(vectors, aim, M, beam, settings.seed, settings.threads)
+        found = search.run()
+        if found is None:
+            return None
+        s = max(1, int(found.codes.counts.max()))
+        params = SparseParams(cut, "hadamard", M, s, search.step)
+        coded = Coded(SPARSE.id, params, SPARSE.encode(found.codes, params))
+        if not worth_decoding(len(vectors), len(coded.payload)):
+            return None
+        if admitted(coded, source, allowance, settings.seed):
+            return coded
+        aim *= _correction(coded, source, allowance, settings.seed)
+    return None
+
+
+def _sparse_cut(source: Source, allowed: float, options: SparseOptions) -> Cut:
+    """The cut whose vectors differ most in energy, for then few of them take most of the bits."""
+    size = source.layout.size
+    runs = [options.n] if options.n else [n for n in SPARSE_RUNS if n <= size] or [size]
+    cuts = [Cut(transposed, min(n, size)) for n in runs for transposed in (False, True)]
+    return min(cuts, key=lambda cut: _water_filled_bits(cut.apply(source.planes, source.layout), allowed))
+
+
+def _water_filled_bits(vectors: NDArray[np.float64], allowed: float) -> float:
+    """Bits of normal vectors whose energies are known, by their rate-distortion function, with their counts."""
+    B, n = len(vectors), int(vectors.shape[1])
+    bits = n * float(_water_filled(vectors, allowed).sum())
+    return bits + B * math.log2(1 + 5 * bits / (_ATOM_BITS * B)) / 2
+
+
+def _water_filled(vectors: NDArray[np.float64], allowed: float) -> NDArray[np.float64]:
+    """Bits per value of each of those vectors that are coded."""
+    energy = np.square(vectors).mean(1)
+    level = water_level(energy, allowed)
+    rates: NDArray[np.float64] = np.log2(energy[energy > level] / level) / 2
+    return rates
+
+
+def encode_sparse(sources: list[Source], allowed: list[Allowance], settings: Settings) -> list[Coded]:
+    """Every matrix in a dictionary, the rest by the direct coder, all within their allowed errors.
+
+    Options: ``form`` (``"dense"``, ``"sparse"``; by default the smaller), ``n`` (length of the vectors), ``M`` (atoms
+    of sparse codes), ``beam`` (codes that their search follows).
+    """
+    options = SparseOptions.read(settings)
+    pairs = zip(sources, allowed, strict=True)
+    return [encode_within(source, allowance, settings, options) for source, allowance in pairs]
+
+
+def sparse_work(sources: list[Source], allowed: list[Allowance], settings: Settings) -> int:
+    """Dictionary entries that decoding generates at least: one a value, or n of dense codes."""
+    options = SparseOptions.read(settings)
+    n = options.n or DENSE_RUNS[0]
+    if options.form == "dense" and (n > LARGEST_DENSE or n & (n - 1)):
+        return 0
+    each = n if options.form == "dense" else 1
+    return sum(
+        each * source.planes.size
+        for source, allowance in zip(sources, allowed, strict=True)
+        if eligible(source) and each <= source.layout.size and _surely_in_dictionary(source, allowance)
+    )
+
+
+def _surely_in_dictionary(source: Source, allowance: Allowance) -> bool:
+    """Whether no other coder can be taken, as far as a quick look tells."""
+    if allowance.relative is not None or not allowance.error > 0:
+        return False
+    bits = math.log2(max(rms(source.planes) / allowance.error, 1.0)) + _MORE_BITS
+    return bits < _SURE_BITS and needs_loss(source, bits)
+
+
+def encode_within(source: Source, allowance: Allowance, settings: Settings, options: SparseOptions) -> Coded:
+    """The tensor in a dictionary where that reaches the error that it may have, else by the direct coder."""
+    found = encode_to(source, allowance, settings, options)
+    choices = direct.encode_to(source, allowance) if found is None else [found]
+    return smallest(source, choices, allowance, settings.seed)

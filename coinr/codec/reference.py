@@ -1,0 +1,62 @@
+"""The network that the receiver has, and to which tensors of a file are relative."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+
+from coinr.codec.state_dict import read_state_dict
+from coinr.codec.tensors import DTYPE_CODES, Layout, dtype_name, to_bytes
+from coinr.codec.wire import varint
+from coinr.errors import BaseError
+
+HASH_BYTES = 16
+
+
+class Base:
+    """Tensors by name.
+
+    Parameters
+    ----------
+    sd
+        Names to dense tensors or arrays, as for encode_state_dict.
+
+    Raises
+    ------
+    StateDictError
+        If it is no such mapping.
+    """
+
+    def __init__(self, sd: Mapping[str, Any]) -> None:
+        self._tensors = {source.name: source.tensor for source in read_state_dict(sd)}
+
+    def find(self, name: str, layout: Layout) -> torch.Tensor | None:
+        """The tensor of that name, on the CPU and contiguous; None without one of that dtype and shape."""
+        tensor = self._tensors.get(name)
+        return tensor if tensor is not None and (tensor.dtype, tuple(tensor.shape)) == _kind(layout) else None
+
+    def take(self, name: str, layout: Layout) -> torch.Tensor:
+        """As :meth:`find`; BaseError instead of None."""
+        tensor = self.find(name, layout)
+        if tensor is None:
+            here = "has none" if name not in self._tensors else "has another dtype or shape"
+            wanted = f"{dtype_name(layout.dtype)} {list(layout.shape)}"
+            raise BaseError(f"the base must hold a tensor {name!r}, {wanted}; the one given {here}")
+        return tensor
+
+    def digest(self, wanted: Iterable[tuple[str, Layout]]) -> bytes:
+        """SHA-256, truncated, over names, dtypes, shapes and bytes of the wanted tensors, in their order."""
+        state = hashlib.sha256()
+        for name, layout in wanted:
+            tensor = self.take(name, layout)
+            encoded = name.encode()
+            state.update(varint(len(encoded)) + encoded + bytes([DTYPE_CODES[layout.dtype], len(layout.shape)]))
+            state.update(b"".join(map(varint, layout.shape)) + to_bytes(tensor))
+        return state.digest()[:HASH_BYTES]
+
+
+def _kind(layout: Layout) -> tuple[torch.dtype, tuple[int, ...]]:
+    return layout.dtype, layout.shape

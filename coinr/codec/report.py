@@ -1,0 +1,111 @@
+"""What a file holds, as a table or as plain values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from coinr.codec.coders import CODERS
+from coinr.codec.format.container import File
+from coinr.codec.format.tensor_table import Record, name_bytes
+from coinr.codec.tensors import dtype_name
+
+_COLUMNS = ("name", "shape", "dtype", "coder", "inner", "kind", "n", "M", "s", "B", "bits", "bytes")
+
+
+@dataclass(frozen=True)
+class Report:
+    """Content of a coinr file; prints as a table.
+
+    Attributes
+    ----------
+    tensors
+        One dict a tensor: name, shape, dtype, coder, bytes, and for coded vectors kind, n, M, s, B, bits. The coder
+        ``difference`` has the coder of the difference as ``inner``, or ``same``.
+    totals
+        ``file_bytes``, ``payload_bytes``, ``name_bytes`` (what the names and their lengths take of the header, which is
+        compressed), ``overhead_bytes`` (the file less payloads and names), ``parameters`` (floating-point values,
+        complex ones count twice), ``bits_per_parameter``, ``decoded_bytes``, ``work`` (dictionary entries that decoding
+        generates).
+    base
+        Hash of the network that the differences are relative to, in hexadecimal; None without any.
+    """
+
+    version: int
+    seed: int
+    meta: dict[str, Any]
+    tensors: list[dict[str, Any]]
+    totals: dict[str, Any]
+    base: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything as JSON values."""
+        return {
+            "version": self.version,
+            "seed": self.seed,
+            "meta": self.meta,
+            "base": self.base,
+            "tensors": self.tensors,
+            "totals": self.totals,
+        }
+
+    def __str__(self) -> str:
+        rows = [[_cell(tensor.get(column, "")) for column in _COLUMNS] for tensor in self.tensors]
+        used = [k for k, column in enumerate(_COLUMNS) if column in ("name", "bytes") or any(row[k] for row in rows)]
+        table = [[_COLUMNS[k] for k in used]] + [[row[k] for k in used] for row in rows]
+        widths = [max(len(row[k]) for row in table) for k in range(len(used))]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table
+        ]
+        total = self.totals
+        lines.append(
+            f"{total['file_bytes']} bytes: {total['payload_bytes']} payload, {total['name_bytes']} names, "
+            f"{total['overhead_bytes']} overhead; {total['parameters']} parameters"
+            + (f" at {total['bits_per_parameter']:.2f} bits" if total["parameters"] else "")
+            + f"; seed {self.seed}, format {self.version}"
+            + (f"; relative to {self.base}" if self.base else "")
+        )
+        return "\n".join(lines)
+
+
+def _cell(value: Any) -> str:
+    return "x".join(map(str, value)) or "scalar" if isinstance(value, list) else str(value)
+
+
+def _row(record: Record, records: tuple[Record, ...]) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "name": record.name,
+        "shape": list(record.layout.shape),
+        "dtype": dtype_name(record.layout.dtype),
+    }
+    if record.params is None:
+        row |= {"coder": "tied", "tied_to": records[record.alias or 0].name}
+    else:
+        row |= {"coder": CODERS[record.coder].name, **record.params.describe(record.layout)}
+    return row | {"bytes": record.length}
+
+
+def make_report(file: File) -> Report:
+    """The report of a parsed file; decodes nothing."""
+    header = file.header
+    payload = sum(record.length for record in header.records)
+    # the table is compressed as a whole; names take a part of it as long as theirs before
+    names = round(name_bytes(header) * file.table_ratio)
+    parameters = sum(
+        record.layout.size * record.layout.planes
+        for record in header.records
+        if record.alias is None and (record.layout.dtype.is_floating_point or record.layout.dtype.is_complex)
+    )
+    decoded_bytes, work = header.cost()
+    totals = {
+        "file_bytes": len(file.data),
+        "payload_bytes": payload,
+        "name_bytes": names,
+        "overhead_bytes": len(file.data) - payload - names,
+        "parameters": parameters,
+        "bits_per_parameter": 8 * len(file.data) / parameters if parameters else None,
+        "decoded_bytes": decoded_bytes,
+        "work": work,
+    }
+    tensors = [_row(record, header.records) for record in header.records]
+    return Report(header.version, header.seed, header.meta, tensors, totals, header.base.hex() or None)

@@ -1,0 +1,211 @@
+"""Chooses what runs the heavy operations: ``triton`` (CUDA), ``native`` (C++) or ``reference`` (NumPy).
+
+The choice is made once per call and never falls back: an argument wins over the environment variable
+``COINR_BACKEND``, which wins over the default (``triton`` for CUDA tensors, ``native`` otherwise). All three
+decode to identical weights; supports of a pursuit differ only where two correlations tie within rounding.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from importlib import import_module
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from coinr.engine import philox
+from coinr.engine.dictionary import Dictionary
+from coinr.engine.omp import reference_omp
+from coinr.engine.threads import available_threads
+from coinr.errors import BackendError, InputError
+
+Pursuit = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+class Backend(Protocol):
+    """The operations that each backend provides on validated input."""
+
+    name: str
+
+    def describe(self) -> str:
+        """One line: what it runs on."""
+        ...
+
+    def omp(self, W: torch.Tensor, dictionary: Dictionary, s: int, threads: int | None, exact: bool) -> Pursuit:
+        """Indices int32 ``[B, s]``, values ``[B, s]``, path ``[B, s + 1]`` on W's device."""
+        ...
+
+    def synthesize(
+        self,
+        indices: NDArray[np.int32],
+        q: NDArray[np.int32],
+        step: float,
+        dictionary: Dictionary,
+        device: torch.device,
+    ) -> torch.Tensor:
+        """float32(Σ_k q_k A[:, j_k]) · step, the sum in integers: float32 ``[B, n]`` on the device."""
+        ...
+
+
+class HostBackend(Backend, Protocol):
+    """A backend that also makes dictionary entries in host memory."""
+
+    def entries(self, dictionary: Dictionary, indices: NDArray[np.int64]) -> NDArray[np.int8]:
+        """Entries of the given atoms: int8 ``[k, n]``."""
+        ...
+
+
+class Reference:
+    """NumPy, written to be read; the truth for the others."""
+
+    name = "reference"
+
+    def describe(self) -> str:
+        return f"NumPy {np.__version__}"
+
+    def entries(self, dictionary: Dictionary, indices: NDArray[np.int64]) -> NDArray[np.int8]:
+        return philox.entries(dictionary.kind, dictionary.n, dictionary.seed, dictionary.stream, indices)
+
+    def omp(self, W: torch.Tensor, dictionary: Dictionary, s: int, threads: int | None, exact: bool) -> Pursuit:
+        parts = reference_omp(W.cpu().numpy(), dictionary, s)
+        return tuple(torch.from_numpy(part).to(W.device) for part in parts)  # type: ignore[return-value]
+
+    def synthesize(
+        self,
+        indices: NDArray[np.int32],
+        q: NDArray[np.int32],
+        step: float,
+        dictionary: Dictionary,
+        device: torch.device,
+    ) -> torch.Tensor:
+        out = np.empty((len(indices), dictionary.n), np.float32)
+        for b, (js, weights) in enumerate(zip(indices, q, strict=True)):
+            total = weights.astype(np.int64) @ self.entries(dictionary, js.astype(np.int64)).astype(np.int64)
+            out[b] = total.astype(np.float32) * np.float32(step)
+        return torch.from_numpy(out).to(device)
+
+
+class Native:
+    """The C++ extension."""
+
+    name = "native"
+
+    def __init__(self) -> None:
+        from coinr.engine import _C
+
+        self.extension: Any = _C
+
+    def describe(self) -> str:
+        return f"C++, {self.extension.simd_level()}, {available_threads()} threads"
+
+    def entries(self, dictionary: Dictionary, indices: NDArray[np.int64]) -> NDArray[np.int8]:
+        kind, n, M, seed, stream = _fields(dictionary)
+        made: NDArray[np.int8] = self.extension.entries(kind, n, M, seed, stream, indices, available_threads())
+        return made
+
+    def omp(self, W: torch.Tensor, dictionary: Dictionary, s: int, threads: int | None, exact: bool) -> Pursuit:
+        kind, _, M, seed, stream = _fields(dictionary)
+        host = np.ascontiguousarray(W.to("cpu", torch.float32).numpy())
+        parts = self.extension.omp(host, kind, M, seed, stream, s, available_threads(threads), exact)
+        return tuple(torch.from_numpy(part).to(W.device) for part in parts)  # type: ignore[return-value]
+
+    def synthesize(
+        self,
+        indices: NDArray[np.int32],
+        q: NDArray[np.int32],
+        step: float,
+        dictionary: Dictionary,
+        device: torch.device,
+    ) -> torch.Tensor:
+        kind, n, M, seed, stream = _fields(dictionary)
+        made = self.extension.synthesize(indices, q, step, kind, n, M, seed, stream, available_threads())
+        return torch.from_numpy(made).to(device)
+
+
+class Triton:
+    """Triton kernels, on CUDA or in Triton's interpreter."""
+
+    name = "triton"
+
+    def __init__(self) -> None:
+        self.kernels: Any = import_module("coinr.kernels")
+        usable, reason = self.kernels.available()
+        if not usable:
+            raise RuntimeError(reason)
+
+    def describe(self) -> str:
+        detail: str = self.kernels.available()[1]
+        return detail
+
+    def omp(self, W: torch.Tensor, dictionary: Dictionary, s: int, threads: int | None, exact: bool) -> Pursuit:
+        d = dictionary
+        vectors = W.to(self.kernels.device(), torch.float32).contiguous()
+        indices, values, path = self.kernels.omp(vectors, d.kind, d.M, d.seed, d.stream, s)
+        return indices.to(W.device), values.to(W.device), path.to(W.device)
+
+    def synthesize(
+        self,
+        indices: NDArray[np.int32],
+        q: NDArray[np.int32],
+        step: float,
+        dictionary: Dictionary,
+        device: torch.device,
+    ) -> torch.Tensor:
+        d = dictionary
+        here = self.kernels.device() if device.type == "cpu" else device
+        support, weights = torch.from_numpy(indices).to(here), torch.from_numpy(q).to(here)
+        made: torch.Tensor = self.kernels.synthesize(support, weights, step, d.kind, d.n, d.M, d.seed, d.stream)
+        return made.to(device)
+
+
+_BACKENDS: dict[str, type] = {"reference": Reference, "native": Native, "triton": Triton}
+
+
+@cache
+def _load(name: str) -> Any:
+    try:
+        return _BACKENDS[name]()
+    except (ImportError, RuntimeError) as cause:
+        raise BackendError(f"backend {name!r} cannot run here: {cause}") from cause
+
+
+def select(name: str | None = None, device: torch.device | None = None) -> Backend:
+    """The backend for tensors on ``device``; see the module's docstring for the order of choice."""
+    default = "triton" if device is not None and device.type == "cuda" else "native"
+    backend: Backend = _load(_named(name, default))
+    return backend
+
+
+def _named(name: str | None, default: str) -> str:
+    """The name of the backend that is asked for, by the caller or the environment, else the default."""
+    asked = name or os.environ.get("COINR_BACKEND")
+    if asked and asked not in _BACKENDS:
+        raise InputError(f"{'backend' if name else 'COINR_BACKEND'} {asked!r} is not one of {', '.join(_BACKENDS)}")
+    return asked or default
+
+
+def host_backend(name: str | None = None) -> HostBackend:
+    """The backend that makes dictionary entries in host memory: ``native``, or ``reference`` where named."""
+    chosen = _named(name, "native")
+    backend: HostBackend = _load("native" if chosen == "triton" else chosen)
+    return backend
+
+
+def backends() -> list[dict[str, str | bool]]:
+    """Each backend: whether it is usable, what it would run on or why it cannot, whether CPU tensors use it."""
+    rows: list[dict[str, str | bool]] = []
+    default = _named(None, "native")
+    for name in _BACKENDS:
+        try:
+            usable, detail = True, _load(name).describe()
+        except BackendError as error:
+            usable, detail = False, str(error.__cause__ or error)
+        rows.append({"backend": name, "usable": usable, "detail": detail, "default": name == default})
+    return rows
+
+
+def _fields(dictionary: Dictionary) -> tuple[int, int, int, int, int]:
+    return philox.KINDS[dictionary.kind], dictionary.n, dictionary.M, dictionary.seed, dictionary.stream

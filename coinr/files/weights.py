@@ -1,0 +1,164 @@
+"""What files of weights hold, told by their content: torch's two formats, safetensors, NumPy's arrays."""
+
+from __future__ import annotations
+
+import json
+import os
+import pickletools
+import re
+import warnings
+import zipfile
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import safetensors
+import torch
+
+from coinr.errors import InputError, first_line
+from coinr.files.arrays import NPY, ZIP, members, read_npy, read_npz
+from coinr.files.reading import TRUNCATED, check_head, named
+
+#: What is read, for messages.
+READABLE = ".safetensors, .pt (also .pth, .ckpt, .bin) as torch.save writes them, .npz and .npy"
+
+#: The pickled number that torch's format before 1.6 begins with; four more pickles and the raw values follow.
+_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+_LEGACY_PICKLES = 5
+
+#: Formats that weights come in and that are not read.
+_OTHERS = {
+    b"\x8fCNR": "a coinr file already",
+    b"GGUF": "a GGUF file",
+    b"\x89HDF\r\n\x1a\n": "an HDF5 file, as Keras writes",
+    b"\x1f\x8b": "a gzip archive",
+    b"(\xb5/\xfd": "a zstd archive",
+    b"\xfd7zXZ": "an xz archive",
+}
+
+
+def read_weights(path: str | os.PathLike[str]) -> Any:
+    """Return what a file of weights holds: for a plain one a mapping of names to tensors or arrays.
+
+    Its format is told by its content, not by its suffix. Nothing but tensors, arrays and plain values is unpickled.
+    The array of a ``.npy`` file is named as the file is.
+
+    Raises
+    ------
+    InputError
+        If the file is truncated, damaged, of another kind, or would need unpickling of arbitrary objects.
+    OSError
+        If it cannot be read.
+    """
+    head = check_head(path)
+    with named(path):
+        try:
+            return _read(Path(path), head)
+        except (OSError, MemoryError, InputError):
+            raise
+        except Exception as error:  # damaged files fail in the readers in more ways than can be listed
+            raise InputError(f"damaged: {first_line(error)}") from error
+
+
+def _read(source: Path, head: bytes) -> Any:
+    if head.startswith(ZIP):
+        return _read_zip(source)
+    if head.startswith(NPY):
+        return read_npy(source)
+    if head[0] == 0x80 and b"\x02" <= head[1:2] <= b"\x05":
+        return _read_pickle(source, head)
+    if head[8:9] == b"{":
+        return _read_safetensors(source, int.from_bytes(head[:8], "little"))
+    if any(mark.startswith(head) for mark in (*ZIP, NPY, _LEGACY)) or _is_short_safetensors(source, head):
+        raise InputError(TRUNCATED)
+    for mark, words in _OTHERS.items():
+        if head.startswith(mark):
+            raise InputError(f"{words}, not one of weights that coinr packs: {READABLE}")
+    raise InputError(f"not a file of weights: coinr reads {READABLE}")
+
+
+def _is_short_safetensors(source: Path, head: bytes) -> bool:
+    return source.suffix.lower() == ".safetensors" and len(head) <= 8
+
+
+def _read_zip(source: Path) -> Any:
+    listed = members(source)
+    names = {info.filename.rpartition("/")[2] for info in listed}
+    if "constants.pkl" in names:
+        raise InputError("a TorchScript archive, which holds code: save the module's state_dict() with torch.save")
+    if "data.pkl" in names:
+        if any(info.compress_type != zipfile.ZIP_STORED for info in listed):
+            raise InputError("an archive of torch that was packed anew: torch reads members only as it wrote them")
+        return _load_torch(source)
+    if not all(name.endswith(".npy") for name in names):
+        raise InputError(f"a zip archive without weights: coinr reads {READABLE}")
+    return read_npz(source)
+
+
+def _read_pickle(source: Path, head: bytes) -> Any:
+    legacy = head.startswith(_LEGACY)
+    with source.open("rb") as stream:
+        if not _pickles_are_whole(stream, _LEGACY_PICKLES if legacy else 1):
+            raise InputError(TRUNCATED)
+    if not legacy:
+        raise InputError(
+            "a pickle that torch.save did not write, which is not safe to read as it needs unpickling of objects: "
+            "save a plain state dict with torch.save, or as .safetensors"
+        )
+    return _load_torch(source)
+
+
+def _pickles_are_whole(stream: BinaryIO, count: int) -> bool:
+    """Whether so many pickles, one after another, do not run into the end of the file; none is executed."""
+    try:
+        for _ in range(count):
+            for _ in pickletools.genops(stream):
+                pass
+    except Exception:  # an opcode that is unknown, an argument that is ill-formed, or no more bytes
+        return bool(stream.read(1))
+    return True
+
+
+def _load_torch(source: Path) -> Any:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of pickle protocols: what cannot be read safely is an error here
+            with source.open("rb") as stream:  # of a path, torch would look at the suffix
+                return torch.load(stream, map_location="cpu", weights_only=True)
+    except Exception as error:
+        text = str(error)
+        if "unexpected EOF" in text:
+            raise InputError(TRUNCATED) from error
+        if isinstance(error, OSError):  # of seeking where a damaged file says
+            raise InputError(f"damaged: {first_line(error)}") from error
+        if "Weights only load failed" not in text:
+            raise
+        # torch tells the object that it stopped at in the last lines of a long text
+        found = re.search(r"GLOBAL ([\w.]+) was not|class ([\w.]+)", text)
+        name = f" ({next(filter(None, found.groups()))})" if found else ""
+        raise InputError(
+            f"it needs unpickling of objects{name}, which is not safe: save a plain state dict, of tensors only"
+        ) from error
+
+
+def _read_safetensors(source: Path, header: int) -> Any:
+    try:
+        with safetensors.safe_open(source, "pt") as file:
+            return OrderedDict((name, file.get_tensor(name)) for name in file.keys())  # noqa: SIM118 - no mapping
+    except safetensors.SafetensorError as error:
+        if 8 + header + _values_end(source, header) > source.stat().st_size:
+            raise InputError(TRUNCATED) from error
+        raise
+
+
+def _values_end(source: Path, header: int) -> int:
+    """Bytes of values that the header of a safetensors file promises; 0 if it cannot be read."""
+    if 8 + header > source.stat().st_size:
+        return 0
+    with source.open("rb") as stream:
+        stream.seek(8)
+        try:
+            rows = json.loads(stream.read(header))
+            return max((row["data_offsets"][1] for name, row in rows.items() if name != "__metadata__"), default=0)
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError):
+            return 0

@@ -1,0 +1,191 @@
+"""Optimisers of stacked tensors, whose first dimension counts networks that know nothing of each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+
+from coinr.networks import Siren
+from coinr.signals.signal import Recipe
+
+#: Sides of a matrix up to this length get a preconditioner.
+_LONGEST = 1024
+
+# Steps of fits that are short for the sake of learning rates.
+_SHORT = 2500
+
+
+class Muon(Optimizer):
+    """Muon (Jordan et al. 2024) for matrices with no fewer rows than columns, Adam for all else, as for a last layer.
+
+    A matrix moves along the orthogonal factor of its mean gradient, by a step of spectral norm 2 lr whatever its width:
+    so learning rates that suit Adam for networks of sines suit this, too.
+
+    Parameters
+    ----------
+    params : iterable of Tensor
+        [K, m, n] or [K, n], real or complex; matrices of one column are left to Adam, too.
+    lr : float
+        Step size.
+    momentum : float
+        Decay of the running mean of a matrix's gradients.
+    betas, eps : (float, float), float
+        Of Adam.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float,
+        momentum: float = 0.95,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "momentum": momentum, "betas": betas, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Move all tensors against their gradients."""
+        assert closure is None
+        for group in self.param_groups:
+            for tensor in group["params"]:
+                if tensor.ndim == 3 and tensor.shape[1] >= tensor.shape[2] > 1:
+                    self._turn(tensor, tensor.grad, self.state[tensor], group)
+                else:
+                    self._adapt(_real(tensor), _real(tensor.grad), self.state[tensor], group)
+
+    def _turn(self, value: Tensor, gradient: Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
+        mean = state.setdefault("mean", torch.zeros_like(value)).lerp_(gradient, 1 - group["momentum"])
+        ahead = gradient.lerp(mean, group["momentum"])
+        value.sub_(orthogonal_factor(ahead), alpha=2 * group["lr"])
+
+    def _adapt(self, value: Tensor, gradient: Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
+        beta1, beta2 = group["betas"]
+        if not state:
+            state |= {"step": 0, "mean": torch.zeros_like(value), "square": torch.zeros_like(value)}
+        state["step"] += 1
+        state["mean"].lerp_(gradient, 1 - beta1)
+        state["square"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        root = (state["square"] / (1 - beta2 ** state["step"])).sqrt_().add_(group["eps"])
+        value.addcdiv_(state["mean"], root, value=-group["lr"] / (1 - beta1 ** state["step"]))
+
+
+def orthogonal_factor(matrices: Tensor) -> Tensor:
+    """Return about U Vᴴ of matrices [K, m, n] = U S Vᴴ, real or complex: singular values between 0.7 and 1.2.
+
+    Five steps of the Newton–Schulz iteration of Jordan et al. 2024, which needs nothing but products.
+    """
+    wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mH
+    x: Tensor = wide / (torch.linalg.vector_norm(wide, dim=(1, 2), keepdim=True) + 1e-30)
+    for _ in range(5):
+        square = x @ x.mH
+        x = 3.4445 * x + (2.0315 * (square @ square) - 4.7750 * square) @ x
+    return x if wide is matrices else x.mH
+
+
+class Soap(Optimizer):
+    """SOAP (Vyas et al. 2024): Adam in the eigenbasis of Shampoo's preconditioner.
+
+    For each matrix G of gradients, running means of G Gᵀ and Gᵀ G are kept with orthonormal bases that follow their
+    eigenvectors by one power iteration every ``every`` steps. Vectors are left to Adam.
+
+    Parameters
+    ----------
+    params : iterable of Tensor
+        [K, m, n] or [K, n], real or complex; a complex matrix counts as a real one of twice the columns.
+    lr : float
+        Step size.
+    betas : (float, float)
+        Decay of the running means of gradients, and of all second moments.
+    eps : float
+        Added to the root of the second moments.
+    every : int
+        Steps between two power iterations.
+    """
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        every: int = 10,
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps, "every": every})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
+        """Move all tensors against their gradients."""
+        assert closure is None
+        for group in self.param_groups:
+            for tensor in group["params"]:
+                self._move(_real(tensor), _real(tensor.grad), self.state[tensor], group)
+
+    def _move(self, value: Tensor, gradient: Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
+        beta1, beta2 = group["betas"]
+        if not state:
+            state |= {"step": 0, "mean": torch.zeros_like(value), "square": torch.zeros_like(value)}
+            for side, moment in _moments(gradient).items():
+                state[f"{side}_moment"] = moment * (1 - beta2)
+                state[f"{side}_basis"] = torch.linalg.eigh(moment).eigenvectors
+        state["step"] += 1
+        bases = {side: state.get(f"{side}_basis") for side in ("left", "right")}
+        state["mean"].lerp_(gradient, 1 - beta1)
+        rotated = _rotate(gradient, bases["left"], bases["right"])
+        state["square"].mul_(beta2).addcmul_(rotated, rotated, value=1 - beta2)
+        root = (state["square"] / (1 - beta2 ** state["step"])).sqrt_().add_(group["eps"])
+        move = _rotate(state["mean"], bases["left"], bases["right"]).div_(root)
+        move = _rotate(move, *(None if basis is None else basis.mT for basis in bases.values()))
+        value.sub_(move, alpha=group["lr"] / (1 - beta1 ** state["step"]))
+        for side, moment in _moments(gradient).items():
+            mean = state[f"{side}_moment"].lerp_(moment, 1 - beta2)
+            if state["step"] % group["every"] == 0:
+                state[f"{side}_basis"] = torch.linalg.qr(mean @ state[f"{side}_basis"]).Q
+
+
+def _real(tensor: Tensor) -> Tensor:
+    """A view as real numbers, the real and imaginary parts side by side."""
+    return torch.view_as_real(tensor).flatten(-2) if tensor.is_complex() else tensor
+
+
+def _moments(gradient: Tensor) -> dict[str, Tensor]:
+    """G Gᵀ and Gᵀ G of matrices [K, m, n], for sides that are not too long."""
+    if gradient.ndim != 3:
+        return {}
+    sides = {"left": gradient, "right": gradient.mT}
+    return {side: g @ g.mT for side, g in sides.items() if g.shape[1] <= _LONGEST}
+
+
+def _rotate(matrix: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor:
+    """leftᵀ · matrix · right, without those that are None."""
+    matrix = matrix.clone() if left is None else left.mT @ matrix
+    return matrix if right is None else matrix @ right
+
+
+#: Optimisers by name: functions of tensors and learning rate.
+OPTIMISERS: dict[str, Callable[[list[Tensor], float], Optimizer]] = {"adam": Adam, "muon": Muon, "soap": Soap}
+
+
+def default_optimiser(network: nn.Module) -> str:
+    """The best optimiser at equal CPU time where it was measured, else Adam.
+
+    Muon for SIRENs of two coordinates or more (``bench/results/optimisers.md``). Of one coordinate, at the first
+    frequencies that sounds need, Muon learns next to nothing where Adam does.
+    """
+    return "muon" if type(network) is Siren and network.in_features > 1 else "adam"
+
+
+def default_learning_rate(recipe: Recipe, network: nn.Module, optimiser: str, steps: int) -> float:
+    """The recipe's; for Muon less where a SIREN is wider than the recipe's and the fit is not short.
+
+    At the recipe's rate, SIRENs of 4 layers of 96 lose hard pictures within some thousand steps
+    (``bench/results/learning_rates.md``); fits that are too short for that get further at higher rates. Shapes follow
+    the same rule, unmeasured.
+    """
+    if optimiser == "muon" and type(network) is Siren:
+        return recipe.learning_rate * min(1.0, recipe.width / network.width * max(1.0, _SHORT / steps))
+    return recipe.learning_rate

@@ -1,0 +1,1 @@
+"""What callers pass, checked: arguments, arrays, state dicts, names, callables."""

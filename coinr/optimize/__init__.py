@@ -1,0 +1,1 @@
+"""What aims at a size or a quality: search, refinement, and the choice of everything."""

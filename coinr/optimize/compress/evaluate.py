@@ -1,0 +1,92 @@
+"""State dicts of a network judged, and trained, on the signal that it stands for."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from coinr.runtime.ambient import independent, own_settings
+from coinr.signals.sampling import CHUNK, device_of
+from coinr.signals.signal import Signal
+
+
+class Judge:
+    """The score of a state dict over a fixed choice of a signal's samples.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Whose state dicts are judged, on its device; it is not changed.
+    signal : Signal
+        What it stands for.
+    points : int, optional
+        At most about so many points of the network are looked at, all if absent.
+
+    Attributes
+    ----------
+    whole : bool
+        Whether all samples are looked at.
+    """
+
+    def __init__(self, network: nn.Module, signal: Signal, points: int | None = None) -> None:
+        device = device_of(network)
+        self._network, self._signal = copy.deepcopy(network), signal.judged.to(device)
+        count = self._signal.count
+        most = count if points is None else max(1, points // self._signal.points)
+        self.whole = count <= most
+        if self.whole:
+            chosen = torch.arange(count)
+        else:
+            chosen = torch.randperm(count, generator=torch.Generator().manual_seed(0))[:most]
+        self._chunks = torch.split(chosen.to(device), max(1, CHUNK // self._signal.points))
+
+    @independent
+    @torch.no_grad()
+    def __call__(self, state_dict: Mapping[str, Any]) -> float:
+        """The score."""
+        self._network.load_state_dict(state_dict)
+        tallies = []
+        for chunk in self._chunks:
+            inputs, wanted = self._signal.batch(chunk)
+            tallies.append(self._signal.tally(self._signal.predict(self._network, inputs), wanted).cpu())
+        return self._signal.score(torch.stack(tallies).sum(0))
+
+
+class Loss(nn.Module):
+    """The mean squared error of a state dict on random batches.
+
+    Parameters
+    ----------
+    network : nn.Module
+        Whose state dicts are given; it is not changed.
+    signal : Signal
+        What it stands for.
+    batch : int
+        Samples of one call.
+    seed : int
+        Of the choice of samples.
+    """
+
+    def __init__(self, network: nn.Module, signal: Signal, batch: int, seed: int) -> None:
+        super().__init__()
+        self.network, self._device = network, device_of(network)
+        self._signal, self._batch = signal.to(self._device), batch
+        self._generator = torch.Generator(self._device).manual_seed(seed)
+
+    def forward(self, inputs: Tensor, wanted: Tensor) -> Tensor:
+        """The loss of the network as it is, 0-dim."""
+        return self._signal.squared_error(self.network, inputs, wanted) / wanted.numel()
+
+    def of(self, state_dict: Mapping[str, Tensor]) -> Tensor:
+        """The loss of a state dict on the next batch, 0-dim."""
+        chosen = torch.randint(self._signal.count, (self._batch,), generator=self._generator, device=self._device)
+        named = {f"network.{name}": tensor for name, tensor in state_dict.items()}
+        # whether there are gradients, and denormals, is for the training to say
+        with own_settings("gradients", "denormals"):
+            loss: Tensor = functional_call(self, named, self._signal.batch(chosen))
+        return loss

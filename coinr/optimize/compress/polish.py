@@ -1,0 +1,94 @@
+"""Files nearer to a score than the one that a search ended with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from coinr.codec.api import decode_state_dict
+from coinr.codec.encoder import Encoder
+from coinr.optimize.search.run import SearchResult
+from coinr.runtime.work_limit import WorkLimit
+
+#: How far above the wanted score a file may end.
+ABOVE = 0.05
+
+# Files at larger errors of all tensors, in even steps between these parts of the way to the wanted score: what small
+# changes of all errors do is chance, and one may be lucky.
+_LUCKY, _FROM, _TO = 8, 0.2, 2.2
+
+# Files at errors of the last layer up to so many times larger, where nothing is coded that would change, too.
+_SMOOTH, _COARSEST = 8, 8.0
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    errors: Mapping[str, float]
+    blob: bytes
+    score: float
+
+
+def nearer(
+    sd: Mapping[str, Any],
+    judge: Callable[[Mapping[str, Any]], float],
+    found: SearchResult,
+    wanted: float,
+    encoder: Encoder,
+    limit: WorkLimit,
+) -> tuple[bytes, float]:
+    """The smallest of a few files at larger errors than those of a search that still keeps a score, and its score.
+
+    Parameters
+    ----------
+    sd
+        What is coded.
+    judge
+        Its metric.
+    found
+        What the search found; it keeps the score.
+    wanted
+        The score.
+    encoder
+        Of ``sd``, as the search had it.
+    limit
+        Once it is out of time, the smallest file so far is taken.
+    """
+    best = _Candidate(found.errors, found.blob, found.score)
+
+    def keeps(errors: Mapping[str, float]) -> bool:
+        nonlocal best
+        with limit.unit("file"):
+            blob = encoder.encode(1.0, errors)
+        with limit.unit("score"):
+            score = judge(decode_state_dict(blob))
+        if score >= wanted and len(blob) < len(best.blob):
+            best = _Candidate(errors, blob, score)
+        return score >= wanted
+
+    for scale in _scales(found.full_score - found.score, found.full_score - wanted):
+        if best.score <= wanted + ABOVE or limit.out_of_time():
+            break
+        keeps({name: scale * error for name, error in found.errors.items()})
+    last, errors, low, high = _last_layer(sd, found.errors), best.errors, 1.0, _COARSEST
+    for _ in range(_SMOOTH):
+        if best.score <= wanted + ABOVE or limit.out_of_time():
+            break
+        scale = math.sqrt(low * high)
+        kept = keeps({name: error * (scale if name in last else 1.0) for name, error in errors.items()})
+        low, high = (scale, high) if kept else (low, scale)
+    return best.blob, best.score
+
+
+def _scales(lost: float, spare: float) -> Iterator[float]:
+    """Scales of all errors around the one at which as much as is spare would be lost."""
+    way = math.sqrt(spare / lost) - 1 if lost > 0 else 0.0
+    return (1 + way * (_FROM + (_TO - _FROM) * k / (_LUCKY - 1)) for k in range(_LUCKY if way > 0 else 0))
+
+
+def _last_layer(sd: Mapping[str, Any], errors: Mapping[str, float]) -> set[str]:
+    """Names of the last matrix and of what follows it."""
+    names = list(errors)
+    matrices = [k for k, name in enumerate(names) if sd[name].ndim > 1]
+    return set(names[matrices[-1] :]) if matrices else set()

@@ -1,0 +1,88 @@
+"""What a budget may be."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+
+from coinr.codec.api import encode_state_dict
+from coinr.errors import InputError
+from coinr.inputs.naming import check_patterns
+from coinr.signals.audio.signal import AudioSignal
+from coinr.signals.image.signal import ImageSignal
+from coinr.signals.shape.signal import ShapeSignal
+from coinr.signals.signal import Signal
+
+#: Arguments of the codec that a budget decides.
+_DECIDED = ("tolerance", "errors", "target_bits", "calibrate", "base", "meta")
+
+# Profiles whose files can have about any size, and that a refinement can train for.
+_PROFILES = ("auto", "direct", "sparse")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """The largest size in bytes or the lowest score: one of them, the other is None."""
+
+    size: int | None
+    score: float | None
+
+
+def budget_of(signal: Signal, target_bytes: int | None, target_bpp: float | None, min_score: float | None) -> Budget:
+    """The budget for a signal that three arguments, of which one is given, stand for.
+
+    Raises
+    ------
+    InputError
+        If not one of them is given, or it is out of range.
+    """
+    given = {"target_bytes": target_bytes, "target_bpp": target_bpp, "min_score": min_score}
+    if sum(value is not None for value in given.values()) != 1:
+        raise InputError(f"give one of {', '.join(given)}")
+    if target_bytes is not None and (isinstance(target_bytes, bool) or not isinstance(target_bytes, int)):
+        raise InputError(f"target_bytes must be an integer, got {target_bytes!r}")
+    for name, value in given.items():
+        if value is not None and not (math.isfinite(value) and (value > 0 or name == "min_score")):
+            raise InputError(f"{name} must be a {'' if name == 'min_score' else 'positive '}finite number, got {value}")
+    if min_score is not None and not signal.unit and min_score >= 1:
+        raise InputError(f"min_score must be below 1 for a {signal.metric}, got {min_score}")
+    if target_bpp is not None:
+        target_bytes = math.floor(target_bpp * samples_of(signal) / 8)
+    return Budget(target_bytes, min_score)
+
+
+def samples_of(signal: Signal) -> int:
+    """Pixels, samples of a sound or voxels of the whole grid.
+
+    Raises
+    ------
+    InputError
+        If the signal is a scene, whose pictures are not what is stored.
+    """
+    if isinstance(signal, ShapeSignal):
+        return int(np.prod(signal.volume.shape))
+    if not isinstance(signal, ImageSignal | AudioSignal):
+        raise InputError(f"a {signal.kind} has no samples that bits could be counted by: give target_bytes")
+    return signal.count
+
+
+def check_codec(codec: Mapping[str, Any]) -> None:
+    """Raise now what would be wrong with arguments of the codec after a long fit.
+
+    Raises
+    ------
+    InputError
+        If one is out of range, or decided by the budget, or the profile cannot meet one.
+    """
+    if decided := [name for name in _DECIDED if name in codec]:
+        raise InputError(f"a budget decides {', '.join(decided)}")
+    # what patterns match, only the network tells
+    check_patterns(codec.get("lossless", ()))
+    encode_state_dict({"w": torch.zeros(2, 2, dtype=torch.float32)}, **{**codec, "lossless": ()})
+    if (profile := codec.get("profile", "auto")) not in _PROFILES:
+        raise InputError(f"profile {profile!r} cannot be given a budget; it must be one of {', '.join(_PROFILES)}")

@@ -1,0 +1,99 @@
+"""The fits of one budget: how long each may take."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from coinr.errors import InputError
+from coinr.fitting import Fit, fit
+from coinr.fitting.optimizers import default_optimiser
+from coinr.optimize.compress.architecture import Choice
+from coinr.runtime.work_limit import WorkLimit
+from coinr.signals.signal import Signal
+
+# Arguments of a fit that a budget leaves to the caller.
+_FREE = (
+    "batch",
+    "learning_rate",
+    "optimiser",
+    "precision",
+    "device",
+    "threads",
+    "checkpoint",
+    "checkpoint_every",
+)
+
+
+class Fits:
+    """Fits networks of several sizes to one signal.
+
+    Parameters
+    ----------
+    signal : Signal
+        What they are fitted to.
+    network : str, optional
+        Their kind.
+    seed : int
+        Of each.
+    steps : int, optional
+        Of each, unless it is short; those of the recipe if absent.
+    time_budget : float, optional
+        Seconds that they and all that follows may take.
+    fitting : mapping
+        Other arguments of :func:`coinr.fit`; ``checkpoint`` is a prefix.
+
+    Raises
+    ------
+    InputError
+        If another argument is in ``fitting``, or a number is out of range.
+    """
+
+    def __init__(
+        self,
+        signal: Signal,
+        network: str | None,
+        seed: int,
+        steps: int | None,
+        time_budget: float | None,
+        fitting: Mapping[str, Any],
+    ) -> None:
+        if unknown := [name for name in fitting if name not in _FREE]:
+            raise InputError(f"fitting may hold {', '.join(_FREE)}, not {', '.join(unknown)}")
+        if time_budget is not None and not time_budget > 0:
+            raise InputError(f"time_budget must be positive, got {time_budget!r}")
+        if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
+            raise InputError(f"steps must be an integer >= 1, got {steps!r}")
+        self._signal, self._network, self._seed = signal, network, seed
+        self._fitting = dict(fitting)
+        self.steps_given = steps is not None
+        self.steps = signal.recipe.steps if steps is None else steps
+        self.batch: int = fitting.get("batch", signal.recipe.batch)
+        self._optimiser: str | None = fitting.get("optimiser")
+        self.limit = WorkLimit(time_budget)
+
+    def optimiser(self, network: nn.Module) -> str:
+        """That of fits of such a network."""
+        return self._optimiser or default_optimiser(network)
+
+    def fit(self, choice: Choice, *, share: float, steps: int, target: float | None) -> Fit:
+        """Fit a network in a share of what is left of the time, until it has reached ``target``."""
+        left, options = self.limit.seconds(), dict(self._fitting)
+        if "checkpoint" in options:
+            prefix = Path(options["checkpoint"])
+            other = "" if steps == self.steps else f"-{steps}"
+            options["checkpoint"] = prefix.with_name(f"{prefix.name}.{choice.hidden_layers}x{choice.width}{other}")
+        return fit(
+            self._signal,
+            self._network,
+            width=choice.width,
+            hidden_layers=choice.hidden_layers,
+            seed=self._seed,
+            steps=steps,
+            time_budget=None if left is None else share * left,
+            target=target,
+            **options,
+        )

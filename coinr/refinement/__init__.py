@@ -1,7 +1,0 @@
-"""Refinement through the code: weights trained for how they will be coded, and coded so."""
-
-from __future__ import annotations
-
-from coinr.refinement.run import Refined, refine
-
-__all__ = ["Refined", "refine"]

@@ -1,0 +1,239 @@
+"""What a network's own inputs say about its weights: which of them matter, and along which directions.
+
+With the network at hand, the squared error of its output that an error E of a weight matrix makes is, to second order,
+Σ over samples of |J E|², J the derivative of the output: the Gauss-Newton form of a squared loss. Its diagonal blocks
+are kept per matrix as a product (row harm) ⊗ (second moments of inputs), as in K-FAC (Martens and Grosse, 2015).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from coinr.codec.state_dict import plain_tensors
+from coinr.codec.tensors import check_dtype
+from coinr.errors import InputError
+from coinr.inputs.arguments import describe_value
+from coinr.inputs.callbacks import gradients
+from coinr.inputs.dense import nonfinite, to_tensor
+from coinr.inputs.naming import known_names
+from coinr.runtime.ambient import callers_settings
+from coinr.sensitivity.curvature import Block
+from coinr.sensitivity.sampled_module import SampledModule
+
+#: Samples at which derivatives are taken.
+SAMPLES = 1024
+
+# Magnitudes of numbers, as powers of two, whose squares can be added up in float64.
+_USUAL = 400
+
+# Share of the mean of the diagonal that is added to it: directions that the samples do not show are not free.
+_REGULAR = 1e-3
+
+# Rows that do less than this share of the mean harm at the trained weights may do more once the weights have moved.
+_LEAST_HARM = 2.0**-7
+
+
+@dataclass(frozen=True, eq=False)
+class Sensitivity:
+    """What errors of one tensor do to the output.
+
+    Attributes
+    ----------
+    mean
+        Mean squared error of the output by a mean squared error of one in the weights, for each weight; None where
+        only the inputs are known.
+    harm
+        Weight of each row of ``[planes · shape[0], rest]``, mean 1, or None.
+    inputs
+        Second moments ``[rest, rest]`` of the layer's inputs, mean of the diagonal 1, or None for vectors.
+    """
+
+    mean: float | None
+    harm: NDArray[np.float64] | None
+    inputs: NDArray[np.float64] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What is known of a network beside its weights.
+
+    Attributes
+    ----------
+    tensors
+        By name.
+    block
+        Tensors whose errors are known together, or None.
+    """
+
+    tensors: Mapping[str, Sensitivity] = field(default_factory=dict)
+    block: Block | None = None
+
+    def __bool__(self) -> bool:
+        return bool(self.tensors) or self.block is not None
+
+    def means(self) -> dict[str, float]:
+        """Mean squared error of the output by one of a weight, by name, where known."""
+        told = {name: tensor.mean for name, tensor in self.tensors.items() if tensor.mean}
+        return told if self.block is None else told | self.block.means
+
+
+#: What callers may pass: a module with sample inputs (see :class:`~coinr.sensitivity.sampled_module.SampledModule`,
+#: which checks them), a callable that gives each layer's inputs by name, or what :func:`sensitivities` made of either.
+Calibration = Annotated[
+    tuple[nn.Module, Any] | Callable[[], Mapping[str, Tensor]] | Known,
+    "(module, inputs), or a callable that gives layers' inputs by name",
+]
+
+
+def sensitivities(calibrate: Calibration, state_dict: Mapping[str, Any], seed: int = 0) -> Known:
+    """What the calibration tells of the tensors.
+
+    Parameters
+    ----------
+    calibrate
+        ``(module, inputs)``: the module is called in evaluation mode with copies of single samples, ``inputs[i : i +
+        1]`` of a tensor or of each of several; its parameters and buffers take the values of the state dict, see
+        :class:`~coinr.sensitivity.sampled_module.SampledModule`. Or a callable without arguments that returns the
+        inputs ``[N, in]`` of layers by the names of their weights. Or what this function returned, as it is.
+    state_dict
+        Names to tensors.
+    seed
+        Of the choice of samples and of the random directions in which outputs are derived.
+
+    Raises
+    ------
+    InputError
+        If the calibration is neither, or does not fit the state dict.
+    """
+    if callable(calibrate) and not isinstance(calibrate, nn.Module):
+        with callers_settings():
+            given = calibrate()
+        return Known(_from_inputs(given, plain_tensors(state_dict)))
+    if isinstance(calibrate, Known):
+        return calibrate
+    if isinstance(calibrate, tuple) and len(calibrate) == 2 and isinstance(calibrate[0], nn.Module):
+        return Known(_from_module(*calibrate, plain_tensors(state_dict), seed))
+    raise InputError(
+        f"calibrate must be (module, inputs) or a callable that gives layers' inputs by name, not "
+        f"{describe_value(calibrate)}"
+    )
+
+
+def _from_inputs(given: Any, state_dict: Mapping[str, Tensor]) -> dict[str, Sensitivity]:
+    if not isinstance(given, Mapping):
+        raise InputError(f"calibrate must return a mapping of names to inputs, not {type(given).__name__}")
+    found = {}
+    for name, inputs in given.items():
+        weight = state_dict.get(name)
+        if weight is None:
+            raise InputError(
+                f"calibrate names {name!r}, which is none of the tensors; {known_names(str(name), state_dict)}"
+            )
+        rest = math.prod(weight.shape[1:]) if len(weight.shape) > 1 else 0
+        values = to_tensor(inputs, f"the input of {name!r}").resolve_conj().resolve_neg().cpu()
+        check_dtype(values.dtype, f"the input of {name!r}")
+        values = torch.view_as_real(values).movedim(-1, 0).flatten(0, -2) if values.is_complex() else values
+        values = values.to(torch.float64)
+        if not rest or not values.ndim or values.shape[-1] != rest:
+            raise InputError(f"inputs of {name!r} must be finite and [N, {rest}], not {list(values.shape)}")
+        if not bool(values.isfinite().all()):
+            raise InputError(f"inputs of {name!r} must be finite; they hold {nonfinite(values)}")
+        flat = values.reshape(-1, rest).numpy()
+        flat = flat / _unit(float(np.abs(flat).max(initial=0.0)))
+        found[name] = of_inputs(flat.T @ flat)
+    return found
+
+
+def of_inputs(moments: NDArray[np.float64]) -> Sensitivity:
+    """The sensitivity of a matrix by the sum of yᵀy over its inputs y, ``[rest, rest]``."""
+    return Sensitivity(None, None, _regular(moments))
+
+
+def _from_module(module: nn.Module, inputs: Any, state_dict: Mapping[str, Any], seed: int) -> dict[str, Sensitivity]:
+    """Sums over samples of the squared derivatives of the output along a random direction."""
+    sampled = SampledModule(module, inputs, state_dict)
+    values = {name: value for name, value in sampled.values.items() if value.requires_grad}
+    generator = torch.Generator().manual_seed(seed)
+    chosen = torch.randperm(sampled.count, generator=generator)[:SAMPLES].tolist()
+    sums = {name: _Sums(tensor) for name, tensor in values.items()}
+    peak = 0.0
+    for i in chosen:
+        outputs = [part for part in sampled.checked(i, i + 1) if part.requires_grad]
+        if not outputs:
+            raise InputError("the output of the module of the calibration depends on none of its parameters")
+        flat = torch.cat([_real(part).reshape(-1) for part in outputs])
+        direction = torch.randn(len(flat), generator=generator, dtype=torch.float32).to(flat)
+        taken = gradients(flat @ direction, list(values.values()), "the output of the module of the calibration")
+        found = {name: _real(one.detach()) for name, one in zip(sums, taken, strict=True) if one is not None}
+        here = max((float(gradient.abs().max()) for gradient in found.values() if gradient.numel()), default=0.0)
+        if not math.isfinite(here):
+            why = sampled.why(i, i + 1)
+            raise InputError(f"the module of the calibration has derivatives at sample {i} that are not finite{why}")
+        before, peak = peak, max(peak, here)
+        unit = _unit(peak)
+        for total in sums.values() if 0 < before < peak else ():
+            total.scale(_unit(before) / unit)
+        for name, gradient in found.items():
+            sums[name].add(gradient.to(torch.float64) / unit)
+    return {name: total.sensitivity(len(chosen)) for name, total in sums.items()}
+
+
+def _unit(peak: float) -> float:
+    """The unit in which numbers of this magnitude have squares in float64: 1 but for the hugest and the tiniest."""
+    exponent = math.frexp(peak)[1]
+    return 1.0 if abs(exponent) <= _USUAL else math.ldexp(1.0, max(min(exponent, 1023), -1021))
+
+
+def _real(value: Tensor) -> Tensor:
+    return torch.view_as_real(value) if value.is_complex() else value
+
+
+class _Sums:
+    """Second moments of a tensor's gradients over samples, for each real plane as a matrix."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        planes = 2 if tensor.is_complex() else 1
+        rows = tensor.shape[0] if tensor.ndim > 1 else 1
+        self.shape = (planes, rows, tensor.numel() // rows)
+        self.is_matrix = tensor.ndim > 1
+        self.rows = torch.zeros(planes * rows, dtype=torch.float64)
+        self.inputs = torch.zeros(self.shape[2], self.shape[2], dtype=torch.float64) if self.is_matrix else None
+
+    def add(self, gradient: Tensor) -> None:
+        """One sample's gradient, real (complex ones as ``[..., 2]``)."""
+        planes = gradient.reshape(-1, self.shape[0]).T.reshape(self.shape).double().cpu()
+        flat = planes.reshape(-1, self.shape[2])
+        self.rows += flat.square().sum(1)
+        if self.inputs is not None:
+            self.inputs += flat.T @ flat
+
+    def scale(self, factor: float) -> None:
+        """Multiply all gradients so far."""
+        self.rows *= factor * factor
+        if self.inputs is not None:
+            self.inputs *= factor * factor
+
+    def sensitivity(self, count: int) -> Sensitivity:
+        total = float(self.rows.sum())
+        mean = total / (count * self.shape[0] * self.shape[1] * self.shape[2])
+        if self.inputs is None or not total > 0:
+            return Sensitivity(mean, None, None)
+        rows = self.rows.numpy()
+        harm = np.maximum(rows / rows.mean(), _LEAST_HARM)
+        return Sensitivity(mean, harm / harm.mean(), _regular(self.inputs.numpy()))
+
+
+def _regular(moments: NDArray[np.float64]) -> NDArray[np.float64]:
+    diagonal = np.diag(moments).mean()
+    if not diagonal > 0:
+        return np.eye(len(moments))
+    regular: NDArray[np.float64] = (moments / diagonal + _REGULAR * np.eye(len(moments))) / (1 + _REGULAR)
+    return regular

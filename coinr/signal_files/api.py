@@ -1,0 +1,179 @@
+"""Signals into coinr files, and out of them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from torch import Tensor, nn
+
+from coinr.codec.api import decode_state_dict, encode_state_dict, read_meta
+from coinr.codec.format.tensor_table import Limits
+from coinr.errors import FormatError, InputError
+from coinr.files.reading import named, read_bytes
+from coinr.inputs.arguments import checked
+from coinr.networks import network_from, network_meta
+from coinr.networks.precision import single_state
+from coinr.runtime.ambient import independent
+from coinr.signal_files.audio import AudioFile
+from coinr.signal_files.image import ImageFile
+from coinr.signal_files.scene import SceneFile
+from coinr.signal_files.shape import ShapeFile
+from coinr.signal_files.signal_file import SignalFile
+from coinr.signals.signal import Signal
+
+#: Every kind of signal that a file can hold.
+FILES: Mapping[str, type[SignalFile]] = {file.kind: file for file in (ImageFile, AudioFile, ShapeFile, SceneFile)}
+
+
+@independent
+@checked
+def pack_signal(network: nn.Module, signal: Signal, seed: int = 0, **options: Any) -> bytes:
+    """Return a coinr file of the signal that ``network`` shows in place of ``signal``.
+
+    Parameters
+    ----------
+    network : nn.Module
+        One of :data:`coinr.networks.NETWORKS` that was fitted to the signal; stored in single precision.
+    signal : Signal
+        What it was fitted to; the file says how to sample it.
+    seed, **options
+        As for :func:`~coinr.encode_state_dict`, without ``meta``.
+
+    Raises
+    ------
+    InputError
+        If the network does not show such a signal, or an option is out of range.
+    """
+    meta = signal_meta(network, signal)
+    return encode_state_dict(_state_of(network, meta), seed, meta=meta, **options)
+
+
+@independent
+@checked
+def pack_image(network: nn.Module, height: int, width: int, seed: int = 0, **options: Any) -> bytes:
+    """Return a coinr file of the picture that ``network`` shows at ``height`` × ``width`` pixels, 8 bits a channel.
+
+    Parameters
+    ----------
+    network : nn.Module
+        One of :data:`coinr.networks.NETWORKS` with 2 inputs and 1 to 4 outputs; stored in single precision.
+    height, width : int
+        Size of the picture in pixels.
+    seed, **options
+        As for :func:`~coinr.encode_state_dict`, without ``meta``.
+
+    Raises
+    ------
+    InputError
+        If the network does not show a picture, or an option is out of range.
+    """
+    meta = _checked("image", network, {"image": [height, width]})
+    return encode_state_dict(_state_of(network, meta), seed, meta=meta, **options)
+
+
+def signal_meta(network: nn.Module, signal: Signal) -> dict[str, Any]:
+    """Return the metadata of a file of ``network`` and ``signal``.
+
+    Raises
+    ------
+    InputError
+        If the network does not show such a signal.
+    """
+    return _checked(signal.kind, network, signal.meta())
+
+
+def _state_of(network: nn.Module, meta: Mapping[str, Any]) -> Mapping[str, Tensor]:
+    """The tensors of a network in single precision, of which a reader of the metadata can make it again."""
+    state = single_state(network.state_dict())
+    try:
+        network_from(meta, state)
+    except FormatError as error:
+        raise InputError(f"what would be written cannot be opened: {error}") from None
+    return state
+
+
+def _checked(kind: str, network: nn.Module, meta: dict[str, Any]) -> dict[str, Any]:
+    meta = meta | network_meta(network)
+    try:
+        FILES[kind].from_meta(network, meta)
+    except FormatError as error:
+        raise InputError(str(error)) from None
+    return meta
+
+
+@independent
+@checked
+def open_file(file: bytes | str | os.PathLike[str], *, limits: Limits | None = None) -> SignalFile:
+    """Return the signal in a coinr file; decodes the network, renders nothing.
+
+    Parameters
+    ----------
+    file : bytes or path
+        The file's bytes, or its place.
+    limits : Limits, optional
+        As for :func:`~coinr.decode_state_dict`.
+
+    Returns
+    -------
+    SignalFile
+        :class:`ImageFile`, :class:`AudioFile`, :class:`ShapeFile` or :class:`SceneFile`.
+
+    Raises
+    ------
+    InputError
+        If the file is sound and holds weights only.
+    FormatError
+        If its metadata and tensors do not describe a signal, or the bytes are no coinr file.
+    CoinrError
+        As :func:`~coinr.decode_state_dict`.
+    """
+    with _naming(file):
+        blob = _bytes(file)
+        meta = read_meta(blob)
+        kinds = [kind for kind in FILES if kind in meta]
+        if not kinds:
+            raise InputError("the file holds weights and no signal; unpack it instead")
+        if len(kinds) > 1:
+            raise FormatError(f"the metadata names several signals: {', '.join(kinds)}")
+        return FILES[kinds[0]].from_meta(load_network(blob, limits=limits), meta)
+
+
+@independent
+@checked
+def open_image(blob: bytes, *, limits: Limits | None = None) -> ImageFile:
+    """Return the picture in a coinr file; as :func:`open_file`, and InputError if it holds something else."""
+    file = open_file(blob, limits=limits)
+    if not isinstance(file, ImageFile):
+        raise InputError(f"the file holds a signal of kind {file.kind} and no image")
+    return file
+
+
+@independent
+@checked
+def load_network(file: bytes | str | os.PathLike[str], *, limits: Limits | None = None) -> nn.Module:
+    """Return the network in a coinr file, with its weights; arguments as of :func:`open_file`.
+
+    Raises
+    ------
+    InputError
+        If the file is sound and does not say what network its tensors are of.
+    FormatError
+        If its metadata and tensors do not describe a network, or the bytes are no coinr file.
+    CoinrError
+        As :func:`~coinr.decode_state_dict`.
+    """
+    with _naming(file):
+        blob = _bytes(file)
+        return network_from(read_meta(blob), decode_state_dict(blob, limits=limits))
+
+
+def _bytes(file: bytes | str | os.PathLike[str]) -> bytes:
+    return file if isinstance(file, bytes) else read_bytes(file, FormatError)
+
+
+def _naming(file: bytes | str | os.PathLike[str]) -> AbstractContextManager[None]:
+    """Messages name the file, if there is one."""
+    return nullcontext() if isinstance(file, bytes) else named(file)

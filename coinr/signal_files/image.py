@@ -1,0 +1,121 @@
+"""Pictures in files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from torch import nn
+
+from coinr.errors import FormatError
+from coinr.inputs.arguments import checked
+from coinr.networks import Mlp
+from coinr.signal_files.signal_file import SignalFile, check_mlp, check_restored, numbers, whole
+from coinr.signals.image.signal import ImageSignal, Picture, describe_image, render_image
+from coinr.signals.metrics import image_metrics
+from coinr.signals.sheets import Panels, enlarged, error_map, opaque
+from coinr.signals.signal import Signal
+
+#: The least that the longer side of a picture on a sheet has, in pixels.
+_SIDE = 256
+
+
+@dataclass(frozen=True, repr=False)
+class ImageFile(SignalFile):
+    """A picture that can be rendered at any size.
+
+    Attributes
+    ----------
+    network : Mlp
+        Maps (y, x) in [-1, 1]² to 1 .. 4 values in [-1, 1].
+    height, width : int
+        Size in pixels of the picture that was fitted.
+    bits : int
+        8 or 16, of each channel.
+    """
+
+    kind: ClassVar[str] = "image"
+    network: Mlp
+    height: int
+    width: int
+    bits: int = 8
+
+    @classmethod
+    @checked
+    def from_meta(cls, network: nn.Module, meta: Mapping[str, Any]) -> Self:
+        """As :meth:`SignalFile.from_meta`, of ``{"image": [H, W]}`` or ``[H, W, bits]``."""
+        shown = check_mlp(network, cls.kind, 2, range(1, 5))
+        height, width, *bits = whole("image", numbers(meta, "image", (2, 3)))
+        if bits not in ([], [16]):
+            raise FormatError(f"image metadata says {bits[0]} bits; only 16 is stored")
+        return cls(shown, height, width, *bits)
+
+    def describe(self) -> str:
+        """Size and channels."""
+        return describe_image(self.height, self.width, self.network.out_features, self.bits)
+
+    def rates(self, size: int) -> dict[str, float]:
+        """Bits per pixel."""
+        return {"bits_per_pixel": 8 * size / (self.height * self.width)}
+
+    @checked
+    def render(
+        self,
+        height: int | None = None,
+        width: int | None = None,
+        *,
+        crop: tuple[int, int, int, int] | None = None,
+    ) -> Picture:
+        """Return the picture, by default at its own size; arguments and errors as :func:`~coinr.render_image`."""
+        height = self.height if height is None else height
+        width = self.width if width is None else width
+        return render_image(self.network, height, width, crop=crop, bits=self.bits)
+
+    @checked
+    def restore(self, signal: Signal | None = None) -> Picture:
+        """The picture at its own size."""
+        if signal is not None:
+            self.check_kind(signal)
+            assert isinstance(signal, ImageSignal)
+            size = "{} x {} pixels in {} channels".format
+            self.check_size(
+                size(self.height, self.width, self.network.out_features),
+                size(signal.height, signal.width, signal.out_features),
+            )
+        return self.render()
+
+    @property
+    def _shape(self) -> tuple[int, ...]:
+        channels = self.network.out_features
+        return (self.height, self.width) if channels == 1 else (self.height, self.width, channels)
+
+    @checked
+    def metrics(self, signal: Signal, restored: Picture) -> dict[str, Any]:
+        """PSNR, SSIM and MS-SSIM."""
+        check_restored(restored, self._shape)
+        self.check_kind(signal)
+        assert isinstance(signal, ImageSignal)
+        return {**image_metrics(signal.image, restored)}
+
+    @checked
+    def panels(self, restored: Picture, signal: Signal | None = None) -> tuple[Panels, int]:
+        """The original, the picture and the error; alone, the picture, and its middle enlarged and rendered finer."""
+        check_restored(restored, self._shape)
+        if signal is None:
+            side = max(1, min(self.height, self.width) // 3)
+            left, top = (self.width - side) // 2, (self.height - side) // 2
+            finer = self.render(3 * self.height, 3 * self.width, crop=(3 * top, 3 * left, 3 * side, 3 * side))
+            shown = enlarged(opaque(finer), _SIDE)
+            return [
+                ("picture", enlarged(opaque(restored), _SIDE)),
+                ("its middle, enlarged", enlarged(opaque(restored[top : top + side, left : left + side]), len(shown))),
+                ("the same, rendered three times finer", shown),
+            ], 3
+        self.check_kind(signal)
+        assert isinstance(signal, ImageSignal)
+        return [
+            ("original", enlarged(opaque(signal.image), _SIDE)),
+            ("coinr", enlarged(opaque(restored), _SIDE)),
+            ("error, 8 times", enlarged(error_map(signal.image, restored), _SIDE)),
+        ], 3

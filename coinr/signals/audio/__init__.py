@@ -1,0 +1,1 @@
+"""Sounds: the signal, and files of it in and out."""

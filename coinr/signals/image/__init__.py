@@ -1,0 +1,1 @@
+"""Pictures: the signal, and files of it in and out."""

@@ -1,0 +1,1 @@
+"""Scenes: the signal, cameras and views, and files of them in and out."""

@@ -1,0 +1,243 @@
+"""Scene files in: a folder of posed pictures, or arrays."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coinr.errors import InputError
+from coinr.files.reading import named
+from coinr.progress import steps
+from coinr.signals.image.files import read_picture
+from coinr.signals.image.signal import Picture
+from coinr.signals.scene.signal import SceneSignal
+from coinr.signals.scene.transforms import Camera, Transforms, camera_of, check_straight, notes_on_size, read_transforms
+
+#: What a frame's name may lack.
+_SUFFIXES = ("", ".png", ".jpg", ".jpeg", ".webp", ".PNG", ".JPG", ".JPEG")
+
+#: Arrays of fewer values are looked at for a distortion of the camera.
+_FEW = 64
+
+#: By how much, relatively, the cameras of two files may differ.
+_ALIKE = 1e-3
+
+
+@dataclass(frozen=True)
+class _Views:
+    """Pictures [V, H, W, 3 or 4], poses float64 [V, 4, 4] and what the file says of all of them."""
+
+    pictures: NDArray[np.uint8]
+    poses: NDArray[np.float64]
+    camera: Camera
+
+
+def is_scene_folder(path: Path) -> bool:
+    """Whether a folder holds ``transforms.json``, or ``transforms_train.json`` as NeRF's Blender scenes do."""
+    return (path / "transforms.json").is_file() or (path / "transforms_train.json").is_file()
+
+
+def read_scene_folder(
+    path: Path, samples: tuple[int, int], near: float | None = None, far: float | None = None
+) -> SceneSignal:
+    """Return the scene in a folder, or of one JSON file like ``transforms.json``.
+
+    ``transforms_train.json`` comes with ``transforms_test.json``, else ``transforms_val.json``, to judge by. In a file
+    alone, ``train_filenames`` and ``test_filenames``, else ``val_filenames``, tell the views apart.
+
+    Parameters
+    ----------
+    path : Path
+        The folder or file.
+    samples : (int, int)
+        As for :class:`~coinr.signals.SceneSignal`.
+    near, far : float, optional
+        Range of depths, in place of what the file says.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, damaged or truncated, says what is not supported, or as
+        :class:`~coinr.signals.SceneSignal`.
+    """
+    with named(path):
+        main, judged, notes = _files(path)
+        told = _told(main)
+        views, held, more = _read_views(main, told)
+        if judged is not None:
+            other = _told(judged)
+            held, _, others = _read_views(judged, other)
+            more += others + [f"{judged.name}: {note}" for note in other.notes]
+            if {other.near, other.far} - {None, told.near, told.far}:
+                more.append(f"near and far of {judged.name} are not used")
+            if not _alike(views.camera, held.camera):
+                raise InputError(f"{main.name} and {judged.name} differ in their camera: {views.camera}, {held.camera}")
+        scene = SceneSignal(
+            views.pictures,
+            views.poses,
+            views.camera.focal,
+            told.near if near is None else near,
+            told.far if far is None else far,
+            None if held is None else held.pictures,
+            None if held is None else held.poses,
+            samples,
+            views.camera.focal_y,
+            views.camera.centre,
+        )
+    scene.notes = (*notes, *told.notes, *more)
+    return scene
+
+
+def _files(path: Path) -> tuple[Path, Path | None, list[str]]:
+    """Return the file of the views to train on, that of those to judge by if there is one, and notes on others."""
+    if not path.is_dir():
+        return path, None, []
+    main = path / "transforms_train.json"
+    if not main.is_file():
+        return path / "transforms.json", None, []
+    others = [path / f"transforms{name}.json" for name in ("_test", "_val", "")]
+    there = [other for other in others if other.is_file()]
+    judged = there[0] if there and there[0] is not others[2] else None
+    return main, judged, [f"{other.name} is not used" for other in there if other is not judged]
+
+
+def _told(path: Path) -> Transforms:
+    try:
+        return read_transforms(path)
+    except InputError as error:
+        words = str(error).removeprefix(f"{path}: ")  # the folder comes before it
+        raise InputError(f"{path.name}: {words}") from None
+
+
+def _read_views(path: Path, told: Transforms) -> tuple[_Views, _Views | None, list[str]]:
+    """Return the views of a file, those of them that it lists to judge by, and notes."""
+    places = [_find(path.parent, name) for name in told.names]
+    notes = []
+    if moved := [name for name, (_, elsewhere) in zip(told.names, places, strict=True) if elsewhere]:
+        notes.append(
+            f"{len(moved)} pictures are not where {path.name} says, as {moved[0]}; those in the folder are taken"
+        )
+    train, held, more = _sides(path, told, [place for place, _ in places])
+    chosen = [*train, *held]
+    frames = [_read_frame(places[chosen[k]][0]) for k in steps(range(len(chosen)), "views")]
+    more += [f"{count} pictures: {note}" for note, count in Counter(n for _, own in frames for n in own).items()]
+    stacked = _stack([picture for picture, _ in frames], [told.names[k] for k in chosen])
+    try:
+        camera = camera_of(told.numbers, *stacked.shape[1:3])
+        more += notes_on_size(told.numbers, *stacked.shape[1:3])
+    except InputError as error:
+        raise InputError(f"{path.name}: {error}") from None
+    count = len(train)
+    first = _Views(stacked[:count], told.poses[train], camera)
+    return first, _Views(stacked[count:], told.poses[held], camera) if held else None, notes + more
+
+
+def _sides(path: Path, told: Transforms, places: list[Path]) -> tuple[list[int], list[int], list[str]]:
+    """Return which frames to train on, which to judge by, and notes, as the lists of a file say."""
+    numbers = {place: k for k, place in enumerate(places)}
+    sides: dict[str, list[int]] = {}
+    for side, names in told.splits.items():
+        found = [_find(path.parent, name)[0] for name in names]
+        if strange := [name for name, place in zip(names, found, strict=True) if place not in numbers]:
+            raise InputError(f"{path.name}: {side}_filenames has {strange[0]}, which is no frame")
+        sides[side] = sorted({numbers[place] for place in found})
+    held = sides.get("test") or sides.get("val") or []
+    others = {*sides.get("test", []), *sides.get("val", [])}
+    train = sides.get("train") or [k for k in range(len(places)) if k not in others]
+    notes = []
+    if both := set(train) & set(held):
+        notes.append(f"{len(both)} of {len(places)} views are both trained on and judged by, as {path.name} says")
+    if left := len(places) - len({*train, *held}):
+        notes.append(f"{left} of {len(places)} views are not used, as the lists in {path.name} say")
+    return train, held, notes
+
+
+def _alike(camera: Camera, other: Camera) -> bool:
+    values, others = (np.array([c.focal, c.focal_y, *c.centre]) for c in (camera, other))
+    return bool(np.allclose(values, others, rtol=_ALIKE, atol=0))
+
+
+def _find(folder: Path, name: str) -> tuple[Path, bool]:
+    """Return the picture that a file in ``folder`` names, and whether it is another than the name says.
+
+    Names may have backslashes and lack a suffix. Of absolute ones that lead nowhere, the last parts are looked for.
+    """
+    plain = name.replace("\\", "/")
+    tries = [(name, False), (plain, False)]
+    if PureWindowsPath(name).drive or plain.startswith("/"):
+        parts = PurePosixPath(plain).parts[1:]
+        tries += [("/".join(parts[k:]), True) for k in range(len(parts))]
+    for tried, elsewhere in tries:
+        for suffix in _SUFFIXES:
+            candidate = folder / (tried + suffix)
+            if candidate.is_file():
+                return candidate, elsewhere
+    raise InputError(f"there is no picture {name}")
+
+
+def _read_frame(path: Path) -> tuple[Picture, tuple[str, ...]]:
+    """Return a picture of 8 bits with three or four channels, and notes on it."""
+    picture, notes = read_picture(path)
+    if picture.dtype == np.uint16:
+        picture = ((picture.astype(np.uint32) + 128) // 257).astype(np.uint8)
+    if picture.ndim == 2:
+        picture = picture[..., None]
+    if picture.shape[2] < 3:
+        picture = picture[..., [0, 0, 0, *range(1, picture.shape[2])]]
+    return picture, notes
+
+
+def _stack(pictures: list[Picture], names: list[str]) -> NDArray[np.uint8]:
+    """Return one array [V, H, W, 3 or 4]; pictures without alpha are opaque."""
+    if any(picture.shape[2] == 4 for picture in pictures):
+        pictures = [np.dstack((p, np.full(p.shape[:2], 255, np.uint8))) if p.shape[2] == 3 else p for p in pictures]
+    for picture, name in zip(pictures, names, strict=True):
+        if picture.shape != pictures[0].shape:
+            (h, w), (y, x) = pictures[0].shape[:2], picture.shape[:2]
+            raise InputError(f"the pictures differ in size: {names[0]} has {w} x {h} pixels, {name} {x} x {y}")
+    return np.stack(pictures)
+
+
+def scene_of_arrays(
+    arrays: Mapping[str, NDArray[Any]], samples: tuple[int, int], near: float | None = None, far: float | None = None
+) -> SceneSignal:
+    """Return the scene in named arrays: images, poses and focal.
+
+    There may be focal_y, centre, near, far, test_images and test_poses besides.
+
+    Raises
+    ------
+    InputError
+        If one is missing, or as :class:`~coinr.signals.SceneSignal`.
+    """
+    if missing := {"poses", "focal"} - set(arrays):
+        raise InputError(f"a scene has arrays images, poses and focal; {', '.join(sorted(missing))} missing")
+    for name in ("focal", "near", "far", "focal_y"):
+        value = arrays.get(name)
+        if value is not None and (value.size != 1 or not np.issubdtype(value.dtype, np.number)):
+            raise InputError(f"{name} is one number, got {value.dtype} {list(value.shape)}")
+    check_straight({name: array.ravel().tolist() for name, array in arrays.items() if array.size < _FEW})
+    given: dict[str, Any] = dict(arrays)
+    centre = given.get("centre")
+    scene = SceneSignal(
+        given["images"],
+        given["poses"],
+        given["focal"],
+        given.get("near") if near is None else near,
+        given.get("far") if far is None else far,
+        given.get("test_images"),
+        given.get("test_poses"),
+        samples,
+        given.get("focal_y"),
+        None if centre is None else centre.reshape(-1),
+    )
+    used = {"images", "poses", "focal", "near", "far", "focal_y", "centre", "test_images", "test_poses"}
+    if left := [name for name in arrays if name not in used]:
+        scene.notes = (f"not used: {', '.join(left)}",)
+    return scene

@@ -1,0 +1,1 @@
+"""Shapes: the signal, volumes and meshes, and files of them in and out."""

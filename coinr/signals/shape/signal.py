@@ -1,0 +1,189 @@
+"""Shapes as signals: occupancy or signed distance in a volume, or the inside of a mesh."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from coinr.errors import InputError
+from coinr.inputs.arguments import checked
+from coinr.inputs.dense import to_array
+from coinr.runtime.ambient import independent
+from coinr.signals.shape.mesh_repair import repair_mesh
+from coinr.signals.shape.meshes import voxelise
+from coinr.signals.shape.volumes import MAX_VOXELS, Box, check_longest, check_volume, tight_box, voxel_coordinates
+from coinr.signals.signal import Recipe, Signal
+
+#: Corner with the least coordinates (x, y, z) of a grid, and the side of its voxels, in units of a mesh.
+Placement = tuple[float, float, float, float]
+
+
+def default_placement(grid: tuple[int, int, int]) -> Placement:
+    """A grid in the middle of [-1, 1]³, which its longest side spans."""
+    x, y, z = (-n / max(grid) for n in grid)
+    return x, y, z, 2 / max(grid)
+
+
+def place_mesh(mesh: Any, longest: int) -> tuple[tuple[int, int, int], Placement]:
+    """The grid around a mesh with ``longest`` voxels along its longest side, and where it lies.
+
+    Raises
+    ------
+    InputError
+        If the mesh has no volume, or the grid would be too large.
+    """
+    low, high = np.asarray(mesh.bounds, np.float64)
+    if not (high > low).all():
+        raise InputError("the mesh is flat, so it has no inside")
+    pitch = _short(float((high - low).max()) / longest * 1.0001)  # so that rounding cannot make the longest side longer
+    x, y, z = (max(1, math.ceil(extent / pitch)) for extent in high - low)
+    if x * y * z > MAX_VOXELS:
+        raise InputError(f"a grid has at most {MAX_VOXELS} voxels, got {x} x {y} x {z}")
+    digits = 3 - math.floor(math.log10(pitch))
+    corner = (low + high) / 2 - np.array([x, y, z]) * pitch / 2
+    left, front, bottom = (round(float(v), digits) for v in corner)
+    return (x, y, z), (left, front, bottom, pitch)
+
+
+def _check_placement(placement: Any) -> Placement:
+    """Return four numbers that a file may hold as the place of a grid."""
+    numbers = to_array(placement, "placement")
+    if (
+        numbers.shape != (4,)
+        or numbers.dtype.kind not in "fiu"
+        or not (np.abs(numbers) < 1e30).all()
+        or numbers[3] <= 0
+    ):
+        raise InputError(f"placement is x, y, z and a positive pitch, all below 1e30, got {placement!r:.80}")
+    x, y, z, pitch = map(float, numbers)
+    return x, y, z, pitch
+
+
+def _short(value: float) -> float:
+    """To five digits: a thousandth of a voxel, and few bytes in a file."""
+    return float(f"{value:.5g}")
+
+
+def describe_grid(grid: tuple[int, int, int], scale: float | None) -> str:
+    """Size of a grid and what its values are, in a few words; ``scale`` is None for occupancy."""
+    return f"{' x '.join(map(str, grid))} voxels of {'occupancy' if scale is None else 'signed distance'}"
+
+
+class ShapeSignal(Signal):
+    """The voxels of a shape within its bounding box; the score is the intersection over union (IoU) with it.
+
+    Parameters
+    ----------
+    volume : array
+        [X, Y, Z], see :func:`~coinr.signals.shape.volumes.check_volume`.
+    placement : (x, y, z, pitch), optional
+        Where the grid lies in the space of a mesh; :func:`default_placement` if absent.
+
+    Attributes
+    ----------
+    volume : ndarray
+        bool (occupancy) or float32 (signed distance), [X, Y, Z].
+    box : Box
+        The voxels that are fitted: the tight box of an occupancy, all of a signed distance.
+    scale : float or None
+        What a signed distance is divided by before it is fitted; None for occupancy.
+    mesh : trimesh.Trimesh or None
+        What the volume was made of.
+
+    Raises
+    ------
+    InputError
+        As :func:`~coinr.signals.shape.volumes.check_volume`.
+    """
+
+    kind = "shape"
+    metric = "IoU"
+    unit = ""
+    recipe = Recipe("siren", width=64, hidden_layers=3, steps=3000, batch=4096, learning_rate=1e-3)
+
+    @independent
+    @checked
+    def __init__(self, volume: Any, placement: Placement | None = None) -> None:
+        self.volume = check_volume(volume)
+        self.placement = None if placement is None else _check_placement(placement)
+        self.mesh: Any = None
+        x, y, z = self.volume.shape
+        if self.volume.dtype == np.bool_:
+            self.box, self.scale = tight_box(self.volume), None
+            values: NDArray[Any] = self.volume[self.box.slices()].astype(np.float32)
+        else:
+            self.box, self.scale = Box((x, y, z), (0, 0, 0), (x, y, z)), _short(float(np.abs(self.volume).max()))
+            values = self.volume / np.float32(self.scale)
+        self.in_features, self.out_features = 3, 1
+        self.count = values.size
+        self._values = torch.from_numpy(np.ascontiguousarray(values)).reshape(-1, 1)
+
+    @classmethod
+    @checked
+    def of_mesh(cls, mesh: Any, longest: int = 128) -> ShapeSignal:
+        """The inside of a ``trimesh.Trimesh``, with ``longest`` voxels along its longest side.
+
+        Raises
+        ------
+        InputError
+            If the mesh has no inside, as :func:`~coinr.signals.shape.mesh_repair.repair_mesh` and :func:`place_mesh`
+            tell.
+        """
+        check_longest(longest)
+        closed, notes = repair_mesh(mesh)
+        grid, placement = place_mesh(closed, longest)
+        made = cls(voxelise(closed, np.array(placement[:3]), placement[3], grid), placement)
+        made.mesh, made.notes = closed, notes
+        return made
+
+    @property
+    def default_bits(self) -> int:
+        """An eighth of 1 for each voxel of the whole grid, as voxels deflate well, or of 32 for a signed distance."""
+        return int(self.volume.size) * (1 if self.scale is None else 32) // 8
+
+    @property
+    def occupied(self) -> NDArray[np.bool_]:
+        """Which voxels lie inside, bool [X, Y, Z]."""
+        inside: NDArray[np.bool_] = self.volume if self.scale is None else self.volume < 0
+        return inside
+
+    def describe(self) -> str:
+        """Grid and what its values are."""
+        return f"shape {describe_grid(self.box.grid, self.scale)}"
+
+    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Centres ``[N, 3]`` and values ``[N, 1]``, 0 and 1 or scaled distances, of the voxels of the box."""
+        return voxel_coordinates(indices, self.box.size), self._values[indices]
+
+    def tally(self, predicted: Tensor, wanted: Tensor) -> Tensor:
+        """Voxels in both shapes, voxels in either, and values that are not finite."""
+        if self.scale is None:
+            inside, meant = predicted > 0.5, wanted > 0.5
+        else:
+            inside, meant = predicted < 0, wanted < 0
+        counts = ((inside & meant).sum(), (inside | meant).sum(), (~predicted.isfinite()).sum())
+        return torch.stack(counts).double()
+
+    def score(self, tally: Tensor) -> float:
+        """IoU, 1 of two empty parts; -inf if values were not finite."""
+        both, either, broken = map(float, tally)
+        if broken:
+            return -math.inf
+        return both / either if either else 1.0
+
+    def meta(self) -> dict[str, Any]:
+        """``{"shape": [X, Y, Z, ...]}``, and for a signed distance ``"sdf": scale``.
+
+        After the grid come start and size of the box, unless it is the whole grid, then for a mesh the placement.
+        """
+        numbers: list[float] = [*self.box.grid]
+        if not self.box.whole:
+            numbers += [*self.box.start, *self.box.size]
+        if self.placement is not None:
+            numbers += [int(v) if v.is_integer() else v for v in self.placement]
+        return {"shape": numbers} | ({} if self.scale is None else {"sdf": self.scale})
