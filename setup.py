@@ -20,8 +20,8 @@ setup(
     ext_modules=[
         Pybind11Extension(
             "coinr.engine._C",
-            sorted(glob("csrc/*.cpp")),
-            depends=sorted(glob("csrc/*.hpp") + glob("csrc/*.inc")),
+            sorted(glob("csrc/*/*.cpp")),
+            depends=sorted(glob("csrc/*/*.hpp") + glob("csrc/*/*.inc")),
             include_dirs=["csrc"],
             cxx_std=17,
             extra_compile_args=flags,

@@ -87,7 +87,7 @@ def start_building_extension() -> tuple[subprocess.Popen[bytes] | None, Path, st
     import pybind11
 
     includes = [f"-I{pybind11.get_include()}", f"-I{sysconfig.get_paths()['include']}", f"-I{ROOT / 'csrc'}"]
-    sources = sorted(map(str, (ROOT / "csrc").glob("*.cpp")))
+    sources = sorted(map(str, (ROOT / "csrc").glob("*/*.cpp")))
     flags = ["-O3", "-std=c++17", "-fPIC", "-shared", "-pthread", "-fno-fast-math", "-ffp-contract=off", "-w"]
     command = ["g++", *flags, "-fvisibility=hidden", *includes, *sources, "-o", str(target)]
     return subprocess.Popen(command, stderr=subprocess.DEVNULL), target, ""

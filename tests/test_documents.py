@@ -108,5 +108,7 @@ def test_the_source_distribution_is_small_and_carries_no_results(tmp_path):
     assert made.stat().st_size < 1_500_000
     with tarfile.open(made) as archive:
         names = [name.partition("/")[2] for name in archive.getnames()]
-    assert {"README.md", "FORMAT.md", "SECURITY.md", "CITATION.cff", "docs/index.md", "csrc/exact.hpp"} <= set(names)
+    assert {"README.md", "FORMAT.md", "SECURITY.md", "CITATION.cff", "docs/index.md", "csrc/entropy/exact.hpp"} <= set(
+        names
+    )
     assert [name for name in names if name.startswith("bench/results")] == []

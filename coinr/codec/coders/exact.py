@@ -1,6 +1,6 @@
 """Exact coder: lossless, by a model of words whose leading bits are predictable and whose last bits are noise.
 
-The model itself is C++ (``csrc/exact.hpp``); ``FORMAT.md``, coder 5, says what it computes.
+The model itself is C++ (``csrc/entropy/exact.hpp``); ``FORMAT.md``, coder 5, says what it computes.
 """
 
 from __future__ import annotations

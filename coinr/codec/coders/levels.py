@@ -1,6 +1,6 @@
 """How a matrix of quantised weights is entropy coded: the form that the table stores, and the coded integers.
 
-The model itself is C++ (``csrc/levels.hpp``); ``FORMAT.md``, "Levels", says what it computes.
+The model itself is C++ (``csrc/entropy/levels.hpp``); ``FORMAT.md``, "Levels", says what it computes.
 """
 
 from __future__ import annotations

@@ -1,0 +1,396 @@
+#include "entropy/exact.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <stdexcept>
+
+#include "entropy/mixing.hpp"
+#include "entropy/rangecoder.hpp"
+
+namespace coinr {
+namespace {
+
+constexpr int kInputs = 4;      // predictions that are mixed
+constexpr int kLimit = 1000;    // observations after which contexts forget
+constexpr int kRate = 14;       // of the mixing weights, as a shift
+constexpr int32_t kWeight = 19661;  // start of each weight, in 1/65536
+constexpr int kNodes = 256;         // of the tree of a byte; the root is node 1
+constexpr int64_t kMostMixed = 1 << 17;  // words
+
+// Mixes the predictions of several contexts of one decision and lets them learn.
+template <class Coder>
+class Mixer {
+public:
+    explicit Mixer(Coder coder) : coder_(coder), table_(logistic()) {}
+
+    int decide(const std::array<AdaptiveBit*, kInputs>& inputs, std::array<int32_t, kInputs>& weights, int bit) {
+        int32_t in[kInputs];
+        int64_t sum = 0;
+        for (int i = 0; i < kInputs; ++i) {
+            in[i] = table_.stretch[inputs[i]->p >> 4];
+            sum += static_cast<int64_t>(in[i]) * weights[i];
+        }
+        const int32_t x = static_cast<int32_t>(std::clamp<int64_t>(sum >> 16, -kStretchMost, kStretchMost));
+        const uint32_t p = clip(table_.squash[kStretchMost + x]);
+        bit = coder_(bit, p);
+        const int32_t error = (bit ? 65535 : 0) - static_cast<int32_t>(p);
+        for (int i = 0; i < kInputs; ++i) {
+            weights[i] += static_cast<int32_t>((static_cast<int64_t>(in[i]) * error) >> kRate);
+            inputs[i]->update(bit, kLimit);
+        }
+        return bit;
+    }
+
+private:
+    Coder coder_;
+    const Logistic& table_;
+};
+
+// Adds up what the bits of a word cost, each for itself.
+struct Measure {
+    double* costs;
+    int* place;
+    int operator()(int bit, uint32_t p) {
+        costs[(*place)++] -= std::log2((bit ? p : kProbOne - p) / static_cast<double>(kProbOne));
+        return bit;
+    }
+};
+
+// Trees of adaptive bits, each made when it is first asked for.
+class Trees {
+public:
+    explicit Trees(int64_t count) : at_(count, -1) {}
+
+    int32_t of(int64_t context) {
+        int32_t& at = at_[context];
+        if (at < 0) {
+            at = static_cast<int32_t>(bits_.size());
+            bits_.resize(bits_.size() + kNodes);
+        }
+        return at;
+    }
+    AdaptiveBit* data() { return bits_.data(); }
+
+private:
+    std::vector<int32_t> at_;
+    std::vector<AdaptiveBit> bits_;
+};
+
+// The model of a transformed word: byte by byte, the most significant first, each a tree of bits. Several contexts are
+// mixed; in large tensors one alone decides, which is three times as fast.
+template <class Coder>
+class Words {
+public:
+    Words(const ExactForm& form, Coder coder)
+        : width_(form.width), modelled_(form.modelled), mixed_(form.rows * form.columns <= kMostMixed), coder_(coder),
+          mixer_(coder), trees_(int64_t{kContexts} * form.width) {
+        for (auto& one : weights_) one.fill(kWeight);
+    }
+
+    // Codes the leading bits of `word`, predicted from two neighbours; returns them, the others zero.
+    uint64_t code(uint64_t word, uint64_t left, uint64_t other) {
+        return mixed_ ? bytes<true>(word, left, other) : bytes<false>(word, left, other);
+    }
+
+private:
+    static constexpr int kOther = 256 + 512, kJoint = kOther + 512, kContexts = kJoint + 257;
+
+    template <bool Mixed>
+    uint64_t bytes(uint64_t word, uint64_t left, uint64_t other) {
+        uint64_t done = 0;
+        int before = 0, as_left = 1, as_other = 1;
+        for (int k = 0; 8 * k < modelled_; ++k) {
+            const int shift = 8 * (width_ - 1 - k), bits = std::min(8, modelled_ - 8 * k);
+            const int l = left >> shift & 255, o = other >> shift & 255;
+            const int64_t base = int64_t{kContexts} * k;
+            const int64_t joint = base + kJoint + (k == 0 ? 1 + (l + o) / 2 : 0);
+            int node;
+            if (Mixed) {
+                node = mix({trees_.of(base + before), trees_.of(base + 256 + 256 * as_left + l),
+                            trees_.of(base + kOther + 256 * as_other + o), trees_.of(joint)},
+                           8 * k, bits, word >> shift);
+            } else {
+                node = follow(trees_.of(k == 0 ? joint : base + before), bits, word >> shift);
+            }
+            const int byte = node << (8 - bits) & 255;
+            done |= static_cast<uint64_t>(byte) << shift;
+            as_left &= byte == l;
+            as_other &= byte == o;
+            before = byte;
+        }
+        return done;
+    }
+
+    // Codes the first bits of a byte by the mixed predictions of some trees; returns the node they lead to.
+    int mix(const std::array<int32_t, kInputs>& trees, int place, int bits, uint64_t byte) {
+        AdaptiveBit* data = trees_.data();
+        int node = 1;
+        for (int depth = 0; depth < bits; ++depth)
+            node = 2 * node + mixer_.decide({data + trees[0] + node, data + trees[1] + node, data + trees[2] + node,
+                                             data + trees[3] + node},
+                                            weights_[place + depth], byte >> (7 - depth) & 1);
+        return node;
+    }
+
+    int follow(int32_t at, int bits, uint64_t byte) {
+        AdaptiveBit* tree = trees_.data() + at;
+        int node = 1;
+        for (int depth = 0; depth < bits; ++depth) {
+            const int bit = coder_(byte >> (7 - depth) & 1, clip(tree[node].p));
+            tree[node].update(bit, kLimit);
+            node = 2 * node + bit;
+        }
+        return node;
+    }
+
+    const int width_, modelled_;
+    const bool mixed_;
+    Coder coder_;
+    Mixer<Coder> mixer_;
+    Trees trees_;
+    std::array<std::array<int32_t, kInputs>, 64> weights_;
+};
+
+// Bytes of the bits that are not modelled.
+int64_t rest_bytes(const ExactForm& form) {
+    return (form.rows * form.columns * (8 * form.width - form.modelled) + 7) / 8;
+}
+
+// The words of a tensor, as they are and as the model sees them.
+template <int Width>
+class View {
+public:
+    View(const ExactForm& form, const uint8_t* raw) : form_(form), raw_(raw) {}
+
+    // The transformed word i; needs only words up to i. Zero before the first.
+    uint64_t value(int64_t i) const {
+        if (i < 0) return 0;
+        const uint64_t word = load(i);
+        switch (form_.transform) {
+            case Transform::kRotate: return (word << 1 | word >> (kBits - 1)) & kMask;
+            case Transform::kLeft: return zigzag(word - load(i - form_.lanes));
+            case Transform::kAbove: return zigzag(word - load(i - form_.columns));
+            default: return word;
+        }
+    }
+
+    // The word i whose transformed value this is.
+    uint64_t word(int64_t i, uint64_t value) const {
+        switch (form_.transform) {
+            case Transform::kRotate: return (value >> 1 | value << (kBits - 1)) & kMask;
+            case Transform::kLeft: return (unzigzag(value) + load(i - form_.lanes)) & kMask;
+            case Transform::kAbove: return (unzigzag(value) + load(i - form_.columns)) & kMask;
+            default: return value;
+        }
+    }
+
+    // Words that predict word i: the one to the left, and the one above or, in a single row, the second to the left.
+    int64_t left(int64_t i) const { return i - form_.lanes; }
+    int64_t other(int64_t i) const { return i - (form_.rows > 1 ? form_.columns : 2 * form_.lanes); }
+
+private:
+    static constexpr int kBits = 8 * Width;
+    static constexpr uint64_t kMask = ~uint64_t{0} >> (64 - kBits);
+
+    uint64_t load(int64_t i) const {
+        uint64_t word = 0;
+        for (int b = 0; b < Width && i >= 0; ++b) word |= static_cast<uint64_t>(raw_[i * Width + b]) << (8 * b);
+        return word;
+    }
+    static uint64_t zigzag(uint64_t d) { return (d << 1 ^ (0 - (d >> (kBits - 1) & 1))) & kMask; }
+    static uint64_t unzigzag(uint64_t z) { return z >> 1 ^ (0 - (z & 1)); }
+
+    const ExactForm& form_;
+    const uint8_t* raw_;
+};
+
+// Fields of up to 64 bits, least significant bit first.
+class FieldWriter {
+public:
+    void put(uint64_t value, int bits) {
+        for (; bits > 32; bits -= 32, value >>= 32) put(value & 0xFFFFFFFFu, 32);
+        hold_ |= (value & ((uint64_t{1} << bits) - 1)) << held_;
+        for (held_ += bits; held_ >= 8; held_ -= 8, hold_ >>= 8) out_.push_back(static_cast<char>(hold_));
+    }
+    std::string finish() {
+        if (held_) out_.push_back(static_cast<char>(hold_));
+        return std::move(out_);
+    }
+
+private:
+    std::string out_;
+    uint64_t hold_ = 0;
+    int held_ = 0;
+};
+
+class FieldReader {
+public:
+    explicit FieldReader(const uint8_t* data) : data_(data) {}
+
+    uint64_t get(int bits) {
+        uint64_t value = 0;
+        int done = 0;
+        for (; bits - done > 32; done += 32) value |= get(32) << done;
+        bits -= done;
+        for (; held_ < bits; held_ += 8) hold_ |= static_cast<uint64_t>(*data_++) << held_;
+        value |= (hold_ & ((uint64_t{1} << bits) - 1)) << done;
+        hold_ >>= bits;
+        held_ -= bits;
+        return value;
+    }
+    bool padded_with_zeros() const { return hold_ == 0; }
+
+private:
+    const uint8_t* data_;
+    uint64_t hold_ = 0;
+    int held_ = 0;
+};
+
+template <int Width>
+std::string encode(const ExactForm& form, const uint8_t* raw) {
+    const View<Width> view(form, raw);
+    const int rest = 8 * Width - form.modelled;
+    RangeEncoder coder;
+    Words<Encode> words(form, Encode{coder});
+    FieldWriter fields;
+    for (int64_t i = 0; i < form.rows * form.columns; ++i) {
+        const uint64_t value = view.value(i);
+        words.code(value, view.value(view.left(i)), view.value(view.other(i)));
+        fields.put(value, rest);
+    }
+    return fields.finish() + coder.finish();
+}
+
+template <int Width>
+void decode(const ExactForm& form, const uint8_t* data, int64_t size, uint8_t* raw) {
+    const View<Width> view(form, raw);
+    const int rest = 8 * Width - form.modelled;
+    const int64_t count = form.rows * form.columns, plain = rest_bytes(form);
+    RangeDecoder coder(data + plain, size - plain);
+    Words<Decode> words(form, Decode{coder});
+    FieldReader fields(data);
+    for (int64_t i = 0; i < count; ++i) {
+        const uint64_t lead = words.code(0, view.value(view.left(i)), view.value(view.other(i)));
+        const uint64_t word = view.word(i, lead | fields.get(rest));
+        for (int b = 0; b < Width; ++b) raw[i * Width + b] = static_cast<uint8_t>(word >> (8 * b));
+    }
+    if (!fields.padded_with_zeros()) throw std::invalid_argument("padding is not zero");
+    coder.finish();
+}
+
+template <int Width>
+std::vector<double> costs(const ExactForm& form, const uint8_t* raw) {
+    const View<Width> view(form, raw);
+    std::vector<double> bits(8 * Width);
+    int place = 0;
+    Words<Measure> words(form, Measure{bits.data(), &place});
+    for (int64_t i = 0; i < form.rows * form.columns; ++i, place = 0)
+        words.code(view.value(i), view.value(view.left(i)), view.value(view.other(i)));
+    return bits;
+}
+
+std::string too_short(int64_t size) {
+    return std::to_string(size) + " bytes may stand for " + std::to_string(most_modelled(size)) + " bits at most";
+}
+
+void check(const ExactForm& form) {
+    if (form.width != 1 && form.width != 2 && form.width != 4 && form.width != 8)
+        throw std::invalid_argument("width is " + std::to_string(form.width) + "; allowed: 1, 2, 4, 8");
+    if (form.lanes < 1 || form.lanes > 2) throw std::invalid_argument("lanes must be 1 or 2");
+    if (form.modelled < 1 || form.modelled > 8 * form.width)
+        throw std::invalid_argument("modelled is " + std::to_string(form.modelled) + "; allowed: 1 to 8 width");
+}
+
+// Bits of a tensor of bools, each predicted from those before it: in the row, in the row above, and in both.
+template <class Coder>
+class Bools {
+public:
+    Bools(int64_t columns, Coder coder) : columns_(columns), mixer_(coder), contexts_(kInputs * kContexts) {
+        for (auto& one : weights_) one.fill(kWeight);
+    }
+
+    int code(const uint8_t* raw, int64_t i, int bit) {
+        history_ = history_ << 1 & 255;
+        if (i > 0) history_ |= raw[i - 1];
+        const auto at = [&](int64_t back) -> int { return back > 0 && i >= back ? raw[i - back] : 0; };
+        const int above = at(columns_) | at(columns_ - 1) << 1 | at(columns_ + 1) << 2 | at(2 * columns_) << 3;
+        const int near = (history_ & 3) | (above & 7) << 2;
+        const int column = above >> 3 | (above & 1) << 1 | at(3 * columns_) << 2 | at(4 * columns_) << 3;
+        AdaptiveBit* data = contexts_.data();
+        return mixer_.decide({data, data + kContexts + history_, data + 2 * kContexts + near, data + 3 * kContexts + column},
+                             weights_[0], bit);
+    }
+
+private:
+    static constexpr int kContexts = 256;
+    const int64_t columns_;
+    Mixer<Coder> mixer_;
+    std::vector<AdaptiveBit> contexts_;
+    std::array<std::array<int32_t, kInputs>, 1> weights_;
+    int history_ = 0;
+};
+
+}  // namespace
+
+int64_t most_modelled(int64_t size) {
+    constexpr int64_t kFree = 1 << 16, kMostPerByte = 1 << 13;
+    return std::max(kFree, kMostPerByte * std::min<int64_t>(size, INT64_MAX / kMostPerByte));
+}
+
+std::string encode_exact(const ExactForm& form, const uint8_t* raw) {
+    check(form);
+    switch (form.width) {
+        case 1: return encode<1>(form, raw);
+        case 2: return encode<2>(form, raw);
+        case 4: return encode<4>(form, raw);
+        default: return encode<8>(form, raw);
+    }
+}
+
+void check_exact(const ExactForm& form, int64_t size) {
+    check(form);
+    if (size < rest_bytes(form))
+        throw std::invalid_argument(std::to_string(size) + " bytes cannot hold the bits that are not modelled");
+    if (form.rows * form.columns * form.modelled > most_modelled(size)) throw std::invalid_argument(too_short(size));
+}
+
+void decode_exact(const ExactForm& form, const uint8_t* data, int64_t size, uint8_t* raw) {
+    check_exact(form, size);
+    switch (form.width) {
+        case 1: return decode<1>(form, data, size, raw);
+        case 2: return decode<2>(form, data, size, raw);
+        case 4: return decode<4>(form, data, size, raw);
+        default: return decode<8>(form, data, size, raw);
+    }
+}
+
+std::vector<double> exact_costs(const ExactForm& form, const uint8_t* raw) {
+    check(form);
+    switch (form.width) {
+        case 1: return costs<1>(form, raw);
+        case 2: return costs<2>(form, raw);
+        case 4: return costs<4>(form, raw);
+        default: return costs<8>(form, raw);
+    }
+}
+
+std::string encode_bools(int64_t rows, int64_t columns, const uint8_t* raw) {
+    RangeEncoder coder;
+    Bools<Encode> bools(columns, Encode{coder});
+    for (int64_t i = 0; i < rows * columns; ++i) bools.code(raw, i, raw[i]);
+    return coder.finish();
+}
+
+void check_bools(int64_t rows, int64_t columns, int64_t size) {
+    if (rows * columns > most_modelled(size)) throw std::invalid_argument(too_short(size));
+}
+
+void decode_bools(int64_t rows, int64_t columns, const uint8_t* data, int64_t size, uint8_t* raw) {
+    RangeDecoder coder(data, size);
+    Bools<Decode> bools(columns, Decode{coder});
+    for (int64_t i = 0; i < rows * columns; ++i) raw[i] = static_cast<uint8_t>(bools.code(raw, i, 0));
+    coder.finish();
+}
+
+}  // namespace coinr

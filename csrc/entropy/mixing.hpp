@@ -1,0 +1,65 @@
+// What models of arithmetic-coded bits share: logistic mixing in fixed point, and one code for both directions.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "entropy/rangecoder.hpp"
+
+namespace coinr {
+
+// Logistic helpers in fixed point: squash takes ln(p / (1 - p)) in 1/256, clipped to +-12, and gives p in 1/65536.
+constexpr int kStretchMost = 12 * 256 - 1;
+
+struct Logistic {
+    uint16_t squash[2 * kStretchMost + 1];
+    int16_t stretch[4096];
+
+    Logistic() {
+        // exp(-x / 256) in 2^-40 by repeated integer multiplication, so that no library function has a say.
+        uint64_t e = uint64_t{1} << 40;
+        for (int x = 0; x <= kStretchMost; ++x) {
+            const uint64_t one = uint64_t{1} << 40;
+            const uint64_t p = ((one << 16) / ((one + e) >> 4)) >> 4;  // 65536 / (1 + e)
+            const uint32_t bounded = static_cast<uint32_t>(std::min<uint64_t>(p, 65535));
+            squash[kStretchMost + x] = static_cast<uint16_t>(bounded);
+            squash[kStretchMost - x] = static_cast<uint16_t>(std::max<uint32_t>(65536 - bounded, 1));
+            e = static_cast<uint64_t>((static_cast<unsigned __int128>(e) * 1095225038175ull) >> 40);  // exp(-1/256)
+        }
+        int x = -kStretchMost;
+        for (int i = 0; i < 4096; ++i) {
+            const uint32_t p = static_cast<uint32_t>(16 * i + 8);
+            while (x < kStretchMost && squash[kStretchMost + x + 1] <= p) ++x;
+            stretch[i] = static_cast<int16_t>(x);
+        }
+    }
+};
+
+inline const Logistic& logistic() {
+    static const Logistic table;
+    return table;
+}
+
+// The model's decisions, written or read: `bit` counts only where it is written.
+struct Encode {
+    RangeEncoder& coder;
+    int operator()(int bit, uint32_t p) {
+        coder.bit(bit, p);
+        return bit;
+    }
+    uint32_t raw(uint32_t value, int bits) {
+        coder.raw(value, bits);
+        return value;
+    }
+};
+
+struct Decode {
+    RangeDecoder& coder;
+    int operator()(int, uint32_t p) { return coder.bit(p); }
+    uint32_t raw(uint32_t, int bits) { return coder.raw(bits); }
+};
+
+// Probabilities as they are coded.
+inline uint32_t clip(int64_t p) { return static_cast<uint32_t>(std::clamp<int64_t>(p, 16, kProbOne - 16)); }
+
+}  // namespace coinr

@@ -1,0 +1,41 @@
+// What contexts of quantised weights expect before they have seen any: generalised normal distributions, in integers.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "entropy/levels.hpp"
+
+namespace coinr {
+
+// P(|v| >= u mean) of generalised normal distributions, u in eighths, in 2^-30: FORMAT.md, "Levels".
+constexpr int kTailCells = 128;
+inline constexpr uint32_t kTails[kShapes][kTailCells + 1] = {
+#include "entropy/tails.inc"
+};
+
+// Tail of the start distribution at h half steps, for a magnitude given by its reciprocal.
+struct Tail {
+    const uint32_t* table;
+    uint64_t inverse;  // 8 * 256 cells per mean magnitude, in 2^-20
+
+    Tail(int shape, int64_t scale) : table(kTails[shape]) { set(scale); }
+    // scale: mean magnitude in 1/32 half step
+    void set(int64_t scale) { inverse = (uint64_t{8 * 256 * 32} << 20) / static_cast<uint64_t>(scale); }
+
+    uint32_t operator()(int64_t h) const {
+        const uint64_t at = std::min<uint64_t>((static_cast<uint64_t>(h) * inverse) >> 20, kTailCells << 8);
+        const uint64_t cell = at >> 8, part = at & 255;
+        if (cell == kTailCells) return table[kTailCells];
+        return table[cell] - static_cast<uint32_t>(((table[cell] - table[cell + 1]) * part) >> 8);
+    }
+};
+
+// Half steps from which |value| counts as integer j or more, j >= 1: halfway between two reproduction values.
+inline int64_t threshold(const Trellis& trellis, uint32_t state, int64_t j) {
+    if (trellis.log_states == 0) return 2 * j - 1;
+    if ((state & 1) == 0) return 4 * j - 2;
+    return j == 1 ? 1 : 4 * j - 4;
+}
+
+}  // namespace coinr

@@ -1,0 +1,115 @@
+#include "omp/candidates.hpp"
+
+#include <algorithm>
+#include <cmath>
+
+#include "simd/kernels.hpp"
+
+namespace coinr {
+
+float usual_height(int64_t M, double passing) {
+    double low = 0, high = 8;
+    for (int i = 0; i < 40; ++i) {
+        const double middle = (low + high) / 2;
+        (std::erfc(middle * std::sqrt(0.5)) * static_cast<double>(M) > passing ? low : high) = middle;
+    }
+    return static_cast<float>(low);
+}
+
+namespace {
+
+bool allowed(const Query& query, int32_t atom) {
+    int32_t out = 0;  // without an early end, which costs more than it saves on so few
+    for (const int32_t other : *query.excluded) out |= other == atom;
+    return out == 0;
+}
+
+}  // namespace
+
+void Candidates::Found::thin(float threshold) {
+    int kept = 0;
+    for (int i = 0; i < count; ++i)
+        if (hits[i].score >= threshold) hits[kept++] = hits[i];
+    count = kept;
+}
+
+void Candidates::Found::drop_excluded(const Query& query) {
+    int kept = 0;
+    for (int i = 0; i < count; ++i)
+        if (hits[i].allowed || allowed(query, hits[i].atom)) hits[kept++] = {hits[i].atom, hits[i].score, true};
+    count = kept;
+}
+
+void Candidates::start(const std::vector<Query>& queries, const std::vector<Bound>& bounds) {
+    queries_ = &queries;
+    bounds_ = &bounds;
+    found_.assign(queries.size(), Found());
+    threshold_.resize(queries.size());
+    for (size_t v = 0; v < queries.size(); ++v) threshold_[v] = bounds[v].floor;
+}
+
+void Candidates::raise(int64_t query, int64_t atom, float score) {
+    Found& f = found_[query];
+    if (score <= f.best || !allowed((*queries_)[query], static_cast<int32_t>(atom))) return;
+    f.best = score;
+    threshold_[query] = std::max(threshold_[query], score - 2 * (*bounds_)[query].slack);
+}
+
+void Candidates::offer(int64_t query, int64_t atom, float score) {
+    if (score < threshold_[query]) return;
+    Found& f = found_[query];
+    const bool leads = score > f.best;
+    if (leads && !allowed((*queries_)[query], static_cast<int32_t>(atom))) return;
+    if (f.count == kHits) {
+        f.thin(threshold_[query]);
+        if (f.count > kHits / 2) settle(f, (*queries_)[query]);
+    }
+    f.hits[f.count++] = {static_cast<int32_t>(atom), score, leads};
+    if (leads) {
+        f.best = score;
+        threshold_[query] = std::max(threshold_[query], score - 2 * (*bounds_)[query].slack);
+    }
+}
+
+void Candidates::settle(Found& found, const Query& query) {
+    found.drop_excluded(query);
+    for (int i = 0; i < found.count; ++i) {
+        Choice now{found.hits[i].atom, 0};
+        dictionary_.row(now.atom, row_.data());
+        if (score_row(row_.data(), query.residual, static_cast<int64_t>(row_.size()), &now.score) &&
+            now.beats(found.exact))
+            found.exact = now;
+    }
+    found.count = 0;
+}
+
+Decision::Decision(const std::vector<Candidates*>& threads, const std::vector<Query>& queries,
+                   const std::vector<Bound>& bounds, bool score, Team& team)
+    : choices(queries.size()), missed(queries.size(), 0) {
+    team.for_each(static_cast<int64_t>(queries.size()), 16, [&](int64_t v, int rank) {
+        float best = 0;
+        for (const Candidates* c : threads) best = std::max(best, c->found_[v].best);
+        const float threshold = best - 2 * bounds[v].slack;
+        if (bounds[v].floor > 0 && threshold < bounds[v].floor) {
+            missed[v] = 1;
+            return;
+        }
+        int total = 0;
+        for (Candidates* c : threads) {
+            c->found_[v].thin(threshold);
+            c->found_[v].drop_excluded(queries[v]);
+            total += c->found_[v].count + (c->found_[v].exact.atom >= 0);
+        }
+        for (Candidates* c : threads) {
+            Candidates::Found& f = c->found_[v];
+            if (total == 1 && f.count == 1 && !score) {
+                choices[v] = {f.hits[0].atom, std::nan("")};
+                return;
+            }
+            threads[rank]->settle(f, queries[v]);
+            if (f.exact.beats(choices[v])) choices[v] = f.exact;
+        }
+    });
+}
+
+}  // namespace coinr

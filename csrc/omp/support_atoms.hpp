@@ -1,0 +1,45 @@
+// The atoms of a support, stored for the sums that least squares needs.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "simd/aligned.hpp"
+#include "dictionary/dictionary.hpp"
+#include "threads/thread_pool.hpp"
+
+namespace coinr {
+
+constexpr int64_t kSignGroup = 8;
+inline int64_t padded_to_group(int64_t s) { return (s + kSignGroup - 1) / kSignGroup * kSignGroup; }
+
+// One bit an entry for dictionaries of signs, one byte an entry for others. Sums are exact, the same for both. They are
+// made by all members of a team, in pieces that do not depend on how many these are.
+class ChosenAtoms {
+public:
+    // Empty, with room for s atoms; gram and subtract then take arrays of padded_to_group(s), and gram may fill all.
+    void start(const Dictionary& dictionary, int64_t s);
+    void add(const int8_t* row);  // [padded(n)]
+
+    // out[m] = atom m . row.
+    void gram(const int8_t* row, double* out, Team& team) const;
+    // r -= step * sum_m u[m] atom m, u being zero beyond the last atom. Returns |r|^2.
+    double subtract(const int32_t* u, double step, float* r, Team& team) const;
+    // out[m] = atom m . w and r = w - sum_m x[m] atom m, in float64.
+    void correlate(const float* w, double* out, Team& team) const;
+    void residual(const double* x, const float* w, float* r, Team& team) const;
+
+private:
+    const int8_t* entries(Aligned<int8_t>& room, Team& team) const;  // [size, stride]; `room` is for unpacked ones
+
+    bool signs_ = false;
+    int64_t n_ = 0, stride_ = 0, size_ = 0;
+    Aligned<int8_t> rows_;         // [s, stride], without signs
+    Aligned<uint64_t> words_;      // of signs, see Kernels::mark_signs
+    Aligned<uint8_t> bytes_;
+};
+
+// |r|^2 for r [stride], by the team.
+double energy(const float* r, int64_t stride, Team& team);
+
+}  // namespace coinr
