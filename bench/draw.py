@@ -17,10 +17,12 @@ from typing import Any
 
 from PIL import Image
 
-from bench import kodak, omp_peers, omp_scaling
+from bench.harness import tables
 from bench.paper import images, sparsity_plot
 from bench.paper.ablations import bits, cut, entropy, kinds, learned, solver, training
-from bench.rate import plots, tables
+from bench.rate import plots
+from bench.signals import kodak
+from bench.speed import omp_peers, omp_scaling
 from coinr.files.state_dicts import write_atomic
 
 RESULTS = Path("bench/results")

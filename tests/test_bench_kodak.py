@@ -7,8 +7,8 @@ import pytest
 from skimage.data import astronaut
 
 import coinr
-from bench import kodak
-from bench.fitted import Fitted
+from bench.harness.fitted import Fitted
+from bench.signals import kodak
 from coinr.signals.image.signal import ImageSignal
 
 

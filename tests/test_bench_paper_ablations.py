@@ -5,11 +5,11 @@ import pytest
 import torch
 
 import coinr
+from bench.harness.signals import Samples
 from bench.paper.ablations import bits, cut, entropy, ksvd, learned, masked, pruning, solver
 from bench.paper.ablations.figures import Panel
 from bench.paper.ablations.hidden import Hidden, combined, hidden_names, residual_db
 from bench.paper.ablations.streams import STREAMS, Code, ideal_bytes
-from bench.rate.signals import Samples
 from coinr.codec.profiles.paper import solve
 from coinr.codec.tensors import Cut
 

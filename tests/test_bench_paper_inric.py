@@ -5,12 +5,12 @@ import pytest
 import torch
 from torch import nn
 
+from bench.harness import networks, training
+from bench.harness.signals import Samples
 from bench.paper import inric, inric_stream
 from bench.paper.context import BUDGETS
 from bench.paper.inric import BITS, adaround, compress, decode, layer_calls, quantise, steps_of
 from bench.paper.inric_stream import Levels
-from bench.rate import networks, training
-from bench.rate.signals import Samples
 from coinr import Gauss, Wire
 from coinr.errors import ChecksumError, FormatError, InputError
 

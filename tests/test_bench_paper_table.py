@@ -7,10 +7,10 @@ from types import SimpleNamespace
 import pytest
 from matplotlib.axes import Axes
 
+from bench.harness.measure import Row
 from bench.paper import codecs, images, table
 from bench.paper.__main__ import numbers
 from bench.paper.context import BUDGETS, Context
-from bench.rate.measure import Row
 
 
 def row(coder, size, loss, setting="", network="net"):

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from bench.rate import coders, curves, nncodec, tables
-from bench.rate.curves import Point, bd_rate, bytes_at, climb, envelope
-from bench.rate.measure import Row
+from bench.harness import coders, curves, nncodec, tables
+from bench.harness.curves import Point, bd_rate, bytes_at, climb, envelope
+from bench.harness.measure import Row
 
 
 def halving(scale, losses=(0.01, 0.03, 0.1, 0.3, 1.0, 1.5)):

@@ -8,12 +8,12 @@ import pytest
 import torch
 from skimage.data import astronaut
 
-from bench import refine
-from bench.fitted import Fitted
+from bench.harness import corpus
+from bench.harness.fitted import Fitted
+from bench.harness.measure import Bench
+from bench.harness.signals import Samples
 from bench.paper import codecs
-from bench.rate import corpus
-from bench.rate.measure import Bench
-from bench.rate.signals import Samples
+from bench.rate import refine
 from coinr.errors import InputError
 from coinr.signals.image.signal import ImageSignal
 

@@ -8,7 +8,7 @@ Experiments: figure1, sparsity, c1, c2, figure5, ablations, occupancy, audio, in
 Networks are trained once and kept under ``bench/cache/paper``, as is everything measured of them: a run that was
 stopped goes on where it was. Networks that the tables of c1, c2, occupancy and audio hold already, by the same budget,
 are not measured again without ``--again``; their column ``code`` tells which sources of ours made the files. nncodec is
-measured where its environment is (``python -m bench.rate.nncodec``).
+measured where its environment is (``python -m bench.harness.nncodec``).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from pathlib import Path
 
 import torch
 
+from bench.harness.corpus import data_folder
 from bench.paper.context import BUDGETS, CACHE, Context
 from bench.paper.experiments import EXPERIMENTS, run
-from bench.rate.corpus import data_folder
 
 
 def numbers(text: str) -> tuple[int, ...]:

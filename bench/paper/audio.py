@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from bench.harness import corpus
 from bench.paper import table
 from bench.paper.codecs import all_rows
 from bench.paper.context import Context, Line, Point
-from bench.rate import corpus
 
 
 def recipes(context: Context) -> list[corpus.Recipe]:

@@ -14,11 +14,11 @@ import brotli
 from torch import Tensor
 
 import coinr
-from bench import refine
+from bench.harness import coders, nncodec
+from bench.harness.measure import Bench, Row, source_version
 from bench.paper import inric
 from bench.paper.context import Context, Point
-from bench.rate import coders, nncodec
-from bench.rate.measure import Bench, Row, source_version
+from bench.rate import refine
 from coinr.codec import baselines
 
 #: The loss in dB at which codecs are compared.
@@ -175,7 +175,7 @@ def all_rows(point: Point, context: Context) -> list[Row]:
     if (nncodec.ENVIRONMENT / "bin" / "python").exists():
         rows += [row for row in nncodec.rows(bench, limits=AROUND) if row.coder == "nncodec"]
     else:
-        print(f"no nncodec: python -m bench.rate.nncodec --make-env {nncodec.ENVIRONMENT}", file=sys.stderr)
+        print(f"no nncodec: python -m bench.harness.nncodec --make-env {nncodec.ENVIRONMENT}", file=sys.stderr)
     return rows
 
 

@@ -12,10 +12,10 @@ from typing import Any, TypeVar
 
 from rich.progress import track
 
-from bench.machine import machine
-from bench.rate import coders, corpus, signals
-from bench.rate.measure import Bench
-from bench.rate.tables import read_csv, write_csv
+from bench.harness import coders, corpus, signals
+from bench.harness.machine import machine
+from bench.harness.measure import Bench
+from bench.harness.tables import read_csv, write_csv
 from coinr.files.state_dicts import write_atomic
 
 CACHE = Path("bench/cache/paper")
@@ -100,7 +100,7 @@ class Context:
 
     @property
     def pictures(self) -> list[str]:
-        """Names of the pictures, as :func:`bench.rate.signals.picture` takes them."""
+        """Names of the pictures, as :func:`bench.harness.signals.picture` takes them."""
         suffix = "-half" if self.budget.half else ""
         names = [f"kodim{n:02}" for n in self.budget.images] if self.data else ["coffee", "astronaut"]
         return [name + suffix for name in names]

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
+from bench.harness.networks import Siren
 from bench.paper import normality
 from bench.paper.context import Context
-from bench.rate.networks import Siren
 
 #: Hidden layers and width; the paper shows layers 2 and 3 of the first, 4 and 5 of the second.
 SMALL, LARGE = (3, 64), (4, 256)

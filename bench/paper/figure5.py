@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bench.harness import signals
+from bench.harness.training import values_of
 from bench.paper.codecs import all_rows, decoded
 from bench.paper.context import Context, Point
 from bench.paper.table import chosen
-from bench.rate import signals
-from bench.rate.training import values_of
 
 #: What is shown, of the (3, 64) networks of c1.
 SHOWN = ("COIN, fp32 + Brotli", "16-bit + Brotli", "CoINR paper, rule", "INRIC 8 bit", "auto, refined")

@@ -9,12 +9,12 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
+from bench.harness.corpus import Recipe
+from bench.harness.curves import Point as RatePoint
+from bench.harness.curves import bd_rate
 from bench.paper import table
 from bench.paper.codecs import CHOSEN, LOSS, RULE, all_rows
 from bench.paper.context import Context, Point
-from bench.rate.corpus import Recipe
-from bench.rate.curves import Point as RatePoint
-from bench.rate.curves import bd_rate
 
 #: Hidden layers and widths of each experiment.
 SIZES = {"c1": ((2, 32), (3, 64), (3, 128)), "c2": ((3, 64), (5, 64), (7, 64))}

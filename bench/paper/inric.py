@@ -29,12 +29,12 @@ from torch.func import functional_call
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
+from bench.harness.measure import Row, source_version
+from bench.harness.signals import Samples
+from bench.harness.training import values_of
 from bench.paper import inric_stream
 from bench.paper.context import BUDGETS, Budget, Point
 from bench.paper.inric_stream import Levels, check_tensor, decode, top
-from bench.rate.measure import Row, source_version
-from bench.rate.signals import Samples
-from bench.rate.training import values_of
 from coinr.codec.coders import levels
 from coinr.engine import _C
 from coinr.errors import InputError

@@ -14,11 +14,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.harness import corpus, signals
+from bench.harness.training import values_of
 from bench.paper import table
 from bench.paper.codecs import all_rows, decoded
 from bench.paper.context import Context, Line, Point
-from bench.rate import corpus, signals
-from bench.rate.training import values_of
 from coinr.signals.shape.shading import shade, turn
 
 _BATCH, _RATE = 8192, 2e-3

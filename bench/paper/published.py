@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.harness.measure import source_version, tensors_hash
+from bench.harness.signals import Samples, picture
+from bench.harness.training import scores, values_of
 from bench.paper import inric, inric_stream, kept
 from bench.paper.context import Context
-from bench.rate.measure import source_version, tensors_hash
-from bench.rate.signals import Samples, picture
-from bench.rate.training import scores, values_of
 from coinr import Siren
 from coinr.files.state_dicts import read_state_dict_file, write_state_dict_file
 

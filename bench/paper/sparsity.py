@@ -21,13 +21,12 @@ import torch
 from torch import Tensor
 
 import coinr
-from bench import paper_choices
-from bench.paper import lines
+from bench.harness.corpus import Recipe
+from bench.harness.measure import source_version, tensors_hash
+from bench.paper import choices, lines
 from bench.paper.context import Context, Point
 from bench.paper.kept import Kept
 from bench.paper.sparsity_plot import plot
-from bench.rate.corpus import Recipe
-from bench.rate.measure import source_version, tensors_hash
 from coinr.codec.coders import DICTIONARY, DictionaryParams, dictionary, uniform
 from coinr.codec.profiles import paper, paper_rules
 from coinr.codec.tensors import Cut, Layout, to_planes
@@ -72,7 +71,7 @@ class Job:
 @cache
 def _version() -> str:
     """Name of the code that measures; pursuits of every backend find the same."""
-    parts = (lines, paper_choices, omp, philox, paper, dictionary, uniform)
+    parts = (lines, choices, omp, philox, paper, dictionary, uniform)
     return source_version(Path(__file__), *(Path(str(part.__file__)) for part in parts))
 
 
@@ -117,7 +116,7 @@ def measure(job: Job) -> dict[str, Any]:
     stack = np.concatenate(list(vectors.values())).astype(np.float32)
     code = coinr.omp(stack, atoms, sizes[-1])
     supports = dict(zip(names, np.split(code.indices, len(names)), strict=True))
-    exact, _ = paper_choices.at_16_bit(sd)
+    exact, _ = choices.at_16_bit(sd)
 
     def loss(s: int) -> float:
         decoded = {name: _decoded(vectors[name], supports[name][:, :s], atoms, job, layouts[name]) for name in names}

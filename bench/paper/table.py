@@ -10,10 +10,10 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 
+from bench.harness.curves import bytes_at, envelope
+from bench.harness.measure import Row
 from bench.paper.codecs import LOSS
 from bench.paper.context import Point
-from bench.rate.curves import bytes_at, envelope
-from bench.rate.measure import Row
 
 #: Ours, whose bytes at the quality of every other row are set beside it.
 OURS = ("auto", "auto, refined")

@@ -23,11 +23,11 @@ from typing import Any
 import torch
 from rich.progress import track
 
-from bench.machine import machine
+from bench.harness.corpus import Recipe
+from bench.harness.machine import machine
 from bench.paper import ablations, audio, experiments, images, occupancy
 from bench.paper.codecs import all_rows
 from bench.paper.context import Context
-from bench.rate.corpus import Recipe
 from coinr.files.state_dicts import write_atomic
 
 #: What is done in one process.

@@ -21,9 +21,10 @@ from rich.console import Console
 from rich.progress import Progress
 
 import coinr
-from bench.machine import machine
-from bench.rate import coders, corpus, nncodec, plots, tables
-from bench.rate.measure import Bench, Row
+from bench.harness import coders, corpus, nncodec, tables
+from bench.harness.machine import machine
+from bench.harness.measure import Bench, Row
+from bench.rate import plots
 from coinr.codec.profiles.tasks import PROFILES
 from coinr.files.state_dicts import write_atomic
 
@@ -38,7 +39,7 @@ def jobs(profiles: list[str], environment: Path, per_octave: int) -> dict[str, J
     if (environment / "bin" / "python").exists():
         found["nncodec"] = lambda bench: nncodec.rows(bench, environment)
     else:
-        print(f"no nncodec: python -m bench.rate.nncodec --make-env {environment}", file=sys.stderr)
+        print(f"no nncodec: python -m bench.harness.nncodec --make-env {environment}", file=sys.stderr)
     for name in profiles:
         if name == "search" and hasattr(coinr, "search"):
             found[name] = coders.search_rows

@@ -1,7 +1,7 @@
 """Lossless coders on trained weights and on buffers: bytes and megabytes a second.
 
 ``python -m bench.rate.lossless_table`` writes ``bench/results/rate/lossless.csv`` and ``.json`` (machine). Rows are
-whole networks of the cache of ``bench.rate.corpus`` (every floating-point tensor, also cast to float16 and bfloat16)
+whole networks of the cache of ``bench.harness.corpus`` (every floating-point tensor, also cast to float16 and bfloat16)
 and made-up buffers. Brotli runs at its highest quality (5 beyond a mebibyte), on the raw bytes and on their byte
 planes; the better of the two for each tensor is ``brotli_best``. ``coinr`` is what a file stores: the smaller of coders
 0 and 5.
@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.machine import machine
-from bench.rate import corpus
+from bench.harness import corpus
+from bench.harness.machine import machine
 from coinr.codec.candidates import cost, lossless
 from coinr.codec.coders import CODERS, EXACT, ExactParams
 from coinr.codec.state_dict import Source

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.rate.curves import Point, envelope
-from bench.rate.tables import BITS_FAMILY, is_ours
+from bench.harness.curves import Point, envelope
+from bench.harness.tables import BITS_FAMILY, is_ours
 
 _SHOWN = 1.6  # dB below the original that are in view
 _SHADED = (0.05, 1.0)

@@ -19,10 +19,10 @@ from typing import Any
 import torch
 
 import coinr
-from bench.machine import machine
-from bench.rate import corpus, tables
-from bench.rate.coders import ours_version
-from bench.rate.measure import plain
+from bench.harness import corpus, tables
+from bench.harness.coders import ours_version
+from bench.harness.machine import machine
+from bench.harness.measure import plain
 from coinr.files.state_dicts import write_atomic
 
 LOSSES = (0.1, 0.5)

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 import coinr
-from bench.machine import machine
-from bench.rate import corpus
+from bench.harness import corpus
+from bench.harness.machine import machine
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "rate"
 NETWORKS = ("siren-2x32-kodim03", "siren-3x64-kodim03")

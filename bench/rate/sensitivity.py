@@ -18,8 +18,8 @@ from typing import Any
 
 import torch
 
-from bench.machine import machine
-from bench.rate import corpus
+from bench.harness import corpus
+from bench.harness.machine import machine
 from coinr.files.state_dicts import write_atomic
 
 # Relative rises between which noise is in the linear range.

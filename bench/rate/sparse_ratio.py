@@ -16,10 +16,10 @@ from typing import Any
 import torch
 
 import coinr
-from bench.machine import machine
-from bench.rate import coders, corpus, tables
-from bench.rate.curves import bytes_at
-from bench.rate.measure import Bench
+from bench.harness import coders, corpus, tables
+from bench.harness.curves import bytes_at
+from bench.harness.machine import machine
+from bench.harness.measure import Bench
 from coinr.files.state_dicts import write_atomic
 
 LOSS = 0.1

@@ -3,7 +3,7 @@
 ``python -m bench.rate.sparse_table`` writes ``bench/results/rate/sparse_vs_direct.csv`` and ``.md``. Three codes of a
 matrix, all as bytes that decode to it (payload and parameters): *direct*, the trellis quantiser on the weights;
 *dense*, the same on their coefficients in an orthogonal seeded dictionary; *sparse*, few atoms of a large one. Matrices
-are normal random numbers, hidden layers of trained networks (those in the cache of ``bench.rate.corpus``), and
+are normal random numbers, hidden layers of trained networks (those in the cache of ``bench.harness.corpus``), and
 differences between two networks: one trained on, and one trained on towards another picture.
 
 Sparse codes meet an error exactly. Direct and dense ones have a grid of steps and prices of a bit, and are read off the
@@ -27,10 +27,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.machine import machine
-from bench.rate import corpus, training
-from bench.rate.curves import Point, bytes_at
-from bench.rate.signals import Samples
+from bench.harness import corpus, training
+from bench.harness.curves import Point, bytes_at
+from bench.harness.machine import machine
+from bench.harness.signals import Samples
 from coinr.codec.candidates import Allowance, Settings, cost
 from coinr.codec.coders import DirectParams, SparseParams
 from coinr.codec.coders.coder import short_step

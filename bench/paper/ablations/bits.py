@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 import coinr
+from bench.harness.coders import ours_version
+from bench.harness.measure import Row
 from bench.paper.ablations.figures import Panel, draw, lines_of
 from bench.paper.ablations.hidden import Hidden
 from bench.paper.context import Context, Point
-from bench.rate.coders import ours_version
-from bench.rate.measure import Row
 from coinr.codec import baselines
 from coinr.codec.profiles import paper_rules
 

@@ -10,12 +10,12 @@ from typing import Any
 import numpy as np
 
 import coinr
+from bench.harness.coders import ours_version
+from bench.harness.curves import Point as RatePoint
+from bench.harness.curves import bytes_at
 from bench.paper.ablations.figures import Panel, draw, lines_of
 from bench.paper.ablations.hidden import Hidden, decibels
 from bench.paper.context import Context, Point
-from bench.rate.coders import ours_version
-from bench.rate.curves import Point as RatePoint
-from bench.rate.curves import bytes_at
 from coinr.codec.profiles import paper_rules
 from coinr.codec.tensors import Cut
 

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 import coinr
+from bench.harness.coders import entropy_bytes
 from bench.paper.ablations.hidden import Hidden
 from bench.paper.ablations.streams import STREAMS, Code, ideal_bytes
 from bench.paper.context import Context, Point
-from bench.rate.coders import entropy_bytes
 from coinr.codec import baselines
 from coinr.codec.coders.levels import NO_STEPS, LevelForm, scale_code
 from coinr.codec.coders.symbols import largest

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import coinr
+from bench.harness.coders import ours_version
 from bench.paper.ablations.figures import Panel, draw, lines_of
 from bench.paper.ablations.hidden import decoded_residual_db, hidden_names
 from bench.paper.context import Context, Point
-from bench.rate.coders import ours_version
 from coinr.codec import baselines
 from coinr.engine import philox
 

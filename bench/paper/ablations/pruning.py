@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from bench.rate.signals import Samples
+from bench.harness.signals import Samples
 from coinr.runtime.denormals import denormals_as_zeros
 
 State = OrderedDict[str, Tensor]

@@ -14,7 +14,7 @@ import brotli
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.rate.coders import entropy_bytes
+from bench.harness.coders import entropy_bytes
 from coinr.codec.coders import SPARSE, SparseParams
 from coinr.codec.coders.sparse import SparseIntegers, decode_integers
 from coinr.codec.coders.symbols import decode_symbols, encode_symbols

@@ -17,12 +17,12 @@ from typing import Any
 from torch import Tensor
 
 import coinr
+from bench.harness import corpus
+from bench.harness.coders import ours_version
+from bench.harness.measure import source_version, tensors_hash
 from bench.paper.ablations import masked, pruning
 from bench.paper.ablations.figures import Panel, draw, lines_of
 from bench.paper.context import Context, Point
-from bench.rate import corpus
-from bench.rate.coders import ours_version
-from bench.rate.measure import source_version, tensors_hash
 from coinr.codec import baselines
 from coinr.files.state_dicts import read_state_dict_file, write_state_dict_file
 

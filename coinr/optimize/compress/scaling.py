@@ -1,7 +1,7 @@
 """What was measured of networks of several sizes: their quality, and what coding with so many bits takes from it.
 
 Qualities are in decibels: a PSNR or SNR as it is, an IoU as -10 log10(1 - IoU), so that halving the error is 3 dB. Made
-by ``python -m bench.budget_table``.
+by ``python -m bench.signals.budget_table``.
 """
 
 from __future__ import annotations

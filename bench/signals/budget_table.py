@@ -1,6 +1,6 @@
 """Measures the table that :func:`coinr.compress` chooses networks from.
 
-    python -m bench.budget_table --data DIR [--kinds image,audio,shape,scene]
+    python -m bench.signals.budget_table --data DIR [--kinds image,audio,shape,scene]
 
 For each kind of signal the networks of its recipe are fitted in several depths and widths, about as many parameters in
 each depth, to small signals, on one thread; then coded with several numbers of bits a parameter, layers' inputs heeded.
@@ -26,7 +26,7 @@ import torch
 from PIL import Image
 
 import coinr
-from bench.machine import machine
+from bench.harness.machine import machine
 from coinr.files.state_dicts import write_atomic
 from coinr.fitting import new_network
 from coinr.networks import Mlp

@@ -1,7 +1,8 @@
 """Compares optimisers of :func:`coinr.fit` at equal CPU time, on SIRENs of two photos.
 
-    python -m bench.optimisers [--data DIR] [--sizes 2x32,3x64,3x128] [--seconds 6,12,16]
-    python -m bench.optimisers --data DIR --rates 5e-4,7e-4,1e-3,1.4e-3 --whole --pictures kodim03,kodim13,kodim19 \
+    python -m bench.signals.optimizers [--data DIR] [--sizes 2x32,3x64,3x128] [--seconds 6,12,16]
+    python -m bench.signals.optimizers --data DIR --rates 5e-4,7e-4,1e-3,1.4e-3 --whole \
+        --pictures kodim03,kodim13,kodim19 \
         --sizes 3x64,4x96 --seconds 45,100 --out bench/results/learning_rates
 
 CPU seconds of a step are measured first, for all methods by turns, on one thread; every method then gets as many steps
@@ -35,8 +36,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 import coinr
-from bench.machine import machine
-from bench.rate.signals import pixels_of
+from bench.harness.machine import machine
+from bench.harness.signals import pixels_of
 from coinr.files.state_dicts import write_atomic
 from coinr.fitting import fit, optimizers
 from coinr.signals.image.signal import ImageSignal
@@ -199,7 +200,7 @@ def summary(rows: Sequence[Row], name: str, how: str) -> str:
     lines = [
         "# Optimisers at equal CPU time",
         "",
-        f"Made by `python -m bench.optimisers{how}`; machine in `{name}.json`.",
+        f"Made by `python -m bench.signals.optimizers{how}`; machine in `{name}.json`.",
     ]
     for size in dict.fromkeys(row.size for row in rows):
         mine = [row for row in rows if row.size == size]

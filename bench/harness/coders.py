@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import coinr
-from bench.rate.curves import LOSSES, climb
-from bench.rate.measure import Bench, Row, source_version
-from bench.rate.tables import DEFAULT
+from bench.harness.curves import LOSSES, climb
+from bench.harness.measure import Bench, Row, source_version
+from bench.harness.tables import DEFAULT
 from coinr.codec import baselines
 
 #: b of the "b-bit + Brotli" family; a ReLU network keeps its quality below 6.

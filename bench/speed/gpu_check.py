@@ -1,7 +1,8 @@
 """Correctness and speed of the Triton kernels on a GPU, in one call of under eight minutes.
 
-    python bench/gpu_check.py --out results        # on a machine with a CUDA device
-    python bench/gpu_check.py --tiny --out results # anywhere, tiny shapes in Triton's interpreter: shows that it runs
+    python bench/speed/gpu_check.py --out results        # on a machine with a CUDA device
+    python bench/speed/gpu_check.py --tiny \
+        --out results # anywhere, tiny shapes in Triton's interpreter: shows that it runs
 
 Needs torch, triton and numpy only. ``coinr.engine._C`` is built beside it with g++ and pybind11 where those are at
 hand, and public GPU peers are timed where they can be imported; what is missing is reported as missing. Correctness
@@ -31,7 +32,7 @@ from typing import Any
 import numpy as np
 import torch
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 KINDS = ("gaussian", "rademacher", "hadamard")
 SEED, STREAM = 2**63 + 2026, 1
 SHAPES = [  # n, M, B, s

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from skimage.measure import approximate_polygon
 
-from bench.rate.curves import LOSSES, Point, bd_rate, bytes_at, envelope
-from bench.rate.measure import COLUMNS, Row, plain
+from bench.harness.curves import LOSSES, Point, bd_rate, bytes_at, envelope
+from bench.harness.measure import COLUMNS, Row, plain
 from coinr.files.state_dicts import write_atomic
 
 BITS_FAMILY = "b-bit + Brotli"

@@ -1,6 +1,6 @@
 """How fast files are decoded, on one core, and how long the default profile takes to encode.
 
-``python -m bench.decode_speed --out bench/results/decode_speed`` writes a JSON and a CSV; ``--json`` prints the JSON.
+``python -m bench.speed.decode --out bench/results/decode_speed`` writes a JSON and a CSV; ``--json`` prints the JSON.
 Times are CPU seconds of one thread (the median of the repeats), which equal wall time on an idle machine and stay
 meaningful on a shared one; whole files are decoded, checksums and the way to tensors included. Encoding may use all
 cores: its CPU time is that of all of them, and above what it takes on an idle machine; the wall time is given too, with
@@ -29,7 +29,7 @@ import torch
 from threadpoolctl import threadpool_limits
 
 import coinr
-from bench.machine import machine
+from bench.harness.machine import machine
 from coinr.codec.candidates import Allowance, Coded, Settings
 from coinr.codec.coders import DICTIONARY, SPARSE, DictionaryParams, SparseParams
 from coinr.codec.coders.sparse import SparseIntegers

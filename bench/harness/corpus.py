@@ -1,6 +1,6 @@
 """The trained networks that coders are compared on, made once and kept in a cache.
 
-    python -m bench.rate.corpus [--data DIR] [--networks a,b] [--cache bench/cache/rate]
+    python -m bench.harness.corpus [--data DIR] [--networks a,b] [--cache bench/cache/rate]
 
 Trains what is missing, smallest first, each saved as soon as it is ready: ``NAME.safetensors`` (the state dict),
 ``NAME.judge.safetensors`` (inputs and wanted values on which it is judged) and ``NAME.json`` (how it was trained).
@@ -25,8 +25,8 @@ from rich.progress import track
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bench.rate import signals, training
-from bench.rate.networks import Siren
+from bench.harness import signals, training
+from bench.harness.networks import Siren
 from coinr.files.state_dicts import read_state_dict_file, write_atomic, write_state_dict_file
 from coinr.networks import Gauss, RadianceField, Wire
 
@@ -133,7 +133,7 @@ class Entry:
         return network
 
     def scores(self, state_dict: Mapping[str, Tensor]) -> dict[str, float]:
-        """All quality numbers with these tensors, see :func:`bench.rate.training.scores`."""
+        """All quality numbers with these tensors, see :func:`bench.harness.training.scores`."""
         values = training.values_of(untrained(self.recipe), state_dict, self.judge["inputs"])
         return training.scores(self.recipe.kind, values, self.judge["targets"])
 

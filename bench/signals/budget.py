@@ -1,6 +1,6 @@
 """Measures how closely :func:`coinr.compress` meets budgets, and what refinement gains it.
 
-    python -m bench.budget --data DIR [--steps 1000] [--batch 4096]
+    python -m bench.signals.budget --data DIR [--steps 1000] [--batch 4096]
 
 Kodak's 03, 05, 13, 19, 20 and 23 at half size, none of them among those that the table was measured with: two sizes in
 bits per pixel and one PSNR for each, on one thread. Then one of the sizes with refinement, beside a fit that is given
@@ -27,7 +27,7 @@ import torch
 from PIL import Image
 
 import coinr
-from bench.machine import machine
+from bench.harness.machine import machine
 from coinr.files.state_dicts import write_atomic
 from coinr.signals.image.signal import ImageSignal
 
@@ -123,7 +123,7 @@ def rows(data: Path, steps: int, batch: int) -> Iterator[Row]:
 
 def summary(made: list[Row]) -> str:
     """A Markdown table for each budget, and one of refinement."""
-    lines = ["# One budget", "", "Made by `python -m bench.budget`; machine in `budget.json`.", ""]
+    lines = ["# One budget", "", "Made by `python -m bench.signals.budget`; machine in `budget.json`.", ""]
     steps = made[0].steps
     for budget, wanted in BUDGETS:
         mine = [r for r in made if (r.budget, r.wanted, r.refine, r.steps) == (budget, wanted, False, steps)]

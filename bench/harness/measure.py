@@ -12,8 +12,8 @@ from typing import Any
 
 from torch import Tensor
 
-from bench.rate.corpus import CACHE, Entry
-from bench.rate.curves import Point
+from bench.harness.corpus import CACHE, Entry
+from bench.harness.curves import Point
 from coinr.files.state_dicts import write_atomic
 
 Encode = Callable[[], bytes]

@@ -1,6 +1,6 @@
 """Throughput of the codec: encode and decode of SIREN state dicts, each result checked.
 
-python -m pytest bench/test_codec.py -m bench --benchmark-only
+python -m pytest bench/speed/test_codec.py -m bench --benchmark-only
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.omp_shapes import SEED, SHAPES, targets, wrong_picks
+from bench.speed.omp_shapes import SEED, SHAPES, targets, wrong_picks
 from coinr.engine import _C, philox
 
 pytestmark = pytest.mark.bench

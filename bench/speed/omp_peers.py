@@ -1,10 +1,10 @@
 """Our pursuit beside public ones on the same dictionary and targets, one core, one run.
 
-``python -m bench.omp_peers --out bench/results/omp_peers`` writes a JSON, a CSV and plots. Every measurement runs in
-a process of its own with one thread, and its time is CPU time (the median of the repeats that fit), which equals
-wall time on an idle machine and stays meaningful on a shared one. Peers get the dictionary materialised and
-normalised, and their Gram matrix counts where they need one; our time includes generating the dictionary.
-``spams.omp`` selects by residual reduction, so its supports differ: only its time and residual compare.
+``python -m bench.speed.omp_peers --out bench/results/omp_peers`` writes a JSON, a CSV and plots. Every measurement runs
+in a process of its own with one thread, and its time is CPU time (the median of the repeats that fit), which equals
+wall time on an idle machine and stays meaningful on a shared one. Peers get the dictionary materialised and normalised,
+and their Gram matrix counts where they need one; our time includes generating the dictionary. ``spams.omp`` selects by
+residual reduction, so its supports differ: only its time and residual compare.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.machine import machine
-from bench.omp_shapes import SEED, SHAPES, atoms, targets, wrong_picks
+from bench.harness.machine import machine
+from bench.speed.omp_shapes import SEED, SHAPES, atoms, targets, wrong_picks
 from coinr.engine import _C, philox
 
 LIMIT = 60.0  # seconds of one peer on one shape
@@ -180,7 +180,7 @@ def measure(name: str, shape: tuple[int, int, int, int]) -> dict[str, Any]:
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     # spams ships an OpenBLAS whose kernels for newer cores are slower than its Haswell ones.
     environment = os.environ | threads | ({"OPENBLAS_CORETYPE": "Haswell"} if name == "spams" else {})
-    command = [sys.executable, "-m", "bench.omp_peers", "--worker", json.dumps([name, *shape])]
+    command = [sys.executable, "-m", "bench.speed.omp_peers", "--worker", json.dumps([name, *shape])]
     try:
         done = subprocess.run(
             command, capture_output=True, text=True, env=environment, timeout=2.5 * LIMIT, check=False

@@ -1,8 +1,8 @@
 """How the time of a pursuit grows with n, M, B and threads.
 
-``python -m bench.omp_scaling --out bench/results/omp_scaling`` writes a JSON and a plot with log axes. Times against
-n, M and B are CPU time of one core (median of repeats); the gain of the second core is wall time, beside that of a
-float32 product.
+``python -m bench.speed.omp_scaling --out bench/results/omp_scaling`` writes a JSON and a plot with log axes. Times
+against n, M and B are CPU time of one core (median of repeats); the gain of the second core is wall time, beside that
+of a float32 product.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.machine import machine
-from bench.omp_shapes import SEED, SHAPES, targets
+from bench.harness.machine import machine
+from bench.speed.omp_shapes import SEED, SHAPES, targets
 from coinr.engine import _C, philox
 
 SWEEPS: dict[str, list[tuple[int, int, int, int]]] = {

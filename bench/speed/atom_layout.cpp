@@ -1,5 +1,5 @@
 // Entries per second of three layouts of `gaussian` atoms: popcounts of 8, 16 or 32 bits of Philox4x32-10 words.
-// Built and run by bench/atom_layout.py; needs AVX-512 with BITALG and VPOPCNTDQ.
+// Built and run by bench/speed/atom_layout.py; needs AVX-512 with BITALG and VPOPCNTDQ.
 #include <immintrin.h>
 
 #include <chrono>

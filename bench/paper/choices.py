@@ -1,6 +1,6 @@
 """Measures what the paper leaves open for its codec, on SIRENs fitted to bundled photos.
 
-    python -m bench.paper_choices --out bench/results/paper_choices.json
+    python -m bench.paper.choices --out bench/results/paper_choices.json
 
 Questions, each a key of the result: ``curves`` (loss in dB and bytes for M, s, rows or columns or flattened, index
 order), ``sensitivity`` (loss when one tensor alone is off by the same relative error), ``rule`` (the smallest s that
@@ -24,7 +24,7 @@ import torch
 from rich.progress import track
 
 import coinr
-from bench.machine import machine
+from bench.harness.machine import machine
 from coinr.codec import baselines
 from coinr.codec.coders import DICTIONARY, UNIFORM, DictionaryParams, UniformParams
 from coinr.codec.profiles import paper_rules

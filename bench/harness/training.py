@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from bench.rate.networks import render_rays
-from bench.rate.signals import FAR, NEAR, Samples
+from bench.harness.networks import render_rays
+from bench.harness.signals import FAR, NEAR, Samples
 from coinr.networks import RadianceField
 from coinr.runtime.denormals import denormals_as_zeros
 

@@ -1,7 +1,7 @@
 """Bits per pixel against PSNR on whole Kodak pictures: our files beside nncodec, JPEG and WebP.
 
-    python -m bench.rate.nncodec --make-env bench/cache/nncodec-env     # once
-    python -m bench.kodak --data DIR [--images kodim03,kodim19] [--widths 40,64,96] [--steps 5000]
+    python -m bench.harness.nncodec --make-env bench/cache/nncodec-env     # once
+    python -m bench.signals.kodak --data DIR [--images kodim03,kodim19] [--widths 40,64,96] [--steps 5000]
 
 SIRENs of 4 hidden layers are fitted to every picture by :func:`coinr.fit`. The same networks are coded by ``auto``, by
 :func:`coinr.search` and by nncodec (every setting where it loses 0.05 to 0.5 dB). A coder's curve is the upper hull,
@@ -31,10 +31,10 @@ from PIL import Image
 from rich.progress import track
 
 import coinr
-from bench.fitted import BATCH, Fitted
-from bench.machine import machine
-from bench.rate import coders, corpus, nncodec
-from bench.rate.measure import Bench, Row
+from bench.harness import coders, corpus, nncodec
+from bench.harness.fitted import BATCH, Fitted
+from bench.harness.machine import machine
+from bench.harness.measure import Bench, Row
 from coinr.files.state_dicts import write_atomic
 from coinr.signals.image.signal import ImageSignal
 
@@ -178,7 +178,7 @@ def write(out: Path, files: list[dict[str, Any]], networks: list[dict[str, Any]]
     found, images = curves(files), list(dict.fromkeys(file["image"] for file in files))
     shown = ", ".join(images)
     text = (
-        "# Kodak, bits per pixel against PSNR\n\nMade by `python -m bench.kodak`; machine and networks in "
+        "# Kodak, bits per pixel against PSNR\n\nMade by `python -m bench.signals.kodak`; machine and networks in "
         f"`kodak.json`, files in `kodak.csv`. Whole pictures: {shown}; fits of {steps} steps of {BATCH} pixels.\n\n"
         f"## Mean PSNR\n\n{table(found)}"
     )

@@ -1,6 +1,6 @@
 """Round trips of every kind of signal through the command line: fit, file, decoding, comparison.
 
-    python -m bench.signals --data DIR [--only kodim03,bach] [--steps image=3000,shape=2000] [--threads 1]
+    python -m bench.signals.round_trips --data DIR [--only kodim03,bach] [--steps image=3000,shape=2000] [--threads 1]
 
 Every signal of the data folder (also COINR_DATA) that is named below goes through ``coinr encode``, ``decode``,
 ``compare`` and ``preview``, each a process of its own. Files and pictures stay in ``--files``. Rows that are there with
@@ -29,7 +29,7 @@ from typing import Any
 import torch
 
 import coinr
-from bench.machine import machine
+from bench.harness.machine import machine
 from coinr.files.state_dicts import write_atomic
 from coinr.networks import Network
 
@@ -165,9 +165,10 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [
         "# Round trips through the command line",
         "",
-        "Made by `python -m bench.signals`; machine, arguments and more numbers in `signals.json`. Quality is what "
-        "`coinr compare` says of the file, before coding what the fit had. Seconds are of the whole commands, starting "
-        "Python and torch included, on as many threads as said; the clock's depend on what else the machine did.",
+        "Made by `python -m bench.signals.round_trips`; machine, arguments and more numbers in `signals.json`. "
+        "Quality is what `coinr compare` says of the file, before coding what the fit had. Seconds are of the whole "
+        "commands, starting Python and torch included, on as many threads as said; the clock's depend on what else "
+        "the machine did.",
         "",
         "| signal | network | steps | bytes | of the original | quality | before coding | also "
         "| encode: CPU s | clock s | of it coding | decode: CPU s | threads |",

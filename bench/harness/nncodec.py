@@ -1,6 +1,6 @@
 """nncodec 2.1.3 (ISO/IEC 15938-17, DeepCABAC), in an environment of its own.
 
-    python -m bench.rate.nncodec --make-env bench/cache/nncodec-env
+    python -m bench.harness.nncodec --make-env bench/cache/nncodec-env
 
 It would pull other builds of numpy and torch than ours, so it is installed without its dependencies and run by
 subprocess; what it imports for data sets and training is stubbed (``nncodec_worker.STUBS``). What it is given: float32
@@ -31,7 +31,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from bench.rate.measure import Bench, Row
+from bench.harness.measure import Bench, Row
 
 ENVIRONMENT = Path("bench/cache/nncodec-env")
 VERSION = "2.1.3"
@@ -154,7 +154,7 @@ def rows(bench: Bench, environment: Path = ENVIRONMENT, limits: tuple[float, flo
         If nncodec fails, or its environment was not made.
     """
     if not (environment / "bin" / "python").exists():
-        raise RuntimeError(f"no nncodec here: python -m bench.rate.nncodec --make-env {environment}")
+        raise RuntimeError(f"no nncodec here: python -m bench.harness.nncodec --make-env {environment}")
     wanted = _range(bench, environment, limits)
     settings = []
     for qp in wanted:

@@ -1,6 +1,6 @@
 """Fits of many pictures at once beside the same fits one after another.
 
-    python -m bench.fit_many [--data DIR] [--pictures 8] [--steps 300] [--rounds 5] [--device cpu]
+    python -m bench.speed.fit_many [--data DIR] [--pictures 8] [--steps 300] [--rounds 5] [--device cpu]
 
 SIRENs of 3 hidden layers of 64, 4096 pixels a step; Kodak pictures at half size from the data folder, else crops of
 scikit-image's photos. The two take turns, round after round, and the ratio within a round counts. Writes
@@ -25,8 +25,8 @@ from PIL import Image
 from rich.progress import track
 
 import coinr
-from bench.machine import machine
-from bench.rate import corpus
+from bench.harness import corpus
+from bench.harness.machine import machine
 from coinr.files.state_dicts import write_atomic
 
 SHIPPED = ("astronaut", "coffee", "chelsea", "rocket")

@@ -1,7 +1,8 @@
 """Refined networks beside nncodec and our own unrefined files, at -0.1 dB from a network trained as long.
 
-    python -m bench.rate.nncodec --make-env bench/cache/nncodec-env     # once
-    python -m bench.refine [--data DIR] [--images kodim03,kodim19] [--steps 2500] [--sparse kodim20] [--low kodim03]
+    python -m bench.harness.nncodec --make-env bench/cache/nncodec-env     # once
+    python -m bench.rate.refine [--data DIR] [--images kodim03,kodim19] [--steps 2500] [--sparse kodim20] \
+        [--low kodim03]
 
 To each whole picture :func:`coinr.fit` fits a SIREN of 3 hidden layers of 64 (8000 steps). From it start, with equal
 batches and as many steps: the fp32 network (several optimisers and learning rates, the best of which counts and is the
@@ -32,13 +33,13 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 import coinr
-from bench.fitted import BATCH, Fitted
-from bench.machine import machine
-from bench.rate import coders, corpus, nncodec
-from bench.rate.curves import bytes_at
-from bench.rate.measure import Bench, Row, source_version, tensors_hash
-from bench.rate.signals import pixels_of
-from bench.rate.tables import write_rows
+from bench.harness import coders, corpus, nncodec
+from bench.harness.curves import bytes_at
+from bench.harness.fitted import BATCH, Fitted
+from bench.harness.machine import machine
+from bench.harness.measure import Bench, Row, source_version, tensors_hash
+from bench.harness.signals import pixels_of
+from bench.harness.tables import write_rows
 from coinr.errors import InputError
 from coinr.files.state_dicts import read_state_dict_file, write_atomic, write_state_dict_file
 from coinr.fitting.optimizers import OPTIMISERS
@@ -255,8 +256,8 @@ def write(
     write_atomic(out / "refine.json", json.dumps(document, indent=1).encode() + b"\n")
     ratios = [ratio for line in lines if (ratio := line["direct, refined / nncodec"]) is not None]
     text = (
-        f"# Refinement\n\nMade by `python -m bench.refine`; machine in `refine.json`. SIRENs (3, 64), {steps} more "
-        f"steps on both sides; bytes at -{LOSS} dB from the fp32 network.\n\n{table(lines)}\n"
+        f"# Refinement\n\nMade by `python -m bench.rate.refine`; machine in `refine.json`. SIRENs (3, 64), {steps} "
+        f"more steps on both sides; bytes at -{LOSS} dB from the fp32 network.\n\n{table(lines)}\n"
         f"Direct, refined / nncodec: mean {sum(ratios) / max(len(ratios), 1):.3f} of the {len(ratios)} of {len(lines)} "
         "pictures whose score was reached.\n"
     )

@@ -1,6 +1,6 @@
 """Which popcount makes the entries of a ``gaussian`` atom: speed of generation and residual of a pursuit, together.
 
-    python -m bench.atom_layout --out bench/results/atom_layout.json
+    python -m bench.speed.atom_layout --out bench/results/atom_layout.json
 
 Popcounts of 8, 16 and 32 bits (16, 8 and 4 entries a Philox call) against true normal atoms: mean residual energy in
 dB of 64 normal vectors after n / 4 atoms, M = 8 n, over several dictionaries; entries per second on one core.
@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.machine import machine
+from bench.harness.machine import machine
 from coinr.files.state_dicts import write_atomic
 
 SIZES = (64, 65, 66, 129, 283, 319)

@@ -22,7 +22,7 @@ BATCH = 4096
 
 @dataclass(frozen=True)
 class Fitted:
-    """A network of a picture, as :class:`bench.rate.measure.Bench` takes it.
+    """A network of a picture, as :class:`bench.harness.measure.Bench` takes it.
 
     Attributes
     ----------

@@ -1,6 +1,6 @@
 """What a refinement costs beside its training steps, by default and ``thorough``, and what the files are then.
 
-    python -m bench.refine_cost [--data DIR] [--image kodim03] [--width 64] [--fit-steps 1000] [--steps 500]
+    python -m bench.speed.refine_cost [--data DIR] [--image kodim03] [--width 64] [--fit-steps 1000] [--steps 500]
 
 :func:`coinr.fit` fits a SIREN of 3 hidden layers to a picture; refinements start from it, with equal batches, and
 keep its PSNR less ``--loss`` dB. Seconds are of CPU, on one thread; those of a step are the difference between
@@ -18,11 +18,11 @@ from typing import Any
 
 import torch
 
-from bench.fitted import Fitted
-from bench.machine import machine
-from bench.rate import corpus
-from bench.rate.signals import pixels_of
-from bench.refine import CACHE, loss_of
+from bench.harness import corpus
+from bench.harness.fitted import Fitted
+from bench.harness.machine import machine
+from bench.harness.signals import pixels_of
+from bench.rate.refine import CACHE, loss_of
 from coinr.files.state_dicts import write_atomic
 from coinr.optimize.refine import Refined, refine
 from coinr.signals.image.signal import ImageSignal
