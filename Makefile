@@ -3,7 +3,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 comma := ,
 SOURCES := $(wildcard csrc/*/*.cpp csrc/*/*.hpp csrc/*/*.inc) setup.py pyproject.toml constraints.txt
-EXTENSION_TESTS := $(wildcard tests/test_native_*.py)
+EXTENSION_TESTS := $(wildcard tests/engine/test_native_*.py)
 
 # The suites run two processes at once and measure one core: NumPy's own threads would only get in the way.
 export OPENBLAS_NUM_THREADS := 1

@@ -20,7 +20,7 @@ from torch import nn
 import coinr
 from coinr.codec import baselines
 
-from .signals import RATE, ball, disc_views, distance, nerf, siren, tones
+from .small_signals import RATE, ball, disc_views, distance, nerf, siren, tones
 
 Make = Callable[[], Any]
 

@@ -113,8 +113,8 @@ def generator() -> np.random.Generator:
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder that :func:`tests.command.make` fills."""
-    from tests.command import make
+    """The folder that :func:`tests.cli.command.make` fills."""
+    from tests.cli.command import make
 
     return make(tmp_path_factory.mktemp("made"))
 

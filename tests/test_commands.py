@@ -33,7 +33,7 @@ def test_the_texts_name_commands():
     assert {"setup", "test", "bench", "fuzz", "asan", "tsan"} <= TARGETS
 
 
-# `examples.weights` takes no arguments; tests/test_examples.py runs it.
+# `examples.weights` takes no arguments; tests/examples/test_examples.py runs it.
 @pytest.mark.parametrize("module", sorted({module for module, _ in COMMANDS} - {"examples.weights"}))
 def test_a_module_named_in_a_text_has_help_and_the_options_named(module, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", [module, "--help"])

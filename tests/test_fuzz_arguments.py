@@ -24,9 +24,9 @@ import coinr
 from coinr.cli import cli
 from coinr.codec import baselines
 from coinr.errors import CoinrError
+from tests.codec.hostile import Tally
 
 from .arguments import COMMANDS, SHORT, WORDS, Make, folder, publics, wrong_values
-from .hostile import Tally
 
 PUBLICS = publics()
 WEIGHTED = [name for name, public in PUBLICS.items() for _ in range(public.weight)]

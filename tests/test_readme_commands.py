@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 
 import coinr
 from coinr.signals.signal import Recipe
-from tests.command import run
+from tests.cli.command import run
 from tests.documents import PAGES, fenced
-from tests.signals import RATE, disc_views, tones
+from tests.small_signals import RATE, disc_views, tones
 
 #: What is not run: it installs, or is a run of the tests or the demo, which have tests of their own.
 NOT_RUN = ("pip install ", "make ")
