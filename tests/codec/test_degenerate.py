@@ -83,8 +83,8 @@ def test_few_vectors_that_take_all_the_bits_are_not_pursued(scales, profile, pur
 
 def test_costs_of_integers_are_made_as_far_as_their_rows_and_columns_reach(monkeypatch):
     entries = []
-    level_costs = trellis._C.level_costs
-    monkeypatch.setattr(trellis._C, "level_costs", lambda *given: entries.append(given[-1]) or level_costs(*given))
+    level_costs = trellis.native.level_costs
+    monkeypatch.setattr(trellis.native, "level_costs", lambda *given: entries.append(given[-1]) or level_costs(*given))
     scales = torch.logspace(-4, 2, SIDE)
     for tensor in (normal(SIDE, SIDE) * scales, normal(SIDE, SIDE) * scales[:, None]):
         entries.clear()

@@ -9,7 +9,7 @@ from coinr.codec.coders.levels import LevelForm
 from coinr.codec.format.container import write
 from coinr.codec.format.tensor_table import Header, Record
 from coinr.codec.tensors import Cut, Layout
-from coinr.engine import _C
+from coinr.engine import native
 from coinr.errors import FormatError
 
 # Vectors, or levels, that any payload may stand for.
@@ -39,7 +39,7 @@ def begun(monkeypatch):
         return decode
 
     for name in ("decode_sparse", "decode_levels"):
-        monkeypatch.setattr(_C, name, refuse(name))
+        monkeypatch.setattr(native, name, refuse(name))
     return calls
 
 

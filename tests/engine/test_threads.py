@@ -191,7 +191,7 @@ class Counted:
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
     calls = Counted()
-    monkeypatch.setattr(sparse_rdo, "_C", calls)
+    monkeypatch.setattr(sparse_rdo, "native", calls)
     monkeypatch.setattr(backends._load("native"), "extension", calls)
     return calls
 

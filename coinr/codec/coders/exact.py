@@ -13,7 +13,7 @@ import torch
 
 from coinr.codec.tensors import Layout, from_bytes, to_bytes
 from coinr.codec.wire import Reader
-from coinr.engine import _C
+from coinr.engine import native
 from coinr.errors import FormatError
 
 _NONE, _ROTATE, _LEFT, _ABOVE = range(4)
@@ -92,26 +92,26 @@ class Exact:
         layout = Layout(source.dtype, tuple(source.shape))
         if layout.dtype == torch.bool:
             form = _Form.of(layout)
-            return bytes([form.mode]) + _C.encode_bools(raw, form.rows, form.columns)
+            return bytes([form.mode]) + native.encode_bools(raw, form.rows, form.columns)
         form = _choose(raw, layout)
-        return bytes([form.mode]) + _C.encode_exact(raw, *form.arguments())
+        return bytes([form.mode]) + native.encode_exact(raw, *form.arguments())
 
     def pack(self, data: bytes) -> bytes:
         """Bytes of any kind, all their bits modelled: how a file may store its table."""
-        packed: bytes = _C.encode_exact(data, 1, len(data), 1, 1, _NONE, 8)
+        packed: bytes = native.encode_exact(data, 1, len(data), 1, 1, _NONE, 8)
         return packed
 
     def unpack(self, packed: bytes, size: int) -> bytes:
         """Inverse of :meth:`pack`."""
         try:
-            return _C.decode_exact(packed, 1, size, 1, 1, _NONE, 8).tobytes()
+            return native.decode_exact(packed, 1, size, 1, 1, _NONE, 8).tobytes()
         except ValueError as error:
             raise FormatError(f"exact code: {error}") from error
 
     def admits(self, payload: bytes, layout: Layout) -> bool:
         """Whether decoders accept the payload: one that stands for too many bits is a waste of their time."""
         modelled = 1 if layout.dtype == torch.bool else (payload[0] >> 2) + 1 if payload else 0
-        return layout.size * layout.planes * modelled <= _C.most_modelled(len(payload) - 1)
+        return layout.size * layout.planes * modelled <= native.most_modelled(len(payload) - 1)
 
     def decode(
         self, payload: memoryview, params: ExactParams, layout: Layout, seed: int, device: torch.device
@@ -126,9 +126,9 @@ class Exact:
             if layout.dtype == torch.bool:
                 if form.mode:
                     raise FormatError(f"exact mode {form.mode} of bools is not 0")
-                raw = _C.decode_bools(data, form.rows, form.columns)
+                raw = native.decode_bools(data, form.rows, form.columns)
             else:
-                raw = _C.decode_exact(data, *form.arguments())
+                raw = native.decode_exact(data, *form.arguments())
         except ValueError as error:
             raise FormatError(f"exact code: {error}") from error
         return from_bytes(raw.tobytes(), layout).to(device)
@@ -143,7 +143,7 @@ def _choose(raw: bytes, layout: Layout) -> _Form:
     sample = raw[start : start + rows * columns * form.width]
     options = []
     for transform in (_NONE, _ROTATE, _LEFT, _ABOVE):
-        costs = _C.exact_costs(sample, rows, columns, form.width, form.lanes, transform)
+        costs = native.exact_costs(sample, rows, columns, form.width, form.lanes, transform)
         # bits that are not modelled cost one each
         totals = np.cumsum(costs - rows * columns)
         modelled = int(totals.argmin()) + 1

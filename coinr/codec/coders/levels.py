@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coinr.codec.wire import Reader
-from coinr.engine import _C
+from coinr.engine import native
 from coinr.errors import FormatError
 
 #: Trellises by their code in the file: log2 of the number of states, 0 for plain scalar quantisation.
@@ -99,7 +99,7 @@ class LevelForm:
     ) -> bytes:
         """The integers ``[rows, columns]`` as bytes, with the step exponents that the form has."""
         row, column = row if self.row_steps else NO_STEPS, column if self.column_steps else NO_STEPS
-        data: bytes = _C.encode_levels(np.ascontiguousarray(k), row, column, *self._arguments())
+        data: bytes = native.encode_levels(np.ascontiguousarray(k), row, column, *self._arguments())
         return data
 
     def decode(
@@ -112,7 +112,7 @@ class LevelForm:
         if not worth_decoding(rows * columns, len(data)):
             raise FormatError(f"{len(data)} bytes may not stand for {rows} x {columns} levels")
         try:
-            values, row, column = _C.decode_levels(bytes(data), rows, columns, *self._arguments())
+            values, row, column = native.decode_levels(bytes(data), rows, columns, *self._arguments())
         except ValueError as error:
             raise FormatError(f"coded levels: {error}") from error
         return values, step_factors(row, column)
@@ -127,7 +127,7 @@ def worth_decoding(count: int, size: int) -> bool:
 
     More would cost a reader more time than a file of that size is worth; encoders store such tensors otherwise.
     """
-    limit: int = _C.most_modelled(size)
+    limit: int = native.most_modelled(size)
     return _BITS_PER_LEVEL * count <= limit
 
 

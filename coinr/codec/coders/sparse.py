@@ -19,7 +19,7 @@ from coinr.codec.coders.direct import Integers
 from coinr.codec.coders.levels import LARGEST_VALUE, MOST_EXPONENT, LevelForm, worth_decoding
 from coinr.codec.tensors import LOSSY_DTYPES, Cut, Layout, from_planes
 from coinr.codec.wire import Reader, varint
-from coinr.engine import _C, philox
+from coinr.engine import native, philox
 from coinr.engine.backends import host_backend, select
 from coinr.engine.dictionary import MAX_ENTRY, MAX_SIZE, Dictionary
 from coinr.errors import FormatError
@@ -152,7 +152,7 @@ class SparseCoder:
 
     def encode(self, source: SparseIntegers | Integers, params: SparseParams) -> bytes:
         if isinstance(source, SparseIntegers):
-            data: bytes = _C.encode_sparse(source.counts, source.indices, source.q, params.M, params.s)
+            data: bytes = native.encode_sparse(source.counts, source.indices, source.q, params.M, params.s)
             return data
         if params.form is None:
             raise TypeError("integers of a matrix need a dense form")
@@ -180,7 +180,7 @@ def decode_integers(
     if not worth_decoding(params.cut.batch(layout), len(payload)):
         raise FormatError(f"{len(payload)} bytes may not stand for {params.cut.batch(layout)} vectors")
     try:
-        atoms, q = _C.decode_sparse(bytes(payload), params.cut.batch(layout), params.M, params.s)
+        atoms, q = native.decode_sparse(bytes(payload), params.cut.batch(layout), params.M, params.s)
     except ValueError as error:
         raise FormatError(f"sparse code: {error}") from error
     return atoms, q

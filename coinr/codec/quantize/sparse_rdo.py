@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from coinr.codec.coders.coder import FLOAT32_MAX, FLOAT32_TINY, short_step
 from coinr.codec.coders.sparse import LARGEST_INTEGER, MOST_ATOMS, SparseIntegers
-from coinr.engine import _C, philox
+from coinr.engine import native, philox
 from coinr.engine.threads import available_threads
 
 # At an optimum a bit more lowers the energy of a vector by lambda = 2 ln 2 · 0.95 · (mean squared error), the factor
@@ -144,8 +144,8 @@ class Search:
         s = min(n, M, MOST_ATOMS)
         scaled = np.ascontiguousarray(self.vectors / self.step, np.float32)
         bits, threads = self.value_bits, available_threads(self.threads)
-        counts, atoms, q = _C.pursue(scaled, M, self.seed, self.slope, _set_bits(M, s), bits, beam, threads)
-        made = _C.synthesize(atoms, q, self.step, philox.KINDS["hadamard"], n, M, self.seed, 0, threads)
+        counts, atoms, q = native.pursue(scaled, M, self.seed, self.slope, _set_bits(M, s), bits, beam, threads)
+        made = native.synthesize(atoms, q, self.step, philox.KINDS["hadamard"], n, M, self.seed, 0, threads)
         energies = np.square(made - self.vectors).sum(1)
         used = np.arange(s) < counts[:, None]
         codes = SparseIntegers(counts, np.ascontiguousarray(atoms[used]), np.ascontiguousarray(q[used]))

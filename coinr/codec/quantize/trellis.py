@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from coinr.codec.candidates import rms
 from coinr.codec.coders.levels import LARGEST_VALUE, SHAPES, LevelForm, decoded_scale, scale_code, step_factors
 from coinr.codec.quantize.problem import Problem
-from coinr.engine import _C
+from coinr.engine import native
 from coinr.sensitivity.curvature import MOST_THOROUGH
 
 # Share of the high-rate slope that the choice of integers is charged; where errors come near the weights themselves, a
@@ -154,15 +154,15 @@ def quantise(
     slope = 1 / (2 * math.log(2) * _NOISE[log_states] * _share(problem))
     if problem.feedback is None:
         flat = np.ascontiguousarray(x.reshape(-1))
-        k = _C.choose_levels(log_states, flat, np.array([slope]), bits, table.reshape(-1)).reshape(x.shape)
+        k = native.choose_levels(log_states, flat, np.array([slope]), bits, table.reshape(-1)).reshape(x.shape)
     else:
         weight = problem.weights() * np.square(factors) * (slope / problem.levelled(row, column))
         # one row of all elements, where errors in any move all others
         like = (-1, len(problem.feedback))
         matrix, wide, weight = (np.ascontiguousarray(one).reshape(like) for one in (problem.matrix, steps, weight))
-        k = _C.choose_shaped_levels(log_states, matrix, wide, weight, problem.feedback, bits, table.reshape(like))
+        k = native.choose_shaped_levels(log_states, matrix, wide, weight, problem.feedback, bits, table.reshape(like))
         k = k.reshape(x.shape)
-    values = _C.level_values(k, log_states)
+    values = native.level_values(k, log_states)
     difference = values.astype(np.float32) * steps.astype(np.float32) - problem.matrix
     mean = float(np.abs(values * factors).mean())
     form = LevelForm(
@@ -218,7 +218,7 @@ def _costs(
     entries = np.minimum(peaks + _MARGIN, _ENTRIES).astype(int)
     bits = np.zeros((len(used), 2, int(entries.max())))
     for row, code, own in zip(bits, used, entries, strict=True):
-        row[:, :own] = _C.level_costs(log_states, shape, decoded_scale(int(code)), int(own)).reshape(2, -1)
+        row[:, :own] = native.level_costs(log_states, shape, decoded_scale(int(code)), int(own)).reshape(2, -1)
     return bits, which.astype(np.uint8)
 
 

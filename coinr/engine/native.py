@@ -1,0 +1,45 @@
+"""What the C++ extension alone does: entropy coding, choice of integers, rate-distortion pursuit.
+
+The rest of the package reaches the extension through this module, :mod:`coinr.engine.packing` and
+:mod:`coinr.engine.backends`. Signatures are in ``_C.pyi``.
+"""
+
+from __future__ import annotations
+
+from coinr.engine._C import (
+    choose_levels,
+    choose_shaped_levels,
+    decode_bools,
+    decode_exact,
+    decode_levels,
+    decode_sparse,
+    encode_bools,
+    encode_exact,
+    encode_levels,
+    encode_sparse,
+    exact_costs,
+    level_costs,
+    level_values,
+    most_modelled,
+    pursue,
+    synthesize,
+)
+
+__all__ = [
+    "choose_levels",
+    "choose_shaped_levels",
+    "decode_bools",
+    "decode_exact",
+    "decode_levels",
+    "decode_sparse",
+    "encode_bools",
+    "encode_exact",
+    "encode_levels",
+    "encode_sparse",
+    "exact_costs",
+    "level_costs",
+    "level_values",
+    "most_modelled",
+    "pursue",
+    "synthesize",
+]
