@@ -16,12 +16,14 @@ import numpy as np
 from coinr.codec.allocate.rows import row_harms
 from coinr.codec.candidates import Allowance, rms
 from coinr.codec.elements import FEWEST, by_element, layer_of
-from coinr.codec.profiles.paper_rules import EDGE_RATIO
 from coinr.codec.state_dict import Source
 from coinr.sensitivity.calibration import Known
 
 # Keeps every network of the rate harness's corpus within 0.1 dB: bench/results/rate/default.csv.
 TOLERANCE = 0.15
+
+# A matrix whose rows are this many times shorter than its columns is a first layer.
+EDGE_RATIO = 4
 
 # Tolerances above this allow no more: at 1 a tensor may vanish, and files get no smaller far below.
 _COARSEST = 1e4

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from coinr.codec.allocate.tensors import EDGE_RATIO
 from coinr.codec.tensors import Cut, Layout
 
 # Fits the paper's remark that an index takes 16 bits; fewer atoms need more values, more atoms more time.
@@ -18,9 +19,6 @@ ATOMS = 1 << 16
 
 # Widths below this are "tiny" (paper, section 3.3.2): the matrix is flattened into one vector.
 TINY = 50
-
-# A matrix whose rows are this many times shorter than its columns is a first layer: coded along the width.
-EDGE_RATIO = 4
 
 # A first layer's error weighs 27 to 48 times the first hidden layer's in energy and more than the others', so its
 # tolerance is a tenth.
