@@ -9,6 +9,9 @@ from pathlib import Path
 
 from coinr.errors import CoinrError, InputError
 
+#: What coinr files begin with (``FORMAT.md``).
+MAGIC = b"\x8fCNR"
+
 #: What messages say of a file that was cut off.
 TRUNCATED = "damaged: the file is truncated"
 

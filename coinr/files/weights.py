@@ -17,7 +17,7 @@ import torch
 
 from coinr.errors import InputError, first_line
 from coinr.files.arrays import NPY, ZIP, members, read_npy, read_npz
-from coinr.files.reading import TRUNCATED, check_head, named
+from coinr.files.reading import MAGIC, TRUNCATED, check_head, named
 
 #: What is read, for messages.
 READABLE = ".safetensors, .pt (also .pth, .ckpt, .bin) as torch.save writes them, .npz and .npy"
@@ -28,7 +28,7 @@ _LEGACY_PICKLES = 5
 
 #: Formats that weights come in and that are not read.
 _OTHERS = {
-    b"\x8fCNR": "a coinr file already",
+    MAGIC: "a coinr file already",
     b"GGUF": "a GGUF file",
     b"\x89HDF\r\n\x1a\n": "an HDF5 file, as Keras writes",
     b"\x1f\x8b": "a gzip archive",

@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from coinr.codec.format.container import MAGIC
 from coinr.errors import InputError
 from coinr.files.arrays import NPY, ZIP, read_arrays
-from coinr.files.reading import check_head, check_path, named
+from coinr.files.reading import MAGIC, check_head, check_path, named
 from coinr.inputs.arguments import checked
 from coinr.runtime.ambient import independent
 from coinr.signals.arrays import VOLUME_SUFFIXES, volume_of_arrays

@@ -34,9 +34,9 @@ from coinr.errors import (
     TruncatedError,
     VersionError,
 )
+from coinr.files.reading import MAGIC
 from coinr.inputs.naming import known_names
 
-MAGIC = b"\x8fCNR"
 _RELATIVE = 2
 
 # A payload of at least this many bytes is a section of its own.
