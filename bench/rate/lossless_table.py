@@ -27,7 +27,8 @@ from bench.harness.machine import machine
 from coinr.codec.candidates import cost, lossless
 from coinr.codec.coders import CODERS, EXACT, ExactParams
 from coinr.codec.state_dict import Source
-from coinr.codec.tensors import dtype_name, to_bytes
+from coinr.codec.tensors import to_bytes
+from coinr.inputs.dtypes import dtype_name
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "rate"
 CASTS = (torch.float32, torch.float16, torch.bfloat16)

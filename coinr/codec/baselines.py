@@ -26,10 +26,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from coinr.codec.state_dict import plain_tensors
 from coinr.engine import packing
 from coinr.errors import FormatError, InputError
 from coinr.inputs.arguments import checked
+from coinr.inputs.state_dicts import plain_tensors
 
 #: Every name that :func:`encode` and :func:`decode` know.
 METHODS = ("fp32", "fp16", *(f"uniform{bits}" for bits in range(2, 17)))

@@ -21,12 +21,13 @@ from coinr.codec.format.tensor_table import ALIAS, Header, Limits, Record, check
 from coinr.codec.profiles.difference import encode_relative
 from coinr.codec.profiles.tasks import HEEDING, PROFILES, Task, encode, least_work, lossy_sources, plan
 from coinr.codec.reference import Base
-from coinr.codec.state_dict import plain_tensors, read_state_dict
+from coinr.codec.state_dict import read_state_dict
 from coinr.engine.backends import select
 from coinr.engine.threads import available_threads, check_threads, limited_threads
 from coinr.errors import FormatError, InputError, LimitError
 from coinr.inputs.arguments import checked
 from coinr.inputs.naming import check_patterns
+from coinr.inputs.state_dicts import plain_tensors
 from coinr.sensitivity.calibration import Calibration, Known, sensitivities
 from coinr.sensitivity.gauss_newton import block_of
 

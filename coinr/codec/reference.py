@@ -9,9 +9,10 @@ from typing import Any
 import torch
 
 from coinr.codec.state_dict import read_state_dict
-from coinr.codec.tensors import DTYPE_CODES, Layout, dtype_name, to_bytes
+from coinr.codec.tensors import DTYPE_CODES, Layout, to_bytes
 from coinr.codec.wire import varint
 from coinr.errors import BaseError
+from coinr.inputs.dtypes import dtype_name
 
 HASH_BYTES = 16
 

@@ -8,7 +8,7 @@ from typing import Any
 from coinr.codec.coders import CODERS
 from coinr.codec.format.container import File
 from coinr.codec.format.tensor_table import Record, name_bytes
-from coinr.codec.tensors import dtype_name
+from coinr.inputs.dtypes import dtype_name
 
 _COLUMNS = ("name", "shape", "dtype", "coder", "inner", "kind", "n", "M", "s", "B", "bits", "bytes")
 

@@ -9,45 +9,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from coinr.errors import FormatError, InputError
+from coinr.errors import FormatError
+from coinr.inputs.dtypes import DTYPES
 
-# Position is the code in the file: append only.
-DTYPES: tuple[torch.dtype, ...] = (
-    torch.float32,
-    torch.float64,
-    torch.float16,
-    torch.bfloat16,
-    torch.complex64,
-    torch.complex128,
-    torch.bool,
-    torch.uint8,
-    torch.int8,
-    torch.int16,
-    torch.int32,
-    torch.int64,
-    torch.uint16,
-    torch.uint32,
-    torch.uint64,
-    torch.float8_e4m3fn,
-    torch.float8_e5m2,
-    torch.complex32,
-)
+# The position among them is the code in the file.
 DTYPE_CODES = {dtype: code for code, dtype in enumerate(DTYPES)}
 
 # Those that may be coded with loss; all others are lossless.
 LOSSY_DTYPES = frozenset(DTYPES[:6])
-
-
-def dtype_name(dtype: torch.dtype) -> str:
-    """``float32`` for ``torch.float32``."""
-    return str(dtype).removeprefix("torch.")
-
-
-def check_dtype(dtype: torch.dtype, what: str) -> None:
-    """InputError, which calls the tensor ``what``, unless files hold this dtype."""
-    if dtype not in DTYPE_CODES:
-        allowed = ", ".join(map(dtype_name, DTYPES))
-        raise InputError(f"{what} has dtype {dtype_name(dtype)}; convert it to one of {allowed}")
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from coinr.codec.state_dict import plain_tensors
-from coinr.codec.tensors import check_dtype
 from coinr.errors import InputError
 from coinr.inputs.arguments import describe_value
 from coinr.inputs.callbacks import gradients
 from coinr.inputs.dense import nonfinite, to_tensor
+from coinr.inputs.dtypes import check_dtype
 from coinr.inputs.naming import known_names
+from coinr.inputs.state_dicts import plain_tensors
 from coinr.runtime.ambient import callers_settings
 from coinr.sensitivity.curvature import Block
 from coinr.sensitivity.sampled_module import SampledModule

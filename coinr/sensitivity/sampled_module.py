@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.utils._pytree import tree_leaves
 
-from coinr.codec.tensors import check_dtype, dtype_name
 from coinr.errors import InputError, first_line
 from coinr.inputs.dense import nonfinite, to_tensor
+from coinr.inputs.dtypes import check_dtype, dtype_name
 from coinr.runtime.ambient import callers_settings
 
 #: How torch.compile names what it wraps.

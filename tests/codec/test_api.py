@@ -12,7 +12,8 @@ import coinr
 import coinr.codec.format.container
 import coinr.codec.format.tensor_table
 from coinr.codec.profiles import paper_rules
-from coinr.codec.tensors import Cut, Layout, dtype_name
+from coinr.codec.tensors import Cut, Layout
+from coinr.inputs.dtypes import dtype_name
 from tests.grids import fast_where
 
 

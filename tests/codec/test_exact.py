@@ -10,7 +10,8 @@ import coinr
 from coinr.codec.candidates import lossless
 from coinr.codec.coders import EXACT, ExactParams
 from coinr.codec.state_dict import Source
-from coinr.codec.tensors import DTYPES, Layout
+from coinr.codec.tensors import Layout
+from coinr.inputs.dtypes import DTYPES
 from tests.codec.round_trip import bits
 
 SHAPES = [(), (1,), (7,), (90, 1), (0, 3), (5, 4), (2, 3, 4), (64, 33)]

@@ -11,7 +11,8 @@ import torch
 import coinr
 from coinr.codec.coders.difference import add, subtract
 from coinr.codec.format.container import File
-from coinr.codec.tensors import DTYPES, LOSSY_DTYPES
+from coinr.codec.tensors import LOSSY_DTYPES
+from coinr.inputs.dtypes import DTYPES
 from tests.codec.forge import take_apart
 from tests.codec.round_trip import bits, relative_error
 from tests.grids import fast_where

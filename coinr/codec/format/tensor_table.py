@@ -9,9 +9,10 @@ from typing import Any
 from coinr.codec.coders import CODERS, DIFFERENCE, EXACT, Params
 from coinr.codec.format.metadata import read_meta, write_meta
 from coinr.codec.reference import HASH_BYTES
-from coinr.codec.tensors import DTYPE_CODES, DTYPES, Layout
+from coinr.codec.tensors import DTYPE_CODES, Layout
 from coinr.codec.wire import Reader, compress, expand, varint
 from coinr.errors import FormatError, InputError, LimitError
+from coinr.inputs.dtypes import DTYPES
 
 VERSION = 1
 

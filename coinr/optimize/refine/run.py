@@ -17,11 +17,11 @@ from torch import Tensor
 
 from coinr.codec.encoder import Encoder
 from coinr.codec.profiles.tasks import HEEDING
-from coinr.codec.state_dict import plain_tensors
 from coinr.errors import InputError
 from coinr.fitting.optimizers import OPTIMISERS
 from coinr.inputs.arguments import checked
 from coinr.inputs.callbacks import Loss, Metric
+from coinr.inputs.state_dicts import plain_tensors
 from coinr.optimize.refine.encode import Coding, Tried
 from coinr.optimize.refine.lagrange import RISE, OfScore, OfSize, Price
 from coinr.optimize.refine.noisy_network import LossFunction, Network, mean_loss

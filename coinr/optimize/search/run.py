@@ -10,10 +10,10 @@ from typing import Any
 from coinr.codec.encoder import Encoder
 from coinr.codec.profiles.tasks import HEEDING
 from coinr.codec.rate_control import COARSEST, FINEST, START, largest_within
-from coinr.codec.state_dict import plain_classes
 from coinr.errors import InputError
 from coinr.inputs.arguments import checked
 from coinr.inputs.callbacks import Metric
+from coinr.inputs.state_dicts import plain_classes
 from coinr.optimize.search.allocation import factors, groups, mixed
 from coinr.optimize.search.result import SearchResult
 from coinr.optimize.search.trials import CALLS, Trial, Trials

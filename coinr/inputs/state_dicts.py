@@ -1,0 +1,76 @@
+"""State dicts as callers pass them: names checked, values as plain dense tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from coinr.errors import InputError, StateDictError
+from coinr.inputs.checkpoints import is_optimizer_state, state_dicts
+from coinr.inputs.dense import plain_class, to_tensor
+from coinr.inputs.dtypes import check_dtype
+
+
+def _refuse(sd: Mapping[Any, Any], name: str, value: Any) -> StateDictError:
+    if is_optimizer_state(sd):
+        return StateDictError("this looks like an optimizer's state: pass the state_dict() of the network")
+    entries = [
+        f"{''.join(f'[{key!r}]' for key in path)} ({count} tensor{'s' * (count != 1)})"
+        for path, count in state_dicts(sd)[:4]
+    ]
+    hint = f"; pass that of {' or '.join(entries)}" if entries else ""
+    return StateDictError(f"the value of {name!r} is {type(value).__name__}, not a tensor or array{hint}")
+
+
+def entry_tensor(sd: Mapping[Any, Any], name: str, value: Any) -> torch.Tensor:
+    """Return a value as a plain dense tensor, where it is; StateDictError if it is none that files hold."""
+    if not isinstance(value, torch.Tensor | np.ndarray):
+        raise _refuse(sd, name, value)
+    try:
+        tensor = to_tensor(value, f"tensor {name!r}")
+        check_dtype(tensor.dtype, f"tensor {name!r}")
+    except InputError as error:
+        raise StateDictError(str(error)) from error
+    return tensor
+
+
+def items(sd: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Yield names and values; StateDictError unless ``sd`` maps names that files can hold to values."""
+    if not isinstance(sd, Mapping):
+        hint = "; pass its state_dict()" if isinstance(sd, torch.nn.Module) else ""
+        raise StateDictError(f"a state dict is a mapping of names to tensors, not {type(sd).__name__}{hint}")
+    for name, value in sd.items():
+        if not isinstance(name, str):
+            raise StateDictError(f"the name {name!r} is {type(name).__name__}, not str")
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise StateDictError(f"the name {name!r} is not valid Unicode") from error
+        yield name, value
+
+
+def plain_tensors(sd: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """Return all entries as plain dense tensors, detached, where they are.
+
+    Raises
+    ------
+    StateDictError
+        If ``sd`` is no mapping of names to dense tensors or arrays of supported dtypes. For a nested checkpoint
+        the message names the key that looks like the state dict.
+    """
+    return {name: entry_tensor(sd, name, value) for name, value in items(sd)}
+
+
+def plain_classes(sd: Mapping[str, Any]) -> dict[str, Any]:
+    """The same entries, tensors of subclasses as plain ones; those that are one stay one.
+
+    The attributes of a subclass, its shape among them, may be anything.
+    """
+    made: dict[int, Any] = {}
+    for value in sd.values():
+        if id(value) not in made:
+            made[id(value)] = plain_class(value) if isinstance(value, torch.Tensor) else value
+    return {name: made[id(value)] for name, value in sd.items()}
