@@ -14,6 +14,7 @@ import torch
 from coinr.codec.encoder import Encoder
 from coinr.codec.format.container import File
 from coinr.codec.format.tensor_table import Header, Limits
+from coinr.codec.profiles.tasks import HEEDING
 from coinr.codec.rate_control import largest_within
 from coinr.codec.reference import Base
 from coinr.codec.report import Report, make_report
@@ -24,6 +25,7 @@ from coinr.files.state_dicts import write_atomic
 from coinr.inputs.arguments import checked
 from coinr.runtime.ambient import independent
 from coinr.sensitivity.calibration import Calibration
+from coinr.sensitivity.gauss_newton import known_of
 
 DEFAULT_PROFILE = "auto"
 
@@ -131,13 +133,14 @@ def encode_state_dict(
         nonfinite=nonfinite,
         base=base,
         seeds=seeds,
-        calibrate=calibrate,
         meta=meta,
         limits=limits,
         backend=backend,
         threads=threads,
         **options,
     )
+    if calibrate is not None:
+        encoder.known = known_of(calibrate, sd, seed, encoder.profile in HEEDING)
     if target_bytes is None and target_bits is None:
         return encoder.encode(tolerance, errors)
     if tolerance is not None or errors is not None or None not in (target_bytes, target_bits):

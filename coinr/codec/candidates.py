@@ -234,7 +234,7 @@ def known_options(options: dict[str, Any], **defaults: Any) -> dict[str, Any]:
     unknown = sorted(set(options) - set(defaults))
     if unknown:
         allowed = ", ".join(defaults) or "none"
-        near = get_close_matches(unknown[0], [*defaults, *_arguments()], 1)
+        near = get_close_matches(unknown[0], [*defaults, *(name for name in _arguments() if name != unknown[0])], 1)
         meant = f"did you mean {near[0]!r}? " if near else ""
         raise InputError(f"unknown option {unknown[0]!r}; {meant}this profile has: {allowed}")
     return {**defaults, **options}

@@ -19,7 +19,7 @@ from coinr.codec.format.container import File
 from coinr.codec.format.metadata import check_meta
 from coinr.codec.format.tensor_table import ALIAS, Header, Limits, Record, check_names, check_shape
 from coinr.codec.profiles.difference import encode_relative
-from coinr.codec.profiles.tasks import HEEDING, PROFILES, Task, encode, least_work, lossy_sources, plan
+from coinr.codec.profiles.tasks import PROFILES, Task, encode, least_work, lossy_sources, plan
 from coinr.codec.reference import Base
 from coinr.codec.state_dict import read_state_dict
 from coinr.engine.backends import select
@@ -27,15 +27,16 @@ from coinr.engine.threads import available_threads, check_threads, limited_threa
 from coinr.errors import FormatError, InputError, LimitError
 from coinr.inputs.arguments import checked
 from coinr.inputs.naming import check_patterns
-from coinr.inputs.state_dicts import plain_tensors
-from coinr.sensitivity.calibration import Calibration, Known, sensitivities
-from coinr.sensitivity.gauss_newton import block_of
+from coinr.sensitivity.calibration import Known
 
 _WITHOUT_LOSS = {LOSSLESS.id, EXACT.id}
 
 
 class Encoder:
-    """What :func:`~coinr.encode_state_dict` is asked, but for how much may be lost; arguments and errors as there."""
+    """What :func:`~coinr.encode_state_dict` is asked, but for how much may be lost; arguments and errors as there.
+
+    It takes no ``calibrate``: who has learned something of the tensors sets ``known`` before encoding.
+    """
 
     @checked
     def __init__(
@@ -48,7 +49,6 @@ class Encoder:
         nonfinite: str = "error",
         base: Mapping[str, Any] | None = None,
         seeds: int = 1,
-        calibrate: Calibration | None = None,
         meta: Mapping[str, Any] | None = None,
         limits: Limits | None = None,
         backend: str | None = None,
@@ -82,9 +82,7 @@ class Encoder:
         self.settings = Settings(seed, None, backend, threads, options)
         self.profile, self.seeds = profile, seeds
         self.base = None if base is None else Base(base)
-        self.known = Known() if calibrate is None else sensitivities(calibrate, sd, seed)
-        if isinstance(calibrate, tuple) and profile in HEEDING:
-            self.known = replace(self.known, block=block_of(*calibrate, plain_tensors(sd)))
+        self.known = Known()
 
     def _check_sizes(self) -> None:
         """Refuse what no coder can change before any of them works: sizes, shapes, names, the number of tensors."""

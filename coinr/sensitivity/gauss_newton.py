@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
 from coinr.errors import InputError
+from coinr.inputs.state_dicts import plain_tensors
 from coinr.runtime.ambient import independent
 from coinr.runtime.work_limit import OutOfTime, WorkLimit
+from coinr.sensitivity.calibration import Calibration, Known, sensitivities
 from coinr.sensitivity.curvature import MOST, Block
 from coinr.sensitivity.input_stats import Seen, Watch
 from coinr.sensitivity.sampled_module import SampledModule
@@ -31,6 +33,17 @@ _IN_PLACE = re.compile(r".*[^_]_|__(i|set)\w*__")
 
 # Samples whose derivatives are held at once.
 _PART = 2048
+
+
+def known_of(calibrate: Calibration, sd: Mapping[str, Any], seed: int, block: bool) -> Known:
+    """Return what a calibration tells of the tensors; with ``block``, a module's block too.
+
+    Arguments and errors are those of :func:`~coinr.sensitivity.calibration.sensitivities`.
+    """
+    known = sensitivities(calibrate, sd, seed)
+    if block and isinstance(calibrate, tuple):
+        known = replace(known, block=block_of(*calibrate, plain_tensors(sd)))
+    return known
 
 
 def block_of(module: nn.Module, inputs: Any, sd: Mapping[str, Any]) -> Block | None:

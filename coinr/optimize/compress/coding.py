@@ -75,7 +75,9 @@ def searched(network: nn.Module, signal: Signal, budget: Budget, limit: WorkLimi
         blob, score = found.blob, found.score
         if wanted is not None and score > wanted + ABOVE:
             with shown("polish"):
-                blob, score = nearer(sd, some, found, wanted, Encoder(sd, calibrate=known, **codec), limit)
+                encoder = Encoder(sd, **codec)
+                encoder.known = known or Known()
+                blob, score = nearer(sd, some, found, wanted, encoder, limit)
         if not some.whole:
             score = whole(decode_state_dict(blob))
         if budget.score is None or wanted is None or some.whole:

@@ -75,7 +75,8 @@ class Coding:
             for name, (_, harm) in allowed.items()
             if harm is not None
         }
-        self._encoder = Encoder(sd, calibrate=Known(told, block), **arguments)
+        self._encoder = Encoder(sd, **arguments)
+        self._encoder.known = Known(told, block)
         self._errors = {name: error for name, (error, _) in allowed.items()}
         if block is not None:
             self._errors |= self._equal_harm(block)

@@ -22,7 +22,7 @@ from coinr.runtime.ambient import independent
 from coinr.runtime.work_limit import WorkLimit
 from coinr.sensitivity.calibration import Calibration, Known
 from coinr.sensitivity.curvature import MOST, MOST_THOROUGH
-from coinr.sensitivity.gauss_newton import recorded
+from coinr.sensitivity.gauss_newton import known_of, recorded
 from coinr.sensitivity.input_stats import Watch
 
 __all__ = ["SearchResult", "search"]
@@ -133,7 +133,9 @@ def _searched(
     limit: WorkLimit,
     arguments: Mapping[str, Any],
 ) -> SearchResult:
-    encoder = Encoder(sd, calibrate=calibrate, **arguments)
+    encoder = Encoder(sd, **arguments)
+    if calibrate is not None:
+        encoder.known = known_of(calibrate, sd, encoder.settings.seed, encoder.profile in HEEDING)
     sd = plain_classes(sd)
     watch = Watch(sd)
     report(0, total=CALLS)
