@@ -17,8 +17,8 @@ import torch
 from numpy.typing import NDArray
 
 from coinr.engine import philox
-from coinr.engine.dictionary import Dictionary
-from coinr.engine.omp import reference_omp
+from coinr.engine.reference_omp import reference_omp
+from coinr.engine.seeded import Seeded
 from coinr.engine.threads import available_threads
 from coinr.errors import BackendError, InputError
 
@@ -34,7 +34,7 @@ class Backend(Protocol):
         """One line: what it runs on."""
         ...
 
-    def omp(self, W: torch.Tensor, dictionary: Dictionary, s: int, threads: int | None, exact: bool) -> Pursuit:
+    def omp(self, W: torch.Tensor, dictionary: Seeded, s: int, threads: int | None, exact: bool) -> Pursuit:
         """Indices int32 ``[B, s]``, values ``[B, s]``, path ``[B, s + 1]`` on W's device."""
         ...
 
@@ -43,7 +43,7 @@ class Backend(Protocol):
         indices: NDArray[np.int32],
         q: NDArray[np.int32],
         step: float,
-        dictionary: Dictionary,
+        dictionary: Seeded,
         device: torch.device,
     ) -> torch.Tensor:
         """float32(Σ_k q_k A[:, j_k]) · step, the sum in integers: float32 ``[B, n]`` on the device."""
@@ -53,7 +53,7 @@ class Backend(Protocol):
 class HostBackend(Backend, Protocol):
     """A backend that also makes dictionary entries in host memory."""
 
-    def entries(self, dictionary: Dictionary, indices: NDArray[np.int64]) -> NDArray[np.int8]:
+    def entries(self, dictionary: Seeded, indices: NDArray[np.int64]) -> NDArray[np.int8]:
         """Entries of the given atoms: int8 ``[k, n]``."""
         ...
 
@@ -66,10 +66,10 @@ class Reference:
     def describe(self) -> str:
         return f"NumPy {np.__version__}"
 
-    def entries(self, dictionary: Dictionary, indices: NDArray[np.int64]) -> NDArray[np.int8]:
+    def entries(self, dictionary: Seeded, indices: NDArray[np.int64]) -> NDArray[np.int8]:
         return philox.entries(dictionary.kind, dictionary.n, dictionary.seed, dictionary.stream, indices)
 
-    def omp(self, W: torch.Tensor, dictionary: Dictionary, s: int, threads: int | None, exact: bool) -> Pursuit:
+    def omp(self, W: torch.Tensor, dictionary: Seeded, s: int, threads: int | None, exact: bool) -> Pursuit:
         parts = reference_omp(W.cpu().numpy(), dictionary, s)
         return tuple(torch.from_numpy(part).to(W.device) for part in parts)  # type: ignore[return-value]
 
@@ -78,7 +78,7 @@ class Reference:
         indices: NDArray[np.int32],
         q: NDArray[np.int32],
         step: float,
-        dictionary: Dictionary,
+        dictionary: Seeded,
         device: torch.device,
     ) -> torch.Tensor:
         out = np.empty((len(indices), dictionary.n), np.float32)
@@ -101,12 +101,12 @@ class Native:
     def describe(self) -> str:
         return f"C++, {self.extension.simd_level()}, {available_threads()} threads"
 
-    def entries(self, dictionary: Dictionary, indices: NDArray[np.int64]) -> NDArray[np.int8]:
+    def entries(self, dictionary: Seeded, indices: NDArray[np.int64]) -> NDArray[np.int8]:
         kind, n, M, seed, stream = _fields(dictionary)
         made: NDArray[np.int8] = self.extension.entries(kind, n, M, seed, stream, indices, available_threads())
         return made
 
-    def omp(self, W: torch.Tensor, dictionary: Dictionary, s: int, threads: int | None, exact: bool) -> Pursuit:
+    def omp(self, W: torch.Tensor, dictionary: Seeded, s: int, threads: int | None, exact: bool) -> Pursuit:
         kind, _, M, seed, stream = _fields(dictionary)
         host = np.ascontiguousarray(W.to("cpu", torch.float32).numpy())
         parts = self.extension.omp(host, kind, M, seed, stream, s, available_threads(threads), exact)
@@ -117,7 +117,7 @@ class Native:
         indices: NDArray[np.int32],
         q: NDArray[np.int32],
         step: float,
-        dictionary: Dictionary,
+        dictionary: Seeded,
         device: torch.device,
     ) -> torch.Tensor:
         kind, n, M, seed, stream = _fields(dictionary)
@@ -140,7 +140,7 @@ class Triton:
         detail: str = self.kernels.available()[1]
         return detail
 
-    def omp(self, W: torch.Tensor, dictionary: Dictionary, s: int, threads: int | None, exact: bool) -> Pursuit:
+    def omp(self, W: torch.Tensor, dictionary: Seeded, s: int, threads: int | None, exact: bool) -> Pursuit:
         d = dictionary
         vectors = W.to(self.kernels.device(), torch.float32).contiguous()
         indices, values, path = self.kernels.omp(vectors, d.kind, d.M, d.seed, d.stream, s)
@@ -151,7 +151,7 @@ class Triton:
         indices: NDArray[np.int32],
         q: NDArray[np.int32],
         step: float,
-        dictionary: Dictionary,
+        dictionary: Seeded,
         device: torch.device,
     ) -> torch.Tensor:
         d = dictionary
@@ -207,5 +207,5 @@ def backends() -> list[dict[str, str | bool]]:
     return rows
 
 
-def _fields(dictionary: Dictionary) -> tuple[int, int, int, int, int]:
+def _fields(dictionary: Seeded) -> tuple[int, int, int, int, int]:
     return philox.KINDS[dictionary.kind], dictionary.n, dictionary.M, dictionary.seed, dictionary.stream

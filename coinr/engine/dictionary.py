@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coinr.engine import philox
+from coinr.engine.backends import host_backend
 from coinr.errors import InputError
 from coinr.inputs.arguments import checked
 from coinr.inputs.dense import to_array
@@ -84,8 +85,6 @@ class Dictionary:
         -------
         int8 ``[n, k]``.
         """
-        from coinr.engine.backends import host_backend
-
         wanted = np.atleast_1d(to_array(indices, "indices"))
         if wanted.ndim != 1 or (wanted.size and wanted.dtype.kind not in "iu"):
             raise InputError(f"indices must be a list of integers, not {indices!r}")

@@ -8,7 +8,7 @@ import torch
 
 from coinr import Dictionary, SparseCode
 from coinr.engine import philox
-from coinr.engine.omp import reference_omp
+from coinr.engine.reference_omp import reference_omp
 from tests.engine.pursuit import assert_same_pursuit
 from tests.grids import fast_where
 from tests.kernels.on_device import DEVICE, KINDS, kernels
