@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from coinr import Dictionary
 from coinr.engine import philox
+from coinr.engine.seeded import Seeded
 
 
 def targets(B, n, seed):
@@ -11,7 +11,7 @@ def targets(B, n, seed):
     return np.random.default_rng(seed).standard_normal((B, n)).astype(np.float32)
 
 
-def gap_at(vector, support, mine, theirs, dictionary: Dictionary) -> float:
+def gap_at(vector, support, mine, theirs, dictionary: Seeded) -> float:
     """Relative gap between two atoms' normalised correlations with the float64 residual on a support."""
     atoms = philox.entries(
         dictionary.kind, dictionary.n, dictionary.seed, dictionary.stream, np.array([*support, mine, theirs])
@@ -25,7 +25,7 @@ def gap_at(vector, support, mine, theirs, dictionary: Dictionary) -> float:
     return abs(first - second) / max(first, second)
 
 
-def assert_same_pursuit(W, code, reference, dictionary: Dictionary, *, share: float = 0.01) -> None:
+def assert_same_pursuit(W, code, reference, dictionary: Seeded, *, share: float = 0.01) -> None:
     """Equal supports up to ties (gap ≤ 1e-5, at most a ``share`` of vectors), residual energies within 1e-3."""
     indices, truth = np.asarray(code.indices), np.asarray(reference.indices)
     differing = np.flatnonzero((indices != truth).any(axis=1))
