@@ -23,7 +23,7 @@ from bench.paper.ablations import bits, cut, entropy, kinds, learned, solver, tr
 from bench.rate import plots
 from bench.signals import kodak
 from bench.speed import omp_peers, omp_scaling
-from coinr.files.state_dicts import write_atomic
+from coinr.files.writing import write_atomic
 
 RESULTS = Path("bench/results")
 

@@ -26,7 +26,7 @@ from rich.table import Table
 
 import coinr
 from coinr.codec import baselines
-from coinr.files.state_dicts import write_atomic
+from coinr.files.writing import write_atomic
 from coinr.signals.sheets import contact_sheet, error_map
 
 #: The coffee cup by Rachel Michetti (public domain), 400 x 600; it ships inside scikit-image's wheel.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 import coinr
-from coinr.files.state_dicts import write_atomic
+from coinr.files.writing import write_atomic
 
 
 def main(arguments: list[str] | None = None) -> None:

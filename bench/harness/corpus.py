@@ -27,7 +27,8 @@ from torch import Tensor, nn
 
 from bench.harness import signals, training
 from bench.harness.networks import Siren
-from coinr.files.state_dicts import read_state_dict_file, write_atomic, write_state_dict_file
+from coinr.files.state_dicts import read_state_dict_file, write_state_dict_file
+from coinr.files.writing import write_atomic
 from coinr.networks import Gauss, RadianceField, Wire
 
 CACHE = Path("bench/cache/rate")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bench.harness.corpus import CACHE, Entry
 from bench.harness.curves import Point
-from coinr.files.state_dicts import write_atomic
+from coinr.files.writing import write_atomic
 
 Encode = Callable[[], bytes]
 Decode = Callable[[bytes], Mapping[str, Tensor]]

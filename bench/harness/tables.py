@@ -17,7 +17,7 @@ from skimage.measure import approximate_polygon
 
 from bench.harness.curves import LOSSES, Point, bd_rate, bytes_at, envelope
 from bench.harness.measure import COLUMNS, Row, plain
-from coinr.files.state_dicts import write_atomic
+from coinr.files.writing import write_atomic
 
 BITS_FAMILY = "b-bit + Brotli"
 NNCODEC = "nncodec"

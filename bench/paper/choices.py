@@ -30,7 +30,8 @@ from coinr.codec.coders import DICTIONARY, UNIFORM, DictionaryParams, UniformPar
 from coinr.codec.profiles import paper_rules
 from coinr.codec.profiles.paper import solve
 from coinr.codec.tensors import Cut, Layout, from_planes, to_planes
-from coinr.files.state_dicts import read_state_dict_file, write_atomic, write_state_dict_file
+from coinr.files.state_dicts import read_state_dict_file, write_state_dict_file
+from coinr.files.writing import write_atomic
 from coinr.signals.image.signal import render_image
 from coinr.signals.metrics import psnr
 

@@ -16,7 +16,7 @@ from bench.harness import coders, corpus, signals
 from bench.harness.machine import machine
 from bench.harness.measure import Bench
 from bench.harness.tables import read_csv, write_csv
-from coinr.files.state_dicts import write_atomic
+from coinr.files.writing import write_atomic
 
 CACHE = Path("bench/cache/paper")
 

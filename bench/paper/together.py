@@ -28,7 +28,7 @@ from bench.harness.machine import machine
 from bench.paper import ablations, audio, experiments, images, occupancy
 from bench.paper.codecs import all_rows
 from bench.paper.context import Context
-from coinr.files.state_dicts import write_atomic
+from coinr.files.writing import write_atomic
 
 #: What is done in one process.
 Task = Callable[[Context], None]

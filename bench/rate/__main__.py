@@ -26,7 +26,7 @@ from bench.harness.machine import machine
 from bench.harness.measure import Bench, Row
 from bench.rate import plots
 from coinr.codec.profiles.tasks import PROFILES
-from coinr.files.state_dicts import write_atomic
+from coinr.files.writing import write_atomic
 
 ALL_PROFILES = ("search", "auto", "direct", "sparse", "paper", "uniform")
 

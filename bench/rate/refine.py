@@ -41,7 +41,8 @@ from bench.harness.measure import Bench, Row, source_version, tensors_hash
 from bench.harness.signals import pixels_of
 from bench.harness.tables import write_rows
 from coinr.errors import InputError
-from coinr.files.state_dicts import read_state_dict_file, write_atomic, write_state_dict_file
+from coinr.files.state_dicts import read_state_dict_file, write_state_dict_file
+from coinr.files.writing import write_atomic
 from coinr.fitting.optimizers import OPTIMISERS
 from coinr.optimize.refine import refine
 from coinr.optimize.refine.schedule import cosine

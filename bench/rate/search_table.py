@@ -23,7 +23,7 @@ from bench.harness import corpus, tables
 from bench.harness.coders import ours_version
 from bench.harness.machine import machine
 from bench.harness.measure import plain
-from coinr.files.state_dicts import write_atomic
+from coinr.files.writing import write_atomic
 
 LOSSES = (0.1, 0.5)
 SHARES = (0.6, 0.8)

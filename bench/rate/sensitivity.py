@@ -20,7 +20,7 @@ import torch
 
 from bench.harness import corpus
 from bench.harness.machine import machine
-from coinr.files.state_dicts import write_atomic
+from coinr.files.writing import write_atomic
 
 # Relative rises between which noise is in the linear range.
 _LEAST, _MOST = 0.003, 0.3

@@ -20,7 +20,7 @@ from bench.harness import coders, corpus, tables
 from bench.harness.curves import bytes_at
 from bench.harness.machine import machine
 from bench.harness.measure import Bench
-from coinr.files.state_dicts import write_atomic
+from coinr.files.writing import write_atomic
 
 LOSS = 0.1
 NETWORKS = "siren-2x32-kodim03,siren-3x64-kodim03,siren-3x128-kodim03"

@@ -28,7 +28,7 @@ from PIL import Image
 
 import coinr
 from bench.harness.machine import machine
-from coinr.files.state_dicts import write_atomic
+from coinr.files.writing import write_atomic
 from coinr.signals.image.signal import ImageSignal
 
 CACHE = Path("bench/cache/budget_met")

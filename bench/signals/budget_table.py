@@ -27,7 +27,7 @@ from PIL import Image
 
 import coinr
 from bench.harness.machine import machine
-from coinr.files.state_dicts import write_atomic
+from coinr.files.writing import write_atomic
 from coinr.fitting import new_network
 from coinr.networks import Mlp
 from coinr.optimize.compress.scaling import decibels

@@ -35,7 +35,7 @@ from bench.harness import coders, corpus, nncodec
 from bench.harness.fitted import BATCH, Fitted
 from bench.harness.machine import machine
 from bench.harness.measure import Bench, Row
-from coinr.files.state_dicts import write_atomic
+from coinr.files.writing import write_atomic
 from coinr.signals.image.signal import ImageSignal
 
 CACHE = Path("bench/cache/kodak")

@@ -38,7 +38,7 @@ from torch.optim import Optimizer
 import coinr
 from bench.harness.machine import machine
 from bench.harness.signals import pixels_of
-from coinr.files.state_dicts import write_atomic
+from coinr.files.writing import write_atomic
 from coinr.fitting import fit, optimizers
 from coinr.signals.image.signal import ImageSignal
 

@@ -30,7 +30,7 @@ import torch
 
 import coinr
 from bench.harness.machine import machine
-from coinr.files.state_dicts import write_atomic
+from coinr.files.writing import write_atomic
 from coinr.networks import Network
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.harness.machine import machine
-from coinr.files.state_dicts import write_atomic
+from coinr.files.writing import write_atomic
 
 SIZES = (64, 65, 66, 129, 283, 319)
 BITS = (8, 16, 32)

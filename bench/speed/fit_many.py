@@ -27,7 +27,7 @@ from rich.progress import track
 import coinr
 from bench.harness import corpus
 from bench.harness.machine import machine
-from coinr.files.state_dicts import write_atomic
+from coinr.files.writing import write_atomic
 
 SHIPPED = ("astronaut", "coffee", "chelsea", "rocket")
 WIDTH, HIDDEN_LAYERS, BATCH = 64, 3, 4096

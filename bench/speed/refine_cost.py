@@ -23,7 +23,7 @@ from bench.harness.fitted import Fitted
 from bench.harness.machine import machine
 from bench.harness.signals import pixels_of
 from bench.rate.refine import CACHE, loss_of
-from coinr.files.state_dicts import write_atomic
+from coinr.files.writing import write_atomic
 from coinr.optimize.refine import Refined, refine
 from coinr.signals.image.signal import ImageSignal
 

@@ -102,7 +102,7 @@ def encode(
         check_place(options["checkpoint"])
     arguments = codec_arguments(options)
     budget = budget_arguments(options)
-    from coinr.files.state_dicts import write_atomic
+    from coinr.files.writing import write_atomic
     from coinr.signal_files.api import open_file
     from coinr.signals.common_formats import common_formats, smaller_formats
     from coinr.signals.opening import open_signal

@@ -92,7 +92,7 @@ def echo_written(path: Path) -> None:
 
 def check_place(path: Path) -> None:
     """Refuse a path that cannot be written; errors as of :func:`check_output`."""
-    from coinr.files.state_dicts import check_writable
+    from coinr.files.writing import check_writable
 
     if not os.path.isdir(path.parent):
         raise InputError(f"{path}: the folder {path.parent} does not exist")

@@ -134,7 +134,8 @@ def pack(
     check_output(output, (COINR_FILE,), model, base)
     arguments = codec_arguments(options)
     from coinr.codec.api import encode_state_dict, inspect
-    from coinr.files.state_dicts import read_state_dict_file, write_atomic
+    from coinr.files.state_dicts import read_state_dict_file
+    from coinr.files.writing import write_atomic
 
     show_progress()
     known = _read_base(base, base_key)

@@ -21,7 +21,7 @@ from coinr.codec.report import Report, make_report
 from coinr.engine.threads import available_threads
 from coinr.errors import FormatError, InputError, first_line
 from coinr.files.reading import named, read_bytes
-from coinr.files.state_dicts import write_atomic
+from coinr.files.writing import write_atomic
 from coinr.inputs.arguments import checked
 from coinr.runtime.ambient import independent
 from coinr.sensitivity.calibration import Calibration

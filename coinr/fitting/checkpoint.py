@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from coinr.errors import InputError
-from coinr.files.state_dicts import write_atomic
 from coinr.files.weights import read_weights
+from coinr.files.writing import write_atomic
 from coinr.signals.signal import Signal
 
 #: Samples of a signal that tell it from others.

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coinr.errors import InputError
-from coinr.files.state_dicts import write_atomic
+from coinr.files.writing import write_atomic
 from coinr.inputs.dense import to_array
 
 #: Suffixes that :func:`write_volume` knows.

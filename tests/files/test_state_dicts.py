@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import coinr
-from coinr.files.state_dicts import read_state_dict_file, write_atomic, write_state_dict_file
+from coinr.files.state_dicts import read_state_dict_file, write_state_dict_file
+from coinr.files.writing import write_atomic
 
 
 def example():

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import coinr
-from coinr.files.state_dicts import check_writable, write_atomic, write_folder
+from coinr.files.writing import check_writable, write_atomic, write_folder
 from coinr.signals.scene.movies import write_views
 
 

@@ -8,7 +8,7 @@ from io import BytesIO
 from pathlib import Path
 
 from coinr.errors import InputError
-from coinr.files.state_dicts import write_atomic
+from coinr.files.writing import write_atomic
 from coinr.inputs.arguments import checked
 from coinr.runtime.optional import optional
 

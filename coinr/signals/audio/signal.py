@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from coinr.errors import InputError
 from coinr.files.reading import TRUNCATED, named, read_bytes
-from coinr.files.state_dicts import write_atomic
+from coinr.files.writing import write_atomic
 from coinr.inputs.arguments import checked, describe_value
 from coinr.inputs.dense import to_array
 from coinr.progress import shown

@@ -12,7 +12,7 @@ from PIL import Image
 
 from coinr.errors import CoinrError, InputError
 from coinr.files.reading import TRUNCATED, named, read_bytes
-from coinr.files.state_dicts import write_atomic
+from coinr.files.writing import write_atomic
 from coinr.inputs.arguments import checked
 from coinr.runtime.ambient import independent
 from coinr.runtime.optional import optional

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from coinr.errors import InputError
-from coinr.files.state_dicts import write_atomic, write_folder
+from coinr.files.writing import write_atomic, write_folder
 from coinr.runtime.optional import optional
 from coinr.signals.image.files import write_image
 

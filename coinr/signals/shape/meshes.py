@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from coinr.errors import InputError
 from coinr.files.reading import named, read_bytes
-from coinr.files.state_dicts import write_atomic
+from coinr.files.writing import write_atomic
 from coinr.progress import shown, steps
 from coinr.runtime.optional import optional
 from coinr.signals.shape.mesh_bytes import check_mesh_bytes, mesh_kind, parsable
