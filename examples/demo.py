@@ -155,7 +155,7 @@ def coders(
         return (torch.func.functional_call(fit.network, dict(state_dict), (inputs,)) - targets).square().mean()
 
     goal: dict[str, Any] = {"min_score": decibels(weights) - LOSS, "meta": meta}
-    refinement = {"evaluate": decibels, "steps": refine_steps, "optimiser": "muon", "thorough": True}
+    refinement = {"evaluate": decibels, "steps": refine_steps, "optimizer": "muon", "thorough": True}
     ours = {
         "coinr, refined": ("refined.coinr", lambda: coinr.refine(weights, loss, **refinement, **goal).blob),
         "coinr, search": ("search.coinr", lambda: coinr.search(weights, decibels, **goal).blob),

@@ -16,11 +16,11 @@ def main() -> coinr.SearchResult:
     x = torch.linspace(-1, 1, 512)[:, None]
     y = torch.sin(9 * x) * torch.exp(-2 * x * x)
     model = nn.Sequential(nn.Linear(1, 32), nn.Tanh(), nn.Linear(32, 32), nn.Tanh(), nn.Linear(32, 1))
-    optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     for _ in range(800):
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         (model(x) - y).square().mean().backward()
-        optimiser.step()
+        optimizer.step()
 
     @torch.no_grad()
     def decibels(state_dict: dict[str, torch.Tensor]) -> float:

@@ -1,4 +1,4 @@
-"""Least squares on the device: one more atom for every vector, by orthogonalisation (QR), nothing leaves the device.
+"""Least squares on the device: one more atom for every vector, by orthogonalization (QR), nothing leaves the device.
 
 With q_1 … q_k an orthonormal basis of the chosen atoms, A = Q R and the residual is r = w - Q Q^T w. A new atom a gives
 v = a - Q Q^T a (block Gram-Schmidt, repeated where v lost length: Giraud, Langou and Rozloznik, 2005), q = v / |v|,
@@ -18,7 +18,7 @@ from .correlate import cut, cut_scale
 from .philox import entries_tile
 from .select import best_atom
 
-# A vector stops when its best normalised correlation is at most STOP * |w|, or |v|^2 <= DEPENDENT * |a|^2.
+# A vector stops when its best normalized correlation is at most STOP * |w|, or |v|^2 <= DEPENDENT * |a|^2.
 STOP = tl.constexpr(1e-6)
 DEPENDENT = tl.constexpr(1e-11)
 

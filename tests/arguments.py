@@ -265,7 +265,7 @@ TRAIN: dict[str, list[Make]] = {
     "threads": choose(1),
     "time_budget": choose(0.02),
     "target": choose(None, 3.0),
-    "optimiser": choose(None, "adam", "soap", "muon"),
+    "optimizer": choose(None, "adam", "soap", "muon"),
     "precision": choose(None, "full"),
     "checkpoint": choose(None),
     "checkpoint_every": choose(30.0),
@@ -345,7 +345,7 @@ def publics() -> dict[str, Public]:
             {"sd": state, "loss_fn": choose(loss), "rise": choose(None, 0.1), "target_bytes": choose(None, 300),
              "min_score": choose(None, -1.0), "evaluate": choose(None, score), "steps": choose(2),
              "seconds": choose(0.05), "thorough": choose(False),
-             "learning_rate": choose(None, 1e-3), "optimiser": choose("adam", "muon"), "progress": choose(False),
+             "learning_rate": choose(None, 1e-3), "optimizer": choose("adam", "muon"), "progress": choose(False),
              **without(CODEC, "target_bytes", "calibrate", "tolerance", "errors")},
             ("steps", "seconds", "progress"),
             ("seeds",),
@@ -479,8 +479,8 @@ def publics() -> dict[str, Public]:
         "Dictionary.atoms": method(
             lambda: coinr.Dictionary("gaussian", 4, 8, 0), "atoms", indices=choose([0, 1]), backend=CODEC["backend"]
         ),
-        "Dictionary.materialise": method(
-            lambda: coinr.Dictionary("gaussian", 4, 8, 0), "materialise", backend=CODEC["backend"]
+        "Dictionary.materialize": method(
+            lambda: coinr.Dictionary("gaussian", 4, 8, 0), "materialize", backend=CODEC["backend"]
         ),
         "ImageFile.render": method(
             lambda: opened("image"), "render", height=choose(None, 4), width=choose(None, 5),

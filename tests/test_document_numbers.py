@@ -127,9 +127,9 @@ def test_costs_of_refinements():
 
 def test_optimizers():
     found = defaultdict(list)
-    for line in read("optimisers.csv"):
+    for line in read("optimizers.csv"):
         if line["learning_rate"] == "0.002" and line["finish"] == "0.0":
-            found[line["size"], line["optimiser"]].append(float(line["psnr"]))
+            found[line["size"], line["optimizer"]].append(float(line["psnr"]))
     for row, size in zip(rows("docs/signals.md", "optimizers"), ("2x32", "3x64", "3x128"), strict=True):
         means = [sum(found[size, name]) / len(found[size, name]) for name in ("adam", "muon")]
         assert [float(cell.removesuffix(" dB")) for cell in row[2:]] == pytest.approx(means, abs=0.0051)

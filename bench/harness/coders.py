@@ -44,7 +44,7 @@ def ours_version() -> str:
 
 
 def baseline_rows(bench: Bench) -> Iterator[Row]:
-    """fp16 and the b-bit uniform quantisers with Brotli, each through its decoder."""
+    """fp16 and the b-bit uniform quantizers with Brotli, each through its decoder."""
     sd = bench.entry.state_dict
     version = source_version(Path(baselines.__file__))
     for method in ("fp16", *(f"uniform{bits}" for bits in BITS)):
@@ -67,7 +67,7 @@ def entropy_bytes(levels: NDArray[np.int64]) -> float:
     return float(-(counts * np.log2(counts / levels.size)).sum() / 8)
 
 
-def _quantised(bench: Bench, steps: dict[str, float]) -> tuple[float, OrderedDict[str, Tensor]]:
+def _quantized(bench: Bench, steps: dict[str, float]) -> tuple[float, OrderedDict[str, Tensor]]:
     """Ideal bytes of all tensors rounded to multiples of their steps, and the rounded tensors."""
     size, decoded = 0.0, OrderedDict()
     for name, values in _planes(bench.entry.state_dict).items():
@@ -85,7 +85,7 @@ def _quantised(bench: Bench, steps: dict[str, float]) -> tuple[float, OrderedDic
 def _bound(bench: Bench, coder: str, setting: str, steps: dict[str, float]) -> Row:
     if (row := bench.known(coder, setting, "1")) is not None:
         return row
-    size, decoded = _quantised(bench, steps)
+    size, decoded = _quantized(bench, steps)
     return bench.keep(bench.row(coder, setting, size, bench.entry.evaluate(decoded), (0.0, 0.0)), "1")
 
 

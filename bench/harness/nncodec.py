@@ -37,7 +37,7 @@ ENVIRONMENT = Path("bench/cache/nncodec-env")
 VERSION = "2.1.3"
 _PACKAGES = (("torch==2.13.0", "numpy>=2"), ("--no-deps", f"nncodec=={VERSION}"))
 
-DENSITY = 3  # quantiser steps per octave: 2**DENSITY
+DENSITY = 3  # quantizer steps per octave: 2**DENSITY
 _OCTAVE = 1 << DENSITY
 _DEFAULT = -75 * 2  # nncodec's default nonweight_qp, -75 at density 2, in our density
 _FINEST, _COARSEST = -23 * _OCTAVE, _OCTAVE  # an audio SIREN needs steps near 2^-21

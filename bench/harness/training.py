@@ -21,13 +21,13 @@ _CHUNK = 8192  # points that pass through a network at once: activations stay in
 
 @denormals_as_zeros()
 def train(network: nn.Module, samples: Samples, *, steps: int, batch: int, learning_rate: float, seed: int) -> None:
-    """Minimise the squared error of ``network`` in place: random batches, Adam, cosine decay to zero."""
+    """Minimize the squared error of ``network`` in place: random batches, Adam, cosine decay to zero."""
     generator = torch.Generator().manual_seed(seed + 1)
     parameters = [p for p in network.parameters() if p.requires_grad]
-    optimiser = torch.optim.Adam(parameters, learning_rate)
+    optimizer = torch.optim.Adam(parameters, learning_rate)
     count = len(samples.inputs)
     for step in range(steps):
-        optimiser.param_groups[0]["lr"] = learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
+        optimizer.param_groups[0]["lr"] = learning_rate * (1 + math.cos(math.pi * step / steps)) / 2
         chosen = torch.randint(count, (batch,), generator=generator)
         inputs, targets = samples.inputs[chosen], samples.targets[chosen]
         if isinstance(network, RadianceField):
@@ -36,9 +36,9 @@ def train(network: nn.Module, samples: Samples, *, steps: int, batch: int, learn
         else:
             values = network(inputs)
         loss = (values - targets).square().mean()
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimizer.step()
 
 
 def _depths(rays: int) -> Tensor:

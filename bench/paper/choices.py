@@ -65,11 +65,11 @@ def quality(picture: Any, network: coinr.Siren, sd: OrderedDict[str, torch.Tenso
 
 
 def at_16_bit(sd: OrderedDict[str, torch.Tensor]) -> tuple[OrderedDict[str, torch.Tensor], dict[str, int]]:
-    """Every tensor after a 16-bit uniform quantiser, and its payload bytes."""
+    """Every tensor after a 16-bit uniform quantizer, and its payload bytes."""
     decoded, sizes = OrderedDict(), {}
     for name, tensor in sd.items():
         params, layout = UniformParams(EXACT_BITS), Layout(tensor.dtype, tuple(tensor.shape))
-        payload = UNIFORM.encode(UNIFORM.quantise(to_planes(tensor), EXACT_BITS), params)
+        payload = UNIFORM.encode(UNIFORM.quantize(to_planes(tensor), EXACT_BITS), params)
         decoded[name] = UNIFORM.decode(memoryview(payload), params, layout, 0, torch.device("cpu"))
         sizes[name] = len(payload)
     return decoded, sizes
@@ -119,7 +119,7 @@ def _path(sd: OrderedDict[str, torch.Tensor], hidden: list[str], cut: Cut, M: in
             values = solve(vectors[name], part, dictionary)
             for key, ordered in (("sorted_bytes", True), ("list_bytes", False)):
                 params = DictionaryParams(cut, "gaussian", M, s, sorted=ordered)
-                payload = DICTIONARY.encode(DICTIONARY.quantise(part, values, params), params)
+                payload = DICTIONARY.encode(DICTIONARY.quantize(part, values, params), params)
                 row[key] += len(payload)
             decoded = DICTIONARY.decode(memoryview(payload), params, layouts[name], 0, torch.device("cpu"))
             row["decoded"][name] = decoded

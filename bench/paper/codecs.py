@@ -73,7 +73,7 @@ def coin_rows(bench: Bench) -> Iterator[Row]:
 
 
 def uniform_rows(bench: Bench) -> Iterator[Row]:
-    """Uniform quantisers with Brotli: 16 bits are "INRIC" as the paper runs it, fewer are what it leaves out."""
+    """Uniform quantizers with Brotli: 16 bits are "INRIC" as the paper runs it, fewer are what it leaves out."""
     sd = bench.entry.state_dict
     for bits in range(6, 17):
         method = f"uniform{bits}"

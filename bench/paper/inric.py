@@ -1,13 +1,13 @@
 """INRIC's compression of a trained network as published (Strümpler et al. 2022).
 
-Every tensor gets a symmetric uniform quantiser of b bits whose range is its largest magnitude. AdaRound then chooses,
-layer after layer, whether weights round up or down: 1000 iterations, regularisation 1e-4, beta from 20 to 2. The
-network is retrained through the quantisers (straight-through, Adam at 1e-6, the best tensors kept) and its integers
+Every tensor gets a symmetric uniform quantizer of b bits whose range is its largest magnitude. AdaRound then chooses,
+layer after layer, whether weights round up or down: 1000 iterations, regularization 1e-4, beta from 20 to 2. The
+network is retrained through the quantizers (straight-through, Adam at 1e-6, the best tensors kept) and its integers
 are arithmetic coded: :mod:`bench.paper.inric_stream`.
 
 As in the authors' code, a layer's inputs while it is rounded are those after the rounding of earlier layers, biases are
 rounded to nearest, weights enter retraining as AdaRound left them, settled or not, and an epoch is one step on the
-whole signal; with the budget ``quick`` it is a step on 8192 samples. Ours are the quantiser's range, and that a layer
+whole signal; with the budget ``quick`` it is a step on 8192 samples. Ours are the quantizer's range, and that a layer
 is reconstructed before its activation, the frequency or scale of which counts: the squared error is summed over
 outputs and averaged over sampled inputs, so that second moments of these give it.
 """
@@ -40,15 +40,15 @@ from coinr.engine import _C
 from coinr.errors import InputError
 from coinr.runtime.denormals import denormals_as_zeros
 
-__all__ = ["BITS", "adaround", "compress", "decode", "layer_calls", "quantise", "rows", "steps_of"]
+__all__ = ["BITS", "adaround", "compress", "decode", "layer_calls", "quantize", "rows", "steps_of"]
 
 #: b of the published points.
 BITS = (8, 7)
 
 ITERATIONS = 1000
-REGULARISATION = 1e-4
+REGULARIZATION = 1e-4
 BETAS = (20.0, 2.0)
-WARM = 0.2  # share of the iterations before the regularisation begins
+WARM = 0.2  # share of the iterations before the regularization begins
 ROUNDING_RATE = 1e-3
 STRETCH = (-0.1, 1.1)  # of the rectified sigmoid (Nagel et al. 2020)
 
@@ -163,7 +163,7 @@ def _share(alpha: Tensor) -> Tensor:
 
 
 def _beta(iteration: int) -> float:
-    """The regularisation's exponent after the warm start: half a cosine from 20 to 2."""
+    """The regularization's exponent after the warm start: half a cosine from 20 to 2."""
     along = max(0.0, iteration / ITERATIONS - WARM) / (1 - WARM)
     return BETAS[1] + (BETAS[0] - BETAS[1]) * (1 + math.cos(math.pi * along)) / 2
 
@@ -176,7 +176,7 @@ def soft_weight(weight: Tensor, step: float, bits: int, exact: Tensor, given: Te
     weight : Tensor
         float32 ``[fan_out, fan_in]``.
     exact, given : Tensor
-        ``[N, fan_in]``: inputs of the layer in the network before quantisation, and with its earlier layers rounded.
+        ``[N, fan_in]``: inputs of the layer in the network before quantization, and with its earlier layers rounded.
     factor : float
         On the layer's outputs.
     """
@@ -187,16 +187,16 @@ def soft_weight(weight: Tensor, step: float, bits: int, exact: Tensor, given: Te
     # The error E of the weight changes outputs by E x' - W (x - x'): two moments of the inputs tell its mean square.
     moment = given.T @ given / len(given)
     drift = weight @ ((exact - given).T @ given / len(given))
-    optimiser = torch.optim.Adam([alpha], ROUNDING_RATE)
+    optimizer = torch.optim.Adam([alpha], ROUNDING_RATE)
     for iteration in range(ITERATIONS):
         share = _share(alpha)
         error = (below + share).clamp(-top(bits), top(bits)) * step - weight
         loss = factor**2 * ((error @ moment) * error - 2 * error * drift).sum()
         if iteration >= WARM * ITERATIONS:
-            loss = loss + REGULARISATION * (1 - (2 * share - 1).abs() ** _beta(iteration)).sum()
-        optimiser.zero_grad(set_to_none=True)
+            loss = loss + REGULARIZATION * (1 - (2 * share - 1).abs() ** _beta(iteration)).sum()
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
+        optimizer.step()
     return ((below + _share(alpha.detach())).clamp(-top(bits), top(bits)) * step).detach()
 
 
@@ -212,17 +212,17 @@ def adaround(network: nn.Module, tensors: Tensors, inputs: Tensor, bits: int) ->
     """
     steps = steps_of(tensors, bits)
     exact = layer_calls(network, tensors, inputs)
-    found, quantised = OrderedDict(tensors), OrderedDict(tensors)
+    found, quantized = OrderedDict(tensors), OrderedDict(tensors)
     for place, call in enumerate(exact):
         if steps[call.weight] == 0:
             continue
-        given = layer_calls(network, quantised, inputs)[place].inputs
+        given = layer_calls(network, quantized, inputs)[place].inputs
         found[call.weight] = soft_weight(
             tensors[call.weight], steps[call.weight], bits, call.inputs, given, call.factor
         )
         bias = call.weight.removesuffix("weight") + "bias"
         for name in {call.weight, bias} & tensors.keys():
-            quantised[name] = rounded(found[name], steps[name], bits)
+            quantized[name] = rounded(found[name], steps[name], bits)
     return found
 
 
@@ -235,14 +235,14 @@ def _error(network: nn.Module, tensors: Tensors, samples: tuple[Tensor, Tensor])
 def _retrain(
     network: nn.Module, tensors: Tensors, steps: Mapping[str, float], bits: int, samples: Samples, full: bool
 ) -> OrderedDict[str, Tensor]:
-    """The tensors after retraining through their quantisers, not yet rounded; the best that were met."""
+    """The tensors after retraining through their quantizers, not yet rounded; the best that were met."""
     device = next(iter(tensors.values())).device
     generator = torch.Generator().manual_seed(1)
     count = len(samples.inputs)
     judged = _chosen(samples, torch.randperm(count, generator=generator)[:JUDGED], device)
     whole = (samples.inputs.to(device), samples.targets.to(device)) if full else None
     trained = OrderedDict((name, tensor.clone().requires_grad_()) for name, tensor in tensors.items())
-    optimiser = torch.optim.Adam(trained.values(), RETRAIN_RATE)
+    optimizer = torch.optim.Adam(trained.values(), RETRAIN_RATE)
 
     def detached() -> OrderedDict[str, Tensor]:
         return OrderedDict((name, tensor.detach().clone()) for name, tensor in trained.items())
@@ -251,7 +251,7 @@ def _retrain(
     least = _error(network, _all_rounded(best, steps, bits), judged)
     for epoch in range(1, EPOCHS + 1):
         batch = whole or _chosen(samples, torch.randint(count, (QUICK_BATCH,), generator=generator), device)
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         for inputs, targets in zip(*(torch.split(part, _CHUNK) for part in batch), strict=True):
             through = {
                 name: tensor + (rounded(tensor.detach(), steps[name], bits) - tensor.detach())
@@ -259,7 +259,7 @@ def _retrain(
             }
             values = functional_call(network, through, (inputs,))
             ((values - targets).square().sum() / batch[1].numel()).backward()
-        optimiser.step()
+        optimizer.step()
         if full or epoch % _JUDGE_EVERY == 0:
             now = detached()
             if (error := _error(network, _all_rounded(now, steps, bits), judged)) < least:
@@ -271,7 +271,7 @@ def _chosen(samples: Samples, chosen: Tensor, device: torch.device) -> tuple[Ten
     return samples.inputs[chosen].to(device), samples.targets[chosen].to(device)
 
 
-def quantise(network: nn.Module, samples: Samples, bits: int, budget: Budget) -> OrderedDict[str, Levels]:
+def quantize(network: nn.Module, samples: Samples, bits: int, budget: Budget) -> OrderedDict[str, Levels]:
     """Every tensor of a trained network after all of INRIC's steps; on the network's device, the same at each call.
 
     Raises
@@ -296,8 +296,8 @@ def _levels(tensor: Tensor, step: float, bits: int) -> Levels:
 
 
 def compress(network: nn.Module, samples: Samples, bits: int, budget: Budget) -> bytes:
-    """INRIC's file of a trained network, see :func:`quantise`; :func:`decode` reads it."""
-    return inric_stream.encode(quantise(network, samples, bits, budget), bits)
+    """INRIC's file of a trained network, see :func:`quantize`; :func:`decode` reads it."""
+    return inric_stream.encode(quantize(network, samples, bits, budget), bits)
 
 
 def rows(point: Point, budget: Budget = BUDGETS["quick"]) -> Iterator[Row]:

@@ -1,4 +1,4 @@
-"""Stream of INRIC's quantised tensors: integers of b bits with one step a tensor, arithmetic coded.
+"""Stream of INRIC's quantized tensors: integers of b bits with one step a tensor, arithmetic coded.
 
 The arithmetic coder is the package's adaptive one (``FORMAT.md``, "Levels") without trellis or neighbours in the
 model. INRIC's own coder stores one histogram of all integers and float64 steps, so this stream is the smaller one. As
@@ -32,7 +32,7 @@ _BITS = range(2, 17)
 
 @dataclass(frozen=True)
 class Levels:
-    """A quantised tensor: ``q`` int32 of the tensor's shape, and the float32 ``step`` that multiplies it."""
+    """A quantized tensor: ``q`` int32 of the tensor's shape, and the float32 ``step`` that multiplies it."""
 
     q: NDArray[np.int32]
     step: float
@@ -66,7 +66,7 @@ def _form(scale: int) -> LevelForm:
 
 
 def encode(tensors: Mapping[str, Levels], bits: int) -> bytes:
-    """The stream of quantised tensors.
+    """The stream of quantized tensors.
 
     Raises
     ------

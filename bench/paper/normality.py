@@ -24,7 +24,7 @@ NORMAL_FREEDOM = 1e4
 Values = NDArray[np.float64]
 
 
-def standardised(values: Values) -> Values:
+def standardized(values: Values) -> Values:
     """Values ``[..., n]`` along the last axis with mean 0 and deviation 1 (n - 1), ascending."""
     centred = values - values.mean(-1, keepdims=True)
     ordered: Values = np.sort(centred / centred.std(-1, ddof=1, keepdims=True), -1)
@@ -32,7 +32,7 @@ def standardised(values: Values) -> Values:
 
 
 def lilliefors(ordered: Values) -> Values:
-    """Kolmogorov and Smirnov's distance to the normal of standardised values ``[..., n]``."""
+    """Kolmogorov and Smirnov's distance to the normal of standardized values ``[..., n]``."""
     n = ordered.shape[-1]
     below = stats.norm.cdf(ordered)
     steps = np.arange(n + 1) / n
@@ -41,7 +41,7 @@ def lilliefors(ordered: Values) -> Values:
 
 
 def anderson_darling(ordered: Values) -> Values:
-    """Anderson and Darling's A² of standardised values ``[..., n]``."""
+    """Anderson and Darling's A² of standardized values ``[..., n]``."""
     n = ordered.shape[-1]
     weights = (2 * np.arange(1, n + 1) - 1) / n
     logs = stats.norm.logcdf(ordered) + stats.norm.logsf(ordered[..., ::-1])
@@ -58,7 +58,7 @@ def _null(n: int) -> dict[str, Values]:
     rng = np.random.default_rng(n)
     found: dict[str, list[float]] = {name: [] for name in _STATISTICS}
     for _ in range(DRAWS):
-        ordered = standardised(rng.standard_normal(n))
+        ordered = standardized(rng.standard_normal(n))
         for name, statistic in _STATISTICS.items():
             found[name].append(float(statistic(ordered)))
     return {name: np.sort(values) for name, values in found.items()}
@@ -93,7 +93,7 @@ def tests(values: Values) -> dict[str, float]:
         "dagostino_k2": float(omnibus.statistic),
         "dagostino_p": float(omnibus.pvalue),
     }
-    ordered = standardised(values)
+    ordered = standardized(values)
     for name, statistic in _STATISTICS.items():
         found = float(statistic(ordered))
         row |= {f"{name}_statistic": found, f"{name}_p": simulated_p(name, found, n)}
@@ -105,7 +105,7 @@ def rejected(vectors: Values) -> dict[str, Any]:
     count, n = vectors.shape
     if n < 20:
         return {}
-    ordered = standardised(vectors)
+    ordered = standardized(vectors)
     critical = {name: values[math.ceil((1 - LEVEL) * (DRAWS + 1)) - 1] for name, values in _null(n).items()}
     return {
         "vectors": count,

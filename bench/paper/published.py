@@ -41,7 +41,7 @@ def network_of(width: int, seed: int = 0) -> Siren:
 
 
 def train(network: nn.Module, samples: Samples, steps: int, batch: int | None) -> None:
-    """Minimise squared error and L1 penalty in place: Adam at 5e-4, falling to zero along a half cosine.
+    """Minimize squared error and L1 penalty in place: Adam at 5e-4, falling to zero along a half cosine.
 
     Parameters
     ----------
@@ -51,15 +51,15 @@ def train(network: nn.Module, samples: Samples, steps: int, batch: int | None) -
     device = next(network.parameters()).device
     inputs, targets = samples.inputs.to(device), samples.targets.to(device)
     generator = torch.Generator().manual_seed(1)
-    optimiser = torch.optim.Adam(network.parameters(), LEARNING_RATE)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps)
+    optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     for _ in range(steps):
         chosen = torch.randint(len(inputs), (batch,), generator=generator).to(device) if batch else slice(None)
         penalty = torch.stack([parameter.abs().sum() for parameter in network.parameters()]).sum()
         loss = (network(inputs[chosen]) - targets[chosen]).square().mean() + L1 * penalty
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         schedule.step()
 
 

@@ -149,9 +149,9 @@ def _decoded(vectors: Any, support: Any, atoms: coinr.Dictionary, job: Job, layo
     """A hidden layer through the dictionary coder with 16-bit values on a given support."""
     support = np.ascontiguousarray(support)
     params = DictionaryParams(job.cut, "gaussian", job.M, support.shape[1])
-    quantised = DICTIONARY.quantise(support, paper.solve(vectors, support, atoms), params)
-    assert quantised is not None, "weights of a trained network have normal float32 steps"
-    payload = DICTIONARY.encode(quantised, params)
+    quantized = DICTIONARY.quantize(support, paper.solve(vectors, support, atoms), params)
+    assert quantized is not None, "weights of a trained network have normal float32 steps"
+    payload = DICTIONARY.encode(quantized, params)
     return DICTIONARY.decode(memoryview(payload), params, layout, 0, torch.device("cpu"))
 
 

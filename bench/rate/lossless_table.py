@@ -59,7 +59,7 @@ def buffers() -> Iterator[tuple[str, list[Tensor]]]:
     yield "labels int64", [torch.randint(0, 10, (2000,), generator=g)]
     yield "permutation int64", [torch.randperm(2000, generator=g)]
     yield "sorted offsets int32", [torch.randint(0, 10**6, (1000,), generator=g).sort()[0].int()]
-    yield "quantised weights int8", [(torch.randn(128, 128, generator=g) * 20).round().clamp(-127, 127).to(torch.int8)]
+    yield "quantized weights int8", [(torch.randn(128, 128, generator=g) * 20).round().clamp(-127, 127).to(torch.int8)]
     yield "noise uint8", [torch.randint(0, 256, (5000,), generator=g, dtype=torch.uint8)]
     yield "occupancy grid bool", [torch.stack(axes).norm(dim=0) < 0.7]
     yield "sparse mask bool", [torch.rand(128, 128, generator=g) < 0.05]

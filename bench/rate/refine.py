@@ -5,8 +5,8 @@
         [--low kodim03]
 
 To each whole picture :func:`coinr.fit` fits a SIREN of 3 hidden layers of 64 (8000 steps). From it start, with equal
-batches and as many steps: the fp32 network (several optimisers and learning rates, the best of which counts and is the
-one that nncodec, ``auto`` and ``coinr.search`` code), and :func:`coinr.refine` by the optimiser and at the learning
+batches and as many steps: the fp32 network (several optimizers and learning rates, the best of which counts and is the
+one that nncodec, ``auto`` and ``coinr.search`` code), and :func:`coinr.refine` by the optimizer and at the learning
 rate that were best for the fp32 network, ``thorough=True``, asked for its PSNR less 0.1 dB, by the direct coder and,
 pictures named by ``--sparse``, by dictionaries. Those named by ``--low`` are refined to small sizes by both, too.
 
@@ -43,7 +43,7 @@ from bench.harness.tables import write_rows
 from coinr.errors import InputError
 from coinr.files.state_dicts import read_state_dict_file, write_state_dict_file
 from coinr.files.writing import write_atomic
-from coinr.fitting.optimizers import OPTIMISERS
+from coinr.fitting.optimizers import OPTIMIZERS
 from coinr.optimize.refine import refine
 from coinr.optimize.refine.schedule import cosine
 from coinr.runtime.denormals import denormals_as_zeros
@@ -59,7 +59,7 @@ SPARSE = ("kodim03", "kodim05", "kodim20", "kodim23")
 #: Hidden layers and width, and steps of the fits.
 SIZES, FIT_STEPS = (3, 64), 8000
 
-#: Optimisers and learning rates that the fp32 network gets the best of; coinr.refine gets the same.
+#: Optimizers and learning rates that the fp32 network gets the best of; coinr.refine gets the same.
 WAYS = (("muon", 1e-4), ("muon", 2e-4), ("adam", 1e-4))
 
 #: Sizes at which dictionaries are compared with the direct coder: 1 and 1.5 bits a weight.
@@ -91,12 +91,12 @@ def loss_of(network: nn.Module, batch_of: BatchOf, count: int) -> Callable[[Mapp
 
 @denormals_as_zeros()
 def trained(
-    state_dict: Mapping[str, Tensor], loss: Callable[..., Tensor], optimiser: str, steps: int, rate: float
+    state_dict: Mapping[str, Tensor], loss: Callable[..., Tensor], optimizer: str, steps: int, rate: float
 ) -> OrderedDict[str, Tensor]:
-    """The tensors after as many more steps without any noise, by an optimiser and the schedule of coinr.refine."""
+    """The tensors after as many more steps without any noise, by an optimizer and the schedule of coinr.refine."""
     tensors = OrderedDict((name, tensor.clone().requires_grad_()) for name, tensor in state_dict.items())
     stacks = [tensor.detach()[None] for tensor in tensors.values()]
-    moving = OPTIMISERS[optimiser](stacks, rate)
+    moving = OPTIMIZERS[optimizer](stacks, rate)
     for step in range(steps):
         gradients = torch.autograd.grad(loss(tensors), list(tensors.values()))
         for stack, gradient in zip(stacks, gradients, strict=True):
@@ -115,16 +115,16 @@ def refined_version() -> str:
 
 
 def fp32(base: Fitted, steps: int) -> tuple[Fitted, str, float]:
-    """The network trained further, the best over optimisers and learning rates, and these."""
+    """The network trained further, the best over optimizers and learning rates, and these."""
     made = []
-    for optimiser, rate in WAYS:
-        path = CACHE / f"{base.name}-{tensors_hash(base.state_dict)}-{steps}-{optimiser}-{rate:g}.safetensors"
+    for optimizer, rate in WAYS:
+        path = CACHE / f"{base.name}-{tensors_hash(base.state_dict)}-{steps}-{optimizer}-{rate:g}.safetensors"
         if not path.exists():
             loss = loss_of(base.network(), base.signal.batch, base.signal.count)
-            write_state_dict_file(path, trained(base.state_dict, loss, optimiser, steps, rate))
+            write_state_dict_file(path, trained(base.state_dict, loss, optimizer, steps, rate))
         stored = read_state_dict_file(path)
         tensors = OrderedDict((name, stored[name]) for name in base.state_dict)
-        made.append((replace(base, state_dict=tensors), optimiser, rate))
+        made.append((replace(base, state_dict=tensors), optimizer, rate))
     return max(made, key=lambda way: way[0].evaluate(way[0].state_dict))
 
 
@@ -134,7 +134,7 @@ class Case:
     def __init__(self, image: str, steps: int, data: Path | None) -> None:
         signal = ImageSignal(pixels_of(image, data))
         self.base = Fitted.of(image, signal, SIZES, FIT_STEPS, CACHE)
-        self.full, self.optimiser, self.rate = fp32(self.base, steps)
+        self.full, self.optimizer, self.rate = fp32(self.base, steps)
         self.bench, self.steps = Bench(self.full, CACHE), steps  # type: ignore[arg-type]
 
     def unrefined(self, environment: Path) -> list[Row]:
@@ -151,13 +151,13 @@ class Case:
         wanted = wanted or {"min_score": self.bench.original - LOSS, "evaluate": self.base.evaluate}
 
         def encode() -> bytes:
-            how = {"steps": self.steps, "optimiser": self.optimiser, "learning_rate": self.rate, "profile": profile}
+            how = {"steps": self.steps, "optimizer": self.optimizer, "learning_rate": self.rate, "profile": profile}
             how["thorough"] = True
             loss = loss_of(self.base.network(), self.base.signal.batch, self.base.signal.count)
             return refine(self.base.state_dict, loss, **how, **wanted).blob
 
         try:
-            how = f"steps={self.steps}, {self.optimiser} {self.rate:g}"
+            how = f"steps={self.steps}, {self.optimizer} {self.rate:g}"
             return [self._row(f"{profile}, refined", f"{setting}, {how}", encode, refined_version())]
         except InputError as error:
             print(f"{self.full.name}, {profile}: {error}", file=sys.stderr)
@@ -243,7 +243,7 @@ def main() -> None:
         found = measure(case, sparse, low, options.environment)
         rows += found
         original[case.full.name] = case.bench.original
-        lines.append(summary(image, case, found) | {"optimiser": f"{case.optimiser} {case.rate:g}"})
+        lines.append(summary(image, case, found) | {"optimizer": f"{case.optimizer} {case.rate:g}"})
         print(json.dumps(lines[-1]), flush=True)
         write(options.out, rows, lines, original, options.steps, time.process_time() - begin)
 

@@ -1,7 +1,7 @@
 """Where a dictionary beats direct coding, and where not: bits per weight at equal error, matrix by matrix.
 
 ``python -m bench.rate.sparse_table`` writes ``bench/results/rate/sparse_vs_direct.csv`` and ``.md``. Three codes of a
-matrix, all as bytes that decode to it (payload and parameters): *direct*, the trellis quantiser on the weights;
+matrix, all as bytes that decode to it (payload and parameters): *direct*, the trellis quantizer on the weights;
 *dense*, the same on their coefficients in an orthogonal seeded dictionary; *sparse*, few atoms of a large one. Matrices
 are normal random numbers, hidden layers of trained networks (those in the cache of ``bench.harness.corpus``), and
 differences between two networks: one trained on, and one trained on towards another picture.
@@ -133,19 +133,19 @@ def trellis_points(matrix: NDArray[np.float64], scale: float) -> Iterator[Point]
                         yield Point(bits, 20 * math.log10(found.error * scale))
 
 
-def _with_tables(matrix: NDArray[np.float64], step: float, price: float) -> trellis.Quantised:
+def _with_tables(matrix: NDArray[np.float64], step: float, price: float) -> trellis.Quantized:
     """The direct coder's own choice of integers, a bit costing ``price`` of squared error."""
     usual = trellis._SLOPE
     trellis._SLOPE = price / (2 * math.log(2) * trellis._NOISE[STATES] * step**2)
     try:
-        found = trellis.quantise(Problem(matrix, 0.0, 0.0), NO_STEPS, NO_STEPS, step, STATES)
+        found = trellis.quantize(Problem(matrix, 0.0, 0.0), NO_STEPS, NO_STEPS, step, STATES)
     finally:
         trellis._SLOPE = usual
     assert found is not None
     return found
 
 
-def _settled(matrix: NDArray[np.float64], step: float, price: float) -> trellis.Quantised:
+def _settled(matrix: NDArray[np.float64], step: float, price: float) -> trellis.Quantized:
     """One cost table, of the scale that the chosen values have: at low rates that of the targets is too wide."""
     x = np.ascontiguousarray((matrix / step).reshape(-1))
     shape, mean = trellis.nearest_shape(matrix), float(np.abs(x).mean())
@@ -158,7 +158,7 @@ def _settled(matrix: NDArray[np.float64], step: float, price: float) -> trellis.
         mean = float(np.abs(values).mean())
     error = math.sqrt(float(np.square(values[0] - x).mean())) * step
     form = LevelForm(STATES, shape, int(scale_code(mean)))
-    return trellis.Quantised(k.reshape(matrix.shape), NO_STEPS, NO_STEPS, form, step, error, error)
+    return trellis.Quantized(k.reshape(matrix.shape), NO_STEPS, NO_STEPS, form, step, error, error)
 
 
 def _point(source: Source, coded: sparse.Coded, error: float) -> Point:

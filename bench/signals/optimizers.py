@@ -1,4 +1,4 @@
-"""Compares optimisers of :func:`coinr.fit` at equal CPU time, on SIRENs of two photos.
+"""Compares optimizers of :func:`coinr.fit` at equal CPU time, on SIRENs of two photos.
 
     python -m bench.signals.optimizers [--data DIR] [--sizes 2x32,3x64,3x128] [--seconds 6,12,16]
     python -m bench.signals.optimizers --data DIR --rates 5e-4,7e-4,1e-3,1.4e-3 --whole \
@@ -8,8 +8,8 @@
 CPU seconds of a step are measured first, for all methods by turns, on one thread; every method then gets as many steps
 as fit into the seconds of its size, so that the dB of a row depend on its seed and not on what else the machine does.
 Pictures are Kodak's 03 and 19 from the data folder (also COINR_DATA), else scikit-image's coffee cup and astronaut, at
-half size unless ``--whole``. With ``--rates``, the default optimiser at these learning rates takes the place of the
-methods. Writes ``optimisers.csv``, or under another name by ``--out`` (one row a fit; rows that are there are not made
+half size unless ``--whole``. With ``--rates``, the default optimizer at these learning rates takes the place of the
+methods. Writes ``optimizers.csv``, or under another name by ``--out`` (one row a fit; rows that are there are not made
 again), and beside it ``.json`` (with machine and versions) and ``.md`` (with means over pictures and seeds).
 """
 
@@ -44,7 +44,7 @@ from coinr.signals.image.signal import ImageSignal
 
 
 def warm(inner: Callable[[list[Tensor], float], Optimizer], steps: int) -> Callable[[list[Tensor], float], Optimizer]:
-    """The optimiser with a learning rate that grows over its first steps."""
+    """The optimizer with a learning rate that grows over its first steps."""
 
     class Warm(Optimizer):
         def __init__(self, tensors: list[Tensor], lr: float) -> None:
@@ -61,16 +61,16 @@ def warm(inner: Callable[[list[Tensor], float], Optimizer], steps: int) -> Calla
 
 
 CANDIDATES = {
-    **optimizers.OPTIMISERS,
-    **{f"{name} warm": warm(optimizers.OPTIMISERS[name], 200) for name in ("adam", "soap")},
+    **optimizers.OPTIMIZERS,
+    **{f"{name} warm": warm(optimizers.OPTIMIZERS[name], 200) for name in ("adam", "soap")},
 }
 
 
 @dataclass(frozen=True)
 class Method:
-    """An optimiser with its learning rate and batch; ``finish`` is the share of the time that L-BFGS gets."""
+    """An optimizer with its learning rate and batch; ``finish`` is the share of the time that L-BFGS gets."""
 
-    optimiser: str
+    optimizer: str
     learning_rate: float
     batch: int = 4096
     finish: float = 0.0
@@ -96,7 +96,7 @@ class Row:
     size: str
     picture: str
     seed: int
-    optimiser: str
+    optimizer: str
     learning_rate: float
     batch: int
     finish: float
@@ -125,7 +125,7 @@ def _fit(signal: ImageSignal, size: str, method: Method, steps: int, seed: int) 
         steps=steps,
         batch=method.batch,
         learning_rate=method.learning_rate,
-        optimiser=method.optimiser,
+        optimizer=method.optimizer,
         seed=seed,
         threads=1,
         progress=False,
@@ -133,10 +133,10 @@ def _fit(signal: ImageSignal, size: str, method: Method, steps: int, seed: int) 
 
 
 def seconds_of_a_step(signal: ImageSignal, size: str, methods: Sequence[Method]) -> dict[tuple[str, int], float]:
-    """CPU seconds of a step for each optimiser and batch: a low quantile, by turns, of the time between steps."""
-    pairs = {(m.optimiser, m.batch): m for m in methods}
+    """CPU seconds of a step for each optimizer and batch: a low quantile, by turns, of the time between steps."""
+    pairs = {(m.optimizer, m.batch): m for m in methods}
     taken: dict[tuple[str, int], list[float]] = {pair: [] for pair in pairs}
-    inner = dict(optimizers.OPTIMISERS)
+    inner = dict(optimizers.OPTIMIZERS)
     for _ in track(range(3), f"timing {size}", disable=not sys.stderr.isatty()):
         for pair, method in pairs.items():
             stamps: list[float] = []
@@ -146,7 +146,7 @@ def seconds_of_a_step(signal: ImageSignal, size: str, methods: Sequence[Method])
                 made.register_step_post_hook(lambda *_: stamps.append(time.process_time()))
                 return made
 
-            with mock.patch.dict(optimizers.OPTIMISERS, {pair[0]: make}):
+            with mock.patch.dict(optimizers.OPTIMIZERS, {pair[0]: make}):
                 _fit(signal, size, method, 100, 0)  # a fifth of the steps is judged
             taken[pair].append(float(np.quantile(np.diff(stamps), 0.25)))
     return {pair: statistics.median(values) for pair, values in taken.items()}
@@ -154,13 +154,13 @@ def seconds_of_a_step(signal: ImageSignal, size: str, methods: Sequence[Method])
 
 def lbfgs(network: nn.Module, signal: ImageSignal, calls: int) -> None:
     """Improve a network by L-BFGS on all pixels until it has seen them ``calls`` times."""
-    optimiser = torch.optim.LBFGS(
+    optimizer = torch.optim.LBFGS(
         network.parameters(), max_iter=calls, max_eval=calls, history_size=50, line_search_fn="strong_wolfe"
     )
     chunks = [signal.batch(chunk) for chunk in torch.split(torch.arange(signal.count), 2048)]
 
     def closure() -> float:
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         total = 0.0
         for inputs, wanted in chunks:
             error = signal.squared_error(network, inputs, wanted) / (signal.count * signal.out_features)
@@ -168,7 +168,7 @@ def lbfgs(network: nn.Module, signal: ImageSignal, calls: int) -> None:
             total += error.item()
         return total
 
-    optimiser.step(closure)
+    optimizer.step(closure)
 
 
 def run(
@@ -198,16 +198,16 @@ def run(
 def summary(rows: Sequence[Row], name: str, how: str) -> str:
     """A Markdown table for each size: dB of each method; ``how`` is what the command was told."""
     lines = [
-        "# Optimisers at equal CPU time",
+        "# Optimizers at equal CPU time",
         "",
         f"Made by `python -m bench.signals.optimizers{how}`; machine in `{name}.json`.",
     ]
     for size in dict.fromkeys(row.size for row in rows):
         mine = [row for row in rows if row.size == size]
         lines += ["", f"## SIREN {size}, {mine[0].steps * mine[0].milliseconds / 1e3:.0f} CPU seconds a fit", ""]
-        lines += ["| optimiser | learning rate | batch | ms a step | " + " | ".join(_cells(mine)) + " | mean |"]
+        lines += ["| optimizer | learning rate | batch | ms a step | " + " | ".join(_cells(mine)) + " | mean |"]
         lines += ["|---" * (lines[-1].count("|") - 1) + "|"]
-        for method in dict.fromkeys((r.optimiser, r.learning_rate, r.batch, r.finish) for r in mine):
+        for method in dict.fromkeys((r.optimizer, r.learning_rate, r.batch, r.finish) for r in mine):
             of_it = {f"{r.picture}, seed {r.seed}": r for r in mine if _key(r) == method}
             name = method[0] + (", then L-BFGS" if method[3] else "")
             values = [f"{of_it[cell].psnr:.2f}" if cell in of_it else "" for cell in _cells(mine)]
@@ -218,7 +218,7 @@ def summary(rows: Sequence[Row], name: str, how: str) -> str:
 
 
 def _key(row: Row) -> tuple[str, float, int, float]:
-    return row.optimiser, row.learning_rate, row.batch, row.finish
+    return row.optimizer, row.learning_rate, row.batch, row.finish
 
 
 def _cells(rows: Sequence[Row]) -> list[str]:
@@ -251,9 +251,9 @@ def main() -> None:
     parser.add_argument("--seconds", default="6,12,16", help="CPU seconds of a fit for each size")
     parser.add_argument("--pictures", help="names of Kodak, or of scikit-image's photos")
     parser.add_argument("--whole", action="store_true", help="pictures at their full size")
-    parser.add_argument("--rates", help="learning rates of the default optimiser")
+    parser.add_argument("--rates", help="learning rates of the default optimizer")
     parser.add_argument("--seeds", type=int, default=1, help="seeds 0 .. this - 1")
-    parser.add_argument("--out", type=Path, default=Path("bench/results/optimisers"), help="the files without suffix")
+    parser.add_argument("--out", type=Path, default=Path("bench/results/optimizers"), help="the files without suffix")
     options = parser.parse_args()
     torch.set_num_threads(1)
     seconds = dict(zip(options.sizes.split(","), map(float, options.seconds.split(",")), strict=True))
@@ -263,12 +263,12 @@ def main() -> None:
     how = " --whole" * options.whole
     how += "".join(f" --{name} {value}" for name, value in flags.items() if value != parser.get_default(name))
     given = [Method("muon", float(rate)) for rate in options.rates.split(",")] if options.rates else METHODS
-    with mock.patch.dict(optimizers.OPTIMISERS, CANDIDATES):
+    with mock.patch.dict(optimizers.OPTIMIZERS, CANDIDATES):
         for size, budget in seconds.items():
             tiny = int(size.split("x")[1]) <= TINY
             methods = [m for m in given if tiny or not m.finish]
-            costs = {(r.optimiser, r.batch): r.milliseconds / 1e3 for r in rows if r.size == size}
-            if not costs.keys() >= {(m.optimiser, m.batch) for m in methods}:
+            costs = {(r.optimizer, r.batch): r.milliseconds / 1e3 for r in rows if r.size == size}
+            if not costs.keys() >= {(m.optimizer, m.batch) for m in methods}:
                 costs = seconds_of_a_step(next(iter(signals.values())), size, methods) | costs
             work = [(p, m, seed) for seed in range(options.seeds) for m in methods for p in signals]
             for picture, method, seed in track(work, size, disable=not sys.stderr.isatty()):
@@ -278,7 +278,7 @@ def main() -> None:
                     for r in rows
                 ):
                     continue
-                cost = costs[method.optimiser, method.batch]
+                cost = costs[method.optimizer, method.batch]
                 rows.append(run(signals[picture], size, picture, method, cost, budget, seed, options.whole))
                 print(rows[-1], flush=True)
                 write(options.out, rows, how)

@@ -7,7 +7,7 @@
 Needs torch, triton and numpy only. ``coinr.engine._C`` is built beside it with g++ and pybind11 where those are at
 hand, and public GPU peers are timed where they can be imported; what is missing is reported as missing. Correctness
 comes first, and the JSON is written after every step, so a run that is cut off leaves what it had. A PNG is drawn where
-matplotlib can be imported. The float64 reference is a pursuit in plain torch on the same device, on the materialised
+matplotlib can be imported. The float64 reference is a pursuit in plain torch on the same device, on the materialized
 dictionary.
 """
 

@@ -2,7 +2,7 @@
 
 ``python -m bench.speed.omp_peers --out bench/results/omp_peers`` writes a JSON, a CSV and plots. Every measurement runs
 in a process of its own with one thread, and its time is CPU time (the median of the repeats that fit), which equals
-wall time on an idle machine and stays meaningful on a shared one. Peers get the dictionary materialised and normalised,
+wall time on an idle machine and stays meaningful on a shared one. Peers get the dictionary materialized and normalized,
 and their Gram matrix counts where they need one; our time includes generating the dictionary. ``spams.omp`` selects by
 residual reduction, so its supports differ: only its time and residual compare.
 """

@@ -38,7 +38,7 @@ def wrong_picks(
 ) -> tuple[int, int, float]:
     """How often a pick is not the best atom for the residual of the picks before it.
 
-    The residuals of all prefixes of a support come from one QR factorisation, so one product with the dictionary
+    The residuals of all prefixes of a support come from one QR factorization, so one product with the dictionary
     (float32, in chunks) certifies a whole pursuit; picks it doubts are decided in float64.
 
     Args:

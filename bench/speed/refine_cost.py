@@ -51,7 +51,7 @@ def main() -> None:
         """What a refinement gives, and its seconds of CPU."""
         loss = loss_of(base.network(), signal.batch, signal.count)
         begin = time.process_time()
-        made = refine(base.state_dict, loss, steps=steps, optimiser="muon", **wish)
+        made = refine(base.state_dict, loss, steps=steps, optimizer="muon", **wish)
         return made, time.process_time() - begin
 
     (_, few), (_, more) = run(10), run(options.steps)

@@ -18,7 +18,7 @@ ENTRIES_PER_ROUND = 1 << 22
 
 
 def shape_id(shape: tuple[int, int, int, int]) -> str:
-    """Name of a parametrised case."""
+    """Name of a parametrized case."""
     return "n{}-M{}-B{}-s{}".format(*shape)
 
 

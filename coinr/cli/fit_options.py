@@ -28,7 +28,7 @@ fit_options = option_group(
         help="At the start.  [default: as below, less in long fits of wide sirens]",
     ),
     click.option(
-        "--optimiser",
+        "--optimizer",
         metavar="NAME",
         help="muon, adam or soap.  [default: muon for siren but of sounds, else adam]",
     ),
@@ -66,7 +66,7 @@ _FIT = (
     "learning_rate",
     "time_budget",
     "target",
-    "optimiser",
+    "optimizer",
     "checkpoint",
     "checkpoint_every",
     "device",

@@ -64,7 +64,7 @@ def encode_state_dict(
     seed
         Key of the random dictionaries, ``0 … 2**64 - 1``.
     profile
-        ``"auto"``: each tensor by the coder that takes fewest bytes. ``"direct"``: trellis quantisation and adaptive
+        ``"auto"``: each tensor by the coder that takes fewest bytes. ``"direct"``: trellis quantization and adaptive
         arithmetic coding. ``"sparse"``: every matrix in a seeded dictionary, well coded. ``"paper"``: the published
         method (:mod:`coinr.codec.profiles.paper`). ``"uniform"``: one step a tensor and Brotli. ``"lossless"``:
         bit-exact.

@@ -1,6 +1,6 @@
 """The coders that coinr must be compared with, each with its decoder.
 
-``fp32`` and ``fp16`` are the raw little-endian values. ``uniformB`` (B = 2..16) is the usual post-training quantiser:
+``fp32`` and ``fp16`` are the raw little-endian values. ``uniformB`` (B = 2..16) is the usual post-training quantizer:
 per tensor one float32 step, max|w| / (2^(B-1) - 1), and integers q = round(w / step), all tensors' integers in one
 Brotli stream at quality 11. Several layouts of the integers are tried and the smallest stream is kept; a stored one
 where Brotli gains nothing.

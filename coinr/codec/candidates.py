@@ -179,8 +179,8 @@ def _made_lossless(source: Source) -> Coded:
 def uniform(source: Source, bits: int) -> list[Coded]:
     """The tensor with one step; empty where no normal float32 step can hold its values."""
     params = UniformParams(bits)
-    quantised = UNIFORM.quantise(source.planes, bits)
-    return [] if quantised is None else [Coded(UNIFORM.id, params, UNIFORM.encode(quantised, params))]
+    quantized = UNIFORM.quantize(source.planes, bits)
+    return [] if quantized is None else [Coded(UNIFORM.id, params, UNIFORM.encode(quantized, params))]
 
 
 def faithful(source: Source, allowance: Allowance | None, seed: int) -> Coded:

@@ -95,6 +95,6 @@ class Dictionary:
         return host_backend(backend).entries(self, wanted).T
 
     @checked
-    def materialise(self, *, backend: str | None = None) -> NDArray[np.int8]:
+    def materialize(self, *, backend: str | None = None) -> NDArray[np.int8]:
         """The whole dictionary: int8 ``[n, M]``, n·M bytes."""
         return self.atoms(np.arange(self.M), backend=backend)

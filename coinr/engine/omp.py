@@ -66,7 +66,7 @@ def omp(
     """Code every row of W with at most s atoms of the dictionary.
 
     Ties go to the lowest atom index; zero atoms are never picked, no atom twice. A vector stops early when no
-    atom can reduce its residual any more (best normalised correlation at most 1e-6 of its norm) or when the
+    atom can reduce its residual any more (best normalized correlation at most 1e-6 of its norm) or when the
     best atom is numerically in the span of its support; a zero vector picks nothing.
 
     Parameters

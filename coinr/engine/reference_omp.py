@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from coinr.engine import philox
 from coinr.engine.seeded import Seeded
 
-# A vector stops when its best normalised correlation is at most this times its norm.
+# A vector stops when its best normalized correlation is at most this times its norm.
 STOP = {np.dtype(np.float32): 1e-6, np.dtype(np.float64): 1e-13}
 
 _BLOCK_ENTRIES = 1 << 24

@@ -1,4 +1,4 @@
-"""Optimisers of stacked tensors, whose first dimension counts networks that know nothing of each other."""
+"""Optimizers of stacked tensors, whose first dimension counts networks that know nothing of each other."""
 
 from __future__ import annotations
 
@@ -166,26 +166,26 @@ def _rotate(matrix: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor
     return matrix if right is None else matrix @ right
 
 
-#: Optimisers by name: functions of tensors and learning rate.
-OPTIMISERS: dict[str, Callable[[list[Tensor], float], Optimizer]] = {"adam": Adam, "muon": Muon, "soap": Soap}
+#: Optimizers by name: functions of tensors and learning rate.
+OPTIMIZERS: dict[str, Callable[[list[Tensor], float], Optimizer]] = {"adam": Adam, "muon": Muon, "soap": Soap}
 
 
-def default_optimiser(network: nn.Module) -> str:
-    """The best optimiser at equal CPU time where it was measured, else Adam.
+def default_optimizer(network: nn.Module) -> str:
+    """The best optimizer at equal CPU time where it was measured, else Adam.
 
-    Muon for SIRENs of two coordinates or more (``bench/results/optimisers.md``). Of one coordinate, at the first
+    Muon for SIRENs of two coordinates or more (``bench/results/optimizers.md``). Of one coordinate, at the first
     frequencies that sounds need, Muon learns next to nothing where Adam does.
     """
     return "muon" if type(network) is Siren and network.in_features > 1 else "adam"
 
 
-def default_learning_rate(recipe: Recipe, network: nn.Module, optimiser: str, steps: int) -> float:
+def default_learning_rate(recipe: Recipe, network: nn.Module, optimizer: str, steps: int) -> float:
     """The recipe's; for Muon less where a SIREN is wider than the recipe's and the fit is not short.
 
     At the recipe's rate, SIRENs of 4 layers of 96 lose hard pictures within some thousand steps
     (``bench/results/learning_rates.md``); fits that are too short for that get further at higher rates. Shapes follow
     the same rule, unmeasured.
     """
-    if optimiser == "muon" and type(network) is Siren:
+    if optimizer == "muon" and type(network) is Siren:
         return recipe.learning_rate * min(1.0, recipe.width / network.width * max(1.0, _SHORT / steps))
     return recipe.learning_rate

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from coinr.errors import InputError
-from coinr.fitting.optimizers import OPTIMISERS
+from coinr.fitting.optimizers import OPTIMIZERS
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Plan:
     batch: int
     learning_rate: float | None
     seed: int
-    optimiser: str | None
+    optimizer: str | None
     precision: str | None
     threads: int | None
     time_budget: float | None
@@ -43,8 +43,8 @@ class Plan:
             raise InputError(f"learning_rate must be positive and below 1e30, got {self.learning_rate!r}")
         if isinstance(self.seed, bool) or not isinstance(self.seed, int) or not 0 <= self.seed < 2**64:
             raise InputError(f"seed must be an integer in 0 .. 2^64 - 1, got {self.seed!r}")
-        if self.optimiser is not None and self.optimiser not in OPTIMISERS:
-            raise InputError(f"optimiser must be one of {', '.join(OPTIMISERS)}, got {self.optimiser!r}")
+        if self.optimizer is not None and self.optimizer not in OPTIMIZERS:
+            raise InputError(f"optimizer must be one of {', '.join(OPTIMIZERS)}, got {self.optimizer!r}")
         if self.precision not in (None, "mixed"):
             raise InputError(f"precision must be None or 'mixed', got {self.precision!r}")
         if self.time_budget is not None and not self.time_budget > 0:
@@ -58,5 +58,5 @@ class Plan:
 
     def identity(self) -> dict[str, Any]:
         """What a checkpoint must have in common with a fit that goes on from it: all but when to end, and threads."""
-        names = ("batch", "learning_rate", "seed", "optimiser", "precision")
+        names = ("batch", "learning_rate", "seed", "optimizer", "precision")
         return {name: getattr(self, name) for name in names}

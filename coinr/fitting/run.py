@@ -13,7 +13,7 @@ from torch import nn
 from coinr.errors import InputError
 from coinr.fitting.engines import Workers, judge
 from coinr.fitting.new_networks import new_network
-from coinr.fitting.optimizers import default_optimiser
+from coinr.fitting.optimizers import default_optimizer
 from coinr.fitting.plan import Plan
 from coinr.fitting.training import train
 from coinr.inputs.arguments import checked
@@ -67,7 +67,7 @@ def fit(
     threads: int | None = None,
     time_budget: float | None = None,
     target: float | None = None,
-    optimiser: str | None = None,
+    optimizer: str | None = None,
     precision: str | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float = 30.0,
@@ -92,7 +92,7 @@ def fit(
         Of a new network; the depth of a NeRF is its number of hidden layers. By default those of the signal's recipe,
         the width less for a small signal, see :func:`coinr.fitting.new_networks.default_width`.
     steps, batch : int, optional
-        Steps of the optimiser, and samples in each; by default those of the recipe.
+        Steps of the optimizer, and samples in each; by default those of the recipe.
     learning_rate : float, optional
         Of the first step; by default that of the recipe, and for Muon less where ``steps`` are many and a SIREN is
         wider than the recipe's, see :func:`coinr.fitting.optimizers.default_learning_rate`.
@@ -106,7 +106,7 @@ def fit(
         Seconds after which the fit ends; the learning rate decays so that it has reached zero by then.
     target : float, optional
         The fit ends when a judgement finds this score or more.
-    optimiser : str, optional
+    optimizer : str, optional
         ``muon``, ``adam`` or ``soap``, see :mod:`coinr.fitting.optimizers`; by default ``muon`` for a
         :class:`~coinr.Siren` of two coordinates or more and ``adam`` for all others.
     precision : str, optional
@@ -144,7 +144,7 @@ def fit(
         threads=threads,
         time_budget=time_budget,
         target=target,
-        optimiser=optimiser,
+        optimizer=optimizer,
         precision=precision,
         checkpoint=checkpoint,
         checkpoint_every=checkpoint_every,
@@ -168,7 +168,7 @@ def fit_many(
     threads: int | None = None,
     time_budget: float | None = None,
     target: float | None = None,
-    optimiser: str | None = None,
+    optimizer: str | None = None,
     precision: str | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float = 30.0,
@@ -186,7 +186,7 @@ def fit_many(
         Signals, or pictures as for :func:`fit`; of any sizes, all of one kind and number of values.
     network : callable or str, optional
         Makes the network of a signal; or its kind, as for :func:`fit`. All must be of one kind and size.
-    width, hidden_layers, steps, batch, learning_rate, seed, device, threads, time_budget, optimiser, precision
+    width, hidden_layers, steps, batch, learning_rate, seed, device, threads, time_budget, optimizer, precision
         As for :func:`fit`, the recipe being that of the first signal.
     target : float, optional
         The fits end when each network has reached this score.
@@ -218,7 +218,7 @@ def fit_many(
         batch=recipe.batch if batch is None else batch,
         learning_rate=learning_rate,
         seed=seed,
-        optimiser=optimiser,
+        optimizer=optimizer,
         precision=precision,
         threads=threads,
         time_budget=time_budget,
@@ -233,8 +233,8 @@ def fit_many(
             new_network(all_of[0], network, width=width, hidden_layers=hidden_layers, seed=seed) for _ in all_of
         ]
         device = _default_device() if device is None else device
-    chosen = default_optimiser(networks[0]) if optimiser is None else optimiser
-    return _fit_all(all_of, networks, replace(plan, optimiser=chosen), device, progress)
+    chosen = default_optimizer(networks[0]) if optimizer is None else optimizer
+    return _fit_all(all_of, networks, replace(plan, optimizer=chosen), device, progress)
 
 
 def _made(network: Callable[[Signal], nn.Module], signals: Sequence[Signal]) -> list[nn.Module]:

@@ -16,7 +16,7 @@ from coinr import progress
 from coinr.errors import CoinrError, InputError
 from coinr.fitting import checkpoint
 from coinr.fitting.engines import Batched, Engine, Separate, Workers, judge
-from coinr.fitting.optimizers import OPTIMISERS, default_learning_rate
+from coinr.fitting.optimizers import OPTIMIZERS, default_learning_rate
 from coinr.fitting.plan import Plan
 from coinr.fitting.samples import Sampler, block_steps
 from coinr.fitting.stack import Stack
@@ -31,7 +31,7 @@ JUDGED = 16384
 
 @dataclass
 class State:
-    """Where a fit of K networks stands, besides their weights and the optimiser.
+    """Where a fit of K networks stands, besides their weights and the optimizer.
 
     Attributes
     ----------
@@ -94,8 +94,8 @@ def train(networks: Sequence[nn.Module], signals: Sequence[Signal], plan: Plan) 
             engine = Separate(networks, signals, stack, plan.precision == "mixed", workers)
         rate = plan.learning_rate
         if rate is None:
-            assert plan.optimiser is not None
-            rate = default_learning_rate(signals[0].recipe, networks[0], plan.optimiser, plan.steps)
+            assert plan.optimizer is not None
+            rate = default_learning_rate(signals[0].recipe, networks[0], plan.optimizer, plan.steps)
         run = _Run(engine, workers, plan, rate, samplers, mine, identity)
         run.resume()
         run.until_done()
@@ -122,8 +122,8 @@ class _Run:
         self.engine, self.workers, self.plan, self.rate, self.identity = engine, workers, plan, rate, identity
         self.samplers, self.sampler_of = list(samplers.values()), sampler_of
         tensors, count = engine.stack.tensors, len(engine.networks)
-        assert plan.optimiser is not None
-        self.optimiser = OPTIMISERS[plan.optimiser](tensors, rate)
+        assert plan.optimizer is not None
+        self.optimizer = OPTIMIZERS[plan.optimizer](tensors, rate)
         self.scaler = torch.amp.GradScaler(tensors[0].device.type, enabled=plan.precision == "mixed")
         self.state = State(engine.stack.copy(), [-math.inf] * count, [[] for _ in range(count)])
         self._one = torch.ones((), dtype=torch.float32, device=tensors[0].device)
@@ -176,10 +176,10 @@ class _Run:
 
     def _advance(self, row: int, learning_rate: float) -> Tensor:
         """Take one step; the errors [K] before it."""
-        for group in self.optimiser.param_groups:
+        for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         errors = self.engine.gradient(row, self.scaler.scale(self._one))
-        self.workers.run(lambda: self.scaler.step(self.optimiser))
+        self.workers.run(lambda: self.scaler.step(self.optimizer))
         self.scaler.update()
         return errors
 
@@ -188,7 +188,7 @@ class _Run:
         state = {
             "identity": self.identity,
             "weights": self.engine.stack.copy(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "samplers": [sampler.before for sampler in self.samplers],
             "state": vars(self.state),
@@ -208,7 +208,7 @@ class _Run:
             return
         try:
             self.engine.stack.assign(stored["weights"])
-            self.optimiser.load_state_dict(stored["optimiser"])
+            self.optimizer.load_state_dict(stored["optimizer"])
             self.scaler.load_state_dict(stored["scaler"])
             for sampler, before in zip(self.samplers, stored["samplers"], strict=True):
                 sampler.rewind(before)

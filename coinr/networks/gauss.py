@@ -1,4 +1,4 @@
-"""Networks of localised activations: Gauss and WIRE, in the layout of WIRE's code."""
+"""Networks of localized activations: Gauss and WIRE, in the layout of WIRE's code."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ class _Gabor(nn.Module):
         z = self.linear(x)
         if not z.is_complex():
             return torch.polar(torch.exp(-((self.scale_0 * z) ** 2)), self.omega_0 * z)
-        # in real arithmetic, which torch vectorises
+        # in real arithmetic, which torch vectorizes
         u, v = z.real, z.imag
         return torch.polar(torch.exp(-self.omega_0 * v - self.scale_0**2 * (u * u + v * v)), self.omega_0 * u)
 

@@ -16,7 +16,7 @@ from coinr.sensitivity.calibration import Sensitivity, of_inputs
 # Inputs of one call of a layer that are looked at, evenly spaced.
 _LOOKED_AT = 1 << 14
 
-# Weights are recognised up to a factor: 1 - cosine of the angle to the stored values.
+# Weights are recognized up to a factor: 1 - cosine of the angle to the stored values.
 _ALIKE = 1e-5
 
 _LINEAR = {torch.nn.functional.linear}

@@ -146,7 +146,7 @@ def test_a_dictionary_of_as_many_atoms_as_rows_holds_the_rows():
 
 def test_its_pursuit_is_that_of_the_package():
     dictionary = coinr.Dictionary("gaussian", 16, 64, 0)
-    atoms = dictionary.materialise().astype(np.float64)
+    atoms = dictionary.materialize().astype(np.float64)
     W = np.random.default_rng(2).standard_normal((10, 16)).astype(np.float32)
     norms = np.linalg.norm(atoms, axis=0)
     indices, values = ksvd.pursue(W.astype(np.float64), (atoms / norms).T, 6)

@@ -9,7 +9,7 @@ from bench.harness import networks, training
 from bench.harness.signals import Samples
 from bench.paper import inric, inric_stream
 from bench.paper.context import BUDGETS
-from bench.paper.inric import BITS, adaround, compress, decode, layer_calls, quantise, steps_of
+from bench.paper.inric import BITS, adaround, compress, decode, layer_calls, quantize, steps_of
 from bench.paper.inric_stream import Levels
 from coinr import Gauss, Wire
 from coinr.errors import ChecksumError, FormatError, InputError
@@ -51,7 +51,7 @@ def gauss():
 @pytest.mark.parametrize("bits", BITS)
 def test_what_is_decoded_are_the_tensors_that_retraining_ended_with(bits):
     network = siren()
-    final = quantise(network, samples(), bits, QUICK)
+    final = quantize(network, samples(), bits, QUICK)
     back = decode(compress(network, samples(), bits, QUICK), network.state_dict())
     assert list(back) == list(network.state_dict())
     for name, tensor in network.state_dict().items():
@@ -140,7 +140,7 @@ def test_networks_that_are_no_chain_of_real_layers_are_refused():
     with pytest.raises(InputError, match="2 affine maps of 1"):
         layer_calls(Twice(), Twice().state_dict(), samples().inputs)
     with pytest.raises(InputError, match="complex"):
-        quantise(Wire(2, 3, 8, 1), samples(), 8, QUICK)
+        quantize(Wire(2, 3, 8, 1), samples(), 8, QUICK)
 
 
 def stream():

@@ -66,7 +66,7 @@ def test_a_score_out_of_reach_leaves_no_file_and_says_so(tmp_path, monkeypatch, 
     monkeypatch.setattr(refine, "refine", fail)
     case = object.__new__(refine.Case)
     case.base = fitted(tmp_path)
-    case.full, case.steps, case.optimiser, case.rate = case.base, 10, "muon", 1e-4
+    case.full, case.steps, case.optimizer, case.rate = case.base, 10, "muon", 1e-4
     case.bench = Bench(case.full, tmp_path)
     assert case.refined("direct") == []
     assert "siren-1x8-face-20, direct: min_score 29.9 is out of reach" in capsys.readouterr().err

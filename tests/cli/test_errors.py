@@ -38,7 +38,7 @@ def _bad_inputs(made, folder):
     yield ["encode", folder, "-o", a], "transforms.json"
     yield ["encode", png, "-o", a, "--network", "nerf"], "nerf"
     yield ["encode", png, "-o", a, "--network", "mlp"], "mlp"
-    yield ["encode", png, "-o", a, "--optimiser", "magic"], "magic"
+    yield ["encode", png, "-o", a, "--optimizer", "magic"], "magic"
     yield ["compare", png, folder / "text.coinr"], ""
     yield ["compare", png, good, "-o", folder / "a.txt"], "must end in .png"
     yield ["compare", folder / "cut.png", good], "truncated"

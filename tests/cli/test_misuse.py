@@ -131,7 +131,7 @@ def numbered():
     decode, pack = ["decode", "CODED", "-o", "OUT.png"], ["pack", "MODEL", "-o", "OUT.coinr", "--profile", "uniform"]
     for option in ("--width", "--hidden-layers", "--steps", "--batch", "--learning-rate", "--time-budget", "--target",
                    "--checkpoint-every", "--grid", "--samples", "--near", "--far", "--target-bpp", "--min-psnr",
-                   "--threads", "--device", "--network", "--optimiser", "--backend"):  # fmt: skip
+                   "--threads", "--device", "--network", "--optimizer", "--backend"):  # fmt: skip
         yield [*encode, option]
     for option in (
         "--scale",

@@ -321,7 +321,7 @@ def test_a_killed_encode_leaves_no_file_and_goes_on(made, tmp_path):
 
 def test_a_fit_ends_at_its_target(made, tmp_path):
     command = ("encode", made / "wide.png", "-o", tmp_path / "a.coinr", *QUICK)
-    assert report(*command, "--target", 1)["steps"] < report(*command, "--optimiser", "soap")["steps"] == 40
+    assert report(*command, "--target", 1)["steps"] < report(*command, "--optimizer", "soap")["steps"] == 40
 
 
 def test_notes_of_a_signal_go_to_stderr_once_and_to_scripts_as_a_list(made, tmp_path, monkeypatch):

@@ -1,7 +1,7 @@
 """State dicts of public implicit-representation code bases, rebuilt with their own names, shapes, dtypes and order.
 
 A layout is a list of :class:`Entry`; :func:`build` fills it with seeded random tensors at the scale that the code base
-itself initialises to. Every layout names the repository and the file its facts come from. Widths and tables are reduced
+itself initializes to. Every layout names the repository and the file its facts come from. Widths and tables are reduced
 where the original would make a test slow: the docstring says from what.
 """
 
@@ -120,7 +120,7 @@ def linear(
 
 
 def sine_weight(fan_in: int, first: bool, omega: float = 30.0) -> Fill:
-    """The SIREN initialisation: U(±1/fan_in) for the first layer, U(±√(6/fan_in)/omega) for the others."""
+    """The SIREN initialization: U(±1/fan_in) for the first layer, U(±√(6/fan_in)/omega) for the others."""
     return uniform(1 / fan_in if first else math.sqrt(6 / fan_in) / omega)
 
 
@@ -214,7 +214,7 @@ def inric() -> list[Entry]:
 
 @layout("inric-maml")
 def inric_maml() -> list[Entry]:
-    """``maml_obj.pth``: the meta-learned initialisation with its learned rates, same repository, ``trainMetaSiren.py``.
+    """``maml_obj.pth``: the meta-learned initialization with its learned rates, same repository, ``trainMetaSiren.py``.
 
     ``num_meta_steps`` is an int32 buffer of one element, and every parameter has three tensors of rates near 1e-5.
     """

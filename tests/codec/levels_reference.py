@@ -70,7 +70,7 @@ class Form:
             return 4 * j - 2
         return 1 if j == 1 else 4 * j - 4
 
-    def quantiser(self, state: int) -> int:
+    def quantizer(self, state: int) -> int:
         """Which of the three it is."""
         return 1 + (state & 1) if self.bits else 0
 
@@ -177,11 +177,11 @@ class Decisions(Reader):
              4 * local > 5 * mean, local > 2 * mean)
         )  # fmt: skip
         first = min((local // (160 if form.bits else 80)).bit_length(), 19)
-        quantiser, side = form.quantiser(state), tuple(min(abs(one), 2) for one in near)
+        quantizer, side = form.quantizer(state), tuple(min(abs(one), 2) for one in near)
 
         def decide(node: tuple[object, ...], start: Callable[[Callable[[int], int]], int]) -> int:
             chance, rough = (start(lambda j, one=one: form.tail(form.begins(state, j), one)) for one in (local, whole))
-            return self.decide(quantiser, level, node, side, chance, rough)
+            return self.decide(quantizer, level, node, side, chance, rough)
 
         o = first
         if decide(("first", o), lambda Q: ratio(Q(2**o), 2**30)):
@@ -209,17 +209,17 @@ class Decisions(Reader):
         return -magnitude if decide(("sign",), lambda Q: 32768) else magnitude
 
     def decide(
-        self, quantiser: int, level: int, node: tuple[object, ...], side: tuple[int, ...], chance: int, rough: int
+        self, quantizer: int, level: int, node: tuple[object, ...], side: tuple[int, ...], chance: int, rough: int
     ) -> int:
         """One bit, by its start probabilities for the local and the whole magnitude."""
-        here = self.context(("level", quantiser, level, node), chance)
+        here = self.context(("level", quantizer, level, node), chance)
         if not self.form.mixed:
             bit = self.bits.bit(here.p)
             here.learn(bit)
             return bit
-        whole = self.context(("all", quantiser, node), rough)
-        around = self.context(("side", quantiser, node, side), chance)
-        weights = self.weights.setdefault((quantiser, node), list(FIRST_WEIGHTS))
+        whole = self.context(("all", quantizer, node), rough)
+        around = self.context(("side", quantizer, node, side), chance)
+        weights = self.weights.setdefault((quantizer, node), list(FIRST_WEIGHTS))
         squash, stretch = _tables()
         predictions = [chance, *(min(max(one.p, 16), 65520) for one in (whole, here, around))]
         inputs = [stretch[p // 16] for p in predictions]
@@ -325,8 +325,8 @@ class Tokens(Reader):
         return magnitude if symbol % 2 else -magnitude
 
     def alphabet(self, state: int, level: int) -> Alphabet:
-        """That of a quantiser and level."""
-        key = (self.form.quantiser(state), level)
+        """That of a quantizer and level."""
+        key = (self.form.quantizer(state), level)
         if key not in self.alphabets:
             magnitude = max(8, 4 * self.form.mean * factor(level) >> 23)
             beyond = [self.form.tail(self.form.begins(state, least(t)), magnitude) for t in range(1, self.count)]

@@ -96,7 +96,7 @@ def test_a_backend_that_is_named_wins_over_the_environment(argument, variable, c
     for work in (
         lambda: coinr.omp(W, dictionary, 2, backend=argument),
         lambda: dictionary.atoms([1], backend=argument),
-        lambda: dictionary.materialise(backend=argument),
+        lambda: dictionary.materialize(backend=argument),
     ):
         work()
         assert calls

@@ -99,7 +99,7 @@ def test_integers_do_not_depend_on_how_far_their_costs_are_made(monkeypatch):
     made = []
     for margin in (trellis._MARGIN, trellis._ENTRIES):
         monkeypatch.setattr(trellis, "_MARGIN", margin)
-        made += [trellis.quantise(problem, NO_STEPS, NO_STEPS, 0.01, states) for states in (0, 8)]
+        made += [trellis.quantize(problem, NO_STEPS, NO_STEPS, 0.01, states) for states in (0, 8)]
     assert [(one.k == other.k).all() for one, other in zip(made[:2], made[2:], strict=True)] == [True, True]
 
 
@@ -127,8 +127,8 @@ def test_large_ones_are_tried_in_no_dictionary_and_settle_soon(name, monkeypatch
     source = read_state_dict({"w": structured(192)[name]})
     (allowance,) = allowed_errors(source, 0.15)
     passes = []
-    quantise = trellis.quantise
-    monkeypatch.setattr(trellis, "quantise", lambda *given: passes.append(given) or quantise(*given))
+    quantize = trellis.quantize
+    monkeypatch.setattr(trellis, "quantize", lambda *given: passes.append(given) or quantize(*given))
     monkeypatch.setattr(sparse, "encode_to", None)
     encode_within(source[0], allowance, Settings(0, None, None, 1, {}))
     assert 1 <= len(passes) <= 5

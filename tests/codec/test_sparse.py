@@ -311,7 +311,7 @@ def moments(size, seed=0):
 def harm_in_weights(problem, params, inputs, seed=0):
     """A problem's harm of random errors of coefficients, and the same by the errors of weights that they make."""
     error = np.random.default_rng(1).standard_normal(problem.matrix.shape)
-    atoms = Dictionary("hadamard", params.cut.n, params.cut.n, seed).materialise().astype(np.float64)
+    atoms = Dictionary("hadamard", params.cut.n, params.cut.n, seed).materialize().astype(np.float64)
     in_weights = (error.reshape(-1, params.cut.n) @ atoms.T).reshape(-1, len(inputs))
     return problem.harm_of(error), np.sqrt(np.einsum("ri,ij,rj", in_weights, inputs, in_weights) / error.size)
 

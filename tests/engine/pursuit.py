@@ -12,7 +12,7 @@ def targets(B, n, seed):
 
 
 def gap_at(vector, support, mine, theirs, dictionary: Seeded) -> float:
-    """Relative gap between two atoms' normalised correlations with the float64 residual on a support."""
+    """Relative gap between two atoms' normalized correlations with the float64 residual on a support."""
     atoms = philox.entries(
         dictionary.kind, dictionary.n, dictionary.seed, dictionary.stream, np.array([*support, mine, theirs])
     )

@@ -28,9 +28,9 @@ def test_native_equals_reference(kind, n, seed, stream, js):
 
 
 @pytest.mark.parametrize("kind", philox.KINDS)
-def test_materialise_is_all_atoms(kind):
+def test_materialize_is_all_atoms(kind):
     dictionary = coinr.Dictionary(kind, 33, 70, 2**63 + 1)
-    assert np.array_equal(dictionary.materialise(), dictionary.atoms(range(70)))
+    assert np.array_equal(dictionary.materialize(), dictionary.atoms(range(70)))
 
 
 @pytest.mark.parametrize(

@@ -169,12 +169,12 @@ def test_integers_that_cannot_be_coded_are_named(k, row, message):
 
 
 @pytest.mark.parametrize(("log_states", "gain"), [(2, 0.9), (4, 1.1), (8, 1.25)])
-def test_a_trellis_gains_decibels_over_a_scalar_quantiser(log_states, gain):
+def test_a_trellis_gains_decibels_over_a_scalar_quantizer(log_states, gain):
     x = np.random.default_rng(0).standard_normal(20000) * 50
     bits = _C.level_costs(log_states, 4, 640, 400)[None]
     k = _C.choose_levels(log_states, x, np.array([1e6]), bits, np.zeros(0, np.uint8))
     values = _C.level_values(k[None], log_states)
-    # a scalar quantiser of as many levels has a step of 2 and an error of 1/3
+    # a scalar quantizer of as many levels has a step of 2 and an error of 1/3
     assert 10 * np.log10(1 / 3 / np.square(values[0] - x).mean()) > gain
 
 

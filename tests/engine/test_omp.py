@@ -53,7 +53,7 @@ def test_supports_equal_scikit_learn(kind, backend, generator):
     W = generator.standard_normal((100, 48)).astype(np.float32)
     s = 12
     code = coinr.omp(W, dictionary, s, backend=backend)
-    atoms = dictionary.materialise().astype(np.float64)
+    atoms = dictionary.materialize().astype(np.float64)
     norms = np.linalg.norm(atoms, axis=0)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -153,7 +153,7 @@ def test_an_atom_codes_itself_and_the_pursuit_stops(backend):
 def test_duplicate_and_zero_atoms(backend, kind):
     """At n = 1 every atom is a multiple of every other, and gaussian ones may be zero: one pick, the lowest index."""
     dictionary = Dictionary(kind, 1, 50, 4)
-    atoms = dictionary.materialise()[0]
+    atoms = dictionary.materialize()[0]
     code = coinr.omp(np.array([[2.0]], np.float32), dictionary, 1, backend=backend)
     assert code.indices[0, 0] == int(np.flatnonzero(atoms)[0])
     np.testing.assert_allclose(code.values[0, 0] * float(atoms[code.indices[0, 0]]), 2.0)

@@ -55,8 +55,8 @@ def _interrupted(photo, path, monkeypatch, at, **settings):
     [
         # samples are drawn for 32 steps at once
         *((at, {}) for at in (0, 1, 31, 32, 33)),
-        (50, {"optimiser": "soap"}),
-        (50, {"optimiser": "muon", "network": "wire"}),
+        (50, {"optimizer": "soap"}),
+        (50, {"optimizer": "muon", "network": "wire"}),
         (50, {"network": "finer", "precision": "mixed"}),
     ],
 )
@@ -134,11 +134,11 @@ def test_a_finished_checkpoint_gives_its_result_at_once(photo, tmp_path, monkeyp
 
 @pytest.mark.parametrize(
     "changes",
-    [{"seed": 1}, {"learning_rate": 3e-3}, {"batch": 699}, {"optimiser": "soap"}, {"width": 9}, {"network": "finer"},
+    [{"seed": 1}, {"learning_rate": 3e-3}, {"batch": 699}, {"optimizer": "soap"}, {"width": 9}, {"network": "finer"},
      {"precision": "mixed"}],
 )  # fmt: skip
 def test_a_checkpoint_of_other_arguments_is_refused(photo, tmp_path, changes):
-    settings = SETTINGS | {"steps": 10, "checkpoint": tmp_path / "c", "optimiser": "adam"}
+    settings = SETTINGS | {"steps": 10, "checkpoint": tmp_path / "c", "optimizer": "adam"}
     fit(photo, **settings)
     before = (tmp_path / "c").read_bytes()
     with pytest.raises(InputError, match="another signal, network or other arguments"):
@@ -177,7 +177,7 @@ def _rates(monkeypatch):
             rates.append(self.param_groups[0]["lr"])
             return super().step(closure)
 
-    monkeypatch.setitem(training.OPTIMISERS, "adam", Recording)
+    monkeypatch.setitem(training.OPTIMIZERS, "adam", Recording)
     return rates
 
 
@@ -187,7 +187,7 @@ def _cosine(rate, first, steps):
 
 @pytest.mark.parametrize("first", [7, 32, 40])
 def test_a_finished_fit_is_extended_by_more_steps(photo, tmp_path, monkeypatch, first):
-    settings = SETTINGS | {"optimiser": "adam", "learning_rate": 0.01, "checkpoint": tmp_path / "c"}
+    settings = SETTINGS | {"optimizer": "adam", "learning_rate": 0.01, "checkpoint": tmp_path / "c"}
     short = fit(photo, **settings, steps=first)
     rates = _rates(monkeypatch)
     more = fit(photo, **settings, steps=60)
@@ -201,7 +201,7 @@ def test_a_finished_fit_is_extended_by_more_steps(photo, tmp_path, monkeypatch, 
 
 
 def test_a_fit_that_chooses_its_rate_by_its_steps_is_extended(photo, tmp_path):
-    settings = SETTINGS | {"width": 80, "optimiser": "muon", "checkpoint": tmp_path / "c"}
+    settings = SETTINGS | {"width": 80, "optimizer": "muon", "checkpoint": tmp_path / "c"}
     fit(photo, **settings, steps=2, time_budget=1e-9)
     assert fit(photo, **settings, steps=10**6, target=-100.0).steps == 0
 
@@ -238,7 +238,7 @@ def test_a_checkpoint_without_its_parts_is_named(photo, tmp_path):
     settings = SETTINGS | {"steps": 2, "checkpoint": path}
     fit(photo, **settings)
     whole = torch.load(path, weights_only=True)
-    for missing in ("weights", "optimiser", "samplers", "state"):
+    for missing in ("weights", "optimizer", "samplers", "state"):
         torch.save({name: value for name, value in whole.items() if name != missing}, path)
         with pytest.raises(InputError, match="c: the checkpoint is damaged"):
             fit(photo, **settings)
@@ -246,7 +246,7 @@ def test_a_checkpoint_without_its_parts_is_named(photo, tmp_path):
 
 def test_the_learning_rate_decays_as_a_cosine(photo, monkeypatch):
     rates = _rates(monkeypatch)
-    fit(photo, **SETTINGS, steps=50, optimiser="adam", learning_rate=0.02)
+    fit(photo, **SETTINGS, steps=50, optimizer="adam", learning_rate=0.02)
     assert rates == pytest.approx(_cosine(0.02, 0, 50))
 
 
@@ -254,5 +254,5 @@ def test_the_learning_rate_follows_the_clock_where_time_ends_first(photo, monkey
     rates = _rates(monkeypatch)
     # a clock that a step moves by a second, whatever looks at it in between
     monkeypatch.setattr(training.time, "perf_counter", lambda: float(len(rates)))
-    fit(photo, **SETTINGS, steps=1000, optimiser="adam", learning_rate=0.02, time_budget=40)
+    fit(photo, **SETTINGS, steps=1000, optimizer="adam", learning_rate=0.02, time_budget=40)
     assert rates == pytest.approx(_cosine(0.02, 0, 40))

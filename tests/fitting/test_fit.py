@@ -138,10 +138,10 @@ def test_a_target_ends_the_fit(photo):
     assert result.steps == result.history[-1][0] < 400
 
 
-@pytest.mark.parametrize("optimiser", ["adam", "muon", "soap"])
+@pytest.mark.parametrize("optimizer", ["adam", "muon", "soap"])
 @pytest.mark.parametrize("kind", ["finer", "gauss", "wire", "relu"])
-def test_every_kind_of_network_is_fitted(photo, kind, optimiser):
-    settings = {"width": 16, "hidden_layers": 1, "batch": 1000, "learning_rate": 5e-3, "optimiser": optimiser}
+def test_every_kind_of_network_is_fitted(photo, kind, optimizer):
+    settings = {"width": 16, "hidden_layers": 1, "batch": 1000, "learning_rate": 5e-3, "optimizer": optimizer}
     result = fit(photo, kind, steps=60, **settings)
     assert result.network.kind == kind
     assert result.score > result.history[0][1] + 2
@@ -218,7 +218,7 @@ def test_progress_is_shown_only_when_asked_or_on_a_terminal(photo, capsys):
         ({"hidden_layers": -1}, "hidden_layers"),
         ({"device": "no such device"}, "cannot be used"),
         ({"target": math.nan}, "target"),
-        ({"optimiser": "sgd"}, "optimiser must be one of adam, muon, soap"),
+        ({"optimizer": "sgd"}, "optimizer must be one of adam, muon, soap"),
         ({"precision": "half"}, "precision"),
         ({"checkpoint": "no/such/folder/x"}, "no folder"),
         ({"checkpoint_every": -1}, "checkpoint_every"),

@@ -26,15 +26,15 @@ def _weights(network):
     return [p.detach().clone() for p in network.parameters()]
 
 
-@pytest.mark.parametrize("optimiser", ["adam", "muon", "soap"])
-def test_each_network_is_the_one_that_a_single_fit_gives(photos, optimiser):
-    many = fit_many(photos, **SETTINGS, optimiser=optimiser, threads=2)
+@pytest.mark.parametrize("optimizer", ["adam", "muon", "soap"])
+def test_each_network_is_the_one_that_a_single_fit_gives(photos, optimizer):
+    many = fit_many(photos, **SETTINGS, optimizer=optimizer, threads=2)
     for photo, one in zip(photos, many, strict=True):
-        single = fit(photo, **SETTINGS, optimiser=optimiser)
+        single = fit(photo, **SETTINGS, optimizer=optimizer)
         assert one.steps == single.steps == 40
         # only a batched decomposition may round in another way
-        assert one.score == pytest.approx(single.score, abs=0 if optimiser == "adam" else 0.02)
-        if optimiser == "adam":
+        assert one.score == pytest.approx(single.score, abs=0 if optimizer == "adam" else 0.02)
+        if optimizer == "adam":
             assert one.history == single.history
             assert all(torch.equal(a, b) for a, b in zip(_weights(one.network), _weights(single.network), strict=True))
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import coinr
-from coinr.fitting.optimizers import OPTIMISERS, Muon, Soap, default_learning_rate, default_optimiser, orthogonal_factor
+from coinr.fitting.optimizers import OPTIMIZERS, Muon, Soap, default_learning_rate, default_optimizer, orthogonal_factor
 from coinr.networks import build_network
 from coinr.signals.image.signal import ImageSignal
 
@@ -19,22 +19,22 @@ def _quadratic(generator, rows=6, columns=4):
     return lambda w: ((left.T @ (w - wanted) @ right).square() * scale).sum((-2, -1))
 
 
-def _minimise(make, loss, start, steps=200):
+def _minimize(make, loss, start, steps=200):
     value = start.clone().requires_grad_()
-    optimiser = make([value])
+    optimizer = make([value])
     for step in range(steps):
-        optimiser.param_groups[0]["lr"] = 0.05 * (1 + math.cos(math.pi * step / steps)) / 2
-        optimiser.zero_grad()
+        optimizer.param_groups[0]["lr"] = 0.05 * (1 + math.cos(math.pi * step / steps)) / 2
+        optimizer.zero_grad()
         loss(value).sum().backward()
-        optimiser.step()
+        optimizer.step()
     return value.detach()
 
 
 def test_soap_finds_the_axes_of_a_rotated_quadratic_and_adam_does_not():
     loss = _quadratic(torch.Generator().manual_seed(0))
     start = torch.zeros(1, 6, 4)
-    soap = loss(_minimise(lambda v: Soap(v, 0.05), loss, start)).item()
-    adam = loss(_minimise(lambda v: torch.optim.Adam(v, 0.05), loss, start)).item()
+    soap = loss(_minimize(lambda v: Soap(v, 0.05), loss, start)).item()
+    adam = loss(_minimize(lambda v: torch.optim.Adam(v, 0.05), loss, start)).item()
     assert soap < 0.1 * adam
 
 
@@ -46,7 +46,7 @@ def test_networks_of_a_stack_know_nothing_of_each_other(make):
         def each(w):
             return torch.stack([loss(matrix) for loss, matrix in zip(losses, w, strict=True)])
 
-        return _minimise(lambda v: make(v, 0.05), each, torch.zeros(3, 6, 4), 100)
+        return _minimize(lambda v: make(v, 0.05), each, torch.zeros(3, 6, 4), 100)
 
     # Soap's path is chaotic (a start moved by 1e-7 ends elsewhere): a network keeps its place, its neighbours change.
     first = found([0, 1, 2])
@@ -62,9 +62,9 @@ def test_muon_moves_a_stack_as_its_networks_alone():
     def each(w):
         return torch.stack([loss(matrix) for loss, matrix in zip(losses, w, strict=True)])
 
-    together = _minimise(lambda v: Muon(v, 0.05), each, torch.zeros(3, 6, 4), 100)
+    together = _minimize(lambda v: Muon(v, 0.05), each, torch.zeros(3, 6, 4), 100)
     for k, loss in enumerate(losses):
-        alone = _minimise(lambda v: Muon(v, 0.05), loss, torch.zeros(1, 6, 4), 100)
+        alone = _minimize(lambda v: Muon(v, 0.05), loss, torch.zeros(1, 6, 4), 100)
         torch.testing.assert_close(together[k], alone[0], rtol=1e-3, atol=1e-4)
 
 
@@ -75,24 +75,24 @@ def test_vectors_move_as_adam_moves_them(make):
     def loss(w):
         return (w - wanted).square().sum(-1)
 
-    mine = _minimise(lambda v: make(v, 0.05), loss, start)
-    adam = _minimise(lambda v: torch.optim.Adam(v, 0.05), loss, start)
+    mine = _minimize(lambda v: make(v, 0.05), loss, start)
+    adam = _minimize(lambda v: torch.optim.Adam(v, 0.05), loss, start)
     torch.testing.assert_close(mine, adam, rtol=1e-4, atol=1e-5)
 
 
 def test_soap_without_preconditioners_is_adam(monkeypatch):
     monkeypatch.setattr("coinr.fitting.optimizers._LONGEST", 3)
     loss = _quadratic(torch.Generator().manual_seed(0))
-    soap = _minimise(lambda v: Soap(v, 0.05), loss, torch.zeros(1, 6, 4))
-    adam = _minimise(lambda v: torch.optim.Adam(v, 0.05), loss, torch.zeros(1, 6, 4))
+    soap = _minimize(lambda v: Soap(v, 0.05), loss, torch.zeros(1, 6, 4))
+    adam = _minimize(lambda v: torch.optim.Adam(v, 0.05), loss, torch.zeros(1, 6, 4))
     torch.testing.assert_close(soap, adam, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", sorted(OPTIMISERS))
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 def test_complex_tensors_move_to_the_minimum(name):
     wanted = 0.2 * torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.complex64)
-    found = _minimise(
-        lambda v: OPTIMISERS[name](v, 0.05),
+    found = _minimize(
+        lambda v: OPTIMIZERS[name](v, 0.05),
         lambda w: (w - wanted).abs().square().sum((-2, -1)),
         torch.zeros_like(wanted),
     )
@@ -149,11 +149,11 @@ def test_muon_leaves_wide_matrices_and_columns_to_adam(shape):
 )
 def test_the_default_is_what_was_measured_to_be_best(kind, inputs, name):
     sizes = {"in_features": inputs, "out_features": 1, "width": 4, "hidden_layers": 1}
-    assert default_optimiser(build_network(kind, sizes)) == name
+    assert default_optimizer(build_network(kind, sizes)) == name
 
 
 @pytest.mark.parametrize(
-    ("kind", "width", "optimiser", "steps", "rate"),
+    ("kind", "width", "optimizer", "steps", "rate"),
     [
         ("siren", 32, "muon", 8000, 1e-3),
         ("siren", 64, "muon", 8000, 1e-3),
@@ -165,9 +165,9 @@ def test_the_default_is_what_was_measured_to_be_best(kind, inputs, name):
         ("finer", 128, "muon", 8000, 1e-3),
     ],
 )
-def test_muon_is_slower_in_long_fits_of_sirens_wider_than_the_recipe(kind, width, optimiser, steps, rate):
+def test_muon_is_slower_in_long_fits_of_sirens_wider_than_the_recipe(kind, width, optimizer, steps, rate):
     network = build_network(kind, {"in_features": 2, "out_features": 1, "width": width, "hidden_layers": 1})
-    assert default_learning_rate(ImageSignal.recipe, network, optimiser, steps) == pytest.approx(rate, rel=1e-12)
+    assert default_learning_rate(ImageSignal.recipe, network, optimizer, steps) == pytest.approx(rate, rel=1e-12)
 
 
 def test_a_wide_fit_goes_at_the_default_rate():

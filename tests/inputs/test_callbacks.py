@@ -14,7 +14,7 @@ from torch.func import functional_call
 
 import coinr
 from coinr.errors import CoinrError, InputError
-from coinr.fitting.optimizers import OPTIMISERS
+from coinr.fitting.optimizers import OPTIMIZERS
 
 POINTS = torch.rand(128, 2, generator=torch.Generator().manual_seed(2)) * 2 - 1
 VALUES = torch.sin(5 * POINTS[:, :1] - POINTS[:, 1:])
@@ -248,7 +248,7 @@ def test_a_function_that_makes_networks_must_make_modules():
 # Refinement of networks that hold more than weights.
 
 
-def normalised() -> tuple[nn.Sequential, Any]:
+def normalized() -> tuple[nn.Sequential, Any]:
     torch.manual_seed(0)
     made = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 1))
     for _ in range(20):
@@ -259,7 +259,7 @@ def normalised() -> tuple[nn.Sequential, Any]:
 
 @pytest.mark.parametrize("training", [False, True])
 def test_running_statistics_are_stored_exactly(training):
-    made, its_loss = normalised()
+    made, its_loss = normalized()
     made.train(training)
     sd = made.state_dict()
     before = {name: tensor.clone() for name, tensor in sd.items()}
@@ -291,7 +291,7 @@ def test_tensors_that_cannot_be_trained_are_left_alone():
 
 
 def test_a_loss_of_nothing_that_can_be_trained_is_refused():
-    made, _ = normalised()
+    made, _ = normalized()
     sd = {name: tensor for name, tensor in made.state_dict().items() if "running" in name}
 
     def its_loss(state_dict):
@@ -310,7 +310,7 @@ def test_the_learning_rate_of_a_refinement_rises_and_falls_as_a_cosine(monkeypat
             rates.append(self.param_groups[0]["lr"])
             return super().step(closure)
 
-    monkeypatch.setitem(OPTIMISERS, "adam", Recording)
+    monkeypatch.setitem(OPTIMIZERS, "adam", Recording)
     coinr.refine(state(), loss, steps=40, learning_rate=0.01, profile="sparse")
     # a short training has risen after a tenth of its steps
     expected = [

@@ -28,7 +28,7 @@ TYPES = {
     "alive_ptr": "*i32", "q_ptr": "*i32", "counters_ptr": "*i32", "words_ptr": "*i32", "atoms_ptr": "*i32",
     "dict_ptr": "*i8", "step": "fp32",
 }  # fmt: skip
-# Arguments that the wrappers pass as multiples of 16; Triton specialises on that.
+# Arguments that the wrappers pass as multiples of 16; Triton specializes on that.
 ALIGNED = {"stride", "inner", "order"}
 # The buffers that lsq.py calls real: float64 in the cases whose name ends so.
 REAL = {

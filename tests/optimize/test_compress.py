@@ -93,23 +93,23 @@ def test_refinement_is_kept_where_it_is_better():
 
 
 @pytest.mark.parametrize(
-    ("signal", "fitting", "optimiser"),
+    ("signal", "fitting", "optimizer"),
     fast_where(
-        lambda signal, fitting, optimiser: optimiser == "soap",
-        [(PICTURE, {}, "muon"), (PICTURE, {"optimiser": "soap"}, "soap"), (AudioSignal(tones(4), RATE), {}, "adam")],
+        lambda signal, fitting, optimizer: optimizer == "soap",
+        [(PICTURE, {}, "muon"), (PICTURE, {"optimizer": "soap"}, "soap"), (AudioSignal(tones(4), RATE), {}, "adam")],
     ),
 )
-def test_a_refinement_goes_by_the_optimiser_of_the_fit(signal, fitting, optimiser, monkeypatch):
+def test_a_refinement_goes_by_the_optimizer_of_the_fit(signal, fitting, optimizer, monkeypatch):
     given = []
 
     def failing(*arguments, **options):
-        given.append(options["optimiser"])
+        given.append(options["optimizer"])
         raise coinr.InputError("stop")
 
     monkeypatch.setattr("coinr.optimize.compress.coding.refine", failing)
     quick = QUICK | {"steps": 10, "fitting": QUICK["fitting"] | fitting}
     coinr.compress(signal, target_bytes=1000, refine=True, profile="direct", **quick)
-    assert given == [optimiser]
+    assert given == [optimizer]
 
 
 def test_a_refinement_that_fails_is_told_and_the_file_stays(monkeypatch):

@@ -28,13 +28,13 @@ def picture():
 def network():
     """A SIREN fitted to it, whose tensors tests must not change."""
     net = Siren(2, 3, 24, 1, generator=torch.Generator().manual_seed(0))
-    optimiser = torch.optim.Adam(net.parameters(), 2e-3)
+    optimizer = torch.optim.Adam(net.parameters(), 2e-3)
     coordinates, values = picture()
     for step in range(400):
-        optimiser.param_groups[0]["lr"] = 1e-3 * (1 + math.cos(math.pi * step / 400))
-        optimiser.zero_grad()
+        optimizer.param_groups[0]["lr"] = 1e-3 * (1 + math.cos(math.pi * step / 400))
+        optimizer.zero_grad()
         (net(coordinates) - values).square().mean().backward()
-        optimiser.step()
+        optimizer.step()
     return net
 
 
@@ -82,7 +82,7 @@ def test_what_is_written_is_what_was_evaluated():
 def test_muon_takes_a_siren_further_in_as_many_steps():
     scores = {
         name: coinr.refine(
-            trained(), make_loss(), steps=STEPS, optimiser=name, target_bytes=700, evaluate=evaluate
+            trained(), make_loss(), steps=STEPS, optimizer=name, target_bytes=700, evaluate=evaluate
         ).score
         for name in ("adam", "muon")
     }
@@ -93,12 +93,12 @@ def test_muon_takes_a_siren_further_in_as_many_steps():
 def test_it_needs_fewer_bytes_than_the_same_network_trained_as_long_and_searched():
     sd, loss = trained(), make_loss()
     tensors = OrderedDict((name, tensor.clone().requires_grad_()) for name, tensor in sd.items())
-    optimiser = torch.optim.Adam(list(tensors.values()), 2e-4)
+    optimizer = torch.optim.Adam(list(tensors.values()), 2e-4)
     for step in range(400):
-        optimiser.param_groups[0]["lr"] = 1e-4 * (1 + math.cos(math.pi * step / 400))
-        optimiser.zero_grad()
+        optimizer.param_groups[0]["lr"] = 1e-4 * (1 + math.cos(math.pi * step / 400))
+        optimizer.zero_grad()
         loss(tensors).backward()
-        optimiser.step()
+        optimizer.step()
     longer = OrderedDict((name, tensor.detach()) for name, tensor in tensors.items())
     wanted = evaluate(longer) - 0.5
     auto = min(
@@ -248,7 +248,7 @@ def test_seconds_end_a_refinement():
         {"learning_rate": -1.0},
         {"seconds": 0.0},
         {"profile": "paper"},
-        {"optimiser": "lion"},
+        {"optimizer": "lion"},
         {"seed": -1},
         {"unknown": 1},
     ],

@@ -23,7 +23,7 @@ def laplace(*shape, seed=0):
     return torch.from_numpy(np.random.default_rng(seed).laplace(size=shape).astype(np.float32))
 
 
-def test_bits_are_the_entropy_of_a_quantised_laplace_density():
+def test_bits_are_the_entropy_of_a_quantized_laplace_density():
     values, step = laplace(200, 200).double(), torch.tensor([[0.5]], dtype=torch.float64)
     levels = torch.round(values / step)
     _, counts = levels.unique(return_counts=True)
@@ -264,11 +264,11 @@ def test_the_learning_rate_goes_with_what_weights_bear():
     assert _learning_rate(Encoder({"w": torch.zeros(4, 4)}, profile="auto")) == 2e-4
 
 
-def test_vectors_are_vectors_to_every_optimiser():
+def test_vectors_are_vectors_to_every_optimizer():
     channels = [channel(torch.ones(5, 3), 0.01), channel(torch.ones(7), 0.01), channel(torch.ones(2) * 1j, 0.01)]
     descent = _Descent(channels, Plan(10, "soap", 0.1, 0, False))
     descent.step(sum((one.values - 2).square().sum() + one.log_errors.square().sum() for one in channels), 1.0)
-    soap, _ = descent._optimisers[0]
+    soap, _ = descent._optimizers[0]
     moments = [{key for key in soap.state[stack] if key.endswith("moment")} for stack in descent._stacks]
     assert moments == [{"left_moment", "right_moment"}, set(), set()]
     assert all(bool((one.values != 1).all()) for one in channels[:2])

@@ -1,4 +1,4 @@
-"""Bits of the quantised values: with everything else at 16 bit, and as the ``paper`` profile's own option.
+"""Bits of the quantized values: with everything else at 16 bit, and as the ``paper`` profile's own option.
 
 The option rounds biases and uncoded tensors to the same number of bits, and leaves a tensor out of the dictionary
 where the plain integers are shorter; with few bits nothing is left of the method.

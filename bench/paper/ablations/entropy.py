@@ -1,4 +1,4 @@
-"""Brotli against adaptive entropy coders, on the very same integers: of sparse codes, and of plain quantisation."""
+"""Brotli against adaptive entropy coders, on the very same integers: of sparse codes, and of plain quantization."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from coinr.codec import baselines
 from coinr.codec.coders.levels import NO_STEPS, LevelForm, scale_code
 from coinr.codec.coders.symbols import largest
 from coinr.codec.profiles.paper import solve
-from coinr.codec.quantize.trellis import Quantised, smallest_form
+from coinr.codec.quantize.trellis import Quantized, smallest_form
 
 ATOMS = 1 << 16
 FRACTION = 0.41  # of n: s
@@ -42,7 +42,7 @@ def adaptive(levels: NDArray[np.int32]) -> bytes:
     """Integers ``[rows, columns]`` by the adaptive coder of the ``direct`` profile, read back and compared."""
     scale = scale_code(float(np.abs(levels).mean()))
     form = LevelForm(0, _NORMAL, scale)
-    data, form = smallest_form(Quantised(levels, NO_STEPS, NO_STEPS, form, 1.0, 0.0, 0.0))
+    data, form = smallest_form(Quantized(levels, NO_STEPS, NO_STEPS, form, 1.0, 0.0, 0.0))
     decoded, _ = form.decode(data, *levels.shape)
     assert np.array_equal(decoded, levels)
     return form.write() + data

@@ -95,9 +95,9 @@ class Hidden:
         coded: dict[str, tuple[Params, int, bytes]] = {}
         parts = zip(np.split(indices, len(self.names)), np.split(values, len(self.names)), strict=True)
         for name, (atoms, amounts) in zip(self.names, parts, strict=True):
-            quantised = DICTIONARY.quantise(np.ascontiguousarray(atoms), amounts, params)
-            assert quantised is not None
-            coded[name] = params, DICTIONARY.id, DICTIONARY.encode(quantised, params)
+            quantized = DICTIONARY.quantize(np.ascontiguousarray(atoms), amounts, params)
+            assert quantized is not None
+            coded[name] = params, DICTIONARY.id, DICTIONARY.encode(quantized, params)
         size = sum(len(payload) for _, _, payload in coded.values())
         return _file(self.state_dict, coded, dictionary.seed), size
 
@@ -115,9 +115,9 @@ def _file(sd: Mapping[str, Tensor], coded: Mapping[str, tuple[Params, int, bytes
             params, coder, payload = coded[name]
         else:
             params, coder = UniformParams(EXACT_BITS), UNIFORM.id
-            quantised = UNIFORM.quantise(to_planes(tensor), EXACT_BITS)
-            assert quantised is not None
-            payload = CODERS[coder].encode(quantised, params)
+            quantized = UNIFORM.quantize(to_planes(tensor), EXACT_BITS)
+            assert quantized is not None
+            payload = CODERS[coder].encode(quantized, params)
         records.append(Record(name, layout(tensor), coder, params, len(payload)))
         payloads.append(payload)
     return container.write(Header(seed, tuple(records)), payloads)

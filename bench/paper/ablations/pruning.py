@@ -45,16 +45,16 @@ def fit(
     generator = torch.Generator().manual_seed(seed + 2)
     held = masks or {}
     state = OrderedDict((name, tensor.detach().clone().requires_grad_()) for name, tensor in start.items())
-    optimiser = torch.optim.Adam(list(state.values()), rate)
+    optimizer = torch.optim.Adam(list(state.values()), rate)
     for step in range(steps):
         now = rate * (1 + math.cos(math.pi * step / steps)) / 2
-        optimiser.param_groups[0]["lr"] = now
+        optimizer.param_groups[0]["lr"] = now
         chosen = torch.randint(len(samples.inputs), (batch,), generator=generator)
         values = functional_call(network, dict(state), (samples.inputs[chosen],))
         loss = (values - samples.targets[chosen]).square().mean()
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()
-        optimiser.step()
+        optimizer.step()
         with torch.no_grad():
             for name, tensor in state.items():
                 if l1 and tensor.ndim > 1:

@@ -1,6 +1,6 @@
-"""L1 minimisation as written in the paper (LASSO) against orthogonal matching pursuit, at equal nonzeros.
+"""L1 minimization as written in the paper (LASSO) against orthogonal matching pursuit, at equal nonzeros.
 
-The LASSO's path is followed vector by vector (least-angle regression) on the same materialised dictionary, atoms of
+The LASSO's path is followed vector by vector (least-angle regression) on the same materialized dictionary, atoms of
 unit norm: to where its solution has s nonzeros for the first time, and to its end, where it is basis pursuit (least
 ‖x‖₁ with A x = w, up to n nonzeros) of which the s largest are kept. LASSO values are shrunk; *debiased* are the
 least-squares values on the same support.
@@ -37,7 +37,7 @@ def lasso(W: NDArray[np.float64], dictionary: coinr.Dictionary, sparsities: list
 
     Values are those of the path.
     """
-    atoms = dictionary.materialise().astype(np.float64)
+    atoms = dictionary.materialize().astype(np.float64)
     norms = np.linalg.norm(atoms, axis=0)
     unit = atoms / norms
     found = {

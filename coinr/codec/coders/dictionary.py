@@ -102,7 +102,7 @@ class DictionaryCoder:
         n, M, s, stream = (reader.varint() for _ in range(4))
         return DictionaryParams(Cut(bool(flags & _TRANSPOSED), n), kind, M, s, stream, bits, bool(flags & _SORTED))
 
-    def quantise(
+    def quantize(
         self, indices: NDArray[np.int32], values: NDArray[np.float64], params: DictionaryParams
     ) -> tuple[NDArray[np.int32], NDArray[np.int32], float] | None:
         """Atoms, integers and step of a pursuit's result ``[B, s]``; None where no normal float32 step fits.

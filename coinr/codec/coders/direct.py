@@ -1,4 +1,4 @@
-"""Direct coder: a uniform or trellis-coded quantiser and an adaptive arithmetic coder, one step a tensor.
+"""Direct coder: a uniform or trellis-coded quantizer and an adaptive arithmetic coder, one step a tensor.
 
 w = float32(v) · step with integers v: |v| stays below 2²⁴, so the product is the only rounding.
 """
@@ -46,9 +46,9 @@ class DirectParams:
 
     def check(self, layout: Layout) -> None:
         if layout.dtype not in LOSSY_DTYPES:
-            raise FormatError(f"{layout.dtype} cannot be quantised")
+            raise FormatError(f"{layout.dtype} cannot be quantized")
         if not layout.size:
-            raise FormatError("a tensor without elements cannot be quantised")
+            raise FormatError("a tensor without elements cannot be quantized")
 
     def work(self, layout: Layout) -> int:
         return 0
@@ -79,7 +79,7 @@ class DirectCoder:
         values, factors = params.form.decode(payload, *((columns, rows) if params.transposed else (rows, columns)))
         if params.transposed:
             values, factors = values.T, factors.T
-        return dequantise(values, np.float32(params.step) * factors, layout).to(device)
+        return dequantize(values, np.float32(params.step) * factors, layout).to(device)
 
 
 def matrix_shape(layout: Layout) -> tuple[int, int]:
@@ -88,7 +88,7 @@ def matrix_shape(layout: Layout) -> tuple[int, int]:
     return layout.planes * rows, layout.size // rows
 
 
-def dequantise(values: NDArray[np.int32], steps: NDArray[np.float32], layout: Layout) -> torch.Tensor:
+def dequantize(values: NDArray[np.int32], steps: NDArray[np.float32], layout: Layout) -> torch.Tensor:
     """The tensor of integers ``[rows, columns]`` times steps that broadcast to them.
 
     Each product is rounded to float32 and then to the dtype.

@@ -1,4 +1,4 @@
-"""How a matrix of quantised weights is entropy coded: the form that the table stores, and the coded integers.
+"""How a matrix of quantized weights is entropy coded: the form that the table stores, and the coded integers.
 
 The model itself is C++ (``csrc/entropy/levels.hpp``); ``FORMAT.md``, "Levels", says what it computes.
 """
@@ -15,10 +15,10 @@ from coinr.codec.wire import Reader
 from coinr.engine import native
 from coinr.errors import FormatError
 
-#: Trellises by their code in the file: log2 of the number of states, 0 for plain scalar quantisation.
+#: Trellises by their code in the file: log2 of the number of states, 0 for plain scalar quantization.
 LOG_STATES = (0, 2, 3, 4, 5, 6, 7, 8)
 
-#: Generalised normal distributions that contexts start from, by code: their exponents.
+#: Generalized normal distributions that contexts start from, by code: their exponents.
 SHAPES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 6.0, 16.0)
 
 #: Exponents of a form without them.

@@ -1,4 +1,4 @@
-"""Uniform scalar quantiser: w = float32(q) · step with b-bit symmetric integers q, one step a tensor."""
+"""Uniform scalar quantizer: w = float32(q) · step with b-bit symmetric integers q, one step a tensor."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class UniformParams:
 
     def check(self, layout: Layout) -> None:
         if layout.dtype not in LOSSY_DTYPES:
-            raise FormatError(f"{layout.dtype} cannot be quantised")
+            raise FormatError(f"{layout.dtype} cannot be quantized")
         if not layout.size:
-            raise FormatError("a tensor without elements cannot be quantised")
+            raise FormatError("a tensor without elements cannot be quantized")
         if not 2 <= self.bits <= MAX_BITS:
             raise FormatError(f"{self.bits} value bits are not in 2 … {MAX_BITS}")
 
@@ -49,7 +49,7 @@ class Uniform:
     def read(self, reader: Reader) -> UniformParams:
         return UniformParams(reader.u8())
 
-    def quantise(self, planes: NDArray[np.float64], bits: int) -> tuple[NDArray[np.int32], float] | None:
+    def quantize(self, planes: NDArray[np.float64], bits: int) -> tuple[NDArray[np.int32], float] | None:
         """Integers and step for the values; None where no normal float32 step can hold them."""
         step = step_for(float(np.abs(planes).max()), largest(bits))
         if step is None:

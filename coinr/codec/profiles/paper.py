@@ -55,7 +55,7 @@ def encode_paper(sources: list[Source], allowed: Allowed, settings: Settings) ->
     """The paper's method: sparse codes in a seeded dictionary, 16-bit values, Brotli (sections 3.2–3.4).
 
     Options: ``kind`` (``"gaussian"``), ``M`` (65536), ``s`` (nonzeros per vector, 2s < n; by default the rule of
-    :mod:`coinr.codec.profiles.paper_rules`), ``rule`` (its version, the latest), ``bits`` (16, of every quantised
+    :mod:`coinr.codec.profiles.paper_rules`), ``rule`` (its version, the latest), ``bits`` (16, of every quantized
     value), ``sorted`` (True: atoms stored by ascending index; False: in order of selection).
     """
     options = _options(settings)
@@ -95,8 +95,8 @@ def paper_work(sources: list[Source], allowed: Allowed, settings: Settings) -> i
 
 def _beats_uniform(source: Source, bits: float, options: PaperOptions) -> bool:
     """Whether so many bits for each value are fewer than one uniform step takes, at a quick look."""
-    quantised = UNIFORM.quantise(source.planes, options.bits)
-    return quantised is None or bits * source.planes.size < quick_bits(quantised[0].astype("<i2").tobytes(), 2)
+    quantized = UNIFORM.quantize(source.planes, options.bits)
+    return quantized is None or bits * source.planes.size < quick_bits(quantized[0].astype("<i2").tobytes(), 2)
 
 
 def _options(settings: Settings) -> PaperOptions:
@@ -177,7 +177,7 @@ def _pursue(n: int, jobs: list[_Job], options: PaperOptions, settings: Settings)
 
 
 def _enough(path: NDArray[np.float32], limit: int, target: float) -> int | None:
-    """The smallest s ≤ limit whose residual leaves room for quantisation below the target; None if there is none."""
+    """The smallest s ≤ limit whose residual leaves room for quantization below the target; None if there is none."""
     energy = path.astype(np.float64).sum(0)
     good = np.flatnonzero(energy[: limit + 1] <= (0.99 * target) ** 2 * energy[0])
     return max(1, int(good[0])) if good.size else None
@@ -192,8 +192,8 @@ def _code(
 ) -> Coded | None:
     params = DictionaryParams(job.cut, options.kind, options.M, indices.shape[1], 0, options.bits, options.sorted)
     values = solve(vectors, np.ascontiguousarray(indices), dictionary)
-    quantised = DICTIONARY.quantise(indices, values, params)
-    return None if quantised is None else Coded(DICTIONARY.id, params, DICTIONARY.encode(quantised, params))
+    quantized = DICTIONARY.quantize(indices, values, params)
+    return None if quantized is None else Coded(DICTIONARY.id, params, DICTIONARY.encode(quantized, params))
 
 
 def solve(vectors: NDArray[np.float64], indices: NDArray[np.int32], dictionary: Dictionary) -> NDArray[np.float64]:

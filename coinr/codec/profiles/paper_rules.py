@@ -1,6 +1,6 @@
 """What the encoder of the ``paper`` profile decides by measurement; decoding never looks here.
 
-The paper publishes neither M nor s nor rows against columns nor the quantiser's range. The choices below were
+The paper publishes neither M nor s nor rows against columns nor the quantizer's range. The choices below were
 measured by ``bench/paper/choices.py``; the numbers are in ``bench/results/paper_choices.json``.
 """
 

@@ -46,10 +46,10 @@ def encode_uniform(sources: list[Source], allowed: Allowed, settings: Settings) 
 def fewest_bits(source: Source, allowance: Allowance) -> list[Coded]:
     """The tensor with the fewest value bits that keep its errors allowed; empty if 16 do not."""
     for bits in range(2, MAX_BITS + 1):
-        quantised = UNIFORM.quantise(source.planes, bits)
-        if quantised is None:
+        quantized = UNIFORM.quantize(source.planes, bits)
+        if quantized is None:
             continue
-        difference = quantised[0] * quantised[1] - source.planes
+        difference = quantized[0] * quantized[1] - source.planes
         if allowance.admits(difference, source.planes):
             options = uniform(source, bits)
             # the dtype may round further

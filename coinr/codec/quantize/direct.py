@@ -12,7 +12,7 @@ from coinr.codec.coders import DIRECT, DirectParams
 from coinr.codec.coders.direct import matrix_shape
 from coinr.codec.coders.levels import NO_STEPS, worth_decoding
 from coinr.codec.quantize.problem import Problem
-from coinr.codec.quantize.trellis import quantise_to, smallest_form
+from coinr.codec.quantize.trellis import quantize_to, smallest_form
 from coinr.codec.state_dict import Source
 
 # Rows that differ in harm get steps of their own where there are at least this many.
@@ -86,7 +86,7 @@ def _problems(matrix: NDArray[np.float64], allowance: Allowance) -> list[tuple[P
 
 def _solve(problem: Problem, plain: bool) -> Coded | None:
     row, column = (NO_STEPS, NO_STEPS) if plain else problem.exponents()
-    found = quantise_to(problem, row, column)
+    found = quantize_to(problem, row, column)
     if found is None:
         return None
     payload, form = smallest_form(found)

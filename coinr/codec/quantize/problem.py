@@ -1,4 +1,4 @@
-"""A matrix that is to be quantised, what its errors weigh, and steps of rows and columns that level that."""
+"""A matrix that is to be quantized, what its errors weigh, and steps of rows and columns that level that."""
 
 from __future__ import annotations
 

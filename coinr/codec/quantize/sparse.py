@@ -31,7 +31,7 @@ from coinr.codec.coders.sparse import LARGEST_DENSE
 from coinr.codec.quantize import direct
 from coinr.codec.quantize.problem import Problem
 from coinr.codec.quantize.sparse_rdo import Search, water_level
-from coinr.codec.quantize.trellis import first_step, quantise, quantise_to, smallest_form
+from coinr.codec.quantize.trellis import first_step, quantize, quantize_to, smallest_form
 from coinr.codec.state_dict import Source
 from coinr.codec.tensors import Cut
 from coinr.errors import InputError
@@ -190,7 +190,7 @@ def _correction(coded: Coded, source: Source, allowance: Allowance, seed: int) -
 
 def coefficients(source: Source, params: SparseParams, seed: int) -> NDArray[np.float64]:
     """What the integers of a dense code approximate, in the matrix in which they are coded."""
-    atoms = params.dictionary(seed).materialise().astype(np.float64)
+    atoms = params.dictionary(seed).materialize().astype(np.float64)
     vectors = params.cut.apply(source.planes, source.layout)
     values: NDArray[np.float64] = (vectors @ atoms / params.cut.n).reshape(params.matrix_shape(source.layout))
     return values
@@ -220,7 +220,7 @@ def _problem(source: Source, allowance: Allowance, finer: float, params: SparseP
 def _turned(moments: NDArray[np.float64], params: SparseParams, seed: int) -> NDArray[np.float64]:
     """Second moments ``[N, N]`` of values as those of their coefficients in runs of n; the trace stays."""
     n = params.cut.n
-    atoms = params.dictionary(seed).materialise().astype(np.float64) / math.sqrt(n)
+    atoms = params.dictionary(seed).materialize().astype(np.float64) / math.sqrt(n)
     runs = moments.reshape(len(moments) // n, n, -1, n)
     turned: NDArray[np.float64] = np.einsum("ik,aibj,jl->akbl", atoms, runs, atoms, optimize=True)
     turned = turned.reshape(moments.shape)
@@ -249,7 +249,7 @@ def _row_choices(problem: Problem) -> list[NDArray[np.uint8]]:
 
 
 def _dense_size(source: Source, allowance: Allowance, cut: Cut, seed: int) -> int | None:
-    """Bytes of a scalar quantised code by rows' weights alone: quick to make, and as good a guide as the trellis."""
+    """Bytes of a scalar quantized code by rows' weights alone: quick to make, and as good a guide as the trellis."""
     allowance = replace(allowance, inputs=None, form=None)
     if cut.n > LARGEST_DENSE or cut.n & (cut.n - 1) or cut.n > source.layout.size:
         return None
@@ -257,7 +257,7 @@ def _dense_size(source: Source, allowance: Allowance, cut: Cut, seed: int) -> in
     sizes = []
     for row in _row_choices(problem):
         step = first_step(problem, row, NO_STEPS, 0)
-        found = None if step is None else quantise(problem, row, NO_STEPS, step, 0)
+        found = None if step is None else quantize(problem, row, NO_STEPS, step, 0)
         if found is not None:
             sizes.append(len(smallest_form(found)[0]))
     return min(sizes, default=None)
@@ -268,7 +268,7 @@ def _dense_code(source: Source, allowance: Allowance, finer: float, cut: Cut, se
     problem = _problem(source, allowance, finer, params, seed)
     coded = []
     for row in _row_choices(problem):
-        found = quantise_to(problem, row, NO_STEPS)
+        found = quantize_to(problem, row, NO_STEPS)
         if found is not None:
             payload, form = smallest_form(found)
             if worth_decoding(found.k.size, len(payload)):

@@ -39,7 +39,7 @@ _STATES_ALONG_ALL = ((24, 0), (MOST_THOROUGH, 8))
 # Beyond this many elements, integers are coded as tokens: decoding is ten times as fast and costs under 0.3 % in bytes.
 _FAST = 1 << 18
 
-# Squared error of a trellis quantiser with a step of 1 at high rate, by log2 of its states.
+# Squared error of a trellis quantizer with a step of 1 at high rate, by log2 of its states.
 _NOISE = {0: 1 / 12, 2: 0.264, 3: 0.259, 4: 0.254, 5: 0.251, 6: 0.248, 7: 0.246, 8: 0.244}
 
 # Elements whose mean magnitude is below this many steps are coded alike.
@@ -61,7 +61,7 @@ _SAMPLE = 1 << 15
 
 
 @dataclass(frozen=True, eq=False)
-class Quantised:
+class Quantized:
     """Integers of a matrix, the exponents, form and base step they are coded with, and the errors they leave."""
 
     k: NDArray[np.int32]
@@ -73,19 +73,19 @@ class Quantised:
     error: float
 
 
-def quantise_to(problem: Problem, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> Quantised | None:
+def quantize_to(problem: Problem, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> Quantized | None:
     """Integers whose errors are allowed and close to it; None where no step gives that."""
     log_states = _log_states(problem)
     step = first_step(problem, row, column, log_states)
-    best: Quantised | None = None
-    coarse: Quantised | None = None
+    best: Quantized | None = None
+    coarse: Quantized | None = None
     tried: set[float] = set()
     fine = problem.matrix.size > _LARGE and problem.limit <= _FINE * rms(problem.matrix)
     for _ in range(_FINE_PASSES if fine else _PASSES):
         if step is None or step in tried:
             break
         tried.add(step)
-        found = quantise(problem, row, column, step, log_states)
+        found = quantize(problem, row, column, step, log_states)
         if found is None:
             break
         if problem.fullness(found.harm, found.error) > 1:
@@ -112,7 +112,7 @@ def first_step(problem: Problem, row: NDArray[np.uint8], column: NDArray[np.uint
     return problem.step_of(step, row, column)
 
 
-def _next_step(problem: Problem, found: Quantised, best: Quantised | None, coarse: Quantised | None) -> float | None:
+def _next_step(problem: Problem, found: Quantized, best: Quantized | None, coarse: Quantized | None) -> float | None:
     """A step between the widest that is good and the finest that is not; None where there is none.
 
     Where only one of them is known, it follows from how far the error is off.
@@ -138,9 +138,9 @@ def _step_for(relative: float) -> float:
     return math.sqrt(-math.log1p(-(min(relative, _COARSEST) ** 2)))
 
 
-def quantise(
+def quantize(
     problem: Problem, row: NDArray[np.uint8], column: NDArray[np.uint8], step: float, log_states: int
-) -> Quantised | None:
+) -> Quantized | None:
     """Integers by least weighted error plus bits; None where they would not fit."""
     factors = step_factors(row, column).astype(np.float64)
     steps = np.broadcast_to(step * factors, problem.matrix.shape)
@@ -174,7 +174,7 @@ def quantise(
         column_steps=column.size > 0,
         tokens=x.size > _FAST,
     )
-    return Quantised(k, row, column, form, step, problem.harm_of(difference), rms(difference))
+    return Quantized(k, row, column, form, step, problem.harm_of(difference), rms(difference))
 
 
 def _share(problem: Problem) -> float:
@@ -185,7 +185,7 @@ def _share(problem: Problem) -> float:
 
 
 def nearest_shape(matrix: NDArray[np.float64]) -> int:
-    """Code of the generalised normal distribution whose ratio of mean magnitude to deviation is nearest."""
+    """Code of the generalized normal distribution whose ratio of mean magnitude to deviation is nearest."""
     deviation = rms(matrix)
     ratio = float(np.abs(matrix / deviation).mean()) if deviation else 1.0
     return int(np.abs(_ratios() - ratio).argmin())
@@ -213,7 +213,7 @@ def _costs(
     peaks = np.full(len(used), 0.0 if peak is None else peak)
     np.maximum.at(peaks, which, np.abs(x))
     if peak is None and log_states:
-        # quantisers that take turns each have every other value
+        # quantizers that take turns each have every other value
         peaks /= 2
     entries = np.minimum(peaks + _MARGIN, _ENTRIES).astype(int)
     bits = np.zeros((len(used), 2, int(entries.max())))
@@ -222,9 +222,9 @@ def _costs(
     return bits, which.astype(np.uint8)
 
 
-def smallest_form(quantised: Quantised) -> tuple[bytes, LevelForm]:
+def smallest_form(quantized: Quantized) -> tuple[bytes, LevelForm]:
     """The smallest coding of the integers over the model's switches, and its form."""
-    form, k, row, column = quantised.form, quantised.k, quantised.row, quantised.column
+    form, k, row, column = quantized.form, quantized.k, quantized.row, quantized.column
     rows = max(1, min(len(k), _SAMPLE // max(1, k.shape[1])))
 
     def size(one: LevelForm) -> int:

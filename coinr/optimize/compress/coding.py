@@ -33,11 +33,11 @@ _AIM, _SEARCHES = 0.02, 4
 
 @dataclass(frozen=True)
 class Refinement:
-    """Steps, samples of a step, the optimiser, and whether to be thorough."""
+    """Steps, samples of a step, the optimizer, and whether to be thorough."""
 
     steps: int
     batch: int
-    optimiser: str
+    optimizer: str
     thorough: bool
 
 
@@ -137,7 +137,7 @@ def refined(
         target_bytes=budget.size,
         evaluate=judge,
         steps=refinement.steps,
-        optimiser=refinement.optimiser,
+        optimizer=refinement.optimizer,
         seconds=limit.seconds(),
         thorough=refinement.thorough,
         **codec,

@@ -127,7 +127,7 @@ def compress(
         0.05 dB above it, but for networks of some hundred parameters, whose quality jumps by more where errors change
         by little.
     refine : bool
-        Train the network on for its code, by the optimiser of the fit in half as many steps, see
+        Train the network on for its code, by the optimizer of the fit in half as many steps, see
         :func:`coinr.optimize.refine.refine`.
     thorough : bool
         Needs ``refine``: its files are also coded by second derivatives, which takes minutes and up to 5 GB.
@@ -141,7 +141,7 @@ def compress(
     progress : bool, optional
         Show how far it is on stderr, see :mod:`coinr.progress`; if absent, only of two seconds or more.
     fitting : mapping, optional
-        Other arguments of :func:`coinr.fit`: ``batch``, ``learning_rate``, ``optimiser``, ``precision``, ``device``,
+        Other arguments of :func:`coinr.fit`: ``batch``, ``learning_rate``, ``optimizer``, ``precision``, ``device``,
         ``threads``, ``checkpoint`` (each fit has a file of its own, so named with its size added, and its steps where
         they are not the usual) and ``checkpoint_every``.
     **codec
@@ -175,8 +175,8 @@ def compress(
             ("code", lambda: searched(fitted.network, known, budget, limit, arguments))
         ]
         if refine:
-            steps, optimiser = max(1, round(_REFINED * fits.steps)), fits.optimiser(fitted.network)
-            plan = Refinement(steps, fits.batch, optimiser, thorough)
+            steps, optimizer = max(1, round(_REFINED * fits.steps)), fits.optimizer(fitted.network)
+            plan = Refinement(steps, fits.batch, optimizer, thorough)
             ways.append(("refine", lambda: refined(fitted.network, known, budget, plan, fits.limit, arguments)))
         best = run.best(ways, budget)
         return Compressed(best.blob, fitted.network, best.score, run.report)

@@ -10,7 +10,7 @@ from torch import nn
 
 from coinr.errors import InputError
 from coinr.fitting import Fit, fit
-from coinr.fitting.optimizers import default_optimiser
+from coinr.fitting.optimizers import default_optimizer
 from coinr.optimize.compress.architecture import Choice
 from coinr.runtime.work_limit import WorkLimit
 from coinr.signals.signal import Signal
@@ -19,7 +19,7 @@ from coinr.signals.signal import Signal
 _FREE = (
     "batch",
     "learning_rate",
-    "optimiser",
+    "optimizer",
     "precision",
     "device",
     "threads",
@@ -72,12 +72,12 @@ class Fits:
         self.steps_given = steps is not None
         self.steps = signal.recipe.steps if steps is None else steps
         self.batch: int = fitting.get("batch", signal.recipe.batch)
-        self._optimiser: str | None = fitting.get("optimiser")
+        self._optimizer: str | None = fitting.get("optimizer")
         self.limit = WorkLimit(time_budget)
 
-    def optimiser(self, network: nn.Module) -> str:
+    def optimizer(self, network: nn.Module) -> str:
         """That of fits of such a network."""
-        return self._optimiser or default_optimiser(network)
+        return self._optimizer or default_optimizer(network)
 
     def fit(self, choice: Choice, *, share: float, steps: int, target: float | None) -> Fit:
         """Fit a network in a share of what is left of the time, until it has reached ``target``."""

@@ -14,14 +14,14 @@ from coinr.codec.state_dict import Source
 from coinr.codec.tensors import Layout
 from coinr.optimize.refine.rate import bits, expected_magnitudes
 
-# A uniform quantiser of step 1 has the noise of so wide a uniform density, of deviation 1.
+# A uniform quantizer of step 1 has the noise of so wide a uniform density, of deviation 1.
 _WIDTH = math.sqrt(12)
 
 
 class Channel:
     """A tensor whose values and errors are both trained.
 
-    A row of the tensor's matrix is quantised with steps that leave errors of one size c, where what the layer is given
+    A row of the tensor's matrix is quantized with steps that leave errors of one size c, where what the layer is given
     counts (see :attr:`~coinr.codec.candidates.Allowance.inputs`). Weights w come out as a (w + e): e is noise of that
     size, and a = p / (p + c²) what is best made of it at a power p, so that weights far below c vanish without harm.
 

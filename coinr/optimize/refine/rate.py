@@ -1,4 +1,4 @@
-"""Bits of coded weights, differentiable by the weights and by the steps they are quantised with."""
+"""Bits of coded weights, differentiable by the weights and by the steps they are quantized with."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def _ratios(means: Tensor, mean: Tensor, count: int) -> Tensor:
 
 
 def bits(values: Tensor, steps: Tensor) -> Tensor:
-    """Bits of a matrix quantised uniformly: of the bin around each value, where magnitudes follow a Laplace density.
+    """Bits of a matrix quantized uniformly: of the bin around each value, where magnitudes follow a Laplace density.
 
     Parameters
     ----------
     values
-        ``[R, C]``, with the noise of their quantisation.
+        ``[R, C]``, with the noise of their quantization.
     steps
         Positive, broadcasting to it.
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from coinr.codec.encoder import Encoder
 from coinr.codec.profiles.tasks import HEEDING
 from coinr.errors import InputError
-from coinr.fitting.optimizers import OPTIMISERS
+from coinr.fitting.optimizers import OPTIMIZERS
 from coinr.inputs.arguments import checked
 from coinr.inputs.callbacks import Loss, Metric
 from coinr.inputs.state_dicts import plain_tensors
@@ -83,7 +83,7 @@ def refine(
     evaluate: Callable[[Mapping[str, Tensor]], float] | None = None,
     steps: int = 3000,
     learning_rate: float | None = None,
-    optimiser: str = "adam",
+    optimizer: str = "adam",
     profile: str = "auto",
     seed: int = 0,
     seconds: float | None = None,
@@ -126,7 +126,7 @@ def refine(
         Steps and the learning rate of the weights, which rises for 100 steps and falls as a cosine. None: 2e-4, and
         less where weights bear less: four times the mean error (geometric, over weights) that the tolerance 0.15
         allows.
-    optimiser
+    optimizer
         Of the weights, ``"adam"``, ``"muon"`` or ``"soap"``, see :mod:`coinr.fitting.optimizers`. Muon takes SIRENs of
         two coordinates or more further in as many steps.
     profile
@@ -155,7 +155,7 @@ def refine(
         If the loss is not finite.
     """
     _check(rise, target_bytes, min_score, evaluate, steps, learning_rate, seconds)
-    for name, value, allowed in (("profile", profile, _PROFILES), ("optimiser", optimiser, OPTIMISERS)):
+    for name, value, allowed in (("profile", profile, _PROFILES), ("optimizer", optimizer, OPTIMIZERS)):
         if value not in allowed:
             raise InputError(f"{name} {value!r} cannot be refined with; it must be one of {', '.join(allowed)}")
     arguments: dict[str, Any] = {"seed": seed, "profile": profile} | options
@@ -173,7 +173,7 @@ def refine(
             price = _price(encoder, network, rise, target_bytes, min_score, evaluate)
         begin = time.perf_counter()
         rate = _learning_rate(encoder) if learning_rate is None else learning_rate
-        history = train(network, loss_fn, Plan(steps, optimiser, rate, seed, thorough), price, limit)
+        history = train(network, loss_fn, Plan(steps, optimizer, rate, seed, thorough), price, limit)
         trained = time.perf_counter() - begin
         clean = network.clean()
         code: Callable[[Coding], Tried]

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.optim import Adam
 
-from coinr.fitting.optimizers import OPTIMISERS
+from coinr.fitting.optimizers import OPTIMIZERS
 from coinr.inputs.callbacks import gradients
 from coinr.optimize.refine.lagrange import Price
 from coinr.optimize.refine.noisy_network import LossFunction, Network, negated
@@ -48,10 +48,10 @@ _MEMORY = 0.95
 
 @dataclass(frozen=True)
 class Plan:
-    """Steps, the optimiser and learning rate of weights, a seed of the noise, and whether other work has no limit."""
+    """Steps, the optimizer and learning rate of weights, a seed of the noise, and whether other work has no limit."""
 
     steps: int
-    optimiser: str
+    optimizer: str
     learning_rate: float
     seed: int
     thorough: bool
@@ -81,7 +81,7 @@ def train(network: Network, loss_fn: LossFunction, plan: Plan, price: Price, lim
             limit.cpu_seconds = OWN_STEPS * cost.median()
         price.judge(network, generator, done, limit)
         cost.begin()
-        # the same noise twice, once negative: to first order its gradients cancel in the optimiser's mean
+        # the same noise twice, once negative: to first order its gradients cancel in the optimizer's mean
         noise = negated(noise) if step % 2 else network.noise(generator)
         sent, bits = network.sent(noise)
         loss = loss_fn(sent)
@@ -128,18 +128,18 @@ class _StepCost:
 
 
 class _Descent:
-    """Moves weights by the optimiser of a plan, and the logarithms of their errors by Adam."""
+    """Moves weights by the optimizer of a plan, and the logarithms of their errors by Adam."""
 
     def __init__(self, channels: Sequence[Channel], plan: Plan) -> None:
         self._weights = [channel.values for channel in channels]
         self._errors = [channel.log_errors for channel in channels]
-        # optimisers of fits take stacks: here of one network, in the same memory, and vectors as such
+        # optimizers of fits take stacks: here of one network, in the same memory, and vectors as such
         self._stacks = [
             weights.detach()[None] if len(channel.layout.shape) > 1 else weights.detach().reshape(1, -1)
             for weights, channel in zip(self._weights, channels, strict=True)
         ]
-        self._optimisers = [
-            (OPTIMISERS[plan.optimiser](self._stacks, plan.learning_rate), plan.learning_rate),
+        self._optimizers = [
+            (OPTIMIZERS[plan.optimizer](self._stacks, plan.learning_rate), plan.learning_rate),
             (Adam(self._errors, _ERROR_RATE), _ERROR_RATE),
         ]
 
@@ -149,9 +149,9 @@ class _Descent:
         for moved, gradient in zip(self._stacks + self._errors, found, strict=True):
             assert gradient is not None  # bits depend on all
             moved.grad = gradient.reshape(moved.shape)
-        for optimiser, rate in self._optimisers:
-            optimiser.param_groups[0]["lr"] = rate * share
-            optimiser.step()
+        for optimizer, rate in self._optimizers:
+            optimizer.param_groups[0]["lr"] = rate * share
+            optimizer.step()
 
 
 def _thinned(history: History) -> History:
