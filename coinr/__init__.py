@@ -26,13 +26,13 @@ if TYPE_CHECKING:
     from coinr.engine.omp import SparseCode, omp
     from coinr.errors import (
         BackendError,
-        BaseError,
         ChecksumError,
         CoinrError,
         DependencyError,
         FormatError,
         InputError,
         LimitError,
+        ReferenceNetworkError,
         StateDictError,
         TruncatedError,
         VersionError,
@@ -62,7 +62,6 @@ __all__ = [
     "AudioFile",
     "AudioSignal",
     "BackendError",
-    "BaseError",
     "ChecksumError",
     "CoinrError",
     "Compressed",
@@ -78,6 +77,7 @@ __all__ = [
     "LimitError",
     "Limits",
     "Nerf",
+    "ReferenceNetworkError",
     "Refined",
     "Relu",
     "Report",
@@ -131,8 +131,8 @@ _HOMES = {
     "engine.dictionary": "Dictionary",
     "engine.omp": "SparseCode omp",
     "errors": (
-        "BackendError BaseError ChecksumError CoinrError DependencyError FormatError InputError LimitError "
-        "StateDictError TruncatedError VersionError"
+        "BackendError ChecksumError CoinrError DependencyError FormatError InputError LimitError "
+        "ReferenceNetworkError StateDictError TruncatedError VersionError"
     ),
     "fitting": "Fit fit fit_many",
     "networks": "Finer Gauss Nerf Relu Siren Wire build_network",

@@ -39,7 +39,7 @@ class ChecksumError(FormatError):
     """Stored and computed checksums differ: the file was damaged."""
 
 
-class BaseError(CoinrError):
+class ReferenceNetworkError(CoinrError):
     """The file holds differences to another network, which was not given, or it was not that one."""
 
 

@@ -16,7 +16,7 @@ from coinr.codec.format.container import File
 from coinr.codec.format.tensor_table import Header, Limits
 from coinr.codec.profiles.tasks import HEEDING
 from coinr.codec.rate_control import largest_within
-from coinr.codec.reference import Base
+from coinr.codec.reference import ReferenceNetwork
 from coinr.codec.report import Report, make_report
 from coinr.engine.threads import available_threads
 from coinr.errors import FormatError, InputError, first_line
@@ -175,12 +175,13 @@ def decode_state_dict(
     ------
     CoinrError
         FormatError, VersionError, TruncatedError or ChecksumError for bytes that are no intact coinr file,
-        LimitError where the limits are too low, BaseError where the file is relative to a state dict that was not given
-        or is another one, BackendError where ``COINR_THREADS`` is no number of threads; never a partial result.
+        LimitError where the limits are too low, ReferenceNetworkError where the file holds differences to a network
+        that was not given or is another one, BackendError where ``COINR_THREADS`` is no number of threads; never a
+        partial result.
     """
     target = _device(device)
     file = _open(blob, limits, base)
-    file.check_base()
+    file.check_reference()
     tensors: list[torch.Tensor] = []
     for row, record in enumerate(file.header.records):
         tensors.append(file.decode(row, target) if record.alias is None else tensors[record.alias])
@@ -206,7 +207,7 @@ def decode_tensor(
     """
     target = _device(device)
     available_threads()
-    file = File(blob, limits, None if base is None else Base(base))
+    file = File(blob, limits, None if base is None else ReferenceNetwork(base))
     row = file.row(name)
     alias = file.header.records[row].alias
     row = row if alias is None else alias
@@ -242,7 +243,7 @@ def verify(
         As decode_state_dict.
     """
     file = _open(blob, limits, base)
-    file.check_base()
+    file.check_reference()
     for row, record in enumerate(file.header.records):
         if record.alias is None:
             file.decode(row, torch.device("cpu"))
@@ -286,6 +287,6 @@ def _size(target_bytes: int | None, target_bits: float | None, parameters: int) 
 
 def _open(blob: bytes | bytearray | memoryview, limits: Limits | None, base: Mapping[str, Any] | None) -> File:
     available_threads()  # a bad setting is an error whether this file needs threads or not
-    file = File(blob, limits, None if base is None else Base(base))
+    file = File(blob, limits, None if base is None else ReferenceNetwork(base))
     (limits or Limits()).check(file.header)
     return file

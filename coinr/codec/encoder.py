@@ -18,9 +18,9 @@ from coinr.codec.format import container
 from coinr.codec.format.container import File
 from coinr.codec.format.metadata import check_meta
 from coinr.codec.format.tensor_table import ALIAS, Header, Limits, Record, check_names, check_shape
-from coinr.codec.profiles.difference import encode_relative
+from coinr.codec.profiles.difference import encode_differences
 from coinr.codec.profiles.tasks import PROFILES, Task, encode, least_work, lossy_sources, plan
-from coinr.codec.reference import Base
+from coinr.codec.reference import ReferenceNetwork
 from coinr.codec.state_dict import read_state_dict
 from coinr.engine.backends import select
 from coinr.engine.threads import available_threads, check_threads, limited_threads
@@ -81,7 +81,7 @@ class Encoder:
         self.lossy = lossy_sources(self.stored, profile, self.exact, nonfinite)
         self.settings = Settings(seed, None, backend, threads, options)
         self.profile, self.seeds = profile, seeds
-        self.base = None if base is None else Base(base)
+        self.reference = None if base is None else ReferenceNetwork(base)
         self.known = Known()
 
     def _check_sizes(self) -> None:
@@ -118,8 +118,10 @@ class Encoder:
             raise InputError(f"tolerance must be a number ≥ 0, not {tolerance!r}")
         settings = replace(self.settings, tolerance=tolerance)
         tasks = plan(self.stored, self.lossy, self.profile, settings, self.known, errors)
-        # those that the base has too may be differences, which need no dictionary
-        alone = [t for t in tasks if self.base is None or self.base.find(t.source.name, t.source.layout) is None]
+        # those that the reference has too may be differences, which need no dictionary
+        alone = [
+            t for t in tasks if self.reference is None or self.reference.find(t.source.name, t.source.layout) is None
+        ]
         self.limits.check_work(least_work(alone, self.profile, settings), "at least ")
         coded = self._encode_tasks(tasks, settings)
         blob = min(self._allowed(_ways(coded), settings.seed), key=len)
@@ -134,10 +136,10 @@ class Encoder:
         return blob
 
     def _encode_tasks(self, tasks: list[Task], settings: Settings) -> list[Coded]:
-        if self.base is None:
+        if self.reference is None:
             return encode(tasks, self.profile, settings, self.known.block)
-        # a difference to a base stands alone
-        return encode_relative(tasks, encode(tasks, self.profile, settings), self.base, self.profile, settings)
+        # a difference to a reference stands alone
+        return encode_differences(tasks, encode(tasks, self.profile, settings), self.reference, self.profile, settings)
 
     def _allowed(self, ways: Iterable[list[Coded]], seed: int) -> list[bytes]:
         """The files of the coded tensors in those ways that the limits allow; LimitError where they allow none."""
@@ -156,8 +158,8 @@ class Encoder:
         header = self._header(coded, seed)
         rest = iter(coded)
         payloads = [next(rest).payload if source.alias is None else b"" for source in self.sources]
-        if self.base is not None and header.relative():
-            header = replace(header, base=self.base.digest(header.relative()))
+        if self.reference is not None and header.differences():
+            header = replace(header, reference_hash=self.reference.digest(header.differences()))
         self.limits.check(header)
         blob = container.write(header, payloads)
         try:

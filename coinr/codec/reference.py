@@ -11,13 +11,13 @@ import torch
 from coinr.codec.state_dict import read_state_dict
 from coinr.codec.tensors import DTYPE_CODES, Layout, to_bytes
 from coinr.codec.wire import varint
-from coinr.errors import BaseError
+from coinr.errors import ReferenceNetworkError
 from coinr.inputs.dtypes import dtype_name
 
 HASH_BYTES = 16
 
 
-class Base:
+class ReferenceNetwork:
     """Tensors by name.
 
     Parameters
@@ -40,12 +40,12 @@ class Base:
         return tensor if tensor is not None and (tensor.dtype, tuple(tensor.shape)) == _kind(layout) else None
 
     def take(self, name: str, layout: Layout) -> torch.Tensor:
-        """As :meth:`find`; BaseError instead of None."""
+        """As :meth:`find`; ReferenceNetworkError instead of None."""
         tensor = self.find(name, layout)
         if tensor is None:
             here = "has none" if name not in self._tensors else "has another dtype or shape"
             wanted = f"{dtype_name(layout.dtype)} {list(layout.shape)}"
-            raise BaseError(f"the base must hold a tensor {name!r}, {wanted}; the one given {here}")
+            raise ReferenceNetworkError(f"the base must hold a tensor {name!r}, {wanted}; the one given {here}")
         return tensor
 
     def digest(self, wanted: Iterable[tuple[str, Layout]]) -> bytes:

@@ -108,4 +108,4 @@ def make_report(file: File) -> Report:
         "work": work,
     }
     tensors = [_row(record, header.records) for record in header.records]
-    return Report(header.version, header.seed, header.meta, tensors, totals, header.base.hex() or None)
+    return Report(header.version, header.seed, header.meta, tensors, totals, header.reference_hash.hex() or None)

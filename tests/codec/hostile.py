@@ -89,7 +89,7 @@ def same_row(name: str, dtype: int = FLOAT32) -> Row:
     return Row(0, name.encode(), DIFFERENCE | dtype, list(base()[name].shape), [SAME])
 
 
-def relative_file() -> Forgery:
+def difference_file() -> Forgery:
     """A file with differences by several coders."""
     near = {
         name: tensor + 0.3 * torch.randn(tensor.shape, generator=torch.Generator().manual_seed(3), dtype=tensor.dtype)
@@ -162,7 +162,7 @@ def corpus() -> dict[str, bytes]:
         "sparse": coinr.encode_state_dict(layers, profile="sparse", tolerance=5.0, form="sparse", M=512, beam=1),
         "dense": coinr.encode_state_dict(layers, profile="sparse", form="dense"),
         "exact": coinr.encode_state_dict(fine, profile="lossless"),
-        "relative": relative_file().emit(),
+        "relative": difference_file().emit(),
         "kinds": Forgery(rows, seed=2**64 - 1).emit(),
     }
 

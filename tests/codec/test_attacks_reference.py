@@ -5,7 +5,7 @@ idea                                                  what happens
 ====================================================  ===================================================
 a difference to a difference, to a tie, of integers   FormatError
 a flag without differences, differences without it    FormatError
-another base, or a tensor that the base has not       BaseError before anything is decoded
+another base, or a tensor that the base has not       ReferenceNetworkError before anything is decoded
 more modelled bits than a word has                    FormatError
 entropy-coded data that are too long or garbage       FormatError, or values
 ====================================================  ===================================================
@@ -18,7 +18,7 @@ from collections.abc import Callable
 import pytest
 
 import coinr
-from coinr.errors import BaseError, CoinrError, FormatError, VersionError
+from coinr.errors import CoinrError, FormatError, ReferenceNetworkError, VersionError
 
 from .forge import ALIAS, Forgery, Row
 from .hostile import (
@@ -29,9 +29,9 @@ from .hostile import (
     UINT8,
     Tally,
     corpus,
+    difference_file,
     judge,
     lossless_row,
-    relative_file,
     same_row,
 )
 
@@ -71,11 +71,11 @@ attack(FormatError, "an exact payload without elements", rows(Row(0, b"w", EXACT
 HASH = bytes(16)
 
 
-def relative(change: Callable[[Forgery], None]) -> Callable[[], Forgery]:
+def changed_difference(change: Callable[[Forgery], None]) -> Callable[[], Forgery]:
     """The honest relative file, changed."""
 
     def make() -> Forgery:
-        forgery = relative_file()
+        forgery = difference_file()
         change(forgery)
         return forgery
 
@@ -94,17 +94,33 @@ attack(FormatError, "a difference by coder 6 by coder 6", inner(6, [6, 1, 8]))
 attack(FormatError, "a difference by a uniform coder of 1 bit", inner(1, [1]))
 attack(FormatError, "a difference of bytes", inner(1, [8], UINT8))
 attack(FormatError, "a difference of bools", inner(0, [], BOOL))
-attack(BaseError, "a hash that is another", relative(lambda f: setattr(f, "base", HASH)))
-attack(BaseError, "a tensor less than the hash is of", relative(lambda f: f.rows.pop()))
-attack(BaseError, "a name that the base has not", relative(lambda f: setattr(f.rows[0], "rest", b"x")))
-attack(BaseError, "a shape that the base has not", relative(lambda f: setattr(f.rows[0], "shape", [12, 16])))
-attack(BaseError, "a dtype that the base has not", relative(lambda f: setattr(f.rows[0], "code", DIFFERENCE | 1)))
-attack(FormatError, "differences without the flag", relative(lambda f: setattr(f, "base", b"")))
+attack(ReferenceNetworkError, "a hash that is another", changed_difference(lambda f: setattr(f, "base", HASH)))
+attack(ReferenceNetworkError, "a tensor less than the hash is of", changed_difference(lambda f: f.rows.pop()))
+attack(
+    ReferenceNetworkError,
+    "a name that the base has not",
+    changed_difference(lambda f: setattr(f.rows[0], "rest", b"x")),
+)
+attack(
+    ReferenceNetworkError,
+    "a shape that the base has not",
+    changed_difference(lambda f: setattr(f.rows[0], "shape", [12, 16])),
+)
+attack(
+    ReferenceNetworkError,
+    "a dtype that the base has not",
+    changed_difference(lambda f: setattr(f.rows[0], "code", DIFFERENCE | 1)),
+)
+attack(FormatError, "differences without the flag", changed_difference(lambda f: setattr(f, "base", b"")))
 attack(FormatError, "the flag without differences", lambda: Forgery([lossless_row(b"w", b"1")], base=HASH))
 attack(FormatError, "the flag without a hash", lambda: Forgery([], flags=2))
 attack(FormatError, "a hash that is cut", lambda: Forgery([], base=HASH[:15]))
 attack(VersionError, "a flag from the future", lambda: Forgery([], base=HASH, flags=10))
-attack(FormatError, "bytes for a tensor that the base has", relative(lambda f: setattr(f.rows[3], "payload", b"\0")))
+attack(
+    FormatError,
+    "bytes for a tensor that the base has",
+    changed_difference(lambda f: setattr(f.rows[3], "payload", b"\0")),
+)
 attack(FormatError, "a table compressed in two ways", lambda: Forgery([], flags=5))
 attack(FormatError, "a modelled table that is garbage", lambda: Forgery([lossless_row(b"w", bytes(99))], flags=4))
 for size in (0, 1, 65536, 65537, 2**31, 2**64 - 1):

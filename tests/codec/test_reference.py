@@ -144,7 +144,7 @@ def test_tensors_that_are_not_finite_are_left_alone():
     assert bits(coinr.decode_state_dict(blob, base=base)["layers.0.weight"]) == bits(sd["layers.0.weight"])
 
 
-def relative_file():
+def difference_file():
     base = network()
     return coinr.encode_state_dict(near(base, 0.02), base=base), base
 
@@ -155,15 +155,19 @@ def read_one(blob, base=None):
 
 @pytest.mark.parametrize("read", [coinr.decode_state_dict, coinr.verify, read_one])
 def test_the_base_must_be_the_one(read):
-    blob, base = relative_file()
+    blob, base = difference_file()
     read(blob, base=base)
     read(blob, base={name: w.numpy() for name, w in reversed(base.items())} | {"more": np.ones(3)})
-    with pytest.raises(coinr.BaseError, match=r"[67] tensors are relative to the network [0-9a-f]{32}: give it"):
+    with pytest.raises(
+        coinr.ReferenceNetworkError, match=r"[67] tensors are relative to the network [0-9a-f]{32}: give it"
+    ):
         read(blob)
     wrong = OrderedDict(base)
     wrong["layers.0.bias"] = base["layers.0.bias"].clone()
     wrong["layers.0.bias"].view(torch.int32)[3] ^= 1
-    with pytest.raises(coinr.BaseError, match=r"the network [0-9a-f]{32}, and the base given is [0-9a-f]{32}"):
+    with pytest.raises(
+        coinr.ReferenceNetworkError, match=r"the network [0-9a-f]{32}, and the base given is [0-9a-f]{32}"
+    ):
         read(blob, base=wrong)
     for name, other, why in (
         ("layers.1.bias", None, "has none"),
@@ -171,7 +175,7 @@ def test_the_base_must_be_the_one(read):
         ("layers.1.bias", base["layers.1.bias"][None], "another dtype or shape"),
     ):
         wrong = {key: w for key, w in base.items() if key != name} | ({} if other is None else {name: other})
-        with pytest.raises(coinr.BaseError, match=rf"'{name}', float32 \[32\]; the one given .*{why}"):
+        with pytest.raises(coinr.ReferenceNetworkError, match=rf"'{name}', float32 \[32\]; the one given .*{why}"):
             read(blob, base=wrong)
     with pytest.raises(coinr.StateDictError):
         read(blob, base={"nested": {}})
@@ -185,7 +189,7 @@ def test_absolute_tensors_can_be_read_without_the_base():
 
 
 def test_the_report_needs_no_base():
-    blob, base = relative_file()
+    blob, base = difference_file()
     report = coinr.inspect(blob)
     assert report.base == coinr.verify(blob, base=base).base == report.to_dict()["base"]
     assert f"relative to {report.base}" in str(report)
@@ -195,7 +199,7 @@ def test_the_report_needs_no_base():
 
 def test_the_hash_is_that_of_the_format():
     """FORMAT.md, written out: names, dtypes, shapes and bytes of the tensors referred to, in the order of the file."""
-    blob, base = relative_file()
+    blob, base = difference_file()
     state = hashlib.sha256()
     relative = [name for name, (coder, _) in coders(blob).items() if coder == "difference"]
     assert {"layers.0.weight", "steps"} < set(relative)
@@ -203,11 +207,11 @@ def test_the_hash_is_that_of_the_format():
         tensor = base[name]
         code = 11 if name == "steps" else 0
         state.update(bytes([len(name)]) + name.encode() + bytes([code, tensor.dim(), *tensor.shape]) + bits(tensor))
-    assert File(blob).header.base == state.digest()[:16] == take_apart(blob).base
+    assert File(blob).header.reference_hash == state.digest()[:16] == take_apart(blob).base
 
 
 def test_older_readers_refuse_the_flag():
-    blob, _ = relative_file()
+    blob, _ = difference_file()
     assert blob[5] & 2
     assert not coinr.encode_state_dict(network())[5] & 2
 

@@ -24,20 +24,20 @@ from coinr.codec.format.tensor_table import (
     unpack_table,
     write_table,
 )
-from coinr.codec.reference import Base
+from coinr.codec.reference import ReferenceNetwork
 from coinr.codec.wire import Reader
 from coinr.errors import (
-    BaseError,
     ChecksumError,
     FormatError,
     InputError,
+    ReferenceNetworkError,
     TruncatedError,
     VersionError,
 )
 from coinr.files.reading import MAGIC
 from coinr.inputs.naming import known_names
 
-_RELATIVE = 2
+_DIFFERENCES = 2
 
 # A payload of at least this many bytes is a section of its own.
 SECTION_BYTES = 4096
@@ -57,7 +57,7 @@ def _sections(records: tuple[Record, ...]) -> Iterator[list[int]]:
 def write(header: Header, payloads: list[bytes]) -> bytes:
     """The file. Each checksum is the CRC-32 of all bytes before it except earlier checksums."""
     packed = pack_table(write_table(header))
-    flags = packed[0] | (_RELATIVE if header.base else 0)
+    flags = packed[0] | (_DIFFERENCES if header.reference_hash else 0)
     out = bytearray(MAGIC + bytes([VERSION, flags]) + packed[1:])
     crc = zlib.crc32(out)
     out += crc.to_bytes(CHECKSUM_BYTES, "little")
@@ -77,8 +77,8 @@ class File:
         The bytes of a whole file.
     limits
         Only ``tensors`` matters here.
-    base
-        The network that tensors may be relative to; needed to decode those.
+    reference
+        The network that tensors may be stored as differences to; needed to decode those.
 
     Raises
     ------
@@ -88,7 +88,10 @@ class File:
     """
 
     def __init__(
-        self, data: bytes | bytearray | memoryview, limits: Limits | None = None, base: Base | None = None
+        self,
+        data: bytes | bytearray | memoryview,
+        limits: Limits | None = None,
+        reference: ReferenceNetwork | None = None,
     ) -> None:
         if not isinstance(data, bytes | bytearray | memoryview):
             raise InputError(f"a coinr file is bytes, not {type(data).__name__}")
@@ -104,7 +107,7 @@ class File:
         version, flags = reader.u8(), reader.u8()
         if version != VERSION:
             raise VersionError(f"format version {version} is not supported, only {VERSION}")
-        if flags & ~(BROTLI | _RELATIVE | MODELLED):
+        if flags & ~(BROTLI | _DIFFERENCES | MODELLED):
             raise VersionError(f"flags {flags:#x} are unknown to format version {VERSION}")
         packed = flags & (BROTLI | MODELLED)
         if packed == BROTLI | MODELLED:
@@ -115,8 +118,8 @@ class File:
         stop = reader.at
         self._check_crc(0, stop, 0, reader.u32())
         raw = unpack_table(table, size, flags) if packed else table
-        self.header = read_table(raw, limits or Limits(), bool(flags & _RELATIVE))
-        self._base, self._base_known = base, False
+        self.header = read_table(raw, limits or Limits(), bool(flags & _DIFFERENCES))
+        self._reference, self._reference_checked = reference, False
         self.header_bytes = reader.at
         self.table_ratio = stored / max(len(raw), 1)
         self._place_sections(reader)
@@ -166,24 +169,26 @@ class File:
         """The tensor of a row that is no alias, on the device."""
         record, seed = self.header.records[row], self.header.seed
         if isinstance(record.params, DifferenceParams):
-            base = self._checked_base().take(record.name, record.layout)
-            return DIFFERENCE.restore(self.payload(row), record.params, record.layout, seed, base).to(device)
+            tensor = self._checked_reference().take(record.name, record.layout)
+            return DIFFERENCE.restore(self.payload(row), record.params, record.layout, seed, tensor).to(device)
         return CODERS[record.coder].decode(self.payload(row), record.params, record.layout, seed, device)
 
-    def check_base(self) -> None:
-        """BaseError if tensors are relative, and not to the base that was given."""
-        if self.header.base:
-            self._checked_base()
+    def check_reference(self) -> None:
+        """Raise ReferenceNetworkError if tensors are differences, and not to the network that was given."""
+        if self.header.reference_hash:
+            self._checked_reference()
 
-    def _checked_base(self) -> Base:
-        wanted = self.header.base.hex()
-        if self._base is None:
-            raise BaseError(
-                f"{len(self.header.relative())} tensors are relative to the network {wanted}: give it as base"
+    def _checked_reference(self) -> ReferenceNetwork:
+        wanted = self.header.reference_hash.hex()
+        if self._reference is None:
+            raise ReferenceNetworkError(
+                f"{len(self.header.differences())} tensors are relative to the network {wanted}: give it as base"
             )
-        if not self._base_known:
-            found = self._base.digest(self.header.relative()).hex()
+        if not self._reference_checked:
+            found = self._reference.digest(self.header.differences()).hex()
             if found != wanted:
-                raise BaseError(f"tensors are relative to the network {wanted}, and the base given is {found}")
-            self._base_known = True
-        return self._base
+                raise ReferenceNetworkError(
+                    f"tensors are relative to the network {wanted}, and the base given is {found}"
+                )
+            self._reference_checked = True
+        return self._reference

@@ -109,18 +109,18 @@ class Header:
 
     Attributes
     ----------
-    base
-        Hash of the tensors that those of the file are relative to; empty where none is relative.
+    reference_hash
+        Hash of the tensors that those of the file are differences to; empty without any differences.
     """
 
     seed: int
     records: tuple[Record, ...]
     meta: dict[str, Any] = field(default_factory=dict)
-    base: bytes = b""
+    reference_hash: bytes = b""
     version: int = VERSION
 
-    def relative(self) -> list[tuple[str, Layout]]:
-        """Names and layouts of the tensors that are relative to a base."""
+    def differences(self) -> list[tuple[str, Layout]]:
+        """Return names and layouts of the tensors that are stored as differences to a reference network."""
         return [(record.name, record.layout) for record in self.records if record.coder == DIFFERENCE.id]
 
     def cost(self) -> tuple[int, int]:
@@ -161,7 +161,9 @@ def name_bytes(header: Header) -> int:
 def write_table(header: Header) -> bytes:
     """The table as FORMAT.md lists its columns."""
     meta = write_meta(header.meta)
-    out = bytearray(varint(header.seed) + varint(len(meta)) + meta + header.base + varint(len(header.records)))
+    out = bytearray(
+        varint(header.seed) + varint(len(meta)) + meta + header.reference_hash + varint(len(header.records))
+    )
     out += _write_names(header)
     for record in header.records:
         out.append(record.coder << 5 | DTYPE_CODES[record.layout.dtype])
@@ -233,8 +235,8 @@ def check_shape(shape: tuple[int, ...]) -> None:
         raise FormatError(f"shape {shape} is absurd")
 
 
-def read_table(raw: bytes, limits: Limits, relative: bool) -> Header:
-    """Inverse of :func:`write_table`; ``relative``: whether the file has the flag of relative tensors.
+def read_table(raw: bytes, limits: Limits, differences: bool) -> Header:
+    """Inverse of :func:`write_table`; ``differences``: whether the file has the flag of differences.
 
     Raises
     ------
@@ -246,7 +248,7 @@ def read_table(raw: bytes, limits: Limits, relative: bool) -> Header:
     reader = Reader(raw)
     seed = reader.varint()
     meta = read_meta(bytes(reader.take(reader.varint())))
-    base = bytes(reader.take(HASH_BYTES)) if relative else b""
+    reference_hash = bytes(reader.take(HASH_BYTES)) if differences else b""
     count = reader.varint()
     limits.check_tensors(count)
     names = _read_names(reader, count)
@@ -276,9 +278,9 @@ def read_table(raw: bytes, limits: Limits, relative: bool) -> Header:
             names, layouts, codes, params, lengths, aliases, strict=True
         )
     )
-    header = Header(seed, records, meta, base)
-    if relative != bool(header.relative()):
-        raise FormatError("the flag of relative tensors and the tensors differ")
+    header = Header(seed, records, meta, reference_hash)
+    if differences != bool(header.differences()):
+        raise FormatError("the flag of differences and the tensors disagree")
     return header
 
 

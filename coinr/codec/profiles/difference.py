@@ -11,7 +11,7 @@ from coinr.codec.candidates import Allowance, Coded, Settings, cost, error_of
 from coinr.codec.coders import CODERS, DIFFERENCE, DifferenceParams
 from coinr.codec.coders.difference import subtract
 from coinr.codec.profiles.tasks import Task, encode
-from coinr.codec.reference import HASH_BYTES, Base
+from coinr.codec.reference import HASH_BYTES, ReferenceNetwork
 from coinr.codec.state_dict import Source
 from coinr.codec.tensors import to_bytes, to_planes
 
@@ -21,10 +21,10 @@ _TRIES, _FINER = 4, 0.99
 _SAME = Coded(DIFFERENCE.id, DifferenceParams(), b"")
 
 
-def encode_relative(
-    tasks: list[Task], absolute: list[Coded], base: Base, profile: str, settings: Settings
+def encode_differences(
+    tasks: list[Task], absolute: list[Coded], reference: ReferenceNetwork, profile: str, settings: Settings
 ) -> list[Coded]:
-    """For each task the smaller of its coded form and, at equal allowed error, a difference to the base.
+    """For each task the smaller of its coded form and, at equal allowed error, a difference to the reference.
 
     Parameters
     ----------
@@ -34,7 +34,7 @@ def encode_relative(
     best = list(absolute)
     pending: dict[int, tuple[Task, Task]] = {}
     for row, task in enumerate(tasks):
-        counterpart = base.find(task.source.name, task.source.layout)
+        counterpart = reference.find(task.source.name, task.source.layout)
         if counterpart is None:
             continue
         task = _bounded(task, absolute[row], settings.seed)
@@ -42,7 +42,7 @@ def encode_relative(
             best[row] = min(absolute[row], _SAME, key=cost)
         elif not task.exact and (difference := _difference(task, counterpart)) is not None:
             pending[row] = task, difference
-    for row, coded in _encode_differences(pending, base, profile, settings).items():
+    for row, coded in _solve_differences(pending, reference, profile, settings).items():
         best[row] = min(best[row], coded, key=cost)
     saved = sum(cost(before) - cost(after) for before, after in zip(absolute, best, strict=True))
     return best if saved > HASH_BYTES else absolute
@@ -57,7 +57,7 @@ def _bounded(task: Task, absolute: Coded, seed: int) -> Task:
 
 
 def _equal(task: Task, counterpart: torch.Tensor) -> bool:
-    """Whether the base's tensor can stand for the task's."""
+    """Whether the reference's tensor can stand for the task's."""
     if task.exact:
         return to_bytes(counterpart) == to_bytes(task.source.tensor)
     return _admitted(counterpart, task)
@@ -72,7 +72,7 @@ def _admitted(tensor: torch.Tensor, task: Task) -> bool:
 
 
 def _difference(task: Task, counterpart: torch.Tensor) -> Task | None:
-    """The task to code the difference to the base; None where that is not finite.
+    """The task to code the difference to the reference; None where that is not finite.
 
     Relative errors of the sum are looked at when it is made.
     """
@@ -81,19 +81,19 @@ def _difference(task: Task, counterpart: torch.Tensor) -> Task | None:
     return replace(task, source=source, allowance=allowance) if source.finite() else None
 
 
-def _encode_differences(
-    pending: dict[int, tuple[Task, Task]], base: Base, profile: str, settings: Settings
+def _solve_differences(
+    pending: dict[int, tuple[Task, Task]], reference: ReferenceNetwork, profile: str, settings: Settings
 ) -> dict[int, Coded]:
-    """Differences whose sums with the base are allowed, by row; those that are not are made again, finer."""
+    """Differences whose sums with the reference are allowed, by row; those that are not are made again, finer."""
     done: dict[int, Coded] = {}
     finer = 1.0
     for _ in range(_TRIES):
         rows = [row for row in pending if row not in done]
         results = encode([_scaled(pending[row][1], finer) for row in rows], profile, settings)
         for row, coded in zip(rows, results, strict=True):
-            relative = Coded(DIFFERENCE.id, DifferenceParams((CODERS[coded.coder], coded.params)), coded.payload)
-            if _admitted(_restored(relative, pending[row][0], base, settings.seed), pending[row][0]):
-                done[row] = relative
+            difference = Coded(DIFFERENCE.id, DifferenceParams((CODERS[coded.coder], coded.params)), coded.payload)
+            if _admitted(_restored(difference, pending[row][0], reference, settings.seed), pending[row][0]):
+                done[row] = difference
         finer *= _FINER
     return done
 
@@ -105,10 +105,10 @@ def _scaled(task: Task, factor: float) -> Task:
     return replace(task, allowance=replace(allowance, error=allowance.error * factor, limit=allowance.limit * factor))
 
 
-def _restored(coded: Coded, task: Task, base: Base, seed: int) -> torch.Tensor:
+def _restored(coded: Coded, task: Task, reference: ReferenceNetwork, seed: int) -> torch.Tensor:
     """What a difference decodes to."""
     layout = task.source.layout
     assert isinstance(coded.params, DifferenceParams)
     return DIFFERENCE.restore(
-        memoryview(coded.payload), coded.params, layout, seed, base.take(task.source.name, layout)
+        memoryview(coded.payload), coded.params, layout, seed, reference.take(task.source.name, layout)
     )

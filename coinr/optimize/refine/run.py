@@ -188,7 +188,7 @@ def refine(
         report(text="coding")
         plain = Coding(clean, network.channels, None, limit, arguments)
         tried = [code(plain)]
-        if thorough and encoder.base is None and not limit.out_of_time():
+        if thorough and encoder.reference is None and not limit.out_of_time():
             report(text="second derivatives")
             # errors spread by second derivatives are not the noise that was trained with: they may do better or worse
             block = network.block(loss_fn, limit)
