@@ -26,7 +26,7 @@ from bench.harness import corpus
 from bench.harness.machine import machine
 from coinr.codec.candidates import cost, lossless
 from coinr.codec.coders import CODERS, EXACT, ExactParams
-from coinr.codec.state_dict import Source
+from coinr.codec.state_dict import Entry
 from coinr.codec.tensors import to_bytes
 from coinr.inputs.dtypes import dtype_name
 
@@ -88,27 +88,27 @@ def brotli_sizes(tensor: Tensor) -> tuple[int, int]:
 
 def measure(name: str, tensors: list[Tensor]) -> dict[str, Any]:
     """One row of the table; what was coded is decoded and compared."""
-    sources = [Source("w", tensor.contiguous(), None) for tensor in tensors]
+    entries = [Entry("w", tensor.contiguous(), None) for tensor in tensors]
     start = time.process_time()
-    coded = [lossless(source) for source in sources]
+    coded = [lossless(entry) for entry in entries]
     middle = time.process_time()
-    for one, source in zip(coded, sources, strict=True):
+    for one, entry in zip(coded, entries, strict=True):
         payload = memoryview(one.payload)
-        back = CODERS[one.coder].decode(payload, one.params, source.layout, 0, torch.device("cpu"))
-        assert to_bytes(back) == to_bytes(source.tensor), name
+        back = CODERS[one.coder].decode(payload, one.params, entry.layout, 0, torch.device("cpu"))
+        assert to_bytes(back) == to_bytes(entry.tensor), name
     seconds = middle - start, time.process_time() - middle
-    raw = sum(source.layout.nbytes for source in sources)
-    plain, planes = zip(*(brotli_sizes(source.tensor) for source in sources), strict=True)
+    raw = sum(entry.layout.nbytes for entry in entries)
+    plain, planes = zip(*(brotli_sizes(entry.tensor) for entry in entries), strict=True)
     best = sum(map(min, plain, planes))
     ours = sum(map(cost, coded))
     return {
         "name": name,
-        "tensors": len(sources),
+        "tensors": len(entries),
         "raw": raw,
         "brotli_raw": sum(plain),
         "brotli_planes": sum(planes),
         "brotli_best": best,
-        "exact": sum(len(EXACT.encode(source.tensor, ExactParams())) for source in sources),
+        "exact": sum(len(EXACT.encode(entry.tensor, ExactParams())) for entry in entries),
         "coinr": ours,
         "coinr / raw": round(ours / raw, 4),
         "coinr / brotli_raw": round(ours / sum(plain), 4),

@@ -38,13 +38,13 @@ from coinr.codec.coders.levels import NO_STEPS, LevelForm, decoded_scale, scale_
 from coinr.codec.coders.sparse import mean_atoms
 from coinr.codec.quantize import direct, sparse, trellis
 from coinr.codec.quantize.problem import Problem
-from coinr.codec.state_dict import Source, read_state_dict
+from coinr.codec.state_dict import Entry, read_state_dict
 from coinr.codec.tensors import Cut
 from coinr.engine import _C
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "rate"
 
-# Relative errors as the bits per weight that the rate-distortion function of a normal source gives them.
+# Relative errors as the bits per weight that the rate-distortion function of a normal entry gives them.
 IDEAL_BITS = (0.08, 0.15, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0)
 
 # Above this, sparse codes are far from winning: a small dictionary shows it in a hundredth of the time.
@@ -161,38 +161,38 @@ def _settled(matrix: NDArray[np.float64], step: float, price: float) -> trellis.
     return trellis.Quantized(k.reshape(matrix.shape), NO_STEPS, NO_STEPS, form, step, error, error)
 
 
-def _point(source: Source, coded: sparse.Coded, error: float) -> Point:
-    return Point(8 * cost(coded) / source.planes.size, 20 * math.log10(error))
+def _point(entry: Entry, coded: sparse.Coded, error: float) -> Point:
+    return Point(8 * cost(coded) / entry.planes.size, 20 * math.log10(error))
 
 
 def lines(name: str, tensor: Tensor, settings: Settings) -> Iterator[Line]:
     """The matrix at every error, coarse to fine."""
-    (source,) = read_state_dict({"w": tensor})
-    size = math.sqrt(float(np.square(source.planes).mean()))
-    matrix = source.planes.reshape(tensor.shape)
+    (entry,) = read_state_dict({"w": tensor})
+    size = math.sqrt(float(np.square(entry.planes).mean()))
+    matrix = entry.planes.reshape(tensor.shape)
     plain = list(trellis_points(matrix, 1.0))
     dense: dict[int, list[Point]] = {}
     params = SparseParams(Cut(False, 64), "hadamard", 64, 64, 1.0)
-    dense[64] = list(trellis_points(sparse.coefficients(source, params, settings.seed), 8.0))
+    dense[64] = list(trellis_points(sparse.coefficients(entry, params, settings.seed), 8.0))
     for ideal in IDEAL_BITS:
         error = size * 2.0**-ideal
         allowance, loss = Allowance(error, error), 20 * math.log10(error)
         if ideal > GRID_BITS - 0.3:
-            plain += [_point(source, coded, error) for coded in direct.encode_to(source, allowance)]
+            plain += [_point(entry, coded, error) for coded in direct.encode_to(entry, allowance)]
             for n in sparse.DENSE_RUNS:
-                found = sparse.encode_to(source, allowance, settings, sparse.SparseOptions(form="dense", n=n))
+                found = sparse.encode_to(entry, allowance, settings, sparse.SparseOptions(form="dense", n=n))
                 if found is not None:
-                    dense.setdefault(n, []).append(_point(source, found, error))
+                    dense.setdefault(n, []).append(_point(entry, found, error))
         options = sparse.SparseOptions(form="sparse") if ideal < PATIENT_BITS else QUICK
-        few = sparse.encode_to(source, allowance, settings, options)
+        few = sparse.encode_to(entry, allowance, settings, options)
         rates = {n: rate for n, points in dense.items() if (rate := bytes_at(points, loss)) is not None}
         best = min(rates, key=lambda n: rates[n], default=None)
-        yield _line(name, source, ideal, bytes_at(plain, loss), (best, rates), few)
+        yield _line(name, entry, ideal, bytes_at(plain, loss), (best, rates), few)
 
 
 def _line(
     name: str,
-    source: Source,
+    entry: Entry,
     ideal: float,
     plain: float | None,
     dense: tuple[int | None, dict[int, float]],
@@ -200,12 +200,12 @@ def _line(
 ) -> Line:
     n, rates = dense
     all_atoms = None if n is None else rates[n]
-    bits = None if few is None else 8 * cost(few) / source.planes.size
+    bits = None if few is None else 8 * cost(few) / entry.planes.size
     params = few.params if few is not None and isinstance(few.params, SparseParams) else None
     found = {"direct": plain, "dense": all_atoms, "sparse": bits}
     return Line(
         matrix=name,
-        weights=source.planes.size,
+        weights=entry.planes.size,
         relative_error=2.0**-ideal,
         normal_bound=ideal,
         direct=plain,
@@ -214,7 +214,7 @@ def _line(
         sparse=bits,
         sparse_n=params.cut.n if params else None,
         sparse_M=params.M if params else None,
-        sparse_atoms=mean_atoms(few.payload, params, source.layout) if few and params else None,
+        sparse_atoms=mean_atoms(few.payload, params, entry.layout) if few and params else None,
         sparse_over_direct=bits / plain if bits and plain else None,
         winner=min((coder for coder, rate in found.items() if rate is not None), key=lambda c: found[c] or 0.0),
     )

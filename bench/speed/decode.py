@@ -34,9 +34,9 @@ from coinr.codec.candidates import Allowance, Coded, Settings
 from coinr.codec.coders import DICTIONARY, SPARSE, DictionaryParams, SparseParams
 from coinr.codec.coders.sparse import SparseIntegers
 from coinr.codec.format import container
-from coinr.codec.format.tensor_table import Header, Record
+from coinr.codec.format.tensor_table import Header, TensorRecord
 from coinr.codec.quantize import direct, sparse
-from coinr.codec.state_dict import Source, read_state_dict
+from coinr.codec.state_dict import Entry, read_state_dict
 from coinr.codec.tensors import Cut, Layout
 from coinr.engine import _C
 from coinr.engine.threads import available_threads
@@ -125,7 +125,7 @@ def nerf() -> dict[str, torch.Tensor]:
 
 def file_of(layout: Layout, coded: Coded) -> bytes:
     """A file that holds one tensor."""
-    record = Record("w", layout, coded.coder, coded.params, len(coded.payload))
+    record = TensorRecord("w", layout, coded.coder, coded.params, len(coded.payload))
     return container.write(Header(0, (record,)), [coded.payload])
 
 
@@ -149,7 +149,7 @@ def state_dicts() -> Iterator[Row]:
             yield decoded(f"{profile} ({layers},{width})", f"({layers},{width})", blob, weights)
 
 
-def matrices() -> Iterator[tuple[int, Source]]:
+def matrices() -> Iterator[tuple[int, Entry]]:
     """Square matrices of both sizes, normal with rows and columns of different size, and bits a weight."""
     for size in SIZES:
         rng = np.random.default_rng(size)
@@ -162,30 +162,30 @@ def matrices() -> Iterator[tuple[int, Source]]:
 
 def direct_files() -> Iterator[Row]:
     """The direct coder on large tensors, and the dense form of the sparse coder on one of them."""
-    for bits, source in matrices():
-        power = float(np.square(source.planes).mean())
+    for bits, entry in matrices():
+        power = float(np.square(entry.planes).mean())
         error = math.sqrt(power) * 2.0**-bits
-        (coded,) = direct.encode_to(source, Allowance(error, error))
-        size = source.planes.size
-        yield decoded(f"direct {size} at {bits} bits", "direct", file_of(source.layout, coded), size)
-        peer = constriction(coded, source, error)
+        (coded,) = direct.encode_to(entry, Allowance(error, error))
+        size = entry.planes.size
+        yield decoded(f"direct {size} at {bits} bits", "direct", file_of(entry.layout, coded), size)
+        peer = constriction(coded, entry, error)
         if peer is not None:
             yield peer | {"name": f"constriction {size} at {bits} bits"}
         if size == SIZES[0] and bits == 4:
             options = sparse.SparseOptions(n=64, form="dense")
-            dense = sparse.encode_to(source, Allowance(error, error), Settings(0, None, None, 1, {}), options)
+            dense = sparse.encode_to(entry, Allowance(error, error), Settings(0, None, None, 1, {}), options)
             assert dense is not None
-            yield decoded(f"dense {size} at {bits} bits", "dense", file_of(source.layout, dense), size)
+            yield decoded(f"dense {size} at {bits} bits", "dense", file_of(entry.layout, dense), size)
 
 
-def constriction(coded: Coded, source: Source, error: float) -> Row | None:
+def constriction(coded: Coded, entry: Entry, error: float) -> Row | None:
     """The peer decoding integers of about the same rate; None where it is not installed."""
     if importlib.util.find_spec("constriction") is None:
         return None
     from constriction import stream
 
     step = error * math.sqrt(12)
-    q = np.rint(source.planes.reshape(-1) / step).astype(np.int32)
+    q = np.rint(entry.planes.reshape(-1) / step).astype(np.int32)
     most = int(np.abs(q).max())
     model = stream.model.QuantizedGaussian(-most - 1, most + 1, 0.0, float(q.std()))
     coder = stream.stack.AnsCoder()

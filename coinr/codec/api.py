@@ -184,7 +184,7 @@ def decode_state_dict(
     file.check_reference()
     tensors: list[torch.Tensor] = []
     for row, record in enumerate(file.header.records):
-        tensors.append(file.decode(row, target) if record.alias is None else tensors[record.alias])
+        tensors.append(file.decode(row, target) if record.tied_to is None else tensors[record.tied_to])
     return OrderedDict((record.name, tensor) for record, tensor in zip(file.header.records, tensors, strict=True))
 
 
@@ -209,8 +209,8 @@ def decode_tensor(
     available_threads()
     file = File(blob, limits, None if base is None else ReferenceNetwork(base))
     row = file.row(name)
-    alias = file.header.records[row].alias
-    row = row if alias is None else alias
+    tied_to = file.header.records[row].tied_to
+    row = row if tied_to is None else tied_to
     record = file.header.records[row]
     (limits or Limits()).check(Header(file.header.seed, (record,)))
     return file.decode(row, target)
@@ -245,7 +245,7 @@ def verify(
     file = _open(blob, limits, base)
     file.check_reference()
     for row, record in enumerate(file.header.records):
-        if record.alias is None:
+        if record.tied_to is None:
             file.decode(row, torch.device("cpu"))
     return make_report(file)
 

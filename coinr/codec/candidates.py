@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from coinr.codec.coders import CODERS, EXACT, LOSSLESS, UNIFORM, ExactParams, LosslessParams, Params, UniformParams
 from coinr.codec.elements import rounded
-from coinr.codec.state_dict import Source
+from coinr.codec.state_dict import Entry
 from coinr.codec.tensors import to_bytes, to_planes
 from coinr.codec.wire import Reader, quick_size
 from coinr.engine.threads import side_by_side
@@ -113,7 +113,7 @@ class Coded:
 
 
 # What encoding made of a tensor, for as long as that is tried in other ways: a file of a size is tried many times.
-_LOSSLESS: WeakKeyDictionary[Source, Coded] = WeakKeyDictionary()
+_LOSSLESS: WeakKeyDictionary[Entry, Coded] = WeakKeyDictionary()
 
 
 def rms(values: NDArray[np.float64]) -> float:
@@ -122,18 +122,18 @@ def rms(values: NDArray[np.float64]) -> float:
     return peak * math.sqrt(float(np.square(values / peak).mean())) if 0 < peak < math.inf else peak
 
 
-def error_of(coded: Coded, source: Source, seed: int) -> float:
+def error_of(coded: Coded, entry: Entry, seed: int) -> float:
     """Root mean squared error, per real value, of what the payload decodes to; infinite where that is not finite."""
-    error = rms(_difference(coded, source, seed))
+    error = rms(_difference(coded, entry, seed))
     return error if math.isfinite(error) else math.inf
 
 
-def admitted(coded: Coded, source: Source, allowance: Allowance | None, seed: int) -> bool:
+def admitted(coded: Coded, entry: Entry, allowance: Allowance | None, seed: int) -> bool:
     """Whether what the payload decodes to is finite and, with an allowance, near enough."""
-    difference = _difference(coded, source, seed)
+    difference = _difference(coded, entry, seed)
     if not np.isfinite(difference).all():
         return False
-    return allowance is None or allowance.admits(difference, source.planes)
+    return allowance is None or allowance.admits(difference, entry.planes)
 
 
 def weighted_rms(difference: NDArray[np.float64], allowance: Allowance) -> float:
@@ -148,66 +148,66 @@ def weighted_rms(difference: NDArray[np.float64], allowance: Allowance) -> float
     return rms(difference)
 
 
-def _difference(coded: Coded, source: Source, seed: int) -> NDArray[np.float64]:
+def _difference(coded: Coded, entry: Entry, seed: int) -> NDArray[np.float64]:
     decoder = CODERS[coded.coder]
     # as readers have them, who check them
     params = decoder.read(Reader(coded.params.write()))
-    tensor = decoder.decode(memoryview(coded.payload), params, source.layout, seed, torch.device("cpu"))
+    tensor = decoder.decode(memoryview(coded.payload), params, entry.layout, seed, torch.device("cpu"))
     with np.errstate(invalid="ignore", over="ignore"):
-        difference: NDArray[np.float64] = to_planes(tensor) - source.planes
+        difference: NDArray[np.float64] = to_planes(tensor) - entry.planes
     return difference
 
 
-def lossless(source: Source) -> Coded:
+def lossless(entry: Entry) -> Coded:
     """The tensor bit-exactly: by the exact coder, or by Brotli where the data repeat themselves; made once."""
-    coded = _LOSSLESS.get(source)
+    coded = _LOSSLESS.get(entry)
     if coded is None:
-        coded = _LOSSLESS[source] = _made_lossless(source)
+        coded = _LOSSLESS[entry] = _made_lossless(entry)
     return coded
 
 
-def _made_lossless(source: Source) -> Coded:
-    exact = Coded(EXACT.id, ExactParams(), EXACT.encode(source.tensor, ExactParams()))
-    admitted = EXACT.admits(exact.payload, source.layout)
-    raw = to_bytes(source.tensor)
+def _made_lossless(entry: Entry) -> Coded:
+    exact = Coded(EXACT.id, ExactParams(), EXACT.encode(entry.tensor, ExactParams()))
+    admitted = EXACT.admits(exact.payload, entry.layout)
+    raw = to_bytes(entry.tensor)
     if admitted and len(raw) > _PATIENT_BYTES and quick_size(raw) > _HOPELESS * len(exact.payload):
         return exact
-    plain = Coded(LOSSLESS.id, LosslessParams(), LOSSLESS.encode(source.tensor, LosslessParams()))
+    plain = Coded(LOSSLESS.id, LosslessParams(), LOSSLESS.encode(entry.tensor, LosslessParams()))
     return min(plain, exact, key=cost) if admitted else plain
 
 
-def uniform(source: Source, bits: int) -> list[Coded]:
+def uniform(entry: Entry, bits: int) -> list[Coded]:
     """The tensor with one step; empty where no normal float32 step can hold its values."""
     params = UniformParams(bits)
-    quantized = UNIFORM.quantize(source.planes, bits)
+    quantized = UNIFORM.quantize(entry.planes, bits)
     return [] if quantized is None else [Coded(UNIFORM.id, params, UNIFORM.encode(quantized, params))]
 
 
-def faithful(source: Source, allowance: Allowance | None, seed: int) -> Coded:
+def faithful(entry: Entry, allowance: Allowance | None, seed: int) -> Coded:
     """The tensor bit-exactly; where only each element's relative error counts, as far as that needs it."""
     if allowance is not None and allowance.relative:
-        coded = lossless(rounded(source, allowance.relative))
-        if admitted(coded, source, allowance, seed):
+        coded = lossless(rounded(entry, allowance.relative))
+        if admitted(coded, entry, allowance, seed):
             return coded
-    return lossless(source)
+    return lossless(entry)
 
 
-def smallest(source: Source, options: list[Coded], allowance: Allowance | None, seed: int) -> Coded:
+def smallest(entry: Entry, options: list[Coded], allowance: Allowance | None, seed: int) -> Coded:
     """The smallest option that is near enough (without an allowance: any finite one).
 
     The faithful one if it is no larger or none else qualifies.
     """
     for coded in sorted(options, key=cost):
-        if admitted(coded, source, allowance, seed):
-            hopeless = source.layout.size >= _LARGE and quick_size(to_bytes(source.tensor)) > 2 * len(coded.payload)
+        if admitted(coded, entry, allowance, seed):
+            hopeless = entry.layout.size >= _LARGE and quick_size(to_bytes(entry.tensor)) > 2 * len(coded.payload)
             exact = allowance is None or allowance.relative is None
-            return coded if hopeless and exact else min(faithful(source, allowance, seed), coded, key=cost)
-    return faithful(source, allowance, seed)
+            return coded if hopeless and exact else min(faithful(entry, allowance, seed), coded, key=cost)
+    return faithful(entry, allowance, seed)
 
 
-def needs_loss(source: Source, bits: float) -> bool:
+def needs_loss(entry: Entry, bits: float) -> bool:
     """Whether so many bits for each real value are fewer than the tensor takes without loss, at a quick look."""
-    return bits * source.planes.size < quick_bits(to_bytes(source.tensor), source.tensor.element_size())
+    return bits * entry.planes.size < quick_bits(to_bytes(entry.tensor), entry.tensor.element_size())
 
 
 def quick_bits(data: bytes, width: int) -> float:
@@ -222,10 +222,10 @@ def cost(coded: Coded) -> int:
 
 
 def each_tensor(
-    encode: Callable[[Source, Allowance], Coded], sources: list[Source], allowed: list[Allowance]
+    encode: Callable[[Entry, Allowance], Coded], entries: list[Entry], allowed: list[Allowance]
 ) -> list[Coded]:
     """Every tensor through ``encode``, several at the same time; the results do not depend on how many."""
-    pairs = list(zip(sources, allowed, strict=True))
+    pairs = list(zip(entries, allowed, strict=True))
     return list(steps(side_by_side(lambda pair: encode(*pair), pairs), "tensors", len(pairs)))
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from coinr.codec.state_dict import Source
+from coinr.codec.state_dict import Entry
 from coinr.codec.tensors import from_planes
 
 #: From so many elements on, values tell what a tensor is.
@@ -25,33 +25,33 @@ FEWEST = 8
 _WIDE = 100.0
 
 
-def by_element(sources: list[Source]) -> set[int]:
+def by_element(entries: list[Entry]) -> set[int]:
     """Positions of the tensors whose elements each keep their relative error.
 
     Vectors of one sign or of wide range, other tensors of both, vectors of fewer than :data:`FEWEST` elements in layers
     without a matrix, and all vectors beside one of these in such a layer.
     """
-    with_matrix = {layer_of(source) for source in sources if len(source.layout.shape) > 1}
-    alone = [layer_of(source) not in with_matrix for source in sources]
-    told = {row for row, source in enumerate(sources) if _tells(source)}
-    layers = {layer_of(sources[row]) for row in told}
+    with_matrix = {layer_of(entry) for entry in entries if len(entry.layout.shape) > 1}
+    alone = [layer_of(entry) not in with_matrix for entry in entries]
+    told = {row for row, entry in enumerate(entries) if _tells(entry)}
+    layers = {layer_of(entries[row]) for row in told}
     return told | {
         row
-        for row, source in enumerate(sources)
-        if alone[row] and (source.planes.size < FEWEST or layer_of(source) in layers)
+        for row, entry in enumerate(entries)
+        if alone[row] and (entry.planes.size < FEWEST or layer_of(entry) in layers)
     }
 
 
-def layer_of(source: Source) -> str:
+def layer_of(entry: Entry) -> str:
     """The name without its last part: what a layer's weight and bias share."""
-    return source.name.rpartition(".")[0]
+    return entry.name.rpartition(".")[0]
 
 
-def _tells(source: Source) -> bool:
+def _tells(entry: Entry) -> bool:
     """Whether its values say that a tensor holds scales, as far as there are enough."""
-    if source.layout.size == max(source.layout.shape, default=1):
-        return _one_sign(source.planes) or _wide(source.planes)
-    return _one_sign(source.planes) and _wide(source.planes)
+    if entry.layout.size == max(entry.layout.shape, default=1):
+        return _one_sign(entry.planes) or _wide(entry.planes)
+    return _one_sign(entry.planes) and _wide(entry.planes)
 
 
 def _one_sign(planes: NDArray[np.float64]) -> bool:
@@ -67,7 +67,7 @@ def _wide(planes: NDArray[np.float64]) -> bool:
     return bool(last >= _WIDE * first)
 
 
-def rounded(source: Source, relative: float) -> Source:
+def rounded(entry: Entry, relative: float) -> Entry:
     """The tensor, each element with the fewest leading bits that keep its relative error: the exact coder's zeros.
 
     Parameters
@@ -76,11 +76,11 @@ def rounded(source: Source, relative: float) -> Source:
         Largest relative error of any element, 0 or more; from 1 on all is zero.
     """
     if not relative > 0:
-        return source
-    planes = np.zeros_like(source.planes)
+        return entry
+    planes = np.zeros_like(entry.planes)
     if relative < 1:
         # one bit before the point, so many after it; rounding leaves half of the last
         digits = max(0, math.ceil(-math.log2(relative)) - 1)
-        mantissa, exponent = np.frexp(source.planes)
+        mantissa, exponent = np.frexp(entry.planes)
         planes = np.ldexp(np.rint(np.ldexp(mantissa, digits + 1)), exponent - digits - 1)
-    return replace(source, tensor=from_planes(torch.from_numpy(planes), source.layout))
+    return replace(entry, tensor=from_planes(torch.from_numpy(planes), entry.layout))

@@ -17,9 +17,9 @@ from coinr.codec.coders import EXACT, LOSSLESS, LosslessParams
 from coinr.codec.format import container
 from coinr.codec.format.container import File
 from coinr.codec.format.metadata import check_meta
-from coinr.codec.format.tensor_table import ALIAS, Header, Limits, Record, check_names, check_shape
+from coinr.codec.format.tensor_table import TIED, Header, Limits, TensorRecord, check_names, check_shape
 from coinr.codec.profiles.difference import encode_differences
-from coinr.codec.profiles.tasks import PROFILES, Task, encode, least_work, lossy_sources, plan
+from coinr.codec.profiles.tasks import PROFILES, Task, encode, least_work, lossy_entries, plan
 from coinr.codec.reference import ReferenceNetwork
 from coinr.codec.state_dict import read_state_dict
 from coinr.engine.backends import select
@@ -68,17 +68,17 @@ class Encoder:
         check_threads(threads)
         available_threads(threads)
         self.meta = check_meta(meta)
-        self.sources = read_state_dict(sd)
-        self.stored = [source for source in self.sources if source.alias is None]
+        self.entries = read_state_dict(sd)
+        self.stored = [entry for entry in self.entries if entry.tied_to is None]
         self.limits = limits or Limits()
         self._check_sizes()
-        check_patterns(lossless, [source.name for source in self.sources])
+        check_patterns(lossless, [entry.name for entry in self.entries])
         self.exact = tuple(lossless) + tuple(
-            escape(self.sources[source.alias].name)
-            for source in self.sources
-            if source.alias is not None and any(fnmatchcase(source.name, pattern) for pattern in lossless)
+            escape(self.entries[entry.tied_to].name)
+            for entry in self.entries
+            if entry.tied_to is not None and any(fnmatchcase(entry.name, pattern) for pattern in lossless)
         )
-        self.lossy = lossy_sources(self.stored, profile, self.exact, nonfinite)
+        self.lossy_entries = lossy_entries(self.stored, profile, self.exact, nonfinite)
         self.settings = Settings(seed, None, backend, threads, options)
         self.profile, self.seeds = profile, seeds
         self.reference = None if base is None else ReferenceNetwork(base)
@@ -92,21 +92,21 @@ class Encoder:
             check_names(header)
         except FormatError as error:
             raise InputError(f"this state dict cannot be stored: {error}") from error
-        for source in self.stored:
+        for entry in self.stored:
             try:
-                check_shape(source.layout.shape)
+                check_shape(entry.layout.shape)
             except FormatError as error:
-                raise InputError(f"tensor {source.name!r} cannot be stored: {error}") from error
+                raise InputError(f"tensor {entry.name!r} cannot be stored: {error}") from error
 
     @property
     def parameters(self) -> int:
         """Floating-point parameters of the state dict, each plane of a complex one."""
-        return sum(source.planes.size for source in self.stored if source.lossy)
+        return sum(entry.planes.size for entry in self.stored if entry.allows_loss)
 
     def rule(self) -> dict[str, float]:
         """The error, by name, that the rule allows each lossy tensor at a tolerance of 1."""
-        errors = rule_errors(self.lossy, self.known)
-        return {source.name: error for source, error in zip(self.lossy, errors, strict=True)}
+        errors = rule_errors(self.lossy_entries, self.known)
+        return {entry.name: error for entry, error in zip(self.lossy_entries, errors, strict=True)}
 
     def encode(self, tolerance: float | None, errors: Mapping[str, float] | None = None) -> bytes:
         """The file."""
@@ -117,10 +117,10 @@ class Encoder:
         if tolerance is not None and not (isinstance(tolerance, Real) and 0 <= tolerance < math.inf):
             raise InputError(f"tolerance must be a number ≥ 0, not {tolerance!r}")
         settings = replace(self.settings, tolerance=tolerance)
-        tasks = plan(self.stored, self.lossy, self.profile, settings, self.known, errors)
+        tasks = plan(self.stored, self.lossy_entries, self.profile, settings, self.known, errors)
         # those that the reference has too may be differences, which need no dictionary
         alone = [
-            t for t in tasks if self.reference is None or self.reference.find(t.source.name, t.source.layout) is None
+            t for t in tasks if self.reference is None or self.reference.find(t.entry.name, t.entry.layout) is None
         ]
         self.limits.check_work(least_work(alone, self.profile, settings), "at least ")
         coded = self._encode_tasks(tasks, settings)
@@ -157,7 +157,7 @@ class Encoder:
         """The file of the coded tensors, as a reader with these limits accepts it."""
         header = self._header(coded, seed)
         rest = iter(coded)
-        payloads = [next(rest).payload if source.alias is None else b"" for source in self.sources]
+        payloads = [next(rest).payload if entry.tied_to is None else b"" for entry in self.entries]
         if self.reference is not None and header.differences():
             header = replace(header, reference_hash=self.reference.digest(header.differences()))
         self.limits.check(header)
@@ -171,12 +171,12 @@ class Encoder:
     def _header(self, coded: list[Coded], seed: int) -> Header:
         rest = iter(coded)
         records = []
-        for source in self.sources:
-            if source.alias is None:
+        for entry in self.entries:
+            if entry.tied_to is None:
                 chosen = next(rest)
-                records.append(Record(source.name, source.layout, chosen.coder, chosen.params, len(chosen.payload)))
+                records.append(TensorRecord(entry.name, entry.layout, chosen.coder, chosen.params, len(chosen.payload)))
             else:
-                records.append(Record(source.name, source.layout, ALIAS, None, 0, source.alias))
+                records.append(TensorRecord(entry.name, entry.layout, TIED, None, 0, entry.tied_to))
         return Header(seed, tuple(records), self.meta)
 
 

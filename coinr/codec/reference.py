@@ -32,7 +32,7 @@ class ReferenceNetwork:
     """
 
     def __init__(self, sd: Mapping[str, Any]) -> None:
-        self._tensors = {source.name: source.tensor for source in read_state_dict(sd)}
+        self._tensors = {entry.name: entry.tensor for entry in read_state_dict(sd)}
 
     def find(self, name: str, layout: Layout) -> torch.Tensor | None:
         """The tensor of that name, on the CPU and contiguous; None without one of that dtype and shape."""

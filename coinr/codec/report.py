@@ -7,7 +7,7 @@ from typing import Any
 
 from coinr.codec.coders import CODERS
 from coinr.codec.format.container import File
-from coinr.codec.format.tensor_table import Record, name_bytes
+from coinr.codec.format.tensor_table import TensorRecord, name_bytes
 from coinr.inputs.dtypes import dtype_name
 
 _COLUMNS = ("name", "shape", "dtype", "coder", "inner", "kind", "n", "M", "s", "B", "bits", "bytes")
@@ -72,14 +72,14 @@ def _cell(value: Any) -> str:
     return "x".join(map(str, value)) or "scalar" if isinstance(value, list) else str(value)
 
 
-def _row(record: Record, records: tuple[Record, ...]) -> dict[str, Any]:
+def _row(record: TensorRecord, records: tuple[TensorRecord, ...]) -> dict[str, Any]:
     row: dict[str, Any] = {
         "name": record.name,
         "shape": list(record.layout.shape),
         "dtype": dtype_name(record.layout.dtype),
     }
     if record.params is None:
-        row |= {"coder": "tied", "tied_to": records[record.alias or 0].name}
+        row |= {"coder": "tied", "tied_to": records[record.tied_to or 0].name}
     else:
         row |= {"coder": CODERS[record.coder].name, **record.params.describe(record.layout)}
     return row | {"bytes": record.length}
@@ -94,7 +94,7 @@ def make_report(file: File) -> Report:
     parameters = sum(
         record.layout.size * record.layout.planes
         for record in header.records
-        if record.alias is None and (record.layout.dtype.is_floating_point or record.layout.dtype.is_complex)
+        if record.tied_to is None and (record.layout.dtype.is_floating_point or record.layout.dtype.is_complex)
     )
     decoded_bytes, work = header.cost()
     totals = {

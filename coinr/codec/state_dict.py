@@ -16,20 +16,20 @@ from coinr.inputs.state_dicts import entry_tensor, items
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class Entry:
     """One entry of the state dict.
 
     Attributes
     ----------
     tensor
         On the CPU, contiguous, detached.
-    alias
+    tied_to
         Position of the earlier entry that this one is tied to, else None.
     """
 
     name: str
     tensor: torch.Tensor
-    alias: int | None
+    tied_to: int | None
 
     @property
     def layout(self) -> Layout:
@@ -42,7 +42,7 @@ class Source:
         return to_planes(self.tensor)
 
     @property
-    def lossy(self) -> bool:
+    def allows_loss(self) -> bool:
         """Whether this dtype may be coded with loss."""
         return self.layout.dtype in LOSSY_DTYPES and self.layout.size > 0
 
@@ -62,7 +62,7 @@ def _identity(value: Any, tensor: torch.Tensor) -> tuple[Any, ...] | None:
     return ("torch", tensor.device, tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype, lazy)
 
 
-def read_state_dict(sd: Mapping[str, Any]) -> list[Source]:
+def read_state_dict(sd: Mapping[str, Any]) -> list[Entry]:
     """The entries in their order.
 
     Raises
@@ -70,15 +70,15 @@ def read_state_dict(sd: Mapping[str, Any]) -> list[Source]:
     StateDictError
         As :func:`~coinr.inputs.state_dicts.plain_tensors`.
     """
-    sources: list[Source] = []
+    entries: list[Entry] = []
     first: dict[tuple[Any, ...], int] = {}
     # The list keeps every value alive: an address that is used again would look like a tie.
     for name, value in list(items(sd)):
         view = entry_tensor(sd, name, value)
         identity = _identity(value, view)
-        alias = first.get(identity) if identity else None
-        if identity and alias is None:
-            first[identity] = len(sources)
-        host = view.resolve_conj().resolve_neg().cpu().contiguous() if alias is None else sources[alias].tensor
-        sources.append(Source(name, host, alias))
-    return sources
+        tied_to = first.get(identity) if identity else None
+        if identity and tied_to is None:
+            first[identity] = len(entries)
+        host = view.resolve_conj().resolve_neg().cpu().contiguous() if tied_to is None else entries[tied_to].tensor
+        entries.append(Entry(name, host, tied_to))
+    return entries

@@ -44,7 +44,7 @@ import brotli
 
 from coinr.errors import CoinrError, FormatError, LimitError, TruncatedError, VersionError
 
-from .forge import ALIAS, MAGIC, Forgery, Row, varint
+from .forge import MAGIC, TIED, Forgery, Row, varint
 from .hostile import (
     BOOL,
     DICTIONARY,
@@ -169,14 +169,14 @@ attack(
 
 # Ties.
 for target in (0, 1, 5, 2**32, 2**63):
-    tied = Row(0, b"v", ALIAS << 5 | UINT8, [target])
+    tied = Row(0, b"v", TIED << 5 | UINT8, [target])
     attack(FormatError, f"a first tensor tied to number {target}", rows(tied, lossless_row(b"w", b"1")))
 attack(
     FormatError,
     "a tie to a tie",
-    rows(lossless_row(b"a", b"1"), Row(0, b"b", ALIAS << 5 | UINT8, [0]), Row(0, b"c", ALIAS << 5 | UINT8, [1])),
+    rows(lossless_row(b"a", b"1"), Row(0, b"b", TIED << 5 | UINT8, [0]), Row(0, b"c", TIED << 5 | UINT8, [1])),
 )
-attack(FormatError, "a tie of another dtype", rows(lossless_row(b"a", b"1234"), Row(0, b"b", ALIAS << 5 | BOOL, [0])))
+attack(FormatError, "a tie of another dtype", rows(lossless_row(b"a", b"1234"), Row(0, b"b", TIED << 5 | BOOL, [0])))
 
 # Dictionary parameters: flags, bits, n, M, s, stream.
 GOOD = dict(kind=GAUSSIAN, shape=[12, 10], n=10, M=256, s=4)

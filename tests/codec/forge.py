@@ -16,7 +16,7 @@ from coinr.engine import _C
 
 MAGIC = b"\x8fCNR"
 SECTION_BYTES = 4096
-ALIAS = 7
+TIED = 7
 DIFFERENCE = 6
 # What follows a row's shape in the table: one letter a field, b a byte and v a varint.
 PARAMS = {0: "", 1: "b", 2: "bbvvvv", 3: "bbbbb", 5: ""}
@@ -61,7 +61,7 @@ class _Cursor:
 
 @dataclass
 class Row:
-    """One row of the tensor table with its payload; ``shape`` holds dimensions, or the aliased row for an alias."""
+    """One row of the tensor table with its payload; ``shape`` holds dimensions, or the row of a tie."""
 
     same: int
     rest: bytes
@@ -73,20 +73,20 @@ class Row:
     ndim: int | None = None
 
     @property
-    def is_alias(self) -> bool:
+    def is_tied(self) -> bool:
         """Whether the code says that this row shares another's storage."""
-        return self.code >> 5 == ALIAS
+        return self.code >> 5 == TIED
 
     def layout_bytes(self) -> bytes:
-        """The alias, or the number of dimensions (``ndim`` where it lies) and the dimensions."""
-        if self.is_alias:
+        """The row that it is tied to, or the number of dimensions (``ndim`` where it lies) and the dimensions."""
+        if self.is_tied:
             return varint(self.shape[0] if self.shape else 0)
         count = len(self.shape) if self.ndim is None else self.ndim
         return varint(count) + b"".join(map(varint, self.shape))
 
     def param_bytes(self) -> bytes:
         """Parameters in the form of the row's coder; an unknown coder has none."""
-        letters = "" if self.is_alias else fields(self.code >> 5, self.params)
+        letters = "" if self.is_tied else fields(self.code >> 5, self.params)
         values = (self.params + [1] * len(letters))[: len(letters)]
         return b"".join(
             bytes([v & 255]) if letter == "b" else varint(v) for letter, v in zip(letters, values, strict=True)
@@ -94,7 +94,7 @@ class Row:
 
     def length_bytes(self) -> bytes:
         """The payload's length, or what ``length`` claims."""
-        return b"" if self.is_alias else varint(len(self.payload) if self.length is None else self.length)
+        return b"" if self.is_tied else varint(len(self.payload) if self.length is None else self.length)
 
 
 @dataclass
@@ -147,7 +147,7 @@ class Forgery:
 
     def sections(self) -> list[bytes]:
         """All small payloads together, then each large one."""
-        payloads = [r.payload for r in self.rows if not r.is_alias]
+        payloads = [r.payload for r in self.rows if not r.is_tied]
         small = b"".join(p for p in payloads if len(p) < SECTION_BYTES)
         return [s for s in [small, *(p for p in payloads if len(p) >= SECTION_BYTES)] if s]
 
@@ -176,11 +176,11 @@ def take_apart(blob: bytes) -> Forgery:
         names.append((same, table.take(table.varint())))
     rows = [Row(same, rest, code, []) for (same, rest), code in zip(names, table.take(len(names)), strict=True)]
     for row in rows:
-        row.shape = [table.varint() for _ in range(1 if row.is_alias else table.varint())]
+        row.shape = [table.varint() for _ in range(1 if row.is_tied else table.varint())]
     for row in rows:
-        while len(letters := "" if row.is_alias else fields(row.code >> 5, row.params)) > len(row.params):
+        while len(letters := "" if row.is_tied else fields(row.code >> 5, row.params)) > len(row.params):
             row.params.append(table.take(1)[0] if letters[len(row.params)] == "b" else table.varint())
-    lengths = [0 if row.is_alias else table.varint() for row in rows]
+    lengths = [0 if row.is_tied else table.varint() for row in rows]
     small = [(row, n) for row, n in zip(rows, lengths, strict=True) if 0 < n < SECTION_BYTES]
     for row, n in small:
         row.payload = cursor.take(n)

@@ -9,7 +9,7 @@ import coinr
 from coinr.errors import LimitError
 
 from .attacks import ATTACKS, SIDE, honest, work_bomb
-from .forge import ALIAS, Forgery, Row, take_apart
+from .forge import TIED, Forgery, Row, take_apart
 from .hostile import (
     GAUSSIAN,
     HADAMARD,
@@ -62,7 +62,7 @@ def many_dimensions(count: int) -> Forgery:
 
 def many_ties(count: int) -> Forgery:
     """One tensor under ``count`` further names."""
-    tied = (Row(0, b"%d" % i, ALIAS << 5 | UINT8, [0]) for i in range(count))
+    tied = (Row(0, b"%d" % i, TIED << 5 | UINT8, [0]) for i in range(count))
     return Forgery([lossless_row(b"w", bytes(1000)), *tied])
 
 

@@ -20,7 +20,7 @@ import pytest
 import coinr
 from coinr.errors import CoinrError, FormatError, ReferenceNetworkError, VersionError
 
-from .forge import ALIAS, Forgery, Row
+from .forge import TIED, Forgery, Row
 from .hostile import (
     BOOL,
     DIFFERENCE,
@@ -128,7 +128,7 @@ for size in (0, 1, 65536, 65537, 2**31, 2**64 - 1):
 attack(
     FormatError,
     "a tie to a tensor that only the base has",
-    lambda: Forgery([same_row("same"), Row(0, b"t", ALIAS << 5 | FLOAT32, [1])], base=HASH),
+    lambda: Forgery([same_row("same"), Row(0, b"t", TIED << 5 | FLOAT32, [1])], base=HASH),
 )
 
 

@@ -12,7 +12,7 @@ import coinr
 from coinr.codec.coders import DictionaryParams, LosslessParams, UniformParams
 from coinr.codec.format import container
 from coinr.codec.format.container import File
-from coinr.codec.format.tensor_table import ALIAS, VERSION, Header, Limits, Record
+from coinr.codec.format.tensor_table import TIED, VERSION, Header, Limits, TensorRecord
 from coinr.codec.tensors import Cut, Layout
 from coinr.codec.wire import compress, expand, varint
 from tests.codec.forge import take_apart
@@ -30,8 +30,8 @@ def siren(names=None, width=20):
     return OrderedDict(zip(names or sd, sd.values(), strict=True))
 
 
-def record(layout=None, coder=0, params=None, length=1, name="w", alias=None):
-    return Record(name, layout or Layout(F32, (1,)), coder, params or LosslessParams(), length, alias)
+def record(layout=None, coder=0, params=None, length=1, name="w", tied_to=None):
+    return TensorRecord(name, layout or Layout(F32, (1,)), coder, params or LosslessParams(), length, tied_to)
 
 
 def dictionary_record(shape=(4, 16), n=16, M=64, s=2, length=30, **changes):
@@ -188,13 +188,13 @@ def test_ill_formed_rows_are_refused(bad, message):
 
 def test_ties_must_point_back_to_a_stored_tensor_of_the_same_dtype():
     stored = record(name="a")
-    fine = Record("b", stored.layout, ALIAS, None, 0, 0)
+    fine = TensorRecord("b", stored.layout, TIED, None, 0, 0)
     assert coinr.inspect(build(stored, fine)).tensors[1]["coder"] == "tied"
-    for alias, layout in ((1, stored.layout), (2, stored.layout), (0, Layout(torch.int8, (1,)))):
+    for tied_to, layout in ((1, stored.layout), (2, stored.layout), (0, Layout(torch.int8, (1,)))):
         with pytest.raises(coinr.FormatError, match="share the storage"):
-            File(build(stored, Record("b", layout, ALIAS, None, 0, alias)))
+            File(build(stored, TensorRecord("b", layout, TIED, None, 0, tied_to)))
     with pytest.raises(coinr.FormatError, match="share the storage"):
-        File(build(stored, fine, Record("c", stored.layout, ALIAS, None, 0, 1)))
+        File(build(stored, fine, TensorRecord("c", stored.layout, TIED, None, 0, 1)))
 
 
 def test_names_are_unique_utf8():

@@ -94,8 +94,8 @@ def test_costs_of_integers_are_made_as_far_as_their_rows_and_columns_reach(monke
 
 
 def test_integers_do_not_depend_on_how_far_their_costs_are_made(monkeypatch):
-    source = read_state_dict({"w": normal(SIDE, SIDE) * torch.logspace(-3, 1, SIDE)})[0]
-    problem = Problem(source.planes.reshape(SIDE, SIDE), 0.01, 0.01)
+    entry = read_state_dict({"w": normal(SIDE, SIDE) * torch.logspace(-3, 1, SIDE)})[0]
+    problem = Problem(entry.planes.reshape(SIDE, SIDE), 0.01, 0.01)
     made = []
     for margin in (trellis._MARGIN, trellis._ENTRIES):
         monkeypatch.setattr(trellis, "_MARGIN", margin)
@@ -124,22 +124,22 @@ def test_sizes_are_met_or_given_up_in_few_tries(name, share, monkeypatch):
 
 @pytest.mark.parametrize("name", ["constant", "one hot", "mask"])
 def test_large_ones_are_tried_in_no_dictionary_and_settle_soon(name, monkeypatch):
-    source = read_state_dict({"w": structured(192)[name]})
-    (allowance,) = allowed_errors(source, 0.15)
+    entry = read_state_dict({"w": structured(192)[name]})
+    (allowance,) = allowed_errors(entry, 0.15)
     passes = []
     quantize = trellis.quantize
     monkeypatch.setattr(trellis, "quantize", lambda *given: passes.append(given) or quantize(*given))
     monkeypatch.setattr(sparse, "encode_to", None)
-    encode_within(source[0], allowance, Settings(0, None, None, 1, {}))
+    encode_within(entry[0], allowance, Settings(0, None, None, 1, {}))
     assert 1 <= len(passes) <= 5
 
 
 def test_small_complex_matrices_may_be_pursued():
     planes = normal(2, 3, 20)
-    source = read_state_dict({"w": torch.complex(*planes)})[0]
-    coded = sparse.encode_to(source, Allowance(0.9, 0.9), Settings(0, None, None, 1, {}))
+    entry = read_state_dict({"w": torch.complex(*planes)})[0]
+    coded = sparse.encode_to(entry, Allowance(0.9, 0.9), Settings(0, None, None, 1, {}))
     assert coded is not None
-    assert error_of(coded, source, 0) <= 0.9
+    assert error_of(coded, entry, 0) <= 0.9
 
 
 @pytest.mark.slow

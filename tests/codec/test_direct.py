@@ -60,8 +60,8 @@ def test_large_tensors_are_coded_as_tokens_and_come_back():
     tensor = torch.randn(600, 450, generator=torch.Generator().manual_seed(0))
     blob = coinr.encode_state_dict({"w": tensor}, profile="direct", tolerance=0.3)
     assert File(blob).header.records[0].params.form.tokens
-    source = read_state_dict({"w": tensor})[0]
-    allowed = allowed_errors([source], 0.3)[0].error
+    entry = read_state_dict({"w": tensor})[0]
+    allowed = allowed_errors([entry], 0.3)[0].error
     off = float((coinr.decode_tensor(blob, "w") - tensor).square().mean().sqrt())
     assert 0.98 * allowed < off <= allowed
     # a trellis of 64 states is about 0.05 bits from the rate-distortion function of the normal distribution

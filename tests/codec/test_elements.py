@@ -86,8 +86,8 @@ def test_of_any_dtype_and_shape(dtype, shape):
     ],
 )
 def test_values_tell(tensor, kept):
-    sources = read_state_dict({"first.weight": drawn(32, 4), "first.bias": drawn(32), "second.x": tensor})
-    assert by_element(sources) == ({2} if kept else set())
+    entries = read_state_dict({"first.weight": drawn(32, 4), "first.bias": drawn(32), "second.x": tensor})
+    assert by_element(entries) == ({2} if kept else set())
 
 
 def test_few_elements_beside_a_matrix_are_a_bias():
@@ -106,18 +106,18 @@ def test_what_stands_in_one_layer_with_scales_is_kept_as_they_are():
 def test_rounding_leaves_each_element_within_its_error(dtype, relative):
     values = drawn(200) * torch.logspace(-30, 30, 200)
     tensor = torch.complex(values, values.flip(0)) if dtype.is_complex else values.to(dtype)
-    source = read_state_dict({"w": tensor})[0]
-    got = rounded(source, relative)
-    assert got.layout == source.layout
-    off = abs(got.planes - source.planes) / abs(source.planes)
+    entry = read_state_dict({"w": tensor})[0]
+    got = rounded(entry, relative)
+    assert got.layout == entry.layout
+    off = abs(got.planes - entry.planes) / abs(entry.planes)
     assert off.max() <= relative
     assert relative < 1e-4 or dtype == torch.bfloat16 or off.max() > relative / 8
 
 
 def test_rounding_to_nothing_and_to_everything():
-    source = read_state_dict({"w": drawn(9)})[0]
-    assert not rounded(source, 1.0).planes.any()
-    assert torch.equal(rounded(source, 0.0).tensor, source.tensor)
+    entry = read_state_dict({"w": drawn(9)})[0]
+    assert not rounded(entry, 1.0).planes.any()
+    assert torch.equal(rounded(entry, 0.0).tensor, entry.tensor)
 
 
 def test_what_rounding_would_make_infinite_is_exact():

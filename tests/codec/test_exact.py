@@ -9,7 +9,7 @@ import torch
 import coinr
 from coinr.codec.candidates import lossless
 from coinr.codec.coders import EXACT, ExactParams
-from coinr.codec.state_dict import Source
+from coinr.codec.state_dict import Entry
 from coinr.codec.tensors import Layout
 from coinr.inputs.dtypes import DTYPES
 from tests.codec.round_trip import bits
@@ -90,8 +90,8 @@ def test_the_smaller_of_both_coders_is_taken():
     assert torch.equal(decoded["noise"], noise)
     assert torch.equal(decoded["repeated"], repeated)
     for tensor in (noise, repeated, noise.bfloat16(), torch.arange(99), torch.tensor(3)):
-        source = Source("w", tensor, None)
-        assert len(lossless(source).payload) <= len(EXACT.encode(tensor, ExactParams()))
+        entry = Entry("w", tensor, None)
+        assert len(lossless(entry).payload) <= len(EXACT.encode(tensor, ExactParams()))
 
 
 def test_a_payload_that_stands_for_too_many_bits_is_refused_and_not_written():
@@ -100,7 +100,7 @@ def test_a_payload_that_stands_for_too_many_bits_is_refused_and_not_written():
     assert not EXACT.admits(payload, layout)
     with pytest.raises(coinr.FormatError, match="may stand for"):
         EXACT.decode(memoryview(payload), ExactParams(), layout, 0, torch.device("cpu"))
-    coded = lossless(Source("w", zeros, None))
+    coded = lossless(Entry("w", zeros, None))
     assert (coded.coder, len(coded.payload) < 100) == (0, True)
 
 

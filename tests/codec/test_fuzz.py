@@ -17,7 +17,7 @@ import coinr
 from coinr.errors import CoinrError
 from tests.grids import fast_where
 
-from .forge import ALIAS, Forgery, Row, take_apart
+from .forge import TIED, Forgery, Row, take_apart
 from .hostile import Tally, base, corpus, judge
 from .round_trip import bits
 
@@ -110,9 +110,9 @@ def edits(f: Forgery) -> list[tuple[str, Callable[[int, bytes], None]]]:
 
         return change
 
-    def alias(row: Row) -> Callable[[int, bytes], None]:
+    def tie(row: Row) -> Callable[[int, bytes], None]:
         def change(value: int, junk: bytes) -> None:
-            row.code, row.shape, row.payload = ALIAS << 5 | row.code & 31, [value], b""
+            row.code, row.shape, row.payload = TIED << 5 | row.code & 31, [value], b""
 
         return change
 
@@ -123,7 +123,7 @@ def edits(f: Forgery) -> list[tuple[str, Callable[[int, bytes], None]]]:
     for i, row in enumerate(f.rows):
         found += [(f"{i}.{name}", put(row, name)) for name in ("same", "code", "ndim", "length")]
         found += [(f"{i}.rest", put_bytes(row, "rest")), (f"{i}.payload", put_bytes(row, "payload"))]
-        found += [(f"{i}.poke", poke(row)), (f"{i}.alias", alias(row))]
+        found += [(f"{i}.poke", poke(row)), (f"{i}.tie", tie(row))]
         found += [(f"{i}.shape[{k}]", item(row.shape, k)) for k in range(len(row.shape))]
         found += [(f"{i}.shape+", lambda value, junk, row=row: row.shape.append(value))]
         found += [(f"{i}.params[{k}]", item(row.params, k)) for k in range(len(row.params))]

@@ -73,26 +73,26 @@ def test_decodes_by_definition_and_keeps_the_error(form, dtype, shape, n):
     tensor = gaussian(*shape)
     if dtype.is_complex:
         tensor = torch.complex(tensor, gaussian(*shape, seed=1))
-    source = source_of(tensor.to(dtype))
-    coded = encode_to(source, within(0.3), PLAIN, replace(FAST, form=form, n=n))
+    entry = source_of(tensor.to(dtype))
+    coded = encode_to(entry, within(0.3), PLAIN, replace(FAST, form=form, n=n))
     assert coded is not None
     assert (coded.params.form is None) == (form == "sparse")
     assert coded.params.cut.n == n
-    assert 0.25 < error_of(coded, source, 0) <= 0.3
-    got = decode(coded, source.layout)
+    assert 0.25 < error_of(coded, entry, 0) <= 0.3
+    got = decode(coded, entry.layout)
     assert got.dtype == dtype
-    planes = by_definition(coded, source.layout, 0)
+    planes = by_definition(coded, entry.layout, 0)
     want = torch.complex(*planes) if dtype.is_complex else planes[0].to(dtype)
     assert torch.equal(got, want.reshape(shape))
 
 
 @pytest.mark.parametrize("form", ["dense", "sparse"])
 def test_backends_decode_alike(form, monkeypatch):
-    source = source_of(gaussian(30, 50))
-    coded = encode_to(source, within(0.4), replace(PLAIN, seed=2**64 - 1), replace(FAST, form=form))
-    native = decode(coded, source.layout, 2**64 - 1)
+    entry = source_of(gaussian(30, 50))
+    coded = encode_to(entry, within(0.4), replace(PLAIN, seed=2**64 - 1), replace(FAST, form=form))
+    native = decode(coded, entry.layout, 2**64 - 1)
     monkeypatch.setenv("COINR_BACKEND", "reference")
-    assert torch.equal(native, decode(coded, source.layout, 2**64 - 1))
+    assert torch.equal(native, decode(coded, entry.layout, 2**64 - 1))
 
 
 @pytest.mark.parametrize(
@@ -163,11 +163,11 @@ def test_other_layouts_are_refused():
 
 @pytest.mark.parametrize("form", ["dense", "sparse"])
 def test_work_bounds_what_decoding_generates(form):
-    source = source_of(gaussian(64, 64))
-    coded = encode_to(source, within(0.5), PLAIN, replace(FAST, form=form, n=64))
+    entry = source_of(gaussian(64, 64))
+    coded = encode_to(entry, within(0.5), PLAIN, replace(FAST, form=form, n=64))
     B, s = 64, coded.params.s
-    assert coded.params.work(source.layout) == B * s * 64 + 64
-    assert mean_atoms(coded.payload, coded.params, source.layout) <= s
+    assert coded.params.work(entry.layout) == B * s * 64 + 64
+    assert mean_atoms(coded.payload, coded.params, entry.layout) <= s
 
 
 @settings(max_examples=200, deadline=None)
@@ -216,45 +216,45 @@ def test_sparse_codes_survive():
 
 
 def test_sparse_wins_at_low_rates_and_dense_at_high_ones():
-    source = source_of(gaussian(64, 128))
-    coarse = encode_to(source, within(0.8), PLAIN)
+    entry = source_of(gaussian(64, 128))
+    coarse = encode_to(entry, within(0.8), PLAIN)
     assert coarse.params.form is None
-    assert 8 * cost(coarse) < 0.43 * source.layout.size  # the best scalar or trellis codes need 0.433
-    fine = encode_to(source, within(0.05), PLAIN)
+    assert 8 * cost(coarse) < 0.43 * entry.layout.size  # the best scalar or trellis codes need 0.433
+    fine = encode_to(entry, within(0.05), PLAIN)
     assert fine.params.form is not None
-    (plain, *_) = direct.encode_to(source, within(0.05))
+    (plain, *_) = direct.encode_to(entry, within(0.05))
     assert cost(fine) < 1.01 * cost(plain)
 
 
 def test_errors_too_fine_for_any_dictionary_are_not_pursued(monkeypatch):
-    source = source_of(gaussian(64, 64))
+    entry = source_of(gaussian(64, 64))
     monkeypatch.setattr(sparse, "Search", None)
-    assert encode_to(source, within(1e-6), PLAIN, SparseOptions(form="dense")) is None
-    assert encode_to(source, within(1e-6), PLAIN) is None
+    assert encode_to(entry, within(1e-6), PLAIN, SparseOptions(form="dense")) is None
+    assert encode_to(entry, within(1e-6), PLAIN) is None
     with pytest.raises(TypeError):
-        encode_to(source, within(0.8), PLAIN)
+        encode_to(entry, within(0.8), PLAIN)
 
 
 def test_the_search_does_not_depend_on_threads():
-    source = source_of(gaussian(64, 64))
-    one, three = (encode_to(source, within(0.7), replace(PLAIN, threads=threads), FAST) for threads in (1, 3))
+    entry = source_of(gaussian(64, 64))
+    one, three = (encode_to(entry, within(0.7), replace(PLAIN, threads=threads), FAST) for threads in (1, 3))
     assert one == three
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e15])
 @pytest.mark.parametrize("form", ["dense", "sparse"])
 def test_any_scale_of_weights(scale, form):
-    source = source_of(gaussian(16, 32) * scale)
-    coded = encode_to(source, within(0.5 * scale), PLAIN, replace(FAST, form=form))
-    assert 0.4 * scale < error_of(coded, source, 0) <= 0.5 * scale
+    entry = source_of(gaussian(16, 32) * scale)
+    coded = encode_to(entry, within(0.5 * scale), PLAIN, replace(FAST, form=form))
+    assert 0.4 * scale < error_of(coded, entry, 0) <= 0.5 * scale
 
 
 @pytest.mark.parametrize("form", ["dense", "sparse"])
 def test_what_no_step_can_hold_is_left_to_others(form):
     for scale in (1e-45, 3e38):
-        source = source_of(torch.full((16, 16), scale))
-        coded = encode_to(source, within(scale / 1000), PLAIN, replace(FAST, form=form))
-        assert coded is None or error_of(coded, source, 0) <= scale / 1000
+        entry = source_of(torch.full((16, 16), scale))
+        coded = encode_to(entry, within(scale / 1000), PLAIN, replace(FAST, form=form))
+        assert coded is None or error_of(coded, entry, 0) <= scale / 1000
 
 
 def test_vectors_scalars_and_zero_errors_are_left_to_others():
@@ -318,35 +318,35 @@ def harm_in_weights(problem, params, inputs, seed=0):
 
 @pytest.mark.parametrize("n", [2, 16, 64])
 def test_errors_of_dense_codes_weigh_as_those_of_the_weights_they_make(n):
-    source, inputs = source_of(gaussian(24, 64)), moments(64)
+    entry, inputs = source_of(gaussian(24, 64)), moments(64)
     params = sparse._dense_params(Cut(False, n))
-    problem = sparse._problem(source, Allowance(0.1, 0.1, inputs=inputs), 1.0, params, 0)
+    problem = sparse._problem(entry, Allowance(0.1, 0.1, inputs=inputs), 1.0, params, 0)
     ours, wanted = harm_in_weights(problem, params, inputs)
     assert ours * np.sqrt(n) == pytest.approx(wanted, rel=1e-9)
 
 
 def test_errors_of_all_elements_together_weigh_as_those_of_the_weights_they_make():
-    source, whole = source_of(gaussian(8, 16)), moments(128)
+    entry, whole = source_of(gaussian(8, 16)), moments(128)
     lower = np.linalg.cholesky(whole[::-1, ::-1])[::-1, ::-1]
     form = Form(lower / np.diag(lower), np.square(np.diag(lower)))
     params = sparse._dense_params(Cut(False, 4))
-    problem = sparse._problem(source, Allowance(0.1, 0.1, form=form), 1.0, params, 0)
+    problem = sparse._problem(entry, Allowance(0.1, 0.1, form=form), 1.0, params, 0)
     ours, wanted = harm_in_weights(problem, params, whole)
     assert ours * 2 == pytest.approx(wanted, rel=1e-9)
 
 
 def test_dense_codes_that_heed_inputs_are_smaller_at_the_same_harm():
-    source, inputs = source_of(gaussian(64, 64)), moments(64)
+    entry, inputs = source_of(gaussian(64, 64)), moments(64)
     options = SparseOptions(form="dense")
-    heeding = encode_to(source, Allowance(0.05, 1.0, inputs=inputs), PLAIN, options)
-    plain = encode_to(source, within(0.05), PLAIN, options)
+    heeding = encode_to(entry, Allowance(0.05, 1.0, inputs=inputs), PLAIN, options)
+    plain = encode_to(entry, within(0.05), PLAIN, options)
     assert cost(heeding) < 0.9 * cost(plain)
-    assert weighted_rms(sparse_error(heeding, source), Allowance(0.05, 1.0, inputs=inputs)) <= 0.05
+    assert weighted_rms(sparse_error(heeding, entry), Allowance(0.05, 1.0, inputs=inputs)) <= 0.05
 
 
-def sparse_error(coded, source):
-    decoded = SPARSE.decode(memoryview(coded.payload), coded.params, source.layout, 0, CPU)
-    return decoded.double().numpy() - source.planes.reshape(decoded.shape)
+def sparse_error(coded, entry):
+    decoded = SPARSE.decode(memoryview(coded.payload), coded.params, entry.layout, 0, CPU)
+    return decoded.double().numpy() - entry.planes.reshape(decoded.shape)
 
 
 def test_the_prices_of_integers_are_bits_of_a_prefix_code_of_what_was_seen():

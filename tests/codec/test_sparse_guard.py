@@ -7,7 +7,7 @@ import coinr
 from coinr.codec.coders import SPARSE, SparseParams
 from coinr.codec.coders.levels import LevelForm
 from coinr.codec.format.container import write
-from coinr.codec.format.tensor_table import Header, Record
+from coinr.codec.format.tensor_table import Header, TensorRecord
 from coinr.codec.tensors import Cut, Layout
 from coinr.engine import native
 from coinr.errors import FormatError
@@ -22,7 +22,7 @@ def forged(vectors, n, dense=False, payload=b""):
         params = SparseParams(Cut(False, n), "hadamard", n, n, 0.5, LevelForm(0, 3, 40))
     else:
         params = SparseParams(Cut(False, n), "hadamard", 1 << 20, n, 0.5)
-    record = Record("w", Layout(torch.float32, (vectors, n)), SPARSE.id, params, len(payload))
+    record = TensorRecord("w", Layout(torch.float32, (vectors, n)), SPARSE.id, params, len(payload))
     return write(Header(0, (record,)), [payload])
 
 

@@ -18,7 +18,7 @@ import coinr
 from bench.paper.context import Point
 from coinr.codec.coders import CODERS, DICTIONARY, UNIFORM, DictionaryParams, Params, UniformParams
 from coinr.codec.format import container
-from coinr.codec.format.tensor_table import Header, Record
+from coinr.codec.format.tensor_table import Header, TensorRecord
 from coinr.codec.profiles.paper import solve
 from coinr.codec.tensors import Cut, Layout, to_planes
 
@@ -118,7 +118,7 @@ def _file(sd: Mapping[str, Tensor], coded: Mapping[str, tuple[Params, int, bytes
             quantized = UNIFORM.quantize(to_planes(tensor), EXACT_BITS)
             assert quantized is not None
             payload = CODERS[coder].encode(quantized, params)
-        records.append(Record(name, layout(tensor), coder, params, len(payload)))
+        records.append(TensorRecord(name, layout(tensor), coder, params, len(payload)))
         payloads.append(payload)
     return container.write(Header(seed, tuple(records)), payloads)
 

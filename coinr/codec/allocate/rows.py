@@ -12,7 +12,7 @@ import re
 import numpy as np
 from numpy.typing import NDArray
 
-from coinr.codec.state_dict import Source
+from coinr.codec.state_dict import Entry
 
 # Estimates are trusted a little less than they say: harm is taken to this power.
 TRUST = 0.9
@@ -25,46 +25,46 @@ _LEAST_GAIN = 0.01
 _SIGNIFICANT = 2.6
 
 
-def row_harms(sources: list[Source]) -> dict[int, NDArray[np.float64]]:
-    """By position of the source: weight of the squared error of each row as in :class:`Allowance`, where known."""
-    matrices = [row for row, source in enumerate(sources) if len(source.layout.shape) > 1]
+def row_harms(entries: list[Entry]) -> dict[int, NDArray[np.float64]]:
+    """By position of the entry: weight of the squared error of each row as in :class:`Allowance`, where known."""
+    matrices = [row for row, entry in enumerate(entries) if len(entry.layout.shape) > 1]
     harms: dict[int, NDArray[np.float64]] = {}
     later: NDArray[np.float64] | None = None
     for position in range(len(matrices) - 2, -1, -1):
         row, after = matrices[position], matrices[position + 1]
-        passed = _passed_back(sources[after], later)
-        later = passed if _follows(sources[row], sources[after], passed) else None
+        passed = _passed_back(entries[after], later)
+        later = passed if _follows(entries[row], entries[after], passed) else None
         if later is not None:
             weights = later**TRUST
-            weights = np.tile(weights / weights.mean(), sources[row].layout.planes)
+            weights = np.tile(weights / weights.mean(), entries[row].layout.planes)
             if -np.log2(weights).mean() / 2 > _LEAST_GAIN:
                 harms[row] = weights
     return harms
 
 
-def _passed_back(source: Source, later: NDArray[np.float64] | None) -> NDArray[np.float64]:
+def _passed_back(entry: Entry, later: NDArray[np.float64] | None) -> NDArray[np.float64]:
     """Harm of an error in each input of a layer, from that of its outputs (all alike where not known)."""
-    power = _power(source)
+    power = _power(entry)
     passed = power.sum(0) if later is None else (power * later[:, None]).sum(0)
     floor = float(passed.max()) * 2.0**-31
     harm: NDArray[np.float64] = np.maximum(passed, floor if floor > 0 else 1.0)
     return harm
 
 
-def _power(source: Source) -> NDArray[np.float64]:
+def _power(entry: Entry) -> NDArray[np.float64]:
     """Squared magnitude of each weight, over its planes: ``[shape[0], rest]``."""
-    planes = source.planes / (np.abs(source.planes).max() or 1.0)
-    power: NDArray[np.float64] = np.square(planes).sum(0).reshape(source.layout.shape[0], -1)
+    planes = entry.planes / (np.abs(entry.planes).max() or 1.0)
+    power: NDArray[np.float64] = np.square(planes).sum(0).reshape(entry.layout.shape[0], -1)
     return power
 
 
-def _follows(source: Source, after: Source, passed: NDArray[np.float64]) -> bool:
+def _follows(entry: Entry, after: Entry, passed: NDArray[np.float64]) -> bool:
     """Whether the outputs of one layer are the inputs of the other: by size, and by name or evidence."""
-    if source.layout.shape[0] != len(passed):
+    if entry.layout.shape[0] != len(passed):
         return False
-    if _consecutive(source.name, after.name):
+    if _consecutive(entry.name, after.name):
         return True
-    own = _power(source).mean(1)
+    own = _power(entry).mean(1)
     if len(own) < 2 or not own.min() > 0 or np.ptp(passed) == 0 or np.ptp(own) == 0:
         return False
     correlation = np.corrcoef(np.log(own), np.log(passed))[0, 1]

@@ -16,7 +16,7 @@ import numpy as np
 from coinr.codec.allocate.rows import row_harms
 from coinr.codec.candidates import Allowance, rms
 from coinr.codec.elements import FEWEST, by_element, layer_of
-from coinr.codec.state_dict import Source
+from coinr.codec.state_dict import Entry
 from coinr.sensitivity.calibration import Known
 
 # Keeps every network of the rate harness's corpus within 0.1 dB: bench/results/rate/default.csv.
@@ -64,7 +64,7 @@ _SMALLEST_OF_MEAN = 1 / 4
 
 
 def allowed_errors(
-    sources: list[Source],
+    entries: list[Entry],
     tolerance: float,
     known: Known | None = None,
     wanted: Mapping[str, float] | None = None,
@@ -76,89 +76,89 @@ def allowed_errors(
     that is wanted; that of the whole tensor then counts for small vectors only.
     """
     known, wanted, tolerance = known or Known(), wanted or {}, min(tolerance, _COARSEST)
-    harms, elements = row_harms(sources), by_element(sources)
+    harms, elements = row_harms(entries), by_element(entries)
     allowed = []
-    for row, (source, rule) in enumerate(zip(sources, rule_errors(sources, known), strict=True)):
-        limit = tolerance * rms(source.planes)
-        told = known.tensors.get(source.name)
-        error = wanted.get(source.name, tolerance * rule)
+    for row, (entry, rule) in enumerate(zip(entries, rule_errors(entries, known), strict=True)):
+        limit = tolerance * rms(entry.planes)
+        told = known.tensors.get(entry.name)
+        error = wanted.get(entry.name, tolerance * rule)
         if row in elements:
-            allowed.append(_by_element(source, limit, error, rule, tolerance))
+            allowed.append(_by_element(entry, limit, error, rule, tolerance))
             continue
         harm = harms.get(row) if told is None or told.harm is None else told.harm
         allowed.append(Allowance(min(limit, error), limit, harm, None if told is None else told.inputs))
     return allowed
 
 
-def _by_element(source: Source, limit: float, error: float, rule: float, tolerance: float) -> Allowance:
+def _by_element(entry: Entry, limit: float, error: float, rule: float, tolerance: float) -> Allowance:
     """The allowance where elements keep their relative errors; ``rule`` is the tensor's error at a tolerance of 1."""
     relative = min(ELEMENT * (error / rule if rule else tolerance), tolerance)
-    if source.planes.size >= FEWEST:
-        error = max(error, relative * rms(source.planes))
+    if entry.planes.size >= FEWEST:
+        error = max(error, relative * rms(entry.planes))
     return Allowance(min(limit, error), limit, relative=relative)
 
 
-def rule_errors(sources: list[Source], known: Known) -> list[float]:
+def rule_errors(entries: list[Entry], known: Known) -> list[float]:
     """The error of each tensor at a tolerance of 1, in which rows weigh by the harm they do.
 
     That of the first hidden matrix is a share of the typical magnitude in the smallest hidden matrix; the others
     follow from it. Where sensitivities are known, they take the place of these rules: errors do equal harm for each
     parameter, and are in sum of logarithms what the rules say.
     """
-    sizes = [rms(source.planes) for source in sources]
-    bulk = _bulk(sources, sizes)
-    others = [size for source, size in zip(sources, sizes, strict=True) if not _is_mask(source)]
-    common = SHARE * _reference([(sources[row].planes.size, _typical(sources[row])) for row in bulk], others or sizes)
-    edges = {layer_of(source): _edge(source) for source in sources if _edge(source) < 1}
+    sizes = [rms(entry.planes) for entry in entries]
+    bulk = _bulk(entries, sizes)
+    others = [size for entry, size in zip(entries, sizes, strict=True) if not _is_mask(entry)]
+    common = SHARE * _reference([(entries[row].planes.size, _typical(entries[row])) for row in bulk], others or sizes)
+    edges = {layer_of(entry): _edge(entry) for entry in entries if _edge(entry) < 1}
     if LINE in edges.values():
         common *= LINE_NETWORK
     errors, depth = [], -1
     deeper = DEEPER if edges else 1.0
-    for row, source in enumerate(sources):
+    for row, entry in enumerate(entries):
         depth += row in bulk
-        errors.append(common * _share(source, edges) * min(deeper ** max(depth, 0), DEEPEST))
-    return _equal_harm(sources, errors, known.means())
+        errors.append(common * _share(entry, edges) * min(deeper ** max(depth, 0), DEEPEST))
+    return _equal_harm(entries, errors, known.means())
 
 
-def _equal_harm(sources: list[Source], errors: list[float], means: Mapping[str, float]) -> list[float]:
+def _equal_harm(entries: list[Entry], errors: list[float], means: Mapping[str, float]) -> list[float]:
     """The errors, with those of tensors of known mean harm inverse to its root and of the same geometric mean."""
-    told = {row: means[source.name] for row, source in enumerate(sources) if source.name in means and errors[row] > 0}
+    told = {row: means[entry.name] for row, entry in enumerate(entries) if entry.name in means and errors[row] > 0}
     if not told:
         return errors
-    counts = np.array([sources[row].planes.size for row in told])
+    counts = np.array([entries[row].planes.size for row in told])
     logs = np.array([math.log(errors[row]) + math.log(mean) / 2 for row, mean in told.items()])
     level = float(np.average(logs, weights=counts))
     return [math.exp(level - math.log(told[row]) / 2) if row in told else error for row, error in enumerate(errors)]
 
 
-def _typical(source: Source) -> float:
+def _typical(entry: Entry) -> float:
     """Geometric mean of the magnitudes that are not zero or tiny: large weights do not make a network robust."""
-    magnitudes = np.abs(source.planes)
-    floor = rms(source.planes) * _TINY
+    magnitudes = np.abs(entry.planes)
+    floor = rms(entry.planes) * _TINY
     return float(np.exp(np.log(magnitudes[magnitudes > floor]).mean()))
 
 
-def _bulk(sources: list[Source], sizes: list[float]) -> set[int]:
+def _bulk(entries: list[Entry], sizes: list[float]) -> set[int]:
     """Rows of the hidden matrices that hold a fair share of the parameters; masks have no part in it."""
-    weights = {row for row, source in enumerate(sources) if not _is_mask(source)}
-    total = sum(sources[row].planes.size for row in weights)
+    weights = {row for row, entry in enumerate(entries) if not _is_mask(entry)}
+    total = sum(entries[row].planes.size for row in weights)
     return {
         row
-        for row, source in enumerate(sources)
+        for row, entry in enumerate(entries)
         if sizes[row]
-        and len(source.layout.shape) > 1
-        and _edge(source) == 1
+        and len(entry.layout.shape) > 1
+        and _edge(entry) == 1
         and row in weights
-        and source.planes.size >= _BULK_SHARE * total
+        and entry.planes.size >= _BULK_SHARE * total
     }
 
 
-def _is_mask(source: Source) -> bool:
+def _is_mask(entry: Entry) -> bool:
     """Whether a matrix of some size has but two values: they say nothing of what weights bear."""
-    if len(source.layout.shape) < 2 or source.planes.size < _FEWEST_OF_MASK:
+    if len(entry.layout.shape) < 2 or entry.planes.size < _FEWEST_OF_MASK:
         return False
-    low, high = source.planes.min(), source.planes.max()
-    return bool(((source.planes == low) | (source.planes == high)).all())
+    low, high = entry.planes.min(), entry.planes.max()
+    return bool(((entry.planes == low) | (entry.planes == high)).all())
 
 
 def _reference(bulk: list[tuple[int, float]], sizes: list[float]) -> float:
@@ -170,19 +170,19 @@ def _reference(bulk: list[tuple[int, float]], sizes: list[float]) -> float:
     return max(float(values.min()), _SMALLEST_OF_MEAN * mean)
 
 
-def _edge(source: Source) -> float:
+def _edge(entry: Entry) -> float:
     """The share of a first layer, a matrix much taller than wide; 1 for other tensors."""
-    shape = source.layout.shape
+    shape = entry.layout.shape
     if len(shape) < 2:
         return 1.0
-    columns = source.layout.size // shape[0]
+    columns = entry.layout.size // shape[0]
     if columns * EDGE_RATIO >= shape[0]:
         return 1.0
     return LINE if columns == 1 else EDGE
 
 
-def _share(source: Source, edges: dict[str, float]) -> float:
-    shape = source.layout.shape
+def _share(entry: Entry, edges: dict[str, float]) -> float:
+    shape = entry.layout.shape
     if len(shape) > 1:
-        return LAST if shape[0] * EDGE_RATIO < source.layout.size // shape[0] else _edge(source)
-    return edges[layer_of(source)] / EDGE * EDGE_VECTOR if layer_of(source) in edges else VECTOR
+        return LAST if shape[0] * EDGE_RATIO < entry.layout.size // shape[0] else _edge(entry)
+    return edges[layer_of(entry)] / EDGE * EDGE_VECTOR if layer_of(entry) in edges else VECTOR

@@ -46,8 +46,8 @@ class Coder(Protocol):
         """The parameters that :meth:`Params.write` stored."""
         ...
 
-    def encode(self, source: Any, params: Any) -> bytes:
-        """The payload; ``source`` is what this coder codes: a tensor, its planes, or a sparse code."""
+    def encode(self, content: Any, params: Any) -> bytes:
+        """The payload; ``content`` is what this coder codes: a tensor, its planes, or a sparse code."""
         ...
 
     def decode(self, payload: memoryview, params: Any, layout: Layout, seed: int, device: torch.device) -> torch.Tensor:

@@ -125,8 +125,8 @@ class DictionaryCoder:
             atoms, q = np.take_along_axis(atoms, order, 1), np.take_along_axis(q, order, 1)
         return np.ascontiguousarray(atoms), np.ascontiguousarray(q), step
 
-    def encode(self, source: tuple[NDArray[np.int32], NDArray[np.int32], float], params: DictionaryParams) -> bytes:
-        atoms, q, step = source
+    def encode(self, content: tuple[NDArray[np.int32], NDArray[np.int32], float], params: DictionaryParams) -> bytes:
+        atoms, q, step = content
         if params.sorted:
             index_stream = packing.pack_sorted(atoms, params.M)
         else:

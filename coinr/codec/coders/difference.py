@@ -70,8 +70,8 @@ class DifferenceCoder:
         coder = self.inner[code]
         return DifferenceParams((coder, coder.read(reader)))
 
-    def encode(self, source: Any, params: DifferenceParams) -> bytes:
-        return b"" if params.inner is None else params.inner[0].encode(source, params.inner[1])
+    def encode(self, content: Any, params: DifferenceParams) -> bytes:
+        return b"" if params.inner is None else params.inner[0].encode(content, params.inner[1])
 
     def decode(
         self, payload: memoryview, params: DifferenceParams, layout: Layout, seed: int, device: torch.device

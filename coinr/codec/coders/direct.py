@@ -69,8 +69,8 @@ class DirectCoder:
         widest = 1 << MOST_EXPONENT if form.row_steps or form.column_steps else 1
         return DirectParams(form, read_short_step(reader, LARGEST_VALUE * widest), bool(shape & _TRANSPOSED))
 
-    def encode(self, source: Integers, params: DirectParams) -> bytes:
-        return params.form.encode(*source)
+    def encode(self, content: Integers, params: DirectParams) -> bytes:
+        return params.form.encode(*content)
 
     def decode(
         self, payload: memoryview, params: DirectParams, layout: Layout, seed: int, device: torch.device

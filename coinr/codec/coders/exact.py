@@ -85,11 +85,11 @@ class Exact:
     def read(self, reader: Reader) -> ExactParams:
         return ExactParams()
 
-    def encode(self, source: torch.Tensor, params: ExactParams) -> bytes:
-        raw = to_bytes(source)
+    def encode(self, content: torch.Tensor, params: ExactParams) -> bytes:
+        raw = to_bytes(content)
         if not raw:
             return b""
-        layout = Layout(source.dtype, tuple(source.shape))
+        layout = Layout(content.dtype, tuple(content.shape))
         if layout.dtype == torch.bool:
             form = _Form.of(layout)
             return bytes([form.mode]) + native.encode_bools(raw, form.rows, form.columns)

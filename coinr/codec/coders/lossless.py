@@ -41,11 +41,11 @@ class Lossless:
     def read(self, reader: Reader) -> LosslessParams:
         return LosslessParams()
 
-    def encode(self, source: torch.Tensor, params: LosslessParams) -> bytes:
-        raw = to_bytes(source)
+    def encode(self, content: torch.Tensor, params: LosslessParams) -> bytes:
+        raw = to_bytes(content)
         if not raw:
             return b""
-        width = source.dtype.itemsize
+        width = content.dtype.itemsize
         planes = np.frombuffer(raw, np.uint8).reshape(-1, width).T.tobytes()
         options = [(_RAW, raw), (_BROTLI, compress(raw))]
         if width > 1:

@@ -150,13 +150,13 @@ class SparseCoder:
         step = read_short_step(reader, LARGEST_INTEGER * s * MAX_ENTRY[kind])
         return SparseParams(cut, kind, 1 << log_atoms, s, step)
 
-    def encode(self, source: SparseIntegers | Integers, params: SparseParams) -> bytes:
-        if isinstance(source, SparseIntegers):
-            data: bytes = native.encode_sparse(source.counts, source.indices, source.q, params.M, params.s)
+    def encode(self, content: SparseIntegers | Integers, params: SparseParams) -> bytes:
+        if isinstance(content, SparseIntegers):
+            data: bytes = native.encode_sparse(content.counts, content.indices, content.q, params.M, params.s)
             return data
         if params.form is None:
             raise TypeError("integers of a matrix need a dense form")
-        return params.form.encode(*source)
+        return params.form.encode(*content)
 
     def decode(
         self, payload: memoryview, params: SparseParams, layout: Layout, seed: int, device: torch.device

@@ -57,8 +57,8 @@ class Uniform:
         q = np.clip(np.rint(planes / step), -largest(bits), largest(bits)).astype(np.int32)
         return q, step
 
-    def encode(self, source: tuple[NDArray[np.int32], float], params: UniformParams) -> bytes:
-        q, step = source
+    def encode(self, content: tuple[NDArray[np.int32], float], params: UniformParams) -> bytes:
+        q, step = content
         return write_step(step) + encode_symbols(q, params.bits)
 
     def decode(

@@ -18,7 +18,7 @@ from coinr.codec.format.tensor_table import (
     VERSION,
     Header,
     Limits,
-    Record,
+    TensorRecord,
     pack_table,
     read_table,
     unpack_table,
@@ -44,7 +44,7 @@ SECTION_BYTES = 4096
 CHECKSUM_BYTES = 4
 
 
-def _sections(records: tuple[Record, ...]) -> Iterator[list[int]]:
+def _sections(records: tuple[TensorRecord, ...]) -> Iterator[list[int]]:
     """Rows whose payloads make up each section: all small ones first, then one section for each large one."""
     small = [row for row, record in enumerate(records) if 0 < record.length < SECTION_BYTES]
     if small:
@@ -166,7 +166,7 @@ class File:
         raise InputError(f"no tensor is named {name!r}; {known_names(name, names)}")
 
     def decode(self, row: int, device: torch.device) -> torch.Tensor:
-        """The tensor of a row that is no alias, on the device."""
+        """Return the tensor of a row that is not tied to another, on the device."""
         record, seed = self.header.records[row], self.header.seed
         if isinstance(record.params, DifferenceParams):
             tensor = self._checked_reference().take(record.name, record.layout)

@@ -19,7 +19,7 @@ VERSION = 1
 # Flags of a table's stored form.
 BROTLI, MODELLED = 1, 4
 
-ALIAS = 7  # in place of a coder id: the tensor shares the storage of an earlier one
+TIED = 7  # in place of a coder id: the tensor shares the storage of an earlier one
 _MAX_NDIM = 32
 _MAX_ELEMENTS = 1 << 48
 
@@ -82,14 +82,14 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Record:
+class TensorRecord:
     """One row of the tensor table.
 
     Attributes
     ----------
     coder, params
-        How the payload is decoded; meaningless for an alias.
-    alias
+        How the payload is decoded; meaningless for a tied tensor.
+    tied_to
         Row of the earlier tensor whose storage this one shares, else None.
     length
         Payload bytes.
@@ -100,7 +100,7 @@ class Record:
     coder: int
     params: Params | None
     length: int
-    alias: int | None = None
+    tied_to: int | None = None
 
 
 @dataclass(frozen=True)
@@ -114,7 +114,7 @@ class Header:
     """
 
     seed: int
-    records: tuple[Record, ...]
+    records: tuple[TensorRecord, ...]
     meta: dict[str, Any] = field(default_factory=dict)
     reference_hash: bytes = b""
     version: int = VERSION
@@ -168,15 +168,15 @@ def write_table(header: Header) -> bytes:
     for record in header.records:
         out.append(record.coder << 5 | DTYPE_CODES[record.layout.dtype])
     for record in header.records:
-        if record.alias is not None:
-            out += varint(record.alias)
+        if record.tied_to is not None:
+            out += varint(record.tied_to)
         else:
             out += varint(len(record.layout.shape)) + b"".join(map(varint, record.layout.shape))
     for record in header.records:
         if record.params is not None:
             out += record.params.write()
     for record in header.records:
-        if record.alias is None:
+        if record.tied_to is None:
             out += varint(record.length)
     return bytes(out)
 
@@ -254,29 +254,27 @@ def read_table(raw: bytes, limits: Limits, differences: bool) -> Header:
     names = _read_names(reader, count)
     codes = bytes(reader.take(count))
     layouts: list[Layout] = []
-    aliases: list[int | None] = []
+    ties: list[int | None] = []
     for row, code in enumerate(codes):
         if code & 31 >= len(DTYPES):
             raise FormatError(f"dtype code {code & 31} is unknown")
-        dtype, alias = DTYPES[code & 31], None
-        if code >> 5 == ALIAS:
-            alias = reader.varint()
-            if alias >= row or aliases[alias] is not None or layouts[alias].dtype != dtype:
-                raise FormatError(f"tensor {row} cannot share the storage of tensor {alias}")
-        aliases.append(alias)
-        layouts.append(Layout(dtype, _read_shape(reader)) if alias is None else layouts[alias])
+        dtype, tied_to = DTYPES[code & 31], None
+        if code >> 5 == TIED:
+            tied_to = reader.varint()
+            if tied_to >= row or ties[tied_to] is not None or layouts[tied_to].dtype != dtype:
+                raise FormatError(f"tensor {row} cannot share the storage of tensor {tied_to}")
+        ties.append(tied_to)
+        layouts.append(Layout(dtype, _read_shape(reader)) if tied_to is None else layouts[tied_to])
     params: list[Params | None] = []
-    for code, layout, alias in zip(codes, layouts, aliases, strict=True):
-        params.append(None if alias is not None else CODERS[code >> 5].read(reader))
+    for code, layout, tied_to in zip(codes, layouts, ties, strict=True):
+        params.append(None if tied_to is not None else CODERS[code >> 5].read(reader))
         if params[-1] is not None:
             params[-1].check(layout)
-    lengths = [reader.varint() if alias is None else 0 for alias in aliases]
+    lengths = [reader.varint() if tied_to is None else 0 for tied_to in ties]
     reader.end()
     records = tuple(
-        Record(name, layout, code >> 5, param, length, alias)
-        for name, layout, code, param, length, alias in zip(
-            names, layouts, codes, params, lengths, aliases, strict=True
-        )
+        TensorRecord(name, layout, code >> 5, param, length, tied_to)
+        for name, layout, code, param, length, tied_to in zip(names, layouts, codes, params, lengths, ties, strict=True)
     )
     header = Header(seed, records, meta, reference_hash)
     if differences != bool(header.differences()):

@@ -18,7 +18,7 @@ from coinr.codec.candidates import (
 from coinr.codec.coders import DIRECT
 from coinr.codec.profiles.simple import fewest_bits
 from coinr.codec.quantize import direct, sparse
-from coinr.codec.state_dict import Source
+from coinr.codec.state_dict import Entry
 
 # Larger tensors are tried in a dictionary only below so many bits a weight: above, the dense form is within 1 % of the
 # direct coder and takes ten times as long (bench/results/rate/sparse_vs_direct.csv). So are all where the inputs of the
@@ -30,36 +30,36 @@ _HEEDED_BITS = 0.75
 _UNIFORM_MOST = 1 << 18
 
 
-def encode_auto(sources: list[Source], allowed: list[Allowance], settings: Settings) -> list[Coded]:
+def encode_auto(entries: list[Entry], allowed: list[Allowance], settings: Settings) -> list[Coded]:
     """Each tensor by the coder with fewest bytes, at its allowed error."""
     known_options(settings.options)
-    return each_tensor(lambda source, limit: encode_within(source, limit, settings), sources, allowed)
+    return each_tensor(lambda entry, limit: encode_within(entry, limit, settings), entries, allowed)
 
 
-def encode_within(source: Source, allowance: Allowance, settings: Settings) -> Coded:
+def encode_within(entry: Entry, allowance: Allowance, settings: Settings) -> Coded:
     """The tensor in the fewest bytes that keep its errors allowed, and what the other coders make of it."""
-    options = direct.encode_to(source, allowance)
-    if source.planes.size <= _UNIFORM_MOST:
-        options += fewest_bits(source, allowance)
+    options = direct.encode_to(entry, allowance)
+    if entry.planes.size <= _UNIFORM_MOST:
+        options += fewest_bits(entry, allowance)
     least = min((8 * cost(coded) for coded in options), default=0)
-    if _worth_trying(source, allowance, least):
-        found = sparse.encode_to(source, allowance, settings)
+    if _worth_trying(entry, allowance, least):
+        found = sparse.encode_to(entry, allowance, settings)
         options += [] if found is None else [found]
-    good = [coded for coded in sorted(options, key=_cost_in_table) if admitted(coded, source, allowance, settings.seed)]
-    exact = faithful(source, allowance, settings.seed)
-    return replace(smallest(source, good[:1], allowance, settings.seed), rivals=(*good, exact))
+    good = [coded for coded in sorted(options, key=_cost_in_table) if admitted(coded, entry, allowance, settings.seed)]
+    exact = faithful(entry, allowance, settings.seed)
+    return replace(smallest(entry, good[:1], allowance, settings.seed), rivals=(*good, exact))
 
 
-def _worth_trying(source: Source, allowance: Allowance, least: int) -> bool:
+def _worth_trying(entry: Entry, allowance: Allowance, least: int) -> bool:
     """Whether a dictionary may take fewer than the ``least`` bits of all else."""
     if allowance.relative is not None or not allowance.error > 0:
         return False
-    size = source.planes.size
+    size = entry.planes.size
     if allowance.inputs is not None:
         return least < _HEEDED_BITS * size
     if size <= _DENSE_MOST:
         return True
-    return least < sparse.SPARSE_BITS * size and sparse.eligible(source) and sparse.promising(source, allowance, least)
+    return least < sparse.SPARSE_BITS * size and sparse.eligible(entry) and sparse.promising(entry, allowance, least)
 
 
 def _cost_in_table(coded: Coded) -> int:

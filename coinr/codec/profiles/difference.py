@@ -12,7 +12,7 @@ from coinr.codec.coders import CODERS, DIFFERENCE, DifferenceParams
 from coinr.codec.coders.difference import subtract
 from coinr.codec.profiles.tasks import Task, encode
 from coinr.codec.reference import HASH_BYTES, ReferenceNetwork
-from coinr.codec.state_dict import Source
+from coinr.codec.state_dict import Entry
 from coinr.codec.tensors import to_bytes, to_planes
 
 # How often a difference that ends too far off, for the sum is rounded again, is made anew, and how much finer.
@@ -34,7 +34,7 @@ def encode_differences(
     best = list(absolute)
     pending: dict[int, tuple[Task, Task]] = {}
     for row, task in enumerate(tasks):
-        counterpart = reference.find(task.source.name, task.source.layout)
+        counterpart = reference.find(task.entry.name, task.entry.layout)
         if counterpart is None:
             continue
         task = _bounded(task, absolute[row], settings.seed)
@@ -52,23 +52,23 @@ def _bounded(task: Task, absolute: Coded, seed: int) -> Task:
     """The task with an allowance: where the profile has its own rule, the error of what it made by that."""
     if task.exact or task.allowance is not None:
         return task
-    error = error_of(absolute, task.source, seed)
+    error = error_of(absolute, task.entry, seed)
     return replace(task, allowance=Allowance(error, error))
 
 
 def _equal(task: Task, counterpart: torch.Tensor) -> bool:
     """Whether the reference's tensor can stand for the task's."""
     if task.exact:
-        return to_bytes(counterpart) == to_bytes(task.source.tensor)
+        return to_bytes(counterpart) == to_bytes(task.entry.tensor)
     return _admitted(counterpart, task)
 
 
 def _admitted(tensor: torch.Tensor, task: Task) -> bool:
     with np.errstate(over="ignore", invalid="ignore"):
-        difference = to_planes(tensor) - task.source.planes
+        difference = to_planes(tensor) - task.entry.planes
     if task.allowance is None or not np.isfinite(difference).all():
         return False
-    return task.allowance.admits(difference, task.source.planes)
+    return task.allowance.admits(difference, task.entry.planes)
 
 
 def _difference(task: Task, counterpart: torch.Tensor) -> Task | None:
@@ -76,9 +76,9 @@ def _difference(task: Task, counterpart: torch.Tensor) -> Task | None:
 
     Relative errors of the sum are looked at when it is made.
     """
-    source = Source(task.source.name, subtract(task.source.tensor, counterpart), None)
+    entry = Entry(task.entry.name, subtract(task.entry.tensor, counterpart), None)
     allowance = None if task.allowance is None else replace(task.allowance, relative=None)
-    return replace(task, source=source, allowance=allowance) if source.finite() else None
+    return replace(task, entry=entry, allowance=allowance) if entry.finite() else None
 
 
 def _solve_differences(
@@ -107,8 +107,8 @@ def _scaled(task: Task, factor: float) -> Task:
 
 def _restored(coded: Coded, task: Task, reference: ReferenceNetwork, seed: int) -> torch.Tensor:
     """What a difference decodes to."""
-    layout = task.source.layout
+    layout = task.entry.layout
     assert isinstance(coded.params, DifferenceParams)
     return DIFFERENCE.restore(
-        memoryview(coded.payload), coded.params, layout, seed, reference.take(task.source.name, layout)
+        memoryview(coded.payload), coded.params, layout, seed, reference.take(task.entry.name, layout)
     )

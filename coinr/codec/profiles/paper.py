@@ -26,7 +26,7 @@ from coinr.codec.candidates import (
 from coinr.codec.coders import DICTIONARY, UNIFORM, DictionaryParams
 from coinr.codec.coders.symbols import MAX_BITS
 from coinr.codec.profiles import paper_rules
-from coinr.codec.state_dict import Source
+from coinr.codec.state_dict import Entry
 from coinr.codec.tensors import Cut
 from coinr.engine.dictionary import Dictionary
 from coinr.engine.omp import omp
@@ -51,7 +51,7 @@ class PaperOptions:
     rule: int
 
 
-def encode_paper(sources: list[Source], allowed: Allowed, settings: Settings) -> list[Coded]:
+def encode_paper(entries: list[Entry], allowed: Allowed, settings: Settings) -> list[Coded]:
     """The paper's method: sparse codes in a seeded dictionary, 16-bit values, Brotli (sections 3.2–3.4).
 
     Options: ``kind`` (``"gaussian"``), ``M`` (65536), ``s`` (nonzeros per vector, 2s < n; by default the rule of
@@ -60,26 +60,26 @@ def encode_paper(sources: list[Source], allowed: Allowed, settings: Settings) ->
     """
     options = _options(settings)
     groups: dict[int, list[tuple[int, _Job]]] = defaultdict(list)
-    for row, job in _jobs(sources, allowed, options):
+    for row, job in _jobs(entries, allowed, options):
         groups[job.cut.n].append((row, job))
     sparse: dict[int, list[Coded]] = {}
     for n, jobs in groups.items():
         for (row, _), coded in zip(jobs, _pursue(n, [job for _, job in jobs], options, settings), strict=True):
             sparse[row] = coded
     return [
-        smallest(source, uniform(source, options.bits) + sparse.get(row, []), allowed[row], settings.seed)
-        for row, source in enumerate(sources)
+        smallest(entry, uniform(entry, options.bits) + sparse.get(row, []), allowed[row], settings.seed)
+        for row, entry in enumerate(entries)
     ]
 
 
-def paper_work(sources: list[Source], allowed: Allowed, settings: Settings) -> int:
+def paper_work(entries: list[Entry], allowed: Allowed, settings: Settings) -> int:
     """Dictionary entries that decoding generates at least: those of s where that is known, else of one atom a vector.
 
     A tensor that may be smaller without loss, or with one uniform step, counts as none.
     """
     options = _options(settings)
     total = 0
-    for row, job in _jobs(sources, allowed, options):
+    for row, job in _jobs(entries, allowed, options):
         limit = allowed[row]
         if limit is not None and limit.relative is not None:
             continue
@@ -88,15 +88,15 @@ def paper_work(sources: list[Source], allowed: Allowed, settings: Settings) -> i
         # a pursuit to a target takes a quarter more atoms than are expected
         expected = job.wanted if job.target is None else 0.8 * job.wanted
         bits = expected * (options.bits + gaps) / job.cut.n
-        if needs_loss(job.source, bits) and _beats_uniform(job.source, bits, options):
-            total += params.work(job.source.layout)
+        if needs_loss(job.entry, bits) and _beats_uniform(job.entry, bits, options):
+            total += params.work(job.entry.layout)
     return total
 
 
-def _beats_uniform(source: Source, bits: float, options: PaperOptions) -> bool:
+def _beats_uniform(entry: Entry, bits: float, options: PaperOptions) -> bool:
     """Whether so many bits for each value are fewer than one uniform step takes, at a quick look."""
-    quantized = UNIFORM.quantize(source.planes, options.bits)
-    return quantized is None or bits * source.planes.size < quick_bits(quantized[0].astype("<i2").tobytes(), 2)
+    quantized = UNIFORM.quantize(entry.planes, options.bits)
+    return quantized is None or bits * entry.planes.size < quick_bits(quantized[0].astype("<i2").tobytes(), 2)
 
 
 def _options(settings: Settings) -> PaperOptions:
@@ -119,32 +119,32 @@ def _options(settings: Settings) -> PaperOptions:
     return options
 
 
-def _jobs(sources: list[Source], allowed: Allowed, options: PaperOptions) -> Iterator[tuple[int, _Job]]:
+def _jobs(entries: list[Entry], allowed: Allowed, options: PaperOptions) -> Iterator[tuple[int, _Job]]:
     """The tensors that are pursued, each with its row."""
-    for row, source in enumerate(sources):
-        plan = paper_rules.plan(source.layout)
-        if plan is None or not _SMALLEST < np.abs(source.planes).max() < _LARGEST:
+    for row, entry in enumerate(entries):
+        plan = paper_rules.plan(entry.layout)
+        if plan is None or not _SMALLEST < np.abs(entry.planes).max() < _LARGEST:
             continue
-        target = _target(plan, source, allowed[row], options)
+        target = _target(plan, entry, allowed[row], options)
         wanted = _wanted(plan, target, options)
         if wanted is not None:
-            yield row, _Job(source, plan.cut, target if options.s is None else None, wanted)
+            yield row, _Job(entry, plan.cut, target if options.s is None else None, wanted)
 
 
 @dataclass(frozen=True)
 class _Job:
     """A tensor to pursue: its cut, the relative error to reach (None: take ``wanted`` atoms), atoms to pursue."""
 
-    source: Source
+    entry: Entry
     cut: Cut
     target: float | None
     wanted: int
 
 
-def _target(plan: paper_rules.Plan, source: Source, allowance: Allowance | None, options: PaperOptions) -> float | None:
+def _target(plan: paper_rules.Plan, entry: Entry, allowance: Allowance | None, options: PaperOptions) -> float | None:
     """The relative error to reach by choice of s; None where the rule's s is taken as it is."""
     if allowance is not None:
-        return allowance.error / rms(source.planes)
+        return allowance.error / rms(entry.planes)
     return None if plan.factor == 1 else paper_rules.RULES[options.rule].tolerance * plan.factor
 
 
@@ -162,7 +162,7 @@ def _wanted(plan: paper_rules.Plan, target: float | None, options: PaperOptions)
 def _pursue(n: int, jobs: list[_Job], options: PaperOptions, settings: Settings) -> list[list[Coded]]:
     """One pursuit over the vectors of all tensors that share a dictionary; a code, or none, for each."""
     dictionary = Dictionary(options.kind, n, options.M, settings.seed)
-    vectors = [job.cut.apply(job.source.planes, job.source.layout) for job in jobs]
+    vectors = [job.cut.apply(job.entry.planes, job.entry.layout) for job in jobs]
     most = max(job.wanted for job in jobs)
     stack = np.concatenate(vectors)
     code = omp(stack.astype(np.float32), dictionary, most, backend=settings.backend, threads=settings.threads)

@@ -21,7 +21,7 @@ from coinr.codec.profiles.sequential import direct_code, encode_block, sparse_co
 from coinr.codec.profiles.simple import encode_lossless, encode_uniform
 from coinr.codec.quantize.direct import encode_direct
 from coinr.codec.quantize.sparse import encode_sparse, sparse_work
-from coinr.codec.state_dict import Source
+from coinr.codec.state_dict import Entry
 from coinr.errors import InputError, StateDictError
 from coinr.inputs.naming import known_names
 from coinr.sensitivity.calibration import Known
@@ -40,9 +40,9 @@ class Profile:
         Dictionary entries that decoding generates at least, told before coding; None where it may be none.
     """
 
-    encode: Callable[[list[Source], Any, Settings], list[Coded]]
+    encode: Callable[[list[Entry], Any, Settings], list[Coded]]
     tolerance: float | None = None
-    least_work: Callable[[list[Source], Any, Settings], int] | None = None
+    least_work: Callable[[list[Entry], Any, Settings], int] | None = None
 
 
 PROFILES = {
@@ -71,12 +71,12 @@ class Task:
         How far it may be off otherwise; None leaves that to the profile.
     """
 
-    source: Source
+    entry: Entry
     exact: bool
     allowance: Allowance | None = None
 
 
-def lossy_sources(sources: list[Source], profile: str, exact_names: tuple[str, ...], nonfinite: str) -> list[Source]:
+def lossy_entries(entries: list[Entry], profile: str, exact_names: tuple[str, ...], nonfinite: str) -> list[Entry]:
     """Those that need not be exact.
 
     Integers, named exceptions, (where allowed) tensors that are not finite, and those too large or too small for steps
@@ -87,18 +87,18 @@ def lossy_sources(sources: list[Source], profile: str, exact_names: tuple[str, .
     StateDictError
         If a tensor is not finite and ``nonfinite`` is ``"error"``.
     """
-    return [source for source in sources if not _must_be_exact(source, profile, exact_names, nonfinite)]
+    return [entry for entry in entries if not _must_be_exact(entry, profile, exact_names, nonfinite)]
 
 
 def plan(
-    sources: list[Source],
-    lossy: list[Source],
+    entries: list[Entry],
+    lossy: list[Entry],
     profile: str,
     settings: Settings,
     known: Known,
     wanted: Mapping[str, float] | None,
 ) -> list[Task]:
-    """A task for every source.
+    """A task for every entry.
 
     ``wanted`` names root mean squared errors of single tensors, see
     :func:`~coinr.codec.allocate.tensors.allowed_errors`.
@@ -109,15 +109,15 @@ def plan(
         If errors are wanted of a tensor that is kept exactly, or without a tolerance.
     """
     tolerance = PROFILES[profile].tolerance if settings.tolerance is None else settings.tolerance
-    coarse = {source.name for source in lossy} | {source.name for source in sources if not in_range(source)}
-    _check_wanted(wanted or {}, [source.name for source in sources], coarse)
+    coarse = {entry.name for entry in lossy} | {entry.name for entry in entries if not in_range(entry)}
+    _check_wanted(wanted or {}, [entry.name for entry in entries], coarse)
     if tolerance is None and (wanted or known):
         raise InputError(f"errors and calibrate need a tolerance, which profile {profile!r} has not of its own")
     allowed: Allowed = allowed_errors(lossy, TOLERANCE if tolerance is None else tolerance, known, wanted)
     if tolerance is None:
         allowed = [_of_bits(allowance) for allowance in allowed]
-    allowances = {source.name: allowance for source, allowance in zip(lossy, allowed, strict=True)}
-    return [Task(source, source.name not in allowances, allowances.get(source.name)) for source in sources]
+    allowances = {entry.name: allowance for entry, allowance in zip(lossy, allowed, strict=True)}
+    return [Task(entry, entry.name not in allowances, allowances.get(entry.name)) for entry in entries]
 
 
 def _of_bits(allowance: Allowance | None) -> Allowance | None:
@@ -137,27 +137,31 @@ def _check_wanted(wanted: Mapping[str, float], names: list[str], lossy: set[str]
             raise InputError(f"the error of {name!r} must be a number ≥ 0, not {error!r}")
 
 
-def _must_be_exact(source: Source, profile: str, exact_names: tuple[str, ...], nonfinite: str) -> bool:
-    if not source.lossy or profile == "lossless" or any(fnmatchcase(source.name, pattern) for pattern in exact_names):
+def _must_be_exact(entry: Entry, profile: str, exact_names: tuple[str, ...], nonfinite: str) -> bool:
+    if (
+        not entry.allows_loss
+        or profile == "lossless"
+        or any(fnmatchcase(entry.name, pattern) for pattern in exact_names)
+    ):
         return True
-    if source.finite():
-        return not in_range(source)
+    if entry.finite():
+        return not in_range(entry)
     if nonfinite == "error":
         raise StateDictError(
-            f"tensor {source.name!r} holds NaN or Inf; nonfinite='lossless' stores such tensors bit-exactly"
+            f"tensor {entry.name!r} holds NaN or Inf; nonfinite='lossless' stores such tensors bit-exactly"
         )
     return True
 
 
-def in_range(source: Source) -> bool:
+def in_range(entry: Entry) -> bool:
     """Whether the largest magnitude is one of float32's normal numbers, or zero; true of integers and where not finite.
 
     Coders with loss hold no others: they end in a multiplication of float32 numbers. Squares of these do not leave
     float64.
     """
-    if not source.lossy:
+    if not entry.allows_loss:
         return True
-    peak = float(np.abs(source.planes).max())
+    peak = float(np.abs(entry.planes).max())
     return peak == 0 or FLOAT32_TINY <= peak <= FLOAT32_MAX or not math.isfinite(peak)
 
 
@@ -169,19 +173,19 @@ def least_work(tasks: list[Task], profile: str, settings: Settings) -> int:
     """
     work = PROFILES[profile].least_work
     lossy = [task for task in tasks if not task.exact]
-    return 0 if work is None else work([task.source for task in lossy], [task.allowance for task in lossy], settings)
+    return 0 if work is None else work([task.entry for task in lossy], [task.allowance for task in lossy], settings)
 
 
 def encode(tasks: list[Task], profile: str, settings: Settings, block: Block | None = None) -> list[Coded]:
     """The coded form of every task's tensor; those of a block together, where the profile heeds it."""
-    lossy = {task.source.name: task for task in tasks if not task.exact}
+    lossy = {task.entry.name: task for task in tasks if not task.exact}
     coded: dict[str, Coded] = {}
     if block is not None and profile in HEEDING:
         allowed = {name: task.allowance for name, task in lossy.items() if task.allowance is not None}
         if all(name in allowed for name in block.slices):
             one = sparse_code if profile == "sparse" else direct_code
-            coded = encode_block(block, {name: lossy[name].source for name in block.slices}, allowed, settings, one)
+            coded = encode_block(block, {name: lossy[name].entry for name in block.slices}, allowed, settings, one)
     alone = [task for name, task in lossy.items() if name not in coded]
-    results = PROFILES[profile].encode([task.source for task in alone], [task.allowance for task in alone], settings)
-    coded |= {task.source.name: found for task, found in zip(alone, results, strict=True)}
-    return [lossless(task.source) if task.exact else coded[task.source.name] for task in tasks]
+    results = PROFILES[profile].encode([task.entry for task in alone], [task.allowance for task in alone], settings)
+    coded |= {task.entry.name: found for task, found in zip(alone, results, strict=True)}
+    return [lossless(task.entry) if task.exact else coded[task.entry.name] for task in tasks]

@@ -13,7 +13,7 @@ from coinr.codec.coders.direct import matrix_shape
 from coinr.codec.coders.levels import NO_STEPS, worth_decoding
 from coinr.codec.quantize.problem import Problem
 from coinr.codec.quantize.trellis import quantize_to, smallest_form
-from coinr.codec.state_dict import Source
+from coinr.codec.state_dict import Entry
 
 # Rows that differ in harm get steps of their own where there are at least this many.
 _FEWEST_ROWS = 8
@@ -33,20 +33,20 @@ _SPARE = 0.5
 _FINER, _RETRIES = 0.9, 4
 
 
-def encode_direct(sources: list[Source], allowed: list[Allowance], settings: Settings) -> list[Coded]:
+def encode_direct(entries: list[Entry], allowed: list[Allowance], settings: Settings) -> list[Coded]:
     """Every tensor by the direct coder, at its allowed error."""
     known_options(settings.options)
     return each_tensor(
-        lambda source, limit: smallest(source, encode_to(source, limit), limit, settings.seed), sources, allowed
+        lambda entry, limit: smallest(entry, encode_to(entry, limit), limit, settings.seed), entries, allowed
     )
 
 
-def encode_to(source: Source, allowance: Allowance) -> list[Coded]:
+def encode_to(entry: Entry, allowance: Allowance) -> list[Coded]:
     """The tensor in about the fewest bytes that keep its errors allowed, in up to three ways.
 
     Empty where no step of a normal float32 does, or the error is out of reach of 2**20 steps.
     """
-    matrix = source.planes.reshape(matrix_shape(source.layout))
+    matrix = entry.planes.reshape(matrix_shape(entry.layout))
     coded = []
     for problem, plain in _problems(matrix, allowance):
         for _ in range(_RETRIES):
@@ -54,7 +54,7 @@ def encode_to(source: Source, allowance: Allowance) -> list[Coded]:
             if found is not None and not worth_decoding(matrix.size, len(found.payload)):
                 found = None
             # the dtype may round further
-            if found is None or admitted(found, source, allowance, 0):
+            if found is None or admitted(found, entry, allowance, 0):
                 break
             problem = replace(problem, error=problem.error * _FINER, limit=problem.limit * _FINER)
         if found is not None:

@@ -32,7 +32,7 @@ from coinr.codec.quantize import direct
 from coinr.codec.quantize.problem import Problem
 from coinr.codec.quantize.sparse_rdo import Search, water_level
 from coinr.codec.quantize.trellis import first_step, quantize, quantize_to, smallest_form
-from coinr.codec.state_dict import Source
+from coinr.codec.state_dict import Entry
 from coinr.codec.tensors import Cut
 from coinr.errors import InputError
 from coinr.sensitivity.curvature import Form
@@ -109,13 +109,13 @@ class SparseOptions:
         return options
 
 
-def eligible(source: Source) -> bool:
+def eligible(entry: Entry) -> bool:
     """Whether the tensor is a matrix of some size, rather than a vector or a few numbers."""
-    return len(source.layout.shape) > 1 and source.planes.size >= SMALLEST
+    return len(entry.layout.shape) > 1 and entry.planes.size >= SMALLEST
 
 
 def encode_to(
-    source: Source, allowance: Allowance, settings: Settings, options: SparseOptions | None = None
+    entry: Entry, allowance: Allowance, settings: Settings, options: SparseOptions | None = None
 ) -> Coded | None:
     """The smallest code in a dictionary whose errors, decoded, are allowed.
 
@@ -131,68 +131,68 @@ def encode_to(
     None where no dictionary code reaches that error, or each element has a relative error to keep.
     """
     options = options or SparseOptions()
-    if not eligible(source) or not allowance.error > 0 or allowance.relative is not None:
+    if not eligible(entry) or not allowance.error > 0 or allowance.relative is not None:
         return None
     found = []
-    dense = None if options.form == "sparse" else _dense(source, allowance, options, settings)
+    dense = None if options.form == "sparse" else _dense(entry, allowance, options, settings)
     if dense is not None:
         found.append(dense)
-    if options.form == "sparse" or (options.form is None and not _hopeless(source, allowance, dense, options)):
-        sparse = _sparse(source, Allowance(allowance.error, allowance.limit), options, settings)
+    if options.form == "sparse" or (options.form is None and not _hopeless(entry, allowance, dense, options)):
+        sparse = _sparse(entry, Allowance(allowance.error, allowance.limit), options, settings)
         if sparse is not None:
             found.append(sparse)
     return min(found, key=cost, default=None)
 
 
-def _hopeless(source: Source, allowance: Allowance, dense: Coded | None, options: SparseOptions) -> bool:
+def _hopeless(entry: Entry, allowance: Allowance, dense: Coded | None, options: SparseOptions) -> bool:
     """Whether a sparse code would take so many bits that the dense form, or no dictionary at all, takes fewer.
 
     Its pursuits would take minutes.
     """
-    most = SPARSE_BITS * source.planes.size
+    most = SPARSE_BITS * entry.planes.size
     bits = most if dense is None else 8 * cost(dense)
-    return bits > most or not promising(source, allowance, bits, options)
+    return bits > most or not promising(entry, allowance, bits, options)
 
 
-def promising(source: Source, allowance: Allowance, bits: float, options: SparseOptions | None = None) -> bool:
+def promising(entry: Entry, allowance: Allowance, bits: float, options: SparseOptions | None = None) -> bool:
     """Whether a sparse code may take fewer bits than these, as far as the energies of vectors tell."""
-    cut = _sparse_cut(source, allowance.error, options or SparseOptions())
-    vectors = cut.apply(source.planes, source.layout)
+    cut = _sparse_cut(entry, allowance.error, options or SparseOptions())
+    vectors = cut.apply(entry.planes, entry.layout)
     rates = _water_filled(vectors, allowance.error)
     if rates.size and rates.mean() >= _MOST_RATE:
         return False
     return _LEAST_OF_ESTIMATE * _water_filled_bits(vectors, allowance.error) <= bits
 
 
-def _dense(source: Source, allowance: Allowance, options: SparseOptions, settings: Settings) -> Coded | None:
-    runs = [options.n] if options.n else [n for n in DENSE_RUNS if n <= source.layout.size]
+def _dense(entry: Entry, allowance: Allowance, options: SparseOptions, settings: Settings) -> Coded | None:
+    runs = [options.n] if options.n else [n for n in DENSE_RUNS if n <= entry.layout.size]
     cuts = [Cut(transposed, n) for n in runs for transposed in (False, True)]
-    tried = [(size, cut) for cut in cuts if (size := _dense_size(source, allowance, cut, settings.seed)) is not None]
+    tried = [(size, cut) for cut in cuts if (size := _dense_size(entry, allowance, cut, settings.seed)) is not None]
     if not tried:
         return None
     # a cut unlike those of other tensors takes about two bytes of the file's table
     cut = min(tried, key=lambda pair: pair[0] + 2 * (pair[1] != Cut(False, DENSE_RUNS[0])))[1]
     finer = 1.0
     for _ in range(_RETRIES):
-        coded = _dense_code(source, allowance, finer, cut, settings.seed)
-        if coded is None or admitted(coded, source, allowance, settings.seed):
+        coded = _dense_code(entry, allowance, finer, cut, settings.seed)
+        if coded is None or admitted(coded, entry, allowance, settings.seed):
             return coded
-        finer *= _correction(coded, source, allowance, settings.seed)
+        finer *= _correction(coded, entry, allowance, settings.seed)
     return None
 
 
-def _correction(coded: Coded, source: Source, allowance: Allowance, seed: int) -> float:
+def _correction(coded: Coded, entry: Entry, allowance: Allowance, seed: int) -> float:
     """How much finer a code must be made: padding takes its share of the error, for better or worse."""
     if allowance.harm is not None:
         return _FINER
-    return _FINER * min(1.0, allowance.error / max(error_of(coded, source, seed), allowance.error))
+    return _FINER * min(1.0, allowance.error / max(error_of(coded, entry, seed), allowance.error))
 
 
-def coefficients(source: Source, params: SparseParams, seed: int) -> NDArray[np.float64]:
+def coefficients(entry: Entry, params: SparseParams, seed: int) -> NDArray[np.float64]:
     """What the integers of a dense code approximate, in the matrix in which they are coded."""
     atoms = params.dictionary(seed).materialize().astype(np.float64)
-    vectors = params.cut.apply(source.planes, source.layout)
-    values: NDArray[np.float64] = (vectors @ atoms / params.cut.n).reshape(params.matrix_shape(source.layout))
+    vectors = params.cut.apply(entry.planes, entry.layout)
+    values: NDArray[np.float64] = (vectors @ atoms / params.cut.n).reshape(params.matrix_shape(entry.layout))
     return values
 
 
@@ -200,10 +200,10 @@ def _dense_params(cut: Cut) -> SparseParams:
     return SparseParams(cut, "hadamard", cut.n, cut.n, 1.0)
 
 
-def _problem(source: Source, allowance: Allowance, finer: float, params: SparseParams, seed: int) -> Problem:
+def _problem(entry: Entry, allowance: Allowance, finer: float, params: SparseParams, seed: int) -> Problem:
     """The coefficients and what is allowed for them, weighing as the tensor's own errors where the cut keeps rows."""
     scale = finer / math.sqrt(params.cut.n)
-    matrix = coefficients(source, params, seed)
+    matrix = coefficients(entry, params, seed)
     problem = Problem(matrix, allowance.error * scale, allowance.limit * scale, terms=params.cut.n)
     if params.cut.transposed:
         return problem
@@ -248,12 +248,12 @@ def _row_choices(problem: Problem) -> list[NDArray[np.uint8]]:
     return [own if problem.gain(own, NO_STEPS) > 1 else NO_STEPS]
 
 
-def _dense_size(source: Source, allowance: Allowance, cut: Cut, seed: int) -> int | None:
+def _dense_size(entry: Entry, allowance: Allowance, cut: Cut, seed: int) -> int | None:
     """Bytes of a scalar quantized code by rows' weights alone: quick to make, and as good a guide as the trellis."""
     allowance = replace(allowance, inputs=None, form=None)
-    if cut.n > LARGEST_DENSE or cut.n & (cut.n - 1) or cut.n > source.layout.size:
+    if cut.n > LARGEST_DENSE or cut.n & (cut.n - 1) or cut.n > entry.layout.size:
         return None
-    problem = _problem(source, allowance, 1.0, _dense_params(cut), seed)
+    problem = _problem(entry, allowance, 1.0, _dense_params(cut), seed)
     sizes = []
     for row in _row_choices(problem):
         step = first_step(problem, row, NO_STEPS, 0)
@@ -263,9 +263,9 @@ def _dense_size(source: Source, allowance: Allowance, cut: Cut, seed: int) -> in
     return min(sizes, default=None)
 
 
-def _dense_code(source: Source, allowance: Allowance, finer: float, cut: Cut, seed: int) -> Coded | None:
+def _dense_code(entry: Entry, allowance: Allowance, finer: float, cut: Cut, seed: int) -> Coded | None:
     params = _dense_params(cut)
-    problem = _problem(source, allowance, finer, params, seed)
+    problem = _problem(entry, allowance, finer, params, seed)
     coded = []
     for row in _row_choices(problem):
         found = quantize_to(problem, row, NO_STEPS)
@@ -276,9 +276,9 @@ def _dense_code(source: Source, allowance: Allowance, finer: float, cut: Cut, se
     return min(coded, key=cost, default=None)
 
 
-def _sparse(source: Source, allowance: Allowance, options: SparseOptions, settings: Settings) -> Coded | None:
-    cut = _sparse_cut(source, allowance.error, options)
-    vectors = cut.apply(source.planes, source.layout)
+def _sparse(entry: Entry, allowance: Allowance, options: SparseOptions, settings: Settings) -> Coded | None:
+    cut = _sparse_cut(entry, allowance.error, options)
+    vectors = cut.apply(entry.planes, entry.layout)
     M, beam = next((M, beam) for size, M, beam in _EFFORT if vectors.size <= size)
     M, beam = options.M or M, options.beam or beam
     aim = allowance.error
@@ -292,18 +292,18 @@ def _sparse(source: Source, allowance: Allowance, options: SparseOptions, settin
         coded = Coded(SPARSE.id, params, SPARSE.encode(found.codes, params))
         if not worth_decoding(len(vectors), len(coded.payload)):
             return None
-        if admitted(coded, source, allowance, settings.seed):
+        if admitted(coded, entry, allowance, settings.seed):
             return coded
-        aim *= _correction(coded, source, allowance, settings.seed)
+        aim *= _correction(coded, entry, allowance, settings.seed)
     return None
 
 
-def _sparse_cut(source: Source, allowed: float, options: SparseOptions) -> Cut:
+def _sparse_cut(entry: Entry, allowed: float, options: SparseOptions) -> Cut:
     """The cut whose vectors differ most in energy, for then few of them take most of the bits."""
-    size = source.layout.size
+    size = entry.layout.size
     runs = [options.n] if options.n else [n for n in SPARSE_RUNS if n <= size] or [size]
     cuts = [Cut(transposed, min(n, size)) for n in runs for transposed in (False, True)]
-    return min(cuts, key=lambda cut: _water_filled_bits(cut.apply(source.planes, source.layout), allowed))
+    return min(cuts, key=lambda cut: _water_filled_bits(cut.apply(entry.planes, entry.layout), allowed))
 
 
 def _water_filled_bits(vectors: NDArray[np.float64], allowed: float) -> float:
@@ -321,18 +321,18 @@ def _water_filled(vectors: NDArray[np.float64], allowed: float) -> NDArray[np.fl
     return rates
 
 
-def encode_sparse(sources: list[Source], allowed: list[Allowance], settings: Settings) -> list[Coded]:
+def encode_sparse(entries: list[Entry], allowed: list[Allowance], settings: Settings) -> list[Coded]:
     """Every matrix in a dictionary, the rest by the direct coder, all within their allowed errors.
 
     Options: ``form`` (``"dense"``, ``"sparse"``; by default the smaller), ``n`` (length of the vectors), ``M`` (atoms
     of sparse codes), ``beam`` (codes that their search follows).
     """
     options = SparseOptions.read(settings)
-    pairs = zip(sources, allowed, strict=True)
-    return [encode_within(source, allowance, settings, options) for source, allowance in pairs]
+    pairs = zip(entries, allowed, strict=True)
+    return [encode_within(entry, allowance, settings, options) for entry, allowance in pairs]
 
 
-def sparse_work(sources: list[Source], allowed: list[Allowance], settings: Settings) -> int:
+def sparse_work(entries: list[Entry], allowed: list[Allowance], settings: Settings) -> int:
     """Dictionary entries that decoding generates at least: one a value, or n of dense codes."""
     options = SparseOptions.read(settings)
     n = options.n or DENSE_RUNS[0]
@@ -340,22 +340,22 @@ def sparse_work(sources: list[Source], allowed: list[Allowance], settings: Setti
         return 0
     each = n if options.form == "dense" else 1
     return sum(
-        each * source.planes.size
-        for source, allowance in zip(sources, allowed, strict=True)
-        if eligible(source) and each <= source.layout.size and _surely_in_dictionary(source, allowance)
+        each * entry.planes.size
+        for entry, allowance in zip(entries, allowed, strict=True)
+        if eligible(entry) and each <= entry.layout.size and _surely_in_dictionary(entry, allowance)
     )
 
 
-def _surely_in_dictionary(source: Source, allowance: Allowance) -> bool:
+def _surely_in_dictionary(entry: Entry, allowance: Allowance) -> bool:
     """Whether no other coder can be taken, as far as a quick look tells."""
     if allowance.relative is not None or not allowance.error > 0:
         return False
-    bits = math.log2(max(rms(source.planes) / allowance.error, 1.0)) + _MORE_BITS
-    return bits < _SURE_BITS and needs_loss(source, bits)
+    bits = math.log2(max(rms(entry.planes) / allowance.error, 1.0)) + _MORE_BITS
+    return bits < _SURE_BITS and needs_loss(entry, bits)
 
 
-def encode_within(source: Source, allowance: Allowance, settings: Settings, options: SparseOptions) -> Coded:
+def encode_within(entry: Entry, allowance: Allowance, settings: Settings, options: SparseOptions) -> Coded:
     """The tensor in a dictionary where that reaches the error that it may have, else by the direct coder."""
-    found = encode_to(source, allowance, settings, options)
-    choices = direct.encode_to(source, allowance) if found is None else [found]
-    return smallest(source, choices, allowance, settings.seed)
+    found = encode_to(entry, allowance, settings, options)
+    choices = direct.encode_to(entry, allowance) if found is None else [found]
+    return smallest(entry, choices, allowance, settings.seed)

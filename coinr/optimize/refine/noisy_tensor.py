@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from coinr.codec.coders.direct import matrix_shape
-from coinr.codec.state_dict import Source
+from coinr.codec.state_dict import Entry
 from coinr.codec.tensors import Layout
 from coinr.optimize.refine.rate import bits, expected_magnitudes
 
@@ -27,7 +27,7 @@ class Channel:
 
     Parameters
     ----------
-    source
+    entry
         The tensor.
     device
         Where it is trained.
@@ -42,10 +42,10 @@ class Channel:
         ``[R, 1]``: logarithms of c; ``[1, 1]`` of a vector.
     """
 
-    def __init__(self, source: Source, device: torch.device, error: float) -> None:
-        self.layout: Layout = source.layout
+    def __init__(self, entry: Entry, device: torch.device, error: float) -> None:
+        self.layout: Layout = entry.layout
         wide = self.layout.dtype in (torch.float64, torch.complex128)
-        planes = torch.from_numpy(source.planes.reshape(matrix_shape(self.layout)).copy())
+        planes = torch.from_numpy(entry.planes.reshape(matrix_shape(self.layout)).copy())
         self.values = planes.to(device, torch.float64 if wide else torch.float32).requires_grad_()
         rows = len(self.values) if len(self.layout.shape) > 1 else 1
         self.log_errors = torch.full_like(self.values[:rows, :1], math.log(error)).requires_grad_()

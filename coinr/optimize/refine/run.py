@@ -273,14 +273,14 @@ def _check(
 
 def _network(sd: Mapping[str, Any], encoder: Encoder) -> Network:
     """All tensors where they are, with a channel for each that may be trained."""
-    names = [source.name for source in encoder.sources]
-    ties = {source.name: names[source.alias] for source in encoder.sources if source.alias is not None}
+    names = [entry.name for entry in encoder.entries]
+    ties = {entry.name: names[entry.tied_to] for entry in encoder.entries if entry.tied_to is not None}
     tensors = plain_tensors(sd)
     rule = encoder.rule()
     channels = {
-        source.name: Channel(source, tensors[source.name].device, max(_START * rule[source.name], _LEAST))
-        for source in encoder.lossy
-        if source.finite()
+        entry.name: Channel(entry, tensors[entry.name].device, max(_START * rule[entry.name], _LEAST))
+        for entry in encoder.lossy_entries
+        if entry.finite()
     }
     if not channels:
         raise InputError("the state dict holds no tensor that is coded with loss")
@@ -290,9 +290,9 @@ def _network(sd: Mapping[str, Any], encoder: Encoder) -> Network:
 def _learning_rate(encoder: Encoder) -> float:
     """What suits the network's weights."""
     rule = encoder.rule()
-    sources = [source for source in encoder.lossy if source.finite() and rule[source.name] > 0]
-    count = sum(source.planes.size for source in sources)
-    borne = sum(source.planes.size * math.log(rule[source.name]) for source in sources) / max(count, 1)
+    entries = [entry for entry in encoder.lossy_entries if entry.finite() and rule[entry.name] > 0]
+    count = sum(entry.planes.size for entry in entries)
+    borne = sum(entry.planes.size * math.log(rule[entry.name]) for entry in entries) / max(count, 1)
     return min(_RATE, _BORNE * math.exp(borne)) if count else _RATE
 
 
