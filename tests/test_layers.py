@@ -189,7 +189,7 @@ def test_the_engine_and_its_reference_are_imported_without_torch():
     [
         ("coinr.codec.api", "from coinr.fitting import fit", {"coinr.fitting"}),
         ("coinr.codec.api", "def f():\n    from coinr.signals.image import signal", {"coinr.signals.image.signal"}),
-        ("coinr.codec.api", "from coinr.sensitivity.calibration import Known", set()),
+        ("coinr.codec.api", "from coinr.sensitivity.calibration import SensitivityInfo", set()),
         ("coinr.codec.coders.exact", "from coinr.codec.api import inspect", {"coinr.codec.api"}),
         ("coinr.engine.omp", "import coinr.networks", {"coinr.networks"}),
         ("coinr.errors", "from . import progress", {"coinr.progress"}),

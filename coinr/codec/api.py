@@ -14,7 +14,7 @@ import torch
 from coinr.codec.encoder import Encoder
 from coinr.codec.format.container import File
 from coinr.codec.format.tensor_table import Header, Limits
-from coinr.codec.profiles.tasks import HEEDING
+from coinr.codec.profiles.tasks import uses_calibration
 from coinr.codec.rate_control import largest_within
 from coinr.codec.reference import ReferenceNetwork
 from coinr.codec.report import Report, make_report
@@ -25,7 +25,7 @@ from coinr.files.writing import write_atomic
 from coinr.inputs.arguments import checked
 from coinr.runtime.ambient import independent
 from coinr.sensitivity.calibration import Calibration
-from coinr.sensitivity.gauss_newton import known_of
+from coinr.sensitivity.gauss_newton import resolve_calibration
 
 DEFAULT_PROFILE = "auto"
 
@@ -71,9 +71,10 @@ def encode_state_dict(
     tolerance
         The scale of all errors, and a bound on each: with twice the tolerance every tensor may be off twice as far.
         Every lossy tensor decodes with ‖ŵ − w‖ ≤ tolerance · ‖w‖, verified before this returns. A rule shares the error
-        among tensors for equal harm (:mod:`coinr.codec.allocate.tensors`): the first hidden matrix gets a twelfth of
-        the tolerance, relative to a typical weight, so most tensors stay far below the bound. Those that cannot meet it
-        are stored with more bits or losslessly. By default 0.15 for ``auto``, ``direct`` and ``sparse``, so that 0.1 is
+        among tensors so that every parameter contributes about equally to the output error
+        (:mod:`coinr.codec.allocate.tensors`): the first hidden matrix gets a twelfth of the tolerance, relative to a
+        typical weight. So most tensors stay far below the bound. Those that cannot meet it are stored with more bits or
+        losslessly. By default 0.15 for ``auto``, ``direct`` and ``sparse``, so that 0.1 is
         finer and larger than the default; ``uniform`` has 16 bits and ``paper`` a rule of its own.
 
         Scales, variances and other tensors of one sign or of wide range (:mod:`coinr.codec.elements`) keep the
@@ -91,12 +92,12 @@ def encode_state_dict(
         How many seeds to try, from ``seed`` on; the smallest file is kept, the first of equals. Only tensors whose
         coder depends on the seed are coded anew.
     calibrate
-        What tells which errors matter, for activation-aware rounding in ``auto`` and ``direct``: ``(module, inputs)``,
-        called with single samples, or a callable that returns layers' inputs by the names of their weights; see
-        :func:`coinr.sensitivity.calibration.sensitivities`. Needs a tolerance, or a profile that has one.
+        What sensitivities are measured with, for activation-aware rounding in ``auto`` and ``direct``: ``(module,
+        inputs)``, called with single samples, or a callable that returns layers' inputs by the names of their weights;
+        see :func:`coinr.sensitivity.calibration.measure_sensitivity`. Needs a tolerance, or a profile that has one.
     errors
-        Root mean squared errors of single tensors, by name, that take the place of what the rule says (rows that do
-        less harm weigh less); ``tolerance`` still bounds the relative error. Needs one, as ``calibrate`` does.
+        Root mean squared errors of single tensors, by name, in place of the rule's; rows that affect the output less
+        weigh less. ``tolerance`` still bounds the relative error. Needs one, as ``calibrate`` does.
     target_bytes
         In place of ``tolerance``: the largest size that is allowed. The file is at most 2 % smaller, where tolerances
         give such a size.
@@ -140,7 +141,7 @@ def encode_state_dict(
         **options,
     )
     if calibrate is not None:
-        encoder.known = known_of(calibrate, sd, seed, encoder.profile in HEEDING)
+        encoder.sensitivity = resolve_calibration(calibrate, sd, seed, uses_calibration(encoder.profile))
     if target_bytes is None and target_bits is None:
         return encoder.encode(tolerance, errors)
     if tolerance is not None or errors is not None or None not in (target_bytes, target_bits):

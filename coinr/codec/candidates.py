@@ -22,7 +22,7 @@ from coinr.codec.wire import Reader, quick_size
 from coinr.engine.threads import side_by_side
 from coinr.errors import InputError
 from coinr.progress import steps
-from coinr.sensitivity.curvature import Form
+from coinr.sensitivity.hessian import TensorHessian
 
 # From this many elements on, lossless storage is tried only where a quick look says that it might win.
 _LARGE = 512
@@ -42,16 +42,16 @@ class Allowance:
     Attributes
     ----------
     error
-        Root mean squared error, where rows that do less harm weigh less: see ``harm``.
+        Weighted root mean squared error: see ``distortion_weights``, ``input_covariance`` and ``hessian``.
     limit
         Root mean squared error, plain; at least ``error``.
-    harm
-        Weight of the squared error of each row of the tensor as a matrix ``[planes · shape[0], rest]``, mean 1; None
-        where all weigh the same.
-    inputs
-        Second moments ``[rest, rest]`` of what the layer is given, mean of the diagonal 1, positive definite; an error
-        e of a row then counts as e · inputs · eᵀ. None where they are not known.
-    form
+    distortion_weights
+        Weight of the squared error of each row of the tensor as a matrix ``[planes · shape[0], rest]``, mean 1. None
+        if all weigh the same.
+    input_covariance
+        Second moments ``[rest, rest]`` of the layer's inputs, mean of the diagonal 1, positive definite: an error e of
+        a row weighs e · input_covariance · eᵀ. None if they are not known.
+    hessian
         In place of both, how errors of all elements weigh together, or None.
     relative
         Largest relative error of any element, or None: see :mod:`coinr.codec.elements`.
@@ -59,17 +59,17 @@ class Allowance:
 
     error: float
     limit: float
-    harm: NDArray[np.float64] | None = None
-    inputs: NDArray[np.float64] | None = None
-    form: Form | None = None
+    distortion_weights: NDArray[np.float64] | None = None
+    input_covariance: NDArray[np.float64] | None = None
+    hessian: TensorHessian | None = None
     relative: float | None = None
 
     def admits(self, difference: NDArray[np.float64], values: NDArray[np.float64]) -> bool:
         """Whether the difference to a tensor's values, both ``[planes, size]``, is allowed."""
         if self.relative is not None and bool((np.abs(difference) > self.relative * np.abs(values)).any()):
             return False
-        error, harm = rms(difference), weighted_rms(difference, self)
-        return min(error, harm) <= self.error and error <= self.limit
+        error, weighted = rms(difference), weighted_rms(difference, self)
+        return min(error, weighted) <= self.error and error <= self.limit
 
 
 #: What is allowed for each tensor; None leaves it to the profile.
@@ -138,13 +138,13 @@ def admitted(coded: Coded, entry: Entry, allowance: Allowance | None, seed: int)
 
 def weighted_rms(difference: NDArray[np.float64], allowance: Allowance) -> float:
     """Root mean square of a difference (any shape, C order) that weighs as the allowance says."""
-    harm, inputs = allowance.harm, allowance.inputs
-    if allowance.form is not None:
-        return rms(allowance.form.weighted(difference))
-    if harm is not None:
-        difference = difference.reshape(len(harm), -1) * np.sqrt(harm)[:, None]
-    if inputs is not None:
-        return rms(difference.reshape(-1, len(inputs)) @ np.linalg.cholesky(inputs))
+    weights, covariance = allowance.distortion_weights, allowance.input_covariance
+    if allowance.hessian is not None:
+        return rms(allowance.hessian.weighted(difference))
+    if weights is not None:
+        difference = difference.reshape(len(weights), -1) * np.sqrt(weights)[:, None]
+    if covariance is not None:
+        return rms(difference.reshape(-1, len(covariance)) @ np.linalg.cholesky(covariance))
     return rms(difference)
 
 

@@ -27,7 +27,7 @@ from coinr.engine.threads import available_threads, check_threads, limited_threa
 from coinr.errors import FormatError, InputError, LimitError
 from coinr.inputs.arguments import checked
 from coinr.inputs.naming import check_patterns
-from coinr.sensitivity.calibration import Known
+from coinr.sensitivity.calibration import SensitivityInfo
 
 _WITHOUT_LOSS = {LOSSLESS.id, EXACT.id}
 
@@ -35,7 +35,7 @@ _WITHOUT_LOSS = {LOSSLESS.id, EXACT.id}
 class Encoder:
     """What :func:`~coinr.encode_state_dict` is asked, but for how much may be lost; arguments and errors as there.
 
-    It takes no ``calibrate``: who has learned something of the tensors sets ``known`` before encoding.
+    It takes no ``calibrate``: callers set ``sensitivity`` before encoding where they have measured it.
     """
 
     @checked
@@ -82,7 +82,7 @@ class Encoder:
         self.settings = Settings(seed, None, backend, threads, options)
         self.profile, self.seeds = profile, seeds
         self.reference = None if base is None else ReferenceNetwork(base)
-        self.known = Known()
+        self.sensitivity = SensitivityInfo()
 
     def _check_sizes(self) -> None:
         """Refuse what no coder can change before any of them works: sizes, shapes, names, the number of tensors."""
@@ -105,7 +105,7 @@ class Encoder:
 
     def rule(self) -> dict[str, float]:
         """The error, by name, that the rule allows each lossy tensor at a tolerance of 1."""
-        errors = rule_errors(self.lossy_entries, self.known)
+        errors = rule_errors(self.lossy_entries, self.sensitivity)
         return {entry.name: error for entry, error in zip(self.lossy_entries, errors, strict=True)}
 
     def encode(self, tolerance: float | None, errors: Mapping[str, float] | None = None) -> bytes:
@@ -117,7 +117,7 @@ class Encoder:
         if tolerance is not None and not (isinstance(tolerance, Real) and 0 <= tolerance < math.inf):
             raise InputError(f"tolerance must be a number ≥ 0, not {tolerance!r}")
         settings = replace(self.settings, tolerance=tolerance)
-        tasks = plan(self.stored, self.lossy_entries, self.profile, settings, self.known, errors)
+        tasks = plan(self.stored, self.lossy_entries, self.profile, settings, self.sensitivity, errors)
         # those that the reference has too may be differences, which need no dictionary
         alone = [
             t for t in tasks if self.reference is None or self.reference.find(t.entry.name, t.entry.layout) is None
@@ -137,7 +137,7 @@ class Encoder:
 
     def _encode_tasks(self, tasks: list[Task], settings: Settings) -> list[Coded]:
         if self.reference is None:
-            return encode(tasks, self.profile, settings, self.known.block)
+            return encode(tasks, self.profile, settings, self.sensitivity.hessian)
         # a difference to a reference stands alone
         return encode_differences(tasks, encode(tasks, self.profile, settings), self.reference, self.profile, settings)
 

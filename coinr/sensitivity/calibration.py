@@ -1,8 +1,8 @@
-"""What a network's own inputs say about its weights: which of them matter, and along which directions.
+"""TensorSensitivity of a network's output to errors of its weights, measured at sample inputs.
 
-With the network at hand, the squared error of its output that an error E of a weight matrix makes is, to second order,
-Σ over samples of |J E|², J the derivative of the output: the Gauss-Newton form of a squared loss. Its diagonal blocks
-are kept per matrix as a product (row harm) ⊗ (second moments of inputs), as in K-FAC (Martens and Grosse, 2015).
+An error E of a weight matrix changes the squared error of the output by Σ |J E|² over samples, to second order, where J
+is the derivative of the output (the Gauss-Newton approximation). For each matrix this is kept as a Kronecker product:
+(weight of each row) ⊗ (second moments of the layer's inputs), as in K-FAC (Martens and Grosse, 2015).
 """
 
 from __future__ import annotations
@@ -25,76 +25,77 @@ from coinr.inputs.dtypes import check_dtype
 from coinr.inputs.naming import known_names
 from coinr.inputs.state_dicts import plain_tensors
 from coinr.runtime.ambient import callers_settings
-from coinr.sensitivity.curvature import Block
+from coinr.sensitivity.hessian import HessianFactor
 from coinr.sensitivity.sampled_module import SampledModule
 
 #: Samples at which derivatives are taken.
 SAMPLES = 1024
 
-# Magnitudes of numbers, as powers of two, whose squares can be added up in float64.
-_USUAL = 400
+# Largest exponent, in base 2, of numbers whose squares can be added up in float64 as they are.
+_LARGEST_EXPONENT = 400
 
-# Share of the mean of the diagonal that is added to it: directions that the samples do not show are not free.
-_REGULAR = 1e-3
+# Share of the mean of the diagonal that is added to it: directions that the samples do not show still matter.
+_DAMPING = 1e-3
 
-# Rows that do less than this share of the mean harm at the trained weights may do more once the weights have moved.
-_LEAST_HARM = 2.0**-7
+# Least weight of a row, as a share of the mean: a row may matter more once the other weights have changed.
+_LEAST_WEIGHT = 2.0**-7
 
 
 @dataclass(frozen=True, eq=False)
-class Sensitivity:
-    """What errors of one tensor do to the output.
+class TensorSensitivity:
+    """How errors of one tensor affect the output.
 
     Attributes
     ----------
-    mean
-        Mean squared error of the output by a mean squared error of one in the weights, for each weight; None where
-        only the inputs are known.
-    harm
-        Weight of each row of ``[planes · shape[0], rest]``, mean 1, or None.
-    inputs
-        Second moments ``[rest, rest]`` of the layer's inputs, mean of the diagonal 1, or None for vectors.
+    mean : float or None
+        The sensitivity: squared error of the output per squared error of a weight, mean over the tensor. None if only
+        the layer's inputs are known.
+    distortion_weights : ndarray or None
+        float64 ``[planes · shape[0]]``: weight of the squared error of each row of ``[planes · shape[0], rest]``,
+        mean 1. None if all rows weigh alike.
+    input_covariance : ndarray or None
+        float64 ``[rest, rest]``: second moments of the layer's inputs, mean of the diagonal 1. None for vectors.
     """
 
     mean: float | None
-    harm: NDArray[np.float64] | None
-    inputs: NDArray[np.float64] | None
+    distortion_weights: NDArray[np.float64] | None
+    input_covariance: NDArray[np.float64] | None
 
 
 @dataclass(frozen=True, eq=False)
-class Known:
-    """What is known of a network beside its weights.
+class SensitivityInfo:
+    """What is known of a network's sensitivity to errors of its weights; false if nothing is.
 
     Attributes
     ----------
-    tensors
-        By name.
-    block
+    tensors : mapping of str to TensorSensitivity
+        By name, each tensor alone.
+    hessian : HessianFactor or None
         Tensors whose errors are known together, or None.
     """
 
-    tensors: Mapping[str, Sensitivity] = field(default_factory=dict)
-    block: Block | None = None
+    tensors: Mapping[str, TensorSensitivity] = field(default_factory=dict)
+    hessian: HessianFactor | None = None
 
     def __bool__(self) -> bool:
-        return bool(self.tensors) or self.block is not None
+        return bool(self.tensors) or self.hessian is not None
 
     def means(self) -> dict[str, float]:
-        """Mean squared error of the output by one of a weight, by name, where known."""
-        told = {name: tensor.mean for name, tensor in self.tensors.items() if tensor.mean}
-        return told if self.block is None else told | self.block.means
+        """Return the sensitivity of each tensor by name, where it is known."""
+        alone = {name: tensor.mean for name, tensor in self.tensors.items() if tensor.mean}
+        return alone if self.hessian is None else alone | self.hessian.means
 
 
 #: What callers may pass: a module with sample inputs (see :class:`~coinr.sensitivity.sampled_module.SampledModule`,
-#: which checks them), a callable that gives each layer's inputs by name, or what :func:`sensitivities` made of either.
+#: which checks them), a callable that returns layers' inputs by name, or what :func:`measure_sensitivity` returned.
 Calibration = Annotated[
-    tuple[nn.Module, Any] | Callable[[], Mapping[str, Tensor]] | Known,
+    tuple[nn.Module, Any] | Callable[[], Mapping[str, Tensor]] | SensitivityInfo,
     "(module, inputs), or a callable that gives layers' inputs by name",
 ]
 
 
-def sensitivities(calibrate: Calibration, state_dict: Mapping[str, Any], seed: int = 0) -> Known:
-    """What the calibration tells of the tensors.
+def measure_sensitivity(calibrate: Calibration, state_dict: Mapping[str, Any], seed: int = 0) -> SensitivityInfo:
+    """Measure the sensitivity of each tensor alone.
 
     Parameters
     ----------
@@ -102,32 +103,37 @@ def sensitivities(calibrate: Calibration, state_dict: Mapping[str, Any], seed: i
         ``(module, inputs)``: the module is called in evaluation mode with copies of single samples, ``inputs[i : i +
         1]`` of a tensor or of each of several; its parameters and buffers take the values of the state dict, see
         :class:`~coinr.sensitivity.sampled_module.SampledModule`. Or a callable without arguments that returns the
-        inputs ``[N, in]`` of layers by the names of their weights. Or what this function returned, as it is.
+        inputs ``[N, in]`` of layers by the names of their weights. Or what this function returned: it is returned.
     state_dict
         Names to tensors.
     seed
-        Of the choice of samples and of the random directions in which outputs are derived.
+        Of the choice of samples, and of the random projections of the outputs whose derivatives are taken.
+
+    Returns
+    -------
+    SensitivityInfo
+        Without a ``hessian``, but for one that was passed in.
 
     Raises
     ------
     InputError
-        If the calibration is neither, or does not fit the state dict.
+        If the calibration has another form, or does not fit the state dict.
     """
     if callable(calibrate) and not isinstance(calibrate, nn.Module):
         with callers_settings():
             given = calibrate()
-        return Known(_from_inputs(given, plain_tensors(state_dict)))
-    if isinstance(calibrate, Known):
+        return SensitivityInfo(_from_inputs(given, plain_tensors(state_dict)))
+    if isinstance(calibrate, SensitivityInfo):
         return calibrate
     if isinstance(calibrate, tuple) and len(calibrate) == 2 and isinstance(calibrate[0], nn.Module):
-        return Known(_from_module(*calibrate, plain_tensors(state_dict), seed))
+        return SensitivityInfo(_from_module(*calibrate, plain_tensors(state_dict), seed))
     raise InputError(
         f"calibrate must be (module, inputs) or a callable that gives layers' inputs by name, not "
         f"{describe_value(calibrate)}"
     )
 
 
-def _from_inputs(given: Any, state_dict: Mapping[str, Tensor]) -> dict[str, Sensitivity]:
+def _from_inputs(given: Any, state_dict: Mapping[str, Tensor]) -> dict[str, TensorSensitivity]:
     if not isinstance(given, Mapping):
         raise InputError(f"calibrate must return a mapping of names to inputs, not {type(given).__name__}")
     found = {}
@@ -148,22 +154,24 @@ def _from_inputs(given: Any, state_dict: Mapping[str, Tensor]) -> dict[str, Sens
             raise InputError(f"inputs of {name!r} must be finite; they hold {nonfinite(values)}")
         flat = values.reshape(-1, rest).numpy()
         flat = flat / _unit(float(np.abs(flat).max(initial=0.0)))
-        found[name] = of_inputs(flat.T @ flat)
+        found[name] = of_input_moments(flat.T @ flat)
     return found
 
 
-def of_inputs(moments: NDArray[np.float64]) -> Sensitivity:
-    """The sensitivity of a matrix by the sum of yᵀy over its inputs y, ``[rest, rest]``."""
-    return Sensitivity(None, None, _regular(moments))
+def of_input_moments(moments: NDArray[np.float64]) -> TensorSensitivity:
+    """Return the sensitivity of a matrix, given the sum of yᵀy over its inputs y, float64 ``[rest, rest]``."""
+    return TensorSensitivity(None, None, _damped(moments))
 
 
-def _from_module(module: nn.Module, inputs: Any, state_dict: Mapping[str, Any], seed: int) -> dict[str, Sensitivity]:
-    """Sums over samples of the squared derivatives of the output along a random direction."""
+def _from_module(
+    module: nn.Module, inputs: Any, state_dict: Mapping[str, Any], seed: int
+) -> dict[str, TensorSensitivity]:
+    """Measure squared derivatives of random projections of the output, one for each sample."""
     sampled = SampledModule(module, inputs, state_dict)
     values = {name: value for name, value in sampled.values.items() if value.requires_grad}
     generator = torch.Generator().manual_seed(seed)
     chosen = torch.randperm(sampled.count, generator=generator)[:SAMPLES].tolist()
-    sums = {name: _Sums(tensor) for name, tensor in values.items()}
+    sums = {name: _GradientMoments(tensor) for name, tensor in values.items()}
     peak = 0.0
     for i in chosen:
         outputs = [part for part in sampled.checked(i, i + 1) if part.requires_grad]
@@ -187,17 +195,17 @@ def _from_module(module: nn.Module, inputs: Any, state_dict: Mapping[str, Any], 
 
 
 def _unit(peak: float) -> float:
-    """The unit in which numbers of this magnitude have squares in float64: 1 but for the hugest and the tiniest."""
+    """Return the unit in which numbers of this magnitude have squares in float64: 1 for all but extreme ones."""
     exponent = math.frexp(peak)[1]
-    return 1.0 if abs(exponent) <= _USUAL else math.ldexp(1.0, max(min(exponent, 1023), -1021))
+    return 1.0 if abs(exponent) <= _LARGEST_EXPONENT else math.ldexp(1.0, max(min(exponent, 1023), -1021))
 
 
 def _real(value: Tensor) -> Tensor:
     return torch.view_as_real(value) if value.is_complex() else value
 
 
-class _Sums:
-    """Second moments of a tensor's gradients over samples, for each real plane as a matrix."""
+class _GradientMoments:
+    """Second moments of a tensor's gradients, summed over samples; each real plane is a matrix."""
 
     def __init__(self, tensor: Tensor) -> None:
         planes = 2 if tensor.is_complex() else 1
@@ -208,7 +216,7 @@ class _Sums:
         self.inputs = torch.zeros(self.shape[2], self.shape[2], dtype=torch.float64) if self.is_matrix else None
 
     def add(self, gradient: Tensor) -> None:
-        """One sample's gradient, real (complex ones as ``[..., 2]``)."""
+        """Add one sample's gradient, real (a complex one as ``[..., 2]``)."""
         planes = gradient.reshape(-1, self.shape[0]).T.reshape(self.shape).double().cpu()
         flat = planes.reshape(-1, self.shape[2])
         self.rows += flat.square().sum(1)
@@ -216,24 +224,26 @@ class _Sums:
             self.inputs += flat.T @ flat
 
     def scale(self, factor: float) -> None:
-        """Multiply all gradients so far."""
+        """Multiply all gradients that were added so far."""
         self.rows *= factor * factor
         if self.inputs is not None:
             self.inputs *= factor * factor
 
-    def sensitivity(self, count: int) -> Sensitivity:
+    def sensitivity(self, count: int) -> TensorSensitivity:
+        """Return the sensitivity, given the number of samples."""
         total = float(self.rows.sum())
         mean = total / (count * self.shape[0] * self.shape[1] * self.shape[2])
         if self.inputs is None or not total > 0:
-            return Sensitivity(mean, None, None)
+            return TensorSensitivity(mean, None, None)
         rows = self.rows.numpy()
-        harm = np.maximum(rows / rows.mean(), _LEAST_HARM)
-        return Sensitivity(mean, harm / harm.mean(), _regular(self.inputs.numpy()))
+        weights = np.maximum(rows / rows.mean(), _LEAST_WEIGHT)
+        return TensorSensitivity(mean, weights / weights.mean(), _damped(self.inputs.numpy()))
 
 
-def _regular(moments: NDArray[np.float64]) -> NDArray[np.float64]:
+def _damped(moments: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return second moments with a mean diagonal of 1 and a little added to it; the identity if all are zero."""
     diagonal = np.diag(moments).mean()
     if not diagonal > 0:
         return np.eye(len(moments))
-    regular: NDArray[np.float64] = (moments / diagonal + _REGULAR * np.eye(len(moments))) / (1 + _REGULAR)
-    return regular
+    damped: NDArray[np.float64] = (moments / diagonal + _DAMPING * np.eye(len(moments))) / (1 + _DAMPING)
+    return damped

@@ -1,4 +1,8 @@
-"""Derivatives of a network's outputs by its weights, taken while a caller's own metric runs."""
+"""The Gauss-Newton matrix of a network, accumulated while a caller's own metric runs.
+
+H is the mean over samples of JᵀJ, with J the derivative of the network's outputs by all its parameters. Instead of each
+output, random projections of the outputs are derived: their squared derivatives have the same mean.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +20,16 @@ from coinr.errors import InputError
 from coinr.inputs.state_dicts import plain_tensors
 from coinr.runtime.ambient import independent
 from coinr.runtime.work_limit import OutOfTime, WorkLimit
-from coinr.sensitivity.calibration import Calibration, Known, sensitivities
-from coinr.sensitivity.curvature import MOST, Block
-from coinr.sensitivity.input_stats import Seen, Watch
+from coinr.sensitivity.calibration import Calibration, SensitivityInfo, measure_sensitivity
+from coinr.sensitivity.hessian import MAX_PARAMETERS, HessianFactor
+from coinr.sensitivity.input_stats import InputStatsRecorder, LayerCall
 from coinr.sensitivity.sampled_module import SampledModule
 
-# Rows of derivatives for each parameter, those of networks that take minutes anyway, and the fewest that say enough of
-# directions: fewer rows make larger files.
+# Derivatives that are taken for each parameter, in networks that take minutes anyway, and at least: from fewer, H is
+# too inexact and files get larger.
 _ROWS, _ROWS_OF_LARGE, _FEWEST = 10, 20, 4
 
-# Columns of the matrix of second derivatives that are summed at once, of which only the upper half is needed.
+# Columns of H that are summed at once, of which only the upper half is needed.
 _COLUMNS = 2048
 
 # Names of operations that change a tensor.
@@ -35,23 +39,31 @@ _IN_PLACE = re.compile(r".*[^_]_|__(i|set)\w*__")
 _PART = 2048
 
 
-def known_of(calibrate: Calibration, sd: Mapping[str, Any], seed: int, block: bool) -> Known:
-    """Return what a calibration tells of the tensors; with ``block``, a module's block too.
+def resolve_calibration(
+    calibrate: Calibration, sd: Mapping[str, Any], seed: int, with_hessian: bool
+) -> SensitivityInfo:
+    """Measure the sensitivity of each tensor and, for a module ``with_hessian``, of all of them together.
 
-    Arguments and errors are those of :func:`~coinr.sensitivity.calibration.sensitivities`.
+    Other arguments and errors are those of :func:`~coinr.sensitivity.calibration.measure_sensitivity`.
     """
-    known = sensitivities(calibrate, sd, seed)
-    if block and isinstance(calibrate, tuple):
-        known = replace(known, block=block_of(*calibrate, plain_tensors(sd)))
-    return known
+    info = measure_sensitivity(calibrate, sd, seed)
+    if with_hessian and isinstance(calibrate, tuple):
+        info = replace(info, hessian=module_hessian(*calibrate, plain_tensors(sd)))
+    return info
 
 
-def block_of(module: nn.Module, inputs: Any, sd: Mapping[str, Any]) -> Block | None:
-    """The block of a module's parameters, with the values of a state dict, from its outputs at sample inputs."""
+def module_hessian(module: nn.Module, inputs: Any, sd: Mapping[str, Any]) -> HessianFactor | None:
+    """Accumulate H from a module's outputs at sample inputs, with the values of a state dict.
+
+    Returns
+    -------
+    HessianFactor or None
+        None where :func:`accumulate_gauss_newton` returns none.
+    """
     sampled = SampledModule(module, inputs, sd)
     state = {name: sampled.values[name].detach() for name in sd if name in sampled.values}
-    watch = Watch(state)
-    with watch, torch.no_grad():
+    recorder = InputStatsRecorder(state)
+    with recorder, torch.no_grad():
         outputs = sampled.checked(0, sampled.count)
     if not all(bool(output.isfinite().all()) for output in outputs):
         why = sampled.why(0, sampled.count)
@@ -62,127 +74,158 @@ def block_of(module: nn.Module, inputs: Any, sd: Mapping[str, Any]) -> Block | N
         sampled.call(0, sampled.count)
         return 0.0
 
-    return recorded(state, run, watch)[0]
+    return accumulate_gauss_newton(state, run, recorder)[0]
 
 
-def recorded(
+def accumulate_gauss_newton(
     sd: Mapping[str, Any],
     evaluate: Callable[[Mapping[str, Any]], float],
-    watch: Watch,
-    most: int = MOST,
+    inputs: InputStatsRecorder,
+    max_parameters: int = MAX_PARAMETERS,
     limit: WorkLimit | None = None,
-) -> tuple[Block | None, int]:
-    """The block of a state dict from one more call of a metric that was watched, and how often it was called by now.
+) -> tuple[HessianFactor | None, int]:
+    """Call a metric once more and accumulate H while it runs.
 
-    There is no further call, and no block, of more than ``most`` parameters or where what was watched cannot be
-    recorded; no block, either, where the time of ``limit`` is over before all is recorded.
+    Parameters
+    ----------
+    sd
+        The state dict that the metric is called with.
+    evaluate
+        The metric.
+    inputs
+        What was recorded in the metric's first call.
+    max_parameters
+        Networks with more are left alone.
+    limit
+        The time that may be spent.
+
+    Returns
+    -------
+    HessianFactor or None
+        None if the network is too large, has too few samples or is no plain chain of real layers, and where the time
+        is over before all derivatives are taken.
+    int
+        Calls of the metric so far: 1 if the recorded inputs show that H cannot be accumulated, else 2.
     """
-    record = Record(sd, watch, most, limit)
-    if not record.useful():
+    recorder = GaussNewtonRecorder(sd, inputs, max_parameters, limit)
+    if not recorder.is_useful():
         return None, 1
     try:
-        with record:
+        with recorder:
             evaluate(sd)
     except OutOfTime:
         return None, 2
     except RuntimeError as error:
-        if not record.made(error):
+        if not recorder.caused(error):
             raise
         return None, 2
-    return record.block(), 2
+    return recorder.factor(), 2
 
 
 @dataclass
-class _Call:
-    """One layer as it ran: its inputs, a zero that was added to its outputs, and what it was."""
+class _ProbedCall:
+    """A call of a layer, its inputs, and a zero that was added to its outputs so that they can be derived by."""
 
-    seen: Seen
+    layer: LayerCall
     inputs: Tensor
     probe: Tensor
 
 
-class Record(Watch):
-    """A context that derives, sample by sample, the outputs of the last layer by all layers that led to them.
+class GaussNewtonRecorder(InputStatsRecorder):
+    """A context that derives the outputs of the last layer, sample by sample, by the layers that led to them.
 
-    Layers and their order are those that a :class:`~coinr.sensitivity.input_stats.Watch` of the same metric saw. The
-    values that the metric computes are not changed. There is no :meth:`block` where the metric is no plain chain of
-    real layers.
+    The values that the metric computes are not changed.
+
+    Parameters
+    ----------
+    state_dict
+        As for :class:`~coinr.sensitivity.input_stats.InputStatsRecorder`.
+    inputs
+        What was recorded in another call of the same metric: it says which layers there are, and their order.
+    max_parameters
+        Networks with more are left alone.
+    limit
+        The time that may be spent.
     """
 
     def __init__(
-        self, state_dict: Mapping[str, Any], watched: Watch, most: int = MOST, limit: WorkLimit | None = None
+        self,
+        state_dict: Mapping[str, Any],
+        inputs: InputStatsRecorder,
+        max_parameters: int = MAX_PARAMETERS,
+        limit: WorkLimit | None = None,
     ) -> None:
         super().__init__(state_dict)
-        order = list(watched.rows)
+        order = list(inputs.input_counts)
         self._first, self._last = (order[0], order[-1]) if order else ("", "")
-        self._sizes = {name: state_dict[name].numel() for name in state_dict if name in watched.touched}
+        self._sizes = {name: state_dict[name].numel() for name in state_dict if name in inputs.used}
         self._limit = limit or WorkLimit()
         self._moments = torch.zeros(0, dtype=torch.float32)
         self._samples = 0
-        self._calls: list[_Call] = []
+        self._calls: list[_ProbedCall] = []
         self._generator = torch.Generator().manual_seed(0)
-        self._whole = len(order) > 1 and not any(state_dict[name].is_complex() for name in order)
+        self._is_chain = len(order) > 1 and not any(state_dict[name].is_complex() for name in order)
         parameters = sum(self._sizes.values())
-        samples, outputs = (watched.rows[self._last], len(state_dict[self._last])) if order else (0, 1)
-        wanted = (_ROWS if parameters <= MOST else _ROWS_OF_LARGE) * parameters / max(samples, 1)
-        self._share = min(1.0, wanted)
-        self._rows = min(math.ceil(wanted), outputs)
+        samples, outputs = (inputs.input_counts[self._last], len(state_dict[self._last])) if order else (0, 1)
+        target = (_ROWS if parameters <= MAX_PARAMETERS else _ROWS_OF_LARGE) * parameters / max(samples, 1)
+        self._share = min(1.0, target)
+        self._projections = min(math.ceil(target), outputs)
         self._failed: RuntimeError | None = None
-        self._useful = self._whole and parameters <= most and samples * outputs >= _FEWEST * parameters
+        self._useful = self._is_chain and parameters <= max_parameters and samples * outputs >= _FEWEST * parameters
 
-    def useful(self) -> bool:
-        """Whether there is anything to record: a chain of real layers, small enough, with samples enough."""
+    def is_useful(self) -> bool:
+        """Return whether H can be accumulated: a chain of real layers, small enough, with samples enough."""
         return self._useful
 
-    def ample(self) -> bool:
-        """Whether there are samples to choose from, too."""
+    def has_spare_samples(self) -> bool:
+        """Return whether H can be accumulated from a part of the samples."""
         return self._useful and self._share < 1
 
-    def made(self, error: BaseException | None) -> bool:
-        """Whether an error came of what a metric did to a tensor that has derivatives here, which it has not else."""
+    def caused(self, error: BaseException | None) -> bool:
+        """Return whether this recorder caused an error: tensors that have derivatives here have none elsewhere."""
         while error is not None and error is not self._failed:
             error = error.__cause__ or error.__context__
         return error is not None
 
-    def block(self) -> Block | None:
-        """What was recorded; None if nothing, or not the whole way."""
-        if not self._whole or not self._samples:
+    def factor(self) -> HessianFactor | None:
+        """Return H, factored, and forget it; None if there were no samples, or some call had no derivatives."""
+        if not self._is_chain or not self._samples:
             return None
         moments, self._moments = self._moments.div_(self._samples).double().triu_(), torch.zeros(0, dtype=torch.float32)
         moments.add_(moments.triu(1).T)
-        return Block.of(self._sizes, moments.numpy())
+        return HessianFactor.of_matrix(self._sizes, moments.numpy())
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Run the operation with a graph from the first layer to the last."""
-        if not self._whole:
+        if not self._is_chain:
             return func(*args, **(kwargs or {}))
-        seen = self._seen(func, args, kwargs or {})
-        if seen is None:
+        layer = self._layer_call(func, args, kwargs or {})
+        if layer is None:
             if not self._calls:
                 return func(*args, **(kwargs or {}))
             return self._derived(func, args, kwargs or {})
-        if seen.name == self._first:
+        if layer.name == self._first:
             self._calls = []
         out = self._derived(func, args, kwargs or {})
         with torch.inference_mode(False), torch.enable_grad():
             if out.is_complex() or torch.is_inference(out):
-                self._whole = False
+                self._is_chain = False
                 return out
             if not self._calls:
                 out = out.detach()
             probe = torch.zeros_like(out, requires_grad=True)
-            self._calls.append(_Call(seen, _tracked(seen.inputs).detach(), probe))
+            self._calls.append(_ProbedCall(layer, _tracked(layer.inputs).detach(), probe))
             out = out + probe
-        if seen.name != self._last:
+        if layer.name != self._last:
             return out
         self._derive(out)
         self._calls = []
         return out.detach()
 
     def _derived(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What an operation gives, with a graph; in inference mode, too, but for what changes its tensors in place."""
+        """Run an operation with a graph, in inference mode too, but for what changes its tensors in place."""
         if torch.is_inference_mode_enabled() and _IN_PLACE.fullmatch(getattr(func, "__name__", "")):
             return func(*args, **kwargs)
         try:
@@ -194,55 +237,58 @@ class Record(Watch):
 
     @independent
     def _derive(self, out: Tensor) -> None:
+        """Add derivatives of the network's outputs ``[..., outputs]``, of a random choice of samples."""
         flat = out.reshape(-1, out.shape[-1])
-        wanted = torch.rand(len(flat), generator=self._generator, dtype=torch.float32) < self._share
-        rows = wanted.nonzero()[:, 0].to(out.device)
+        chosen = torch.rand(len(flat), generator=self._generator, dtype=torch.float32) < self._share
+        rows = chosen.nonzero()[:, 0].to(out.device)
         if not len(rows):
             return
         probes = [call.probe for call in self._calls]
-        for mix in self._mixes(len(rows), flat.shape[1]):
-            total = (flat[rows] * mix.to(flat)).sum()
+        for projection in self._random_projections(len(rows), flat.shape[1]):
+            total = (flat[rows] * projection.to(flat)).sum()
             gradients = torch.autograd.grad(total, probes, retain_graph=True, allow_unused=True)
             if any(gradient is None for gradient in gradients):
-                self._whole = False
+                self._is_chain = False
                 return
             for part in rows.split(_PART):
                 self._add([gradient.reshape(-1, gradient.shape[-1])[part] for gradient in gradients], part)
         self._samples += len(rows)
 
-    def _mixes(self, samples: int, outputs: int) -> Iterator[Tensor]:
-        """Weights ``[samples or 1, outputs]`` of outputs, whose squared mixes add up to those of all outputs.
+    def _random_projections(self, samples: int, outputs: int) -> Iterator[Tensor]:
+        """Yield projections p, ``[samples or 1, outputs]``, of the outputs: the sum of pᵀp has the identity as mean.
 
-        More samples say more than more outputs of each: with samples to spare, outputs are mixed by random signs.
+        More samples give a better H than more outputs of each. So, with samples to spare, a few projections by random
+        signs take the place of all outputs.
         """
-        if self._rows == outputs:
+        if self._projections == outputs:
             yield from torch.eye(outputs, dtype=torch.float32)[:, None]
             return
-        for _ in range(self._rows):
+        for _ in range(self._projections):
             signs = torch.randint(2, (samples, outputs), generator=self._generator, dtype=torch.float32) * 2 - 1
-            yield signs / math.sqrt(self._rows)
+            yield signs / math.sqrt(self._projections)
 
     def _add(self, gradients: list[Tensor], rows: Tensor) -> None:
+        """Add JᵀJ of samples, given the derivatives of a projection by each call's outputs."""
         parts: dict[str, Tensor] = {}
         for call, gradient in zip(self._calls, gradients, strict=True):
             inputs = call.inputs.reshape(-1, call.inputs.shape[-1])[rows]
-            for name, derivative in call.seen.derivatives(gradient, inputs).items():
+            for name, derivative in call.layer.derivatives(gradient, inputs).items():
                 flat = derivative.reshape(len(rows), -1).to("cpu", torch.float32)
                 parts[name] = parts[name] + flat if name in parts else flat
         if parts.keys() != self._sizes.keys():
-            self._whole = False
+            self._is_chain = False
             return
         joined = torch.cat([parts[name] for name in self._sizes], 1)
         if not self._moments.numel():
             self._moments = torch.zeros(joined.shape[1], joined.shape[1], dtype=torch.float32)
         for start in range(0, joined.shape[1], _COLUMNS):
             if self._limit.out_of_time():
-                self._whole = False
+                self._is_chain = False
                 raise OutOfTime
             chosen = slice(start, start + _COLUMNS)
             self._moments[chosen, start:].addmm_(joined[:, chosen].T, joined[:, start:])
 
 
 def _tracked(value: Any) -> Any:
-    """A tensor that derivatives can be taken with: a copy of one that was made in inference mode."""
+    """Return a tensor that derivatives can be taken with: a copy of one that was made in inference mode."""
     return value.clone() if isinstance(value, Tensor) and value.is_inference() else value

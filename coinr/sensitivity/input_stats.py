@@ -1,4 +1,4 @@
-"""What layers are given while a caller's own metric runs: second moments of the inputs of each weight matrix."""
+"""Second moments of the inputs of each weight matrix, recorded while a caller's own metric runs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from coinr.inputs.dense import why_not_dense
-from coinr.sensitivity.calibration import Sensitivity, of_inputs
+from coinr.sensitivity.calibration import TensorSensitivity, of_input_moments
 
-# Inputs of one call of a layer that are looked at, evenly spaced.
-_LOOKED_AT = 1 << 14
+# Most inputs of one call of a layer that are used, evenly spaced.
+_MOST_INPUTS = 1 << 14
 
-# Weights are recognized up to a factor: 1 - cosine of the angle to the stored values.
-_ALIKE = 1e-5
+# A tensor is a multiple of another if 1 - |cosine| of the angle between their values is below this.
+_SAME_DIRECTION = 1e-5
 
 _LINEAR = {torch.nn.functional.linear}
 _PRODUCTS = {torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm}
@@ -25,8 +25,18 @@ _SUMS = {torch.addmm, Tensor.addmm}
 
 
 @dataclass(frozen=True, eq=False)
-class Seen:
-    """A layer that ran: the matrix it multiplied by and the vector it added, up to factors, and its inputs."""
+class LayerCall:
+    """One call of a layer: ``inputs @ (factor · weight).T + bias_factor · bias``.
+
+    Attributes
+    ----------
+    name, factor
+        Name of the weight matrix in the state dict, and what it was multiplied by.
+    inputs
+        ``[..., in]``.
+    bias, bias_factor
+        Name of the vector that was added, and what it was multiplied by; None where none was found.
+    """
 
     name: str
     factor: float
@@ -35,31 +45,50 @@ class Seen:
     bias_factor: float = 0.0
 
     def derivatives(self, gradient: Tensor, inputs: Tensor) -> dict[str, Tensor]:
-        """By name, of outputs ``[N, out]`` with these gradients at inputs ``[N, in]``, sample by sample."""
+        """Return derivatives by weight and bias, for each sample.
+
+        Parameters
+        ----------
+        gradient
+            Derivatives by the layer's outputs, ``[N, out]``.
+        inputs
+            Inputs of the same samples, ``[N, in]``.
+
+        Returns
+        -------
+        dict of str to Tensor
+            By name: ``[N, out, in]`` for the weight, ``[N, out]`` for the bias.
+        """
         found = {self.name: self.factor * gradient[:, :, None] * inputs[:, None, :]}
         return found if self.bias is None else found | {self.bias: self.bias_factor * gradient}
 
 
-class Watch(TorchFunctionMode):
-    """A context that looks on while torch multiplies by the matrices of a state dict.
+class InputStatsRecorder(TorchFunctionMode):
+    """A context that records the inputs of linear layers whose weights are in a state dict.
 
-    A matrix is known by its values, as they are, times a factor (a frequency that a network multiplies in) or
-    transposed. What runs in it is not changed; where a metric uses no torch, or other operations, nothing is seen.
+    A weight is recognized by its values: as they are, times a factor (a frequency that a network multiplies in) or
+    transposed. What runs in the context is not changed. Nothing is recorded where a metric uses other operations than
+    ``linear``, ``matmul``, ``mm`` and ``addmm``, or no torch at all.
+
+    Parameters
+    ----------
+    state_dict
+        Names to tensors; matrices and vectors of floating-point or complex numbers are looked for.
 
     Attributes
     ----------
-    rows
-        By name, in the order they were first seen, how many inputs a matrix met.
-    touched
-        Names of matrices, and of vectors that were added by the same operation.
+    input_counts : dict of str to int
+        By name, in order of the first call, how many inputs each weight matrix was multiplied by.
+    used : set of str
+        Names of these matrices, and of the vectors that were added in the same calls.
     """
 
     def __init__(self, state_dict: Mapping[str, Any]) -> None:
         super().__init__()
-        self._known: dict[tuple[int, ...], list[tuple[str, Tensor, float]]] = {}
+        self._entries: dict[tuple[int, ...], list[tuple[str, Tensor, float]]] = {}
         self._sums: dict[str, Tensor] = {}
-        self.rows: dict[str, int] = {}
-        self.touched: set[str] = set()
+        self.input_counts: dict[str, int] = {}
+        self.used: set[str] = set()
         for name, tensor in state_dict.items():
             if (
                 isinstance(tensor, Tensor)
@@ -68,28 +97,28 @@ class Watch(TorchFunctionMode):
             ):
                 flat, norm = _direction(tensor)
                 if norm:
-                    self._known.setdefault(tuple(tensor.shape), []).append((name, flat, norm))
+                    self._entries.setdefault(tuple(tensor.shape), []).append((name, flat, norm))
 
-    def sensitivities(self) -> dict[str, Sensitivity]:
-        """What was seen, by the names of the matrices; see :mod:`coinr.sensitivity.calibration`."""
-        return {name: of_inputs(total.numpy()) for name, total in self._sums.items()}
+    def sensitivities(self) -> dict[str, TensorSensitivity]:
+        """Return the input covariance of each weight matrix by name, as sensitivities."""
+        return {name: of_input_moments(total.numpy()) for name, total in self._sums.items()}
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run the operation, then look at its arguments."""
+        """Run the operation; record its inputs if it is a layer of the state dict."""
         out = func(*args, **(kwargs or {}))
-        seen = self._seen(func, args, kwargs or {})
-        if seen is not None:
-            rows = seen.inputs.detach().reshape(-1, seen.inputs.shape[-1])
-            total = _moments(rows[:: -(-len(rows) // _LOOKED_AT)])
-            self._sums[seen.name] = self._sums[seen.name] + total if seen.name in self._sums else total
-            self.rows[seen.name] = self.rows.get(seen.name, 0) + len(rows)
-            self.touched |= {seen.name} if seen.bias is None else {seen.name, seen.bias}
+        call = self._layer_call(func, args, kwargs or {})
+        if call is not None:
+            rows = call.inputs.detach().reshape(-1, call.inputs.shape[-1])
+            total = _moments(rows[:: -(-len(rows) // _MOST_INPUTS)])
+            self._sums[call.name] = self._sums[call.name] + total if call.name in self._sums else total
+            self.input_counts[call.name] = self.input_counts.get(call.name, 0) + len(rows)
+            self.used |= {call.name} if call.bias is None else {call.name, call.bias}
         return out
 
-    def _seen(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Seen | None:
-        """The layer of the state dict that an operation is, if it is one."""
+    def _layer_call(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> LayerCall | None:
+        """Return the layer of the state dict that an operation is, or None."""
         with torch.no_grad():
             if func in _LINEAR and len(args) > 1:
                 return self._layer(args[0], args[1], args[2] if len(args) > 2 else kwargs.get("bias"))
@@ -99,12 +128,12 @@ class Watch(TorchFunctionMode):
                 return self._product(args[0], args[1], args[2])
         return None
 
-    def _product(self, added: Any, left: Any, right: Any) -> Seen | None:
+    def _product(self, added: Any, left: Any, right: Any) -> LayerCall | None:
         if not (isinstance(left, Tensor) and isinstance(right, Tensor)) or right.ndim != 2:
             return None
         return self._layer(left, right.mT, added)
 
-    def _layer(self, inputs: Any, weight: Any, bias: Any) -> Seen | None:
+    def _layer(self, inputs: Any, weight: Any, bias: Any) -> LayerCall | None:
         if not (isinstance(inputs, Tensor) and isinstance(weight, Tensor)) or weight.ndim != 2 or not inputs.numel():
             return None
         if why_not_dense(inputs) or inputs.shape[-1] != weight.shape[1]:
@@ -113,24 +142,24 @@ class Watch(TorchFunctionMode):
         if found is None:
             return None
         added = self._find(bias) if isinstance(bias, Tensor) and bias.ndim == 1 else None
-        return Seen(*found, inputs) if added is None else Seen(*found, inputs, *added)
+        return LayerCall(*found, inputs) if added is None else LayerCall(*found, inputs, *added)
 
     def _find(self, value: Tensor) -> tuple[str, float] | None:
-        """The tensor of the state dict that this one is a multiple of, and the factor; None if none."""
-        known = self._known.get(tuple(value.shape))
-        if not known or why_not_dense(value):
+        """Return the name of the entry that a tensor is a multiple of, and the factor; None if there is none."""
+        entries = self._entries.get(tuple(value.shape))
+        if not entries or why_not_dense(value):
             return None
         flat, norm = _direction(value)
-        for name, other, length in known:
+        for name, other, length in entries:
             if norm and other.shape == flat.shape:
                 cosine = float((other * flat).sum())
-                if 1 - abs(cosine) < _ALIKE:
+                if 1 - abs(cosine) < _SAME_DIRECTION:
                     return name, norm / length if cosine > 0 else -norm / length
         return None
 
 
 def _direction(tensor: Tensor) -> tuple[Tensor, float]:
-    """The values as a unit vector of float64 numbers, and their norm: 0 where there is no direction."""
+    """Return the values as a flat float64 unit vector, and their norm: 0 where that is 0 or not finite."""
     plain = tensor.detach().resolve_conj()
     flat = (torch.view_as_real(plain) if plain.is_complex() else plain).to("cpu", torch.float64).reshape(-1)
     norm = float(flat.norm())
@@ -138,6 +167,7 @@ def _direction(tensor: Tensor) -> tuple[Tensor, float]:
 
 
 def _moments(rows: Tensor) -> Tensor:
+    """Return the sum of yᵀy over rows y, float64 on the CPU; zeros where it is not finite."""
     if rows.is_complex():
         return _moments(rows.real) + _moments(rows.imag)
     wide = rows.to("cpu", torch.float64)

@@ -10,7 +10,7 @@ from torch import nn
 import coinr
 from coinr.codec.quantize import sparse
 from coinr.engine import backends as _backend
-from coinr.sensitivity.calibration import Known, Sensitivity
+from coinr.sensitivity.calibration import SensitivityInfo, TensorSensitivity
 
 from .round_trip import relative_error
 
@@ -25,15 +25,15 @@ def net() -> tuple[nn.Module, torch.Tensor]:
     return module, torch.randn(50, 6)
 
 
-def lopsided(sd: dict[str, torch.Tensor]) -> Known:
+def lopsided(sd: dict[str, torch.Tensor]) -> SensitivityInfo:
     """All but one row of each matrix weigh next to nothing, so that weighted errors say next to nothing."""
     found = {}
     for name, tensor in sd.items():
-        harm = np.full(len(tensor), 1e-9)
-        harm[0] = len(tensor) - harm[1:].sum()
+        weights = np.full(len(tensor), 1e-9)
+        weights[0] = len(tensor) - weights[1:].sum()
         if tensor.ndim > 1:
-            found[name] = Sensitivity(1.0, harm, None)
-    return Known(found)
+            found[name] = TensorSensitivity(1.0, weights, None)
+    return SensitivityInfo(found)
 
 
 PROFILES = {
@@ -59,7 +59,7 @@ def test_the_tolerance_bounds_the_plain_error_of_every_tensor_where_rows_weigh(p
             assert relative_error(tensor, sd[name]) <= 0.05, (kind, name)
 
 
-def test_weights_of_rows_are_heeded_at_all(net):
+def test_weights_of_rows_are_used_at_all(net):
     """Otherwise the bound would be kept by itself."""
     sd = {name: tensor for name, tensor in net[0].state_dict().items() if tensor.ndim > 1}
     blob = coinr.encode_state_dict(sd, profile="direct", tolerance=0.3, calibrate=lopsided(sd))

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import coinr
-from coinr.codec.allocate.rows import row_harms
+from coinr.codec.allocate.rows import row_weights
 from coinr.codec.allocate.tensors import allowed_errors
 from coinr.codec.coders.levels import NO_STEPS, LevelForm, step_factors
 from coinr.codec.format.container import File
@@ -118,8 +118,8 @@ def test_rows_without_consequence_are_coarse():
     torch.manual_seed(0)
     first, second = torch.randn(32, 32), torch.randn(4, 32)
     second[:, :16] *= 1e-3
-    harm = row_harms(read_state_dict({"net.0.weight": first, "net.1.weight": second}))[0]
-    assert harm[:16].max() < 1e-3 * harm[16:].min()
+    weights = row_weights(read_state_dict({"net.0.weight": first, "net.1.weight": second}))[0]
+    assert weights[:16].max() < 1e-3 * weights[16:].min()
     sd = {"net.0.weight": first, "net.1.weight": second}
     blob = coinr.encode_state_dict(sd, profile="direct")
     off = (coinr.decode_tensor(blob, "net.0.weight") - first).square().mean(1).sqrt()

@@ -16,7 +16,7 @@ import coinr
 from coinr.codec import baselines
 from coinr.codec.coders import EXACT, LOSSLESS
 from coinr.codec.quantize import sparse
-from coinr.sensitivity.calibration import sensitivities
+from coinr.sensitivity.calibration import measure_sensitivity
 from tests.grids import fast_where
 
 from .round_trip import bits, relative_error
@@ -146,10 +146,12 @@ def test_calibrations_of_any_magnitude(size):
     inputs = torch.randn(40, 12, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     sd = {"weight": weights()}
     for calibrate in (lambda x: lambda: {"weight": x}, lambda x: (nn.Linear(12, 12, False, dtype=torch.float64), x)):
-        usual, scaled = (sensitivities(calibrate(inputs * factor), sd).tensors["weight"] for factor in (1.0, size))
-        np.testing.assert_allclose(scaled.inputs, usual.inputs, rtol=1e-6)
-        if usual.harm is not None:
-            np.testing.assert_allclose(scaled.harm, usual.harm, rtol=1e-6)
+        usual, scaled = (
+            measure_sensitivity(calibrate(inputs * factor), sd).tensors["weight"] for factor in (1.0, size)
+        )
+        np.testing.assert_allclose(scaled.input_covariance, usual.input_covariance, rtol=1e-6)
+        if usual.distortion_weights is not None:
+            np.testing.assert_allclose(scaled.distortion_weights, usual.distortion_weights, rtol=1e-6)
             assert math.isfinite(scaled.mean)
             assert scaled.mean > 0
     got = coinr.decode_state_dict(coinr.encode_state_dict(sd, calibrate=calibrate(inputs * size)))["weight"]
@@ -161,8 +163,8 @@ def test_samples_of_which_one_is_larger_by_far_are_added_up_in_one_unit():
     row = (inputs[2] / inputs[2].norm()).numpy()
     inputs[2] *= 1e200
     module = nn.Linear(3, 2, False, dtype=torch.float64)
-    found = sensitivities((module, inputs), {"weight": torch.ones(2, 3, dtype=torch.float64)}).tensors["weight"]
-    np.testing.assert_allclose(found.inputs, 3 * np.outer(row, row), atol=0.01)
+    found = measure_sensitivity((module, inputs), {"weight": torch.ones(2, 3, dtype=torch.float64)}).tensors["weight"]
+    np.testing.assert_allclose(found.input_covariance, 3 * np.outer(row, row), atol=0.01)
 
 
 class Square(nn.Module):

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 
-from coinr.codec.allocate.rows import TRUST, row_harms
+from coinr.codec.allocate.rows import TRUST, row_weights
 from coinr.codec.allocate.tensors import DEEPER, DEEPEST, allowed_errors, rule_errors
 from coinr.codec.state_dict import read_state_dict
-from coinr.sensitivity.calibration import Known
+from coinr.sensitivity.calibration import SensitivityInfo
 
 HIDDEN = 8
 
@@ -22,7 +22,7 @@ def layers(first=True, sizes=None):
 
 
 def test_errors_grow_with_depth_and_not_beyond_the_most():
-    errors = rule_errors(read_state_dict(layers()), Known())[1:]
+    errors = rule_errors(read_state_dict(layers()), SensitivityInfo())[1:]
     growth = [error / errors[0] for error in errors]
     assert DEEPER**HIDDEN > 3 * DEEPEST
     assert growth == pytest.approx([min(DEEPER**k, DEEPEST) for k in range(HIDDEN)], rel=0.02)
@@ -34,7 +34,7 @@ def test_what_is_allowed_is_capped_as_the_rule_is():
 
 
 def test_errors_do_not_grow_where_no_layer_takes_coordinates():
-    errors = rule_errors(read_state_dict(layers(first=False)), Known())
+    errors = rule_errors(read_state_dict(layers(first=False)), SensitivityInfo())
     assert errors == pytest.approx([errors[0]] * HIDDEN, rel=0.02)
 
 
@@ -42,13 +42,13 @@ def test_harm_is_passed_back_through_all_layers():
     sd = layers(first=False, sizes=[12, 16, 20, 18, 14, 3])
     spread = torch.logspace(-2, 2, 14)
     sd["net.4.weight"] *= spread  # some of the last hidden layer's outputs hardly count
-    harms = row_harms(read_state_dict(sd))
-    assert harms.keys() == {0, 1, 2, 3}
+    found = row_weights(read_state_dict(sd))
+    assert found.keys() == {0, 1, 2, 3}
     passed = np.ones(3)
     for k in (3, 2, 1, 0):
         passed = np.square(sd[f"net.{k + 1}.weight"].double().numpy()).T @ passed
         wanted = passed**TRUST
-        assert harms[k] == pytest.approx(wanted / wanted.mean(), rel=1e-5)
+        assert found[k] == pytest.approx(wanted / wanted.mean(), rel=1e-5)
 
 
 def test_a_branch_that_the_last_layer_ignores_is_coarse_from_the_first_layer_on():
@@ -57,7 +57,7 @@ def test_a_branch_that_the_last_layer_ignores_is_coarse_from_the_first_layer_on(
         sd[f"net.{k}.weight"][:8, 8:] = sd[f"net.{k}.weight"][8:, :8] = 0.0
     sd["net.4.weight"] = torch.ones(2, 16)
     sd["net.4.weight"][:, 8:] = 1e-3
-    harms = row_harms(read_state_dict(sd))
-    assert harms.keys() == {0, 1, 2, 3}
-    for harm in harms.values():
-        assert harm[8:].max() < 1e-4 * harm[:8].min()
+    found = row_weights(read_state_dict(sd))
+    assert found.keys() == {0, 1, 2, 3}
+    for weights in found.values():
+        assert weights[8:].max() < 1e-4 * weights[:8].min()

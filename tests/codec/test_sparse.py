@@ -23,7 +23,7 @@ from coinr.codec.wire import Reader
 from coinr.engine import philox as rng
 from coinr.engine.dictionary import Dictionary
 from coinr.errors import CoinrError, FormatError, InputError
-from coinr.sensitivity.curvature import Form
+from coinr.sensitivity.hessian import TensorHessian
 
 CPU = torch.device("cpu")
 PLAIN = Settings(0, None, None, 1, {})
@@ -308,40 +308,40 @@ def moments(size, seed=0):
     return found * size / np.trace(found)
 
 
-def harm_in_weights(problem, params, inputs, seed=0):
-    """A problem's harm of random errors of coefficients, and the same by the errors of weights that they make."""
+def rms_in_weights(problem, params, inputs, seed=0):
+    """A problem's weighted error of random errors of coefficients, and the same of the errors of weights they make."""
     error = np.random.default_rng(1).standard_normal(problem.matrix.shape)
     atoms = Dictionary("hadamard", params.cut.n, params.cut.n, seed).materialize().astype(np.float64)
     in_weights = (error.reshape(-1, params.cut.n) @ atoms.T).reshape(-1, len(inputs))
-    return problem.harm_of(error), np.sqrt(np.einsum("ri,ij,rj", in_weights, inputs, in_weights) / error.size)
+    return problem.weighted_rms(error), np.sqrt(np.einsum("ri,ij,rj", in_weights, inputs, in_weights) / error.size)
 
 
 @pytest.mark.parametrize("n", [2, 16, 64])
 def test_errors_of_dense_codes_weigh_as_those_of_the_weights_they_make(n):
     entry, inputs = source_of(gaussian(24, 64)), moments(64)
     params = sparse._dense_params(Cut(False, n))
-    problem = sparse._problem(entry, Allowance(0.1, 0.1, inputs=inputs), 1.0, params, 0)
-    ours, wanted = harm_in_weights(problem, params, inputs)
+    problem = sparse._problem(entry, Allowance(0.1, 0.1, input_covariance=inputs), 1.0, params, 0)
+    ours, wanted = rms_in_weights(problem, params, inputs)
     assert ours * np.sqrt(n) == pytest.approx(wanted, rel=1e-9)
 
 
 def test_errors_of_all_elements_together_weigh_as_those_of_the_weights_they_make():
     entry, whole = source_of(gaussian(8, 16)), moments(128)
     lower = np.linalg.cholesky(whole[::-1, ::-1])[::-1, ::-1]
-    form = Form(lower / np.diag(lower), np.square(np.diag(lower)))
+    hessian = TensorHessian(lower / np.diag(lower), np.square(np.diag(lower)))
     params = sparse._dense_params(Cut(False, 4))
-    problem = sparse._problem(entry, Allowance(0.1, 0.1, form=form), 1.0, params, 0)
-    ours, wanted = harm_in_weights(problem, params, whole)
+    problem = sparse._problem(entry, Allowance(0.1, 0.1, hessian=hessian), 1.0, params, 0)
+    ours, wanted = rms_in_weights(problem, params, whole)
     assert ours * 2 == pytest.approx(wanted, rel=1e-9)
 
 
-def test_dense_codes_that_heed_inputs_are_smaller_at_the_same_harm():
+def test_dense_codes_that_use_the_input_covariance_are_smaller_at_the_same_weighted_error():
     entry, inputs = source_of(gaussian(64, 64)), moments(64)
     options = SparseOptions(form="dense")
-    heeding = encode_to(entry, Allowance(0.05, 1.0, inputs=inputs), PLAIN, options)
+    weighted = encode_to(entry, Allowance(0.05, 1.0, input_covariance=inputs), PLAIN, options)
     plain = encode_to(entry, within(0.05), PLAIN, options)
-    assert cost(heeding) < 0.9 * cost(plain)
-    assert weighted_rms(sparse_error(heeding, entry), Allowance(0.05, 1.0, inputs=inputs)) <= 0.05
+    assert cost(weighted) < 0.9 * cost(plain)
+    assert weighted_rms(sparse_error(weighted, entry), Allowance(0.05, 1.0, input_covariance=inputs)) <= 0.05
 
 
 def sparse_error(coded, entry):

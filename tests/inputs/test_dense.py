@@ -16,7 +16,7 @@ from torch.masked import masked_tensor
 
 import coinr
 from coinr.codec import baselines
-from coinr.sensitivity.calibration import sensitivities
+from coinr.sensitivity.calibration import measure_sensitivity
 from coinr.signals.scene.signal import render_views
 from coinr.signals.scene.views import Lens, check_views
 
@@ -92,7 +92,7 @@ def test_tensors_without_plain_values_are_named_with_what_to_do(unplain):
         lambda: coinr.decode_state_dict(coinr.encode_state_dict({}), base=sd),
         lambda: coinr.search(sd, never, min_score=0.0),
         lambda: coinr.refine(sd, never, steps=1),
-        lambda: sensitivities(lambda: {}, sd),
+        lambda: measure_sensitivity(lambda: {}, sd),
         lambda: baselines.encode(sd, "fp16"),
     ]
     for read in readers:
@@ -199,7 +199,10 @@ def test_calibrations_in_every_memory(weights, generator):
     inputs = generator.normal(size=(30, 8)).astype(np.float32)
     module = nn.Linear(8, 6, bias=False)
     for calibrate in (lambda x: lambda: {"weight": x}, lambda x: (module, x), lambda x: (module, [x])):
-        assert_alike(lambda x, c=calibrate: sensitivities(c(x), {"weight": weights}).tensors["weight"].inputs, inputs)
+        assert_alike(
+            lambda x, c=calibrate: measure_sensitivity(c(x), {"weight": weights}).tensors["weight"].input_covariance,
+            inputs,
+        )
 
         def encoded(w, c=calibrate):
             return np.frombuffer(coinr.encode_state_dict({"weight": w}, calibrate=c(inputs)), np.uint8)
@@ -210,13 +213,15 @@ def test_calibrations_in_every_memory(weights, generator):
 def test_layers_inputs_of_every_dtype_calibrate_or_are_named():
     weights = {"w": torch.randn(4, 4, generator=torch.Generator().manual_seed(0))}
     inputs = torch.eye(4, dtype=torch.complex64)
-    expected = sensitivities(lambda: {"w": inputs}, weights).tensors["w"].inputs
+    expected = measure_sensitivity(lambda: {"w": inputs}, weights).tensors["w"].input_covariance
     for values in (inputs.conj(), torch.eye(4).to(torch.float8_e5m2)):
-        np.testing.assert_allclose(sensitivities(lambda v=values: {"w": v}, weights).tensors["w"].inputs, expected)
+        np.testing.assert_allclose(
+            measure_sensitivity(lambda v=values: {"w": v}, weights).tensors["w"].input_covariance, expected
+        )
     bits = torch.zeros(4, 4, dtype=torch.bits8)
     for calibrate in (lambda: {"w": bits}, (nn.Linear(4, 4, bias=False), bits)):
         with pytest.raises(coinr.InputError, match="input of .* dtype bits8; convert it to one of float32"):
-            sensitivities(calibrate, {"weight": weights["w"]} | weights)
+            measure_sensitivity(calibrate, {"weight": weights["w"]} | weights)
 
 
 def test_a_refinement_of_arrays_in_every_memory(weights):

@@ -15,8 +15,8 @@ from coinr.optimize.refine.rate import bits, expected_magnitudes
 from coinr.optimize.refine.run import _cheapest, _learning_rate, _network
 from coinr.optimize.refine.training import Plan, _Descent
 from coinr.runtime.work_limit import WorkLimit
-from coinr.sensitivity.calibration import of_inputs
-from coinr.sensitivity.curvature import Block
+from coinr.sensitivity.calibration import of_input_moments
+from coinr.sensitivity.hessian import HessianFactor
 
 
 def laplace(*shape, seed=0):
@@ -90,9 +90,9 @@ def test_weights_far_below_the_error_vanish():
 def test_noise_is_spread_as_inputs_say():
     weights, rng = laplace(8, 12), np.random.default_rng(1)
     mixing = rng.normal(size=(12, 12)) * np.geomspace(1, 30, 12)
-    inputs = of_inputs(mixing @ mixing.T).inputs
+    inputs = of_input_moments(mixing @ mixing.T).input_covariance
     one = channel(weights, 1e-4)
-    one.heed(inputs)
+    one.set_input_covariance(inputs)
     off = (received(one) - weights).double().numpy()
     weighted = np.einsum("nri,ij,nrj->nr", off, inputs, off).mean() / 12
     assert math.sqrt(weighted) == pytest.approx(1e-4, rel=0.03)
@@ -110,12 +110,12 @@ def test_what_the_coder_may_lose_is_what_the_noise_loses(dtype):
     one = channel(weights.to(dtype), 0.05)
     with torch.no_grad():
         one.log_errors += torch.linspace(-1, 1, len(one.log_errors))[:, None]
-    error, harm = one.allowed()
-    assert harm.shape == (20 * (2 if dtype.is_complex else 1),)
-    assert harm.mean() == pytest.approx(1)
+    error, weights = one.allowed()
+    assert weights.shape == (20 * (2 if dtype.is_complex else 1),)
+    assert weights.mean() == pytest.approx(1)
     off = received(one, 200).to(torch.complex64) - one.clean()
-    planes = torch.view_as_real(off).movedim(-1, 1).reshape(200, -1, 30)[:, : len(harm)].numpy()
-    assert math.sqrt((np.square(planes) * harm[:, None]).mean()) == pytest.approx(error, rel=0.03)
+    planes = torch.view_as_real(off).movedim(-1, 1).reshape(200, -1, 30)[:, : len(weights)].numpy()
+    assert math.sqrt((np.square(planes) * weights[:, None]).mean()) == pytest.approx(error, rel=0.03)
 
 
 def test_the_bits_are_close_to_those_of_a_file():
@@ -210,21 +210,21 @@ def test_where_much_may_be_lost_half_of_it_goes_to_noise():
     assert price.rise == pytest.approx(0.3 / 1.1 / 2)
 
 
-def test_tensors_of_a_block_do_equal_harm_in_a_file_of_the_size_that_was_trained():
+def test_tensors_of_a_hessian_contribute_equally_in_a_file_of_the_size_that_was_trained():
     sd = {"one": laplace(40, 50), "two": laplace(30, 40, seed=1), "alone": laplace(20, 20, seed=2)}
     arguments = {"profile": "direct"}
     channels = _network(sd, Encoder(sd, **arguments)).channels
     with torch.no_grad():
         for channel, error in zip(channels.values(), (0.02, 0.05, 0.03), strict=True):
             channel.log_errors.fill_(math.log(error))
-    block = Block.of({"one": 2000, "two": 1200}, np.diag(np.repeat([9.0, 1.0], [2000, 1200])))
+    hessian = HessianFactor.of_matrix({"one": 2000, "two": 1200}, np.diag(np.repeat([9.0, 1.0], [2000, 1200])))
 
-    def errors(block):
-        coding = Coding(sd, channels, block, WorkLimit(), arguments)
+    def errors(hessian):
+        coding = Coding(sd, channels, hessian, WorkLimit(), arguments)
         decoded = coding.decode(coding.encode(1.0))
         return {name: float((decoded[name] - tensor).square().mean().sqrt()) for name, tensor in sd.items()}
 
-    trained, equal = errors(None), errors(block)
+    trained, equal = errors(None), errors(hessian)
     assert trained == pytest.approx({"one": 0.02, "two": 0.05, "alone": 0.03}, rel=0.05)
     both = 0.02 ** (2000 / 3200) * 0.05 ** (1200 / 3200)
     expected = {"one": both * 3.0 ** (2000 / 3200 - 1), "two": both * 3.0 ** (2000 / 3200), "alone": 0.03}
@@ -235,7 +235,7 @@ def test_tensors_of_a_block_do_equal_harm_in_a_file_of_the_size_that_was_trained
 def test_zeros_have_no_rule_to_share_errors_by(scale):
     sd = {"zeros": torch.zeros(10, 10), "others": scale * laplace(10, 10)}
     channels = _network(sd, Encoder(sd)).channels
-    coding = Coding(sd, channels, Block.of({"zeros": 100, "others": 100}, np.eye(200)), WorkLimit(), {})
+    coding = Coding(sd, channels, HessianFactor.of_matrix({"zeros": 100, "others": 100}, np.eye(200)), WorkLimit(), {})
     decoded = coding.decode(coding.encode(1.0))
     assert torch.equal(decoded["zeros"], sd["zeros"])
     assert float((decoded["others"] - sd["others"]).abs().max()) <= 0.1 * scale
@@ -286,6 +286,6 @@ def test_second_derivatives_take_calls_until_there_are_samples_to_choose_from(ba
         made.append(1)
         return torch.func.functional_call(net, dict(state_dict), (torch.rand(batch, 2),)).square().mean()
 
-    block = network.block(loss, WorkLimit())
+    hessian = network.accumulate_hessian(loss, WorkLimit())
     assert len(made) == calls
-    assert (block is None) == (batch == 10)
+    assert (hessian is None) == (batch == 10)

@@ -10,10 +10,10 @@ from coinr.optimize.search.run import _coarsest, _cross
 from coinr.optimize.search.trials import Trial, Trials
 from coinr.runtime.work_limit import WorkLimit
 from coinr.sensitivity import gauss_newton
-from coinr.sensitivity.calibration import sensitivities
-from coinr.sensitivity.curvature import Block
-from coinr.sensitivity.gauss_newton import Record, block_of, recorded
-from coinr.sensitivity.input_stats import Watch
+from coinr.sensitivity.calibration import measure_sensitivity
+from coinr.sensitivity.gauss_newton import GaussNewtonRecorder, accumulate_gauss_newton, module_hessian
+from coinr.sensitivity.hessian import HessianFactor
+from coinr.sensitivity.input_stats import InputStatsRecorder
 
 
 def small_network():
@@ -31,17 +31,17 @@ def test_calibration_takes_fewer_bytes_at_equal_output_error():
         return -10 * float((out.detach() - wanted).square().mean().clamp_min(1e-12).log10())
 
     sizes = [
-        len(coinr.search(sd, score, min_score=50.0, profile="direct", calibrate=told).blob)
-        for told in (None, (net, inputs))
+        len(coinr.search(sd, score, min_score=50.0, profile="direct", calibrate=given).blob)
+        for given in (None, (net, inputs))
     ]
     assert sizes[1] < sizes[0]
 
 
 def test_second_moments_from_given_inputs():
     inputs = torch.randn(100, 24)
-    told = sensitivities(lambda: {"2.weight": inputs}, small_network().state_dict()).tensors["2.weight"]
-    assert told.inputs.shape == (24, 24)
-    assert np.isclose(np.diag(told.inputs).mean(), 1)
+    found = measure_sensitivity(lambda: {"2.weight": inputs}, small_network().state_dict()).tensors["2.weight"]
+    assert found.input_covariance.shape == (24, 24)
+    assert np.isclose(np.diag(found.input_covariance).mean(), 1)
 
 
 @pytest.mark.parametrize("calibrate", [3, lambda: 5, lambda: {"no": 1}, (small_network(), torch.zeros(0, 2))])
@@ -153,49 +153,49 @@ def scaled():
     return net, inputs, metric(net, inputs, wanted)
 
 
-def test_a_watch_sees_inputs_of_scaled_and_transposed_matrices(scaled):
+def test_inputs_of_scaled_and_transposed_matrices_are_recorded(scaled):
     net, inputs, score = scaled
     sd = net.state_dict()
-    watch = Watch(sd)
-    with watch:
+    recorder = InputStatsRecorder(sd)
+    with recorder:
         score(sd)
-    assert list(watch.rows.values()) == [700, 700, 700]
-    assert watch.touched == set(sd)
+    assert list(recorder.input_counts.values()) == [700, 700, 700]
+    assert recorder.used == set(sd)
     hidden = torch.sin(8 * (inputs @ sd["first.weight"].T + sd["first.bias"])).double()
     expected = (hidden.T @ hidden).numpy()
     expected = expected / np.diag(expected).mean()
-    assert np.allclose(watch.sensitivities()["second.weight"].inputs, expected, atol=2e-3)
+    assert np.allclose(recorder.sensitivities()["second.weight"].input_covariance, expected, atol=2e-3)
 
 
 @pytest.mark.parametrize("columns", [2048, 16])
-def test_a_record_holds_the_derivatives_of_the_outputs(scaled, columns, monkeypatch):
+def test_the_gauss_newton_matrix_is_that_of_the_derivatives_of_the_outputs(scaled, columns, monkeypatch):
     monkeypatch.setattr(gauss_newton, "_COLUMNS", columns)
     net, inputs, score = scaled
     sd = net.state_dict()
-    watch = Watch(sd)
-    with watch:
+    recorder = InputStatsRecorder(sd)
+    with recorder:
         plain = score(sd)
-    record = Record(sd, watch)
-    record._share = 1.0
-    with record:
+    derivatives = GaussNewtonRecorder(sd, recorder)
+    derivatives._share = 1.0
+    with derivatives:
         assert score(sd) == plain
     jacobian = torch.func.vmap(
         torch.func.jacrev(lambda state, x: torch.func.functional_call(net, state, (x[None],))[0]), (None, 0)
     )(sd, inputs)
     flat = torch.cat([jacobian[name].reshape(1400, -1) for name in sd], 1).double().detach()
     moments = (flat.T @ flat / 700).numpy()
-    block = record.block()
-    rebuilt = block.upper @ np.diag(block.pivots) @ block.upper.T
+    factor = derivatives.factor()
+    rebuilt = factor.upper @ np.diag(factor.pivots) @ factor.upper.T
     off = ~np.eye(len(moments), dtype=bool)
     assert np.allclose(rebuilt[off], moments[off], atol=1e-4 * moments.max())
-    assert list(block.slices) == list(sd)
+    assert list(factor.slices) == list(sd)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3])
 def test_outputs_mixed_by_signs_add_up_to_all_outputs(scaled, rows):
-    record = Record(scaled[0].state_dict(), Watch(scaled[0].state_dict()))
-    record._rows = rows
-    mixes = torch.stack([mix.expand(40000, 3) for mix in record._mixes(40000, 3)])
+    recorder = GaussNewtonRecorder(scaled[0].state_dict(), InputStatsRecorder(scaled[0].state_dict()))
+    recorder._projections = rows
+    mixes = torch.stack([mix.expand(40000, 3) for mix in recorder._random_projections(40000, 3)])
     squares = torch.einsum("msi,msj->ij", mixes, mixes) / 40000
     assert torch.allclose(squares.diag(), torch.ones(3), atol=1e-4)
     assert torch.allclose(squares, torch.eye(3), atol=1e-4 if rows == 3 else 5 / 200)
@@ -206,8 +206,8 @@ def test_second_derivatives_of_mixed_outputs_are_those_of_all_but_for_chance(sca
     inputs = torch.rand(9000, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
 
     def moments():
-        block = block_of(net, inputs, net.state_dict())
-        return block.upper @ np.diag(block.pivots) @ block.upper.T
+        factor = module_hessian(net, inputs, net.state_dict())
+        return factor.upper @ np.diag(factor.pivots) @ factor.upper.T
 
     mixed = moments()
     monkeypatch.setattr(gauss_newton, "_ROWS", 10**6)
@@ -217,17 +217,17 @@ def test_second_derivatives_of_mixed_outputs_are_those_of_all_but_for_chance(sca
     assert 0.02 < np.linalg.norm(mixed - every) / np.linalg.norm(every) < 0.15
 
 
-def test_nothing_is_recorded_where_the_metric_cannot_be(scaled):
+def test_nothing_is_accumulated_where_the_metric_runs_no_layers(scaled):
     net, _, _ = scaled
     sd = net.state_dict()
 
     def evaluate(state):
         return -float(np.square(state["first.weight"].numpy()).sum())
 
-    watch = Watch(sd)
-    with watch:
+    recorder = InputStatsRecorder(sd)
+    with recorder:
         evaluate(sd)
-    assert recorded(sd, evaluate, watch)[0] is None
+    assert accumulate_gauss_newton(sd, evaluate, recorder)[0] is None
 
 
 @pytest.mark.slow
@@ -249,12 +249,12 @@ def test_a_thorough_search_takes_second_derivatives_of_larger_networks(scaled, m
     net, _, score = scaled
     sd = net.state_dict()
     wanted = score(sd) - 0.1
-    monkeypatch.setattr("coinr.optimize.search.run.MOST", 100)
+    monkeypatch.setattr("coinr.optimize.search.run.MAX_PARAMETERS", 100)
     plain = coinr.search(sd, score, min_score=wanted)
     found = coinr.search(sd, score, min_score=wanted, thorough=True)
     assert found.score >= wanted
     assert len(found.blob) < 0.97 * len(plain.blob)
-    monkeypatch.setattr("coinr.optimize.search.run.MOST_THOROUGH", 100)
+    monkeypatch.setattr("coinr.optimize.search.run.MAX_PARAMETERS_THOROUGH", 100)
     assert coinr.search(sd, score, min_score=wanted, thorough=True).blob == plain.blob
 
 
@@ -267,32 +267,32 @@ def test_a_search_shows_its_calls_where_asked(scaled, capsys):
 
 
 @pytest.mark.slow
-def test_a_module_and_its_inputs_make_the_same_block(scaled):
+def test_a_module_and_its_inputs_have_the_same_hessian(scaled):
     net, inputs, score = scaled
     sd = net.state_dict()
-    watch = Watch(sd)
-    with watch:
+    recorder = InputStatsRecorder(sd)
+    with recorder:
         score(sd)
-    block, calls = recorded(sd, score, watch)
+    factor, calls = accumulate_gauss_newton(sd, score, recorder)
     assert calls == 2
-    alone = block_of(net, inputs, sd)
-    assert np.allclose(alone.upper, block.upper, atol=1e-3)
+    alone = module_hessian(net, inputs, sd)
+    assert np.allclose(alone.upper, factor.upper, atol=1e-3)
     sizes = [
-        len(coinr.search(sd, score, min_score=score(sd) - 0.1, calibrate=told).blob)
-        for told in ((net, inputs), lambda: {})
+        len(coinr.search(sd, score, min_score=score(sd) - 0.1, calibrate=given).blob)
+        for given in ((net, inputs), lambda: {})
     ]
     assert sizes[0] < 0.97 * sizes[1]
 
 
-def test_a_block_answers_with_the_best_change():
+def test_the_compensation_is_the_best_change():
     rng = np.random.default_rng(1)
     rows = rng.standard_normal((50, 7))
     moments = rows.T @ rows
-    block = Block.of({"a": 3, "b": 4}, moments)
-    damped = block.upper @ np.diag(block.pivots) @ block.upper.T
+    factor = HessianFactor.of_matrix({"a": 3, "b": 4}, moments)
+    damped = factor.upper @ np.diag(factor.pivots) @ factor.upper.T
     error = rng.standard_normal(3)
     expected = -np.linalg.solve(damped[3:, 3:], damped[3:, :3] @ error)
-    assert np.allclose(block.answer("b", {"a": error}), expected)
+    assert np.allclose(factor.compensation("b", {"a": error}), expected)
 
 
 @pytest.mark.parametrize("name", ["target_bytes", "target_bits"])

@@ -12,7 +12,7 @@ from torch import nn
 
 import coinr
 from coinr.errors import InputError
-from coinr.sensitivity.calibration import sensitivities
+from coinr.sensitivity.calibration import measure_sensitivity
 
 POINTS = torch.rand(40, 2, generator=torch.Generator().manual_seed(2)) * 2 - 1
 
@@ -100,7 +100,7 @@ def test_names_that_two_have_without_a_prefix_are_not_guessed():
     module = nn.ModuleDict({"a": nn.Linear(2, 2), "b": nn.Linear(2, 2)})
     module.forward = lambda x: module["b"](module["a"](x))  # type: ignore[method-assign]
     with pytest.raises(InputError, match="no parameter that the state dict holds"):
-        sensitivities((module, POINTS), {"weight": torch.ones(2, 2)})
+        measure_sensitivity((module, POINTS), {"weight": torch.ones(2, 2)})
 
 
 class Odd(nn.Module):
@@ -124,7 +124,7 @@ class Odd(nn.Module):
 
 def test_a_module_that_fails_without_words_is_told_by_the_kind_of_its_error():
     with pytest.raises(InputError, match=r"cannot take torch\.float32 \[1, 2\]: RuntimeError"):
-        sensitivities((Odd(RuntimeError()), POINTS), Odd().state_dict())
+        measure_sensitivity((Odd(RuntimeError()), POINTS), Odd().state_dict())
 
 
 @pytest.mark.parametrize("fail", [None, KeyError("mine"), RuntimeError("mine")])
@@ -160,11 +160,11 @@ def test_a_module_that_spoils_its_own_gradient_is_named():
 def test_what_is_learned_is_that_of_the_module_in_evaluation():
     """Dropout and statistics of a batch would make it another each time."""
     module = network(nn.BatchNorm1d(6), nn.Dropout(0.5))
-    found = [sensitivities((module.train(mode), POINTS), module.state_dict()) for mode in (True, False)]
+    found = [measure_sensitivity((module.train(mode), POINTS), module.state_dict()) for mode in (True, False)]
     for name, one in found[0].tensors.items():
         assert one.mean == found[1].tensors[name].mean
     state_dict = module.state_dict() | {"1.running_var": torch.full((6,), 100.0)}
-    of_others = sensitivities((module, POINTS), state_dict)
+    of_others = measure_sensitivity((module, POINTS), state_dict)
     assert of_others.tensors["0.weight"].mean < 0.1 * found[0].tensors["0.weight"].mean
 
 
@@ -182,8 +182,8 @@ def test_samples_are_taken_in_any_form(inputs):
 def test_whole_numbers_are_taken_as_they_are():
     torch.manual_seed(0)
     module = nn.Sequential(nn.Embedding(5, 4), nn.Linear(4, 2))
-    told = sensitivities((module, np.arange(5)), module.state_dict())
-    assert set(told.tensors) == {"0.weight", "1.weight", "1.bias"}
+    found = measure_sensitivity((module, np.arange(5)), module.state_dict())
+    assert set(found.tensors) == {"0.weight", "1.weight", "1.bias"}
 
 
 @pytest.mark.parametrize(
@@ -212,8 +212,8 @@ class Giving(nn.Module):
 @pytest.mark.parametrize("what", [lambda y: {"out": y}, lambda y: (y, None), lambda y: [[y[:, :1]], {"b": y[:, 1:]}]])
 def test_outputs_may_lie_in_containers(what):
     module = Giving(what)
-    told = sensitivities((module, POINTS), module.state_dict())
-    assert all(one.mean > 0 for one in told.tensors.values())
+    found = measure_sensitivity((module, POINTS), module.state_dict())
+    assert all(one.mean > 0 for one in found.tensors.values())
 
 
 @pytest.mark.parametrize(
@@ -232,9 +232,9 @@ def test_outputs_that_tell_nothing_are_named(what, words):
 def test_state_dicts_of_arrays_are_calibrated():
     arrays = {name: tensor.numpy().astype(">f4") for name, tensor in network().state_dict().items()}
     assert all(map(torch.equal, _decoded(_encoded(arrays, network(), POINTS)), _decoded(plain())))
-    told = sensitivities(lambda: {"0.weight": POINTS.numpy().astype(">f8")}, arrays)
-    expected = sensitivities(lambda: {"0.weight": POINTS.double()}, network().state_dict())
-    assert np.allclose(told.tensors["0.weight"].inputs, expected.tensors["0.weight"].inputs)
+    found = measure_sensitivity(lambda: {"0.weight": POINTS.numpy().astype(">f8")}, arrays)
+    expected = measure_sensitivity(lambda: {"0.weight": POINTS.double()}, network().state_dict())
+    assert np.allclose(found.tensors["0.weight"].input_covariance, expected.tensors["0.weight"].input_covariance)
 
 
 @pytest.mark.parametrize(

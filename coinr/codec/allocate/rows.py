@@ -1,8 +1,8 @@
-"""Which rows of a matrix do more harm than others, from the weights alone.
+"""Weights of the squared errors of a matrix's rows, estimated from the weights of the network alone.
 
 An error in row i of a layer reaches the output through column i of the next layer. Where that column is small, as for
-a neuron that training has all but switched off, the row may be coarse. So harm is passed back from the last layer to
-the first through squared weights: g_i = sum_k W[k, i]^2 g'_k.
+a neuron that training has all but switched off, the row may be coarse. So sensitivities g are passed back from the last
+layer to the first through squared weights W of the next layer: g_i = Σ_k W[k, i]² g'_k.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from numpy.typing import NDArray
 
 from coinr.codec.state_dict import Entry
 
-# Estimates are trusted a little less than they say: harm is taken to this power.
+# Estimates are inexact, so differences are reduced: sensitivities are taken to this power.
 TRUST = 0.9
 
 # Rows that differ by less than this in bits are not worth steps of their own.
 _LEAST_GAIN = 0.01
 
-# Without consecutive numbers in their names, two layers follow each other where the sizes of rows and the harm
-# estimated for them are as correlated as chance allows once in a hundred times.
+# Without consecutive numbers in their names, two layers follow each other where the sizes of rows and the
+# sensitivities estimated for them are as correlated as chance allows once in a hundred times.
 _SIGNIFICANT = 2.6
 
 
-def row_harms(entries: list[Entry]) -> dict[int, NDArray[np.float64]]:
-    """By position of the entry: weight of the squared error of each row as in :class:`Allowance`, where known."""
+def row_weights(entries: list[Entry]) -> dict[int, NDArray[np.float64]]:
+    """Return distortion weights as in :class:`Allowance`, by position of the entry, where they are known."""
     matrices = [row for row, entry in enumerate(entries) if len(entry.layout.shape) > 1]
-    harms: dict[int, NDArray[np.float64]] = {}
+    found: dict[int, NDArray[np.float64]] = {}
     later: NDArray[np.float64] | None = None
     for position in range(len(matrices) - 2, -1, -1):
         row, after = matrices[position], matrices[position + 1]
@@ -38,17 +38,17 @@ def row_harms(entries: list[Entry]) -> dict[int, NDArray[np.float64]]:
             weights = later**TRUST
             weights = np.tile(weights / weights.mean(), entries[row].layout.planes)
             if -np.log2(weights).mean() / 2 > _LEAST_GAIN:
-                harms[row] = weights
-    return harms
+                found[row] = weights
+    return found
 
 
 def _passed_back(entry: Entry, later: NDArray[np.float64] | None) -> NDArray[np.float64]:
-    """Harm of an error in each input of a layer, from that of its outputs (all alike where not known)."""
+    """Return the sensitivity to an error in each input of a layer, given that of its outputs (None: all alike)."""
     power = _power(entry)
     passed = power.sum(0) if later is None else (power * later[:, None]).sum(0)
     floor = float(passed.max()) * 2.0**-31
-    harm: NDArray[np.float64] = np.maximum(passed, floor if floor > 0 else 1.0)
-    return harm
+    floored: NDArray[np.float64] = np.maximum(passed, floor if floor > 0 else 1.0)
+    return floored
 
 
 def _power(entry: Entry) -> NDArray[np.float64]:

@@ -1,9 +1,9 @@
 """How much error each tensor may have, from the weights alone.
 
-Equal noise does about equal harm whatever a tensor's own size, so all tensors follow one absolute error and not one
-relative error. Measured on trained networks (``bench/results/rate/sensitivity.csv``), three things refine it: first
-layers, whose inputs are coordinates, and biases do more harm for each parameter, and they are small; and harm falls
-with depth.
+Equal noise has about the same effect on the output whatever a tensor's own size, so all tensors follow one absolute
+error and not one relative error. Measurements on trained networks (``bench/results/rate/sensitivity.csv``) refine this.
+First layers, whose inputs are coordinates, and biases are more sensitive for each parameter, and they are small.
+Sensitivity falls with depth.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from coinr.codec.allocate.rows import row_harms
+from coinr.codec.allocate.rows import row_weights
 from coinr.codec.candidates import Allowance, rms
 from coinr.codec.elements import FEWEST, by_element, layer_of
 from coinr.codec.state_dict import Entry
-from coinr.sensitivity.calibration import Known
+from coinr.sensitivity.calibration import SensitivityInfo
 
 # Keeps every network of the rate harness's corpus within 0.1 dB: bench/results/rate/default.csv.
 TOLERANCE = 0.15
@@ -31,7 +31,7 @@ _COARSEST = 1e4
 # The error of rows that matter, relative to a typical weight, as a share of the tolerance.
 SHARE = 1 / 12
 
-# Shares of the common noise for tensors that do more harm for each parameter than hidden matrices.
+# Shares of the common noise for tensors that are more sensitive, for each parameter, than hidden matrices.
 VECTOR = 1 / 4
 EDGE = 1 / 6
 EDGE_VECTOR = 1 / 12
@@ -66,27 +66,27 @@ _SMALLEST_OF_MEAN = 1 / 4
 def allowed_errors(
     entries: list[Entry],
     tolerance: float,
-    known: Known | None = None,
+    sensitivity: SensitivityInfo | None = None,
     wanted: Mapping[str, float] | None = None,
 ) -> list[Allowance]:
     """How far each tensor may be off: as :func:`rule_errors` says, and no relative error above ``tolerance``.
 
-    Errors that are ``wanted``, by name, take the place of the rule's. Rows weigh by the harm they do. Where elements
+    Errors that are ``wanted``, by name, take the place of the rule's. Rows weigh by their sensitivity. Where elements
     keep their relative errors (:mod:`coinr.codec.elements`), these are a share of the tolerance and follow the error
     that is wanted; that of the whole tensor then counts for small vectors only.
     """
-    known, wanted, tolerance = known or Known(), wanted or {}, min(tolerance, _COARSEST)
-    harms, elements = row_harms(entries), by_element(entries)
+    sensitivity, wanted, tolerance = sensitivity or SensitivityInfo(), wanted or {}, min(tolerance, _COARSEST)
+    weights_of, elements = row_weights(entries), by_element(entries)
     allowed = []
-    for row, (entry, rule) in enumerate(zip(entries, rule_errors(entries, known), strict=True)):
+    for row, (entry, rule) in enumerate(zip(entries, rule_errors(entries, sensitivity), strict=True)):
         limit = tolerance * rms(entry.planes)
-        told = known.tensors.get(entry.name)
+        own = sensitivity.tensors.get(entry.name)
         error = wanted.get(entry.name, tolerance * rule)
         if row in elements:
             allowed.append(_by_element(entry, limit, error, rule, tolerance))
             continue
-        harm = harms.get(row) if told is None or told.harm is None else told.harm
-        allowed.append(Allowance(min(limit, error), limit, harm, None if told is None else told.inputs))
+        weights = weights_of.get(row) if own is None or own.distortion_weights is None else own.distortion_weights
+        allowed.append(Allowance(min(limit, error), limit, weights, None if own is None else own.input_covariance))
     return allowed
 
 
@@ -98,12 +98,12 @@ def _by_element(entry: Entry, limit: float, error: float, rule: float, tolerance
     return Allowance(min(limit, error), limit, relative=relative)
 
 
-def rule_errors(entries: list[Entry], known: Known) -> list[float]:
-    """The error of each tensor at a tolerance of 1, in which rows weigh by the harm they do.
+def rule_errors(entries: list[Entry], sensitivity: SensitivityInfo) -> list[float]:
+    """The error of each tensor at a tolerance of 1, in which rows weigh by their sensitivity.
 
     That of the first hidden matrix is a share of the typical magnitude in the smallest hidden matrix; the others
-    follow from it. Where sensitivities are known, they take the place of these rules: errors do equal harm for each
-    parameter, and are in sum of logarithms what the rules say.
+    follow from it. Where sensitivities are known, they take the place of these rules: errors are set so that every
+    parameter contributes equally to the output error, and their geometric mean is the rule's.
     """
     sizes = [rms(entry.planes) for entry in entries]
     bulk = _bulk(entries, sizes)
@@ -117,18 +117,18 @@ def rule_errors(entries: list[Entry], known: Known) -> list[float]:
     for row, entry in enumerate(entries):
         depth += row in bulk
         errors.append(common * _share(entry, edges) * min(deeper ** max(depth, 0), DEEPEST))
-    return _equal_harm(entries, errors, known.means())
+    return _equalized(entries, errors, sensitivity.means())
 
 
-def _equal_harm(entries: list[Entry], errors: list[float], means: Mapping[str, float]) -> list[float]:
-    """The errors, with those of tensors of known mean harm inverse to its root and of the same geometric mean."""
-    told = {row: means[entry.name] for row, entry in enumerate(entries) if entry.name in means and errors[row] > 0}
-    if not told:
+def _equalized(entries: list[Entry], errors: list[float], means: Mapping[str, float]) -> list[float]:
+    """Make errors inverse to the root of each tensor's sensitivity, where it is known, with the same geometric mean."""
+    known = {row: means[entry.name] for row, entry in enumerate(entries) if entry.name in means and errors[row] > 0}
+    if not known:
         return errors
-    counts = np.array([entries[row].planes.size for row in told])
-    logs = np.array([math.log(errors[row]) + math.log(mean) / 2 for row, mean in told.items()])
+    counts = np.array([entries[row].planes.size for row in known])
+    logs = np.array([math.log(errors[row]) + math.log(mean) / 2 for row, mean in known.items()])
     level = float(np.average(logs, weights=counts))
-    return [math.exp(level - math.log(told[row]) / 2) if row in told else error for row, error in enumerate(errors)]
+    return [math.exp(level - math.log(known[row]) / 2) if row in known else error for row, error in enumerate(errors)]
 
 
 def _typical(entry: Entry) -> float:

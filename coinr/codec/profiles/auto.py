@@ -22,9 +22,9 @@ from coinr.codec.state_dict import Entry
 
 # Larger tensors are tried in a dictionary only below so many bits a weight: above, the dense form is within 1 % of the
 # direct coder and takes ten times as long (bench/results/rate/sparse_vs_direct.csv). So are all where the inputs of the
-# layer are known: sparse codes do not heed them, so that they win later, and dense ones heed them no better.
+# layer are known: sparse codes do not use them, so that they win later, and dense ones use them no better.
 _DENSE_MOST = 1 << 15
-_HEEDED_BITS = 0.75
+_BITS_WITH_INPUTS = 0.75
 
 # Brotli's integers win where weights repeat themselves; a large tensor is not worth the time.
 _UNIFORM_MOST = 1 << 18
@@ -55,8 +55,8 @@ def _worth_trying(entry: Entry, allowance: Allowance, least: int) -> bool:
     if allowance.relative is not None or not allowance.error > 0:
         return False
     size = entry.planes.size
-    if allowance.inputs is not None:
-        return least < _HEEDED_BITS * size
+    if allowance.input_covariance is not None:
+        return least < _BITS_WITH_INPUTS * size
     if size <= _DENSE_MOST:
         return True
     return least < sparse.SPARSE_BITS * size and sparse.eligible(entry) and sparse.promising(entry, allowance, least)

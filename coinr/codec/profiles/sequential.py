@@ -1,4 +1,4 @@
-"""Tensors of a block one after the other, each making up for the errors of those before it."""
+"""Tensors that are coded one after the other, each compensating for the errors of those before it (OBQ, GPTQ)."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ from coinr.codec.profiles.simple import fewest_bits
 from coinr.codec.quantize import direct, sparse
 from coinr.codec.state_dict import Entry
 from coinr.codec.tensors import from_planes, to_planes
-from coinr.sensitivity.curvature import Block
+from coinr.sensitivity.hessian import HessianFactor
 
 #: How one tensor is coded.
 One = Callable[[Entry, Allowance, Settings], Coded]
 
 
-def encode_block(
-    block: Block, entries: dict[str, Entry], allowed: dict[str, Allowance], settings: Settings, one: One
+def encode_sequentially(
+    hessian: HessianFactor, entries: dict[str, Entry], allowed: dict[str, Allowance], settings: Settings, one: One
 ) -> dict[str, Coded]:
-    """The tensors of a block by name, in its order, at their allowed errors."""
+    """Encode the tensors of a Hessian in its order, each within its limit."""
     coded: dict[str, Coded] = {}
     errors: dict[str, NDArray[np.float64]] = {}
-    for name in block.slices:
+    for name in hessian.slices:
         entry, allowance = entries[name], allowed[name]
-        moved = _moved(entry, block.answer(name, errors))
-        found = one(moved, replace(allowance, form=block.form(name)), settings)
+        moved = _moved(entry, hessian.compensation(name, errors))
+        found = one(moved, replace(allowance, hessian=hessian.of_tensor(name)), settings)
         error = _error(found, entry, settings.seed)
-        each = replace(allowance, error=allowance.limit, harm=None, inputs=None)
+        each = replace(allowance, error=allowance.limit, distortion_weights=None, input_covariance=None)
         if not each.admits(error.reshape(entry.planes.shape), entry.planes):
             found = one(entry, allowance, settings)
             error = _error(found, entry, settings.seed)

@@ -17,15 +17,15 @@ from coinr.codec.coders.coder import FLOAT32_MAX, FLOAT32_TINY
 from coinr.codec.coders.symbols import MAX_BITS
 from coinr.codec.profiles.auto import encode_auto
 from coinr.codec.profiles.paper import encode_paper, paper_work
-from coinr.codec.profiles.sequential import direct_code, encode_block, sparse_code
+from coinr.codec.profiles.sequential import direct_code, encode_sequentially, sparse_code
 from coinr.codec.profiles.simple import encode_lossless, encode_uniform
 from coinr.codec.quantize.direct import encode_direct
 from coinr.codec.quantize.sparse import encode_sparse, sparse_work
 from coinr.codec.state_dict import Entry
 from coinr.errors import InputError, StateDictError
 from coinr.inputs.naming import known_names
-from coinr.sensitivity.calibration import Known
-from coinr.sensitivity.curvature import Block
+from coinr.sensitivity.calibration import SensitivityInfo
+from coinr.sensitivity.hessian import HessianFactor
 
 
 @dataclass(frozen=True)
@@ -55,8 +55,9 @@ PROFILES = {
 }
 
 
-#: Profiles whose rounding heeds what is known of a network beside its weights.
-HEEDING = ("auto", "direct", "sparse")
+def uses_calibration(profile: str) -> bool:
+    """Return whether a profile's quantizers use what is known of a network's sensitivity beside its weights."""
+    return profile in ("auto", "direct", "sparse")
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def plan(
     lossy: list[Entry],
     profile: str,
     settings: Settings,
-    known: Known,
+    sensitivity: SensitivityInfo,
     wanted: Mapping[str, float] | None,
 ) -> list[Task]:
     """A task for every entry.
@@ -111,9 +112,9 @@ def plan(
     tolerance = PROFILES[profile].tolerance if settings.tolerance is None else settings.tolerance
     coarse = {entry.name for entry in lossy} | {entry.name for entry in entries if not in_range(entry)}
     _check_wanted(wanted or {}, [entry.name for entry in entries], coarse)
-    if tolerance is None and (wanted or known):
+    if tolerance is None and (wanted or sensitivity):
         raise InputError(f"errors and calibrate need a tolerance, which profile {profile!r} has not of its own")
-    allowed: Allowed = allowed_errors(lossy, TOLERANCE if tolerance is None else tolerance, known, wanted)
+    allowed: Allowed = allowed_errors(lossy, TOLERANCE if tolerance is None else tolerance, sensitivity, wanted)
     if tolerance is None:
         allowed = [_of_bits(allowance) for allowance in allowed]
     allowances = {entry.name: allowance for entry, allowance in zip(lossy, allowed, strict=True)}
@@ -176,15 +177,17 @@ def least_work(tasks: list[Task], profile: str, settings: Settings) -> int:
     return 0 if work is None else work([task.entry for task in lossy], [task.allowance for task in lossy], settings)
 
 
-def encode(tasks: list[Task], profile: str, settings: Settings, block: Block | None = None) -> list[Coded]:
-    """The coded form of every task's tensor; those of a block together, where the profile heeds it."""
+def encode(tasks: list[Task], profile: str, settings: Settings, hessian: HessianFactor | None = None) -> list[Coded]:
+    """The coded form of every task's tensor; those of a Hessian together, where the profile uses it."""
     lossy = {task.entry.name: task for task in tasks if not task.exact}
     coded: dict[str, Coded] = {}
-    if block is not None and profile in HEEDING:
+    if hessian is not None and uses_calibration(profile):
         allowed = {name: task.allowance for name, task in lossy.items() if task.allowance is not None}
-        if all(name in allowed for name in block.slices):
+        if all(name in allowed for name in hessian.slices):
             one = sparse_code if profile == "sparse" else direct_code
-            coded = encode_block(block, {name: lossy[name].entry for name in block.slices}, allowed, settings, one)
+            coded = encode_sequentially(
+                hessian, {name: lossy[name].entry for name in hessian.slices}, allowed, settings, one
+            )
     alone = [task for name, task in lossy.items() if name not in coded]
     results = PROFILES[profile].encode([task.entry for task in alone], [task.allowance for task in alone], settings)
     coded |= {task.entry.name: found for task, found in zip(alone, results, strict=True)}

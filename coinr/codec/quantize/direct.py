@@ -15,7 +15,7 @@ from coinr.codec.quantize.problem import Problem
 from coinr.codec.quantize.trellis import quantize_to, smallest_form
 from coinr.codec.state_dict import Entry
 
-# Rows that differ in harm get steps of their own where there are at least this many.
+# Rows that differ in weight get steps of their own where there are at least this many.
 _FEWEST_ROWS = 8
 
 # Steps of their own for rows and columns are tried beside equal ones where what they save, in multiples of what they
@@ -23,7 +23,7 @@ _FEWEST_ROWS = 8
 _DOUBTFUL = 0.5, 3.0
 _COARSE = 0.25
 
-# Inputs are heeded in matrices of at most so many elements: the search holds 40 bytes for each.
+# The input covariance is used for matrices of at most so many elements: the search holds 40 bytes for each.
 FEEDBACK_MOST = 1 << 23
 
 # The root mean squared error as a share of the largest.
@@ -70,12 +70,13 @@ def _problems(matrix: NDArray[np.float64], allowance: Allowance) -> list[tuple[P
         error = min(allowance.error, _SPARE * allowance.relative * least)
         return [(Problem(matrix, error, error), True)]
     problem = Problem(matrix, allowance.error, allowance.limit)
-    if allowance.form is not None:
-        problem = replace(problem, weight=allowance.form.pivots.reshape(matrix.shape), feedback=allowance.form.upper)
-    elif allowance.inputs is not None and matrix.shape[1] > 1 and matrix.size <= FEEDBACK_MOST:
-        problem = problem.heeding(allowance.inputs, allowance.harm)
-    elif allowance.harm is not None:
-        problem = replace(problem, weight=np.repeat(allowance.harm[:, None], matrix.shape[1], 1))
+    if allowance.hessian is not None:
+        weight, feedback = allowance.hessian.pivots.reshape(matrix.shape), allowance.hessian.upper
+        problem = replace(problem, weight=weight, feedback=feedback)
+    elif allowance.input_covariance is not None and matrix.shape[1] > 1 and matrix.size <= FEEDBACK_MOST:
+        problem = problem.with_input_covariance(allowance.input_covariance, allowance.distortion_weights)
+    elif allowance.distortion_weights is not None:
+        problem = replace(problem, weight=np.repeat(allowance.distortion_weights[:, None], matrix.shape[1], 1))
     if problem.weight is None or (problem.feedback is None and len(matrix) < _FEWEST_ROWS):
         return [(problem, True)]
     gain = problem.gain(*problem.exponents())

@@ -51,19 +51,19 @@ class Problem:
         rounded = short_step(min(step, FLOAT32_MAX / (LARGEST_VALUE * self.terms * factor)))
         return rounded if rounded >= FLOAT32_TINY else None
 
-    def heeding(self, inputs: NDArray[np.float64], rows: NDArray[np.float64] | None) -> Problem:
-        """The same where an error e of a row counts as e · inputs · eᵀ, times the weight of the row where there is one.
+    def with_input_covariance(self, covariance: NDArray[np.float64], weights: NDArray[np.float64] | None) -> Problem:
+        """Return the problem in which an error e of row i weighs weights_i · e · covariance · eᵀ.
 
-        With inputs = U D Uᵀ an error at j is worth D_j once those before it are coded.
+        With covariance = U D Uᵀ, an error at column j weighs D_j once the columns before it are coded.
         """
-        lower = np.linalg.cholesky(inputs[::-1, ::-1])
+        lower = np.linalg.cholesky(covariance[::-1, ::-1])
         upper = lower[::-1, ::-1]
         roots = np.diag(upper).copy()
-        weights = np.ones(len(self.matrix)) if rows is None else rows
+        weights = np.ones(len(self.matrix)) if weights is None else weights
         return replace(self, weight=np.outer(weights, np.square(roots)), feedback=upper / roots)
 
     def exponents(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Step exponents of rows and columns that level their harm, as far as the limit on the plain error bears."""
+        """Return step exponents of rows and columns that equalize weighted errors, as far as ``limit`` allows."""
         if self.weight is None:
             return NO_STEPS, NO_STEPS
         logs = -np.log2(self.weight)
@@ -88,12 +88,12 @@ class Problem:
         """Weight of the squared error of each element."""
         return np.ones(self.matrix.shape) if self.weight is None else self.weight
 
-    def fullness(self, harm: float, error: float) -> float:
+    def fullness(self, weighted_error: float, error: float) -> float:
         """The larger share of what is allowed that these errors take: at most 1 where they are allowed."""
-        return max(harm / self.error, error / self.limit)
+        return max(weighted_error / self.error, error / self.limit)
 
-    def harm_of(self, difference: NDArray[np.float64]) -> float:
-        """Weighted root mean squared error."""
+    def weighted_rms(self, difference: NDArray[np.float64]) -> float:
+        """Return the weighted root mean square of a difference, ``[rows, columns]``."""
         if self.feedback is not None:
             difference = (difference.reshape(-1, len(self.feedback)) @ self.feedback).reshape(difference.shape)
         return rms(difference if self.weight is None else difference * np.sqrt(self.weight))

@@ -35,7 +35,7 @@ from coinr.codec.quantize.trellis import first_step, quantize, quantize_to, smal
 from coinr.codec.state_dict import Entry
 from coinr.codec.tensors import Cut
 from coinr.errors import InputError
-from coinr.sensitivity.curvature import Form
+from coinr.sensitivity.hessian import TensorHessian
 
 # Runs of a dense code. Short ones keep more of a distribution that is not normal, where there is one.
 DENSE_RUNS = (2, 4, 8, 16, 64, 256)
@@ -122,7 +122,7 @@ def encode_to(
     Parameters
     ----------
     allowance
-        Sparse codes take no notice of the harm of rows.
+        The weights of rows have no part in sparse codes.
     settings
         Only its seed and threads matter here.
 
@@ -183,7 +183,7 @@ def _dense(entry: Entry, allowance: Allowance, options: SparseOptions, settings:
 
 def _correction(coded: Coded, entry: Entry, allowance: Allowance, seed: int) -> float:
     """How much finer a code must be made: padding takes its share of the error, for better or worse."""
-    if allowance.harm is not None:
+    if allowance.distortion_weights is not None:
         return _FINER
     return _FINER * min(1.0, allowance.error / max(error_of(coded, entry, seed), allowance.error))
 
@@ -207,14 +207,14 @@ def _problem(entry: Entry, allowance: Allowance, finer: float, params: SparsePar
     problem = Problem(matrix, allowance.error * scale, allowance.limit * scale, terms=params.cut.n)
     if params.cut.transposed:
         return problem
-    if allowance.form is not None:
-        return _along_all(problem, allowance.form, params, seed)
-    inputs, harm = allowance.inputs, allowance.harm
-    if inputs is not None and matrix.shape[1] == len(inputs) and matrix.size <= direct.FEEDBACK_MOST:
-        return problem.heeding(_turned(inputs, params, seed), harm)
-    if harm is None or len(matrix) != len(harm):
+    if allowance.hessian is not None:
+        return _along_all(problem, allowance.hessian, params, seed)
+    covariance, weights = allowance.input_covariance, allowance.distortion_weights
+    if covariance is not None and matrix.shape[1] == len(covariance) and matrix.size <= direct.FEEDBACK_MOST:
+        return problem.with_input_covariance(_turned(covariance, params, seed), weights)
+    if weights is None or len(matrix) != len(weights):
         return problem
-    return replace(problem, weight=np.repeat(harm[:, None], matrix.shape[1], 1))
+    return replace(problem, weight=np.repeat(weights[:, None], matrix.shape[1], 1))
 
 
 def _turned(moments: NDArray[np.float64], params: SparseParams, seed: int) -> NDArray[np.float64]:
@@ -227,13 +227,14 @@ def _turned(moments: NDArray[np.float64], params: SparseParams, seed: int) -> ND
     return (turned + turned.T) / 2
 
 
-def _along_all(problem: Problem, form: Form, params: SparseParams, seed: int) -> Problem:
+def _along_all(problem: Problem, hessian: TensorHessian, params: SparseParams, seed: int) -> Problem:
     """Where errors of all elements of a tensor weigh together; runs that padding completes are left as they are."""
-    size = len(form.pivots)
+    size = len(hessian.pivots)
     if size % params.cut.n or problem.matrix.size != size:
         return problem
-    moments = (form.upper * form.pivots) @ form.upper.T
-    whole = replace(problem, matrix=problem.matrix.reshape(1, -1)).heeding(_turned(moments, params, seed), None)
+    moments = (hessian.upper * hessian.pivots) @ hessian.upper.T
+    whole = replace(problem, matrix=problem.matrix.reshape(1, -1))
+    whole = whole.with_input_covariance(_turned(moments, params, seed), None)
     assert whole.weight is not None
     return replace(whole, matrix=problem.matrix, weight=whole.weight.reshape(problem.matrix.shape))
 
@@ -250,7 +251,7 @@ def _row_choices(problem: Problem) -> list[NDArray[np.uint8]]:
 
 def _dense_size(entry: Entry, allowance: Allowance, cut: Cut, seed: int) -> int | None:
     """Bytes of a scalar quantized code by rows' weights alone: quick to make, and as good a guide as the trellis."""
-    allowance = replace(allowance, inputs=None, form=None)
+    allowance = replace(allowance, input_covariance=None, hessian=None)
     if cut.n > LARGEST_DENSE or cut.n & (cut.n - 1) or cut.n > entry.layout.size:
         return None
     problem = _problem(entry, allowance, 1.0, _dense_params(cut), seed)

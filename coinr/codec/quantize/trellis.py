@@ -18,7 +18,7 @@ from coinr.codec.candidates import rms
 from coinr.codec.coders.levels import LARGEST_VALUE, SHAPES, LevelForm, decoded_scale, scale_code, step_factors
 from coinr.codec.quantize.problem import Problem
 from coinr.engine import native
-from coinr.sensitivity.curvature import MOST_THOROUGH
+from coinr.sensitivity.hessian import MAX_PARAMETERS_THOROUGH
 
 # Share of the high-rate slope that the choice of integers is charged; where errors come near the weights themselves, a
 # smaller one with wider steps takes fewer bytes: 0.9 (1 - r^2) at a relative error of r, within these bounds.
@@ -34,7 +34,7 @@ _FEWEST_STATES = 3
 # The same with feedback, where a state carries what its errors ask of the rest of a row, or of a whole tensor; 64
 # states cost 0.2 % in bytes.
 _STATES_ALONG_ROWS = ((24, 0), (1 << 13, 8), (1 << 17, 6), (1 << 20, 4))
-_STATES_ALONG_ALL = ((24, 0), (MOST_THOROUGH, 8))
+_STATES_ALONG_ALL = ((24, 0), (MAX_PARAMETERS_THOROUGH, 8))
 
 # Beyond this many elements, integers are coded as tokens: decoding is ten times as fast and costs under 0.3 % in bytes.
 _FAST = 1 << 18
@@ -69,7 +69,7 @@ class Quantized:
     column: NDArray[np.uint8]
     form: LevelForm
     step: float
-    harm: float
+    weighted_error: float
     error: float
 
 
@@ -88,11 +88,11 @@ def quantize_to(problem: Problem, row: NDArray[np.uint8], column: NDArray[np.uin
         found = quantize(problem, row, column, step, log_states)
         if found is None:
             break
-        if problem.fullness(found.harm, found.error) > 1:
+        if problem.fullness(found.weighted_error, found.error) > 1:
             coarse = found if coarse is None or step < coarse.step else coarse
         elif best is None or step > best.step:
             best = found
-            if problem.fullness(found.harm, found.error) >= _CLOSE:
+            if problem.fullness(found.weighted_error, found.error) >= _CLOSE:
                 break
         step = _next_step(problem, found, best, coarse)
     return best
@@ -118,15 +118,15 @@ def _next_step(problem: Problem, found: Quantized, best: Quantized | None, coars
     Where only one of them is known, it follows from how far the error is off.
     """
     if best is not None and coarse is not None:
-        low, high = (problem.fullness(one.harm, one.error) for one in (best, coarse))
+        low, high = (problem.fullness(one.weighted_error, one.error) for one in (best, coarse))
         straight = best.step + (coarse.step - best.step) * min(max((_AIM - low) / (high - low), 0.0), 1.0)
         step = problem.step_of((straight + math.sqrt(best.step * coarse.step)) / 2, found.row, found.column)
         return step if step is not None and best.step < step < coarse.step else None
-    if found.harm == 0:
+    if found.weighted_error == 0:
         return problem.step_of(found.step * 2, found.row, found.column)
-    harm, size = problem.harm_of(problem.matrix), rms(problem.matrix)
+    weighted, size = problem.weighted_rms(problem.matrix), rms(problem.matrix)
     off = min(
-        _step_for(_AIM * problem.error / harm) / _step_for(found.harm / harm),
+        _step_for(_AIM * problem.error / weighted) / _step_for(found.weighted_error / weighted),
         _step_for(_AIM * problem.limit / size) / _step_for(found.error / size),
     )
     step = problem.step_of(found.step * off, found.row, found.column)
@@ -174,12 +174,12 @@ def quantize(
         column_steps=column.size > 0,
         tokens=x.size > _FAST,
     )
-    return Quantized(k, row, column, form, step, problem.harm_of(difference), rms(difference))
+    return Quantized(k, row, column, form, step, problem.weighted_rms(difference), rms(difference))
 
 
 def _share(problem: Problem) -> float:
     """What the choice of integers is charged, as a share of the high-rate slope."""
-    size = problem.harm_of(problem.matrix)
+    size = problem.weighted_rms(problem.matrix)
     relative = min(problem.error / size, 1.0) if size else 1.0
     return _SLOPE * min(1.0, max(1.2 * (1 - relative**2), _LEAST_SLOPE / _SLOPE))
 

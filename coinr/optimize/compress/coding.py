@@ -10,7 +10,7 @@ from torch import nn
 
 from coinr.codec.api import decode_state_dict
 from coinr.codec.encoder import Encoder
-from coinr.codec.profiles.tasks import HEEDING
+from coinr.codec.profiles.tasks import uses_calibration
 from coinr.errors import CoinrError, InputError
 from coinr.optimize.compress.evaluate import Judge, Loss
 from coinr.optimize.compress.polish import ABOVE, nearer
@@ -19,9 +19,9 @@ from coinr.optimize.refine import refine
 from coinr.optimize.search.run import search
 from coinr.progress import shown
 from coinr.runtime.work_limit import WorkLimit
-from coinr.sensitivity.calibration import Known
-from coinr.sensitivity.gauss_newton import recorded
-from coinr.sensitivity.input_stats import Watch
+from coinr.sensitivity.calibration import SensitivityInfo
+from coinr.sensitivity.gauss_newton import accumulate_gauss_newton
+from coinr.sensitivity.input_stats import InputStatsRecorder
 from coinr.signals.signal import Signal
 
 # Points of a network that one judgement of a search looks at; all are looked at once a file is found.
@@ -61,7 +61,7 @@ def searched(network: nn.Module, signal: Signal, budget: Budget, limit: WorkLimi
         If files that keep the score by a part of the samples never keep it by all.
     """
     sd, whole, some = network.state_dict(), Judge(network, signal), Judge(network, signal, _POINTS)
-    known = _watched(sd, some, limit, codec)
+    sensitivity = _measure_sensitivity(sd, some, limit, codec)
     wanted = budget.score
     if wanted is not None and not some.whole:
         wanted += some(sd) - whole(sd)
@@ -69,14 +69,14 @@ def searched(network: nn.Module, signal: Signal, budget: Budget, limit: WorkLimi
     calls = searches = 0
     while searches < _SEARCHES:
         searches += 1
-        wishes: dict[str, Any] = {"min_score": wanted, "target_bytes": budget.size, "calibrate": known}
+        wishes: dict[str, Any] = {"min_score": wanted, "target_bytes": budget.size, "calibrate": sensitivity}
         found = search(sd, some, seconds=limit.seconds(), **wishes, **codec)
         calls += found.calls
         blob, score = found.blob, found.score
         if wanted is not None and score > wanted + ABOVE:
             with shown("polish"):
                 encoder = Encoder(sd, **codec)
-                encoder.known = known or Known()
+                encoder.sensitivity = sensitivity or SensitivityInfo()
                 blob, score = nearer(sd, some, found, wanted, encoder, limit)
         if not some.whole:
             score = whole(decode_state_dict(blob))
@@ -94,15 +94,17 @@ def searched(network: nn.Module, signal: Signal, budget: Budget, limit: WorkLimi
     return best
 
 
-def _watched(sd: Mapping[str, Any], judge: Judge, limit: WorkLimit, codec: Mapping[str, Any]) -> Known | None:
-    """What a search learns from the metric; None where the profile does not heed it."""
-    if codec.get("profile", "auto") not in HEEDING:
+def _measure_sensitivity(
+    sd: Mapping[str, Any], judge: Judge, limit: WorkLimit, codec: Mapping[str, Any]
+) -> SensitivityInfo | None:
+    """Measure what a search would from its metric; return None where the profile does not use it."""
+    if not uses_calibration(codec.get("profile", "auto")):
         return None
-    watch = Watch(sd)
-    with watch:
+    inputs = InputStatsRecorder(sd)
+    with inputs:
         judge(sd)
-    block, _ = recorded(sd, judge, watch, limit=limit.part(0.5))
-    return Known(watch.sensitivities(), block)
+    hessian, _ = accumulate_gauss_newton(sd, judge, inputs, limit=limit.part(0.5))
+    return SensitivityInfo(inputs.sensitivities(), hessian)
 
 
 def refined(

@@ -15,8 +15,8 @@ from coinr.codec.rate_control import largest_within
 from coinr.optimize.refine.noisy_tensor import Channel
 from coinr.progress import report
 from coinr.runtime.work_limit import WorkLimit
-from coinr.sensitivity.calibration import Known, Sensitivity
-from coinr.sensitivity.curvature import Block
+from coinr.sensitivity.calibration import SensitivityInfo, TensorSensitivity
+from coinr.sensitivity.hessian import HessianFactor
 
 # Errors are what training says; the bound on relative errors only keeps a tensor from being worse than absent.
 _LOOSEST = 1.0
@@ -45,7 +45,7 @@ class Tried:
 
 
 class Coding:
-    """Files of a state dict at multiples of the errors that its channels were trained for, or a block says.
+    """Files of a state dict at multiples of the errors that its channels were trained for, or a Hessian says.
 
     Parameters
     ----------
@@ -53,8 +53,8 @@ class Coding:
         As trained.
     channels
         By name.
-    block
-        Second derivatives of all, or None.
+    hessian
+        The Gauss-Newton matrix of all, factored, or None.
     limit
         What may be spent on files.
     arguments
@@ -65,36 +65,36 @@ class Coding:
         self,
         sd: Mapping[str, Any],
         channels: Mapping[str, Channel],
-        block: Block | None,
+        hessian: HessianFactor | None,
         limit: WorkLimit,
         arguments: Mapping[str, Any],
     ) -> None:
         allowed = {name: channel.allowed() for name, channel in channels.items()}
-        told = {
-            name: Sensitivity(None, harm, channels[name].inputs)
-            for name, (_, harm) in allowed.items()
-            if harm is not None
+        tensors = {
+            name: TensorSensitivity(None, weights, channels[name].input_covariance)
+            for name, (_, weights) in allowed.items()
+            if weights is not None
         }
         self._encoder = Encoder(sd, **arguments)
-        self._encoder.known = Known(told, block)
+        self._encoder.sensitivity = SensitivityInfo(tensors, hessian)
         self._errors = {name: error for name, (error, _) in allowed.items()}
-        if block is not None:
-            self._errors |= self._equal_harm(block)
+        if hessian is not None:
+            self._errors |= self._equalized(hessian)
         self._limit = limit
         self._base, self._limits = arguments.get("base"), arguments.get("limits")
 
-    def _equal_harm(self, block: Block) -> dict[str, float]:
-        """Errors of a block's tensors, as large in geometric mean as those trained, that do equal harm.
+    def _equalized(self, hessian: HessianFactor) -> dict[str, float]:
+        """Make every parameter contribute equally to the output error, with the geometric mean of the trained errors.
 
-        Second derivatives say it more surely than training, which has but noise to learn it from.
+        The Hessian is more exact than errors that were trained with noise.
         """
         rule = self._encoder.rule()
-        if not all(rule[name] > 0 and self._errors[name] > 0 for name in block.slices):
+        if not all(rule[name] > 0 and self._errors[name] > 0 for name in hessian.slices):
             return {}
-        counts = [part.stop - part.start for part in block.slices.values()]
-        logs = [math.log(self._errors[name] / rule[name]) for name in block.slices]
+        counts = [part.stop - part.start for part in hessian.slices.values()]
+        logs = [math.log(self._errors[name] / rule[name]) for name in hessian.slices]
         level = math.exp(sum(count * log for count, log in zip(counts, logs, strict=True)) / sum(counts))
-        return {name: level * rule[name] for name in block.slices}
+        return {name: level * rule[name] for name in hessian.slices}
 
     def encode(self, scale: float) -> bytes:
         """The file at a multiple of the errors."""

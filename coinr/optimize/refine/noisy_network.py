@@ -13,9 +13,9 @@ from coinr.inputs.callbacks import gradients
 from coinr.optimize.refine.noisy_tensor import Channel
 from coinr.runtime.denormals import denormals_as_zeros
 from coinr.runtime.work_limit import WorkLimit
-from coinr.sensitivity.curvature import MOST_THOROUGH, Block
-from coinr.sensitivity.gauss_newton import Record, recorded
-from coinr.sensitivity.input_stats import Watch
+from coinr.sensitivity.gauss_newton import GaussNewtonRecorder, accumulate_gauss_newton
+from coinr.sensitivity.hessian import MAX_PARAMETERS_THOROUGH, HessianFactor
+from coinr.sensitivity.input_stats import InputStatsRecorder
 
 #: A state dict to its loss, 0-dim.
 LossFunction = Callable[[Mapping[str, Tensor]], Tensor]
@@ -41,14 +41,19 @@ class Network:
         Of those to train.
     ties
         By name, the earlier tensor that one is.
-    heeding
-        Whether the coder makes errors that heed what layers are given.
+    uses_calibration
+        Whether the coder uses the layers' inputs.
     """
 
     def __init__(
-        self, tensors: Mapping[str, Tensor], channels: dict[str, Channel], ties: Mapping[str, str], *, heeding: bool
+        self,
+        tensors: Mapping[str, Tensor],
+        channels: dict[str, Channel],
+        ties: Mapping[str, str],
+        *,
+        uses_calibration: bool,
     ) -> None:
-        self._tensors, self._ties, self._heeding = dict(tensors), dict(ties), heeding
+        self._tensors, self._ties, self._uses_calibration = dict(tensors), dict(ties), uses_calibration
         self.channels = channels
 
     def clean(self) -> dict[str, Tensor]:
@@ -101,28 +106,36 @@ class Network:
             raise InputError("the loss does not depend on any tensor of the state dict that is coded with loss")
         return fixed
 
-    def look(self, loss_fn: LossFunction, calls: int) -> None:
-        """Look at what layers are given, where the coder heeds it and the loss is computed with torch."""
-        if not self._heeding:
+    def update_input_stats(self, loss_fn: LossFunction, calls: int) -> None:
+        """Record the layers' inputs, where the coder uses them and the loss is computed with torch."""
+        if not self._uses_calibration:
             return
-        seen = _watched(self.clean(), loss_fn, calls).sensitivities()
+        found = _record_inputs(self.clean(), loss_fn, calls).sensitivities()
         for name, channel in self.channels.items():
-            channel.heed(seen[name].inputs if name in seen else None)
+            channel.set_input_covariance(found[name].input_covariance if name in found else None)
 
-    def block(self, loss_fn: LossFunction, limit: WorkLimit) -> Block | None:
-        """Second derivatives of all that is trained, where the coder heeds them and the network is small and plain.
+    def accumulate_hessian(self, loss_fn: LossFunction, limit: WorkLimit) -> HessianFactor | None:
+        """Accumulate the Gauss-Newton matrix of all that is trained.
 
-        None, too, where the time is over before they are known.
+        Returns
+        -------
+        HessianFactor or None
+            None if the coder does not use it, the network is too large or no plain chain of layers, and where the time
+            is over before all derivatives are taken.
         """
         state = self.clean()
-        if not self._heeding or sum(channel.values.numel() for channel in self.channels.values()) > MOST_THOROUGH:
+        if (
+            not self._uses_calibration
+            or sum(channel.values.numel() for channel in self.channels.values()) > MAX_PARAMETERS_THOROUGH
+        ):
             return None
         for calls in _CALLS:
-            watch = _watched(state, loss_fn, calls)
-            record = Record(state, watch, MOST_THOROUGH)
-            if record.ample() or (calls == _CALLS[-1] and record.useful()):
-                block, _ = recorded(state, partial(_repeated, loss_fn, calls), watch, MOST_THOROUGH, limit)
-                return block if block is None or block.slices.keys() <= self.channels.keys() else None
+            inputs = _record_inputs(state, loss_fn, calls)
+            recorder = GaussNewtonRecorder(state, inputs, MAX_PARAMETERS_THOROUGH)
+            if recorder.has_spare_samples() or (calls == _CALLS[-1] and recorder.is_useful()):
+                loss = partial(_repeated, loss_fn, calls)
+                hessian, _ = accumulate_gauss_newton(state, loss, inputs, MAX_PARAMETERS_THOROUGH, limit)
+                return hessian if hessian is None or hessian.slices.keys() <= self.channels.keys() else None
         return None
 
 
@@ -136,11 +149,11 @@ def _takes_gradient(loss_fn: LossFunction, state: Mapping[str, Tensor], name: st
     return True
 
 
-def _watched(state: Mapping[str, Tensor], loss_fn: LossFunction, calls: int) -> Watch:
-    watch = Watch(state)
-    with watch:
+def _record_inputs(state: Mapping[str, Tensor], loss_fn: LossFunction, calls: int) -> InputStatsRecorder:
+    recorder = InputStatsRecorder(state)
+    with recorder:
         _repeated(loss_fn, calls, state)
-    return watch
+    return recorder
 
 
 @torch.no_grad()

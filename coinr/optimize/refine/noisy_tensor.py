@@ -21,9 +21,9 @@ _WIDTH = math.sqrt(12)
 class Channel:
     """A tensor whose values and errors are both trained.
 
-    A row of the tensor's matrix is quantized with steps that leave errors of one size c, where what the layer is given
-    counts (see :attr:`~coinr.codec.candidates.Allowance.inputs`). Weights w come out as a (w + e): e is noise of that
-    size, and a = p / (p + c²) what is best made of it at a power p, so that weights far below c vanish without harm.
+    A row of the tensor's matrix is quantized with steps that leave errors of one size c, weighted by the layer's inputs
+    (see :attr:`~coinr.codec.candidates.Allowance.input_covariance`). Weights w come out as a (w + e): e is noise of
+    that size, and a = p / (p + c²) what is best made of it at a power p, so that weights far below c vanish at no cost.
 
     Parameters
     ----------
@@ -51,16 +51,17 @@ class Channel:
         self.log_errors = torch.full_like(self.values[:rows, :1], math.log(error)).requires_grad_()
         self._spread: Tensor | None = None
         self._widths: Tensor | None = None
-        self.inputs: NDArray[np.float64] | None = None
+        self.input_covariance: NDArray[np.float64] | None = None
 
-    def heed(self, inputs: NDArray[np.float64] | None) -> None:
-        """Take the second moments of what the layer is given, mean of the diagonal 1; None where they are not known."""
-        self.inputs = inputs if inputs is not None and len(inputs) == self.values.shape[1] > 1 else None
-        if self.inputs is None:
+    def set_input_covariance(self, covariance: NDArray[np.float64] | None) -> None:
+        """Set the second moments of the layer's inputs, mean of the diagonal 1; None where they are not known."""
+        fits = covariance is not None and len(covariance) == self.values.shape[1] > 1
+        self.input_covariance = covariance if fits else None
+        if self.input_covariance is None:
             self._spread = self._widths = None
             return
-        # inputs = L Lᵀ, L upper triangular: an error is made up for by the weights after it, as the coder does
-        upper = np.linalg.cholesky(self.inputs[::-1, ::-1])[::-1, ::-1]
+        # covariance = L Lᵀ, L upper triangular: weights compensate for errors of those before them, as in the coder
+        upper = np.linalg.cholesky(self.input_covariance[::-1, ::-1])[::-1, ::-1]
         spread = np.linalg.inv(upper)
         self._spread = torch.from_numpy(spread).to(self.values)
         self._widths = torch.from_numpy(1 / np.diag(upper)).to(self.values)
@@ -86,15 +87,15 @@ class Channel:
         return self._shaped(received * self._kept()), bits(received, steps)
 
     def allowed(self) -> tuple[float, NDArray[np.float64] | None]:
-        """What the coder may lose: the error weighted by harm, and the harm of rows (None of a vector)."""
+        """Return the weighted error that the coder may make, and the distortion weights of rows (None of a vector)."""
         with torch.no_grad():
             errors = self.log_errors.double().exp()
             left = self._kept().double() * errors.square()
         if len(self.layout.shape) < 2:
             return float(left.mean().sqrt()), None
-        harm = errors.pow(-2)
-        harm = harm / harm.mean()
-        return float((left * harm).mean().sqrt()), harm[:, 0].cpu().numpy()
+        weights = errors.pow(-2)
+        weights = weights / weights.mean()
+        return float((left * weights).mean().sqrt()), weights[:, 0].cpu().numpy()
 
     def _kept(self) -> Tensor:
         """a, of each weight."""

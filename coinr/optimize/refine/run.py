@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from coinr.codec.encoder import Encoder
-from coinr.codec.profiles.tasks import HEEDING
+from coinr.codec.profiles.tasks import uses_calibration
 from coinr.errors import InputError
 from coinr.fitting.optimizers import OPTIMIZERS
 from coinr.inputs.arguments import checked
@@ -34,7 +34,7 @@ from coinr.runtime.work_limit import WorkLimit
 # Profiles whose errors can be trained.
 _PROFILES = ("auto", "direct", "sparse")
 
-# Errors that training starts from, as a tolerance for the rule: so fine that they do no harm.
+# Errors that training starts from, as a tolerance for the rule: so fine that they cost nothing.
 _START = 0.05
 
 # The largest learning rate where none is given, and what it is at most as a tolerance for the rule: Adam moves every
@@ -139,8 +139,8 @@ def refine(
         take, or three tenths, for what comes after it; the learning rate has fallen to zero by then.
     thorough
         Try as many files as help, and code plain networks of up to 13 312 parameters without a ``base`` by second
-        derivatives of all together, too, all tensors' errors doing equal harm; of both files the better is kept. That
-        takes minutes of two cores, and 5 GB, at the most.
+        derivatives of all together, too, with errors so that every parameter contributes equally; of both files the
+        better is kept. That takes minutes of two cores, and 5 GB, at the most.
     progress
         Show how far it is on stderr, see :mod:`coinr.progress`; if absent, only of two seconds or more.
     **options
@@ -191,10 +191,10 @@ def refine(
         if thorough and encoder.reference is None and not limit.out_of_time():
             report(text="second derivatives")
             # errors spread by second derivatives are not the noise that was trained with: they may do better or worse
-            block = network.block(loss_fn, limit)
-            if block is not None and not limit.out_of_time():
+            hessian = network.accumulate_hessian(loss_fn, limit)
+            if hessian is not None and not limit.out_of_time():
                 report(text="coding by second derivatives")
-                tried.append(code(Coding(clean, network.channels, block, limit, arguments)))
+                tried.append(code(Coding(clean, network.channels, hessian, limit, arguments)))
         found = [one for one in tried if one.blob]
         if not found:
             raise InputError(f"min_score {min_score} is out of reach: {_reached(tried, full, history[-1][0])}")
@@ -284,7 +284,7 @@ def _network(sd: Mapping[str, Any], encoder: Encoder) -> Network:
     }
     if not channels:
         raise InputError("the state dict holds no tensor that is coded with loss")
-    return Network(tensors, channels, ties, heeding=encoder.profile in HEEDING)
+    return Network(tensors, channels, ties, uses_calibration=uses_calibration(encoder.profile))
 
 
 def _learning_rate(encoder: Encoder) -> float:

@@ -29,8 +29,8 @@ History = list[tuple[int, float, float]]
 # Step of the logarithms of errors.
 _ERROR_RATE = 0.02
 
-# How often in a training the inputs of layers are looked at again, and calls of the loss for that.
-_LOOKS, _CALLS = 5, 4
+# How often in a training the inputs of layers are recorded again, and calls of the loss for that.
+_UPDATES, _CALLS = 5, 4
 
 #: Steps whose seconds of CPU everything else may take, unless it is thorough: 300 with what is not counted; and the
 #: share of the seconds on the clock that is kept for it at most.
@@ -73,9 +73,9 @@ def train(network: Network, loss_fn: LossFunction, plan: Plan, price: Price, lim
     history: History = []
     noise: dict[str, Tensor] = {}
     while done < 1:
-        if done * _LOOKS >= looked:
+        if done * _UPDATES >= looked:
             with limit.unit():
-                network.look(loss_fn, _CALLS)
+                network.update_input_stats(loss_fn, _CALLS)
             looked += 1
         if step and not plan.thorough:
             limit.cpu_seconds = OWN_STEPS * cost.median()
@@ -97,7 +97,7 @@ def train(network: Network, loss_fn: LossFunction, plan: Plan, price: Price, lim
     if not plan.thorough:
         limit.cpu_seconds = OWN_STEPS * cost.median()
     with limit.unit():
-        network.look(loss_fn, 4 * _CALLS)
+        network.update_input_stats(loss_fn, 4 * _CALLS)
     return _thinned(history)
 
 

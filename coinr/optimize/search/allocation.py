@@ -1,7 +1,7 @@
-"""How error is shared among tensors, from what errors of single tensors were seen to do to the score.
+"""Allocation of the error budget to groups of tensors, from the score that each group's error costs.
 
-With a harm c for each group of n parameters at errors e, bits are fewest at equal harm where c is proportional to n: an
-error takes half a bit less a parameter for each octave of squared error, and harm grows with the squared error.
+A group of n parameters saves n / 2 bits for each octave of its squared error, and what it costs is proportional to the
+squared error. So the bits are fewest, at a given total cost, where the cost of each group is proportional to its n.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ _LEAST_SHARE = 0.002
 # Widest change of an error by one measurement, each way.
 _FINER, _COARSER = 1 / 4, 4.0
 
-# Harms below this share of an equal part are taken as that: what is lost may be luck.
-_LEAST_HARM = 0.02
+# Losses below this share of an equal part are taken as that: they may be due to chance.
+_LEAST_LOSS = 0.02
 
 
 def groups(sd: Mapping[str, Any], names: list[str], most: int) -> list[list[str]]:
@@ -38,12 +38,12 @@ def mixed(sd: Mapping[str, Any], decoded: Mapping[str, Tensor], group: list[str]
     return {name: decoded[name] if name in group else value for name, value in sd.items()}
 
 
-def factors(sd: Mapping[str, Any], parts: list[list[str]], harms: list[float]) -> dict[str, float]:
-    """By which each tensor's error changes, so that all together do as much harm as before."""
+def factors(sd: Mapping[str, Any], parts: list[list[str]], losses: list[float]) -> dict[str, float]:
+    """Return by what each tensor's error changes, so that all together lose as much as before."""
     counts = np.array([sum(_count(sd[name]) for name in part) for part in parts], np.float64)
-    total = max(sum(max(harm, 0.0) for harm in harms), math.ulp(0.0))
+    total = max(sum(max(loss, 0.0) for loss in losses), math.ulp(0.0))
     equal = counts / counts.sum()
-    shares = np.maximum(np.maximum(harms, 0.0) / total, _LEAST_HARM * equal)
+    shares = np.maximum(np.maximum(losses, 0.0) / total, _LEAST_LOSS * equal)
     logs = np.clip(np.log(equal / shares) / 2, math.log(_FINER), math.log(_COARSER))
     by = np.exp(logs) / math.sqrt(float((shares * np.exp(2 * logs)).sum() / shares.sum()))
     return {name: float(factor) for part, factor in zip(parts, by, strict=True) for name in part}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from coinr.codec.encoder import Encoder
-from coinr.codec.profiles.tasks import HEEDING
+from coinr.codec.profiles.tasks import uses_calibration
 from coinr.codec.rate_control import COARSEST, FINEST, START, largest_within
 from coinr.errors import InputError
 from coinr.inputs.arguments import checked
@@ -20,10 +20,10 @@ from coinr.optimize.search.trials import CALLS, Trial, Trials
 from coinr.progress import report, shown
 from coinr.runtime.ambient import independent
 from coinr.runtime.work_limit import WorkLimit
-from coinr.sensitivity.calibration import Calibration, Known
-from coinr.sensitivity.curvature import MOST, MOST_THOROUGH
-from coinr.sensitivity.gauss_newton import known_of, recorded
-from coinr.sensitivity.input_stats import Watch
+from coinr.sensitivity.calibration import Calibration, SensitivityInfo
+from coinr.sensitivity.gauss_newton import accumulate_gauss_newton, resolve_calibration
+from coinr.sensitivity.hessian import MAX_PARAMETERS, MAX_PARAMETERS_THOROUGH
+from coinr.sensitivity.input_stats import InputStatsRecorder
 
 __all__ = ["SearchResult", "search"]
 
@@ -36,7 +36,7 @@ _LAST_CALLS = 9
 # Single tensors are measured where all together lose between these multiples of what may be lost.
 _MEASURED = 0.7, 4.0
 
-# What single tensors lose, in sum, over what all lose together: elsewhere the score is no sum of their harms.
+# What single tensors lose, in sum, over what all lose together: elsewhere the score is no sum of their losses.
 _ADDS_UP = 0.6, 1.6
 
 # Widest factor between two scales that are tried one after the other.
@@ -135,11 +135,13 @@ def _searched(
 ) -> SearchResult:
     encoder = Encoder(sd, **arguments)
     if calibrate is not None:
-        encoder.known = known_of(calibrate, sd, encoder.settings.seed, encoder.profile in HEEDING)
+        encoder.sensitivity = resolve_calibration(
+            calibrate, sd, encoder.settings.seed, uses_calibration(encoder.profile)
+        )
     sd = plain_classes(sd)
-    watch = Watch(sd)
+    inputs = InputStatsRecorder(sd)
     report(0, total=CALLS)
-    with watch, limit.unit("score"):
+    with inputs, limit.unit("score"):
         full = evaluate(sd)
     report(1, text=f"score {full:.6g} before coding")
     calls = 1
@@ -149,9 +151,10 @@ def _searched(
         raise InputError(
             f"min_score {min_score} is above the score of the state dict itself, {full}: nothing was coded"
         )
-    if calibrate is None and encoder.profile in HEEDING:
-        block, calls = recorded(sd, evaluate, watch, MOST_THOROUGH if thorough else MOST, limit.part(0.5))
-        encoder.known = Known(watch.sensitivities(), block)
+    if calibrate is None and uses_calibration(encoder.profile):
+        most = MAX_PARAMETERS_THOROUGH if thorough else MAX_PARAMETERS
+        hessian, calls = accumulate_gauss_newton(sd, evaluate, inputs, most, limit.part(0.5))
+        encoder.sensitivity = SensitivityInfo(inputs.sensitivities(), hessian)
     trials = Trials(sd, evaluate, encoder, arguments.get("base"), encoder.rule(), CALLS - calls, limit)
     if target_bytes is not None:
         best = _of_size(trials, full, target_bytes)
@@ -183,12 +186,12 @@ def _share(trials: Trials, trial: Trial, full: float) -> bool:
     """Share the errors by what each group's alone does to the score; False where that does not add up."""
     parts = groups(trials.sd, list(trials.shares), max(1, trials.left - _LAST_CALLS))
     # tensors of a block, alone, would lack what makes up for their errors
-    if len(parts) < 2 or trials.encoder.known.block is not None:
+    if len(parts) < 2 or trials.encoder.sensitivity.hessian is not None:
         return False
-    harms = [full - trials.judge(mixed(trials.sd, trial.decoded, part)) for part in parts]
-    if not _ADDS_UP[0] <= sum(harms) / (full - trial.score) <= _ADDS_UP[1]:
+    losses = [full - trials.judge(mixed(trials.sd, trial.decoded, part)) for part in parts]
+    if not _ADDS_UP[0] <= sum(losses) / (full - trial.score) <= _ADDS_UP[1]:
         return False
-    by = factors(trials.sd, parts, harms)
+    by = factors(trials.sd, parts, losses)
     trials.shares = {name: share * by[name] for name, share in trials.shares.items()}
     return True
 
