@@ -1,4 +1,4 @@
-"""Networks of localized activations: Gauss and WIRE, in the layout of WIRE's code."""
+"""Networks of Gaussian activations, in the layout of WIRE's code."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from coinr.inputs.arguments import checked
 from coinr.networks.network import Mlp, bare_linear, check_positive, fill_usual
 
 
-class _Bell(nn.Module):
-    """exp(−(scale (W x + b))²)."""
+class _GaussLayer(nn.Module):
+    """Compute exp(−(scale (W x + b))²)."""
 
     def __init__(self, fan_in: int, fan_out: int, scale: float) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class Gauss(Mlp):
     in_features, out_features, width, hidden_layers : int
         a, b, m and h as for :class:`~coinr.Siren`.
     scale : float
-        Narrowness of the bells, positive: 10 for pictures, 30 to 40 for occupancy.
+        Narrowness of the Gaussians, positive: 10 for pictures, 30 to 40 for occupancy.
     frequencies, base, lowest, generator
         As for :class:`~coinr.Siren`.
 
@@ -69,7 +69,7 @@ class Gauss(Mlp):
         super().__init__(in_features, out_features, width, hidden_layers, frequencies, base, lowest)
         self.scale = check_positive("scale", scale)
         *fans, last = self.fans()
-        self.net = nn.Sequential(*(_Bell(*fan, self.scale) for fan in fans), bare_linear(*last))
+        self.net = nn.Sequential(*(_GaussLayer(*fan, self.scale) for fan in fans), bare_linear(*last))
         for module in self.net.modules():
             if isinstance(module, nn.Linear):
                 fill_usual(module, generator)
@@ -78,99 +78,3 @@ class Gauss(Mlp):
         """Return float32 [..., out_features] for float32 coordinates [..., in_features]."""
         out: Tensor = self.net(self.encode(x))
         return out
-
-
-class _Gabor(nn.Module):
-    """exp(i omega z − |scale z|²) of z = W x + b, and its two numbers as buffers of one element."""
-
-    omega_0: Tensor
-    scale_0: Tensor
-
-    def __init__(self, fan_in: int, fan_out: int, dtype: torch.dtype, omega: float, scale: float) -> None:
-        super().__init__()
-        self.register_buffer("omega_0", torch.full((1,), omega, dtype=torch.float32))
-        self.register_buffer("scale_0", torch.full((1,), scale, dtype=torch.float32))
-        self.linear = bare_linear(fan_in, fan_out, dtype)
-
-    def forward(self, x: Tensor) -> Tensor:
-        z = self.linear(x)
-        if not z.is_complex():
-            return torch.polar(torch.exp(-((self.scale_0 * z) ** 2)), self.omega_0 * z)
-        # in real arithmetic, which torch vectorizes
-        u, v = z.real, z.imag
-        return torch.polar(torch.exp(-self.omega_0 * v - self.scale_0**2 * (u * u + v * v)), self.omega_0 * u)
-
-
-class Wire(Mlp):
-    """WIRE (Saragadam et al. 2023): complex Gabor wavelets; the real part of a last affine map is the value.
-
-    The state dict has the layout of WIRE's code: ``net.i.omega_0`` [1], ``net.i.scale_0`` [1] (float32, not trained),
-    ``net.i.linear.weight`` [m, fan_in], ``net.i.linear.bias`` [m] for i = 0..h, then ``net.{h+1}.weight`` [b, m],
-    ``net.{h+1}.bias`` [b]; weights and biases are float32 for i = 0 and complex64 for all others. They start at
-    U(±1/√fan_in), real and imaginary parts alike.
-
-    Parameters
-    ----------
-    in_features, out_features, width, hidden_layers : int
-        a, b, m and h as for :class:`~coinr.Siren`; m counts complex numbers.
-    omega, scale : float
-        Frequency and narrowness of the wavelets, positive.
-    first_omega : float, optional
-        Frequency in the first layer, if another.
-    frequencies, base, lowest, generator
-        As for :class:`~coinr.Siren`.
-
-    Raises
-    ------
-    InputError
-        If a size or a number is out of range.
-    """
-
-    kind = "wire"
-    layer_names = ("net.{}.linear", "net.{}")
-    tensors_per_layer = 4
-
-    @checked
-    def __init__(
-        self,
-        in_features: int,
-        out_features: int,
-        width: int,
-        hidden_layers: int,
-        frequencies: int = 0,
-        base: float = 2.0,
-        lowest: float = 1.0,
-        *,
-        omega: float = 20.0,
-        scale: float = 10.0,
-        first_omega: float | None = None,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__(in_features, out_features, width, hidden_layers, frequencies, base, lowest)
-        omega, scale = check_positive("omega", omega), check_positive("scale", scale)
-        first_omega = omega if first_omega is None else check_positive("first_omega", first_omega)
-        (first, *hidden), last = self.fans()[:-1], self.fans()[-1]
-        self.net = nn.Sequential(
-            _Gabor(*first, torch.float32, first_omega, scale),
-            *(_Gabor(*fan, torch.complex64, omega, scale) for fan in hidden),
-            bare_linear(*last, torch.complex64),
-        )
-        for module in self.net.modules():
-            if isinstance(module, nn.Linear):
-                fill_usual(module, generator)
-
-    @property
-    def config(self) -> dict[str, int | float]:
-        """As :attr:`Mlp.config`, with the ``omega``, ``scale`` and ``first_omega`` that the first two layers hold."""
-        layers = [layer for layer in self.net if isinstance(layer, _Gabor)]
-        first, second = layers[0], layers[min(1, len(layers) - 1)]
-        return super().config | {
-            "omega": float(second.omega_0),
-            "scale": float(second.scale_0),
-            "first_omega": float(first.omega_0),
-        }
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Return float32 [..., out_features] for float32 coordinates [..., in_features]."""
-        out: Tensor = self.net(self.encode(x))
-        return out.real

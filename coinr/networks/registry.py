@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 from coinr.errors import FormatError, InputError
 from coinr.inputs.arguments import checked
-from coinr.networks.gauss import Gauss, Wire
+from coinr.networks.gauss import Gauss
 from coinr.networks.nerf import Nerf
 from coinr.networks.network import Network
 from coinr.networks.relu import Relu
 from coinr.networks.siren import Finer, Siren
+from coinr.networks.wire import Wire
 
 _CLASSES: tuple[type[Network], ...] = (Siren, Finer, Gauss, Wire, Relu, Nerf)
 
