@@ -88,7 +88,7 @@ def judge(
     def part(unit: tuple[int, Tensor]) -> Tensor:
         k, chunk = unit
         inputs, wanted = signals[k].batch(chunk)
-        return signals[k].tally(signals[k].predict(networks[k], inputs), wanted)
+        return signals[k].partial_score(signals[k].predict(networks[k], inputs), wanted)
 
     # what a CPU's cache can hold is little for a GPU
     times = 1 if indices[0].device.type == "cpu" else 16

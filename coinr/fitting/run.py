@@ -273,7 +273,7 @@ def _fit_all(
     there = [signal.to(where) for signal in signals]
     for network, signal in zip(networks, there, strict=True):
         _check_values(network, signal, where)
-    judged = [signal.judged for signal in there]
+    judged = [signal.eval_split for signal in there]
     with shown("fit", progress), Workers(where, plan.threads) as workers:
         state = train(networks, there, plan)
         with shown("score"):

@@ -82,9 +82,9 @@ def train(networks: Sequence[nn.Module], signals: Sequence[Signal], plan: Plan) 
         raise InputError("precision 'mixed' needs real weights, and the network has complex ones")
     samplers: dict[tuple[int, int], Sampler] = {}
     for signal in signals:
-        key = signal.count, signal.judged.count
+        key = signal.count, signal.eval_split.count
         samplers.setdefault(key, Sampler(*key, plan.batch, plan.seed, device, most=JUDGED))
-    mine = [samplers[signal.count, signal.judged.count] for signal in signals]
+    mine = [samplers[signal.count, signal.eval_split.count] for signal in signals]
     identity = "" if plan.checkpoint is None else checkpoint.fingerprint(networks, signals, plan.identity())
     with stack, Workers(device, plan.threads) as workers:
         engine: Engine
@@ -170,7 +170,7 @@ class _Run:
         self.engine.load([rows[id(sampler)] for sampler in self.sampler_of])
 
     def _judge(self) -> None:
-        judged = [signal.judged for signal in self.engine.signals]
+        judged = [signal.eval_split for signal in self.engine.signals]
         chosen = [sampler.judged for sampler in self.sampler_of]
         self.state.note(judge(self.workers, self.engine.networks, judged, chosen), self.engine.stack.tensors)
 

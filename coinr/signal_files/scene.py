@@ -129,7 +129,7 @@ class SceneFile(SignalFile):
     def _held(self, signal: Signal) -> Views:
         self.check_kind(signal)
         assert isinstance(signal, Views)
-        held = signal.judged
+        held = signal.eval_split
         assert isinstance(held, Views)
         return held
 

@@ -62,8 +62,8 @@ def sample(
             kind = out.dtype if isinstance(out, Tensor) else type(out).__name__
             raise InputError(f"the network must give a floating-point tensor, got {kind}")
         if out.ndim != 2 or out.shape[0] != len(coordinates) or out.shape[1] not in outputs:
-            wanted = f"[N, {outputs[0]}]" if len(outputs) == 1 else f"[N, {outputs[0]} .. {outputs[-1]}]"
-            raise InputError(f"the network must give {wanted} for {list(coordinates.shape)}, got {list(out.shape)}")
+            expected = f"[N, {outputs[0]}]" if len(outputs) == 1 else f"[N, {outputs[0]} .. {outputs[-1]}]"
+            raise InputError(f"the network must give {expected} for {list(coordinates.shape)}, got {list(out.shape)}")
         if not torch.isfinite(out).all():
             raise InputError("the network gives values that are not finite")
         yield start, out.to(torch.promote_types(out.dtype, torch.float32))
@@ -73,12 +73,12 @@ def sample(
 @shown("score")
 @torch.no_grad()
 def score_of(network: nn.Module, signal: Signal) -> float:
-    """The score of a network over all samples that ``signal`` is judged by, on the network's device."""
+    """Return the score of a network on the evaluation split of ``signal``, on the network's device."""
     device, network = device_of(network), single_network(network)
-    judged = signal.judged.to(device)
-    chunk = max(1, CHUNK * 2 // judged.points)
+    split = signal.eval_split.to(device)
+    chunk = max(1, CHUNK * 2 // split.points)
     total = torch.zeros((), dtype=torch.float64)
-    for start in steps(range(0, judged.count, chunk), "score"):
-        inputs, wanted = judged.batch(torch.arange(start, min(start + chunk, judged.count), device=device))
-        total = total + judged.tally(judged.predict(network, inputs), wanted).cpu()
-    return judged.score(total)
+    for start in steps(range(0, split.count, chunk), "score"):
+        inputs, targets = split.batch(torch.arange(start, min(start + chunk, split.count), device=device))
+        total = total + split.partial_score(split.predict(network, inputs), targets).cpu()
+    return split.score(total)

@@ -1,4 +1,4 @@
-"""What fitting, measuring and storing need of a signal: sampled inputs, wanted values, a score and metadata."""
+"""What fitting, evaluation and storage need of a signal: sampled inputs, targets, a score and metadata."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Signal(ABC):
         return f"<{type(self).__name__}: {self.describe()}{f', from {self.source}' if self.source else ''}>"
 
     def describe(self) -> str:
-        """Kind and size in a few words."""
+        """Return kind and size in a few words."""
         return f"{self.kind} of {self.count} samples"
 
     @property
@@ -90,8 +90,8 @@ class Signal(ABC):
         return self.count * self.out_features * 16 // 4
 
     @property
-    def judged(self) -> Signal:
-        """The samples that quality is measured on: these, or the views of a scene that training does not see."""
+    def eval_split(self) -> Signal:
+        """Samples that the score is computed on: the signal itself, or the held-out views of a scene."""
         return self
 
     def to(self, device: torch.device) -> Self:
@@ -104,25 +104,25 @@ class Signal(ABC):
 
     @abstractmethod
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Inputs ``[N, ...]`` and wanted values ``[N, out]``, float32, of the samples ``indices`` (int64 [N])."""
+        """Return inputs ``[N, ...]`` and targets ``[N, out]``, float32, of the samples ``indices`` (int64 [N])."""
 
     def predict(self, network: nn.Module, inputs: Tensor) -> Tensor:
-        """What the network gives for inputs, ``[N, out]``; a scene renders its rays here."""
+        """Return the network's values for inputs, ``[N, out]``; a scene renders its rays here."""
         out: Tensor = called(network, inputs)
         return out
 
-    def squared_error(self, network: nn.Module, inputs: Tensor, wanted: Tensor) -> Tensor:
-        """Sum of squared errors that a fit makes small (0-dim); a scene adds that of its coarse network."""
-        return (self.predict(network, inputs) - wanted).square().sum()
+    def squared_error(self, network: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the sum of squared errors that a fit minimizes (0-dim); a scene adds that of its coarse network."""
+        return (self.predict(network, inputs) - targets).square().sum()
 
     @abstractmethod
-    def tally(self, predicted: Tensor, wanted: Tensor) -> Tensor:
-        """float64 sums over samples from which :meth:`score` is made; sums over chunks add up."""
+    def partial_score(self, predicted: Tensor, targets: Tensor) -> Tensor:
+        """Return sums over samples (float64 [K]) that :meth:`score` needs; those of several chunks are added up."""
 
     @abstractmethod
-    def score(self, tally: Tensor) -> float:
-        """The score of summed tallies."""
+    def score(self, total: Tensor) -> float:
+        """Return the score from ``total``, the sum of all partial scores (float64 [K])."""
 
     @abstractmethod
     def meta(self) -> dict[str, Any]:
-        """JSON values, as few bytes as can be, that decoding to the natural format needs."""
+        """Return JSON values, as few bytes as possible, that decoding to the natural format needs."""

@@ -58,7 +58,7 @@ def made(tmp_path_factory):
     trimesh.creation.icosphere(subdivisions=2, radius=2.0).export(folder / "mesh.ply")
     scene = disc_scene()
     arrays = {"images": scene.images, "poses": scene.poses, "focal": 14.4, "near": 2.0, "far": 6.0}
-    np.savez(folder / "scene.npz", **arrays, test_images=scene.judged.images, test_poses=scene.judged.poses)
+    np.savez(folder / "scene.npz", **arrays, test_images=scene.eval_split.images, test_poses=scene.eval_split.poses)
     write_folder(folder / "scene", azimuths=(0, 50, 100))
     options = {
         "mesh.ply": ("--grid", 16, "--learning-rate", 0.01),

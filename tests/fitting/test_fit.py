@@ -75,8 +75,8 @@ def test_torch_is_left_as_it_was(photo):
 def test_the_gradient_of_chunks_is_that_of_the_whole_batch(photo):
     network = Siren(2, 3, 16, 1, generator=torch.Generator().manual_seed(0))
     signal, indices = ImageSignal(photo), torch.arange(40 * 60)
-    inputs, wanted = signal.batch(indices)
-    loss = (network(inputs) - wanted).square().mean()
+    inputs, targets = signal.batch(indices)
+    loss = (network(inputs) - targets).square().mean()
     expected = torch.autograd.grad(loss, list(network.parameters()))
     with Stack([network]) as stack, engines.Workers(torch.device("cpu"), 2) as workers:
         engine = engines.Separate([network], [signal], stack, False, workers)
@@ -112,8 +112,8 @@ def test_denormals_are_zeros_only_within():
 
 def test_training_sees_the_pixels_where_rendering_shows_them(photo):
     network = Siren(2, 3, 16, 1, generator=torch.Generator().manual_seed(0))
-    inputs, wanted = ImageSignal(photo).batch(torch.arange(40 * 60))
-    error = (network(inputs) - wanted).square().mean().item()
+    inputs, targets = ImageSignal(photo).batch(torch.arange(40 * 60))
+    error = (network(inputs) - targets).square().mean().item()
     shown = render_image(network, *photo.shape[:2])
     assert 10 * math.log10(4 / error) == pytest.approx(psnr(photo, shown), abs=0.05)
 

@@ -81,11 +81,11 @@ def test_fits_of_them_are_refused_and_their_weights_kept(kind, dtype):
 def test_their_state_dicts_are_searched_and_refined_in_their_dtype(dtype):
     other = getattr(network("siren"), dtype)()
     signal, shown = coinr.ImageSignal(PICTURE), network("siren")
-    inputs, wanted = signal.batch(torch.arange(signal.count))
+    inputs, targets = signal.batch(torch.arange(signal.count))
 
     def loss(sd):
         values = torch.func.functional_call(shown, {name: tensor.float() for name, tensor in sd.items()}, (inputs,))
-        return (values - wanted).square().mean()
+        return (values - targets).square().mean()
 
     made = (
         coinr.search(other.state_dict(), lambda sd: -loss(sd).detach(), target_bytes=400, profile="sparse").blob,

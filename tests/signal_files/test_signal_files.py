@@ -166,10 +166,10 @@ def test_a_scene_is_measured_on_views_held_back():
     scene, network = disc_scene(), nerf()
     file = open_file(pack_signal(network, scene, profile="lossless"))
     restored = file.restore(scene)
-    pictures, depths = render_views(network, list(scene.judged.poses), scene.lens)
+    pictures, depths = render_views(network, list(scene.eval_split.poses), scene.lens)
     assert np.array_equal(restored[0], pictures)
     metrics = file.metrics(scene, restored)
-    assert metrics["psnr_by_view"] == [psnr(a, b) for a, b in zip(scene.judged.images, pictures, strict=True)]
+    assert metrics["psnr_by_view"] == [psnr(a, b) for a, b in zip(scene.eval_split.images, pictures, strict=True)]
     assert metrics["psnr"] == pytest.approx(np.mean(metrics["psnr_by_view"]))
     shown, far = file.render([0, 90], (6, 8))
     assert (shown.shape, far.shape) == ((2, 6, 8, 3), (2, 6, 8))

@@ -89,9 +89,9 @@ def test_int16_is_full_scale_at_32768():
 def test_values_are_brought_near_full_scale_by_a_power_of_two(peak, exponent):
     signal = AudioSignal(np.array([0.0, -peak, peak / 2]), RATE)
     assert signal.exponent == exponent
-    _, wanted = signal.batch(torch.arange(3))
-    assert wanted[:, 0].tolist() == pytest.approx([0, -peak * 2**exponent, peak * 2**exponent / 2])
-    assert 0.5 < wanted.abs().max() <= 1
+    _, targets = signal.batch(torch.arange(3))
+    assert targets[:, 0].tolist() == pytest.approx([0, -peak * 2**exponent, peak * 2**exponent / 2])
+    assert 0.5 < targets.abs().max() <= 1
     numbers = [3, RATE] + ([exponent] if exponent else [])
     assert signal.meta() == {"audio": numbers}
 
@@ -102,10 +102,10 @@ def test_the_score_is_the_snr_of_the_sound_rendered_back():
     shown = render_audio(network, signal.count, signal.exponent)
     assert shown.shape == STEREO.shape
     assert score_of(network, signal) == pytest.approx(snr(STEREO, shown), abs=1e-4)
-    _, wanted = signal.batch(torch.arange(signal.count))
-    assert signal.score(signal.tally(wanted, wanted)) == np.inf
-    assert signal.score(signal.tally(0 * wanted, wanted)) == pytest.approx(0)
-    assert signal.score(signal.tally(wanted * torch.nan, wanted)) == -np.inf
+    _, targets = signal.batch(torch.arange(signal.count))
+    assert signal.score(signal.partial_score(targets, targets)) == np.inf
+    assert signal.score(signal.partial_score(0 * targets, targets)) == pytest.approx(0)
+    assert signal.score(signal.partial_score(targets * torch.nan, targets)) == -np.inf
 
 
 def test_a_sound_at_twice_the_rate_is_not_shifted():
@@ -120,8 +120,8 @@ def test_a_sound_at_twice_the_rate_is_not_shifted():
 
 def test_one_sample():
     signal = AudioSignal(np.array([0.25]), RATE)
-    places, wanted = signal.batch(torch.tensor([0]))
-    assert (places.tolist(), wanted.tolist()) == ([[0.0]], [[1.0]])
+    places, targets = signal.batch(torch.tensor([0]))
+    assert (places.tolist(), targets.tolist()) == ([[0.0]], [[1.0]])
 
 
 def test_the_first_frequencies_follow_the_length():

@@ -34,18 +34,18 @@ def test_the_wanted_values_are_those_that_render_the_picture(channels):
     image = picture(channels, np.uint8)
     signal = ImageSignal(image)
     indices = torch.tensor([0, 8, 62])
-    places, wanted = signal.batch(indices)
+    places, targets = signal.batch(indices)
     np.testing.assert_allclose(places.numpy(), [[-8 / 9, -6 / 7], [-6 / 9, -4 / 7], [8 / 9, 6 / 7]], atol=1e-6)
     expected = unit_image(image).reshape(63, channels)[indices.numpy()] * 2 - 1
-    assert wanted.dtype == torch.float32
-    np.testing.assert_allclose(wanted.numpy(), expected, atol=1e-6)
+    assert targets.dtype == torch.float32
+    np.testing.assert_allclose(targets.numpy(), expected, atol=1e-6)
 
 
 def test_the_wanted_values_score_best():
     for channels in (1, 2, 3, 4):
         signal = ImageSignal(picture(channels, np.uint8))
-        _, wanted = signal.batch(torch.arange(signal.count))
-        assert signal.score(signal.tally(wanted, wanted)) > 140, "as far as float32 goes"
+        _, targets = signal.batch(torch.arange(signal.count))
+        assert signal.score(signal.partial_score(targets, targets)) > 140, "as far as float32 goes"
 
 
 def test_colours_of_invisible_pixels_do_not_count():
@@ -92,19 +92,19 @@ def test_tallies_add_up():
     signal = ImageSignal(picture(3, np.uint8))
     network = siren(2, 3)
 
-    def tally(indices):
-        inputs, wanted = signal.batch(indices)
-        return signal.tally(signal.predict(network, inputs), wanted)
+    def partial_score(indices):
+        inputs, targets = signal.batch(indices)
+        return signal.partial_score(signal.predict(network, inputs), targets)
 
-    whole = tally(torch.arange(63))
-    parts = tally(torch.arange(20)) + tally(torch.arange(20, 63))
+    whole = partial_score(torch.arange(63))
+    parts = partial_score(torch.arange(20)) + partial_score(torch.arange(20, 63))
     torch.testing.assert_close(whole, parts)
     assert whole.dtype == torch.float64
 
 
 def test_values_that_are_no_numbers_score_minus_infinity():
     signal = ImageSignal(picture(1, np.uint8))
-    assert signal.score(signal.tally(torch.full((3, 1), torch.nan), torch.zeros(3, 1))) == -np.inf
+    assert signal.score(signal.partial_score(torch.full((3, 1), torch.nan), torch.zeros(3, 1))) == -np.inf
 
 
 def test_metadata_is_small():

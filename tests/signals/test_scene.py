@@ -61,7 +61,7 @@ def test_batches_are_rays_and_their_colours_view_by_view():
     np.testing.assert_allclose(rays[1, :3], scene.poses[2][:3, 3], atol=1e-6)
     assert colours[0].tolist() == [1, 1, 1]
     np.testing.assert_allclose(colours[1], np.array([200, 30, 30]) / 255, atol=1e-6)
-    assert (scene.count, scene.judged.count, scene.points) == (6 * 144, 2 * 144, 24)
+    assert (scene.count, scene.eval_split.count, scene.points) == (6 * 144, 2 * 144, 24)
 
 
 def test_alpha_is_laid_over_white():
@@ -75,8 +75,8 @@ def test_alpha_is_laid_over_white():
 
 def test_the_score_is_that_of_views_that_were_held_back():
     scene, network = disc_scene(), nerf()
-    shown, _ = render_views(network, list(scene.judged.poses), scene.lens)
-    error = np.mean((shown / 255.0 - scene.judged.images / 255.0) ** 2)
+    shown, _ = render_views(network, list(scene.eval_split.poses), scene.lens)
+    error = np.mean((shown / 255.0 - scene.eval_split.images / 255.0) ** 2)
     assert score_of(network, scene) == pytest.approx(-10 * np.log10(error), abs=0.02)
 
 
@@ -84,24 +84,24 @@ def test_every_eighth_view_is_held_back_if_there_are_no_others():
     images, poses = disc_views(list(np.arange(10) * 36.0))
     images[:, 0, 0, 0] = np.arange(10)
     scene = SceneSignal(images, poses, 14.4)
-    assert scene.judged.images[:, 0, 0, 0].tolist() == [0, 8]
+    assert scene.eval_split.images[:, 0, 0, 0].tolist() == [0, 8]
     assert scene.images[:, 0, 0, 0].tolist() == [1, 2, 3, 4, 5, 6, 7, 9]
     assert (scene.lens.near, scene.lens.far) == (2.0, 6.0)
 
 
 def test_training_error_is_jittered_and_the_same_for_the_same_rays():
     scene, network = disc_scene(samples=(4, 4)), nerf()
-    inputs, wanted = scene.batch(torch.arange(40, 80))
-    error = scene.squared_error(network, inputs, wanted)
-    assert scene.squared_error(network, inputs, wanted) == error
-    still = (scene.predict(network, inputs) - wanted).square().sum()
+    inputs, targets = scene.batch(torch.arange(40, 80))
+    error = scene.squared_error(network, inputs, targets)
+    assert scene.squared_error(network, inputs, targets) == error
+    still = (scene.predict(network, inputs) - targets).square().sum()
     assert error > still, "the coarse network counts too"
     coarse_only = disc_scene(samples=(4, 0))
     with pytest.raises(InputError, match="fine network"):
-        coarse_only.squared_error(network, inputs, wanted)
+        coarse_only.squared_error(network, inputs, targets)
     network.fine = None
-    still = (coarse_only.predict(network, inputs) - wanted).square().sum()
-    jittered = coarse_only.squared_error(network, inputs, wanted)
+    still = (coarse_only.predict(network, inputs) - targets).square().sum()
+    jittered = coarse_only.squared_error(network, inputs, targets)
     assert jittered != still
     assert jittered.item() == pytest.approx(still.item(), rel=0.2)
 
@@ -175,14 +175,14 @@ def test_folders_of_one_file(tmp_path):
     assert np.array_equal(scene.images, images)
     np.testing.assert_allclose(scene.poses, poses, atol=1e-6)
     assert scene.lens.focal == pytest.approx(14.4)
-    assert (scene.lens.coarse, scene.lens.fine, len(scene.judged.images)) == (8, 4, 1)
+    assert (scene.lens.coarse, scene.lens.fine, len(scene.eval_split.images)) == (8, 4, 1)
 
 
 def test_folders_with_views_to_judge_by(tmp_path):
     write_folder(tmp_path, "transforms_train.json", near=1.0, far=7.0)
     write_folder(tmp_path, "transforms_test.json", (10, 20))
     scene = read_scene_folder(tmp_path, (8, 8))
-    assert (len(scene.images), len(scene.judged.images)) == (4, 2)
+    assert (len(scene.images), len(scene.eval_split.images)) == (4, 2)
     assert (scene.lens.near, scene.lens.far) == (1.0, 7.0)
 
 
@@ -227,7 +227,7 @@ def test_scenes_of_arrays():
     images, poses = disc_views([0, 90, 180])
     arrays = {"images": images, "poses": poses, "focal": np.float32(14.4), "near": np.array(2.0), "far": np.array([6])}
     scene = scene_of_arrays(arrays | {"test_images": images[:1], "test_poses": poses[:1]}, (8, 8))
-    assert (len(scene.images), len(scene.judged.images), scene.lens.far) == (3, 1, 6.0)
+    assert (len(scene.images), len(scene.eval_split.images), scene.lens.far) == (3, 1, 6.0)
     with pytest.raises(InputError, match="focal, poses missing"):
         scene_of_arrays({"images": images}, (8, 8))
     with pytest.raises(InputError, match="focal is one number"):

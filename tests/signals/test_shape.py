@@ -104,9 +104,9 @@ def test_occupancy_is_fitted_within_its_bounds():
     signal = ShapeSignal(volume)
     assert signal.box == Box((20, 10, 8), (3, 1, 2), (4, 8, 1))
     assert signal.meta() == {"shape": [20, 10, 8, 3, 1, 2, 4, 8, 1]}
-    places, wanted = signal.batch(torch.arange(signal.count))
+    places, targets = signal.batch(torch.arange(signal.count))
     assert places[0].tolist() == pytest.approx([-3 / 4, -7 / 8, 0])
-    assert wanted.reshape(4, 8, 1).numpy().astype(bool).tolist() == volume[signal.box.slices()].tolist()
+    assert targets.reshape(4, 8, 1).numpy().astype(bool).tolist() == volume[signal.box.slices()].tolist()
 
 
 def test_coordinates_are_voxel_centres_in_c_order():
@@ -121,9 +121,9 @@ def test_the_score_is_the_iou_of_the_volume_rendered_back():
     shown = render_volume(network, signal.box, signal.box.grid, 0.0) > 0.5
     assert iou(signal.volume, shown) == pytest.approx(0.9**3, abs=0.06)
     assert score_of(network, signal) == pytest.approx(iou(signal.volume, shown))
-    _, wanted = signal.batch(torch.arange(signal.count))
-    assert signal.score(signal.tally(wanted, wanted)) == 1
-    assert signal.score(signal.tally(wanted * torch.nan, wanted)) == -np.inf
+    _, targets = signal.batch(torch.arange(signal.count))
+    assert signal.score(signal.partial_score(targets, targets)) == 1
+    assert signal.score(signal.partial_score(targets * torch.nan, targets)) == -np.inf
 
 
 def test_signed_distances():
@@ -131,10 +131,10 @@ def test_signed_distances():
     assert signal.scale == pytest.approx(np.abs(distance()).max(), rel=1e-4)
     assert signal.meta() == {"shape": [24, 24, 24], "sdf": signal.scale}
     assert np.array_equal(signal.occupied, ball())
-    _, wanted = signal.batch(torch.arange(signal.count))
-    assert float(wanted.abs().max()) == pytest.approx(1, abs=1e-4)
-    assert signal.score(signal.tally(wanted, wanted)) == 1
-    assert signal.score(signal.tally(wanted + 1, wanted)) == 0
+    _, targets = signal.batch(torch.arange(signal.count))
+    assert float(targets.abs().max()) == pytest.approx(1, abs=1e-4)
+    assert signal.score(signal.partial_score(targets, targets)) == 1
+    assert signal.score(signal.partial_score(targets + 1, targets)) == 0
 
 
 def test_rendering_at_twice_the_grid_does_not_shift_the_shape():

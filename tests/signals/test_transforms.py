@@ -80,7 +80,7 @@ def test_pixels_that_are_not_square_and_an_axis_off_the_middle(tmp_path):
     assert opened.lens.stretch == 2
     assert opened.lens.shift == (0.5, -0.25)
     shown, _ = opened.restore(scene)
-    inputs, _ = scene.judged.batch(torch.arange(12 * 16))
+    inputs, _ = scene.eval_split.batch(torch.arange(12 * 16))
     assert np.abs(shown[0].reshape(-1, 3) / 255 - scene.predict(network, inputs).detach().numpy()).max() < 0.05
 
 
@@ -204,10 +204,10 @@ def test_lists_tell_views_apart(tmp_path):
     lists = {"train_filenames": ["images/1.png", "./images/2", "images\\3.png"], "test_filenames": ["images/0.png"]}
     scene = read(write(tmp_path, {**PINHOLE, **lists}))
     assert scene.images[:, 0, 0, 0].tolist() == [40, 80, 120]
-    assert scene.judged.images[:, 0, 0, 0].tolist() == [0]
+    assert scene.eval_split.images[:, 0, 0, 0].tolist() == [0]
     assert scene.notes == ("2 of 6 views are not used, as the lists in transforms.json say",)
     scene = read(write(tmp_path, {**PINHOLE, "val_filenames": ["images/5.png"], "test_filenames": []}))
-    assert (len(scene.images), scene.judged.images[:, 0, 0, 0].tolist(), scene.notes) == (5, [200], ())
+    assert (len(scene.images), scene.eval_split.images[:, 0, 0, 0].tolist(), scene.notes) == (5, [200], ())
     scene = read(write(tmp_path, {**PINHOLE, "test_filenames": ["images/5.png"], "train_filenames": [
         f"images/{k}.png" for k in range(6)]}))  # fmt: skip
     assert scene.notes == ("1 of 6 views are both trained on and judged by, as transforms.json says",)
@@ -217,11 +217,11 @@ def test_files_to_judge_by(tmp_path):
     write(tmp_path, name="transforms_train.json")
     write(tmp_path, listed=frames(2), name="transforms_val.json")
     scene = read(tmp_path)
-    assert (len(scene.images), len(scene.judged.images), scene.notes) == (6, 2, ())
+    assert (len(scene.images), len(scene.eval_split.images), scene.notes) == (6, 2, ())
     write(tmp_path, listed=frames(3), name="transforms_test.json")
     write(tmp_path)
     scene = read(tmp_path)
-    assert len(scene.judged.images) == 3
+    assert len(scene.eval_split.images) == 3
     assert scene.notes == ("transforms_val.json is not used", "transforms.json is not used")
     write(tmp_path, {**PINHOLE, "near": 1, "far": 9}, frames(3), name="transforms_test.json")
     assert "near and far of transforms_test.json are not used" in read(tmp_path).notes

@@ -46,7 +46,7 @@ def test_other_signals_have_words_too():
     class Ramp(Signal):
         kind = "ramp"
         count = 7
-        to = batch = tally = score = meta = None
+        to = batch = partial_score = score = meta = None
 
     assert repr(Ramp()) == "<Ramp: ramp of 7 samples>"
 
@@ -84,6 +84,6 @@ def test_a_signal_that_moves_keeps_all_it_says(kind):
             assert not value.is_meta
         elif not isinstance(value, Signal):
             assert getattr(moved, name) is value
-    assert moved.judged._values.is_meta
-    assert not signal.judged._values.is_meta
+    assert moved.eval_split._values.is_meta
+    assert not signal.eval_split._values.is_meta
     assert repr(moved) == repr(signal)

@@ -35,7 +35,7 @@ class Judge:
 
     def __init__(self, network: nn.Module, signal: Signal, points: int | None = None) -> None:
         device = device_of(network)
-        self._network, self._signal = copy.deepcopy(network), signal.judged.to(device)
+        self._network, self._signal = copy.deepcopy(network), signal.eval_split.to(device)
         count = self._signal.count
         most = count if points is None else max(1, points // self._signal.points)
         self.whole = count <= most
@@ -53,7 +53,7 @@ class Judge:
         tallies = []
         for chunk in self._chunks:
             inputs, wanted = self._signal.batch(chunk)
-            tallies.append(self._signal.tally(self._signal.predict(self._network, inputs), wanted).cpu())
+            tallies.append(self._signal.partial_score(self._signal.predict(self._network, inputs), wanted).cpu())
         return self._signal.score(torch.stack(tallies).sum(0))
 
 

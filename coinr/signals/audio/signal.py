@@ -336,14 +336,14 @@ class AudioSignal(Signal):
         """Times ``[N, 1]`` and values in [-1, 1] ``[N, C]`` of the samples ``indices``."""
         return sample_times(indices, self.count), self._values[indices]
 
-    def tally(self, predicted: Tensor, wanted: Tensor) -> Tensor:
+    def partial_score(self, predicted: Tensor, targets: Tensor) -> Tensor:
         """Sum of squared errors, and that of squared samples."""
-        wanted = wanted.double()
-        return torch.stack(((predicted.double() - wanted).square().sum(), wanted.square().sum()))
+        targets = targets.double()
+        return torch.stack(((predicted.double() - targets).square().sum(), targets.square().sum()))
 
-    def score(self, tally: Tensor) -> float:
+    def score(self, total: Tensor) -> float:
         """SNR in dB, -inf if it is not a number."""
-        noise, power = map(float, tally)
+        noise, power = map(float, total)
         if not math.isfinite(noise) or power == 0:
             return -math.inf
         return math.inf if noise == 0 else 10 * math.log10(power / noise)

@@ -210,20 +210,20 @@ class ImageSignal(Signal):
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
         """Coordinates ``[N, 2]`` and values in [-1, 1] ``[N, C]`` of the pixels with row-major ``indices``."""
         values = self._values[indices]
-        wanted = values.to(torch.float32) / 127.5 - 1 if values.dtype == torch.uint8 else values
-        return pixel_coordinates(indices, self.height, self.width), wanted
+        targets = values.to(torch.float32) / 127.5 - 1 if values.dtype == torch.uint8 else values
+        return pixel_coordinates(indices, self.height, self.width), targets
 
-    def tally(self, predicted: Tensor, wanted: Tensor) -> Tensor:
+    def partial_score(self, predicted: Tensor, targets: Tensor) -> Tensor:
         """Sum of squared errors of what is shown, full scale being 1, and number of values."""
         shown = _levels(predicted.double(), self.bits) / (2**self.bits - 1)
         if self.out_features in (2, 4):
             shown = torch.cat((shown[:, :-1] * shown[:, -1:], shown[:, -1:]), dim=1)
-        error = (shown - (wanted.double() + 1) / 2).square().sum()
-        return torch.stack((error, torch.full_like(error, wanted.numel())))
+        error = (shown - (targets.double() + 1) / 2).square().sum()
+        return torch.stack((error, torch.full_like(error, targets.numel())))
 
-    def score(self, tally: Tensor) -> float:
+    def score(self, total: Tensor) -> float:
         """PSNR in dB, -inf if it is not a number."""
-        error = float(tally[0] / tally[1])
+        error = float(total[0] / total[1])
         if not math.isfinite(error):
             return -math.inf
         return math.inf if error == 0 else -10 * math.log10(error)

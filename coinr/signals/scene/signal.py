@@ -118,7 +118,7 @@ class SceneSignal(Views):
         self._held = Views(held_pictures, held_matrices, lens)
 
     @property
-    def judged(self) -> Views:
+    def eval_split(self) -> Views:
         """The views that training does not see."""
         return self._held
 

@@ -151,7 +151,7 @@ class Views(Signal):
         """Colours ``[N, 3]`` over white that the fine network gives along rays, at depths that are the same always."""
         return render(network, inputs, self.lens).fine
 
-    def squared_error(self, network: nn.Module, inputs: Tensor, wanted: Tensor) -> Tensor:
+    def squared_error(self, network: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
         """That of the coarse and of the fine colours, at depths jittered by a generator that the rays seed.
 
         So a batch has the same error each time, and depths are others in every batch.
@@ -165,17 +165,17 @@ class Views(Signal):
             raise InputError("without fine samples along a ray the fine network of a Nerf cannot be trained")
         seed = int(inputs.view(torch.int32).sum(dtype=torch.int64)) % 2**63
         shown = render(network, inputs, self.lens, torch.Generator(inputs.device).manual_seed(seed))
-        error = (shown.fine - wanted).square().sum()
-        return error + (shown.coarse - wanted).square().sum() if self.lens.fine else error
+        error = (shown.fine - targets).square().sum()
+        return error + (shown.coarse - targets).square().sum() if self.lens.fine else error
 
-    def tally(self, predicted: Tensor, wanted: Tensor) -> Tensor:
+    def partial_score(self, predicted: Tensor, targets: Tensor) -> Tensor:
         """Sum of squared errors of colours in [0, 1], and number of values."""
-        error = (predicted.double().clamp(0, 1) - wanted.double()).square().sum()
-        return torch.stack((error, torch.full_like(error, wanted.numel())))
+        error = (predicted.double().clamp(0, 1) - targets.double()).square().sum()
+        return torch.stack((error, torch.full_like(error, targets.numel())))
 
-    def score(self, tally: Tensor) -> float:
+    def score(self, total: Tensor) -> float:
         """PSNR in dB, -inf if it is not a number."""
-        error = float(tally[0] / tally[1])
+        error = float(total[0] / total[1])
         if not math.isfinite(error):
             return -math.inf
         return math.inf if error == 0 else -10 * math.log10(error)

@@ -160,18 +160,18 @@ class ShapeSignal(Signal):
         """Centres ``[N, 3]`` and values ``[N, 1]``, 0 and 1 or scaled distances, of the voxels of the box."""
         return voxel_coordinates(indices, self.box.size), self._values[indices]
 
-    def tally(self, predicted: Tensor, wanted: Tensor) -> Tensor:
+    def partial_score(self, predicted: Tensor, targets: Tensor) -> Tensor:
         """Voxels in both shapes, voxels in either, and values that are not finite."""
         if self.scale is None:
-            inside, meant = predicted > 0.5, wanted > 0.5
+            inside, meant = predicted > 0.5, targets > 0.5
         else:
-            inside, meant = predicted < 0, wanted < 0
+            inside, meant = predicted < 0, targets < 0
         counts = ((inside & meant).sum(), (inside | meant).sum(), (~predicted.isfinite()).sum())
         return torch.stack(counts).double()
 
-    def score(self, tally: Tensor) -> float:
+    def score(self, total: Tensor) -> float:
         """IoU, 1 of two empty parts; -inf if values were not finite."""
-        both, either, broken = map(float, tally)
+        both, either, broken = map(float, total)
         if broken:
             return -math.inf
         return both / either if either else 1.0
