@@ -1,6 +1,6 @@
-"""How far long work is, on stderr: a bar on a terminal, lines of a log elsewhere, and nothing of short work.
+"""Progress of long work on stderr: a bar on a terminal, lines of a log elsewhere, and nothing of short work.
 
-Functions that take long open :func:`shown`; whatever runs within them, in the same thread, tells :func:`report`.
+Long functions open :func:`show_progress`; what runs within them, in the same thread, calls :func:`report`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeVar
 
 _T = TypeVar("_T")
 
-#: What is known of the work, or a function that tells it when it is shown.
+#: What is known of the work, or a function that returns it when it is shown.
 Text = str | Callable[[], str]
 
 #: Seconds of work of which nothing is shown.
@@ -28,7 +28,7 @@ _EVERY, _RAREST = 0.2, 600.0
 
 @dataclass(eq=False)
 class _Task:
-    """Work as far as it is told: its name, steps done and in all, and text."""
+    """The reported state of some work: its name, steps done and in all, and text."""
 
     title: str
     done: int = 0
@@ -38,17 +38,17 @@ class _Task:
     end: float | None = None  # when it ends, however many steps are done
 
     def shown_text(self) -> str:
-        """The text as it is now."""
+        """Return the text as it is now."""
         return self.text if isinstance(self.text, str) else self.text()
 
     def line(self, now: float, elapsed: float) -> str:
-        """All that is known, in words."""
+        """Return all that is known as one line of a log."""
         parts = [f"{self.done}/{self.total}" if self.total else "", self.shown_text(), f"{elapsed:.0f} s elapsed"]
         left = self.left(now)
         return f"{self.title}: " + ", ".join(filter(None, parts)) + ("" if left is None else f", {left:.0f} s left")
 
     def left(self, now: float) -> float | None:
-        """Seconds that are left where all goes on as until now, or until the end; None if nothing is known."""
+        """Estimate the seconds that are left, from the steps so far or the time limit; None if nothing is known."""
         if self.total is None or self.first is None or not self.first[0] < self.done < self.total:
             return None
         left = (self.total - self.done) * (now - self.first[1]) / (self.done - self.first[0])
@@ -90,7 +90,7 @@ class Display:
         self.finish(failed=kind is not None)
 
     def finish(self, failed: bool) -> None:
-        """Show nothing from now on, but first, where it is to be shown, the last state."""
+        """Stop. The last state is shown first, where the work is shown at all."""
         if not self._stop.is_set():
             self._stop.set()
             self._ticking.join()
@@ -107,7 +107,7 @@ class Display:
             self.tasks.remove(task)
 
     def update(self, done: int | None, total: int | None, text: Text | None, seconds: float | None = None) -> None:
-        """As :func:`report`."""
+        """Implement :func:`report`."""
         task = self.tasks[-1]
         if seconds is not None:
             task.end = self._clock() + seconds
@@ -120,7 +120,7 @@ class Display:
             task.first = task.first or (done, self._clock())
 
     def tick(self) -> None:
-        """Show what is to be shown by now."""
+        """Draw the bar, or print a line if one is due."""
         now = self._clock()
         elapsed, task = now - self._begin, self.tasks[-1]
         if self._bar is not None:
@@ -131,7 +131,7 @@ class Display:
             self._print(task.line(now, elapsed))
 
     def close(self, failed: bool) -> None:
-        """Show the last state of work that was shown before, or always is."""
+        """Show the last state of work that was shown before, or that is always shown."""
         task, now = self.tasks[-1], self._clock()
         if self._bar is not None:
             if self._always and not failed:
@@ -205,7 +205,7 @@ _current: ContextVar[Display | Literal[False] | None] = ContextVar("progress", d
 
 
 @contextlib.contextmanager
-def shown(title: str, progress: bool | None = None) -> Iterator[None]:
+def show_progress(title: str, progress: bool | None = None) -> Iterator[None]:
     """Show how far the work in this context is.
 
     Work within other work that is shown shares its bar or log.
@@ -238,14 +238,14 @@ def shown(title: str, progress: bool | None = None) -> Iterator[None]:
 def report(
     done: int | None = None, *, total: int | None = None, text: Text | None = None, seconds: float | None = None
 ) -> None:
-    """Tell how far the innermost work that is shown in this thread is; what is not given stays as it was.
+    """Report the progress of the innermost work that is shown in this thread. What is not given stays as it was.
 
     Parameters
     ----------
     done, total : int, optional
         Steps.
     text : str or callable, optional
-        What is known: a score, a size. A callable is asked only when it is shown, by another thread.
+        What is known: a score, a size. A callable is called by another thread, only when its text is shown.
     seconds : float, optional
         From now on, after which the work ends, however many steps are done.
     """

@@ -465,9 +465,9 @@ def publics() -> dict[str, Public]:
             lambda: coinr.SceneSignal,
             {"images": [lambda: disc_views([0, 90, 180], 6)[0]], "poses": [lambda: disc_views([0, 90, 180], 6)[1]],
              "focal": choose(7.0), "near": choose(None, 2.0), "far": choose(None, 6.0),
-             "held_images": [lambda: None, lambda: disc_views([5], 6)[0]],
-             "held_poses": [lambda: None, lambda: disc_views([5], 6)[1]],
-             "samples": choose((2, 2)), "focal_y": choose(None, 7.0), "centre": choose(None, (3.0, 3.0))},
+             "test_images": [lambda: None, lambda: disc_views([5], 6)[0]],
+             "test_poses": [lambda: None, lambda: disc_views([5], 6)[1]],
+             "samples": choose((2, 2)), "focal_y": choose(None, 7.0), "center": choose(None, (3.0, 3.0))},
         ),  # fmt: skip
         "baselines.encode": Public(
             lambda: baselines.encode, {"state_dict": state, "method": choose("fp16", "uniform8")}

@@ -47,8 +47,8 @@ def disc_views(azimuths: list[float], size: int = 12) -> tuple[NDArray[np.uint8]
 def disc_scene(size: int = 12, samples: tuple[int, int] = (8, 8)) -> SceneSignal:
     """The scene of :func:`disc_views` with six views and two held back."""
     images, poses = disc_views([0, 60, 120, 180, 240, 300], size)
-    held_images, held_poses = disc_views([30, 200], size)
-    return SceneSignal(images, poses, size * 1.2, 2.0, 6.0, held_images, held_poses, samples)
+    test_images, test_poses = disc_views([30, 200], size)
+    return SceneSignal(images, poses, size * 1.2, 2.0, 6.0, test_images, test_poses, samples)
 
 
 def siren(inputs: int, outputs: int, width: int = 16) -> Siren:

@@ -48,7 +48,7 @@ INNER = {
         "predict",
         "score",
         "squared_error",
-        "tally",
+        "partial_score",
         "to",
     ),
     *(
@@ -63,7 +63,7 @@ INNER = {
         "table",
         "plot",
     ),
-    *("coloured", "measured", "of_mesh"),
+    *("color_depths", "quantize_depths", "of_mesh"),
 }
 
 

@@ -10,7 +10,7 @@ import torch
 
 import coinr
 from coinr import progress
-from coinr.progress import Display, report, shown, steps
+from coinr.progress import Display, report, show_progress, steps
 from tests.clocks import Clock
 
 
@@ -130,9 +130,9 @@ def test_a_terminal_has_a_bar_from_two_seconds_on(clock, monkeypatch):
 
 
 def test_work_within_work_shares_its_log(still, capsys):
-    with shown("outer", True):
+    with show_progress("outer", True):
         report(1, total=2, text="first")
-        with shown("inner"), shown("innermost", True):
+        with show_progress("inner"), show_progress("innermost", True):
             assert ticking() == 1
             for done, letter in enumerate(steps(iter("abc"), "letters", 3)):
                 tasks = progress._current.get().tasks
@@ -145,7 +145,7 @@ def test_work_within_work_shares_its_log(still, capsys):
 
 
 def test_results_are_printed_where_nothing_is_shown_any_more(clock, still, monkeypatch, capsys):
-    with shown("work", True):
+    with show_progress("work", True):
         report(1, total=2)
         progress.finish()
         assert capsys.readouterr().err == "work: 1/2, 0 s elapsed\n"
@@ -163,10 +163,10 @@ def test_results_are_printed_where_nothing_is_shown_any_more(clock, still, monke
 
 @pytest.mark.parametrize("inner", [None, False])
 def test_work_within_silent_work_is_silent(still, capsys, inner):
-    with shown("outer", False), shown("inner", inner):
+    with show_progress("outer", False), show_progress("inner", inner):
         report(1, total=2)
         assert not isinstance(progress._current.get(), Display)
-    with shown("outer", False), shown("inner", True):
+    with show_progress("outer", False), show_progress("inner", True):
         report(1, total=2)
     assert capsys.readouterr().err == "inner: 1/2, 0 s elapsed\n"
 
@@ -185,5 +185,5 @@ def test_whoever_reads_may_leave(clock, monkeypatch):
     ticked(display, clock, 3)
     display.close(failed=False)
     monkeypatch.setattr(sys, "stderr", None)
-    with shown("fit", True):
+    with show_progress("fit", True):
         report(1)

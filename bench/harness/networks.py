@@ -74,10 +74,10 @@ def render_rays(network: RadianceField, rays: Tensor, depths: Tensor) -> Tensor:
     """Colours ``[R, 3]`` over white of ``rays`` [R, 6] (origin, direction) at ``depths`` [R, S] along them."""
     origins, directions = rays[:, None, :3], rays[:, None, 3:]
     length = directions.norm(dim=-1)
-    colour, density = network(origins + directions * depths[..., None], directions[:, 0] / length)
+    color, density = network(origins + directions * depths[..., None], directions[:, 0] / length)
     gaps = torch.cat([depths[:, 1:] - depths[:, :-1], torch.full_like(depths[:, :1], 1e10)], -1) * length
     alpha = 1 - torch.exp(-density * gaps)
     clear = torch.cumprod(torch.cat([torch.ones_like(alpha[:, :1]), 1 - alpha[:, :-1] + 1e-10], -1), -1)
     weights = alpha * clear
-    out: Tensor = (weights[..., None] * colour).sum(1) + (1 - weights.sum(1, keepdim=True))
+    out: Tensor = (weights[..., None] * color).sum(1) + (1 - weights.sum(1, keepdim=True))
     return out

@@ -158,9 +158,9 @@ def _knot(size: int) -> NDArray[np.bool_]:
     nearest = np.full(grid.shape[:3], np.inf, np.float32)
     for t in np.linspace(0, 2 * np.pi, 400, endpoint=False):
         radius = 2 + np.cos(3 * t)
-        centre = np.array([radius * np.cos(2 * t), radius * np.sin(2 * t), 1.2 * np.sin(3 * t)], np.float32) / 3.4
+        center = np.array([radius * np.cos(2 * t), radius * np.sin(2 * t), 1.2 * np.sin(3 * t)], np.float32) / 3.4
         thick = 0.16 + 0.03 * np.sin(24 * t)
-        nearest = np.minimum(nearest, np.sqrt(((grid - centre) ** 2).sum(-1)) - thick)
+        nearest = np.minimum(nearest, np.sqrt(((grid - center) ** 2).sum(-1)) - thick)
     inside: NDArray[np.bool_] = nearest < 0
     return inside
 
@@ -171,14 +171,14 @@ def scene(name: str, data: Path | None) -> Samples:
         assert data is not None, "the scene needs the data folder"
         stored = np.load(data / "nerf" / "lego_100.npz", allow_pickle=False)
         images, poses, focal = stored["images"], stored["poses"], float(stored["focal"])
-        held, held_poses = stored["test_images"][[4, 16]], stored["test_poses"][[4, 16]]
+        held, test_poses = stored["test_images"][[4, 16]], stored["test_poses"][[4, 16]]
         train, test = (_over_white(part.astype(np.float32) / 255) for part in (images, held))
     else:
         focal = 138.8889
-        poses, held_poses = _orbit(60, 0), _orbit(2, 1)
-        train, test = (_spheres(part, focal, 100) for part in (poses, held_poses))
+        poses, test_poses = _orbit(60, 0), _orbit(2, 1)
+        train, test = (_spheres(part, focal, 100) for part in (poses, test_poses))
     rays = _rays(poses, focal, train.shape[1])
-    held_rays = _rays(held_poses, focal, test.shape[1])
+    held_rays = _rays(test_poses, focal, test.shape[1])
     return Samples(
         torch.from_numpy(rays.reshape(-1, 6)),
         torch.from_numpy(train.reshape(-1, 3)),
@@ -193,8 +193,8 @@ def _over_white(rgba: NDArray[np.float32]) -> NDArray[np.float32]:
 
 def _rays(poses: NDArray[np.float32], focal: float, size: int) -> NDArray[np.float32]:
     """Rays float32 ``[V, size, size, 6]`` through the pixel centres; directions have depth 1 along the view."""
-    centre = (np.arange(size) + 0.5 - size / 2) / focal
-    x, y = np.meshgrid(centre, -centre)
+    center = (np.arange(size) + 0.5 - size / 2) / focal
+    x, y = np.meshgrid(center, -center)
     camera = np.stack([x, y, -np.ones_like(x)], -1)
     directions = np.einsum("vij,hwj->vhwi", poses[:, :3, :3], camera)
     origins = np.broadcast_to(poses[:, None, None, :3, 3], directions.shape)
@@ -224,14 +224,14 @@ def _spheres(poses: NDArray[np.float32], focal: float, size: int) -> NDArray[np.
     picture, nearest = np.ones_like(origins), np.full(origins.shape[:3], np.inf, np.float32)
     angles = np.linspace(0, 2 * np.pi, 7, endpoint=False)
     balls = [(np.zeros(3), 0.55)] + [(np.array([0.95 * np.cos(a), 0.95 * np.sin(a), 0.1]), 0.25) for a in angles]
-    for k, (centre, radius) in enumerate(balls):
-        offset = origins - centre
+    for k, (center, radius) in enumerate(balls):
+        offset = origins - center
         along = (offset * directions).sum(-1)
         inside = along**2 - (offset**2).sum(-1) + radius**2
         depth = -along - np.sqrt(np.maximum(inside, 0))
         hit = (inside > 0) & (depth < nearest)
         point = origins + depth[..., None] * directions
-        normal = (point - centre) / radius
+        normal = (point - center) / radius
         light = 0.35 + 0.65 * np.clip(normal @ np.array([0.5, 0.3, 0.81]), 0, 1)
         paint = 0.5 + 0.5 * np.cos(k + np.array([0.0, 2.1, 4.2]) + 9 * normal[..., 2:])
         picture = np.where(hit[..., None], light[..., None] * paint, picture)

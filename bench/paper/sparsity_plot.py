@@ -48,19 +48,19 @@ def _losses(axes: Any, curves: Sequence[dict[str, Any]], pictures: Sequence[str]
     import matplotlib.pyplot as plt
 
     widths = sorted({row["width"] for row in curves})
-    colours = dict(zip(widths, plt.get_cmap("viridis")(np.linspace(0, 0.92, len(widths))), strict=True))
+    colors = dict(zip(widths, plt.get_cmap("viridis")(np.linspace(0, 0.92, len(widths))), strict=True))
     seen = set()
     for key in dict.fromkeys((row["signal"], row["width"], row["mode"]) for row in curves):
         signal, width, mode = key
         rows = [row for row in curves if (row["signal"], row["width"], row["mode"]) == key]
         ours = signal in pictures
         label = f"width {width}" if ours else signal
-        colour = colours[width] if ours else _OTHERS[_other(curves, pictures, signal)]
+        color = colors[width] if ours else _OTHERS[_other(curves, pictures, signal)]
         axes.plot(
             [row["s"] / row["n"] for row in rows],
             [max(row["loss_db"], 1e-4) for row in rows],
             linestyle="-" if mode == "standard" else "--",
-            color=colour,
+            color=color,
             marker=".",
             linewidth=1.2,
             markersize=4,
@@ -103,9 +103,9 @@ def _sizes(axes: Any, table: Sequence[dict[str, Any]], pictures: Sequence[str], 
     chosen = [row for row in found if row["signal"] in pictures]
     fitted = line([row["n"] for row in chosen], [row["s_needed"] for row in chosen])
     if fitted:
-        centre, half = fitted.slope * n + fitted.intercept, fitted.band(n)
-        axes.plot(n, centre, color="#08519c", linewidth=1.2, label="least squares, with 95 % band")
-        axes.fill_between(n, centre - half, centre + half, color="#6baed6", alpha=0.3, linewidth=0)
+        center, half = fitted.slope * n + fitted.intercept, fitted.band(n)
+        axes.plot(n, center, color="#08519c", linewidth=1.2, label="least squares, with 95 % band")
+        axes.fill_between(n, center - half, center + half, color="#6baed6", alpha=0.3, linewidth=0)
         axes.annotate(
             f"s = {fitted.slope:.3f} n {fitted.intercept:+.1f}", (0.97, 0.05), xycoords="axes fraction", ha="right"
         )

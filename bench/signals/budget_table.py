@@ -106,9 +106,9 @@ def signals(kind: str, data: Path) -> dict[str, Signal]:
         np.stack([np.asarray(Image.fromarray(picture).reduce(2)) for picture in pictures])
         for pictures in (stored["images"][some], stored["test_images"][others])
     )
-    poses, held_poses = stored["poses"][some], stored["test_poses"][others]
+    poses, test_poses = stored["poses"][some], stored["test_poses"][others]
     focal = float(stored["focal"]) / 2
-    return {"lego of 50 x 50": SceneSignal(views, poses, focal, 2.0, 6.0, held, held_poses, (24, 24))}
+    return {"lego of 50 x 50": SceneSignal(views, poses, focal, 2.0, 6.0, held, test_poses, (24, 24))}
 
 
 def measure(kind: str, name: str, signal: Signal, size: tuple[int, int], work: Work) -> Row:

@@ -35,7 +35,7 @@ _INTERRUPTED = 130
 
 
 class _Commands(click.Group):
-    """The command group; it tells every foreseeable failure on one line of stderr, with an exit code.
+    """The command group. It reports every foreseeable failure on one line of stderr, with an exit code.
 
     2: wrong usage, 1: the command failed, 130: interrupted.
     """

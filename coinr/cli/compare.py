@@ -13,7 +13,7 @@ from coinr.cli.options import (
     examples,
     json_option,
     quiet_option,
-    show_progress,
+    show_command_progress,
     threads_option,
 )
 from coinr.cli.outputs import check_output, echo_written, output_beside, output_option
@@ -56,7 +56,7 @@ def compare(original: Path, file: Path, output: Path | None, device: str | None,
 
     if output is not None:
         check_output(output, IMAGE_SUFFIXES, original, file)
-    show_progress()
+    show_command_progress()
     opened = open_file(file)
     _move(opened, device)
     near, far = (opened.lens.near, opened.lens.far) if isinstance(opened, SceneFile) else (None, None)
@@ -109,7 +109,7 @@ def preview(file: Path, output: Path | None, device: str | None, as_json: bool) 
 
     named, output = output is not None, output or output_beside(file, ".sheet.png")
     check_output(output, IMAGE_SUFFIXES, file)
-    show_progress()
+    show_command_progress()
     opened = open_file(file)
     _move(opened, device)
     restored = opened.restore()

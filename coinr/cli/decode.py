@@ -15,7 +15,7 @@ from coinr.cli.options import (
     examples,
     json_option,
     quiet_option,
-    show_progress,
+    show_command_progress,
     threads_option,
 )
 from coinr.cli.outputs import (
@@ -102,7 +102,7 @@ def decode(file: Path, output: Path | None, device: str | None, as_json: bool, *
     from coinr.runtime.devices import to_device
     from coinr.signal_files.api import open_file
 
-    show_progress()
+    show_command_progress()
     opened = open_file(file)
     given = {name for name, value in options.items() if value not in (None, False)}
     render, allowed = _RENDERERS[opened.kind]
@@ -179,11 +179,11 @@ def _scene(file: SceneFile, output: Path, options: _Options) -> dict[str, Any]:
     if suffix in MOVIE_SUFFIXES:
         check_movie(output)
     count = 1 if suffix == ".png" else options["views"] or options["turntable"] or (_FRAMES if suffix else _VIEWS)
-    colours, depths = file.render([k * 360 / count for k in range(count)], size)
+    colors, depths = file.render([k * 360 / count for k in range(count)], size)
     if suffix in MOVIE_SUFFIXES:
-        write_movie(output, file.coloured(depths) if options["depth"] else colours, _RATE)
+        write_movie(output, file.color_depths(depths) if options["depth"] else colors, _RATE)
     else:
-        write_views(output, file.measured(depths) if options["depth"] else colours)
+        write_views(output, file.quantize_depths(depths) if options["depth"] else colors)
     return {"height": size[0], "width": size[1], "views": count}
 
 

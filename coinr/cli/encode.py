@@ -20,7 +20,7 @@ from coinr.cli.options import (
     json_option,
     quiet,
     quiet_option,
-    show_progress,
+    show_command_progress,
     try_codec,
 )
 from coinr.cli.outputs import check_distinct, check_output, check_place, output_beside, output_option
@@ -57,7 +57,7 @@ from coinr.progress import finish
     help="Depths along a ray of a scene.  [default: 32,32]",
 )
 @click.option(
-    "--near", type=click.FloatRange(0), help="Least depth of a scene.  [default: its file's, or told by its cameras]"
+    "--near", type=click.FloatRange(0), help="Least depth of a scene.  [default: its file's, or set from its cameras]"
 )
 @click.option("--far", type=click.FloatRange(0, min_open=True), help="Greatest depth of a scene.  [default: likewise]")
 @budget_options
@@ -78,15 +78,16 @@ def encode(
 ) -> None:
     """Fit a network to SIGNAL and store it as a coinr file.
 
-    SIGNAL is told by its content: a picture (.png .jpg .webp .tif ...), a sound (.wav .flac .mp3), a volume or a scene
-    of arrays (.npy .npz), a closed mesh (.ply .obj .stl .off .glb), or a folder of posed pictures with transforms.json.
+    The kind of SIGNAL is detected from its content: a picture (.png .jpg .webp .tif ...), a sound (.wav .flac .mp3), a
+    volume or a scene of arrays (.npy .npz), a closed mesh (.ply .obj .stl .off .glb), or a folder of posed pictures
+    with transforms.json.
     Network and training that are not chosen are those that suit the kind of signal; the network of a small signal is
     narrower, so that its file stays below about a quarter of the samples (an eighth for voxels). A note on stderr says
     when common formats are smaller, without loss or at the same quality. More width, layers and steps give
     a better copy; width and layers also a larger file.
 
     With --target-bytes, --target-bpp, --min-psnr or --min-score, the network and its bits are chosen so that the file
-    is the best of that size, or the smallest of that quality; what was done is told.
+    is the best of that size, or the smallest of that quality; what was done is printed.
 
     \b
     defaults   network  width  hidden layers  steps  batch  learning rate
@@ -107,7 +108,7 @@ def encode(
     from coinr.signals.common_formats import common_formats, smaller_formats
     from coinr.signals.opening import open_signal
 
-    show_progress()
+    show_command_progress()
     try_codec(arguments)
     opened = open_signal(signal, grid=grid or 128, samples=samples or (32, 32), near=near, far=far)
     _refuse_others(opened, {"grid": grid, "samples": samples, "near": near, "far": far})
@@ -123,8 +124,8 @@ def encode(
     file = open_file(blob)
     formats = [] if quiet() and not as_json else common_formats(opened, score)
     finish()
-    if (told := smaller_formats(len(blob), formats)) is not None:
-        echo_notes(output, [told])
+    if (note := smaller_formats(len(blob), formats)) is not None:
+        echo_notes(output, [note])
     rates, metric = file.rates(len(blob)), opened.metric.lower()
     if as_json:
         described = {"file": str(output), "signal": file.describe(), "kind": file.kind, "bytes": len(blob)}
@@ -135,12 +136,12 @@ def encode(
     for line in words:
         click.echo(line)
     rate = "".join(f"{value:.3f} {name.replace('_', ' ')}, " for name, value in rates.items())
-    after, told = (f"{value:.{2 if opened.unit else 4}f} {opened.unit}".strip() for value in (score, before))
-    click.echo(f"{output}: {len(blob)} bytes, {rate}{opened.metric} {after} ({told} before coding)")
+    after, before_coding = (f"{value:.{2 if opened.unit else 4}f} {opened.unit}".strip() for value in (score, before))
+    click.echo(f"{output}: {len(blob)} bytes, {rate}{opened.metric} {after} ({before_coding} before coding)")
 
 
 def _refuse_others(opened: Any, options: dict[str, Any]) -> None:
-    """UsageError if an option was given that is for another kind of signal."""
+    """Raise UsageError if an option is for another kind of signal."""
     meshes = getattr(opened, "mesh", None) is not None
     for name, value in options.items():
         fits = meshes if name == "grid" else opened.kind == "scene"
@@ -149,12 +150,12 @@ def _refuse_others(opened: Any, options: dict[str, Any]) -> None:
             raise click.UsageError(f"--{name} is for {kind}; this signal of kind {opened.kind} has samples of its own")
 
 
-#: A file, its score, the network's before coding, what else JSON tells, and lines of text.
+#: A file, its score, the network's before coding, further values of the JSON, and lines of text.
 _Made = tuple[bytes, float, float, dict[str, Any], list[str]]
 
 
 def _plain(opened: Any, network: str | None, options: dict[str, Any], codec: dict[str, Any]) -> _Made:
-    """A network as the options say, coded as they say."""
+    """Fit a network as the options say, and code it as they say."""
     from coinr.fitting import fit, new_network
     from coinr.inputs.naming import check_patterns
     from coinr.signal_files.api import open_file, pack_signal, signal_meta
@@ -173,7 +174,7 @@ def _plain(opened: Any, network: str | None, options: dict[str, Any], codec: dic
 
 
 def _within(opened: Any, network: str | None, budget: dict[str, Any], codec: dict[str, Any]) -> _Made:
-    """Everything chosen for a budget."""
+    """Choose network, training and coding for a budget."""
     from coinr.optimize.compress import compress
     from coinr.signals.sampling import score_of
 

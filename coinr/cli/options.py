@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import click
 
-from coinr.progress import finish, shown
+from coinr.progress import finish, show_progress
 
 COINR_FILE = ".coinr"
 
@@ -65,17 +65,17 @@ def _limit_threads(ctx: click.Context, param: click.Parameter, value: int | None
         return
     import torch
 
-    before, asked = torch.get_num_threads(), os.environ.get("COINR_THREADS")
+    before, given = torch.get_num_threads(), os.environ.get("COINR_THREADS")
     torch.set_num_threads(value)
     os.environ["COINR_THREADS"] = str(value)
 
     @ctx.call_on_close
     def restore() -> None:
         torch.set_num_threads(before)
-        if asked is None:
+        if given is None:
             del os.environ["COINR_THREADS"]
         else:
-            os.environ["COINR_THREADS"] = asked
+            os.environ["COINR_THREADS"] = given
 
 
 threads_option = click.option(
@@ -111,11 +111,11 @@ class Numbers(click.ParamType[tuple[int, ...]]):
         self._count = len(form.split(separator))
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str:
-        """The form as it is; click would write it in capitals."""
+        """Return the form unchanged; click would write it in capitals."""
         return self.name
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...]:
-        """The numbers in a text; click also asks for those that it already has."""
+        """Return the numbers in a text. Click also passes values that are converted already."""
         if isinstance(value, tuple):
             return value
         parts = value.lower().split(self._separator.lower())
@@ -213,25 +213,25 @@ def codec_arguments(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def try_codec(arguments: dict[str, Any]) -> None:
-    """Raise now what the codec would say of these arguments after a long fit."""
+    """Raise now the errors that the codec would raise for these arguments after a long fit."""
     import torch
 
     from coinr.codec.api import encode_state_dict
     from coinr.engine.backends import select
 
     select(arguments.get("backend"))
-    # what patterns match, only the network tells
+    # patterns can only be checked against the names of the network
     encode_state_dict({"w": torch.zeros(2, 2, dtype=torch.float32)}, **{**arguments, "lossless": ()})
 
 
-def show_progress() -> None:
+def show_command_progress() -> None:
     """Show how far the command that runs is from now on, unless it was given ``--quiet``."""
     context = click.get_current_context()
-    context.with_resource(shown(context.info_name or "coinr", False if quiet() else None))
+    context.with_resource(show_progress(context.info_name or "coinr", False if quiet() else None))
 
 
 def quiet() -> bool:
-    """Whether the command that runs was given ``--quiet``."""
+    """Return whether the command that runs was given ``--quiet``."""
     return bool(click.get_current_context().meta[_QUIET])
 
 

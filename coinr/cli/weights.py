@@ -1,4 +1,4 @@
-"""The commands that take weights in and out, and tell what a file holds."""
+"""The commands that pack and unpack weights, and those that describe and verify a file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from coinr.cli.options import (
     json_option,
     option_group,
     quiet_option,
-    show_progress,
+    show_command_progress,
 )
 from coinr.cli.outputs import check_output, echo_written, output_beside, output_option
 from coinr.cli.words import profile_keys
@@ -123,9 +123,9 @@ def pack(
 ) -> None:
     """Store the state dict in MODEL as a coinr file.
 
-    MODEL is told by its content, whatever its suffix: .safetensors, what torch.save writes (.pt .pth .ckpt .bin), .npz
-    or .npy. It must hold tensors and plain values only: no code in it is ever run. Of a checkpoint with several
-    entries, --key says which is the state dict.
+    The format of MODEL is detected from its content, not from its suffix: .safetensors, what torch.save writes (.pt
+    .pth .ckpt .bin), .npz or .npy. It must hold tensors and plain values only: no code in it is ever run. For a
+    checkpoint with several entries, --key names the state dict.
     """
     given = {"--target-bytes": target_bytes, "--target-bits": target_bits, "--tolerance": options["tolerance"]}
     if len(several := [name for name, value in given.items() if value is not None]) > 1:
@@ -137,7 +137,7 @@ def pack(
     from coinr.files.state_dicts import read_state_dict_file
     from coinr.files.writing import write_atomic
 
-    show_progress()
+    show_command_progress()
     known = _read_base(base, base_key)
     sd = read_state_dict_file(model, key, strip_prefix)
     blob = encode_state_dict(sd, base=known, target_bytes=target_bytes, target_bits=target_bits, **arguments)
@@ -171,7 +171,7 @@ def unpack(file: Path, output: Path | None, base: Path | None, base_key: str | N
 
     named, output = output is not None, output or output_beside(file, ".safetensors")
     check_output(output, STATE_DICT_SUFFIXES, file, base)
-    show_progress()
+    show_command_progress()
     known = _read_base(base, base_key)
     sd = load(file, base=known)
     write_state_dict_file(output, sd)
@@ -230,7 +230,7 @@ def info(file: Path | None, backends: bool, as_json: bool) -> None:
 
 
 def _described(blob: bytes, report: Report) -> tuple[str | None, dict[str, Any] | None]:
-    """The signal in words, and kind and arguments of the network, as far as the header names them."""
+    """Return the signal in words, and kind and arguments of the network, as far as the header names them."""
     import torch
 
     from coinr.codec.api import decode_tensor
@@ -270,7 +270,7 @@ def verify(file: Path, base: Path | None, base_key: str | None, as_json: bool) -
     from coinr.codec.api import verify as verify_bytes
     from coinr.files.reading import named, read_bytes
 
-    show_progress()
+    show_command_progress()
     known = _read_base(base, base_key)
     try:
         with named(file):

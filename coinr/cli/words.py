@@ -67,5 +67,5 @@ def in_options(message: str, command: click.Command) -> str:
 
 
 def _free(name: str) -> str:
-    """A pattern of a word that is not quoted, nor part of a path or of another word."""
+    """Return a pattern for a word that is not quoted, nor part of a path or of another word."""
     return rf"(?<![\w./'\"-]){name}(?![\w/'\"-]|\.\w)"

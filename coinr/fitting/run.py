@@ -19,7 +19,7 @@ from coinr.fitting.training import train
 from coinr.inputs.arguments import checked
 from coinr.networks import Network
 from coinr.networks.precision import single_network
-from coinr.progress import shown
+from coinr.progress import show_progress
 from coinr.runtime.ambient import callers_settings, independent
 from coinr.runtime.devices import to_device
 from coinr.signals.image.signal import ImageSignal
@@ -274,9 +274,9 @@ def _fit_all(
     for network, signal in zip(networks, there, strict=True):
         _check_values(network, signal, where)
     judged = [signal.eval_split for signal in there]
-    with shown("fit", progress), Workers(where, plan.threads) as workers:
+    with show_progress("fit", progress), Workers(where, plan.threads) as workers:
         state = train(networks, there, plan)
-        with shown("score"):
+        with show_progress("score"):
             scores = judge(workers, networks, judged, [torch.arange(s.count, device=where) for s in judged], "samples")
     return [
         Fit(network, score, history, state.seconds, state.step)

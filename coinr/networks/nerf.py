@@ -15,7 +15,7 @@ from coinr.networks.network import MOST_LAYERS, Network, Shapes, bare_linear, ch
 
 
 class RadianceField(nn.Module):
-    """One network of a NeRF: colour and density of points that are seen from a direction.
+    """One network of a NeRF: color and density of points that are seen from a direction.
 
     Parameters and state dict as for :class:`Nerf`, names without ``coarse.`` or ``fine.``.
     """
@@ -44,7 +44,7 @@ class RadianceField(nn.Module):
                 fill_usual(module, generator)
 
     def forward(self, points: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-        """Return colours in [0, 1] and densities.
+        """Return colors in [0, 1] and densities.
 
         Parameters
         ----------
@@ -124,13 +124,13 @@ class Nerf(Network):
 
     @property
     def config(self) -> dict[str, Any]:
-        """JSON values that rebuild the network without its weights: ``Nerf(**network.config)``."""
+        """Return JSON values that rebuild the network without its weights: ``Nerf(**network.config)``."""
         names = ("depth", "width", "skip", "point_frequencies", "view_frequencies")
         return {name: getattr(self, name) for name in names} | {"fine": self.fine is not None}
 
     @classmethod
     def sizes(cls, shapes: Shapes, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """As :meth:`Network.sizes`."""
+        """Implement :meth:`Network.sizes`."""
         depth = sum(name.startswith("coarse.pts_linears.") and name.endswith(".weight") for name in shapes)
         width, points = shapes["coarse.pts_linears.0.weight"]
         _, seen = shapes["coarse.views_linears.0.weight"]
@@ -149,7 +149,7 @@ class Nerf(Network):
         }
 
     def forward(self, points: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
-        """Colours and densities as the fine network has them, see :meth:`RadianceField.forward`."""
+        """Return colors and densities of the fine network, see :meth:`RadianceField.forward`."""
         field = self.coarse if self.fine is None else self.fine
         out: tuple[Tensor, Tensor] = field(points, directions)
         return out

@@ -1,4 +1,4 @@
-"""What all networks share: plain state dicts, and rebuilding from tensors and a few numbers that these do not tell."""
+"""What all networks share: plain state dicts, and rebuilding from tensors and a few stored settings."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ MOST_LAYERS = 1 << 10
 
 
 class Network(nn.Module, ABC):
-    """A network that a file can hold: its tensors, and the numbers that their shapes do not tell.
+    """A network that a file can hold: its tensors, and the settings that do not follow from their shapes.
 
     Attributes
     ----------
     kind : str
         Its name in metadata and on the command line.
     settings : dict of str to number or None
-        The arguments of the constructor that the tensors do not tell, with their defaults, in the order they are
-        stored; None stands for the first of them.
+        The arguments of the constructor that do not follow from the tensors, with their defaults, in the order in
+        which they are stored; None stands for the first of them.
     """
 
     kind: ClassVar[str]
@@ -41,12 +41,12 @@ class Network(nn.Module, ABC):
     @property
     @abstractmethod
     def config(self) -> dict[str, Any]:
-        """JSON values that rebuild the network without its weights: ``type(network)(**network.config)``."""
+        """Return JSON values that rebuild the network without its weights: ``type(network)(**network.config)``."""
 
     @classmethod
     @abstractmethod
     def sizes(cls, shapes: Shapes, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments of the constructor that shapes and settings tell.
+        """Return the arguments of the constructor that follow from shapes and settings.
 
         Raises
         ------
@@ -57,14 +57,14 @@ class Network(nn.Module, ABC):
     @classmethod
     @checked
     def from_state_dict(cls, state_dict: Mapping[str, Tensor], *settings: Any) -> Self:
-        """Return the network that holds the tensors of ``state_dict``, whose shapes tell its sizes.
+        """Return the network that holds the tensors of ``state_dict``; its sizes follow from their shapes.
 
         Parameters
         ----------
         state_dict : mapping of str to Tensor
             The tensors of such a network, in any order; they are used, not copied.
         *settings : number
-            What the tensors do not tell, in the order of :attr:`settings`; defaults for those left out.
+            What does not follow from the tensors, in the order of :attr:`settings`; defaults for those left out.
 
         Raises
         ------
@@ -124,7 +124,7 @@ def check_positive(name: str, value: object) -> float:
 
 
 def bare_linear(fan_in: int, fan_out: int, dtype: torch.dtype = torch.float32) -> nn.Linear:
-    """A linear layer on the default device whose tensors hold anything."""
+    """Return a linear layer on the default device with uninitialized tensors."""
     return nn.Linear(fan_in, fan_out, dtype=dtype, device="meta").to_empty(device=torch.get_default_device())
 
 
@@ -180,13 +180,13 @@ class Mlp(Network):
 
     @property
     def config(self) -> dict[str, Any]:
-        """JSON values that rebuild the network without its weights: ``type(network)(**network.config)``."""
+        """Return JSON values that rebuild the network without its weights: ``type(network)(**network.config)``."""
         names = ("in_features", "out_features", "width", "hidden_layers", *self.settings)
         return {name: getattr(self, name) for name in names}
 
     @classmethod
     def sizes(cls, shapes: Shapes, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """As :meth:`Network.sizes`."""
+        """Implement :meth:`Network.sizes`."""
         hidden_layers = (len(shapes) - 2) // cls.tensors_per_layer - 1
         if hidden_layers < 0:
             raise ValueError("too few tensors")
@@ -205,10 +205,10 @@ class Mlp(Network):
         }
 
     def fans(self) -> list[tuple[int, int]]:
-        """Inputs and outputs of each layer."""
+        """Return the numbers of inputs and outputs of each layer."""
         first = self.in_features * (1 + 2 * self.frequencies)
         return list(itertools.pairwise([first] + [self.width] * (self.hidden_layers + 1) + [self.out_features]))
 
     def encode(self, x: Tensor) -> Tensor:
-        """Coordinates [..., a] as the first layer sees them."""
+        """Return the input of the first layer, [..., a (1 + 2 L)], for coordinates [..., a]."""
         return encode(x, self.frequencies, self.base, self.lowest)

@@ -52,8 +52,8 @@ def build_network(kind: str, config: Mapping[str, Any], generator: torch.Generat
 def network_meta(network: nn.Module) -> dict[str, Any]:
     """Return the metadata that rebuilds ``network`` from its tensors, see :func:`network_from`.
 
-    It is ``{kind: settings}`` with what the tensors do not tell, defaults at the end left out; a single number stands
-    without brackets: ``{"siren":30}``, ``{"siren":[30,3000]}``, ``{"nerf":[]}``.
+    It is ``{kind: settings}`` with what does not follow from the tensors. Defaults at the end are left out, and a
+    single number stands without brackets: ``{"siren":30}``, ``{"siren":[30,3000]}``, ``{"nerf":[]}``.
 
     Raises
     ------

@@ -13,7 +13,7 @@ from coinr.networks.network import check_count
 
 
 class Rays(NamedTuple):
-    """What a network shows along rays: ``coarse`` and ``fine`` colours [R, 3], and ``depth`` [R]."""
+    """What a network shows along rays: ``coarse`` and ``fine`` colors [R, 3], and ``depth`` [R]."""
 
     coarse: Tensor
     fine: Tensor
@@ -29,7 +29,7 @@ def render_rays(
     fine_samples: int,
     generator: torch.Generator | None = None,
 ) -> Rays:
-    """Return the colours that ``network`` shows along rays, over white.
+    """Return the colors that ``network`` shows along rays, over white.
 
     The coarse network is seen at ``coarse_samples`` evenly spaced depths; where it finds opacity, ``fine_samples`` more
     are drawn, and the fine network is seen at all of them.
@@ -43,7 +43,7 @@ def render_rays(
     near, far : float
         Range of depths, in lengths of the directions; 0 <= near < far.
     coarse_samples, fine_samples : int
-        At least 2, and at least 0; without fine samples the fine colours are the coarse ones.
+        At least 2, and at least 0; without fine samples the fine colors are the coarse ones.
     generator : torch.Generator, optional
         On the device of the rays: jitters the depths, each within its own part of the range, as training needs.
         Without one they are the same every time.
@@ -51,7 +51,7 @@ def render_rays(
     Returns
     -------
     Rays
-        float32: colours in [0, 1] of the coarse and the fine pass, and the mean depth of the fine one in lengths of the
+        float32: colors in [0, 1] of the coarse and the fine pass, and the mean depth of the fine one in lengths of the
         directions, ``far`` where a ray hits nothing.
 
     Raises
@@ -79,38 +79,38 @@ def render_rays(
 
 
 def _even(rays: Tensor, count: int) -> Tensor:
-    """[R, count] numbers from 0 to 1."""
+    """Return [R, count] evenly spaced numbers from 0 to 1."""
     return torch.linspace(0, 1, count, dtype=torch.float32, device=rays.device).expand(len(rays), count)
 
 
 def _jitter(depths: Tensor, generator: torch.Generator) -> Tensor:
-    """Each depth moved within the part of its ray that is closest to it."""
+    """Move each depth at random within the part of its ray that is closest to it."""
     middles = (depths[:, 1:] + depths[:, :-1]) / 2
     low, high = torch.cat((depths[:, :1], middles), -1), torch.cat((middles, depths[:, -1:]), -1)
     return low + (high - low) * torch.rand(depths.shape, generator=generator, dtype=depths.dtype, device=depths.device)
 
 
 def _march(field: nn.Module, rays: Tensor, depths: Tensor) -> tuple[Tensor, Tensor]:
-    """Colours [R, 3] over white, and how much of a ray's light each of the depths [R, S] stops, [R, S]."""
+    """Return colors [R, 3] over white, and the part of a ray's light that stops at each of the depths, [R, S]."""
     origins, directions = rays[:, None, :3], rays[:, None, 3:]
     length = directions.norm(dim=-1)
-    colour, density = field(origins + directions * depths[..., None], (directions / length[..., None])[:, 0])
-    colour, density = colour.float(), density.float()  # of half precision they would be too coarse to add up
+    color, density = field(origins + directions * depths[..., None], (directions / length[..., None])[:, 0])
+    color, density = color.float(), density.float()  # of half precision they would be too coarse to add up
     gaps = torch.cat((depths[:, 1:] - depths[:, :-1], torch.full_like(depths[:, :1], 1e10)), -1) * length
     passed = torch.exp(-density * gaps)
     # 1e-10 keeps gradients alive behind what is opaque
     reaching = torch.cumprod(torch.cat((torch.ones_like(passed[:, :1]), passed[:, :-1] + 1e-10), -1), -1)
     opacities = (1 - passed) * reaching
-    return (opacities[..., None] * colour).sum(1) + (1 - opacities.sum(1, keepdim=True)), opacities
+    return (opacities[..., None] * color).sum(1) + (1 - opacities.sum(1, keepdim=True)), opacities
 
 
 def _mean_depth(opacities: Tensor, depths: Tensor, far: float) -> Tensor:
-    """[R] depths, light that nothing stops counting as stopped at ``far``."""
+    """Return mean depths [R]. Light that nothing stops counts as stopped at ``far``."""
     return (opacities * depths).sum(1) + (1 - opacities.sum(1)) * far
 
 
 def _sample(depths: Tensor, opacities: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
-    """[R, count] more depths, with the density that the opacities at ``depths`` have along the ray."""
+    """Draw [R, count] more depths from the density that the opacities at ``depths`` have along the ray."""
     edges = (depths[:, 1:] + depths[:, :-1]) / 2  # an inner depth lies between two of them
     weights = opacities[:, 1:-1] + 1e-5
     if not weights.shape[1]:

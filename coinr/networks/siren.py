@@ -92,7 +92,7 @@ class Siren(Mlp):
         return out
 
     def wave(self, x: Tensor, layer: nn.Linear, omega: float) -> Tensor:
-        """One layer with its activation."""
+        """Apply one layer and its activation."""
         # omega scales the small parameters, not the [..., width] activations: one pass over memory fewer
         return torch.sin(functional.linear(x, layer.weight * omega, layer.bias * omega))
 
@@ -100,7 +100,7 @@ class Siren(Mlp):
 class Finer(Siren):
     """A FINER network (Liu et al. 2024): as :class:`Siren`, with sin(omega (|z| + 1) z) of each affine map z.
 
-    The factor |z| + 1 takes part in no gradient, as in the authors' code. State dict and errors are those of
+    No gradient flows through the factor |z| + 1, as in the authors' code. State dict and errors are those of
     :class:`Siren`; the first layer's biases start at U(±first_bias).
 
     Parameters
@@ -146,6 +146,6 @@ class Finer(Siren):
         fill_uniform(first.bias, check_positive("first_bias", first_bias), generator)
 
     def wave(self, x: Tensor, layer: nn.Linear, omega: float) -> Tensor:
-        """One layer with its activation."""
+        """Apply one layer and its activation."""
         z = functional.linear(x, layer.weight, layer.bias)
         return torch.sin(omega * (z.detach().abs() + 1) * z)

@@ -90,7 +90,7 @@ class Wire(Mlp):
 
     @property
     def config(self) -> dict[str, int | float]:
-        """As :attr:`Mlp.config`, with the ``omega``, ``scale`` and ``first_omega`` that the first two layers hold."""
+        """Return :attr:`Mlp.config` with the ``omega``, ``scale`` and ``first_omega`` of the first two layers."""
         layers = [layer for layer in self.net if isinstance(layer, _GaborLayer)]
         first, second = layers[0], layers[min(1, len(layers) - 1)]
         return super().config | {

@@ -86,7 +86,7 @@ def signal_meta(network: nn.Module, signal: Signal) -> dict[str, Any]:
 
 
 def _state_of(network: nn.Module, meta: Mapping[str, Any]) -> Mapping[str, Tensor]:
-    """The tensors of a network in single precision, of which a reader of the metadata can make it again."""
+    """Return the tensors of a network in single precision, after a check that it can be rebuilt from them."""
     state = single_state(network.state_dict())
     try:
         network_from(meta, state)
@@ -175,5 +175,5 @@ def _bytes(file: bytes | str | os.PathLike[str]) -> bytes:
 
 
 def _naming(file: bytes | str | os.PathLike[str]) -> AbstractContextManager[None]:
-    """Messages name the file, if there is one."""
+    """Return a context in which messages name the file, if there is one."""
     return nullcontext() if isinstance(file, bytes) else named(file)

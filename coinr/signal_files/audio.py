@@ -44,17 +44,17 @@ class AudioFile(SignalFile):
     @classmethod
     @checked
     def from_meta(cls, network: nn.Module, meta: Mapping[str, Any]) -> Self:
-        """As :meth:`SignalFile.from_meta`, of ``{"audio": [N, rate]}`` or ``[N, rate, exponent]``."""
+        """Implement :meth:`SignalFile.from_meta` for ``{"audio": [N, rate]}`` or ``[N, rate, exponent]``."""
         shown = check_mlp(network, cls.kind, 1, range(1, 9))
         values = numbers(meta, "audio", (2, 3))
         return cls(shown, *whole("audio", values[:2]), *whole("audio", values[2:], -128, 128))
 
     def describe(self) -> str:
-        """Length, rate and channels."""
+        """Return length, rate and channels."""
         return describe_sound(self.count, self.rate, self.network.out_features)
 
     def rates(self, size: int) -> dict[str, float]:
-        """Kilobits per second."""
+        """Return the rate in kilobits per second."""
         return {"kbit_per_second": 8 * size * self.rate / self.count / 1000}
 
     @checked
@@ -73,7 +73,7 @@ class AudioFile(SignalFile):
 
     @checked
     def restore(self, signal: Signal | None = None) -> NDArray[np.float32]:
-        """The sound at its own rate."""
+        """Return the sound at its own rate."""
         if signal is not None:
             self.check_kind(signal)
             assert isinstance(signal, AudioSignal)
@@ -91,7 +91,7 @@ class AudioFile(SignalFile):
 
     @checked
     def metrics(self, signal: Signal, restored: NDArray[np.float32]) -> dict[str, Any]:
-        """SNR."""
+        """Return the SNR in dB."""
         self.check_kind(signal)
         assert isinstance(signal, AudioSignal)
         check_restored(restored, self._shape)
@@ -99,7 +99,7 @@ class AudioFile(SignalFile):
 
     @checked
     def panels(self, restored: NDArray[np.float32], signal: Signal | None = None) -> tuple[Panels, int]:
-        """Waveforms and spectrograms, of the mean of all channels."""
+        """Return waveforms and spectrograms of the mean of all channels."""
         check_restored(restored, self._shape)
         mine = _mono(restored)
         if signal is None:

@@ -14,7 +14,7 @@ from coinr.networks import Mlp
 from coinr.signal_files.signal_file import SignalFile, check_mlp, check_restored, numbers, whole
 from coinr.signals.image.signal import ImageSignal, Picture, describe_image, render_image
 from coinr.signals.metrics import image_metrics
-from coinr.signals.sheets import Panels, enlarged, error_map, opaque
+from coinr.signals.sheets import Panels, enlarge, error_map, opaque
 from coinr.signals.signal import Signal
 
 #: The least that the longer side of a picture on a sheet has, in pixels.
@@ -44,7 +44,7 @@ class ImageFile(SignalFile):
     @classmethod
     @checked
     def from_meta(cls, network: nn.Module, meta: Mapping[str, Any]) -> Self:
-        """As :meth:`SignalFile.from_meta`, of ``{"image": [H, W]}`` or ``[H, W, bits]``."""
+        """Implement :meth:`SignalFile.from_meta` for ``{"image": [H, W]}`` or ``[H, W, bits]``."""
         shown = check_mlp(network, cls.kind, 2, range(1, 5))
         height, width, *bits = whole("image", numbers(meta, "image", (2, 3)))
         if bits not in ([], [16]):
@@ -52,11 +52,11 @@ class ImageFile(SignalFile):
         return cls(shown, height, width, *bits)
 
     def describe(self) -> str:
-        """Size and channels."""
+        """Return size and channels."""
         return describe_image(self.height, self.width, self.network.out_features, self.bits)
 
     def rates(self, size: int) -> dict[str, float]:
-        """Bits per pixel."""
+        """Return the rate in bits per pixel."""
         return {"bits_per_pixel": 8 * size / (self.height * self.width)}
 
     @checked
@@ -74,7 +74,7 @@ class ImageFile(SignalFile):
 
     @checked
     def restore(self, signal: Signal | None = None) -> Picture:
-        """The picture at its own size."""
+        """Return the picture at its own size."""
         if signal is not None:
             self.check_kind(signal)
             assert isinstance(signal, ImageSignal)
@@ -92,7 +92,7 @@ class ImageFile(SignalFile):
 
     @checked
     def metrics(self, signal: Signal, restored: Picture) -> dict[str, Any]:
-        """PSNR, SSIM and MS-SSIM."""
+        """Return PSNR, SSIM and MS-SSIM."""
         check_restored(restored, self._shape)
         self.check_kind(signal)
         assert isinstance(signal, ImageSignal)
@@ -100,22 +100,22 @@ class ImageFile(SignalFile):
 
     @checked
     def panels(self, restored: Picture, signal: Signal | None = None) -> tuple[Panels, int]:
-        """The original, the picture and the error; alone, the picture, and its middle enlarged and rendered finer."""
+        """Return original, picture and error; without a signal, the picture and its middle, enlarged and finer."""
         check_restored(restored, self._shape)
         if signal is None:
             side = max(1, min(self.height, self.width) // 3)
             left, top = (self.width - side) // 2, (self.height - side) // 2
             finer = self.render(3 * self.height, 3 * self.width, crop=(3 * top, 3 * left, 3 * side, 3 * side))
-            shown = enlarged(opaque(finer), _SIDE)
+            shown = enlarge(opaque(finer), _SIDE)
             return [
-                ("picture", enlarged(opaque(restored), _SIDE)),
-                ("its middle, enlarged", enlarged(opaque(restored[top : top + side, left : left + side]), len(shown))),
+                ("picture", enlarge(opaque(restored), _SIDE)),
+                ("its middle, enlarged", enlarge(opaque(restored[top : top + side, left : left + side]), len(shown))),
                 ("the same, rendered three times finer", shown),
             ], 3
         self.check_kind(signal)
         assert isinstance(signal, ImageSignal)
         return [
-            ("original", enlarged(opaque(signal.image), _SIDE)),
-            ("coinr", enlarged(opaque(restored), _SIDE)),
-            ("error, 8 times", enlarged(error_map(signal.image, restored), _SIDE)),
+            ("original", enlarge(opaque(signal.image), _SIDE)),
+            ("coinr", enlarge(opaque(restored), _SIDE)),
+            ("error, 8 times", enlarge(error_map(signal.image, restored), _SIDE)),
         ], 3

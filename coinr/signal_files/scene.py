@@ -16,11 +16,11 @@ from coinr.inputs.dense import to_array
 from coinr.networks import Nerf
 from coinr.signal_files.signal_file import SignalFile, check_restored, numbers, whole
 from coinr.signals.metrics import psnr, ssim
-from coinr.signals.plots import coloured
+from coinr.signals.plots import color_depths
 from coinr.signals.scene.cameras import Orbit
 from coinr.signals.scene.signal import render_views
 from coinr.signals.scene.views import Lens, Views
-from coinr.signals.sheets import Panels, enlarged, error_map
+from coinr.signals.sheets import Panels, enlarge, error_map
 from coinr.signals.signal import Signal
 
 #: Pictures [V, H, W, 3] and depths [V, H, W].
@@ -52,7 +52,7 @@ class SceneFile(SignalFile):
     @classmethod
     @checked
     def from_meta(cls, network: nn.Module, meta: Mapping[str, Any]) -> Self:
-        """As :meth:`SignalFile.from_meta`; see :meth:`Views.meta`."""
+        """Implement :meth:`SignalFile.from_meta`; see :meth:`Views.meta`."""
         if not isinstance(network, Nerf):
             raise FormatError(f"a scene is not shown by a {type(network).__name__}")
         values = numbers(meta, "scene", (9, 10, 11, 12, 13))
@@ -73,7 +73,7 @@ class SceneFile(SignalFile):
         return cls(network, Lens(height, width, focal, near, far, coarse, fine, lens[0] / focal, shift), orbit)
 
     def describe(self) -> str:
-        """Size of a view and depths along a ray."""
+        """Return the size of a view and depths along a ray."""
         lens = self.lens
         return f"scene of views {lens.height} x {lens.width}, {lens.coarse} + {lens.fine} depths a ray"
 
@@ -105,28 +105,28 @@ class SceneFile(SignalFile):
         if angles.ndim != 1 or not angles.size or angles.dtype.kind not in "fiu" or not np.isfinite(angles).all():
             raise InputError(f"one view or more are rendered, from azimuths in degrees, got {azimuths!r:.70}")
         poses = [self.orbit.pose(float(angle)) for angle in angles]
-        return render_views(self.network, poses, self.lens.resized(int(sides[0]), int(sides[1])))
+        return render_views(self.network, poses, self.lens.resize(int(sides[0]), int(sides[1])))
 
     @checked
-    def coloured(self, depths: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Depths [V, H, W] as pictures uint8 [V, H, W, 3], near bright."""
-        return np.stack([coloured(depth, self.lens.near, self.lens.far) for depth in depths])
+    def color_depths(self, depths: NDArray[np.float32]) -> NDArray[np.uint8]:
+        """Return depths [V, H, W] as pictures uint8 [V, H, W, 3]; near is bright."""
+        return np.stack([color_depths(depth, self.lens.near, self.lens.far) for depth in depths])
 
     @checked
-    def measured(self, depths: NDArray[np.float32]) -> NDArray[np.uint16]:
-        """Depths as grey pictures uint16, 0 at the near end of the range and 65535 at the far one."""
+    def quantize_depths(self, depths: NDArray[np.float32]) -> NDArray[np.uint16]:
+        """Return depths as uint16 levels: 0 at the near end of the range, 65535 at the far end."""
         unit = (depths - self.lens.near) / (self.lens.far - self.lens.near)
         return np.asarray(np.rint(unit.clip(0, 1) * 65535), np.uint16)
 
     @checked
     def restore(self, signal: Signal | None = None) -> Shown:
-        """Four views on the orbit, or those that ``signal`` is judged by."""
+        """Return four views on the orbit, or the test views of ``signal``."""
         if signal is None:
             return self.render([k * 360 / _SHOWN for k in range(_SHOWN)])
-        held = self._held(signal)
-        return render_views(self.network, list(held.poses), self.lens.resized(*held.images.shape[1:3]))
+        held = self._eval_views(signal)
+        return render_views(self.network, list(held.poses), self.lens.resize(*held.images.shape[1:3]))
 
-    def _held(self, signal: Signal) -> Views:
+    def _eval_views(self, signal: Signal) -> Views:
         self.check_kind(signal)
         assert isinstance(signal, Views)
         held = signal.eval_split
@@ -135,8 +135,8 @@ class SceneFile(SignalFile):
 
     @checked
     def metrics(self, signal: Signal, restored: Shown) -> dict[str, Any]:
-        """PSNR of every view held back, its mean and that of SSIM."""
-        originals = self._held(signal).images
+        """Return the PSNR of every test view, its mean, and the mean SSIM."""
+        originals = self._eval_views(signal).images
         check_restored(restored[0], originals.shape)
         pairs = list(zip(originals, restored[0], strict=True))
         by_view = [psnr(original, mine) for original, mine in pairs]
@@ -149,9 +149,9 @@ class SceneFile(SignalFile):
 
     @checked
     def panels(self, restored: Shown, signal: Signal | None = None) -> tuple[Panels, int]:
-        """Up to four views and their depths; beside the original, with the error."""
+        """Return up to four views and their depths; with a signal, the originals and the errors too."""
         pictures, depths = restored
-        held = None if signal is None else self._held(signal).images
+        held = None if signal is None else self._eval_views(signal).images
         check_restored(pictures, (_SHOWN, self.lens.height, self.lens.width, 3) if held is None else held.shape)
         check_restored(depths, pictures.shape[:3])
         count = min(len(pictures), _SHOWN)
@@ -161,9 +161,9 @@ class SceneFile(SignalFile):
             originals = [held[k] for k in chosen]
             errors = [error_map(a, b, gain=4.0) for a, b in zip(originals, rows["coinr"], strict=True)]
             rows = {"original": originals, **rows, "error, 4 times": errors}
-        rows["depth"] = list(self.coloured(depths[chosen]))
+        rows["depth"] = list(self.color_depths(depths[chosen]))
         panels = [
-            (f"{name}, view {k}", enlarged(picture, _SIDE))
+            (f"{name}, view {k}", enlarge(picture, _SIDE))
             for name, row in rows.items()
             for k, picture in zip(chosen, row, strict=True)
         ]

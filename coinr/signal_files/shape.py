@@ -51,7 +51,7 @@ class ShapeFile(SignalFile):
     @classmethod
     @checked
     def from_meta(cls, network: nn.Module, meta: Mapping[str, Any]) -> Self:
-        """As :meth:`SignalFile.from_meta`; see :meth:`ShapeSignal.meta`."""
+        """Implement :meth:`SignalFile.from_meta`; see :meth:`ShapeSignal.meta`."""
         shown = check_mlp(network, cls.kind, 3, range(1, 2))
         values = numbers(meta, "shape", (3, 7, 9, 13))
         x, y, z = whole("shape", values[:3])
@@ -74,11 +74,11 @@ class ShapeFile(SignalFile):
         return cls(shown, Box((x, y, z), start, size), placement, scale)
 
     def describe(self) -> str:
-        """Grid and what its values are."""
+        """Return the grid and the kind of its values."""
         return f"shape {describe_grid(self.box.grid, self.scale)}"
 
     def rates(self, size: int) -> dict[str, float]:
-        """Bits per voxel of the whole grid."""
+        """Return the rate in bits per voxel of the whole grid."""
         x, y, z = self.box.grid
         return {"bits_per_voxel": 8 * size / (x * y * z)}
 
@@ -131,7 +131,7 @@ class ShapeFile(SignalFile):
 
     @checked
     def restore(self, signal: Signal | None = None) -> NDArray[np.float32]:
-        """The field on its own grid."""
+        """Return the field on its own grid."""
         if signal is not None:
             self.check_kind(signal)
             assert isinstance(signal, ShapeSignal)
@@ -140,7 +140,7 @@ class ShapeFile(SignalFile):
 
     @checked
     def metrics(self, signal: Signal, restored: NDArray[np.float32]) -> dict[str, Any]:
-        """IoU, and the Chamfer distance in lengths of the longest side; None if nothing is inside."""
+        """Return IoU, and the Chamfer distance in lengths of the longest side; None if nothing is inside."""
         self.check_kind(signal)
         assert isinstance(signal, ShapeSignal)
         check_restored(restored, self.box.grid)
@@ -163,7 +163,7 @@ class ShapeFile(SignalFile):
 
     @checked
     def panels(self, restored: NDArray[np.float32], signal: Signal | None = None) -> tuple[Panels, int]:
-        """Shaded surfaces, from three sides."""
+        """Return shaded surfaces from three sides."""
         check_restored(restored, self.box.grid)
         shapes = {"coinr": self._solid(restored)}
         if signal is not None:
@@ -187,7 +187,7 @@ class ShapeFile(SignalFile):
         return panels, len(_SIGHTS)
 
     def _solid(self, field: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Larger inside, 1/2 at the surface, in steps of about a voxel."""
+        """Return the field mapped to [0, 1]: larger inside, 1/2 at the surface, in steps of about a voxel."""
         if self.scale is None:
             return np.asarray(field.clip(0, 1), np.float32)
         slope = np.abs(np.diff(field, axis=0)).mean() if field.shape[0] > 1 else 1.0

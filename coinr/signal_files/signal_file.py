@@ -18,7 +18,7 @@ from coinr.signals.signal import Signal
 
 
 class SignalFile(ABC):
-    """A signal that a file holds: a network, and how it is to be sampled.
+    """A signal in a file: a network, and how to sample it.
 
     Attributes
     ----------
@@ -47,11 +47,11 @@ class SignalFile(ABC):
 
     @abstractmethod
     def describe(self) -> str:
-        """What it is, in a few words: ``image 512 x 768, 3 channels of 8 bits``."""
+        """Return kind and size in a few words: ``image 512 x 768, 3 channels of 8 bits``."""
 
     @abstractmethod
     def restore(self, signal: Signal | None = None) -> Any:
-        """The signal in its natural form at its own size, or, of a scene, the views that ``signal`` is judged by.
+        """Return the signal in its natural form at its own size; of a scene, the test views of ``signal``.
 
         Raises
         ------
@@ -61,33 +61,33 @@ class SignalFile(ABC):
 
     @abstractmethod
     def metrics(self, signal: Signal, restored: Any) -> dict[str, Any]:
-        """How near what :meth:`restore` gave is to ``signal``: numbers by name; None where a metric is not defined."""
+        """Return metrics of a :meth:`restore` result against ``signal``, by name; None where one is not defined."""
 
     @abstractmethod
     def panels(self, restored: Any, signal: Signal | None = None) -> tuple[Panels, int]:
-        """Pictures of what :meth:`restore` gave, beside ``signal`` if there is one, and how many go in a row."""
+        """Return pictures of a :meth:`restore` result, beside ``signal`` if there is one, and how many go in a row."""
 
     def remarks(self, restored: Any) -> tuple[str, ...]:
-        """Return what pictures of what :meth:`restore` gave do not tell by themselves, one short line each."""
+        """Return remarks on a :meth:`restore` result that its pictures do not show, one short line each."""
         return ()
 
     def rates(self, size: int) -> dict[str, float]:
-        """Bits that a file of ``size`` bytes takes for a unit of the signal, by the name of the unit."""
+        """Return the bits of a file of ``size`` bytes for one unit of the signal, by the name of the unit."""
         return {}
 
     def check_kind(self, signal: Signal) -> None:
-        """InputError if the signal is of another kind."""
+        """Raise InputError if the signal is of another kind."""
         if signal.kind != self.kind:
             raise InputError(f"the file holds a signal of kind {self.kind}, the original is of kind {signal.kind}")
 
     def check_size(self, mine: str, original: str) -> None:
-        """InputError if two descriptions of sizes differ."""
+        """Raise InputError if two descriptions of sizes differ."""
         if mine != original:
             raise InputError(f"the file holds {self.kind} of {mine}, the original has {original}")
 
 
 def check_mlp(network: nn.Module, kind: str, in_features: int, out_features: range) -> Mlp:
-    """The network; FormatError unless it maps as many coordinates to as many values as signals of a kind have."""
+    """Return the network; FormatError unless it has the inputs and outputs of a kind of signal."""
     if not isinstance(network, Mlp):
         raise FormatError(f"a signal of kind {kind} is not shown by a {type(network).__name__}")
     if network.in_features != in_features or network.out_features not in out_features:
@@ -100,7 +100,7 @@ def check_mlp(network: nn.Module, kind: str, in_features: int, out_features: ran
 
 
 def check_restored(restored: Any, shape: tuple[int, ...]) -> None:
-    """InputError unless an array is finite and of the shape that :meth:`SignalFile.restore` gives."""
+    """Raise InputError unless an array is finite and of the shape that :meth:`SignalFile.restore` gives."""
     if not isinstance(restored, np.ndarray) or restored.shape != shape or restored.dtype.kind not in "biuf":
         raise InputError(f"restored must be an array {list(shape)}, as restore gave it, got {describe_value(restored)}")
     if not np.isfinite(restored).all():
@@ -108,7 +108,7 @@ def check_restored(restored: Any, shape: tuple[int, ...]) -> None:
 
 
 def numbers(meta: Mapping[str, Any], key: str, counts: tuple[int, ...]) -> list[float]:
-    """The list of finite numbers under ``key``, as many as one of ``counts``; FormatError otherwise."""
+    """Return the list of finite numbers under ``key``, as many as one of ``counts``; FormatError otherwise."""
     values = meta.get(key)
     if not isinstance(values, list) or len(values) not in counts:
         raise FormatError(f"{key} metadata {str(values)[:60]} is not a list of {' or '.join(map(str, counts))} numbers")
@@ -119,7 +119,7 @@ def numbers(meta: Mapping[str, Any], key: str, counts: tuple[int, ...]) -> list[
 
 
 def whole(key: str, values: list[float], low: int = 1, high: int = 2**31 - 1) -> list[int]:
-    """The values if all are integers in low .. high; FormatError otherwise."""
+    """Return the values if all are integers in low .. high; FormatError otherwise."""
     for value in values:
         if not isinstance(value, int) or not low <= value <= high:
             raise FormatError(f"{key} metadata holds {str(value)[:60]}, which is not in {low} .. {high}")

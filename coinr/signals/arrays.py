@@ -35,7 +35,7 @@ def as_number(name: str, value: Any, least: float, most: float = 1e30) -> float:
 
 
 def volume_of_arrays(arrays: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
-    """The volume among named arrays.
+    """Return the volume among named arrays.
 
     It is ``occupancy`` packed by ``np.packbits`` beside its ``shape``, or else the only array of three axes.
 

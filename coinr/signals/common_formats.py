@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from coinr.errors import DependencyError
-from coinr.progress import shown
+from coinr.progress import show_progress
 from coinr.runtime.optional import optional
 from coinr.signals.audio.signal import AudioSignal
 from coinr.signals.image.files import encode_image
@@ -27,7 +27,7 @@ from coinr.signals.signal import Signal
 # Samples of a sound that libsndfile is given at once: its Vorbis encoder has failed with many.
 _BLOCK = 1 << 14
 
-# Qualities of a lossy sound that are told apart.
+# Steps of the quality of a lossy sound.
 _QUALITIES = 64
 
 
@@ -50,7 +50,7 @@ class CommonFormat:
     score: float | None
 
 
-@shown("compare with common formats")
+@show_progress("compare with common formats")
 def common_formats(signal: Signal, score: float) -> list[CommonFormat]:
     """Return the signal without loss, and the smallest lossy file that keeps a score, in formats that suit it.
 
@@ -79,14 +79,14 @@ def common_formats(signal: Signal, score: float) -> list[CommonFormat]:
 def smaller_formats(size: int, formats: list[CommonFormat]) -> str | None:
     """Return in words which formats are smaller than a file of ``size`` bytes; None if none is."""
     smaller = sorted((one for one in formats if one.bytes < size), key=lambda one: one.bytes)
-    told = [f"{one.name} {'without loss' if one.score is None else 'of this quality'}, {one.bytes}" for one in smaller]
-    return f"{size} bytes are more than " + " and ".join(told) if told else None
+    parts = [f"{one.name} {'without loss' if one.score is None else 'of this quality'}, {one.bytes}" for one in smaller]
+    return f"{size} bytes are more than " + " and ".join(parts) if parts else None
 
 
 def _of_image(signal: ImageSignal, score: float) -> list[CommonFormat]:
     found = []
     if signal.image.dtype in (np.uint8, np.uint16):
-        with contextlib.suppress(DependencyError):  # 16-bit colours need a library that may not be installed
+        with contextlib.suppress(DependencyError):  # 16-bit colors need a library that may not be installed
             found.append(CommonFormat("PNG", len(encode_image("a.png", signal.image)), None))
     if signal.bits == 8 and signal.out_features in (1, 3):
         found += _least("JPEG", partial(_picture, signal, "JPEG"), range(1, 96), score)
@@ -96,7 +96,7 @@ def _of_image(signal: ImageSignal, score: float) -> list[CommonFormat]:
 
 
 def _picture(signal: ImageSignal, name: str, quality: int) -> tuple[int, float] | None:
-    """Size and PSNR of a picture in a format; None if that cannot hold it."""
+    """Return size in bytes and PSNR of a picture in a format; None if the format cannot hold it."""
     shown = signal.image if signal.image.dtype == np.uint8 else np.rint(signal.image * 255).astype(np.uint8)
     buffer = io.BytesIO()
     try:
@@ -126,7 +126,7 @@ def _of_audio(signal: AudioSignal, score: float) -> list[CommonFormat]:
 
 
 def _vorbis(soundfile: Any, signal: AudioSignal, quality: int) -> tuple[int, float] | None:
-    """Size and SNR of a sound as Ogg Vorbis; None if that cannot hold it."""
+    """Return size in bytes and SNR of a sound as Ogg Vorbis; None if the format cannot hold it."""
     how = {"format": "OGG", "subtype": "VORBIS", "compression_level": 1 - quality / _QUALITIES}
     data = _sound(soundfile, signal.samples, signal.rate, how)
     if data is None:
@@ -136,7 +136,7 @@ def _vorbis(soundfile: Any, signal: AudioSignal, quality: int) -> tuple[int, flo
 
 
 def _sound(soundfile: Any, samples: NDArray[Any], rate: int, how: dict[str, Any]) -> bytes | None:
-    """A sound in a format; None if that cannot hold it."""
+    """Encode a sound in a format; None if the format cannot hold it."""
     buffer = io.BytesIO()
     channels = 1 if samples.ndim == 1 else samples.shape[1]
     try:
@@ -151,7 +151,7 @@ def _sound(soundfile: Any, samples: NDArray[Any], rate: int, how: dict[str, Any]
 def _least(
     name: str, encode: Callable[[int], tuple[int, float] | None], qualities: range, score: float
 ) -> list[CommonFormat]:
-    """The file of the lowest quality that keeps a score, as scores rise with quality; none if none does."""
+    """Return the file of the lowest quality that reaches a score, found by bisection; none if none does."""
     low, high, best = qualities[0], qualities[-1] + 1, None
     while low < high:
         middle = (low + high) // 2

@@ -31,7 +31,7 @@ def _pair(image: Picture, other: Picture) -> tuple[NDArray[np.float64], NDArray[
 def psnr(image: Picture, other: Picture) -> float:
     """Return the peak signal-to-noise ratio of two pictures in dB: 10 log10(peak² / mean squared error).
 
-    The mean runs over all pixels and channels; equal pictures give infinity. Where there is alpha, colours are
+    The mean runs over all pixels and channels; equal pictures give infinity. Where there is alpha, colors are
     multiplied by it first.
 
     Raises

@@ -37,7 +37,7 @@ def open_signal(
     near: float | None = None,
     far: float | None = None,
 ) -> Signal:
-    """Return the signal in a file or folder, told by its content; suffixes decide only between kinds of mesh.
+    """Return the signal in a file or folder. Its kind is detected from the content; suffixes only tell meshes apart.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def open_signal(
     samples : (int, int)
         Depths along a ray of a scene that the coarse and the fine network are seen at.
     near, far : float, optional
-        Range of depths of a scene, in place of what its files say, or what its cameras tell.
+        Range of depths of a scene, in place of what its files say, or what follows from its cameras.
 
     Returns
     -------
@@ -103,7 +103,7 @@ def _open(source: Path, grid: int, samples: tuple[int, int], near: float | None,
 
 
 def _hint(head: bytes) -> str:
-    """What a file is, if it is one that other functions read."""
+    """Return a hint on a file that other functions read."""
     if head.startswith(MAGIC):
         return "; it is a coinr file: open_file gives its signal"
     if head[8:9] == b"{":

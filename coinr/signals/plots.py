@@ -55,9 +55,9 @@ def spectrogram(sound: NDArray[np.float32], rate: int) -> NDArray[np.uint8]:
     return _draw(figure)
 
 
-def coloured(depth: NDArray[np.float32], near: float, far: float) -> NDArray[np.uint8]:
+def color_depths(depth: NDArray[np.float32], near: float, far: float) -> NDArray[np.uint8]:
     """Return depths [H, W] as a picture uint8 [H, W, 3], near bright and far dark."""
     unit = np.clip((far - depth) / (far - near), 0, 1)
-    colours = optional("matplotlib").colormaps["magma"](unit)[..., :3]
-    picture: NDArray[np.uint8] = np.rint(colours * 255).astype(np.uint8)
+    colors = optional("matplotlib").colormaps["magma"](unit)[..., :3]
+    picture: NDArray[np.uint8] = np.rint(colors * 255).astype(np.uint8)
     return picture

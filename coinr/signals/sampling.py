@@ -1,4 +1,4 @@
-"""Asking a network for many values: in chunks that stay in cache, checked, with progress."""
+"""Evaluation of a network at many coordinates: in chunks that stay in cache, checked, with progress."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from coinr.errors import InputError
 from coinr.inputs.callbacks import called
 from coinr.networks.precision import single_network
-from coinr.progress import shown, steps
+from coinr.progress import show_progress, steps
 from coinr.runtime.ambient import independent
 from coinr.signals.signal import Signal
 
@@ -19,7 +19,7 @@ CHUNK = 8192
 
 
 def device_of(network: nn.Module) -> torch.device:
-    """Where a network's parameters are; the CPU if it has none."""
+    """Return the device of a network's parameters; the CPU if it has none."""
     return next((p.device for p in network.parameters()), torch.device("cpu"))
 
 
@@ -40,7 +40,7 @@ def sample(
     outputs : range
         The numbers of values C that make sense.
     label : str
-        What is said of the progress.
+        Label of the progress.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def sample(
 
 
 @independent
-@shown("score")
+@show_progress("score")
 @torch.no_grad()
 def score_of(network: nn.Module, signal: Signal) -> float:
     """Return the score of a network on the evaluation split of ``signal``, on the network's device."""

@@ -44,8 +44,8 @@ def error_map(image: Picture, other: Picture, gain: float = 8.0) -> NDArray[np.u
     return scaled
 
 
-def enlarged(image: NDArray[np.uint8], least: int) -> NDArray[np.uint8]:
-    """A small picture with its pixels drawn as squares, its longer side then at least ``least`` pixels."""
+def enlarge(image: NDArray[np.uint8], least: int) -> NDArray[np.uint8]:
+    """Return a small picture with its pixels drawn as squares, its longer side then at least ``least`` pixels."""
     times = -(-least // max(image.shape[:2]))
     return image.repeat(times, axis=0).repeat(times, axis=1) if times > 1 else image
 

@@ -82,7 +82,7 @@ class Signal(ABC):
 
     @property
     def default_bits(self) -> int:
-        """Bits that the parameters of a network have at most where its width is not chosen.
+        """Return bits that the parameters of a network have at most where its width is not chosen.
 
         A quarter of those of the samples without any compression, 16 of each value where a kind of signal says nothing
         else.
@@ -91,7 +91,7 @@ class Signal(ABC):
 
     @property
     def eval_split(self) -> Signal:
-        """Samples that the score is computed on: the signal itself, or the held-out views of a scene."""
+        """Return samples that the score is computed on: the signal itself, or the held-out views of a scene."""
         return self
 
     def to(self, device: torch.device) -> Self:

@@ -43,8 +43,8 @@ DOWN = torch.tensor([[0.0, 0, 0, 0, 0, 2]])  # a direction of length 2: depth 1.
 def test_fog_absorbs_as_it_should():
     shown = render_rays(_foggy(1.2), DOWN, 0.5, 3.0, 500, 500)
     opacity = 1 - math.exp(-1.2)
-    colour = torch.tensor([[0.2, 0.5, 0.9]])
-    expected = opacity * colour + (1 - opacity)
+    color = torch.tensor([[0.2, 0.5, 0.9]])
+    expected = opacity * color + (1 - opacity)
     torch.testing.assert_close(shown.coarse, expected, rtol=0, atol=5e-3)
     torch.testing.assert_close(shown.fine, expected, rtol=0, atol=5e-3)
     inside = torch.linspace(0, 1, 10001)

@@ -113,10 +113,10 @@ def _field(tensors: Tensors, name: str, points: Array, direction: Array) -> tupl
 def _march(tensors: Tensors, name: str, o: Array, towards: Array, t: Array) -> tuple[Array, Array]:
     """The weights [S] of depths along a ray, and its colour [3]."""
     length = float(np.linalg.norm(towards))
-    density, colour = _field(tensors, name, o + t[:, None] * towards, towards / length)
+    density, color = _field(tensors, name, o + t[:, None] * towards, towards / length)
     q = np.exp(-density * length * np.append(np.diff(t), 1e10))
     a = (1 - q) * np.concatenate(([1], np.cumprod(q + 1e-10)[:-1]))
-    return a, (a[:, None] * colour).sum(0) + 1 - a.sum()
+    return a, (a[:, None] * color).sum(0) + 1 - a.sum()
 
 
 def view(meta: Mapping[str, Any], tensors: Tensors, azimuth: float, size: tuple[int, int]) -> tuple[Array, Array]:
@@ -137,17 +137,17 @@ def view(meta: Mapping[str, Any], tensors: Tensors, azimuth: float, size: tuple[
     axes = np.stack((right, np.cross(back, right), back), 1)
     o = np.array([x, y, z]) + radius * back
     other = "fine." if any(name.startswith("fine.") for name in tensors) else "coarse."
-    colours, depths = np.empty((*size, 3)), np.empty(size)
+    colors, depths = np.empty((*size, 3)), np.empty(size)
     for r in range(size[0]):
         for c in range(size[1]):
             towards = axes @ [(c + 0.5 - middle[0]) / focal, (middle[1] - r - 0.5) / down, -1]
             t = np.linspace(near, far, coarse)
-            a, colour = _march(tensors, "coarse.", o, towards, t)
+            a, color = _march(tensors, "coarse.", o, towards, t)
             if fine:
                 t = np.sort(np.concatenate((t, _drawn(t, a, fine))))
-                a, colour = _march(tensors, other, o, towards, t)
-            colours[r, c], depths[r, c] = colour, (a * t).sum() + (1 - a.sum()) * far
-    return np.rint(255 * colours).clip(0, 255), depths
+                a, color = _march(tensors, other, o, towards, t)
+            colors[r, c], depths[r, c] = color, (a * t).sum() + (1 - a.sum()) * far
+    return np.rint(255 * colors).clip(0, 255), depths
 
 
 def _drawn(t: Array, a: Array, count: int) -> Array:

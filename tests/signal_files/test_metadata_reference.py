@@ -103,11 +103,11 @@ def test_scenes(samples, fine, skip, shift):
         torch.nn.init.normal_(field.alpha_linear.weight, 0.5, 1, generator=torch.Generator().manual_seed(6))
     blob = packed(network, signal)
     assert (len(coinr.read_meta(blob)["scene"]) > 9) == (shift > 0)
-    colours, depths = coinr.open_file(blob).render([35.0], (5, 9))
+    colors, depths = coinr.open_file(blob).render([35.0], (5, 9))
     mine, mine_depths = reference.view(*read(blob), 35.0, (5, 9))
-    assert colours.std() > 3
+    assert colors.std() > 3
     assert depths.std() > 0.01
-    assert np.abs(mine - colours[0]).max() <= 1
+    assert np.abs(mine - colors[0]).max() <= 1
     assert mine_depths == pytest.approx(depths[0], abs=1e-3)
 
 
@@ -117,9 +117,9 @@ def test_lenses_that_are_not_simple(lens):
     torch.nn.init.normal_(network.coarse.alpha_linear.weight, 0.5, 1, generator=torch.Generator().manual_seed(6))
     meta = {"scene": [6, 8, 5, 1, 5, 4, 0, 3, 25], "lens": lens, **network_meta(network)}
     blob = coinr.encode_state_dict(network.state_dict(), meta=meta, profile="lossless")
-    colours, _ = coinr.open_file(blob).render([200.0], (5, 9))
+    colors, _ = coinr.open_file(blob).render([200.0], (5, 9))
     mine, _ = reference.view(*read(blob), 200.0, (5, 9))
-    assert np.abs(mine - colours[0]).max() <= 1
+    assert np.abs(mine - colors[0]).max() <= 1
     plain, _ = reference.view({**meta, "lens": []}, read(blob)[1], 200.0, (5, 9))
     assert np.abs(mine - plain).max() > 1
 
@@ -130,8 +130,8 @@ def test_orbits_of_every_axis(up):
     torch.nn.init.constant_(network.coarse.alpha_linear.bias, 0.5)
     meta = {"scene": [4, 4, 5, 1, 5, 4, 0, 3, 25, 0.5, -0.25, 0, up], **network_meta(network)}
     blob = coinr.encode_state_dict(network.state_dict(), meta=meta, profile="lossless")
-    colours, _ = coinr.open_file(blob).render([200.0])
-    assert np.abs(reference.view(*read(blob), 200.0, (4, 4))[0] - colours[0]).max() <= 1
+    colors, _ = coinr.open_file(blob).render([200.0])
+    assert np.abs(reference.view(*read(blob), 200.0, (4, 4))[0] - colors[0]).max() <= 1
 
 
 def test_settings_without_brackets_and_left_out():

@@ -173,9 +173,9 @@ def test_a_scene_is_measured_on_views_held_back():
     assert metrics["psnr"] == pytest.approx(np.mean(metrics["psnr_by_view"]))
     shown, far = file.render([0, 90], (6, 8))
     assert (shown.shape, far.shape) == ((2, 6, 8, 3), (2, 6, 8))
-    measured = file.measured(np.array([[[2.0, 4.0, 6.0, 9.0]]], np.float32))
-    assert measured.tolist() == [[[0, 32768, 65535, 65535]]]
-    assert file.coloured(depths).shape == (2, 12, 12, 3)
+    stored = file.quantize_depths(np.array([[[2.0, 4.0, 6.0, 9.0]]], np.float32))
+    assert stored.tolist() == [[[0, 32768, 65535, 65535]]]
+    assert file.color_depths(depths).shape == (2, 12, 12, 3)
     for azimuths, size in (([], None), ([0], (0, 4)), ([0], (4, 2**15))):
         with pytest.raises(InputError, match="one view or more"):
             file.render(azimuths, size)

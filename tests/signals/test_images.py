@@ -242,9 +242,9 @@ def test_chunks_do_not_show(network, monkeypatch):
 
 def test_a_small_part_of_a_huge_picture_can_be_seen(network):
     part = render_image(network, 2**30, 2**30, crop=(2**29, 2**29, 2, 3))
-    centre = render_image(network, 1, 1)
+    center = render_image(network, 1, 1)
     assert part.shape == (2, 3, 3)
-    assert np.abs(part.astype(int) - centre).max() <= 1
+    assert np.abs(part.astype(int) - center).max() <= 1
 
 
 @pytest.mark.parametrize(

@@ -93,10 +93,10 @@ def test_cameras_that_look_at_no_one_place_need_near_and_far(tmp_path, poses):
 
 
 def test_panoramas_turn_where_they_stand():
-    for poses, centre, elevation in ((turning((5, 1, -2)), (5, 1, -2), 30), (outward(), (0, 0, 0.6946), -10)):
+    for poses, center, elevation in ((turning((5, 1, -2)), (5, 1, -2), 30), (outward(), (0, 0, 0.6946), -10)):
         orbit = orbit_of(poses.astype(np.float32))
         assert orbit.radius == 0
-        assert orbit.centre == pytest.approx(centre, abs=1e-3)
+        assert orbit.center == pytest.approx(center, abs=1e-3)
         assert orbit.elevation == elevation
         assert orbit.up == 2
 
@@ -134,7 +134,7 @@ def test_arrays_with_a_camera_that_is_not_simple():
     assert scene.lens.stretch * 14.4 == pytest.approx(20)
     assert scene.lens.shift == (0.5, -0.25)
     assert scene.notes == ("not used: names",)
-    with pytest.raises(InputError, match="centre must be a tuple of a number, a number"):
+    with pytest.raises(InputError, match="center must be a tuple of a number, a number"):
         scene_of_arrays({**arrays, "centre": np.zeros(3)}, (4, 4))
     for name in ("k1", "distortion"):
         scene_of_arrays({**arrays, name: np.zeros(4)}, (4, 4))
@@ -169,15 +169,15 @@ def test_panoramas_by_the_command_line(tmp_path):
 WRONG = [None, -1, np.nan, np.inf, 10**400, "a", b"", [], [1, "b"], [[1], [1, 2]], {}, object(), np.zeros((2, 2), "U1")]
 
 
-@pytest.mark.parametrize("name", ["images", "poses", "focal", "near", "far", "samples", "focal_y", "centre"])
+@pytest.mark.parametrize("name", ["images", "poses", "focal", "near", "far", "samples", "focal_y", "center"])
 @pytest.mark.parametrize("value", WRONG, ids=lambda value: str(value)[:20].partition(" at ")[0])
 def test_wrong_arguments_of_a_scene_are_named_or_stand_for_defaults(name, value):
     images, poses = disc_views([0, 90, 180])
     good = {"images": images, "poses": poses, "focal": 14.4, "near": 2.0, "far": 6.0, "samples": (4, 4)}
-    if value is None and name in ("near", "far", "focal_y", "centre"):
+    if value is None and name in ("near", "far", "focal_y", "center"):
         assert SceneSignal(**{**good, name: None}).lens.far == 6
         return
-    with pytest.raises(InputError, match="number|array|views|poses|samples|focal|near|centre"):
+    with pytest.raises(InputError, match="number|array|views|poses|samples|focal|near|center"):
         SceneSignal(**{**good, name: value})
 
 

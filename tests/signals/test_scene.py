@@ -36,11 +36,11 @@ def test_orbits_look_at_their_centre_with_their_axis_up(up, azimuth):
     pose = orbit.pose(azimuth).astype(np.float64)
     np.testing.assert_allclose(pose[:3, :3] @ pose[:3, :3].T, np.eye(3), atol=1e-6)
     assert np.linalg.det(pose[:3, :3]) == pytest.approx(1)
-    np.testing.assert_allclose(pose[:3, 3] - 3 * pose[:3, 2], orbit.centre, atol=1e-5)
+    np.testing.assert_allclose(pose[:3, 3] - 3 * pose[:3, 2], orbit.center, atol=1e-5)
     axis, sign = up % 3, 1 if up < 3 else -1
     assert sign * pose[axis, 1] == pytest.approx(np.cos(np.radians(25)))
     assert sign * pose[axis, 0] == pytest.approx(0, abs=1e-6)
-    assert sign * (pose[axis, 3] - orbit.centre[axis]) == pytest.approx(3 * np.sin(np.radians(25)))
+    assert sign * (pose[axis, 3] - orbit.center[axis]) == pytest.approx(3 * np.sin(np.radians(25)))
 
 
 @pytest.mark.parametrize("orbit", [Orbit(4.0, 30.0), Orbit(2.5, -10.0, (1.0, 2.0, 3.0), 1), Orbit(3.0, 45.0, up=5)])
@@ -50,17 +50,17 @@ def test_the_orbit_of_views_is_found(orbit):
 
 def test_a_single_line_of_sight_has_an_orbit_too():
     found = orbit_of(np.stack([Orbit(4.0, 0.0).pose(0)] * 2))
-    assert np.isfinite([found.radius, *found.centre]).all()
+    assert np.isfinite([found.radius, *found.center]).all()
 
 
 def test_batches_are_rays_and_their_colours_view_by_view():
     scene = disc_scene(12)
     indices = torch.tensor([0, 2 * 144 + 6 * 12 + 6])
-    rays, colours = scene.batch(indices)
+    rays, colors = scene.batch(indices)
     assert rays.shape == (2, 6)
     np.testing.assert_allclose(rays[1, :3], scene.poses[2][:3, 3], atol=1e-6)
-    assert colours[0].tolist() == [1, 1, 1]
-    np.testing.assert_allclose(colours[1], np.array([200, 30, 30]) / 255, atol=1e-6)
+    assert colors[0].tolist() == [1, 1, 1]
+    np.testing.assert_allclose(colors[1], np.array([200, 30, 30]) / 255, atol=1e-6)
     assert (scene.count, scene.eval_split.count, scene.points) == (6 * 144, 2 * 144, 24)
 
 
@@ -127,7 +127,7 @@ def test_rendering_does_not_depend_on_chunks(monkeypatch):
 
 
 def test_a_view_of_other_size_shows_the_same():
-    lens = Lens(10, 20, 15.0, 1.0, 2.0).resized(20, 40)
+    lens = Lens(10, 20, 15.0, 1.0, 2.0).resize(20, 40)
     assert (lens.height, lens.width, lens.focal) == (20, 40, 30.0)
 
 
@@ -142,7 +142,7 @@ def test_views_that_are_no_scene_are_refused():
         ({"poses": poses * np.nan}, "finite"),
         ({"focal": 0.0}, "focal"),
         ({"near": 5.0, "far": 5.0}, "near must be below far, got 5.0 and 5.0"),
-        ({"held_images": images[:, :6], "held_poses": poses}, "one size"),
+        ({"test_images": images[:, :6], "test_poses": poses}, "one size"),
         ({"samples": (1, 8)}, "samples"),
         ({"samples": (8, 5000)}, "samples"),
     ]:

@@ -12,7 +12,7 @@ from coinr.signals.metrics import chamfer, iou
 from coinr.signals.opening import open_signal
 from coinr.signals.sampling import score_of
 from coinr.signals.shape.mesh_repair import repair_mesh
-from coinr.signals.shape.meshes import read_mesh, surface, voxelise, write_mesh
+from coinr.signals.shape.meshes import read_mesh, surface, voxelize, write_mesh
 from coinr.signals.shape.shading import see_through, shade, turn
 from coinr.signals.shape.signal import ShapeSignal, default_placement
 from coinr.signals.shape.volumes import Box, check_volume, grid_like, render_volume, tight_box, voxel_coordinates
@@ -143,9 +143,9 @@ def test_rendering_at_twice_the_grid_does_not_shift_the_shape():
     big = render_volume(Ball(), box, (40, 80, 40), 0.0)
     averaged = big.reshape(10, 4, 20, 4, 10, 4).mean(axis=(1, 3, 5))
     assert np.abs(averaged - small).mean() < 0.05
-    centre = [np.average(np.arange(n) + 0.5, weights=averaged.sum(axis=tuple({0, 1, 2} - {k}))) for k, n in
+    center = [np.average(np.arange(n) + 0.5, weights=averaged.sum(axis=tuple({0, 1, 2} - {k}))) for k, n in
               enumerate((10, 20, 10))]  # fmt: skip
-    assert centre == pytest.approx([5, 10, 5], abs=1e-6)
+    assert center == pytest.approx([5, 10, 5], abs=1e-6)
 
 
 def test_a_grid_coarser_than_the_box_may_miss_it():
@@ -171,14 +171,14 @@ def _inside(mesh, size=32):
     grid = tuple(int(np.ceil(extent / pitch)) + 2 for extent in mesh.extents)
     corner = mesh.bounds.mean(axis=0) - np.array(grid) * pitch / 2
     axes = [corner[k] + (np.arange(grid[k]) + 0.5) * pitch for k in range(3)]
-    centres = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
-    return voxelise(mesh, corner, pitch, grid), centres, pitch
+    centers = np.stack(np.meshgrid(*axes, indexing="ij"), -1)
+    return voxelize(mesh, corner, pitch, grid), centers, pitch
 
 
 def test_a_sphere_is_filled_by_the_voxels_whose_centres_lie_in_it():
     mesh = trimesh.creation.icosphere(subdivisions=5)
-    found, centres, _ = _inside(mesh)
-    away = np.linalg.norm(centres, axis=-1)
+    found, centers, _ = _inside(mesh)
+    away = np.linalg.norm(centers, axis=-1)
     assert found[away < 0.999].all()
     assert not found[away > 1].any()
 
@@ -186,15 +186,15 @@ def test_a_sphere_is_filled_by_the_voxels_whose_centres_lie_in_it():
 @pytest.mark.parametrize("size", [7, 8, 16, 31])
 def test_rays_through_edges_and_vertices_are_counted_once(size):
     # the cube's diagonals and the octahedron's corners lie on lattice points
-    cube, centres, _ = _inside(trimesh.creation.box((2, 2, 2)), size)
-    deep = np.abs(centres).max(axis=-1)
+    cube, centers, _ = _inside(trimesh.creation.box((2, 2, 2)), size)
+    deep = np.abs(centers).max(axis=-1)
     assert np.array_equal(cube, deep < 1)
     octahedron = trimesh.Trimesh(
         [[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]],
         [[0, 2, 4], [2, 1, 4], [1, 3, 4], [3, 0, 4], [2, 0, 5], [1, 2, 5], [3, 1, 5], [0, 3, 5]],
     )
-    found, centres, pitch = _inside(octahedron, size)
-    norm = np.abs(centres).sum(axis=-1)
+    found, centers, pitch = _inside(octahedron, size)
+    norm = np.abs(centers).sum(axis=-1)
     assert found[norm < 1 - 1e-3].all()
     assert not found[norm > 1 + 1e-3].any()
 
@@ -208,9 +208,9 @@ def test_parts_that_overlap_are_united_and_cavities_stay_empty():
     inner = sphere()
     inner.apply_scale(0.5)
     inner.invert()
-    shell, centres, _ = _inside(trimesh.util.concatenate(one, inner))
-    assert not shell[np.linalg.norm(centres, axis=-1) < 0.45].any()
-    assert shell[np.abs(np.linalg.norm(centres, axis=-1) - 0.75) < 0.2].all()
+    shell, centers, _ = _inside(trimesh.util.concatenate(one, inner))
+    assert not shell[np.linalg.norm(centers, axis=-1) < 0.45].any()
+    assert shell[np.abs(np.linalg.norm(centers, axis=-1) - 0.75) < 0.2].all()
 
 
 def test_inside_out_meshes_are_solid_too():

@@ -126,8 +126,8 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
             members = [row for row in own if row["integers"] == group]
             ticks.append(place + (len(members) - 1) / 2)
             for row in members:
-                colour = f"C{codings.index(row['coding'])}"
-                axes.barh(place, row["bits_per_weight"], color=colour, label=row["coding"])
+                color = f"C{codings.index(row['coding'])}"
+                axes.barh(place, row["bits_per_weight"], color=color, label=row["coding"])
                 axes.text(row["bits_per_weight"], place, f" {row['bits_per_weight']:.2f}", va="center", fontsize=8)
                 place += 1
             place += 0.8

@@ -66,8 +66,8 @@ def draw(path: Path, title: str, panels: Sequence[Panel], columns: int = 2) -> N
         axes.set_visible(False)
     for axes, panel in zip(grid.flat, panels, strict=False):
         for label, points in panel.lines.items():
-            colour, stroke, marker = panel.style(label)
-            axes.plot(*zip(*points, strict=True), stroke, color=colour, marker=marker, ms=4.5, lw=1.4, label=label)
+            color, stroke, marker = panel.style(label)
+            axes.plot(*zip(*points, strict=True), stroke, color=color, marker=marker, ms=4.5, lw=1.4, label=label)
         if panel.log_x:
             axes.set_xscale("log")
         if panel.log_y:

@@ -17,7 +17,7 @@ from coinr.optimize.compress.polish import ABOVE, nearer
 from coinr.optimize.compress.targets import Budget
 from coinr.optimize.refine import refine
 from coinr.optimize.search.run import search
-from coinr.progress import shown
+from coinr.progress import show_progress
 from coinr.runtime.work_limit import WorkLimit
 from coinr.sensitivity.calibration import SensitivityInfo
 from coinr.sensitivity.gauss_newton import accumulate_gauss_newton
@@ -74,7 +74,7 @@ def searched(network: nn.Module, signal: Signal, budget: Budget, limit: WorkLimi
         calls += found.calls
         blob, score = found.blob, found.score
         if wanted is not None and score > wanted + ABOVE:
-            with shown("polish"):
+            with show_progress("polish"):
                 encoder = Encoder(sd, **codec)
                 encoder.sensitivity = sensitivity or SensitivityInfo()
                 blob, score = nearer(sd, some, found, wanted, encoder, limit)

@@ -18,7 +18,7 @@ from coinr.optimize.compress.coding import Coded, Refinement, refined, searched
 from coinr.optimize.compress.scaling import Seen, decibels, score_of_decibels
 from coinr.optimize.compress.targets import Budget, budget_of, check_codec
 from coinr.optimize.compress.training import Fits
-from coinr.progress import shown
+from coinr.progress import show_progress
 from coinr.runtime.ambient import independent
 from coinr.signal_files.api import signal_meta
 from coinr.signals.image.signal import ImageSignal
@@ -163,7 +163,7 @@ def compress(
     check_codec(codec)
     fits = Fits(known, network, seed, steps, time_budget, fitting or {})
     run = _Run(known, Choosing(known, network), fits, _FITTING / (1 + _REFINED) if refine else _FITTING)
-    with shown("compress", progress):
+    with show_progress("compress", progress):
         if budget.size is not None:
             fitted = run.for_size(budget.size)
         else:

@@ -27,7 +27,7 @@ from coinr.optimize.refine.lagrange import RISE, OfScore, OfSize, Price
 from coinr.optimize.refine.noisy_network import LossFunction, Network, mean_loss
 from coinr.optimize.refine.noisy_tensor import Channel
 from coinr.optimize.refine.training import Plan, train
-from coinr.progress import report, shown
+from coinr.progress import report, show_progress
 from coinr.runtime.ambient import independent
 from coinr.runtime.work_limit import WorkLimit
 
@@ -161,7 +161,7 @@ def refine(
     arguments: dict[str, Any] = {"seed": seed, "profile": profile} | options
     loss_fn, evaluate = Loss(loss_fn), None if evaluate is None else Metric(evaluate)
     limit = WorkLimit(seconds)
-    with shown("refine", progress):
+    with show_progress("refine", progress):
         report(0, total=steps, seconds=seconds)
         with limit.unit():
             encoder = Encoder(sd, **arguments)

@@ -17,7 +17,7 @@ from coinr.inputs.state_dicts import plain_classes
 from coinr.optimize.search.allocation import factors, groups, mixed
 from coinr.optimize.search.result import SearchResult
 from coinr.optimize.search.trials import CALLS, Trial, Trials
-from coinr.progress import report, shown
+from coinr.progress import report, show_progress
 from coinr.runtime.ambient import independent
 from coinr.runtime.work_limit import WorkLimit
 from coinr.sensitivity.calibration import Calibration, SensitivityInfo
@@ -119,7 +119,7 @@ def search(
     if seconds is not None and not 0 < seconds < math.inf:
         raise InputError(f"seconds must be positive and finite, not {seconds!r}")
     metric = Metric(evaluate)
-    with shown("search", progress):
+    with show_progress("search", progress):
         return _searched(sd, metric, min_score, target_bytes, calibrate, thorough, WorkLimit(seconds), arguments)
 
 

@@ -28,7 +28,7 @@ from coinr.files.reading import TRUNCATED, named, read_bytes
 from coinr.files.writing import write_atomic
 from coinr.inputs.arguments import checked, describe_value
 from coinr.inputs.dense import to_array
-from coinr.progress import shown
+from coinr.progress import show_progress
 from coinr.runtime.ambient import independent
 from coinr.runtime.optional import optional
 from coinr.signals.sampling import sample
@@ -43,7 +43,7 @@ AUDIO_SUFFIXES = (".wav", ".flac")
 #: Codes of libsndfile for a format that it does not know, and for what begins like MP3 and is not.
 _UNKNOWN = (1, 7)
 
-#: Lines of libsndfile's log on bytes of samples that the header tells and the file does not have, and on samples.
+#: Lines of libsndfile's log on bytes of samples that the header declares and the file does not have, and on samples.
 _BYTES = re.compile(r"^ *(?:data|SSND|BODY|riff|Data Size|Data length) *:? *(\d+) \(?should be (\d+)", re.MULTILINE)
 _FRAMES = re.compile(r"(?:^ *Frames *: |from 'ds64' chunk of )(\d+)", re.MULTILINE)
 
@@ -53,9 +53,9 @@ _ENDLESS = 0x7FFF0000
 #: The head of the page that begins a stream of an Ogg file.
 _FIRST_PAGE = re.compile(rb"OggS\0[\2\6]")
 
-#: The head of a frame of MP3; of a first one that tells the length of the sound, flags and numbers; a tag's length.
+#: The head of a frame of MP3; of a first one that has the length of the sound, flags and numbers; a tag's length.
 _MP3_SYNC = re.compile(rb"\xff[\xe2-\xff]")
-_MP3_TOLD = re.compile(rb"\xff[\xe2-\xff].{2}.{9,34}?(?:Xing|Info)...(?P<flags>.)(?P<numbers>.{8})", re.DOTALL)
+_MP3_INFO = re.compile(rb"\xff[\xe2-\xff].{2}.{9,34}?(?:Xing|Info)...(?P<flags>.)(?P<numbers>.{8})", re.DOTALL)
 _ID3 = re.compile(rb"ID3...(.{4})", re.DOTALL)
 
 #: No frame of MP3 is longer, in bytes.
@@ -83,7 +83,7 @@ def check_audio(samples: Any, rate: int) -> NDArray[np.float32]:
         raise InputError(f"a sound is int16 or floating, got {array.dtype}")
     if isinstance(rate, bool) or not isinstance(rate, int) or not 0 < rate < 2**31:
         raise InputError(f"a sampling rate is a whole number of Hz in 1 .. 2^31 - 1, got {rate!r}")
-    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is told below
+    with np.errstate(invalid="ignore", over="ignore"):  # what is not finite is refused below
         sound = array.astype(np.float32) / (32768 if array.dtype == np.int16 else 1)
     if not np.isfinite(sound).all():
         raise InputError("the sound holds NaN, infinite samples or samples beyond what float32 holds")
@@ -119,7 +119,7 @@ def is_sound(data: bytes) -> bool:
 def left_of_sound(data: bytes) -> tuple[str, ...]:
     """Return a note on what of a sound file libsndfile does not read: what comes behind the first of joined sounds.
 
-    Those are streams of an Ogg file, and frames of an MP3 file behind the bytes that its first frame tells of.
+    Those are streams of an Ogg file, and frames of an MP3 file behind the bytes that its first frame declares.
     """
     streams = len(_FIRST_PAGE.findall(data)) if data.startswith(b"OggS") else 1
     if streams > 1:
@@ -129,15 +129,15 @@ def left_of_sound(data: bytes) -> tuple[str, ...]:
 
 
 def _behind_mp3(data: bytes) -> int:
-    """Count the bytes of frames behind those that the first frame of an MP3 file tells of; 0 if it tells of none."""
-    told = _MP3_TOLD.match(data, _behind_tag(data, 0))
-    if not told or not told["flags"][0] & 2:
+    """Count the bytes of frames behind those that the first frame of an MP3 file declares; 0 if it declares none."""
+    info = _MP3_INFO.match(data, _behind_tag(data, 0))
+    if not info or not info["flags"][0] & 2:
         return 0
-    length = int.from_bytes(told["numbers"][4:8] if told["flags"][0] & 1 else told["numbers"][:4], "big")
-    end = told.start() + length
+    length = int.from_bytes(info["numbers"][4:8] if info["flags"][0] & 1 else info["numbers"][:4], "big")
+    end = info.start() + length
     start = _behind_tag(data, end)
     # writers differ in whether they count the first frame
-    joined = start > end or bool(_MP3_TOLD.match(data, start)) or len(data) - end > _MP3_FRAME
+    joined = start > end or bool(_MP3_INFO.match(data, start)) or len(data) - end > _MP3_FRAME
     return len(data) - end if joined and _MP3_SYNC.match(data, start) else 0
 
 
@@ -153,7 +153,7 @@ def read_audio(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
     """Return the sound in a file, float32 [N] or [N, C], and its rate in Hz.
 
     The file is one that libsndfile reads: WAV, FLAC, MP3, Ogg (Vorbis and Opus), AIFF, CAF, W64, RF64, AU, NIST and
-    rarer ones; its content tells which. Raw samples without a header are not read.
+    rarer ones. The format is detected from the content. Raw samples without a header are not read.
 
     Raises
     ------
@@ -165,11 +165,11 @@ def read_audio(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
         If the file cannot be opened.
     """
     with named(path):
-        return _decoded(read_bytes(path))
+        return _decode(read_bytes(path))
 
 
-def _decoded(data: bytes) -> tuple[NDArray[np.float32], int]:
-    """The sound in the bytes of a file, and its rate; errors as of :func:`read_audio`, without the file's name."""
+def _decode(data: bytes) -> tuple[NDArray[np.float32], int]:
+    """Return the sound in the bytes of a file, and its rate; errors of :func:`read_audio` without the file's name."""
     soundfile = optional("soundfile")
     try:
         with soundfile.SoundFile(_Bytes(data)) as file:
@@ -189,25 +189,25 @@ def _decoded(data: bytes) -> tuple[NDArray[np.float32], int]:
 
 
 def _is_cut_off(file: Any, data: bytes, count: int) -> bool:
-    """Whether the header of a file says that it has more than the ``count`` samples that were read.
+    """Return whether a file declares more than the ``count`` samples that were read.
 
-    libsndfile reads what a truncated file still has; most of what a header says it tells in its log alone.
+    libsndfile reads what a truncated file still has. Most of what a header declares stands in its log alone.
     """
     log: str = file.extra_info
     # SDS counts whole packets, whatever the last one holds
-    said = [] if file.format == "SDS" else [int(match[1]) for match in _FRAMES.finditer(log)]
+    declared = [] if file.format == "SDS" else [int(match[1]) for match in _FRAMES.finditer(log)]
     if file.format == "MP3":
-        said.append(file.frames)
+        declared.append(file.frames)
     if data.startswith(b"NIST_1A") and (found := re.search(rb"sample_count -i (\d+)", data[:1024])):
-        said.append(int(found[1]))
+        declared.append(int(found[1]))
     if file.format == "OGG" and _ends_within_page(data):
         return True
     missing = any(int(match[2]) < int(match[1]) < _ENDLESS for match in _BYTES.finditer(log))
-    return missing or "seems to be truncated" in log or max(said, default=0) > count
+    return missing or "seems to be truncated" in log or max(declared, default=0) > count
 
 
 def _ends_within_page(data: bytes) -> bool:
-    """Whether an Ogg file ends before its last page does: 27 bytes, the sizes of its segments, and these."""
+    """Return whether an Ogg file ends before its last page does: 27 bytes, the sizes of its segments, and these."""
     at = data.rfind(b"OggS")
     sizes = data[at + 27 : at + 27 + data[at + 26]] if at + 26 < len(data) else b""
     return at + 27 + len(sizes) + sum(sizes) > len(data)
@@ -249,7 +249,7 @@ def sample_times(indices: Tensor, count: int) -> Tensor:
 
 
 @independent
-@shown("render")
+@show_progress("render")
 @checked
 def render_audio(network: nn.Module, count: int, exponent: int = 0) -> NDArray[np.float32]:
     """Return ``count`` samples of the sound that ``network`` gives, float32 [N] or [N, C].
@@ -281,7 +281,7 @@ def render_audio(network: nn.Module, count: int, exponent: int = 0) -> NDArray[n
 
 
 def describe_sound(count: int, rate: int, channels: int) -> str:
-    """Length, rate and channels in a few words."""
+    """Return length, rate and channels in a few words."""
     return f"audio {count / rate:.2f} s at {rate} Hz, {channels} channel{'s' * (channels != 1)}"
 
 
@@ -329,11 +329,11 @@ class AudioSignal(Signal):
         self._values = torch.from_numpy(self.samples * np.float32(2.0**self.exponent)).reshape(self.count, -1)
 
     def describe(self) -> str:
-        """Length, rate and channels."""
+        """Return length, rate and channels."""
         return describe_sound(self.count, self.rate, self.out_features)
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Times ``[N, 1]`` and values in [-1, 1] ``[N, C]`` of the samples ``indices``."""
+        """Return times ``[N, 1]`` and targets in [-1, 1] ``[N, C]`` of the samples ``indices``."""
         return sample_times(indices, self.count), self._values[indices]
 
     def partial_score(self, predicted: Tensor, targets: Tensor) -> Tensor:
@@ -342,12 +342,12 @@ class AudioSignal(Signal):
         return torch.stack(((predicted.double() - targets).square().sum(), targets.square().sum()))
 
     def score(self, total: Tensor) -> float:
-        """SNR in dB, -inf if it is not a number."""
+        """Return the SNR in dB, -inf if it is not a number."""
         noise, power = map(float, total)
         if not math.isfinite(noise) or power == 0:
             return -math.inf
         return math.inf if noise == 0 else 10 * math.log10(power / noise)
 
     def meta(self) -> dict[str, Any]:
-        """``{"audio": [N, rate]}``, with the exponent as a third number unless it is 0."""
+        """Return ``{"audio": [N, rate]}``, with the exponent as a third number unless it is 0."""
         return {"audio": [self.count, self.rate] + ([self.exponent] if self.exponent else [])}

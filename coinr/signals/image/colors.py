@@ -14,7 +14,7 @@ from PIL import Image, ImageCms
 from coinr.errors import DependencyError
 from coinr.runtime.optional import optional
 
-#: What Pillow calls pictures of so many colour channels.
+#: What Pillow calls pictures of so many color channels.
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
 
 #: White, red, green and blue of sRGB, x and y of each, and the exponent that its curve is near.
@@ -33,9 +33,9 @@ _EXACT = 0x100
 
 
 def to_srgb(colors: NDArray[Any], profile: bytes | None) -> tuple[NDArray[Any], str | None]:
-    """Return the colours of a picture in sRGB, and a note on what was done to them, if anything was.
+    """Return the colors of a picture in sRGB, and a note on what was done to them, if anything was.
 
-    Colours are converted by Little CMS with the perceptual intent: 8-bit ones through Pillow, 16-bit ones through
+    Colors are converted by Little CMS with the perceptual intent: 8-bit ones through Pillow, 16-bit ones through
     imagecodecs, which keeps all 16 bits. Those that sRGB does not hold are clipped. A profile that differs from sRGB by
     at most one level of 8 bits changes nothing.
 
@@ -55,7 +55,7 @@ def to_srgb(colors: NDArray[Any], profile: bytes | None) -> tuple[NDArray[Any], 
     Raises
     ------
     DependencyError
-        If the library that converts 16-bit colours is not installed.
+        If the library that converts 16-bit colors is not installed.
     """
     cmyk = colors.shape[2] == 4
     if profile is None:
@@ -74,7 +74,7 @@ def to_srgb(colors: NDArray[Any], profile: bytes | None) -> tuple[NDArray[Any], 
 
 
 def lab_to_srgb(lab: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return CIE L*a*b* colours [H, W, 3] of white point D50 (L in 0 .. 100) in sRGB, [H, W, 3] of ``dtype``.
+    """Return CIE L*a*b* colors [H, W, 3] of white point D50 (L in 0 .. 100) in sRGB, [H, W, 3] of ``dtype``.
 
     Raises
     ------
@@ -113,7 +113,7 @@ def profile_of_chunks(info: Mapping[str, Any]) -> bytes | None:
 
 
 def _by_profile(colors: NDArray[Any], profile: bytes) -> NDArray[Any] | None:
-    """The colours in sRGB; None if the profile is that of sRGB."""
+    """Convert colors to sRGB; None if the profile is that of sRGB."""
     channels = colors.shape[2]
     if len(profile) < _LEAST:
         raise ValueError("it is empty or damaged")
@@ -128,18 +128,18 @@ def _by_profile(colors: NDArray[Any], profile: bytes) -> NDArray[Any] | None:
         if np.abs(_transform(probe, profile).astype(int) - probe).max() <= 1:
             return None
     converted = _transform(colors, profile)
-    # grey has no colour in any profile; Little CMS may leave a level of it
+    # grey has no color in any profile; Little CMS may leave a level of it
     return converted[..., 1:2] if channels == 1 else converted
 
 
 def _probe(channels: int) -> NDArray[np.uint8]:
-    """Colours all over the range, uint8 [1, N, channels]."""
+    """Return colors all over the range, uint8 [1, N, channels]."""
     levels = np.linspace(0, 255, 256 if channels == 1 else 9).astype(np.uint8)
     return np.stack(np.meshgrid(*[levels] * channels), -1).reshape(1, -1, channels)
 
 
 def _transform(colors: NDArray[Any], profile: bytes) -> NDArray[Any]:
-    """Colours [H, W, C] in sRGB, [H, W, 3]."""
+    """Convert colors [H, W, C] to sRGB, [H, W, 3]."""
     height, width, channels = colors.shape
     if colors.dtype == np.uint16:
         wide: NDArray[np.uint16] = optional("imagecodecs").cms_transform(
@@ -158,7 +158,7 @@ def _transform(colors: NDArray[Any], profile: bytes) -> NDArray[Any]:
 
 
 def _plain(colors: NDArray[Any]) -> NDArray[Any]:
-    """Grey and RGB as they are, CMYK by the formula."""
+    """Return grey and RGB unchanged, CMYK converted by the formula."""
     if colors.shape[2] != 4:
         return colors
     full = np.iinfo(colors.dtype).max
@@ -172,7 +172,7 @@ def _srgb() -> bytes:
 
 
 def _name(profile: bytes) -> str:
-    """What the profile calls itself."""
+    """Return the name of a profile."""
     try:
         text = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(io.BytesIO(profile)))
     except ImageCms.PyCMSError:
@@ -181,5 +181,5 @@ def _name(profile: bytes) -> str:
 
 
 def _line(text: str) -> str:
-    """At most 60 characters of a text from a file, on one line."""
+    """Return at most 60 characters of a text from a file, on one line."""
     return "".join(c for c in " ".join(text.split()) if c.isprintable())[:60]

@@ -1,6 +1,6 @@
 """Picture files as samples with their meaning, each read by the library that reads it right.
 
-Pillow reads 8 bits. It keeps 8 of 16 in colour, and some TIFF kinds it shows wrong or not at all: those are read by
+Pillow reads 8 bits. It keeps 8 of 16 in color, and some TIFF kinds it shows wrong or not at all: those are read by
 tifffile, 16-bit PNG by imagecodecs (libpng), deep JPEG 2000 by its OpenJPEG and 16-bit PNM by netpbmfile.
 """
 
@@ -24,7 +24,7 @@ from coinr.files.reading import TRUNCATED
 from coinr.runtime.optional import optional
 from coinr.signals.image.colors import profile_of_chunks
 from coinr.signals.image.jpeg2000 import color_profile, deep_samples
-from coinr.signals.image.rasters import Raster, first_of, scaled
+from coinr.signals.image.rasters import Raster, first_of, to_full_scale
 from coinr.signals.image.signal import MAX_PIXELS
 from coinr.signals.image.tiff import LEFT_OUT, read_tiff
 from coinr.signals.image.truncation import TIFF_MAGIC, is_truncated
@@ -38,10 +38,10 @@ FORMATS = (
 #: stored alone, and pixels for each value of chroma.
 _SUBFILE_TYPE, _BITS, _COMPRESSION, _CHANNELS, _PLANES, _SUBSAMPLING = 254, 258, 259, 277, 284, 530
 
-#: What channels beyond colours are: 1 is alpha that the colours are multiplied by.
+#: What channels beyond colors are: 1 is alpha that the colors are multiplied by.
 _EXTRA = 338
 
-#: Formats of samples that are unsigned or not told, and the colours of a palette.
+#: Formats of samples that are unsigned or not given, and the colors of a palette.
 _SAMPLE_FORMAT, _UNSIGNED, _PALETTE = 339, {1, 4}, 320
 
 #: A compression that Pillow's own libtiff may lack.
@@ -54,11 +54,11 @@ _PAM = b"P7\n"
 _TUPLE_TYPES = dict(BLACKANDWHITE=1, BLACKANDWHITE_ALPHA=2, GRAYSCALE=1, GRAYSCALE_ALPHA=2, RGB=3, RGB_ALPHA=4)
 _EMPTY_TYPE = re.compile(rb"^TUPLTYPE[ \t]*\n", re.MULTILINE)
 
-#: Code points of colour primaries and transfer curves that viewers show as sRGB: its own, BT.709 or none given.
+#: Code points of color primaries and transfer curves that viewers show as sRGB: its own, BT.709 or none given.
 _PRIMARIES, _TRANSFERS = (1, 2), (1, 2, 6, 13)
 
 for _name in ("tifffile", "imagecodecs"):
-    # they tell odd tags on stderr unless someone has set up logging
+    # they print odd tags on stderr unless someone has set up logging
     logging.getLogger(_name).addHandler(logging.NullHandler())
 
 
@@ -78,7 +78,7 @@ def decode_picture(data: bytes) -> Raster:
             return _pnm(data)
         try:
             with Image.open(io.BytesIO(data), formats=FORMATS) as file:
-                return _decoded(file, data)
+                return _decode(file, data)
         except UnidentifiedImageError:
             if data.startswith(TIFF_MAGIC):
                 return read_tiff(data)
@@ -104,7 +104,7 @@ def begins_as_picture(stream: BinaryIO) -> bool:
     return True
 
 
-def _decoded(file: Image.Image, data: bytes) -> Raster:
+def _decode(file: Image.Image, data: bytes) -> Raster:
     _check_code_points(file, data)
     if file.format == "TIFF":
         if not _pillow_reads_tiff(file):
@@ -123,13 +123,13 @@ def _decoded(file: Image.Image, data: bytes) -> Raster:
             return _raster(file, deep, alpha=deep.shape[2] == 2 or file.mode == "RGBA")
     file.load()
     if file.mode in ("1", "L") and "transparency" in file.info:
-        return _raster(file, _keyed(file, data[24] if file.format == "PNG" else 8), alpha=True)
+        return _raster(file, _key_to_alpha(file, data[24] if file.format == "PNG" else 8), alpha=True)
     raster = _with_pillow(file)
     return replace(raster, notes=_lost_bits(file, data) + raster.notes)
 
 
 def _pillow_reads_tiff(file: Any) -> bool:
-    """Whether a TIFF file has 8-bit samples or less, its picture on the first page, and colours Pillow shows right."""
+    """Return whether Pillow reads a TIFF file right: up to 8 bits, known colors, a picture on the first page."""
     tags = file.tag_v2
     return (
         all(bits <= 8 for bits in tags.get(_BITS, (1,)))
@@ -146,7 +146,7 @@ def _pillow_reads_tiff(file: Any) -> bool:
 
 
 def _check_parts(tags: Any) -> None:
-    """InputError if a TIFF file does not say where all its strips or tiles are; Pillow leaves the others black."""
+    """Raise InputError if a TIFF file lacks the places of some strips or tiles, which Pillow would leave black."""
     width, height = tags[TIFF.IMAGEWIDTH], tags[TIFF.IMAGELENGTH]
     planes = tags.get(_CHANNELS, 1) if tags.get(_PLANES, 1) == 2 else 1
     if TIFF.TILEOFFSETS in tags:
@@ -159,7 +159,7 @@ def _check_parts(tags: Any) -> None:
 
 
 def _check_code_points(file: Image.Image, data: bytes) -> None:
-    """InputError for PNG and AVIF colours that code points, and no profile, tell to be other than sRGB."""
+    """Raise InputError for PNG and AVIF colors that are not sRGB by their code points, without a profile."""
     if file.info.get("icc_profile") and file.format != "PNG":
         return
     if file.format == "PNG" and (at := data.find(b"cICP", 0, data.find(b"IDAT"))) > 0:
@@ -177,13 +177,13 @@ def _check_code_points(file: Image.Image, data: bytes) -> None:
 
 
 def _is_wide_pnm(file: Any) -> bool:
-    """Whether the largest value of a PGM or PPM file is above 255; Pillow hands it on to its decoder."""
+    """Return whether the largest value of a PGM or PPM file, which Pillow passes to its decoder, is above 255."""
     arguments = file.tile[0].args
     return file.mode == "I" or (isinstance(arguments, tuple) and isinstance(arguments[-1], int) and arguments[-1] > 255)
 
 
 def _with_pillow(file: Image.Image) -> Raster:
-    """A picture that Pillow has read."""
+    """Return the samples that Pillow read."""
     if file.mode.startswith(("F", "I")):
         raise InputError(f"{file.format} images of {file.mode!r} (32-bit) samples are not supported")
     if file.mode == "CMYK":
@@ -196,14 +196,14 @@ def _with_pillow(file: Image.Image) -> Raster:
 
 
 def _lost_bits(file: Image.Image, data: bytes) -> tuple[str, ...]:
-    """A note on samples of more than 8 bits that Pillow reads with 8."""
+    """Return a note on samples of more than 8 bits that Pillow reads with 8."""
     at = data.find(b"av1C") if file.format == "AVIF" else -1
     deep = (at >= 0 and bool(data[at + 6] & 64)) or (file.format == "SGI" and data[3] == 2)
     return ("samples of more than 8 bits are read with 8 bits",) if deep else ()
 
 
-def _keyed(file: Image.Image, bits: int) -> NDArray[np.uint8]:
-    """Grey and alpha [H, W, 2] of a grey picture of ``bits`` in which one level is transparent."""
+def _key_to_alpha(file: Image.Image, bits: int) -> NDArray[np.uint8]:
+    """Return grey and alpha [H, W, 2] of a grey picture of ``bits`` in which one level is transparent."""
     grey, key = np.asarray(file.convert("L")), file.info["transparency"]
     if bits in (2, 4) and key < 2**bits:
         key *= 255 // (2**bits - 1)  # Pillow scales the levels to 0 .. 255, and not the key
@@ -211,7 +211,7 @@ def _keyed(file: Image.Image, bits: int) -> NDArray[np.uint8]:
 
 
 def _raster(file: Any, samples: NDArray[Any], *, alpha: bool = False) -> Raster:
-    """Samples [H, W] or [H, W, C] with what Pillow knows beside them."""
+    """Return samples [H, W] or [H, W, C] with profile, orientation and notes from Pillow."""
     samples = samples if samples.ndim == 3 else samples[..., None]
     profile, notes = file.info.get("icc_profile"), first_of(_frames(file))
     if file.format == "TIFF" and file.tag_v2.get(_CHANNELS, 1) > samples.shape[2]:
@@ -225,7 +225,7 @@ def _raster(file: Any, samples: NDArray[Any], *, alpha: bool = False) -> Raster:
 
 
 def _frames(file: Any) -> int:
-    """Pictures in the file; layers, and thumbnails of others, do not count."""
+    """Count the pictures in the file. Layers, and thumbnails of other pictures, do not count."""
     count: int = getattr(file, "n_frames", 1)
     if file.format == "PSD" or count == 1:
         return 1
@@ -239,7 +239,7 @@ def _frames(file: Any) -> int:
 
 
 def _pnm(data: bytes) -> Raster:
-    """A PGM, PPM or PAM picture of any greatest value."""
+    """Read a PGM, PPM or PAM picture of any greatest value."""
     header, end, rest = data.partition(b"ENDHDR")
     if end and data.startswith(_PAM):
         data = _EMPTY_TYPE.sub(b"", header) + end + rest
@@ -257,19 +257,19 @@ def _pnm(data: bytes) -> Raster:
         if samples.max() > file.maxval:
             raise InputError(f"the picture holds {samples.max()}, above its greatest value {file.maxval}")
         dtype = np.dtype(np.uint8 if file.maxval <= 255 else np.uint16)
-        samples = scaled(samples.reshape(file.height, file.width, file.depth), file.maxval, dtype)
+        samples = to_full_scale(samples.reshape(file.height, file.width, file.depth), file.maxval, dtype)
         return Raster(samples, kind.endswith("_ALPHA"), notes=first_of(file.frames))
 
 
-def _tuple_type(told: str, depth: int) -> str:
-    """The kind of a picture by its TUPLTYPE, or by its channels where it has none; InputError if it is none."""
-    if told in _TUPLE_TYPES and _TUPLE_TYPES[told] == depth:
-        return told
-    if told in _TUPLE_TYPES:
-        raise InputError(f"a PAM picture of TUPLTYPE {told} has DEPTH {_TUPLE_TYPES[told]}, got {depth}")
+def _tuple_type(declared: str, depth: int) -> str:
+    """Return the kind of a picture by its TUPLTYPE, or else by its channels; InputError if there is none."""
+    if declared in _TUPLE_TYPES and _TUPLE_TYPES[declared] == depth:
+        return declared
+    if declared in _TUPLE_TYPES:
+        raise InputError(f"a PAM picture of TUPLTYPE {declared} has DEPTH {_TUPLE_TYPES[declared]}, got {depth}")
     by_depth = {channels: kind for kind, channels in _TUPLE_TYPES.items()}
-    if told:
-        raise InputError(f"PAM pictures of kind {told} are not supported, only {', '.join(_TUPLE_TYPES)}")
+    if declared:
+        raise InputError(f"PAM pictures of kind {declared} are not supported, only {', '.join(_TUPLE_TYPES)}")
     if depth not in by_depth:
         raise InputError(f"a PAM picture without TUPLTYPE has DEPTH 1 .. 4, got {depth}")
     return by_depth[depth]

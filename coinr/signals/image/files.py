@@ -20,7 +20,7 @@ from coinr.signals.image.decoding import begins_as_picture, decode_picture
 from coinr.signals.image.signal import Picture, check_image
 from coinr.signals.image.truncation import is_truncated
 
-#: How Pillow is asked to write each suffix; all but JPEG are lossless.
+#: Format and options of Pillow for each suffix; all but JPEG are lossless.
 _WRITERS: dict[str, tuple[str, dict[str, Any]]] = {
     ".png": ("PNG", {"optimize": True}),
     ".tif": ("TIFF", {"compression": "tiff_lzw"}),
@@ -46,7 +46,7 @@ def read_image(path: str | os.PathLike[str]) -> Picture:
     """Return the picture in the file ``path``, upright as its EXIF orientation says and in sRGB.
 
     Grey pictures come back as [H, W], all others as RGB [H, W, 3]; uint8, or uint16 where a channel has more than 8
-    bits. Alpha is a last channel more, straight, dropped where it is opaque everywhere. Colours with an ICC profile are
+    bits. Alpha is a last channel more, straight, dropped where it is opaque everywhere. Colors with an ICC profile are
     converted to sRGB. Of an animation, or of several pages, the first is taken.
 
     Raises
@@ -86,7 +86,7 @@ def check_image_output(path: str | os.PathLike[str], channels: int, bits: int) -
     Raises
     ------
     InputError
-        If the suffix is not one of :data:`IMAGE_SUFFIXES`, or its format lacks colours, alpha or 16 bits.
+        If the suffix is not one of :data:`IMAGE_SUFFIXES`, or its format lacks colors, alpha or 16 bits.
     """
     suffix = Path(path).suffix.lower()
     if suffix not in _WRITERS:
@@ -114,7 +114,7 @@ def write_image(path: str | os.PathLike[str], image: Picture) -> None:
         If the suffix is not one of :data:`IMAGE_SUFFIXES` or its format cannot hold the picture, or ``image`` is not a
         uint8 or uint16 picture.
     DependencyError
-        If the library that writes 16-bit colours is not installed.
+        If the library that writes 16-bit colors is not installed.
     OSError
         If the file cannot be written.
     """
@@ -142,7 +142,7 @@ def encode_image(path: str | os.PathLike[str], image: Picture) -> bytes:
 
 
 def _write_wide(buffer: io.BytesIO, image: Picture, suffix: str) -> None:
-    """16-bit colours, which Pillow cannot write."""
+    """Write 16-bit colors, which Pillow cannot write."""
     if suffix == ".png":
         buffer.write(optional("imagecodecs").png_encode(image, level=9))
     else:

@@ -1,4 +1,4 @@
-"""JPEG 2000 pictures: the colours that a file says it has, which Pillow does not tell, and samples beyond 8 bits.
+"""JPEG 2000 pictures: their color spaces, which Pillow does not report, and samples of more than 8 bits.
 
 Of more than 8 bits Pillow makes 8, and white may come out black: OpenJPEG through imagecodecs reads those.
 """
@@ -13,20 +13,20 @@ from numpy.typing import NDArray
 
 from coinr.errors import InputError
 from coinr.runtime.optional import optional
-from coinr.signals.image.rasters import scaled
+from coinr.signals.image.rasters import to_full_scale
 
 #: Markers that begin a stream, and one of its sizes.
 STREAM = b"\xff\x4f\xff\x51"
 
-#: Numbers of colours that are known: those of two levels, CMYK, sRGB, grey, and YCbCr of sRGB.
+#: Numbers of colors that are known: those of two levels, CMYK, sRGB, grey, and YCbCr of sRGB.
 _BILEVEL, _CMYK, _SRGB, _GREY, _YCC = (0, 15), 12, 16, 17, 18
 
-#: What a channel is: alpha that the colours are multiplied by.
+#: What a channel is: alpha that the colors are multiplied by.
 _PREMULTIPLIED = 2
 
 
 def color_profile(data: bytes) -> bytes | None:
-    """Return the ICC profile of the colours, None if the file names them otherwise.
+    """Return the ICC profile of the colors, None if the file names them otherwise.
 
     Raises
     ------
@@ -70,12 +70,12 @@ def deep_samples(data: bytes) -> NDArray[np.uint16] | None:
             "JPEG 2000 pictures of more than 8 bits are read if they are grey, RGB or CMYK, of up to 16 bits, the "
             f"same in all channels, unsigned, without a palette; this one has {count} channels of up to {bits} bits"
         )
-    samples: NDArray[np.uint16] = optional("imagecodecs").jpeg2k_decode(data[at:])  # without what is said of colours
-    return scaled(samples if samples.ndim == 3 else samples[..., None], 2**bits - 1, np.dtype(np.uint16))
+    samples: NDArray[np.uint16] = optional("imagecodecs").jpeg2k_decode(data[at:])  # without the box of colors
+    return to_full_scale(samples if samples.ndim == 3 else samples[..., None], 2**bits - 1, np.dtype(np.uint16))
 
 
 def _kind(color: bytes) -> int | None:
-    """The number of the colours in a box of them; None if it has none."""
+    """Return the number of the color space in a box of colors; None if it has none."""
     return int(struct.unpack_from(">I", color, 3)[0]) if color[:1] == b"\1" and len(color) >= 7 else None
 
 

@@ -36,7 +36,7 @@ class Raster:
     alpha : bool
         Whether the last channel is alpha, straight.
     profile : bytes or None
-        The ICC profile of the colours.
+        The ICC profile of the colors.
     orientation : int
         As EXIF has it; 1 is upright.
     notes : tuple of str
@@ -64,15 +64,15 @@ class Raster:
         return np.ascontiguousarray(image), self.notes + ((note,) if note else ())
 
 
-def scaled(values: NDArray[Any], full: int, dtype: np.dtype[Any]) -> NDArray[Any]:
+def to_full_scale(values: NDArray[Any], full: int, dtype: np.dtype[Any]) -> NDArray[Any]:
     """Return whole numbers 0 .. ``full`` as uint8 or uint16 of full scale."""
     top = np.iinfo(dtype).max
     whole: NDArray[Any] = values if full == top else np.rint(values * (top / full))
     return whole.astype(dtype)
 
 
-def straight(samples: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
-    """Return colours [H, W, C] that were stored multiplied by ``alpha`` [H, W, 1], both of full scale, straight."""
+def unpremultiply(samples: NDArray[Any], alpha: NDArray[Any]) -> NDArray[Any]:
+    """Return colors [H, W, C] that were stored multiplied by ``alpha`` [H, W, 1], both of full scale, straight."""
     full = np.iinfo(samples.dtype).max
     ratio: NDArray[np.float64] = samples * (full / np.maximum(alpha, 1))
     whole: NDArray[Any] = np.rint(ratio.clip(0, full))

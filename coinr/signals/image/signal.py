@@ -3,13 +3,13 @@
 A picture is a NumPy array [H, W] (grey), [H, W, 2] (grey and alpha), [H, W, 3] (RGB) or [H, W, 4] (RGB and alpha),
 uint8, uint16 or floating in [0, 1] (up to rounding).
 
-The picture fills the square [-1, 1]² whatever its aspect ratio, and a pixel stands for its *centre*: pixel (r, c) of
+The picture fills the square [-1, 1]² whatever its aspect ratio, and a pixel stands for its *center*: pixel (r, c) of
 H × W pixels lies at (y, x) = ((2r + 1)/H - 1, (2c + 1)/W - 1). Sampling the same network at any other H × W therefore
 shows the same picture, neither shifted nor stretched: the four pixels that replace one at twice the size surround its
-centre. Networks see (y, x) and give values in [-1, 1], where v stands for (v + 1)/2 of full scale.
+center. Networks see (y, x) and give values in [-1, 1], where v stands for (v + 1)/2 of full scale.
 
-Alpha is straight in arrays and files. Networks show colours already multiplied by it, and errors are measured so: what
-colour an invisible pixel has is nobody's concern.
+Alpha is straight in arrays and files. Networks show colors already multiplied by it, and errors are measured
+so: the color of an invisible pixel does not count.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from coinr.errors import InputError
 from coinr.inputs.arguments import checked
 from coinr.inputs.dense import in_unit_range, to_array
-from coinr.progress import shown
+from coinr.progress import show_progress
 from coinr.runtime.ambient import independent
 from coinr.signals.sampling import sample
 from coinr.signals.signal import Recipe, Signal
@@ -58,7 +58,7 @@ def check_image(image: Any) -> Picture:
 
 
 def unit_image(image: Picture) -> NDArray[np.float64]:
-    """Return a picture in [0, 1], its colours multiplied by alpha where there is one."""
+    """Return a picture in [0, 1], its colors multiplied by alpha where there is one."""
     array = check_image(image)
     unit: NDArray[np.float64] = array.astype(np.float64)
     if array.dtype in (np.uint8, np.uint16):
@@ -69,7 +69,7 @@ def unit_image(image: Picture) -> NDArray[np.float64]:
 
 
 def pixel_coordinates(indices: Tensor, height: int, width: int) -> Tensor:
-    """Return float32 [N, 2], the centres (y, x) of the pixels with row-major ``indices`` (int64 [N])."""
+    """Return float32 [N, 2], the centers (y, x) of the pixels with row-major ``indices`` (int64 [N])."""
     rows = torch.div(indices, width, rounding_mode="floor")
     columns = indices - rows * width
     y = (2 * rows + 1).to(torch.float64) / height - 1
@@ -78,7 +78,7 @@ def pixel_coordinates(indices: Tensor, height: int, width: int) -> Tensor:
 
 
 def _levels(values: Tensor, bits: int) -> Tensor:
-    """Whole numbers 0 .. 2^bits - 1, floating [N, C], that a network's values [N, C] show; alpha comes out straight."""
+    """Return whole numbers 0 .. 2^bits - 1, floating [N, C], for a network's values [N, C], with straight alpha."""
     unit = (values + 1) / 2
     if unit.shape[1] in (2, 4):
         alpha = unit[:, -1:].clamp(0, 1)
@@ -89,7 +89,7 @@ def _levels(values: Tensor, bits: int) -> Tensor:
 
 
 @independent
-@shown("render")
+@show_progress("render")
 @checked
 def render_image(
     network: nn.Module,
@@ -151,7 +151,7 @@ def render_image(
 
 
 def describe_image(height: int, width: int, channels: int, bits: int) -> str:
-    """Size and channels in a few words."""
+    """Return size and channels in a few words."""
     return f"image {height} x {width}, {channels} channel{'s' * (channels != 1)} of {bits} bits"
 
 
@@ -179,7 +179,7 @@ class ImageSignal(Signal):
     kind = "image"
     metric = "PSNR"
     unit = "dB"
-    # at 2e-3 Muon can lose the rare colours of a large picture within a few thousand steps, and finds them no more
+    # at 2e-3 Muon can lose the rare colors of a large picture within a few thousand steps, and finds them no more
     recipe = Recipe("siren", width=64, hidden_layers=3, steps=8000, batch=4096, learning_rate=1e-3)
 
     @independent
@@ -199,16 +199,16 @@ class ImageSignal(Signal):
         self._values = values.reshape(self.count, self.out_features)
 
     def describe(self) -> str:
-        """Size and channels."""
+        """Return size and channels."""
         return describe_image(self.height, self.width, self.out_features, self.bits)
 
     @property
     def default_bits(self) -> int:
-        """A quarter of 8 or 16 for each channel of a pixel."""
+        """Return a quarter of 8 or 16 bits for each channel of a pixel."""
         return self.count * self.out_features * self.bits // 4
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Coordinates ``[N, 2]`` and values in [-1, 1] ``[N, C]`` of the pixels with row-major ``indices``."""
+        """Return coordinates ``[N, 2]`` and targets in [-1, 1] ``[N, C]`` of the pixels with row-major ``indices``."""
         values = self._values[indices]
         targets = values.to(torch.float32) / 127.5 - 1 if values.dtype == torch.uint8 else values
         return pixel_coordinates(indices, self.height, self.width), targets
@@ -222,12 +222,12 @@ class ImageSignal(Signal):
         return torch.stack((error, torch.full_like(error, targets.numel())))
 
     def score(self, total: Tensor) -> float:
-        """PSNR in dB, -inf if it is not a number."""
+        """Return the PSNR in dB, -inf if it is not a number."""
         error = float(total[0] / total[1])
         if not math.isfinite(error):
             return -math.inf
         return math.inf if error == 0 else -10 * math.log10(error)
 
     def meta(self) -> dict[str, Any]:
-        """``{"image": [H, W]}``, with the bits of a channel as a third number unless they are 8."""
+        """Return ``{"image": [H, W]}``, with the bits of a channel as a third number unless they are 8."""
         return {"image": [self.height, self.width] + ([] if self.bits == 8 else [self.bits])}

@@ -13,7 +13,7 @@ from coinr.errors import InputError
 from coinr.files.reading import TRUNCATED
 from coinr.runtime.optional import optional
 from coinr.signals.image.colors import lab_to_srgb
-from coinr.signals.image.rasters import Raster, first_of, scaled, straight
+from coinr.signals.image.rasters import Raster, first_of, to_full_scale, unpremultiply
 from coinr.signals.image.signal import MAX_PIXELS
 from coinr.signals.image.truncation import is_truncated
 
@@ -23,7 +23,7 @@ LEFT_OUT = "channels that are neither colour nor alpha are left out"
 #: Tags that tifffile has no attribute for.
 _ORIENTATION, _INK_SET, _PROFILE = 274, 332, 34675
 
-#: Colour channels of the photometric interpretations that are known.
+#: Color channels of the photometric interpretations that are known.
 _COLORS = {
     "MINISWHITE": 1,
     "MINISBLACK": 1,
@@ -37,10 +37,10 @@ _COLORS = {
 
 _LAB = ("CIELAB", "ICCLAB")
 
-#: Values of the tag ExtraSamples that are alpha: multiplied into the colours, or not.
+#: Values of the tag ExtraSamples that are alpha: multiplied into the colors, or not.
 _ASSOCIATED, _STRAIGHT = 1, 2
 
-#: Most channels that are read, of which all but colours and alpha are left out.
+#: Most channels that are read, of which all but colors and alpha are left out.
 _CHANNELS = 8
 
 #: A value of the tag Compression, and one of PlanarConfiguration.
@@ -53,11 +53,11 @@ def read_tiff(data: bytes) -> Raster:
     Raises
     ------
     InputError
-        If its samples are not unsigned integers of up to 16 bits, or its colours are of a kind that is not supported.
+        If its samples are not unsigned integers of up to 16 bits, or its colors are of a kind that is not supported.
     DependencyError
         If the libraries that read it are not installed.
     """
-    optional("imagecodecs")  # tifffile asks it for most compressions
+    optional("imagecodecs")  # tifffile needs it for most compressions
     with optional("tifffile").TiffFile(io.BytesIO(data)) as file:
         pages = [page for page in _pages(file) if not page.is_reduced and not page.is_mask]
         if not pages and is_truncated(data):
@@ -73,12 +73,12 @@ def read_tiff(data: bytes) -> Raster:
 
 
 def _kind(page: Any) -> str:
-    """The photometric interpretation; its number where tifffile has no name for it."""
+    """Return the photometric interpretation; its number where tifffile has no name for it."""
     return str(getattr(page.photometric, "name", page.photometric))
 
 
 def _pages(file: Any) -> list[Any]:
-    """All pages of a file; InputError if they lead in a circle, which tifffile follows without end."""
+    """Return all pages of a file; InputError if they form a circle, which tifffile follows without end."""
     pages: dict[int, Any] = {}
     for page in file.pages:
         if page.offset in pages:
@@ -88,7 +88,7 @@ def _pages(file: Any) -> list[Any]:
 
 
 def _check(page: Any, size: int) -> None:
-    """InputError if samples or colours are not supported, or the file of ``size`` bytes ends too early."""
+    """Raise InputError if samples or colors are not supported, or the file of ``size`` bytes ends too early."""
     kind = _kind(page)
     if kind not in _COLORS:
         raise InputError(f"TIFF pictures of kind {kind} are not supported")
@@ -117,7 +117,7 @@ def _check(page: Any, size: int) -> None:
 
 
 def _in_order(page: Any) -> NDArray[Any]:
-    """Samples as stored, [H, W, C]."""
+    """Return samples as stored, [H, W, C]."""
     samples: NDArray[Any] = page.asarray()
     if samples.ndim == 2:
         return samples[..., None]
@@ -137,15 +137,15 @@ def _raster(
         notes += (LEFT_OUT,)
     colors = _colors(page, samples[..., :count], dtype)
     if found:
-        alpha = scaled(samples[..., count + found[0], None], 2**bits - 1, dtype)
+        alpha = to_full_scale(samples[..., count + found[0], None], 2**bits - 1, dtype)
         if extra[found[0]] == _ASSOCIATED:
-            colors = straight(colors, alpha)
+            colors = unpremultiply(colors, alpha)
         colors = np.concatenate((colors, alpha), 2)
     return Raster(colors, bool(found), None if kind in _LAB else profile, orientation, notes)
 
 
 def _colors(page: Any, stored: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Grey, RGB or CMYK of full scale, [H, W, C]; L*a*b* is made sRGB."""
+    """Return grey, RGB or CMYK of full scale, [H, W, C]; L*a*b* is made sRGB."""
     kind, bits = _kind(page), page.bitspersample
     if kind == "PALETTE":
         table: NDArray[np.uint16] = np.asarray(page.colormap)
@@ -154,12 +154,12 @@ def _colors(page: Any, stored: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[An
         return np.moveaxis(table[:, stored[..., 0].astype(int)], 0, -1)
     if kind in _LAB:
         return lab_to_srgb(_lab(kind, stored, bits), dtype)
-    samples = scaled(stored, 2**bits - 1, dtype)
+    samples = to_full_scale(stored, 2**bits - 1, dtype)
     return np.iinfo(dtype).max - samples if kind == "MINISWHITE" else samples
 
 
 def _lab(kind: str, stored: NDArray[Any], bits: int) -> NDArray[np.float64]:
-    """L in 0 .. 100, a and b in -128 .. 128."""
+    """Return L in 0 .. 100, a and b in -128 .. 128."""
     unit = 2 ** (bits - 8)
     if kind == "CIELAB":
         signed = stored[..., 1:].view(np.int8 if bits == 8 else np.int16)

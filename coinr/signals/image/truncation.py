@@ -17,8 +17,8 @@ def is_truncated(data: bytes, error: Exception | None = None) -> bool:
     Parameters
     ----------
     data : bytes
-        The file: PNG, JPEG, GIF, TIFF, BMP, one of chunks as WAV and AIFF, or of boxes as JPEG 2000 and AVIF. Of
-        others only ``error`` tells.
+        The file: PNG, JPEG, GIF, TIFF, BMP, one of chunks as WAV and AIFF, or of boxes as JPEG 2000 and AVIF. Other
+        formats are recognized by ``error`` alone.
     error : Exception, optional
         What the library that reads it raised.
     """
@@ -39,7 +39,7 @@ def is_truncated(data: bytes, error: Exception | None = None) -> bool:
 
 
 def _end(data: bytes) -> int:
-    """Where the file ends, as far as its header says; 0 if it does not."""
+    """Return where the file ends by its header; 0 if that does not say."""
     if data.startswith(b"RIFF"):
         return 8 + int(struct.unpack_from("<I", data, 4)[0])
     if data.startswith(b"FORM"):
@@ -54,7 +54,7 @@ def _end(data: bytes) -> int:
 
 
 def _end_of_directory(data: bytes) -> int:
-    """Where the first directory of a TIFF file ends."""
+    """Return where the first directory of a TIFF file ends."""
     order = "<" if data.startswith(b"II") else ">"
     large = struct.unpack_from(order + "H", data, 2)[0] == 43
     (start,) = struct.unpack_from(order + ("Q" if large else "I"), data, 8 if large else 4)
@@ -63,7 +63,7 @@ def _end_of_directory(data: bytes) -> int:
 
 
 def _end_of_boxes(data: bytes) -> int:
-    """Where the last of a file's boxes ends; a size of 0 or 1 means another rule, that is not followed."""
+    """Return where the last of a file's boxes ends. Sizes of 0 and 1 have other meanings and end the search."""
     at = 0
     while at < len(data):
         (size,) = struct.unpack_from(">I", data, at)

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-#: The cameras' directions have so much in common, of 1, that where their lines of sight meet cannot be told.
+#: Cameras look the same way if the spread of their directions is below this: their lines of sight meet nowhere.
 _PARALLEL = 1e-5
 
 
@@ -28,7 +28,7 @@ def pixel_rays(
     stretch: float = 1.0,
     shift: tuple[float, float] = (0.0, 0.0),
 ) -> Tensor:
-    """Return rays float32 [N, 6] (origin, direction) through the centres of pixels.
+    """Return rays float32 [N, 6] (origin, direction) through the centers of pixels.
 
     Parameters
     ----------
@@ -57,8 +57,8 @@ class Orbit:
     Attributes
     ----------
     radius, elevation : float
-        Distance from the centre, and degrees above its plane.
-    centre : (float, float, float)
+        Distance from the center, and degrees above its plane.
+    center : (float, float, float)
         What the cameras look at.
     up : int
         The axis that is up, 0 .. 2 for x, y, z and 3 .. 5 for -x, -y, -z.
@@ -66,11 +66,11 @@ class Orbit:
 
     radius: float
     elevation: float
-    centre: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    center: tuple[float, float, float] = (0.0, 0.0, 0.0)
     up: int = 2
 
     def pose(self, azimuth: float) -> NDArray[np.float32]:
-        """The camera at ``azimuth`` degrees around the axis, float32 [4, 4]."""
+        """Return the camera at ``azimuth`` degrees around the axis, float32 [4, 4]."""
         up = np.roll([1.0, 0.0, 0.0], self.up % 3) * (1 if self.up < 3 else -1)
         ahead = np.roll(up, 1)
         aside = np.cross(up, ahead)
@@ -78,7 +78,7 @@ class Orbit:
         back = np.cos(rise) * (np.cos(turn) * ahead + np.sin(turn) * aside) + np.sin(rise) * up
         right = -np.sin(turn) * ahead + np.cos(turn) * aside
         pose = np.eye(4)
-        pose[:3] = np.stack((right, np.cross(back, right), back, self.radius * back + np.asarray(self.centre)), axis=1)
+        pose[:3] = np.stack((right, np.cross(back, right), back, self.radius * back + np.asarray(self.center)), axis=1)
         return pose.astype(np.float32)
 
 
@@ -89,14 +89,14 @@ def focus_of(poses: NDArray[np.float32]) -> tuple[NDArray[np.float64], bool]:
     """
     origins, backs = poses[:, :3, 3].astype(np.float64), _backs(poses)
     across = np.eye(3) - backs[:, :, None] * backs[:, None, :]
-    centre = np.linalg.lstsq(across.sum(0), (across @ origins[:, :, None]).sum(0)[:, 0])[0]
-    away = origins - centre
+    center = np.linalg.lstsq(across.sum(0), (across @ origins[:, :, None]).sum(0)[:, 0])[0]
+    away = origins - center
     distances = np.linalg.norm(away, axis=1)
     ahead = (away * backs).sum(axis=1)
     spread = float(np.linalg.eigvalsh(across.mean(axis=0))[0])
     near = distances.max() <= 1e-6 * max(1e-30, float(np.abs(origins).max()))
     faced = not near and spread > _PARALLEL and float(ahead.sum()) > 0.5 * float(distances.sum())
-    return centre, faced
+    return center, faced
 
 
 def _backs(poses: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -109,24 +109,24 @@ def _backs(poses: NDArray[np.float32]) -> NDArray[np.float64]:
 def orbit_of(poses: NDArray[np.float32]) -> Orbit:
     """Return the orbit that is most like the cameras ``poses`` [V, 4, 4], in round numbers.
 
-    Its centre is the point nearest to all lines of sight. Cameras that look away from there, or stand there, turn in
+    Its center is the point nearest to all lines of sight. Cameras that look away from there, or stand there, turn in
     the middle of where they stand, with a radius of 0.
     """
     origins, backs = poses[:, :3, 3].astype(np.float64), _backs(poses)
-    centre, faced = focus_of(poses)
-    away = origins - centre
+    center, faced = focus_of(poses)
+    away = origins - center
     turning = not faced and float((away * backs).sum()) <= 1e-6 * float(np.abs(origins).sum())
     ups = poses[:, :3, 1].mean(axis=0)
     axis = int(np.abs(ups).argmax())
     up = axis if ups[axis] > 0 else axis + 3
     if turning:
-        centre, away, radius = origins.mean(axis=0), backs, 0.0
+        center, away, radius = origins.mean(axis=0), backs, 0.0
     else:
         radius = float(np.linalg.norm(away, axis=1).mean())
-        if np.linalg.norm(centre) < 0.02 * radius:
-            centre = np.zeros(3)
+        if np.linalg.norm(center) < 0.02 * radius:
+            center = np.zeros(3)
     high, distances = away[:, axis] * (1 if up < 3 else -1), np.linalg.norm(away, axis=1)
     rise = np.clip(np.divide(high, distances, out=np.zeros_like(high), where=distances > 0), -1, 1)
-    digits = 3 - int(np.floor(np.log10(max(radius or float(np.abs(centre).max()) / 1000, 1e-30))))
-    x, y, z = (round(float(v), digits) + 0.0 for v in centre)  # + 0.0 makes -0.0 of no bytes
+    digits = 3 - int(np.floor(np.log10(max(radius or float(np.abs(center).max()) / 1000, 1e-30))))
+    x, y, z = (round(float(v), digits) + 0.0 for v in center)  # + 0.0 makes -0.0 of no bytes
     return Orbit(float(f"{radius:.4g}"), float(round(np.degrees(np.arcsin(rise)).mean())), (x, y, z), up)

@@ -39,7 +39,7 @@ class _Views:
 
 
 def is_scene_folder(path: Path) -> bool:
-    """Whether a folder holds ``transforms.json``, or ``transforms_train.json`` as NeRF's Blender scenes do."""
+    """Return whether a folder holds ``transforms.json``, or ``transforms_train.json`` as NeRF's Blender scenes do."""
     return (path / "transforms.json").is_file() or (path / "transforms_train.json").is_file()
 
 
@@ -48,8 +48,9 @@ def read_scene_folder(
 ) -> SceneSignal:
     """Return the scene in a folder, or of one JSON file like ``transforms.json``.
 
-    ``transforms_train.json`` comes with ``transforms_test.json``, else ``transforms_val.json``, to judge by. In a file
-    alone, ``train_filenames`` and ``test_filenames``, else ``val_filenames``, tell the views apart.
+    Views to train on come from ``transforms_train.json``, test views from ``transforms_test.json``, else from
+    ``transforms_val.json``. A single file may split them by ``train_filenames`` and ``test_filenames``, else
+    ``val_filenames``.
 
     Parameters
     ----------
@@ -67,35 +68,37 @@ def read_scene_folder(
         :class:`~coinr.signals.SceneSignal`.
     """
     with named(path):
-        main, judged, notes = _files(path)
-        told = _told(main)
-        views, held, more = _read_views(main, told)
-        if judged is not None:
-            other = _told(judged)
-            held, _, others = _read_views(judged, other)
-            more += others + [f"{judged.name}: {note}" for note in other.notes]
-            if {other.near, other.far} - {None, told.near, told.far}:
-                more.append(f"near and far of {judged.name} are not used")
-            if not _alike(views.camera, held.camera):
-                raise InputError(f"{main.name} and {judged.name} differ in their camera: {views.camera}, {held.camera}")
+        main, test_file, notes = _files(path)
+        transforms = _read_transforms(main)
+        views, test_views, more = _read_views(main, transforms)
+        if test_file is not None:
+            other = _read_transforms(test_file)
+            test_views, _, others = _read_views(test_file, other)
+            more += others + [f"{test_file.name}: {note}" for note in other.notes]
+            if {other.near, other.far} - {None, transforms.near, transforms.far}:
+                more.append(f"near and far of {test_file.name} are not used")
+            if not _alike(views.camera, test_views.camera):
+                raise InputError(
+                    f"{main.name} and {test_file.name} differ in their camera: {views.camera}, {test_views.camera}"
+                )
         scene = SceneSignal(
             views.pictures,
             views.poses,
             views.camera.focal,
-            told.near if near is None else near,
-            told.far if far is None else far,
-            None if held is None else held.pictures,
-            None if held is None else held.poses,
+            transforms.near if near is None else near,
+            transforms.far if far is None else far,
+            None if test_views is None else test_views.pictures,
+            None if test_views is None else test_views.poses,
             samples,
             views.camera.focal_y,
-            views.camera.centre,
+            views.camera.center,
         )
-    scene.notes = (*notes, *told.notes, *more)
+    scene.notes = (*notes, *transforms.notes, *more)
     return scene
 
 
 def _files(path: Path) -> tuple[Path, Path | None, list[str]]:
-    """Return the file of the views to train on, that of those to judge by if there is one, and notes on others."""
+    """Return the file of the views to train on, that of the test views if there is one, and notes on others."""
     if not path.is_dir():
         return path, None, []
     main = path / "transforms_train.json"
@@ -103,11 +106,11 @@ def _files(path: Path) -> tuple[Path, Path | None, list[str]]:
         return path / "transforms.json", None, []
     others = [path / f"transforms{name}.json" for name in ("_test", "_val", "")]
     there = [other for other in others if other.is_file()]
-    judged = there[0] if there and there[0] is not others[2] else None
-    return main, judged, [f"{other.name} is not used" for other in there if other is not judged]
+    test_file = there[0] if there and there[0] is not others[2] else None
+    return main, test_file, [f"{other.name} is not used" for other in there if other is not test_file]
 
 
-def _told(path: Path) -> Transforms:
+def _read_transforms(path: Path) -> Transforms:
     try:
         return read_transforms(path)
     except InputError as error:
@@ -115,51 +118,51 @@ def _told(path: Path) -> Transforms:
         raise InputError(f"{path.name}: {words}") from None
 
 
-def _read_views(path: Path, told: Transforms) -> tuple[_Views, _Views | None, list[str]]:
-    """Return the views of a file, those of them that it lists to judge by, and notes."""
-    places = [_find(path.parent, name) for name in told.names]
+def _read_views(path: Path, transforms: Transforms) -> tuple[_Views, _Views | None, list[str]]:
+    """Return the training and test views of a file, and notes."""
+    places = [_find(path.parent, name) for name in transforms.names]
     notes = []
-    if moved := [name for name, (_, elsewhere) in zip(told.names, places, strict=True) if elsewhere]:
+    if moved := [name for name, (_, elsewhere) in zip(transforms.names, places, strict=True) if elsewhere]:
         notes.append(
             f"{len(moved)} pictures are not where {path.name} says, as {moved[0]}; those in the folder are taken"
         )
-    train, held, more = _sides(path, told, [place for place, _ in places])
-    chosen = [*train, *held]
+    train, test_views, more = _sides(path, transforms, [place for place, _ in places])
+    chosen = [*train, *test_views]
     frames = [_read_frame(places[chosen[k]][0]) for k in steps(range(len(chosen)), "views")]
     more += [f"{count} pictures: {note}" for note, count in Counter(n for _, own in frames for n in own).items()]
-    stacked = _stack([picture for picture, _ in frames], [told.names[k] for k in chosen])
+    stacked = _stack([picture for picture, _ in frames], [transforms.names[k] for k in chosen])
     try:
-        camera = camera_of(told.numbers, *stacked.shape[1:3])
-        more += notes_on_size(told.numbers, *stacked.shape[1:3])
+        camera = camera_of(transforms.numbers, *stacked.shape[1:3])
+        more += notes_on_size(transforms.numbers, *stacked.shape[1:3])
     except InputError as error:
         raise InputError(f"{path.name}: {error}") from None
     count = len(train)
-    first = _Views(stacked[:count], told.poses[train], camera)
-    return first, _Views(stacked[count:], told.poses[held], camera) if held else None, notes + more
+    first = _Views(stacked[:count], transforms.poses[train], camera)
+    return first, _Views(stacked[count:], transforms.poses[test_views], camera) if test_views else None, notes + more
 
 
-def _sides(path: Path, told: Transforms, places: list[Path]) -> tuple[list[int], list[int], list[str]]:
-    """Return which frames to train on, which to judge by, and notes, as the lists of a file say."""
+def _sides(path: Path, transforms: Transforms, places: list[Path]) -> tuple[list[int], list[int], list[str]]:
+    """Return the numbers of the frames to train on and of the test frames, and notes, as the lists of a file say."""
     numbers = {place: k for k, place in enumerate(places)}
     sides: dict[str, list[int]] = {}
-    for side, names in told.splits.items():
+    for side, names in transforms.splits.items():
         found = [_find(path.parent, name)[0] for name in names]
         if strange := [name for name, place in zip(names, found, strict=True) if place not in numbers]:
             raise InputError(f"{path.name}: {side}_filenames has {strange[0]}, which is no frame")
         sides[side] = sorted({numbers[place] for place in found})
-    held = sides.get("test") or sides.get("val") or []
+    test_views = sides.get("test") or sides.get("val") or []
     others = {*sides.get("test", []), *sides.get("val", [])}
     train = sides.get("train") or [k for k in range(len(places)) if k not in others]
     notes = []
-    if both := set(train) & set(held):
+    if both := set(train) & set(test_views):
         notes.append(f"{len(both)} of {len(places)} views are both trained on and judged by, as {path.name} says")
-    if left := len(places) - len({*train, *held}):
+    if left := len(places) - len({*train, *test_views}):
         notes.append(f"{left} of {len(places)} views are not used, as the lists in {path.name} say")
-    return train, held, notes
+    return train, test_views, notes
 
 
 def _alike(camera: Camera, other: Camera) -> bool:
-    values, others = (np.array([c.focal, c.focal_y, *c.centre]) for c in (camera, other))
+    values, others = (np.array([c.focal, c.focal_y, *c.center]) for c in (camera, other))
     return bool(np.allclose(values, others, rtol=_ALIKE, atol=0))
 
 
@@ -209,7 +212,7 @@ def scene_of_arrays(
 ) -> SceneSignal:
     """Return the scene in named arrays: images, poses and focal.
 
-    There may be focal_y, centre, near, far, test_images and test_poses besides.
+    There may be focal_y, center, near, far, test_images and test_poses besides.
 
     Raises
     ------
@@ -224,7 +227,7 @@ def scene_of_arrays(
             raise InputError(f"{name} is one number, got {value.dtype} {list(value.shape)}")
     check_straight({name: array.ravel().tolist() for name, array in arrays.items() if array.size < _FEW})
     given: dict[str, Any] = dict(arrays)
-    centre = given.get("centre")
+    center = given.get("centre")
     scene = SceneSignal(
         given["images"],
         given["poses"],
@@ -235,7 +238,7 @@ def scene_of_arrays(
         given.get("test_poses"),
         samples,
         given.get("focal_y"),
-        None if centre is None else centre.reshape(-1),
+        None if center is None else center.reshape(-1),
     )
     used = {"images", "poses", "focal", "near", "far", "focal_y", "centre", "test_images", "test_poses"}
     if left := [name for name in arrays if name not in used]:

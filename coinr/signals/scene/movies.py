@@ -46,7 +46,7 @@ def write_views(path: Path, pictures: NDArray[Any]) -> None:
 
 
 def check_movie(path: Path) -> None:
-    """DependencyError if the library that writes such a film is not installed."""
+    """Raise DependencyError if the library that writes such a movie is not installed."""
     if path.suffix.lower() == ".mp4":
         optional("imageio_ffmpeg", "video")
 

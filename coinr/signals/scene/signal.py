@@ -14,7 +14,7 @@ from coinr.errors import InputError
 from coinr.inputs.arguments import checked
 from coinr.inputs.dense import to_array
 from coinr.networks.precision import single_network
-from coinr.progress import shown, steps
+from coinr.progress import show_progress, steps
 from coinr.runtime.ambient import independent
 from coinr.signals.arrays import as_number
 from coinr.signals.sampling import device_of
@@ -33,7 +33,7 @@ _OFF = 0.05
 #: The least step of float32 where the cameras are, as a part of the range of depths.
 _COARSE = 1e-4
 
-#: Without views of their own to judge by, every so many are held back.
+#: Without test views of their own, every so many are held out.
 _HELD_EVERY = 8
 
 
@@ -51,13 +51,13 @@ class SceneSignal(Views):
     near, far : float, optional
         Range of depths; half the least and 1 1/2 times the greatest distance of a camera from what all look at, if
         absent. Cameras that do not look at one place, as of a panorama, need both.
-    held_images, held_poses : array, optional
-        Views to judge by; every eighth of the others if absent.
+    test_images, test_poses : array, optional
+        Views that the score is computed on; every eighth of the others if absent.
     samples : (int, int)
         Depths that the coarse and the fine network are seen at along a ray.
     focal_y : float, optional
         Focal length in pixels, down; as across if absent.
-    centre : (float, float), optional
+    center : (float, float), optional
         The point of a picture that the camera's axis passes, in pixels from its left and upper side; the middle if
         absent. It may be off the middle by 5 % of a side.
 
@@ -77,29 +77,29 @@ class SceneSignal(Views):
         focal: float,
         near: float | None = None,
         far: float | None = None,
-        held_images: Any = None,
-        held_poses: Any = None,
+        test_images: Any = None,
+        test_poses: Any = None,
         samples: tuple[int, int] = (32, 32),
         focal_y: float | None = None,
-        centre: tuple[float, float] | None = None,
+        center: tuple[float, float] | None = None,
     ) -> None:
         pictures, matrices = check_views(images, poses)
-        if held_images is None:
-            held = np.arange(len(pictures)) % _HELD_EVERY == 0
-            held_pictures, held_matrices = pictures[held], matrices[held]
-            pictures, matrices = pictures[~held], matrices[~held]
+        if test_images is None:
+            is_test = np.arange(len(pictures)) % _HELD_EVERY == 0
+            test_pictures, test_matrices = pictures[is_test], matrices[is_test]
+            pictures, matrices = pictures[~is_test], matrices[~is_test]
         else:
-            held_pictures, held_matrices = check_views(held_images, held_poses)
-        if held_poses is not None and held_images is None:
-            raise InputError("held_poses are of held_images, which are not given")
+            test_pictures, test_matrices = check_views(test_images, test_poses)
+        if test_poses is not None and test_images is None:
+            raise InputError("test_poses are of test_images, which are not given")
         if len(pictures) < 2:
             raise InputError(f"a scene needs two views or more besides those held back, got {len(pictures)}")
-        if held_pictures.shape[1:] != pictures.shape[1:]:
-            sizes = list(pictures.shape[1:3]), list(held_pictures.shape[1:3])
+        if test_pictures.shape[1:] != pictures.shape[1:]:
+            sizes = list(pictures.shape[1:3]), list(test_pictures.shape[1:3])
             raise InputError(f"all views have one size, got {sizes[0]} and, held back, {sizes[1]}")
         if near is None or far is None:
-            told = _depths(matrices)
-            near, far = (given if given is not None else found for given, found in zip((near, far), told, strict=True))
+            defaults = _depths(matrices)
+            near, far = (a if a is not None else b for a, b in zip((near, far), defaults, strict=True))
         near, far = as_number("near", near, 0), as_number("far", far, 0)
         if not near < far:
             raise InputError(f"near must be below far, got {near!r} and {far!r}")
@@ -112,31 +112,31 @@ class SceneSignal(Views):
         across = as_number("focal", focal, 1e-30)
         down = across if focal_y is None else as_number("focal_y", focal_y, 1e-30)
         height, width = pictures.shape[1:3]
-        shift = _shift(height, width, centre)
+        shift = _shift(height, width, center)
         lens = Lens(height, width, across, near, far, *_counts(samples), down / across, shift)
         super().__init__(pictures, matrices, lens)
-        self._held = Views(held_pictures, held_matrices, lens)
+        self._test_views = Views(test_pictures, test_matrices, lens)
 
     @property
     def eval_split(self) -> Views:
-        """The views that training does not see."""
-        return self._held
+        """Return the test views, which training does not see."""
+        return self._test_views
 
     def describe(self) -> str:
         """Number and size of the views, and how many are held back."""
-        return f"{super().describe()}, {len(self._held.images)} more held back"
+        return f"{super().describe()}, {len(self._test_views.images)} more held back"
 
 
 @independent
 def _depths(poses: NDArray[np.float32]) -> tuple[float, float]:
     """Return near and far of cameras that look at one place; InputError if they do not."""
-    centre, faced = focus_of(poses)
-    if not faced:
+    center, facing = focus_of(poses)
+    if not facing:
         raise InputError(
-            "the cameras do not look at one place, so near and far depths cannot be told; "
+            "the cameras do not look at one place, so near and far depths cannot be set; "
             "give both near and far (transforms.json may have them)"
         )
-    distances = np.linalg.norm(poses[:, :3, 3] - np.asarray(orbit_of(poses).centre, np.float32), axis=1)
+    distances = np.linalg.norm(poses[:, :3, 3] - np.asarray(orbit_of(poses).center, np.float32), axis=1)
     return float(f"{distances.min() / 2:.3g}"), float(f"{distances.max() * 1.5:.3g}")
 
 
@@ -148,11 +148,11 @@ def _counts(samples: Any) -> tuple[int, int]:
     return int(counts[0]), int(counts[1])
 
 
-def _shift(height: int, width: int, centre: Any) -> tuple[float, float]:
+def _shift(height: int, width: int, center: Any) -> tuple[float, float]:
     """Return by how many pixels the camera's axis is off the middle of pictures."""
-    point = to_array((width / 2, height / 2) if centre is None else centre, "centre")
+    point = to_array((width / 2, height / 2) if center is None else center, "center")
     if point.shape != (2,) or point.dtype.kind not in "fiu":
-        raise InputError(f"centre is two numbers, got {centre!r:.80}")
+        raise InputError(f"center is two numbers, got {center!r:.80}")
     x, y = map(float, point)
     if not (abs(x - width / 2) <= _OFF * width and abs(y - height / 2) <= _OFF * height):
         raise InputError(
@@ -163,7 +163,7 @@ def _shift(height: int, width: int, centre: Any) -> tuple[float, float]:
 
 
 @independent
-@shown("render")
+@show_progress("render")
 @torch.no_grad()
 def render_views(
     network: nn.Module, poses: Sequence[NDArray[np.float32]], lens: Lens
@@ -187,7 +187,7 @@ def render_views(
     views = Views(np.zeros((len(poses), lens.height, lens.width, 3), np.uint8), to_array(poses, "the poses"), lens)
     network = single_network(network)
     views = views.to(device_of(network))
-    colours, depths = np.empty((views.count, 3), np.uint8), np.empty(views.count, np.float32)
+    colors, depths = np.empty((views.count, 3), np.uint8), np.empty(views.count, np.float32)
     chunk = max(1, _POINTS // views.points)
     for start in steps(range(0, views.count, chunk), "views"):
         some = slice(start, min(start + chunk, views.count))
@@ -195,6 +195,6 @@ def render_views(
         shown = render(network, rays, lens)
         if not torch.isfinite(shown.fine).all():
             raise InputError("the network gives values that are not finite")
-        colours[some] = (shown.fine.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
+        colors[some] = (shown.fine.clamp(0, 1) * 255).round().to(torch.uint8).cpu().numpy()
         depths[some] = shown.depth.float().cpu().numpy()
-    return colours.reshape(views.images.shape), depths.reshape(views.images.shape[:3])
+    return colors.reshape(views.images.shape), depths.reshape(views.images.shape[:3])

@@ -60,7 +60,7 @@ _DESCRIPTIVE = (
 #: By how much, relatively, numbers may differ between frames that are taken for one camera's.
 _ALIKE = 1e-3
 
-#: By how much, relatively, two keys may differ that tell the same focal length.
+#: By how much, relatively, two keys may differ that give the same focal length.
 _AGREE = 1e-2
 
 
@@ -70,7 +70,7 @@ class Camera:
 
     focal: float
     focal_y: float
-    centre: tuple[float, float]
+    center: tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -274,20 +274,20 @@ def camera_of(numbers: Mapping[str, float], height: int, width: int) -> Camera:
     for key in ("w", "h", "fl_x", "fl_y"):
         if not numbers.get(key, 1) > 0:
             raise InputError(f"{key} must be positive, got {numbers[key]:g}")
-    across, down = _size_told(numbers, height, width)
+    across, down = _declared_size(numbers, height, width)
     if abs(width * down - height * across) > max(across, down):
         raise InputError(f"the pictures have {width} x {height} pixels, w and h are {across:g} x {down:g}")
     x, y = _focal(numbers, "x", width, width / across), _focal(numbers, "y", height, height / down)
     x, y = x or y, y or x
     if x is None or y is None:
         raise InputError("it lacks a focal length: 'fl_x' or 'camera_angle_x'")
-    centre = numbers.get("cx", across / 2) * width / across, numbers.get("cy", down / 2) * height / down
-    return Camera(x, y, centre)
+    center = numbers.get("cx", across / 2) * width / across, numbers.get("cy", down / 2) * height / down
+    return Camera(x, y, center)
 
 
 def notes_on_size(numbers: Mapping[str, float], height: int, width: int) -> list[str]:
     """Return a note where ``w`` and ``h`` are neither the size of pictures nor a whole number of times it, or part."""
-    across, down = _size_told(numbers, height, width)
+    across, down = _declared_size(numbers, height, width)
     times = max(across / width, width / across)
     whole, bigger = round(times), across > width
     off = [a - whole * b if bigger else whole * a - b for a, b in ((across, width), (down, height))]
@@ -298,7 +298,7 @@ def notes_on_size(numbers: Mapping[str, float], height: int, width: int) -> list
     ]
 
 
-def _size_told(numbers: Mapping[str, float], height: int, width: int) -> tuple[float, float]:
+def _declared_size(numbers: Mapping[str, float], height: int, width: int) -> tuple[float, float]:
     """Return w and h; one that is missing is in proportion to the other."""
     across = numbers.get("w", width * numbers.get("h", height) / height)
     return across, numbers.get("h", height * across / width)
@@ -306,18 +306,18 @@ def _size_told(numbers: Mapping[str, float], height: int, width: int) -> tuple[f
 
 def _focal(numbers: Mapping[str, float], axis: str, size: int, scale: float) -> float | None:
     """Return the focal length along an axis in pixels, from whichever key there is."""
-    told: dict[str, float] = {}
+    lengths: dict[str, float] = {}
     if f"fl_{axis}" in numbers:
-        told[f"fl_{axis}"] = numbers[f"fl_{axis}"] * scale
+        lengths[f"fl_{axis}"] = numbers[f"fl_{axis}"] * scale
     for key, unit in ((f"camera_angle_{axis}", 1.0), (f"{axis}_fov", math.pi / 180)):
         if key in numbers:
             angle = numbers[key] * unit
             if not 0 < angle < math.pi:
                 raise InputError(f"{key} is an angle between 0 and {math.pi / unit:.5g}, got {numbers[key]:g}")
-            told[key] = size / 2 / math.tan(angle / 2)
-    if not told:
+            lengths[key] = size / 2 / math.tan(angle / 2)
+    if not lengths:
         return None
-    if max(told.values()) > min(told.values()) * (1 + _AGREE):
-        words = " and ".join(f"{value:.6g} pixels by {key}" for key, value in told.items())
+    if max(lengths.values()) > min(lengths.values()) * (1 + _AGREE):
+        words = " and ".join(f"{value:.6g} pixels by {key}" for key, value in lengths.items())
         raise InputError(f"the focal length is {words}; they contradict each other")
-    return next(iter(told.values()))
+    return next(iter(lengths.values()))

@@ -52,8 +52,8 @@ class Lens:
     stretch: float = 1.0
     shift: tuple[float, float] = (0.0, 0.0)
 
-    def resized(self, height: int, width: int) -> Lens:
-        """The same view in other pixels; across, it shows what it showed."""
+    def resize(self, height: int, width: int) -> Lens:
+        """Return the lens for pictures of another size, with the same angle of view across."""
         times = width / self.width
         shift = (self.shift[0] * times, self.shift[1] * times)
         return replace(self, height=height, width=width, focal=self.focal * width / self.width, shift=shift)
@@ -111,7 +111,7 @@ def _over_white(picture: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 class Views(Signal):
-    """The pixels of posed pictures, without any that are held back."""
+    """The pixels of posed pictures, without test views."""
 
     kind = "scene"
     metric = "PSNR"
@@ -135,11 +135,11 @@ class Views(Signal):
 
     @property
     def default_bits(self) -> int:
-        """A quarter of 8 for each channel of the pictures that are fitted."""
+        """Return a quarter of 8 bits for each channel of the pictures that are fitted."""
         return 8 * self.images.size // 4
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Rays ``[N, 6]`` (origin, direction) and colours in [0, 1] ``[N, 3]`` of pixels, view by view."""
+        """Return rays ``[N, 6]`` (origin, direction) and colors in [0, 1] ``[N, 3]`` of pixels, view by view."""
         lens = self.lens
         pixels = indices % (lens.height * lens.width)
         poses = self._poses[indices // (lens.height * lens.width)]
@@ -148,13 +148,13 @@ class Views(Signal):
         return rays, self._values[indices].to(torch.float32) / 255
 
     def predict(self, network: nn.Module, inputs: Tensor) -> Tensor:
-        """Colours ``[N, 3]`` over white that the fine network gives along rays, at depths that are the same always."""
+        """Return colors ``[N, 3]`` over white of the fine network along rays, at depths that are always the same."""
         return render(network, inputs, self.lens).fine
 
     def squared_error(self, network: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:
-        """That of the coarse and of the fine colours, at depths jittered by a generator that the rays seed.
+        """Return the squared error of coarse and fine colors, at depths jittered by a generator that the rays seed.
 
-        So a batch has the same error each time, and depths are others in every batch.
+        A batch has the same error each time, and every batch has other depths.
 
         Raises
         ------
@@ -169,19 +169,19 @@ class Views(Signal):
         return error + (shown.coarse - targets).square().sum() if self.lens.fine else error
 
     def partial_score(self, predicted: Tensor, targets: Tensor) -> Tensor:
-        """Sum of squared errors of colours in [0, 1], and number of values."""
+        """Sum of squared errors of colors in [0, 1], and number of values."""
         error = (predicted.double().clamp(0, 1) - targets.double()).square().sum()
         return torch.stack((error, torch.full_like(error, targets.numel())))
 
     def score(self, total: Tensor) -> float:
-        """PSNR in dB, -inf if it is not a number."""
+        """Return the PSNR in dB, -inf if it is not a number."""
         error = float(total[0] / total[1])
         if not math.isfinite(error):
             return -math.inf
         return math.inf if error == 0 else -10 * math.log10(error)
 
     def meta(self) -> dict[str, Any]:
-        """``{"scene": [H, W, focal, near, far, coarse, fine, radius, elevation, ...]}``, then centre and axis up.
+        """Return ``{"scene": [H, W, focal, near, far, coarse, fine, radius, elevation, ...]}``; center and up follow.
 
         The last are those of an :class:`~coinr.signals.scene.cameras.Orbit`; defaults at the end are left out. Where
         pixels are not square, or the axis does not pass the middle, ``"lens": [focal_y, cx, cy]`` comes with it, in
@@ -189,8 +189,8 @@ class Views(Signal):
         """
         lens, orbit = self.lens, orbit_of(self.poses)
         numbers: list[float] = [lens.height, lens.width, float(f"{lens.focal:.6g}"), lens.near, lens.far]
-        numbers += [lens.coarse, lens.fine, orbit.radius, orbit.elevation, *orbit.centre, orbit.up]
-        defaults = [*Orbit(0, 0).centre, Orbit(0, 0).up]
+        numbers += [lens.coarse, lens.fine, orbit.radius, orbit.elevation, *orbit.center, orbit.up]
+        defaults = [*Orbit(0, 0).center, Orbit(0, 0).up]
         while len(numbers) > 9 and numbers[-1] == defaults[len(numbers) - 10]:
             numbers.pop()
         return {"scene": _short(numbers)} | _lens_meta(lens)
@@ -199,8 +199,8 @@ class Views(Signal):
 def _lens_meta(lens: Lens) -> dict[str, Any]:
     """Return what else a lens needs that is not simple."""
     middle = lens.width / 2, lens.height / 2
-    centre = [m + s for m, s in zip(middle, lens.shift, strict=True)]
-    numbers = [float(f"{v:.6g}") for v in (lens.focal * lens.stretch, *centre)]
+    center = [m + s for m, s in zip(middle, lens.shift, strict=True)]
+    numbers = [float(f"{v:.6g}") for v in (lens.focal * lens.stretch, *center)]
     defaults = [float(f"{v:.6g}") for v in (lens.focal, *middle)]
     while numbers and numbers[-1] == defaults[len(numbers) - 1]:
         numbers.pop()
@@ -213,7 +213,7 @@ def _short(numbers: list[float]) -> list[float]:
 
 
 def render(network: nn.Module, rays: Tensor, lens: Lens, generator: torch.Generator | None = None) -> Rays:
-    """What a network shows along rays [N, 6]; InputError unless it is a Nerf."""
+    """Render rays [N, 6]; InputError unless the network is a Nerf."""
     if not isinstance(network, Nerf):
         raise InputError(f"a scene is shown by a Nerf, got {type(network).__name__}")
     return render_rays(network, rays, lens.near, lens.far, lens.coarse, lens.fine, generator)

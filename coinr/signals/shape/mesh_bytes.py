@@ -1,6 +1,6 @@
 """What is done with the bytes of a mesh file before it is parsed.
 
-They tell its kind, whether it is whole, and what will not be read; what the parser does not take is written otherwise.
+The bytes show the kind, whether the file is whole, and what will not be read. What the parser refuses is rewritten.
 """
 
 from __future__ import annotations
@@ -139,9 +139,9 @@ def _missing_ply(data: bytes) -> str | None:
         return "its header has no end"
     if b"ascii" not in header:
         return None
-    wanted = sum(int(count) for count in re.findall(rb"^element\s+\S+\s+(\d+)", header, re.MULTILINE))
+    expected = sum(int(count) for count in re.findall(rb"^element\s+\S+\s+(\d+)", header, re.MULTILINE))
     got = sum(bool(line.strip()) for line in body.splitlines())
-    return f"its header tells of {wanted} lines, {got} are there" if got < wanted else None
+    return f"its header tells of {expected} lines, {got} are there" if got < expected else None
 
 
 def _missing_stl(data: bytes) -> str | None:
@@ -151,15 +151,19 @@ def _missing_stl(data: bytes) -> str | None:
     if len(data) < 84:
         return f"a binary STL has 84 bytes or more, this has {len(data)}, or it is none"
     (count,) = struct.unpack_from("<I", data, 80)
-    wanted = 84 + 50 * count
-    return f"{count} triangles take {wanted} bytes, it has {len(data)}, or it is no STL" if len(data) < wanted else None
+    expected = 84 + 50 * count
+    return (
+        f"{count} triangles take {expected} bytes, it has {len(data)}, or it is no STL"
+        if len(data) < expected
+        else None
+    )
 
 
 def _missing_off(data: bytes) -> str | None:
     """Say what the end of an OFF file lacks."""
     vertices, faces, lines = _off_lines(data)
-    wanted = vertices + faces
-    return f"its header tells of {wanted} lines, {len(lines)} are there" if len(lines) < wanted else None
+    expected = vertices + faces
+    return f"its header tells of {expected} lines, {len(lines)} are there" if len(lines) < expected else None
 
 
 def _short_off(data: bytes) -> int:
@@ -214,7 +218,7 @@ def _check_gltf(tree: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _check_accessors(part: dict[str, Any], accessors: list[dict[str, Any]]) -> None:
-    """InputError if a primitive of a glTF file has corners or triangles that are not stored as plain arrays."""
+    """Raise InputError if a primitive of a glTF file has corners or triangles that are not stored as plain arrays."""
     for index in (part.get("attributes", {}).get("POSITION"), part.get("indices")):
         accessor = accessors[index] if index is not None else {"bufferView": 0}
         if "sparse" in accessor:

@@ -30,7 +30,7 @@ def repair_mesh(mesh: Any) -> tuple[Any, tuple[str, ...]]:
     """Return a mesh whose triangles enclose an inside, and notes on what was changed for that.
 
     Vertices at one position become one. Triangles that are degenerate or there twice are dropped. Triangles that face
-    against their neighbours are turned.
+    against their neighbors are turned.
 
     Parameters
     ----------
@@ -52,23 +52,23 @@ def repair_mesh(mesh: Any) -> tuple[Any, tuple[str, ...]]:
     vertices, faces = np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces, np.int64)
     if faces.min() < 0 or faces.max() >= len(vertices):
         raise InputError(f"a triangle has vertex {faces.max()} or {faces.min()}, of 0 .. {len(vertices) - 1}")
-    unit = _normalized(vertices, faces)
+    unit = _normalize(vertices, faces)
     opened = None
     for nearness, note in ((0.0, ()), (_NEAR, ("vertices less than a millionth of the size apart are made one",))):
         labels = _same_place(unit, nearness)
         merged = labels[faces]
         whole = merged[(merged != np.roll(merged, 1, axis=1)).all(axis=1)]
         for candidate in _candidates(whole, unit):
-            closed, turned = _closed(candidate)
+            closed, turned = _close(candidate)
             if closed is not None:
-                notes = (*note, *_counted(len(faces) - len(closed), turned))
+                notes = (*note, *_repair_notes(len(faces) - len(closed), turned))
                 return optional("trimesh").Trimesh(vertices, closed, process=False), notes
         opened = whole if opened is None else opened
     assert opened is not None
     raise InputError(_fault(opened))
 
 
-def _normalized(vertices: NDArray[np.float64], faces: _Faces) -> NDArray[np.float64]:
+def _normalize(vertices: NDArray[np.float64], faces: _Faces) -> NDArray[np.float64]:
     """Return vertices [V, 3] moved and scaled so that those in use have their middle at 0 and a longest side of 1."""
     if not np.isfinite(vertices).all():
         raise InputError("the mesh has vertices that are NaN or infinite")
@@ -141,7 +141,7 @@ def _unique(faces: _Faces) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return first, inverse.reshape(-1)
 
 
-def _closed(faces: _Faces) -> tuple[_Faces | None, int]:
+def _close(faces: _Faces) -> tuple[_Faces | None, int]:
     """Return triangles without pairs that face each other, turned where they must be; None if they enclose nothing.
 
     Returns how many were turned, too.
@@ -155,7 +155,7 @@ def _closed(faces: _Faces) -> tuple[_Faces | None, int]:
         if not net.any():
             return kept, 0
         if not (uses % 2).any():
-            turned = _turned(kept)
+            turned = _orient(kept)
             if turned is not None and not _edges(turned)[0].any():
                 return turned, int((turned != kept).any(axis=1).sum())
     return None, 0
@@ -172,7 +172,7 @@ def _back_to_back(faces: _Faces) -> tuple[_Faces, _Faces]:
 
 
 def _half_edges(faces: _Faces) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Number the edge of each side of each triangle, int64 [F, 3], and tell the way along it, 1 or -1."""
+    """Number the edge of each side of each triangle, int64 [F, 3], and return the way along it, 1 or -1."""
     ends = np.roll(faces, -1, axis=1)
     _, edges = np.unique(np.minimum(faces, ends) * (faces.max() + 1) + np.maximum(faces, ends), return_inverse=True)
     return edges.reshape(faces.shape), np.where(faces < ends, 1, -1)
@@ -185,8 +185,8 @@ def _edges(faces: _Faces) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     return net, np.bincount(edges.reshape(-1))
 
 
-def _turned(faces: _Faces) -> _Faces | None:
-    """Turn triangles so that neighbours face alike, as most of their body do already; None if they cannot."""
+def _orient(faces: _Faces) -> _Faces | None:
+    """Turn triangles so that neighbors face alike, as most of their body do already; None if they cannot."""
     edges, ways = _half_edges(faces)
     order = np.argsort(edges, axis=None, kind="stable")
     one, other = order[:-1], order[1:]
@@ -207,7 +207,7 @@ def _turned(faces: _Faces) -> _Faces | None:
     return np.where(against[:, None], faces[:, ::-1], faces)
 
 
-def _counted(dropped: int, turned: int) -> tuple[str, ...]:
+def _repair_notes(dropped: int, turned: int) -> tuple[str, ...]:
     """Return notes on how many triangles were dropped and turned."""
     notes = ((dropped, "dropped, being degenerate or there twice"), (turned, "turned to face as their neighbours do"))
     return tuple(f"{count} triangle{'s were' if count > 1 else ' was'} {what}" for count, what in notes if count)

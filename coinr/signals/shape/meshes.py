@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from coinr.errors import InputError
 from coinr.files.reading import named, read_bytes
 from coinr.files.writing import write_atomic
-from coinr.progress import shown, steps
+from coinr.progress import show_progress, steps
 from coinr.runtime.optional import optional
 from coinr.signals.shape.mesh_bytes import check_mesh_bytes, mesh_kind, parsable
 from coinr.signals.shape.ply import write_ply
@@ -30,7 +30,7 @@ _LOSS = 1e-5
 #: Pairs of a triangle and a ray that are looked at together.
 _PAIRS = 1 << 20
 
-#: By how much of a voxel rays are moved off the centres, so that none passes through a vertex of a tidy mesh.
+#: By how much of a voxel rays are moved off the centers, so that none passes through a vertex of a tidy mesh.
 _ASIDE = (1.7e-5, 2.9e-5)
 
 
@@ -55,7 +55,7 @@ def read_mesh(path: str | os.PathLike[str]) -> tuple[Any, tuple[str, ...]]:
             extra = {"resolver": _files_beside(source)} if kind == "gltf" else {}
             plain, more = parsable(data, kind)
             scene = trimesh.load_scene(io.BytesIO(plain), file_type=kind, process=False, skip_materials=True, **extra)
-            return _joined(scene), notes + more
+            return _join(scene), notes + more
         except InputError:
             raise
         except Exception as error:  # the parsers fail in more ways than can be listed
@@ -78,7 +78,7 @@ def _files_beside(source: Path) -> Any:
     return Resolver(str(source))
 
 
-def _joined(scene: Any) -> Any:
+def _join(scene: Any) -> Any:
     """Return one mesh of all meshes of a ``trimesh.Scene``, in float64 where the scene places them."""
     trimesh = optional("trimesh")
     vertices, faces, count = [], [], 0
@@ -97,11 +97,11 @@ def _joined(scene: Any) -> Any:
     return trimesh.Trimesh(np.concatenate(vertices), np.concatenate(faces), process=False)
 
 
-@shown("voxels")
-def voxelise(mesh: Any, corner: NDArray[np.float64], pitch: float, grid: tuple[int, int, int]) -> NDArray[np.bool_]:
-    """Return which voxel centres lie inside a watertight mesh.
+@show_progress("voxels")
+def voxelize(mesh: Any, corner: NDArray[np.float64], pitch: float, grid: tuple[int, int, int]) -> NDArray[np.bool_]:
+    """Return which voxel centers lie inside a watertight mesh.
 
-    A voxel is inside where the surface winds around its centre: along rays in z, crossings count by the side that they
+    A voxel is inside where the surface winds around its center: along rays in z, crossings count by the side that they
     are crossed from. Parts that overlap are united.
 
     Parameters
@@ -120,7 +120,7 @@ def voxelise(mesh: Any, corner: NDArray[np.float64], pitch: float, grid: tuple[i
     ndarray
         bool [X, Y, Z].
     """
-    # in units of voxels, centres of the first voxel at the origin
+    # in units of voxels, centers of the first voxel at the origin
     vertices = (np.asarray(mesh.vertices, np.float64) - corner) / pitch - 0.5
     faces = np.asarray(mesh.faces, np.int64)
     flat = vertices[:, :2] - np.asarray(_ASIDE)
@@ -166,7 +166,7 @@ def _cross(
 def _side(
     rays: NDArray[np.int64], flat: NDArray[np.float64], a: NDArray[np.int64], b: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.int16]]:
-    """Twice the signed area of ray and edge, and on which side of the edge the ray passes, +1 or -1.
+    """Return twice the signed area of ray and edge, and on which side of the edge the ray passes, +1 or -1.
 
     It is computed from the edge's vertices in the order of their numbers: both triangles that share an edge get
     opposite answers to the last bit, so no ray slips between them or meets both.

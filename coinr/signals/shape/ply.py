@@ -75,7 +75,7 @@ def plain_ply(data: bytes) -> tuple[bytes, int]:
 
 
 def _elements(words: list[list[str]], order: str) -> list[_Element]:
-    """Return what a header tells of."""
+    """Return the elements that a header declares."""
     elements: list[_Element] = []
     for kind, *rest in filter(None, words):
         if kind == "element":

@@ -24,7 +24,7 @@ _LIGHT = (-0.4, 0.5, 0.77)
 
 
 def turn(azimuth: float, tilt: float) -> NDArray[np.float64]:
-    """The rotation [3, 3] of a camera, which looks along -z with y up, by degrees around y, then down by ``tilt``."""
+    """Return the rotation [3, 3] of a camera along -z with y up: ``azimuth`` degrees around y, ``tilt`` down."""
     a, t = np.radians(azimuth), np.radians(tilt)
     around = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
     down = np.array([[1, 0, 0], [0, np.cos(t), np.sin(t)], [0, -np.sin(t), np.cos(t)]])
@@ -76,7 +76,7 @@ def see_through(values: NDArray[np.float32], camera: NDArray[np.float64]) -> NDA
 
 
 def _frame(values: NDArray[np.float32], camera: NDArray[np.float64]) -> tuple[Tensor, Tensor, Tensor]:
-    """The volume [1, 1, X, Y, Z] with a border, the camera's axes, and the scale of its frame along each side.
+    """Return the volume [1, 1, X, Y, Z] with a border, the camera's axes, and the scale of its frame along each side.
 
     The frame reaches as far as the turned box does.
     """
@@ -88,7 +88,7 @@ def _frame(values: NDArray[np.float32], camera: NDArray[np.float64]) -> tuple[Te
 
 
 def _lines(longest: int) -> Iterator[Tensor]:
-    """Points [H, W, D, 3] on lines of sight from front to back, some rows at a time."""
+    """Yield points [H, W, D, 3] on lines of sight from front to back, some rows at a time."""
     side = min(_SIDE, _PIXELS_PER_VOXEL * longest)
     line = torch.linspace(-1, 1, side, dtype=torch.float64)
     depth = torch.linspace(1, -1, min(_DEPTHS, _DEPTHS_PER_VOXEL * longest + 2), dtype=torch.float64)
@@ -98,14 +98,14 @@ def _lines(longest: int) -> Iterator[Tensor]:
 
 
 def _look(volume: Tensor, points: Tensor, axes: Tensor, scale: Tensor) -> Tensor:
-    """Values [...] of a volume [1, 1, X, Y, Z] at points [..., 3] in the camera's frame."""
+    """Sample values [...] of a volume [1, 1, X, Y, Z] at points [..., 3] in the camera's frame."""
     places = (points @ axes.T * scale).flip(-1).to(torch.float32)  # grid_sample wants the last axis first
     flat = places.reshape(1, 1, 1, -1, 3)
     return functional.grid_sample(volume, flat, align_corners=False).reshape(points.shape[:-1]).to(torch.float64)
 
 
 def _lit(smooth: Tensor, points: Tensor, hit: Tensor, axes: Tensor, scale: Tensor) -> NDArray[np.uint8]:
-    """Brightness of surface points [H, W, 3]; 255 where nothing was hit."""
+    """Return the brightness of surface points [H, W, 3]; 255 where nothing was hit."""
     step = 2 / max(smooth.shape[2:])
     slopes = []
     for k in range(3):

@@ -15,7 +15,7 @@ from coinr.inputs.arguments import checked
 from coinr.inputs.dense import to_array
 from coinr.runtime.ambient import independent
 from coinr.signals.shape.mesh_repair import repair_mesh
-from coinr.signals.shape.meshes import voxelise
+from coinr.signals.shape.meshes import voxelize
 from coinr.signals.shape.volumes import MAX_VOXELS, Box, check_longest, check_volume, tight_box, voxel_coordinates
 from coinr.signals.signal import Recipe, Signal
 
@@ -24,13 +24,13 @@ Placement = tuple[float, float, float, float]
 
 
 def default_placement(grid: tuple[int, int, int]) -> Placement:
-    """A grid in the middle of [-1, 1]³, which its longest side spans."""
+    """Return a grid in the middle of [-1, 1]³, which its longest side spans."""
     x, y, z = (-n / max(grid) for n in grid)
     return x, y, z, 2 / max(grid)
 
 
 def place_mesh(mesh: Any, longest: int) -> tuple[tuple[int, int, int], Placement]:
-    """The grid around a mesh with ``longest`` voxels along its longest side, and where it lies.
+    """Return the grid around a mesh, with ``longest`` voxels along its longest side, and its placement.
 
     Raises
     ------
@@ -65,12 +65,12 @@ def _check_placement(placement: Any) -> Placement:
 
 
 def _short(value: float) -> float:
-    """To five digits: a thousandth of a voxel, and few bytes in a file."""
+    """Round to five digits: a thousandth of a voxel, and few bytes in a file."""
     return float(f"{value:.5g}")
 
 
 def describe_grid(grid: tuple[int, int, int], scale: float | None) -> str:
-    """Size of a grid and what its values are, in a few words; ``scale`` is None for occupancy."""
+    """Return the size of a grid and the kind of its values in a few words; ``scale`` is None for occupancy."""
     return f"{' x '.join(map(str, grid))} voxels of {'occupancy' if scale is None else 'signed distance'}"
 
 
@@ -126,42 +126,41 @@ class ShapeSignal(Signal):
     @classmethod
     @checked
     def of_mesh(cls, mesh: Any, longest: int = 128) -> ShapeSignal:
-        """The inside of a ``trimesh.Trimesh``, with ``longest`` voxels along its longest side.
+        """Make the signal of the inside of a ``trimesh.Trimesh``, with ``longest`` voxels along its longest side.
 
         Raises
         ------
         InputError
-            If the mesh has no inside, as :func:`~coinr.signals.shape.mesh_repair.repair_mesh` and :func:`place_mesh`
-            tell.
+            As :func:`~coinr.signals.shape.mesh_repair.repair_mesh` and :func:`place_mesh`, if the mesh has no inside.
         """
         check_longest(longest)
         closed, notes = repair_mesh(mesh)
         grid, placement = place_mesh(closed, longest)
-        made = cls(voxelise(closed, np.array(placement[:3]), placement[3], grid), placement)
+        made = cls(voxelize(closed, np.array(placement[:3]), placement[3], grid), placement)
         made.mesh, made.notes = closed, notes
         return made
 
     @property
     def default_bits(self) -> int:
-        """An eighth of 1 for each voxel of the whole grid, as voxels deflate well, or of 32 for a signed distance."""
+        """Return an eighth of 1 bit a voxel of the whole grid, as voxels deflate well, or of 32 bits a distance."""
         return int(self.volume.size) * (1 if self.scale is None else 32) // 8
 
     @property
     def occupied(self) -> NDArray[np.bool_]:
-        """Which voxels lie inside, bool [X, Y, Z]."""
+        """Return which voxels lie inside, bool [X, Y, Z]."""
         inside: NDArray[np.bool_] = self.volume if self.scale is None else self.volume < 0
         return inside
 
     def describe(self) -> str:
-        """Grid and what its values are."""
+        """Return the grid and the kind of its values."""
         return f"shape {describe_grid(self.box.grid, self.scale)}"
 
     def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Centres ``[N, 3]`` and values ``[N, 1]``, 0 and 1 or scaled distances, of the voxels of the box."""
+        """Return centers ``[N, 3]`` and targets ``[N, 1]``, 0 and 1 or scaled distances, of the voxels of the box."""
         return voxel_coordinates(indices, self.box.size), self._values[indices]
 
     def partial_score(self, predicted: Tensor, targets: Tensor) -> Tensor:
-        """Voxels in both shapes, voxels in either, and values that are not finite."""
+        """Count voxels in both shapes, voxels in either, and values that are not finite."""
         if self.scale is None:
             inside, meant = predicted > 0.5, targets > 0.5
         else:
@@ -170,14 +169,14 @@ class ShapeSignal(Signal):
         return torch.stack(counts).double()
 
     def score(self, total: Tensor) -> float:
-        """IoU, 1 of two empty parts; -inf if values were not finite."""
+        """Return the IoU, 1 for two empty parts; -inf if values were not finite."""
         both, either, broken = map(float, total)
         if broken:
             return -math.inf
         return both / either if either else 1.0
 
     def meta(self) -> dict[str, Any]:
-        """``{"shape": [X, Y, Z, ...]}``, and for a signed distance ``"sdf": scale``.
+        """Return ``{"shape": [X, Y, Z, ...]}``, and for a signed distance ``"sdf": scale``.
 
         After the grid come start and size of the box, unless it is the whole grid, then for a mesh the placement.
         """

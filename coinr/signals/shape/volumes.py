@@ -2,7 +2,7 @@
 
 A volume is an array [X, Y, Z]. Occupancy is bool or has two values; :func:`check_volume` says which is inside. A signed
 distance function (SDF) is floating, negative inside, as far as the surface is away. Voxel i of n along an axis stands
-for its centre, at (2i + 1)/n - 1 of [-1, 1].
+for its center, at (2i + 1)/n - 1 of [-1, 1].
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from coinr.errors import InputError
 from coinr.inputs.dense import in_full, to_array
-from coinr.progress import shown
+from coinr.progress import show_progress
 from coinr.runtime.ambient import independent
 from coinr.signals.sampling import device_of, sample
 
@@ -42,7 +42,7 @@ def check_volume(array: Any) -> NDArray[Any]:
     ------
     InputError
         If it is not [X, Y, Z] with at least one voxel, holds NaN or Inf, has whole numbers of more than two values, two
-        values that cannot be told apart, an SDF without a surface or beyond 1e30, or nothing inside.
+        values of which neither can be taken for outside, an SDF without a surface or beyond 1e30, or nothing inside.
     """
     volume = to_array(array, "a volume")
     if volume.ndim != 3 or volume.size == 0:
@@ -118,16 +118,16 @@ class Box:
 
     @property
     def whole(self) -> bool:
-        """Whether it is the whole grid."""
+        """Return whether the part is the whole grid."""
         return self.size == self.grid
 
     def slices(self) -> tuple[slice, ...]:
-        """The part as an index of a volume."""
+        """Return the part as an index of a volume."""
         return tuple(slice(start, start + size) for start, size in zip(self.start, self.size, strict=True))
 
 
 def tight_box(occupied: NDArray[np.bool_]) -> Box:
-    """The smallest box with every voxel that is set; at least one must be."""
+    """Return the smallest box with every voxel that is set; at least one must be."""
     ranges = []
     for axis in range(3):
         used = np.flatnonzero(occupied.any(axis=tuple(k for k in range(3) if k != axis)))
@@ -139,7 +139,7 @@ def tight_box(occupied: NDArray[np.bool_]) -> Box:
 
 
 def voxel_coordinates(indices: Tensor, size: tuple[int, int, int]) -> Tensor:
-    """Return float32 [N, 3], the centres in [-1, 1]³ of the voxels with C-order ``indices`` (int64 [N]) of a box."""
+    """Return float32 [N, 3], the centers in [-1, 1]³ of the voxels with C-order ``indices`` (int64 [N]) of a box."""
     _, y, z = size
     places = (indices // (y * z), indices // z % y, indices % z)
     along = [(2 * place + 1).to(torch.float64) / n - 1 for place, n in zip(places, size, strict=True)]
@@ -157,13 +157,13 @@ def check_longest(longest: Any) -> int:
 
 
 def grid_like(grid: tuple[int, int, int], longest: int) -> tuple[int, int, int]:
-    """The size of a grid of the same proportions with ``longest`` voxels along its longest side."""
+    """Return the size of a grid of the same proportions with ``longest`` voxels along its longest side."""
     x, y, z = (max(1, round(n * longest / max(grid))) for n in grid)
     return x, y, z
 
 
 @independent
-@shown("render")
+@show_progress("render")
 def render_volume(network: nn.Module, box: Box, grid: tuple[int, int, int], outside: float) -> NDArray[np.float32]:
     """Return what a network shows on a grid of any size over the whole of what ``box`` is a part of.
 
@@ -192,10 +192,10 @@ def render_volume(network: nn.Module, box: Box, grid: tuple[int, int, int], outs
         raise InputError(f"a grid has 1 .. {MAX_VOXELS} voxels, got {' x '.join(map(str, grid))}")
     axes, parts = [], []
     for n, whole, start, size in zip(grid, box.grid, box.start, box.size, strict=True):
-        centres = (np.arange(n) + 0.5) * (whole / n) - start
-        inside = np.flatnonzero((centres >= 0) & (centres < size))
+        centers = (np.arange(n) + 0.5) * (whole / n) - start
+        inside = np.flatnonzero((centers >= 0) & (centers < size))
         parts.append(slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 0))
-        axes.append(torch.from_numpy((2 * centres[parts[-1]] / size - 1).astype(np.float32)))
+        axes.append(torch.from_numpy((2 * centers[parts[-1]] / size - 1).astype(np.float32)))
     volume = np.full(grid, outside, np.float32)
     axes = [axis.to(device_of(network)) for axis in axes]
     y, z = len(axes[1]), len(axes[2])
