@@ -24,7 +24,7 @@ import coinr
 from coinr.cli import cli
 from coinr.codec import baselines
 from coinr.errors import CoinrError
-from tests.codec.hostile import Tally
+from tests.codec.hostile import Counts
 
 from .arguments import COMMANDS, SHORT, WORDS, Make, folder, publics, wrong_values
 
@@ -118,7 +118,7 @@ def outcome(call: Callable[[], Any]) -> str:
     return "result"
 
 
-def check_calls(tally: Tally, cases: int) -> None:
+def check_calls(counts: Counts, cases: int) -> None:
     @everything(cases)
     @given(calls())
     def check(case: tuple[str, dict[str, Make]]) -> None:
@@ -128,8 +128,8 @@ def check_calls(tally: Tally, cases: int) -> None:
         label = f"{name}({', '.join(f'{key}={labelled(value)}' for key, value in arguments.items())})"
         start = time.process_time()
         ended = outcome(lambda: function(**arguments))
-        tally.cases += 1
-        tally.outcomes[ended] += 1
+        counts.cases += 1
+        counts.outcomes[ended] += 1
         assert ended != "an error without a message", label
         assert time.process_time() - start < SECONDS, label
 
@@ -153,13 +153,13 @@ def lines(draw: st.DrawFn) -> list[str]:
     return line
 
 
-def check_lines(tally: Tally, cases: int) -> None:
+def check_lines(counts: Counts, cases: int) -> None:
     @everything(cases)
     @given(lines())
     def check(line: list[str]) -> None:
         result = CliRunner().invoke(cli, line)
-        tally.cases += 1
-        tally.outcomes[f"exit {result.exit_code}"] += 1
+        counts.cases += 1
+        counts.outcomes[f"exit {result.exit_code}"] += 1
         assert result.exception is None or isinstance(result.exception, SystemExit), (line, result.exception)
         assert result.exit_code in (0, 1, 2), line
         if result.exit_code:
@@ -206,24 +206,24 @@ def test_a_right_call_gives_a_result_and_all_arguments_are_known(name: str) -> N
 
 
 def test_a_few_wrong_arguments() -> None:
-    check_calls(Tally(), 120)
+    check_calls(Counts(), 120)
 
 
 def test_a_few_wrong_commands() -> None:
-    check_lines(Tally(), 30)
+    check_lines(Counts(), 30)
 
 
 @pytest.mark.fuzz
 def test_many_wrong_arguments(capsys: pytest.CaptureFixture[str]) -> None:
-    tally = Tally()
-    check_calls(tally, 10_000)
+    counts = Counts()
+    check_calls(counts, 10_000)
     with capsys.disabled():
-        print(f"\nwrong arguments: {tally.cases} cases\n  outcomes: {dict(tally.outcomes.most_common())}")
+        print(f"\nwrong arguments: {counts.cases} cases\n  outcomes: {dict(counts.outcomes.most_common())}")
 
 
 @pytest.mark.fuzz
 def test_many_wrong_commands(capsys: pytest.CaptureFixture[str]) -> None:
-    tally = Tally()
-    check_lines(tally, 2_000)
+    counts = Counts()
+    check_lines(counts, 2_000)
     with capsys.disabled():
-        print(f"\nwrong commands: {tally.cases} cases\n  outcomes: {dict(tally.outcomes.most_common())}")
+        print(f"\nwrong commands: {counts.cases} cases\n  outcomes: {dict(counts.outcomes.most_common())}")

@@ -1,4 +1,4 @@
-"""What the tests of hostile input share: files to damage, how a case is judged, and the count of outcomes."""
+"""What the tests of hostile input share: files to damage, how a case is evaluated, and the count of outcomes."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def _slowness() -> float:
 
 
 @dataclass
-class Tally:
+class Counts:
     """Outcomes counted over a run."""
 
     cases: int = 0
@@ -218,7 +218,7 @@ class Tally:
         )
 
 
-def judge(blob: bytes, tally: Tally, label: str, limits: coinr.Limits = LIMITS) -> str:
+def evaluate(blob: bytes, counts: Counts, label: str, limits: coinr.Limits = LIMITS) -> str:
     """Put a file through every reader; the name of the error that decoding gave, or ``decoded``.
 
     Fails unless every call ends, within a second of CPU time (of a core that adds twenty million integers in one; more
@@ -238,11 +238,11 @@ def judge(blob: bytes, tally: Tally, label: str, limits: coinr.Limits = LIMITS) 
             results[name] = call()
         except CoinrError as error:
             errors[name] = error
-        tally.measure(f"{name} {label}", time.process_time() - start, _peak() - before)
+        counts.measure(f"{name} {label}", time.process_time() - start, _peak() - before)
     assert all(len(str(error).splitlines()) == 1 for error in errors.values()), f"{label}: not one line: {errors}"
     outcome = type(errors["decode"]).__name__ if "decode" in errors else "decoded"
-    tally.cases += 1
-    tally.outcomes[outcome] += 1
+    counts.cases += 1
+    counts.outcomes[outcome] += 1
     assert outcome == (type(errors["verify"]).__name__ if "verify" in errors else "decoded"), f"{label}: {errors}"
     if outcome == "decoded":
         assert "inspect" in results, f"{label}: decoded, but inspect said {errors['inspect']!r}"

@@ -16,25 +16,25 @@ from .hostile import (
     RADEMACHER,
     TRANSPOSED,
     UINT8,
-    Tally,
+    Counts,
     corpus,
     dictionary_row,
-    judge,
+    evaluate,
     lossless_row,
 )
 
 
 @pytest.fixture(scope="module")
-def tally() -> Tally:
+def counts() -> Counts:
     corpus()
-    return Tally()
+    return Counts()
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_an_attack_gives_its_error(name: str, tally: Tally) -> None:
+def test_an_attack_gives_its_error(name: str, counts: Counts) -> None:
     expected, make = ATTACKS[name]
     blob = make()
-    outcome = judge(blob, tally, name)
+    outcome = evaluate(blob, counts, name)
     assert issubclass(getattr(coinr, outcome, type(None)), expected), f"{outcome} instead of {expected.__name__}"
 
 
@@ -81,17 +81,17 @@ INFLATED = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", INFLATED)
-def test_a_header_that_inflates_is_refused_or_cheap(name: str, tally: Tally) -> None:
+def test_a_header_that_inflates_is_refused_or_cheap(name: str, counts: Counts) -> None:
     make, expected = INFLATED[name]
-    assert judge(make().emit(), tally, name) == expected
+    assert evaluate(make().emit(), counts, name) == expected
 
 
 @pytest.mark.parametrize("kind", [GAUSSIAN, RADEMACHER, HADAMARD])
 @pytest.mark.parametrize(("n", "s"), [(1 << 22, 15), (1 << 16, 15), (1 << 10, 15), (15, 3)], ids=str)
-def test_the_dearest_file_within_the_limits_is_still_cheap(kind: int, n: int, s: int, tally: Tally) -> None:
+def test_the_dearest_file_within_the_limits_is_still_cheap(kind: int, n: int, s: int, counts: Counts) -> None:
     size = (1 << 22) if n > 15 else (1 << 18)
     blob = Forgery([dictionary_row(b"w", kind, [size], n, 1 << 24, s)]).emit()
-    assert judge(blob, tally, f"kind {kind}, n = {n}, s = {s}") == "decoded"
+    assert evaluate(blob, counts, f"kind {kind}, n = {n}, s = {s}") == "decoded"
 
 
 def test_an_honest_forgery_decodes() -> None:

@@ -27,10 +27,10 @@ from .hostile import (
     EXACT,
     FLOAT32,
     UINT8,
-    Tally,
+    Counts,
     corpus,
     difference_file,
-    judge,
+    evaluate,
     lossless_row,
     same_row,
 )
@@ -133,15 +133,15 @@ attack(
 
 
 @pytest.fixture(scope="module")
-def tally() -> Tally:
+def counts() -> Counts:
     corpus()
-    return Tally()
+    return Counts()
 
 
 @pytest.mark.parametrize("name", ATTACKS)
-def test_an_attack_gives_its_error(name: str, tally: Tally) -> None:
+def test_an_attack_gives_its_error(name: str, counts: Counts) -> None:
     expected, make = ATTACKS[name]
-    outcome = judge(make().emit(), tally, name)
+    outcome = evaluate(make().emit(), counts, name)
     assert issubclass(getattr(coinr, outcome, type(None)), expected), f"{outcome} instead of {expected.__name__}"
 
 
@@ -149,7 +149,7 @@ def test_an_attack_gives_its_error(name: str, tally: Tally) -> None:
 @pytest.mark.parametrize("data", [b"", b"\x55" * 9, b"\xff" * 600, b"\0\1" * 300], ids=["no", "few", "ones", "more"])
 def test_as_many_words_as_a_few_bytes_may_stand_for_are_cheap(dtype: int, mode: int, data: bytes) -> None:
     size = max(1 << 16, len(data) << 13) // (1 if dtype == BOOL else (mode >> 2) + 1)
-    outcome = judge(Forgery([exact_row(mode, data, dtype, size)]).emit(), Tally(), f"{dtype} {data[:4]!r}")
+    outcome = evaluate(Forgery([exact_row(mode, data, dtype, size)]).emit(), Counts(), f"{dtype} {data[:4]!r}")
     assert outcome in ("decoded", "FormatError")
     for more in (1, size, 4 << 20):
         blob = Forgery([exact_row(mode, data, dtype, size + more)]).emit()

@@ -18,7 +18,7 @@ from coinr.errors import CoinrError
 from tests.grids import fast_where
 
 from .forge import TIED, Forgery, Row, take_apart
-from .hostile import Tally, base, corpus, judge
+from .hostile import Counts, base, corpus, evaluate
 from .round_trip import bits
 
 SEED = int(os.environ.get("COINR_FUZZ_SEED", "0"))
@@ -78,12 +78,12 @@ def damaged(draw: st.DrawFn) -> tuple[str, bytes]:
     return label, bytes(blob)
 
 
-def check_damaged(tally: Tally, cases: int) -> None:
+def check_damaged(counts: Counts, cases: int) -> None:
     @run(cases)
     @given(damaged())
     def check(case: tuple[str, bytes]) -> None:
         label, blob = case
-        assert judge(blob, tally, label) != "decoded", f"{label}: accepted"
+        assert evaluate(blob, counts, label) != "decoded", f"{label}: accepted"
 
     check()
 
@@ -148,12 +148,12 @@ def forged(draw: st.DrawFn) -> tuple[str, bytes]:
     return label, forgery.emit()
 
 
-def check_forged(tally: Tally, cases: int) -> None:
+def check_forged(counts: Counts, cases: int) -> None:
     @run(cases)
     @given(forged())
     def check(case: tuple[str, bytes]) -> None:
         label, blob = case
-        judge(blob, tally, label)
+        evaluate(blob, counts, label)
 
     check()
 
@@ -209,24 +209,24 @@ def test_a_flipped_byte_never_reaches_a_tensor_read_alone(name: str) -> None:
 
 
 def test_a_few_damaged_files() -> None:
-    check_damaged(Tally(), 100)
+    check_damaged(Counts(), 100)
 
 
 def test_a_few_forged_files() -> None:
-    check_forged(Tally(), 150)
+    check_forged(Counts(), 150)
 
 
 @pytest.mark.fuzz
 def test_many_damaged_files(capsys: pytest.CaptureFixture[str]) -> None:
-    tally = Tally()
-    check_damaged(tally, 12_000)
+    counts = Counts()
+    check_damaged(counts, 12_000)
     with capsys.disabled():
-        print(tally.summary("damaged files"))
+        print(counts.summary("damaged files"))
 
 
 @pytest.mark.fuzz
 def test_many_forged_files(capsys: pytest.CaptureFixture[str]) -> None:
-    tally = Tally()
-    check_forged(tally, 16_000)
+    counts = Counts()
+    check_forged(counts, 16_000)
     with capsys.disabled():
-        print(tally.summary("forged files with right checksums"))
+        print(counts.summary("forged files with right checksums"))
