@@ -37,7 +37,7 @@ from coinr.codec.coders.coder import short_step
 from coinr.codec.coders.levels import NO_STEPS, LevelForm, decoded_scale, scale_code
 from coinr.codec.coders.sparse import mean_atoms
 from coinr.codec.quantize import direct, sparse, trellis
-from coinr.codec.quantize.problem import Problem
+from coinr.codec.quantize.problem import QuantizationProblem
 from coinr.codec.state_dict import Entry, read_state_dict
 from coinr.codec.tensors import Cut
 from coinr.engine import _C
@@ -138,7 +138,7 @@ def _with_tables(matrix: NDArray[np.float64], step: float, price: float) -> trel
     usual = trellis._SLOPE
     trellis._SLOPE = price / (2 * math.log(2) * trellis._NOISE[STATES] * step**2)
     try:
-        found = trellis.quantize(Problem(matrix, 0.0, 0.0), NO_STEPS, NO_STEPS, step, STATES)
+        found = trellis.quantize(QuantizationProblem(matrix, 0.0, 0.0), NO_STEPS, NO_STEPS, step, STATES)
     finally:
         trellis._SLOPE = usual
     assert found is not None

@@ -15,7 +15,7 @@ from coinr.codec.encoder import Encoder
 from coinr.codec.format.container import File
 from coinr.codec.format.tensor_table import Header, Limits
 from coinr.codec.profiles.tasks import uses_calibration
-from coinr.codec.rate_control import largest_within
+from coinr.codec.rate_control import encode_to_size
 from coinr.codec.reference import ReferenceNetwork
 from coinr.codec.report import Report, make_report
 from coinr.engine.threads import available_threads
@@ -147,7 +147,7 @@ def encode_state_dict(
     if tolerance is not None or errors is not None or None not in (target_bytes, target_bits):
         raise InputError("give tolerance (and errors), target_bytes or target_bits: one of them")
     size = _size(target_bytes, target_bits, encoder.parameters)
-    return largest_within(encoder.encode, size, encoder.parameters)[0]
+    return encode_to_size(encoder.encode, size, encoder.parameters)[0]
 
 
 @independent

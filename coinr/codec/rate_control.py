@@ -32,7 +32,7 @@ _FIRST_SLOPE = 1.0
 _CAUTION = 2.0
 
 
-def largest_within(
+def encode_to_size(
     encode: Callable[[float], bytes],
     size: int,
     parameters: int,

@@ -13,7 +13,7 @@ from coinr.codec.coders.levels import NO_STEPS
 from coinr.codec.encoder import Encoder
 from coinr.codec.profiles.auto import encode_within
 from coinr.codec.quantize import sparse, trellis
-from coinr.codec.quantize.problem import Problem
+from coinr.codec.quantize.problem import QuantizationProblem
 from coinr.codec.quantize.sparse_rdo import Search
 from coinr.codec.state_dict import read_state_dict
 from tests.grids import fast_where
@@ -95,7 +95,7 @@ def test_costs_of_integers_are_made_as_far_as_their_rows_and_columns_reach(monke
 
 def test_integers_do_not_depend_on_how_far_their_costs_are_made(monkeypatch):
     entry = read_state_dict({"w": normal(SIDE, SIDE) * torch.logspace(-3, 1, SIDE)})[0]
-    problem = Problem(entry.planes.reshape(SIDE, SIDE), 0.01, 0.01)
+    problem = QuantizationProblem(entry.planes.reshape(SIDE, SIDE), 0.01, 0.01)
     made = []
     for margin in (trellis._MARGIN, trellis._ENTRIES):
         monkeypatch.setattr(trellis, "_MARGIN", margin)

@@ -12,7 +12,8 @@ from coinr.codec.allocate.rows import row_weights
 from coinr.codec.allocate.tensors import allowed_errors
 from coinr.codec.coders.levels import NO_STEPS, LevelForm, step_factors
 from coinr.codec.format.container import File
-from coinr.codec.quantize.trellis import Problem, quantize_to, smallest_form
+from coinr.codec.quantize.problem import QuantizationProblem
+from coinr.codec.quantize.trellis import quantize_to, smallest_form
 from coinr.codec.state_dict import read_state_dict
 from coinr.codec.tensors import from_planes
 from coinr.codec.wire import Reader
@@ -133,7 +134,7 @@ def test_the_error_asked_for_is_met_at_every_rate(relative, kind):
     matrix = rng.standard_normal((96, 96)) if kind == "normal" else rng.laplace(size=(96, 96))
     matrix *= np.exp(0.5 * rng.standard_normal((96, 1))) if kind == "rows" else 1.0
     size = math.sqrt(np.square(matrix).mean())
-    found = quantize_to(Problem(matrix, relative * size, relative * size), NO_STEPS, NO_STEPS)
+    found = quantize_to(QuantizationProblem(matrix, relative * size, relative * size), NO_STEPS, NO_STEPS)
     assert 0.97 * relative < found.error / size <= relative
     if kind == "normal":
         bits = 8 * len(smallest_form(found)[0]) / matrix.size

@@ -10,7 +10,7 @@ import coinr
 from coinr.codec.candidates import _LOSSLESS
 from coinr.codec.coders import EXACT
 from coinr.codec.profiles import tasks
-from coinr.codec.rate_control import COARSEST, FINEST, largest_within
+from coinr.codec.rate_control import COARSEST, FINEST, encode_to_size
 from coinr.errors import InputError
 
 PARAMETERS, HEADER = 1000, 60
@@ -32,7 +32,7 @@ def encoder(bits=10.0, slope=1.0):
 @pytest.mark.parametrize("slope", [0.5, 1.0, 2.0])
 def test_the_file_is_nearly_as_large_as_allowed_and_the_tolerance_is_its_own(size, slope):
     encode, asked = encoder(slope=slope)
-    blob, tolerance = largest_within(encode, size, PARAMETERS)
+    blob, tolerance = encode_to_size(encode, size, PARAMETERS)
     assert 0.98 * size <= len(blob) <= size
     assert encode(tolerance) == blob
     assert FINEST <= min(asked) <= max(asked) <= COARSEST
@@ -41,13 +41,13 @@ def test_the_file_is_nearly_as_large_as_allowed_and_the_tolerance_is_its_own(siz
 @pytest.mark.parametrize(("slope", "most"), [(1.0, 2), (0.5, 7), (2.0, 3)])
 def test_a_line_is_followed_and_not_halved(slope, most):
     encode, asked = encoder(slope=slope)
-    largest_within(encode, 1000, PARAMETERS)
+    encode_to_size(encode, 1000, PARAMETERS)
     assert len(asked) <= most
 
 
 def test_the_first_tolerance_is_the_one_that_is_given():
     encode, asked = encoder()
-    largest_within(encode, 1000, PARAMETERS, 0.003)
+    encode_to_size(encode, 1000, PARAMETERS, 0.003)
     assert asked[0] == pytest.approx(0.003)
 
 
@@ -57,27 +57,27 @@ def test_sizes_that_jump_end_below_the_jump():
         return bytes(500 if tolerance > 0.37 else 2000)
 
     asked = []
-    blob, tolerance = largest_within(encode, 1999, PARAMETERS)
+    blob, tolerance = encode_to_size(encode, 1999, PARAMETERS)
     assert len(blob) == 500
     assert tolerance > 0.37
     assert len(asked) <= 40
 
 
 def test_a_file_of_exactly_the_size_is_taken():
-    assert len(largest_within(lambda tolerance: bytes(777), 777, PARAMETERS)[0]) == 777
+    assert len(encode_to_size(lambda tolerance: bytes(777), 777, PARAMETERS)[0]) == 777
 
 
 def test_a_size_out_of_reach_is_known_after_few_files():
     encode, asked = encoder()
     with pytest.raises(InputError, match="10 bytes are out of reach: the coarsest file has 60 bytes"):
-        largest_within(encode, 10, PARAMETERS)
+        encode_to_size(encode, 10, PARAMETERS)
     assert len(asked) <= 5
     assert max(asked) == pytest.approx(COARSEST)
 
 
 def test_a_size_out_of_reach_is_told_with_the_smallest_file():
     with pytest.raises(InputError, match="^100 bytes are out of reach: the coarsest file has 321 bytes"):
-        largest_within(lambda tolerance: bytes(321), 100, PARAMETERS)
+        encode_to_size(lambda tolerance: bytes(321), 100, PARAMETERS)
 
 
 @pytest.mark.parametrize("profile", ["direct", "auto", "uniform"])

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import coinr
-from coinr.codec.rate_control import largest_within
+from coinr.codec.rate_control import encode_to_size
 from coinr.errors import InputError
 from coinr.optimize.refine.encode import Coding
 from coinr.runtime.work_limit import WorkLimit
@@ -73,10 +73,10 @@ def sizes(clock, seconds):
 
 def test_a_size_ends_with_the_best_file_by_then(clock):
     encode, tried = sizes(clock, 1.0)
-    everything = len(largest_within(encode, 400, 100)[0]), len(tried)
+    everything = len(encode_to_size(encode, 400, 100)[0]), len(tried)
     encode, tried = sizes(clock, 1.0)
     limit = WorkLimit(everything[1] - 1.5)
-    blob, _ = largest_within(encode, 400, 100, limit=limit)
+    blob, _ = encode_to_size(encode, 400, 100, limit=limit)
     assert len(tried) < everything[1]
     assert 0 < len(blob) <= 400
     assert limit.left() > -1
@@ -85,7 +85,7 @@ def test_a_size_ends_with_the_best_file_by_then(clock):
 def test_a_size_that_there_was_no_time_for_is_tried_once_more_and_said_to_be_so(clock):
     encode, tried = sizes(clock, 1.0)
     with pytest.raises(InputError, match=r"out of reach in the time given: the smallest of 2 files has \d+ bytes"):
-        largest_within(encode, 20, 100, limit=WorkLimit(0.5))
+        encode_to_size(encode, 20, 100, limit=WorkLimit(0.5))
     assert len(tried) == 2
 
 

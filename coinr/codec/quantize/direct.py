@@ -11,7 +11,7 @@ from coinr.codec.candidates import Allowance, Coded, Settings, admitted, each_te
 from coinr.codec.coders import DIRECT, DirectParams
 from coinr.codec.coders.direct import matrix_shape
 from coinr.codec.coders.levels import NO_STEPS, worth_decoding
-from coinr.codec.quantize.problem import Problem
+from coinr.codec.quantize.problem import QuantizationProblem
 from coinr.codec.quantize.trellis import quantize_to, smallest_form
 from coinr.codec.state_dict import Entry
 
@@ -62,14 +62,14 @@ def encode_to(entry: Entry, allowance: Allowance) -> list[Coded]:
     return coded
 
 
-def _problems(matrix: NDArray[np.float64], allowance: Allowance) -> list[tuple[Problem, bool]]:
+def _problems(matrix: NDArray[np.float64], allowance: Allowance) -> list[tuple[QuantizationProblem, bool]]:
     """Ways to code: the problem, and whether all steps are equal."""
     if allowance.relative is not None:
         # one step for all: its errors must suit the smallest element
         least = float(np.abs(matrix[matrix != 0]).min(initial=np.inf))
         error = min(allowance.error, _SPARE * allowance.relative * least)
-        return [(Problem(matrix, error, error), True)]
-    problem = Problem(matrix, allowance.error, allowance.limit)
+        return [(QuantizationProblem(matrix, error, error), True)]
+    problem = QuantizationProblem(matrix, allowance.error, allowance.limit)
     if allowance.hessian is not None:
         weight, feedback = allowance.hessian.pivots.reshape(matrix.shape), allowance.hessian.upper
         problem = replace(problem, weight=weight, feedback=feedback)
@@ -79,13 +79,13 @@ def _problems(matrix: NDArray[np.float64], allowance: Allowance) -> list[tuple[P
         problem = replace(problem, weight=np.repeat(allowance.distortion_weights[:, None], matrix.shape[1], 1))
     if problem.weight is None or (problem.feedback is None and len(matrix) < _FEWEST_ROWS):
         return [(problem, True)]
-    gain = problem.gain(*problem.exponents())
-    if allowance.error > _COARSE * rms(matrix) or _DOUBTFUL[0] < gain < _DOUBTFUL[1]:
+    benefit = problem.benefit_ratio(*problem.exponents())
+    if allowance.error > _COARSE * rms(matrix) or _DOUBTFUL[0] < benefit < _DOUBTFUL[1]:
         return [(problem, True), (problem, False)]
-    return [(problem, gain <= _DOUBTFUL[0])]
+    return [(problem, benefit <= _DOUBTFUL[0])]
 
 
-def _solve(problem: Problem, plain: bool) -> Coded | None:
+def _solve(problem: QuantizationProblem, plain: bool) -> Coded | None:
     row, column = (NO_STEPS, NO_STEPS) if plain else problem.exponents()
     found = quantize_to(problem, row, column)
     if found is None:

@@ -17,7 +17,7 @@ _EXPONENT = 2.0
 
 
 @dataclass(frozen=True, eq=False)
-class Problem:
+class QuantizationProblem:
     """A matrix and what may be lost of it.
 
     Attributes
@@ -42,7 +42,7 @@ class Problem:
     feedback: NDArray[np.float64] | None = None
     terms: int = 1
 
-    def step_of(self, step: float, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> float | None:
+    def storable_step(self, step: float, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> float | None:
         """The base step that two bytes hold, at or below a wanted one, for rows and columns of these exponents.
 
         No wider than decoders accept; None where it is too fine for them.
@@ -51,7 +51,9 @@ class Problem:
         rounded = short_step(min(step, FLOAT32_MAX / (LARGEST_VALUE * self.terms * factor)))
         return rounded if rounded >= FLOAT32_TINY else None
 
-    def with_input_covariance(self, covariance: NDArray[np.float64], weights: NDArray[np.float64] | None) -> Problem:
+    def with_input_covariance(
+        self, covariance: NDArray[np.float64], weights: NDArray[np.float64] | None
+    ) -> QuantizationProblem:
         """Return the problem in which an error e of row i weighs weights_i · e · covariance · eᵀ.
 
         With covariance = U D Uᵀ, an error at column j weighs D_j once the columns before it are coded.
@@ -70,17 +72,17 @@ class Problem:
         row, column = _rounded(logs.mean(1)), _rounded(logs.mean(0) - logs.mean())
         for most in range(MOST_EXPONENT, -1, -1):
             capped = np.minimum(row, most).astype(np.uint8), np.minimum(column, most).astype(np.uint8)
-            if self._expected(*capped) <= self.limit:
+            if self._expected_error(*capped) <= self.limit:
                 return capped
         return NO_STEPS, NO_STEPS
 
-    def gain(self, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> float:
+    def benefit_ratio(self, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> float:
         """Bits that these exponents save at high rate, over what they cost themselves."""
         halves = sum(float(exponent.mean()) / 2 for exponent in (row, column) if exponent.size)
-        saved = halves + math.log2(self.levelled(NO_STEPS, NO_STEPS) / self.levelled(row, column)) / 2
+        saved = halves + math.log2(self.distortion_factor(NO_STEPS, NO_STEPS) / self.distortion_factor(row, column)) / 2
         return self.matrix.size * saved / max(_EXPONENT * (row.size + column.size), 1.0)
 
-    def levelled(self, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> float:
+    def distortion_factor(self, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> float:
         """Mean weighted squared error where the base step's own is 1."""
         return float((self.weights() * np.square(step_factors(row, column).astype(np.float64))).mean())
 
@@ -88,7 +90,7 @@ class Problem:
         """Weight of the squared error of each element."""
         return np.ones(self.matrix.shape) if self.weight is None else self.weight
 
-    def fullness(self, weighted_error: float, error: float) -> float:
+    def constraint_ratio(self, weighted_error: float, error: float) -> float:
         """The larger share of what is allowed that these errors take: at most 1 where they are allowed."""
         return max(weighted_error / self.error, error / self.limit)
 
@@ -98,9 +100,13 @@ class Problem:
             difference = (difference.reshape(-1, len(self.feedback)) @ self.feedback).reshape(difference.shape)
         return rms(difference if self.weight is None else difference * np.sqrt(self.weight))
 
-    def _expected(self, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> float:
+    def _expected_error(self, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> float:
         """Root mean squared error to expect: that of the steps, and no more than the weights themselves."""
-        noise = np.square(step_factors(row, column).astype(np.float64)) * self.error**2 / self.levelled(row, column)
+        noise = (
+            np.square(step_factors(row, column).astype(np.float64))
+            * self.error**2
+            / self.distortion_factor(row, column)
+        )
         power = np.square(self.matrix)
         rough = power.mean(1, keepdims=True) * power.mean(0, keepdims=True) / (power.mean() or 1.0)
         return 1.02 * math.sqrt(float(np.minimum(noise, rough).mean()))

@@ -29,7 +29,7 @@ from coinr.codec.coders import SPARSE, SparseParams
 from coinr.codec.coders.levels import NO_STEPS, worth_decoding
 from coinr.codec.coders.sparse import LARGEST_DENSE
 from coinr.codec.quantize import direct
-from coinr.codec.quantize.problem import Problem
+from coinr.codec.quantize.problem import QuantizationProblem
 from coinr.codec.quantize.sparse_rdo import Search, water_level
 from coinr.codec.quantize.trellis import first_step, quantize, quantize_to, smallest_form
 from coinr.codec.state_dict import Entry
@@ -200,11 +200,11 @@ def _dense_params(cut: Cut) -> SparseParams:
     return SparseParams(cut, "hadamard", cut.n, cut.n, 1.0)
 
 
-def _problem(entry: Entry, allowance: Allowance, finer: float, params: SparseParams, seed: int) -> Problem:
+def _problem(entry: Entry, allowance: Allowance, finer: float, params: SparseParams, seed: int) -> QuantizationProblem:
     """The coefficients and what is allowed for them, weighing as the tensor's own errors where the cut keeps rows."""
     scale = finer / math.sqrt(params.cut.n)
     matrix = coefficients(entry, params, seed)
-    problem = Problem(matrix, allowance.error * scale, allowance.limit * scale, terms=params.cut.n)
+    problem = QuantizationProblem(matrix, allowance.error * scale, allowance.limit * scale, terms=params.cut.n)
     if params.cut.transposed:
         return problem
     if allowance.hessian is not None:
@@ -227,7 +227,9 @@ def _turned(moments: NDArray[np.float64], params: SparseParams, seed: int) -> ND
     return (turned + turned.T) / 2
 
 
-def _along_all(problem: Problem, hessian: TensorHessian, params: SparseParams, seed: int) -> Problem:
+def _along_all(
+    problem: QuantizationProblem, hessian: TensorHessian, params: SparseParams, seed: int
+) -> QuantizationProblem:
     """Where errors of all elements of a tensor weigh together; runs that padding completes are left as they are."""
     size = len(hessian.pivots)
     if size % params.cut.n or problem.matrix.size != size:
@@ -239,14 +241,14 @@ def _along_all(problem: Problem, hessian: TensorHessian, params: SparseParams, s
     return replace(whole, matrix=problem.matrix, weight=whole.weight.reshape(problem.matrix.shape))
 
 
-def _row_choices(problem: Problem) -> list[NDArray[np.uint8]]:
+def _row_choices(problem: QuantizationProblem) -> list[NDArray[np.uint8]]:
     """Step exponents of rows to try; only those that promise more where the search is slow."""
     if problem.weight is None:
         return [NO_STEPS]
     own = problem.exponents()[0]
     if problem.feedback is None or len(problem.feedback) == problem.matrix.shape[1]:
         return [NO_STEPS, own]
-    return [own if problem.gain(own, NO_STEPS) > 1 else NO_STEPS]
+    return [own if problem.benefit_ratio(own, NO_STEPS) > 1 else NO_STEPS]
 
 
 def _dense_size(entry: Entry, allowance: Allowance, cut: Cut, seed: int) -> int | None:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from coinr.codec.candidates import rms
 from coinr.codec.coders.levels import LARGEST_VALUE, SHAPES, LevelForm, decoded_scale, scale_code, step_factors
-from coinr.codec.quantize.problem import Problem
+from coinr.codec.quantize.problem import QuantizationProblem
 from coinr.engine import native
 from coinr.sensitivity.hessian import MAX_PARAMETERS_THOROUGH
 
@@ -73,7 +73,7 @@ class Quantized:
     error: float
 
 
-def quantize_to(problem: Problem, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> Quantized | None:
+def quantize_to(problem: QuantizationProblem, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> Quantized | None:
     """Integers whose errors are allowed and close to it; None where no step gives that."""
     log_states = _log_states(problem)
     step = first_step(problem, row, column, log_states)
@@ -88,17 +88,17 @@ def quantize_to(problem: Problem, row: NDArray[np.uint8], column: NDArray[np.uin
         found = quantize(problem, row, column, step, log_states)
         if found is None:
             break
-        if problem.fullness(found.weighted_error, found.error) > 1:
+        if problem.constraint_ratio(found.weighted_error, found.error) > 1:
             coarse = found if coarse is None or step < coarse.step else coarse
         elif best is None or step > best.step:
             best = found
-            if problem.fullness(found.weighted_error, found.error) >= _CLOSE:
+            if problem.constraint_ratio(found.weighted_error, found.error) >= _CLOSE:
                 break
         step = _next_step(problem, found, best, coarse)
     return best
 
 
-def _log_states(problem: Problem) -> int:
+def _log_states(problem: QuantizationProblem) -> int:
     table: tuple[tuple[int, int], ...] = _STATES
     if problem.feedback is not None:
         along_all = len(problem.feedback) != problem.matrix.shape[1]
@@ -106,30 +106,34 @@ def _log_states(problem: Problem) -> int:
     return next((states for most, states in table if problem.matrix.size <= most), _FEWEST_STATES)
 
 
-def first_step(problem: Problem, row: NDArray[np.uint8], column: NDArray[np.uint8], log_states: int) -> float | None:
+def first_step(
+    problem: QuantizationProblem, row: NDArray[np.uint8], column: NDArray[np.uint8], log_states: int
+) -> float | None:
     """The base step whose errors at high rate are those allowed."""
-    step = problem.error / math.sqrt(_NOISE[log_states] * problem.levelled(row, column))
-    return problem.step_of(step, row, column)
+    step = problem.error / math.sqrt(_NOISE[log_states] * problem.distortion_factor(row, column))
+    return problem.storable_step(step, row, column)
 
 
-def _next_step(problem: Problem, found: Quantized, best: Quantized | None, coarse: Quantized | None) -> float | None:
+def _next_step(
+    problem: QuantizationProblem, found: Quantized, best: Quantized | None, coarse: Quantized | None
+) -> float | None:
     """A step between the widest that is good and the finest that is not; None where there is none.
 
     Where only one of them is known, it follows from how far the error is off.
     """
     if best is not None and coarse is not None:
-        low, high = (problem.fullness(one.weighted_error, one.error) for one in (best, coarse))
+        low, high = (problem.constraint_ratio(one.weighted_error, one.error) for one in (best, coarse))
         straight = best.step + (coarse.step - best.step) * min(max((_AIM - low) / (high - low), 0.0), 1.0)
-        step = problem.step_of((straight + math.sqrt(best.step * coarse.step)) / 2, found.row, found.column)
+        step = problem.storable_step((straight + math.sqrt(best.step * coarse.step)) / 2, found.row, found.column)
         return step if step is not None and best.step < step < coarse.step else None
     if found.weighted_error == 0:
-        return problem.step_of(found.step * 2, found.row, found.column)
+        return problem.storable_step(found.step * 2, found.row, found.column)
     weighted, size = problem.weighted_rms(problem.matrix), rms(problem.matrix)
     off = min(
         _step_for(_AIM * problem.error / weighted) / _step_for(found.weighted_error / weighted),
         _step_for(_AIM * problem.limit / size) / _step_for(found.error / size),
     )
-    step = problem.step_of(found.step * off, found.row, found.column)
+    step = problem.storable_step(found.step * off, found.row, found.column)
     return None if step is None or (best is not None and step <= best.step) else step
 
 
@@ -139,7 +143,7 @@ def _step_for(relative: float) -> float:
 
 
 def quantize(
-    problem: Problem, row: NDArray[np.uint8], column: NDArray[np.uint8], step: float, log_states: int
+    problem: QuantizationProblem, row: NDArray[np.uint8], column: NDArray[np.uint8], step: float, log_states: int
 ) -> Quantized | None:
     """Integers by least weighted error plus bits; None where they would not fit."""
     factors = step_factors(row, column).astype(np.float64)
@@ -156,7 +160,7 @@ def quantize(
         flat = np.ascontiguousarray(x.reshape(-1))
         k = native.choose_levels(log_states, flat, np.array([slope]), bits, table.reshape(-1)).reshape(x.shape)
     else:
-        weight = problem.weights() * np.square(factors) * (slope / problem.levelled(row, column))
+        weight = problem.weights() * np.square(factors) * (slope / problem.distortion_factor(row, column))
         # one row of all elements, where errors in any move all others
         like = (-1, len(problem.feedback))
         matrix, wide, weight = (np.ascontiguousarray(one).reshape(like) for one in (problem.matrix, steps, weight))
@@ -177,7 +181,7 @@ def quantize(
     return Quantized(k, row, column, form, step, problem.weighted_rms(difference), rms(difference))
 
 
-def _share(problem: Problem) -> float:
+def _share(problem: QuantizationProblem) -> float:
     """What the choice of integers is charged, as a share of the high-rate slope."""
     size = problem.weighted_rms(problem.matrix)
     relative = min(problem.error / size, 1.0) if size else 1.0

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from coinr.codec.api import decode_state_dict
 from coinr.codec.encoder import Encoder
-from coinr.codec.rate_control import largest_within
+from coinr.codec.rate_control import encode_to_size
 from coinr.optimize.refine.noisy_tensor import Channel
 from coinr.progress import report
 from coinr.runtime.work_limit import WorkLimit
@@ -110,7 +110,7 @@ class Coding:
 
     def of_size(self, size: int) -> Tried:
         """The largest file of at most a size."""
-        return Tried(largest_within(self.encode, size, self._encoder.parameters, 1.0, self._limit)[0])
+        return Tried(encode_to_size(self.encode, size, self._encoder.parameters, 1.0, self._limit)[0])
 
     def of_score(self, evaluate: Callable[[Mapping[str, Tensor]], float], full: float, wanted: float) -> Tried:
         """The smallest file found that keeps a score; ``full`` is that of the state dict as trained."""

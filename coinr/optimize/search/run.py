@@ -9,7 +9,7 @@ from typing import Any
 
 from coinr.codec.encoder import Encoder
 from coinr.codec.profiles.tasks import uses_calibration
-from coinr.codec.rate_control import COARSEST, FINEST, START, largest_within
+from coinr.codec.rate_control import COARSEST, FINEST, START, encode_to_size
 from coinr.errors import InputError
 from coinr.inputs.arguments import checked
 from coinr.inputs.callbacks import Metric
@@ -174,11 +174,11 @@ def _searched(
 
 def _of_size(trials: Trials, full: float, size: int) -> Trial:
     """The better of two files of the size: with errors by rule, and shared as measured on that one."""
-    blob, scale = largest_within(trials.encode, size, trials.encoder.parameters, START, trials.limit)
+    blob, scale = encode_to_size(trials.encode, size, trials.encoder.parameters, START, trials.limit)
     first = trials.score(scale, blob)
     if first.score >= full or not _share(trials, first, full) or trials.left < 1:
         return first
-    blob, scale = largest_within(trials.encode, size, trials.encoder.parameters, scale, trials.limit)
+    blob, scale = encode_to_size(trials.encode, size, trials.encoder.parameters, scale, trials.limit)
     return max(first, trials.score(scale, blob), key=lambda trial: trial.score)
 
 
