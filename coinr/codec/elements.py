@@ -33,9 +33,9 @@ def by_element(entries: list[Entry]) -> set[int]:
     """
     with_matrix = {layer_of(entry) for entry in entries if len(entry.layout.shape) > 1}
     alone = [layer_of(entry) not in with_matrix for entry in entries]
-    told = {row for row, entry in enumerate(entries) if _tells(entry)}
-    layers = {layer_of(entries[row]) for row in told}
-    return told | {
+    found = {row for row, entry in enumerate(entries) if _holds_scales(entry)}
+    layers = {layer_of(entries[row]) for row in found}
+    return found | {
         row
         for row, entry in enumerate(entries)
         if alone[row] and (entry.planes.size < FEWEST or layer_of(entry) in layers)
@@ -47,7 +47,7 @@ def layer_of(entry: Entry) -> str:
     return entry.name.rpartition(".")[0]
 
 
-def _tells(entry: Entry) -> bool:
+def _holds_scales(entry: Entry) -> bool:
     """Whether its values say that a tensor holds scales, as far as there are enough."""
     if entry.layout.size == max(entry.layout.shape, default=1):
         return _one_sign(entry.planes) or _wide(entry.planes)

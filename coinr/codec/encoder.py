@@ -19,7 +19,7 @@ from coinr.codec.format.container import File
 from coinr.codec.format.metadata import check_meta
 from coinr.codec.format.tensor_table import TIED, Header, Limits, TensorRecord, check_names, check_shape
 from coinr.codec.profiles.difference import encode_differences
-from coinr.codec.profiles.tasks import PROFILES, Task, encode, least_work, lossy_entries, plan
+from coinr.codec.profiles.tasks import PROFILES, Task, encode, least_work, lossy_entries, make_tasks
 from coinr.codec.reference import ReferenceNetwork
 from coinr.codec.state_dict import read_state_dict
 from coinr.engine.backends import select
@@ -117,7 +117,7 @@ class Encoder:
         if tolerance is not None and not (isinstance(tolerance, Real) and 0 <= tolerance < math.inf):
             raise InputError(f"tolerance must be a number ≥ 0, not {tolerance!r}")
         settings = replace(self.settings, tolerance=tolerance)
-        tasks = plan(self.stored, self.lossy_entries, self.profile, settings, self.sensitivity, errors)
+        tasks = make_tasks(self.stored, self.lossy_entries, self.profile, settings, self.sensitivity, errors)
         # those that the reference has too may be differences, which need no dictionary
         alone = [
             t for t in tasks if self.reference is None or self.reference.find(t.entry.name, t.entry.layout) is None

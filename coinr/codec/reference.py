@@ -44,14 +44,14 @@ class ReferenceNetwork:
         tensor = self.find(name, layout)
         if tensor is None:
             here = "has none" if name not in self._tensors else "has another dtype or shape"
-            wanted = f"{dtype_name(layout.dtype)} {list(layout.shape)}"
-            raise ReferenceNetworkError(f"the base must hold a tensor {name!r}, {wanted}; the one given {here}")
+            expected = f"{dtype_name(layout.dtype)} {list(layout.shape)}"
+            raise ReferenceNetworkError(f"the base must hold a tensor {name!r}, {expected}; the one given {here}")
         return tensor
 
-    def digest(self, wanted: Iterable[tuple[str, Layout]]) -> bytes:
-        """SHA-256, truncated, over names, dtypes, shapes and bytes of the wanted tensors, in their order."""
+    def digest(self, tensors: Iterable[tuple[str, Layout]]) -> bytes:
+        """SHA-256, truncated, over names, dtypes, shapes and bytes of the given tensors, in their order."""
         state = hashlib.sha256()
-        for name, layout in wanted:
+        for name, layout in tensors:
             tensor = self.take(name, layout)
             encoded = name.encode()
             state.update(varint(len(encoded)) + encoded + bytes([DTYPE_CODES[layout.dtype], len(layout.shape)]))

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import coinr
-from coinr.codec.allocate.tensors import ELEMENT, TOLERANCE
+from coinr.codec.allocate.tensors import ELEMENTWISE, TOLERANCE
 from coinr.codec.elements import by_element, rounded
 from coinr.codec.state_dict import read_state_dict
 
@@ -54,8 +54,8 @@ def worst(tensor, decoded):
 def test_each_element_of_a_normalization_keeps_its_relative_error(network, profile, tolerance):
     decoded = coinr.decode_state_dict(coinr.encode_state_dict(network, profile=profile, tolerance=tolerance))
     for name in NORMALIZATION:
-        assert worst(network[name], decoded[name]) <= ELEMENT * (tolerance or TOLERANCE)
-    assert worst(network["0.bias"], decoded["0.bias"]) > ELEMENT * 0.02 or profile in ("uniform", "paper")
+        assert worst(network[name], decoded[name]) <= ELEMENTWISE * (tolerance or TOLERANCE)
+    assert worst(network["0.bias"], decoded["0.bias"]) > ELEMENTWISE * 0.02 or profile in ("uniform", "paper")
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
@@ -64,7 +64,7 @@ def test_of_any_dtype_and_shape(dtype, shape):
     scale = mixed(torch.logspace(-4, 2, CHANNELS)).reshape(shape).to(dtype)
     sd = {"a.weight": drawn(CHANNELS, 16).to(dtype), "scale": scale}
     decoded = coinr.decode_state_dict(coinr.encode_state_dict(sd))
-    assert worst(sd["scale"], decoded["scale"]) <= ELEMENT * TOLERANCE
+    assert worst(sd["scale"], decoded["scale"]) <= ELEMENTWISE * TOLERANCE
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_differences_to_a_base_keep_them_too(network):
     assert len(blob) < 0.9 * len(coinr.encode_state_dict(network))
     decoded = coinr.decode_state_dict(blob, base=base)
     for name in NORMALIZATION:
-        assert worst(network[name], decoded[name]) <= ELEMENT * TOLERANCE
+        assert worst(network[name], decoded[name]) <= ELEMENTWISE * TOLERANCE
 
 
 class Rms(nn.Module):

@@ -8,7 +8,7 @@ from collections import OrderedDict
 import pytest
 
 import coinr
-from coinr.codec.allocate.tensors import ELEMENT, TOLERANCE
+from coinr.codec.allocate.tensors import ELEMENTWISE, TOLERANCE
 
 from .layouts import LAYOUTS, build, rebuild
 from .round_trip import PROFILES, bits, relative_error
@@ -45,7 +45,7 @@ def test_values_are_exact_or_within_the_tolerance(name: str, setting: str) -> No
     for key, tensor in want.items():
         weights = tensor.is_floating_point() or tensor.is_complex()
         if coder[key] == "exact" and weights and tolerance is not None:  # elements may each keep a relative error
-            assert ((got[key] - tensor).abs() <= ELEMENT * tensor.abs()).all(), key
+            assert ((got[key] - tensor).abs() <= ELEMENTWISE * tensor.abs()).all(), key
         elif coder[key] in ("lossless", "exact"):
             assert bits(got[key]) == bits(tensor), key
         else:

@@ -87,7 +87,7 @@ def test_what_is_stored_without_loss_is_coded_once_for_all_tries(profile, monkey
     sd |= {"whole": torch.arange(300), "kept": torch.randn(9, 9, generator=generator)}
     coded: list[tuple[int, ...]] = []
     tries: list[float] = []
-    encode, planned = type(EXACT).encode, tasks.plan
+    encode, made = type(EXACT).encode, tasks.make_tasks
 
     def counting(coder, tensor, params):
         coded.append(tuple(tensor.shape))
@@ -95,10 +95,10 @@ def test_what_is_stored_without_loss_is_coded_once_for_all_tries(profile, monkey
 
     def counted(*arguments):
         tries.append(0)
-        return planned(*arguments)
+        return made(*arguments)
 
     monkeypatch.setattr(type(EXACT), "encode", counting)
-    monkeypatch.setattr("coinr.codec.encoder.plan", counted)
+    monkeypatch.setattr("coinr.codec.encoder.make_tasks", counted)
     coinr.encode_state_dict(sd, profile=profile, lossless=["kept"], target_bytes=1500)
     assert len(tries) > 1
     assert coded.count((300,)) == coded.count((9, 9)) == 1

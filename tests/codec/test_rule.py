@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from coinr.codec.allocate.rows import TRUST, row_weights
-from coinr.codec.allocate.tensors import DEEPER, DEEPEST, allowed_errors, rule_errors
+from coinr.codec.allocate.tensors import DEPTH_GROWTH, MOST_DEPTH_GROWTH, allowed_errors, rule_errors
 from coinr.codec.state_dict import read_state_dict
 from coinr.sensitivity.calibration import SensitivityInfo
 
@@ -24,13 +24,13 @@ def layers(first=True, sizes=None):
 def test_errors_grow_with_depth_and_not_beyond_the_most():
     errors = rule_errors(read_state_dict(layers()), SensitivityInfo())[1:]
     growth = [error / errors[0] for error in errors]
-    assert DEEPER**HIDDEN > 3 * DEEPEST
-    assert growth == pytest.approx([min(DEEPER**k, DEEPEST) for k in range(HIDDEN)], rel=0.02)
+    assert DEPTH_GROWTH**HIDDEN > 3 * MOST_DEPTH_GROWTH
+    assert growth == pytest.approx([min(DEPTH_GROWTH**k, MOST_DEPTH_GROWTH) for k in range(HIDDEN)], rel=0.02)
 
 
 def test_what_is_allowed_is_capped_as_the_rule_is():
     allowed = [allowance.error for allowance in allowed_errors(read_state_dict(layers()), 0.15)[1:]]
-    assert max(allowed) / min(allowed) == pytest.approx(DEEPEST, rel=0.02)
+    assert max(allowed) / min(allowed) == pytest.approx(MOST_DEPTH_GROWTH, rel=0.02)
 
 
 def test_errors_do_not_grow_where_no_layer_takes_coordinates():

@@ -132,7 +132,7 @@ def matrices() -> dict[str, torch.Tensor]:
 def test_work_beyond_the_limit_is_refused_before_anything_is_coded(
     profile, options, arguments, matrices, nothing_is_coded, monkeypatch
 ):
-    monkeypatch.setattr("coinr.codec.encoder.plan", tasks.plan)
+    monkeypatch.setattr("coinr.codec.encoder.make_tasks", tasks.make_tasks)
     with pytest.raises(LimitError, match="decoding generates at least .* dictionary entries, the limit is 4095"):
         coinr.encode_state_dict(
             matrices, profile=profile, limits=coinr.Limits(work=2 * 32 * 64 - 1), **options, **arguments
@@ -141,7 +141,7 @@ def test_work_beyond_the_limit_is_refused_before_anything_is_coded(
 
 def test_the_work_of_a_known_number_of_atoms_is_told_exactly(matrices, nothing_is_coded, monkeypatch):
     file = {"profile": "paper", "s": 5, "M": 64}
-    monkeypatch.setattr("coinr.codec.encoder.plan", tasks.plan)
+    monkeypatch.setattr("coinr.codec.encoder.make_tasks", tasks.make_tasks)
     with pytest.raises(LimitError, match="at least 20480 dictionary entries"):
         coinr.encode_state_dict(matrices, limits=coinr.Limits(work=20479), **file)
     monkeypatch.undo()

@@ -23,38 +23,38 @@ from coinr.sensitivity.calibration import SensitivityInfo
 TOLERANCE = 0.15
 
 # A matrix whose rows are this many times shorter than its columns is a first layer.
-EDGE_RATIO = 4
+FIRST_LAYER_RATIO = 4
 
 # Tolerances above this allow no more: at 1 a tensor may vanish, and files get no smaller far below.
-_COARSEST = 1e4
+_LARGEST_TOLERANCE = 1e4
 
 # The error of rows that matter, relative to a typical weight, as a share of the tolerance.
-SHARE = 1 / 12
+HIDDEN_LAYER = 1 / 12
 
 # Shares of the common noise for tensors that are more sensitive, for each parameter, than hidden matrices.
 VECTOR = 1 / 4
-EDGE = 1 / 6
-EDGE_VECTOR = 1 / 12
+FIRST_LAYER = 1 / 6
+FIRST_LAYER_VECTOR = 1 / 12
 
-LAST = 1 / 2
+OUTPUT_LAYER = 1 / 2
 
 # A signal of one coordinate (sound) is fitted with first-layer frequencies a hundred times those of pictures.
-LINE = 1 / 20
-LINE_NETWORK = 1 / 12
+FIRST_LAYER_1D = 1 / 20
+NETWORK_1D = 1 / 12
 
 # Where each element keeps its relative error, that error as a share of the tolerance. It takes about 15 bits an element
 # of vectors, which hold few, and is a twentieth of what the weights of the same channel may be off.
-ELEMENT = 1 / 256
+ELEMENTWISE = 1 / 256
 
 # Magnitudes below this share of the root mean square say nothing of what a network bears.
-_TINY = 1 / 256
+_NEGLIGIBLE = 1 / 256
 
 # Growth of the noise from one hidden matrix to the next, and at most, in networks that are fed raw coordinates.
-DEEPER = 1.4
-DEEPEST = 4.0
+DEPTH_GROWTH = 1.4
+MOST_DEPTH_GROWTH = 4.0
 
 # Matrices that hold less than this share of all parameters do not set the common noise.
-_BULK_SHARE = 0.02
+_LEAST_HIDDEN_SHARE = 0.02
 
 # Smaller matrices may have two values by chance.
 _FEWEST_OF_MASK = 16
@@ -67,21 +67,22 @@ def allowed_errors(
     entries: list[Entry],
     tolerance: float,
     sensitivity: SensitivityInfo | None = None,
-    wanted: Mapping[str, float] | None = None,
+    requested: Mapping[str, float] | None = None,
 ) -> list[Allowance]:
     """How far each tensor may be off: as :func:`rule_errors` says, and no relative error above ``tolerance``.
 
-    Errors that are ``wanted``, by name, take the place of the rule's. Rows weigh by their sensitivity. Where elements
-    keep their relative errors (:mod:`coinr.codec.elements`), these are a share of the tolerance and follow the error
-    that is wanted; that of the whole tensor then counts for small vectors only.
+    Errors that are ``requested``, by name, take the place of the rule's. Rows weigh by their sensitivity.
+    Where elements keep their relative errors (:mod:`coinr.codec.elements`), these are a share of the tolerance and
+    follow the error that is requested; that of the whole tensor then counts for small vectors only.
     """
-    sensitivity, wanted, tolerance = sensitivity or SensitivityInfo(), wanted or {}, min(tolerance, _COARSEST)
+    sensitivity, requested = sensitivity or SensitivityInfo(), requested or {}
+    tolerance = min(tolerance, _LARGEST_TOLERANCE)
     weights_of, elements = row_weights(entries), by_element(entries)
     allowed = []
     for row, (entry, rule) in enumerate(zip(entries, rule_errors(entries, sensitivity), strict=True)):
         limit = tolerance * rms(entry.planes)
         own = sensitivity.tensors.get(entry.name)
-        error = wanted.get(entry.name, tolerance * rule)
+        error = requested.get(entry.name, tolerance * rule)
         if row in elements:
             allowed.append(_by_element(entry, limit, error, rule, tolerance))
             continue
@@ -92,7 +93,7 @@ def allowed_errors(
 
 def _by_element(entry: Entry, limit: float, error: float, rule: float, tolerance: float) -> Allowance:
     """The allowance where elements keep their relative errors; ``rule`` is the tensor's error at a tolerance of 1."""
-    relative = min(ELEMENT * (error / rule if rule else tolerance), tolerance)
+    relative = min(ELEMENTWISE * (error / rule if rule else tolerance), tolerance)
     if entry.planes.size >= FEWEST:
         error = max(error, relative * rms(entry.planes))
     return Allowance(min(limit, error), limit, relative=relative)
@@ -106,17 +107,19 @@ def rule_errors(entries: list[Entry], sensitivity: SensitivityInfo) -> list[floa
     parameter contributes equally to the output error, and their geometric mean is the rule's.
     """
     sizes = [rms(entry.planes) for entry in entries]
-    bulk = _bulk(entries, sizes)
+    hidden = _hidden_matrices(entries, sizes)
     others = [size for entry, size in zip(entries, sizes, strict=True) if not _is_mask(entry)]
-    common = SHARE * _reference([(entries[row].planes.size, _typical(entries[row])) for row in bulk], others or sizes)
-    edges = {layer_of(entry): _edge(entry) for entry in entries if _edge(entry) < 1}
-    if LINE in edges.values():
-        common *= LINE_NETWORK
+    common = HIDDEN_LAYER * _smallest_magnitude(
+        [(entries[row].planes.size, _geometric_mean(entries[row])) for row in hidden], others or sizes
+    )
+    first_layers = {layer_of(entry): _first_layer_share(entry) for entry in entries if _first_layer_share(entry) < 1}
+    if FIRST_LAYER_1D in first_layers.values():
+        common *= NETWORK_1D
     errors, depth = [], -1
-    deeper = DEEPER if edges else 1.0
+    growth = DEPTH_GROWTH if first_layers else 1.0
     for row, entry in enumerate(entries):
-        depth += row in bulk
-        errors.append(common * _share(entry, edges) * min(deeper ** max(depth, 0), DEEPEST))
+        depth += row in hidden
+        errors.append(common * _noise_share(entry, first_layers) * min(growth ** max(depth, 0), MOST_DEPTH_GROWTH))
     return _equalized(entries, errors, sensitivity.means())
 
 
@@ -131,14 +134,14 @@ def _equalized(entries: list[Entry], errors: list[float], means: Mapping[str, fl
     return [math.exp(level - math.log(known[row]) / 2) if row in known else error for row, error in enumerate(errors)]
 
 
-def _typical(entry: Entry) -> float:
+def _geometric_mean(entry: Entry) -> float:
     """Geometric mean of the magnitudes that are not zero or tiny: large weights do not make a network robust."""
     magnitudes = np.abs(entry.planes)
-    floor = rms(entry.planes) * _TINY
+    floor = rms(entry.planes) * _NEGLIGIBLE
     return float(np.exp(np.log(magnitudes[magnitudes > floor]).mean()))
 
 
-def _bulk(entries: list[Entry], sizes: list[float]) -> set[int]:
+def _hidden_matrices(entries: list[Entry], sizes: list[float]) -> set[int]:
     """Rows of the hidden matrices that hold a fair share of the parameters; masks have no part in it."""
     weights = {row for row, entry in enumerate(entries) if not _is_mask(entry)}
     total = sum(entries[row].planes.size for row in weights)
@@ -147,9 +150,9 @@ def _bulk(entries: list[Entry], sizes: list[float]) -> set[int]:
         for row, entry in enumerate(entries)
         if sizes[row]
         and len(entry.layout.shape) > 1
-        and _edge(entry) == 1
+        and _first_layer_share(entry) == 1
         and row in weights
-        and entry.planes.size >= _BULK_SHARE * total
+        and entry.planes.size >= _LEAST_HIDDEN_SHARE * total
     }
 
 
@@ -161,28 +164,30 @@ def _is_mask(entry: Entry) -> bool:
     return bool(((entry.planes == low) | (entry.planes == high)).all())
 
 
-def _reference(bulk: list[tuple[int, float]], sizes: list[float]) -> float:
+def _smallest_magnitude(hidden: list[tuple[int, float]], sizes: list[float]) -> float:
     """The smallest of the hidden matrices (count, magnitude); where there are none, the largest of these sizes."""
-    if not bulk:
+    if not hidden:
         return max(sizes, default=0.0)
-    counts, values = np.array(bulk).T
+    counts, values = np.array(hidden).T
     mean = float(np.exp(np.average(np.log(values), weights=counts)))
     return max(float(values.min()), _SMALLEST_OF_MEAN * mean)
 
 
-def _edge(entry: Entry) -> float:
+def _first_layer_share(entry: Entry) -> float:
     """The share of a first layer, a matrix much taller than wide; 1 for other tensors."""
     shape = entry.layout.shape
     if len(shape) < 2:
         return 1.0
     columns = entry.layout.size // shape[0]
-    if columns * EDGE_RATIO >= shape[0]:
+    if columns * FIRST_LAYER_RATIO >= shape[0]:
         return 1.0
-    return LINE if columns == 1 else EDGE
+    return FIRST_LAYER_1D if columns == 1 else FIRST_LAYER
 
 
-def _share(entry: Entry, edges: dict[str, float]) -> float:
+def _noise_share(entry: Entry, first_layers: dict[str, float]) -> float:
     shape = entry.layout.shape
     if len(shape) > 1:
-        return LAST if shape[0] * EDGE_RATIO < entry.layout.size // shape[0] else _edge(entry)
-    return edges[layer_of(entry)] / EDGE * EDGE_VECTOR if layer_of(entry) in edges else VECTOR
+        is_output = shape[0] * FIRST_LAYER_RATIO < entry.layout.size // shape[0]
+        return OUTPUT_LAYER if is_output else _first_layer_share(entry)
+    layer = layer_of(entry)
+    return first_layers[layer] / FIRST_LAYER * FIRST_LAYER_VECTOR if layer in first_layers else VECTOR

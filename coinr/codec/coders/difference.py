@@ -77,13 +77,13 @@ class DifferenceCoder:
         self, payload: memoryview, params: DifferenceParams, layout: Layout, seed: int, device: torch.device
     ) -> torch.Tensor:
         """The difference, in the layout in which it is coded; see :meth:`restore`."""
-        wanted = difference_layout(layout)
+        coded_layout = difference_layout(layout)
         if params.inner is not None:
             coder, inner = params.inner
-            return coder.decode(payload, inner, wanted, seed, device)
+            return coder.decode(payload, inner, coded_layout, seed, device)
         if len(payload):
             raise FormatError(f"{len(payload)} bytes for a tensor that the receiver has")
-        return torch.zeros(wanted.shape, dtype=wanted.dtype, device=device)
+        return torch.zeros(coded_layout.shape, dtype=coded_layout.dtype, device=device)
 
     def restore(
         self, payload: memoryview, params: DifferenceParams, layout: Layout, seed: int, base: torch.Tensor

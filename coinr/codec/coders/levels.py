@@ -152,7 +152,7 @@ _SCALES = np.log([decoded_scale(code) for code in range((_MOST_SCALE + 1) << 3)]
 
 def scale_code(mean: float | NDArray[np.float64]) -> Any:
     """The code nearest to a mean magnitude given in steps; of an array, codes (int64) of its shape."""
-    wanted = np.log(np.maximum(np.asarray(mean) * 16, 1e-9))
-    above = np.clip(np.searchsorted(_SCALES, wanted), 1, len(_SCALES) - 1)
-    nearest = above - (wanted - _SCALES[above - 1] < _SCALES[above] - wanted)
+    logs = np.log(np.maximum(np.asarray(mean) * 16, 1e-9))
+    above = np.clip(np.searchsorted(_SCALES, logs), 1, len(_SCALES) - 1)
+    nearest = above - (logs - _SCALES[above - 1] < _SCALES[above] - logs)
     return nearest if np.ndim(mean) else int(nearest)

@@ -179,16 +179,16 @@ class File:
             self._checked_reference()
 
     def _checked_reference(self) -> ReferenceNetwork:
-        wanted = self.header.reference_hash.hex()
+        expected = self.header.reference_hash.hex()
         if self._reference is None:
             raise ReferenceNetworkError(
-                f"{len(self.header.differences())} tensors are relative to the network {wanted}: give it as base"
+                f"{len(self.header.differences())} tensors are relative to the network {expected}: give it as base"
             )
         if not self._reference_checked:
             found = self._reference.digest(self.header.differences()).hex()
-            if found != wanted:
+            if found != expected:
                 raise ReferenceNetworkError(
-                    f"tensors are relative to the network {wanted}, and the base given is {found}"
+                    f"tensors are relative to the network {expected}, and the base given is {found}"
                 )
             self._reference_checked = True
         return self._reference

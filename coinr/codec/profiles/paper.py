@@ -83,10 +83,10 @@ def paper_work(entries: list[Entry], allowed: Allowed, settings: Settings) -> in
         limit = allowed[row]
         if limit is not None and limit.relative is not None:
             continue
-        params = DictionaryParams(job.cut, options.kind, options.M, job.wanted if job.target is None else 1)
-        gaps = math.log2(options.M / job.wanted) + 2 if options.sorted else params.index_bits
+        params = DictionaryParams(job.cut, options.kind, options.M, job.atoms if job.target is None else 1)
+        gaps = math.log2(options.M / job.atoms) + 2 if options.sorted else params.index_bits
         # a pursuit to a target takes a quarter more atoms than are expected
-        expected = job.wanted if job.target is None else 0.8 * job.wanted
+        expected = job.atoms if job.target is None else 0.8 * job.atoms
         bits = expected * (options.bits + gaps) / job.cut.n
         if needs_loss(job.entry, bits) and _beats_uniform(job.entry, bits, options):
             total += params.work(job.entry.layout)
@@ -122,38 +122,40 @@ def _options(settings: Settings) -> PaperOptions:
 def _jobs(entries: list[Entry], allowed: Allowed, options: PaperOptions) -> Iterator[tuple[int, _Job]]:
     """The tensors that are pursued, each with its row."""
     for row, entry in enumerate(entries):
-        plan = paper_rules.plan(entry.layout)
-        if plan is None or not _SMALLEST < np.abs(entry.planes).max() < _LARGEST:
+        choice = paper_rules.choose_cut(entry.layout)
+        if choice is None or not _SMALLEST < np.abs(entry.planes).max() < _LARGEST:
             continue
-        target = _target(plan, entry, allowed[row], options)
-        wanted = _wanted(plan, target, options)
-        if wanted is not None:
-            yield row, _Job(entry, plan.cut, target if options.s is None else None, wanted)
+        target = _target(choice, entry, allowed[row], options)
+        atoms = _atoms_to_pursue(choice, target, options)
+        if atoms is not None:
+            yield row, _Job(entry, choice.cut, target if options.s is None else None, atoms)
 
 
 @dataclass(frozen=True)
 class _Job:
-    """A tensor to pursue: its cut, the relative error to reach (None: take ``wanted`` atoms), atoms to pursue."""
+    """A tensor to pursue: its cut, the relative error to reach (None: take all ``atoms``), atoms to pursue."""
 
     entry: Entry
     cut: Cut
     target: float | None
-    wanted: int
+    atoms: int
 
 
-def _target(plan: paper_rules.Plan, entry: Entry, allowance: Allowance | None, options: PaperOptions) -> float | None:
+def _target(
+    choice: paper_rules.CutChoice, entry: Entry, allowance: Allowance | None, options: PaperOptions
+) -> float | None:
     """The relative error to reach by choice of s; None where the rule's s is taken as it is."""
     if allowance is not None:
         return allowance.error / rms(entry.planes)
-    return None if plan.factor == 1 else paper_rules.RULES[options.rule].tolerance * plan.factor
+    return None if choice.factor == 1 else paper_rules.RULES[options.rule].tolerance * choice.factor
 
 
-def _wanted(plan: paper_rules.Plan, target: float | None, options: PaperOptions) -> int | None:
+def _atoms_to_pursue(choice: paper_rules.CutChoice, target: float | None, options: PaperOptions) -> int | None:
     """Atoms to pursue for a tensor; None where 2s < n or s ≤ M leaves no hope."""
-    most = min(paper_rules.most(plan.cut.n), options.M)
+    most = min(paper_rules.most(choice.cut.n), options.M)
     if options.s is not None:
         return options.s if options.s <= most else None
-    expected = paper_rules.sparsity(paper_rules.RULES[options.rule], plan.cut.n, options.M, target)
+    expected = paper_rules.sparsity(paper_rules.RULES[options.rule], choice.cut.n, options.M, target)
     if target is None:
         return min(most, expected)
     return min(most, expected + expected // 4 + 2) if expected <= most else None
@@ -163,14 +165,14 @@ def _pursue(n: int, jobs: list[_Job], options: PaperOptions, settings: Settings)
     """One pursuit over the vectors of all tensors that share a dictionary; a code, or none, for each."""
     dictionary = Dictionary(options.kind, n, options.M, settings.seed)
     vectors = [job.cut.apply(job.entry.planes, job.entry.layout) for job in jobs]
-    most = max(job.wanted for job in jobs)
+    most = max(job.atoms for job in jobs)
     stack = np.concatenate(vectors)
     code = omp(stack.astype(np.float32), dictionary, most, backend=settings.backend, threads=settings.threads)
     results, start = [], 0
     for job, own in zip(jobs, vectors, strict=True):
         rows = slice(start, start + len(own))
         start += len(own)
-        s = job.wanted if job.target is None else _enough(code.path[rows], job.wanted, job.target)
+        s = job.atoms if job.target is None else _enough(code.path[rows], job.atoms, job.target)
         coded = s and _code(job, own, code.indices[rows, :s], dictionary, options)
         results.append([coded] if coded else [])
     return results

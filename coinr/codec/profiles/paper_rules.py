@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from coinr.codec.allocate.tensors import EDGE_RATIO
+from coinr.codec.allocate.tensors import FIRST_LAYER_RATIO
 from coinr.codec.tensors import Cut, Layout
 
 # Fits the paper's remark that an index takes 16 bits; fewer atoms need more values, more atoms more time.
@@ -22,7 +22,7 @@ TINY = 50
 
 # A first layer's error weighs 27 to 48 times the first hidden layer's in energy and more than the others', so its
 # tolerance is a tenth.
-EDGE_FACTOR = 0.1
+FIRST_LAYER_FACTOR = 0.1
 
 # Longer vectors are chopped into runs: beyond, 2s < n keeps the rule from its aim, and time grows with the square of n.
 LONGEST = 2048
@@ -57,29 +57,29 @@ LATEST = max(RULES)
 
 
 @dataclass(frozen=True)
-class Plan:
+class CutChoice:
     """How a tensor becomes vectors, and the factor on the tolerance of its profile."""
 
     cut: Cut
     factor: float
 
 
-def plan(layout: Layout) -> Plan | None:
-    """The plan for a tensor, from its shape alone; None for those that stay at 16 bit (vectors, tiny sizes)."""
+def choose_cut(layout: Layout) -> CutChoice | None:
+    """The cut of a tensor, from its shape alone; None for those that stay at 16 bit (vectors, tiny sizes)."""
     if len(layout.shape) < 2 or layout.size < SHORTEST:
         return None
     rows, columns = layout.shape[0], layout.size // layout.shape[0]
-    if columns * EDGE_RATIO < rows:
-        return _runs(True, rows, EDGE_FACTOR)
+    if columns * FIRST_LAYER_RATIO < rows:
+        return _runs(True, rows, FIRST_LAYER_FACTOR)
     if rows == columns and columns < TINY:
-        return Plan(Cut(False, layout.size), 1.0)
+        return CutChoice(Cut(False, layout.size), 1.0)
     return _runs(False, columns, 1.0)
 
 
-def _runs(transposed: bool, n: int, factor: float) -> Plan | None:
+def _runs(transposed: bool, n: int, factor: float) -> CutChoice | None:
     if n < SHORTEST:
         return None
-    return Plan(Cut(transposed, n if n <= LONGEST else RUN), factor)
+    return CutChoice(Cut(transposed, n if n <= LONGEST else RUN), factor)
 
 
 def sparsity(rule: Rule, n: int, M: int, tolerance: float | None) -> int:

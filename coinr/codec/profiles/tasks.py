@@ -91,30 +91,30 @@ def lossy_entries(entries: list[Entry], profile: str, exact_names: tuple[str, ..
     return [entry for entry in entries if not _must_be_exact(entry, profile, exact_names, nonfinite)]
 
 
-def plan(
+def make_tasks(
     entries: list[Entry],
     lossy: list[Entry],
     profile: str,
     settings: Settings,
     sensitivity: SensitivityInfo,
-    wanted: Mapping[str, float] | None,
+    requested: Mapping[str, float] | None,
 ) -> list[Task]:
     """A task for every entry.
 
-    ``wanted`` names root mean squared errors of single tensors, see
+    ``requested`` names root mean squared errors of single tensors, see
     :func:`~coinr.codec.allocate.tensors.allowed_errors`.
 
     Raises
     ------
     InputError
-        If errors are wanted of a tensor that is kept exactly, or without a tolerance.
+        If errors are requested of a tensor that is kept exactly, or without a tolerance.
     """
     tolerance = PROFILES[profile].tolerance if settings.tolerance is None else settings.tolerance
     coarse = {entry.name for entry in lossy} | {entry.name for entry in entries if not in_range(entry)}
-    _check_wanted(wanted or {}, [entry.name for entry in entries], coarse)
-    if tolerance is None and (wanted or sensitivity):
+    _check_requested(requested or {}, [entry.name for entry in entries], coarse)
+    if tolerance is None and (requested or sensitivity):
         raise InputError(f"errors and calibrate need a tolerance, which profile {profile!r} has not of its own")
-    allowed: Allowed = allowed_errors(lossy, TOLERANCE if tolerance is None else tolerance, sensitivity, wanted)
+    allowed: Allowed = allowed_errors(lossy, TOLERANCE if tolerance is None else tolerance, sensitivity, requested)
     if tolerance is None:
         allowed = [_of_bits(allowance) for allowance in allowed]
     allowances = {entry.name: allowance for entry, allowance in zip(lossy, allowed, strict=True)}
@@ -128,8 +128,8 @@ def _of_bits(allowance: Allowance | None) -> Allowance | None:
     return replace(allowance, relative=2.0 ** (1 - MAX_BITS))
 
 
-def _check_wanted(wanted: Mapping[str, float], names: list[str], lossy: set[str]) -> None:
-    for name, error in wanted.items():
+def _check_requested(requested: Mapping[str, float], names: list[str], lossy: set[str]) -> None:
+    for name, error in requested.items():
         if name not in names:
             raise InputError(f"errors names {name!r}, which is none of the tensors; {known_names(name, names)}")
         if name not in lossy:

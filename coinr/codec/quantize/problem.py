@@ -43,7 +43,7 @@ class QuantizationProblem:
     terms: int = 1
 
     def storable_step(self, step: float, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> float | None:
-        """The base step that two bytes hold, at or below a wanted one, for rows and columns of these exponents.
+        """The base step that two bytes hold, at or below a given one, for rows and columns of these exponents.
 
         No wider than decoders accept; None where it is too fine for them.
         """
@@ -112,8 +112,8 @@ class QuantizationProblem:
         return 1.02 * math.sqrt(float(np.minimum(noise, rough).mean()))
 
 
-def _rounded(wanted: NDArray[np.float64]) -> NDArray[np.float64]:
+def _rounded(exponents: NDArray[np.float64]) -> NDArray[np.float64]:
     """Exponents from the smallest on: half octaves of a step are octaves of a squared error."""
-    whole = np.rint(wanted)
+    whole = np.rint(exponents)
     whole -= whole.min()
     return np.minimum(whole, MOST_EXPONENT) if whole.any() else NO_STEPS.astype(np.float64)
