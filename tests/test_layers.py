@@ -29,7 +29,7 @@ FLOORS = {
         {"cli"},
     ],
     "coinr.codec": [
-        {"tensors", "wire"},
+        {"tensors", "wire", "bracket"},
         {"state_dict"},
         {"elements", "reference"},
         {"coders"},

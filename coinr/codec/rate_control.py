@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
+from coinr.codec.bracket import Bracket, Point
 from coinr.errors import InputError
 from coinr.progress import report
 from coinr.runtime.work_limit import WorkLimit
@@ -25,10 +27,10 @@ _GUESSES, _FRUITLESS = 8, 3
 # Where so many files were all too large, the coarsest tells whether the size can be had at all.
 _TOO_LARGE = 4
 
-# Bits that a parameter takes less where errors double: the first guess at how sizes follow tolerances.
-_FIRST_SLOPE = 1.0
+# A guess at the very edge of what is left would narrow it by nothing: this share at either end is kept out.
+_EDGE = 1 / 16
 
-# How much coarser than foreseen the last file is where the time is over and none was small enough.
+# By how many octaves the last file is coarser than foreseen where the time is over and none was small enough.
 _CAUTION = 2.0
 
 
@@ -60,61 +62,55 @@ def encode_to_size(
     InputError
         If the coarsest file is larger, or all that there was time for.
     """
-    low, high = math.log2(FINEST), math.log2(COARSEST)
-    larger: tuple[float, int] | None = None
-    best: tuple[bytes, float] | None = None
-    at = math.log2(start)
-    limit = limit or WorkLimit()
-    seen: list[int] = []
-    for k in range(1, _TRIES + 1):
-        last = k > 1 and (limit.out_of_time() if best is None else limit.used_up())
-        if last and best is not None:
-            break
-        with limit.unit("file"):
-            blob = encode(2.0 ** (at + _CAUTION * last))
-        seen.append(len(blob))
+    # positions are octaves of precision
+    files = Bracket[bytes](
+        partial(_next, aim=size * (1 + _FULL) / 2, parameters=max(parameters, 1)),
+        -math.log2(start),
+        tries=_TRIES,
+        low=-math.log2(COARSEST),
+        high=-math.log2(FINEST),
+        alike=math.log2(_ALIKE),
+        limit=limit,
+        caution=-_CAUTION,
+    )
+    unit = limit or WorkLimit()
+    for at in files:
+        with unit.unit("file"):
+            blob = encode(2.0**-at)
         report(text=f"{len(blob)} bytes for {size}")
-        if last and len(blob) > size:
-            found = f"the smallest of {k} files has {min(seen)} bytes"
-            raise InputError(f"{size} bytes are out of reach in the time given: {found}")
-        if len(blob) > size:
-            low, larger = at, (at, len(blob))
-        else:
-            high = at
-            if best is None or len(blob) > len(best[0]):
-                best = blob, 2.0**at
-            if len(blob) >= _FULL * size:
-                break
-        fruitless = k > _GUESSES and set(seen[-_FRUITLESS:]) <= set(seen[:-_FRUITLESS])
-        if high - low < math.log2(_ALIKE) or (fruitless and best is not None):
+        files.add(at, len(blob), len(blob) <= size, blob)
+        if _FULL * size <= len(blob) <= size:
             break
-        if best is None and k >= _TOO_LARGE:
-            at = high
-        elif k < _GUESSES:
-            at = _next(at, len(blob), size, parameters, low, high, larger, best)
-        else:
-            at = high if fruitless else (low + high) / 2
-    if best is None:
-        raise InputError(f"{size} bytes are out of reach: the coarsest file has {min(seen)} bytes, after {k} tries")
-    return best
+    if files.good is None:
+        least, tries = min(len(point.made) for point in files.points), len(files.points)
+        if files.out_of_time:
+            raise InputError(
+                f"{size} bytes are out of reach in the time given: the smallest of {tries} files has {least} bytes"
+            )
+        raise InputError(f"{size} bytes are out of reach: the coarsest file has {least} bytes, after {tries} tries")
+    best = _largest(files)
+    return best.made, 2.0**-best.at
 
 
-def _next(
-    at: float,
-    length: int,
-    size: int,
-    parameters: int,
-    low: float,
-    high: float,
-    larger: tuple[float, int] | None,
-    best: tuple[bytes, float] | None,
-) -> float:
-    """Along the line through the nearest larger and smaller file, or by one bit a parameter for an octave."""
-    aim = size * (1 + _FULL) / 2
-    if larger is not None and best is not None and larger[1] > len(best[0]):
-        slope = (larger[1] - len(best[0])) / (math.log2(best[1]) - larger[0])
-        # a guess at the very edge of what is left would narrow it by nothing
-        edge = (high - low) / 16
-        return min(max(larger[0] + (larger[1] - aim) / slope, low + edge), high - edge)
-    guess = at + 8 * (length - aim) / (_FIRST_SLOPE * max(parameters, 1))
-    return min(max(guess, low), high)
+def _largest(files: Bracket[bytes]) -> Point[bytes]:
+    """Return the largest file that is small enough."""
+    return max((point for point in files.points if point.good), key=lambda point: point.value)
+
+
+def _next(files: Bracket[bytes], aim: float, parameters: int) -> float | None:
+    """Return where the next file is tried.
+
+    Along the line through the nearest larger and the largest smaller file, or by one bit a parameter for an octave.
+    """
+    tries, coarsest = len(files.points), files.ends()[0]
+    if files.good is None and tries >= _TOO_LARGE:
+        return coarsest
+    if tries >= _GUESSES:
+        sizes = [point.value for point in files.points]
+        fruitless = tries > _GUESSES and set(sizes[-_FRUITLESS:]) <= set(sizes[:-_FRUITLESS])
+        return None if fruitless else files.middle()
+    if files.good is None or files.bad is None:
+        return files.inside(files.points[-1].reach(aim, parameters / 8), 0.0)
+    larger, best = files.bad, _largest(files)
+    slope = (larger.value - best.value) / (larger.at - best.at)
+    return files.inside(larger.reach(aim, slope), _EDGE)
