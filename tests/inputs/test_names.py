@@ -194,7 +194,7 @@ def nothing_is_coded(monkeypatch: pytest.MonkeyPatch) -> None:
     def never(*_: object) -> None:
         raise AssertionError("something was coded")
 
-    for name in ("encode", "plan"):
+    for name in ("encode", "make_tasks"):
         monkeypatch.setattr(f"coinr.codec.encoder.{name}", never)
     for coder in CODERS.values():
         monkeypatch.setattr(type(coder), "encode", never)
