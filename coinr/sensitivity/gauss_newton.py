@@ -203,9 +203,10 @@ class GaussNewtonRecorder(InputStatsRecorder):
             return func(*args, **(kwargs or {}))
         layer = self._layer_call(func, args, kwargs or {})
         if layer is None:
-            if not self._calls:
-                return func(*args, **(kwargs or {}))
-            return self._derived(func, args, kwargs or {})
+            run = self._derived if self._calls else _plainly
+            out = run(func, args, kwargs or {})
+            self._identifier.follow(func, args, out)
+            return out
         if layer.name == self._first:
             self._calls = []
         out = self._derived(func, args, kwargs or {})
@@ -287,6 +288,10 @@ class GaussNewtonRecorder(InputStatsRecorder):
                 raise OutOfTime
             chosen = slice(start, start + _COLUMNS)
             self._moments[chosen, start:].addmm_(joined[:, chosen].T, joined[:, start:])
+
+
+def _plainly(func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    return func(*args, **kwargs)
 
 
 def _tracked(value: Any) -> Any:

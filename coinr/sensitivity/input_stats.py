@@ -12,12 +12,10 @@ from torch.overrides import TorchFunctionMode
 
 from coinr.inputs.dense import why_not_dense
 from coinr.sensitivity.calibration import TensorSensitivity, of_input_moments
+from coinr.sensitivity.identity import TensorIdentifier
 
 # Most inputs of one call of a layer that are used, evenly spaced.
 _MOST_INPUTS = 1 << 14
-
-# A tensor is a multiple of another if 1 - |cosine| of the angle between their values is below this.
-_SAME_DIRECTION = 1e-5
 
 _LINEAR = {torch.nn.functional.linear}
 _PRODUCTS = {torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm}
@@ -66,9 +64,10 @@ class LayerCall:
 class InputStatsRecorder(TorchFunctionMode):
     """A context that records the inputs of linear layers whose weights are in a state dict.
 
-    A weight is recognized by its values: as they are, times a factor (a frequency that a network multiplies in) or
-    transposed. What runs in the context is not changed. Nothing is recorded where a metric uses other operations than
-    ``linear``, ``matmul``, ``mm`` and ``addmm``, or no torch at all.
+    A weight may be used as it is, copied into a module, times a factor (a frequency that a network multiplies in) or
+    transposed; :class:`~coinr.sensitivity.identity.TensorIdentifier` says how it is recognized. What runs in the
+    context is not changed. Nothing is recorded where a metric uses other operations than ``linear``, ``matmul``, ``mm``
+    and ``addmm``, or no torch at all.
 
     Parameters
     ----------
@@ -81,23 +80,22 @@ class InputStatsRecorder(TorchFunctionMode):
         By name, in order of the first call, how many inputs each weight matrix was multiplied by.
     used : set of str
         Names of these matrices, and of the vectors that were added in the same calls.
+    by_value : set of str
+        Names among them that were recognized by their values alone. Where two entries are multiples of each other,
+        these may be mistaken.
     """
 
     def __init__(self, state_dict: Mapping[str, Any]) -> None:
         super().__init__()
-        self._entries: dict[tuple[int, ...], list[tuple[str, Tensor, float]]] = {}
+        self._identifier = TensorIdentifier(state_dict)
         self._sums: dict[str, Tensor] = {}
         self.input_counts: dict[str, int] = {}
         self.used: set[str] = set()
-        for name, tensor in state_dict.items():
-            if (
-                isinstance(tensor, Tensor)
-                and tensor.ndim in (1, 2)
-                and tensor.dtype.is_floating_point | tensor.is_complex()
-            ):
-                flat, norm = _direction(tensor)
-                if norm:
-                    self._entries.setdefault(tuple(tensor.shape), []).append((name, flat, norm))
+
+    @property
+    def by_value(self) -> set[str]:
+        """Names that were recognized by values alone."""
+        return self._identifier.by_value
 
     def sensitivities(self) -> dict[str, TensorSensitivity]:
         """Return the input covariance of each weight matrix by name, as sensitivities."""
@@ -108,6 +106,7 @@ class InputStatsRecorder(TorchFunctionMode):
     ) -> Any:
         """Run the operation; record its inputs if it is a layer of the state dict."""
         out = func(*args, **(kwargs or {}))
+        self._identifier.follow(func, args, out)
         call = self._layer_call(func, args, kwargs or {})
         if call is not None:
             rows = call.inputs.detach().reshape(-1, call.inputs.shape[-1])
@@ -138,32 +137,11 @@ class InputStatsRecorder(TorchFunctionMode):
             return None
         if why_not_dense(inputs) or inputs.shape[-1] != weight.shape[1]:
             return None
-        found = self._find(weight)
+        found = self._identifier.find(weight)
         if found is None:
             return None
-        added = self._find(bias) if isinstance(bias, Tensor) and bias.ndim == 1 else None
+        added = self._identifier.find(bias) if isinstance(bias, Tensor) and bias.ndim == 1 else None
         return LayerCall(*found, inputs) if added is None else LayerCall(*found, inputs, *added)
-
-    def _find(self, value: Tensor) -> tuple[str, float] | None:
-        """Return the name of the entry that a tensor is a multiple of, and the factor; None if there is none."""
-        entries = self._entries.get(tuple(value.shape))
-        if not entries or why_not_dense(value):
-            return None
-        flat, norm = _direction(value)
-        for name, other, length in entries:
-            if norm and other.shape == flat.shape:
-                cosine = float((other * flat).sum())
-                if 1 - abs(cosine) < _SAME_DIRECTION:
-                    return name, norm / length if cosine > 0 else -norm / length
-        return None
-
-
-def _direction(tensor: Tensor) -> tuple[Tensor, float]:
-    """Return the values as a flat float64 unit vector, and their norm: 0 where that is 0 or not finite."""
-    plain = tensor.detach().resolve_conj()
-    flat = (torch.view_as_real(plain) if plain.is_complex() else plain).to("cpu", torch.float64).reshape(-1)
-    norm = float(flat.norm())
-    return (flat / norm, norm) if 0 < norm < float("inf") else (flat, 0.0)
 
 
 def _moments(rows: Tensor) -> Tensor:
