@@ -91,7 +91,7 @@ def test_a_size_that_there_was_no_time_for_is_tried_once_more_and_said_to_be_so(
 
 def test_the_tolerance_of_the_last_file_is_its_own(clock):
     encode, tried = sizes(clock, 1.0)
-    blob, tolerance = largest_within(encode, 400, 100, limit=WorkLimit(0.5))
+    blob, tolerance = encode_to_size(encode, 400, 100, limit=WorkLimit(0.5))
     assert len(tried) == 2
     assert encode(tolerance) == blob
 
