@@ -1,4 +1,4 @@
-"""The coders by their id in the file (``FORMAT.md``, "Coders"): append only."""
+"""All coders, by their id in a file (``FORMAT.md``, "Coders"). Append only."""
 
 from __future__ import annotations
 

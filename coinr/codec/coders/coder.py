@@ -1,4 +1,4 @@
-"""What every coder provides; ``coinr.codec.coders`` holds the table of them."""
+"""The protocol of a coder, and the steps that several coders store. The table of coders is ``coinr.codec.coders``."""
 
 from __future__ import annotations
 
@@ -17,46 +17,46 @@ FLOAT32_TINY = float(np.finfo(np.float32).tiny)
 
 
 class Params(Protocol):
-    """A coder's entry in the tensor table, enough to decode and to bound the cost before doing so."""
+    """The parameters of a coder in the tensor table. They suffice to decode, and to bound the cost before decoding."""
 
     def write(self) -> bytes:
-        """As stored in the table."""
+        """Return the parameters as the table stores them."""
         ...
 
     def check(self, layout: Layout) -> None:
-        """FormatError unless these parameters can belong to a tensor of this layout."""
+        """Raise FormatError unless these parameters can belong to a tensor of this layout."""
         ...
 
     def work(self, layout: Layout) -> int:
-        """Dictionary entries that decoding generates."""
+        """Return the number of dictionary entries that decoding generates."""
         ...
 
     def describe(self, layout: Layout) -> dict[str, Any]:
-        """Columns of the report."""
+        """Return the columns of the report."""
         ...
 
 
 class Coder(Protocol):
-    """Turns what it codes into a payload, and a payload into a tensor."""
+    """Encode to a payload, and decode a payload to a tensor."""
 
     id: int
     name: str
 
     def read(self, reader: Reader) -> Params:
-        """The parameters that :meth:`Params.write` stored."""
+        """Read the parameters that :meth:`Params.write` stored."""
         ...
 
     def encode(self, content: Any, params: Any) -> bytes:
-        """The payload; ``content`` is what this coder codes: a tensor, its planes, or a sparse code."""
+        """Return the payload. ``content`` depends on the coder: a tensor, integers with a step, or a sparse code."""
         ...
 
     def decode(self, payload: memoryview, params: Any, layout: Layout, seed: int, device: torch.device) -> torch.Tensor:
-        """The tensor, on the device; FormatError if the payload does not fit the parameters."""
+        """Return the tensor, on the device. Raise FormatError if the payload does not fit the parameters."""
         ...
 
 
 def step_for(peak: float, levels: int) -> float | None:
-    """The float32 step with which ``levels`` steps reach ``peak``; None where that is no normal float32."""
+    """Return the float32 step ``peak / levels``, 1 for a peak of 0; None where it is not a normal float32."""
     if peak == 0:
         return 1.0
     if peak > FLOAT32_MAX:
@@ -66,29 +66,29 @@ def step_for(peak: float, levels: int) -> float | None:
 
 
 def write_step(step: float) -> bytes:
-    """Four bytes, little-endian float32."""
+    """Return a step as four bytes, little-endian float32."""
     return struct.pack("<f", step)
 
 
 def read_step(reader: Reader, bound: int) -> float:
-    """A positive normal float32 whose product with ``bound`` is finite; FormatError otherwise."""
+    """Read a positive normal float32 whose product with ``bound`` is finite; raise FormatError for another."""
     return _checked_step(struct.unpack("<f", reader.take(4))[0], bound)
 
 
 def short_step(step: float) -> float:
-    """The largest float32 at or below a positive ``step`` that two bytes can hold: its lower 16 bits are zero."""
+    """Round a positive step down to a float32 whose lower 16 bits are zero, so that two bytes hold it."""
     bits = int(np.float32(step).view(np.uint32))
     rounded = np.uint32(bits & 0xFFFF0000).view(np.float32)
     return float(rounded)
 
 
 def write_short_step(step: float) -> bytes:
-    """The upper two bytes of a :func:`short_step`, little-endian."""
+    """Return the upper two bytes of a :func:`short_step`, little-endian."""
     return write_step(step)[2:]
 
 
 def read_short_step(reader: Reader, bound: int) -> float:
-    """Inverse of :func:`write_short_step`, checked as by :func:`read_step`."""
+    """Read what :func:`write_short_step` wrote, with the checks of :func:`read_step`."""
     return _checked_step(struct.unpack("<f", b"\0\0" + reader.take(2))[0], bound)
 
 

@@ -1,6 +1,6 @@
-"""Dictionary coder (paper, sections 3.2–3.4): vectors as s atoms of a seeded dictionary each.
+"""Dictionary coder (paper, sections 3.2–3.4): each vector is a sum of s atoms of a seeded dictionary.
 
-w = float32(Σ_k q_k A[:, j_k]) · step with integers q: the sum is exact, so decoding is the same everywhere.
+w = float32(Σ_k q_k A[:, j_k]) · step, with integers q. The sum is exact, so all machines decode the same bits.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ class DictionaryParams:
 
     @property
     def index_bits(self) -> int:
-        """⌈log₂ M⌉, at least 1."""
+        """Return ⌈log₂ M⌉, at least 1."""
         return max(1, (self.M - 1).bit_length())
 
     def dictionary(self, seed: int) -> Dictionary:
-        """The dictionary under the file's seed."""
+        """Return the dictionary under the seed of the file."""
         return Dictionary(self.kind, self.cut.n, self.M, seed, self.stream)
 
     def write(self) -> bytes:
@@ -105,13 +105,14 @@ class DictionaryCoder:
     def quantize(
         self, indices: NDArray[np.int32], values: NDArray[np.float64], params: DictionaryParams
     ) -> tuple[NDArray[np.int32], NDArray[np.int32], float] | None:
-        """Atoms, integers and step of a pursuit's result ``[B, s]``; None where no normal float32 step fits.
+        """Return atoms and integers, int32 ``[B, s]`` each, and the step; None where no normal float32 step fits.
 
-        Slots that the pursuit left empty take the lowest unused atoms with q = 0.
+        q = round(value / step), step = max abs(value) / (2^(bits − 1) − 1). Where the pursuit took fewer than s atoms
+        (index −1), the lowest unused atoms fill up, with q = 0.
         """
         peak = float(np.abs(values).max())
         step = step_for(peak, largest(params.bits))
-        # the largest weight that these values could add up to must be a float32 too
+        # The largest weight that these values can add up to must be a float32 too.
         if step is None or step_for(peak * params.s * params.dictionary(0).max_entry, 1) is None:
             return None
         atoms = indices.copy()

@@ -1,6 +1,6 @@
-"""Difference coder: a tensor as one that the receiver has, plus a difference that another coder holds.
+"""Difference coder: the tensor of a reference network plus a difference, which another coder holds.
 
-w = base + difference in float64, rounded to float32 (not where w is of float64 parts), then to the dtype.
+w = base + difference in float64, rounded to float32 (not for float64 and complex128), then to the dtype.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _WIDE = (torch.float64, torch.complex128)
 
 @dataclass(frozen=True)
 class DifferenceParams:
-    """The coder of the difference and its parameters; None where the tensor equals the receiver's."""
+    """The coder of the difference and its parameters; None where the tensor equals the reference's."""
 
     inner: tuple[Coder, Params] | None = None
 
@@ -47,7 +47,7 @@ class DifferenceParams:
 
 
 class DifferenceCoder:
-    """Payload: that of the coder of the difference; nothing where the tensor equals the receiver's.
+    """Payload: that of the coder of the difference; empty where the tensor equals the reference's.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ class DifferenceCoder:
     def decode(
         self, payload: memoryview, params: DifferenceParams, layout: Layout, seed: int, device: torch.device
     ) -> torch.Tensor:
-        """The difference, in the layout in which it is coded; see :meth:`restore`."""
+        """Return the difference, in the layout of :func:`difference_layout`; :meth:`restore` adds the reference."""
         coded_layout = difference_layout(layout)
         if params.inner is not None:
             coder, inner = params.inner
@@ -88,18 +88,18 @@ class DifferenceCoder:
     def restore(
         self, payload: memoryview, params: DifferenceParams, layout: Layout, seed: int, base: torch.Tensor
     ) -> torch.Tensor:
-        """The tensor, on the CPU, by the receiver's tensor ``base`` of the same layout."""
+        """Return the tensor, on the CPU, from the payload and the reference's tensor ``base`` of the same layout."""
         difference = self.decode(payload, params, layout, seed, torch.device("cpu"))
         return base.clone() if params.inner is None else add(base, difference)
 
 
 def difference_layout(layout: Layout) -> Layout:
-    """The layout in which differences between tensors of this layout are coded."""
+    """Return the layout of differences: float32, or complex64 for complex tensors, and the same shape."""
     return Layout(torch.complex64 if layout.dtype.is_complex else torch.float32, layout.shape)
 
 
 def subtract(tensor: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
-    """The difference as it is coded; may be infinite where float32 cannot hold it."""
+    """Return tensor − base as float32 (complex64); infinite where float32 cannot hold it."""
     layout = Layout(tensor.dtype, tuple(tensor.shape))
     with np.errstate(over="ignore", invalid="ignore"):
         planes = (to_planes(tensor) - to_planes(base)).astype(np.float32)
@@ -107,9 +107,9 @@ def subtract(tensor: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
 
 
 def add(base: torch.Tensor, difference: torch.Tensor) -> torch.Tensor:
-    """Base and difference, each real value summed in float64 and rounded to float32 (unless wider), then the dtype."""
+    """Return base + difference, summed in float64, rounded to float32 (unless wider), then to the dtype."""
     layout = Layout(base.dtype, tuple(base.shape))
-    planes = to_planes(difference)  # float64 from float32: memory of its own
+    planes = to_planes(difference)  # float64 from float32, so this is a copy
     with np.errstate(over="ignore", invalid="ignore"):
         planes += to_planes(base)
         total = planes if layout.dtype in _WIDE else planes.astype(np.float32)

@@ -1,6 +1,6 @@
-"""Direct coder: a uniform or trellis-coded quantizer and an adaptive arithmetic coder, one step a tensor.
+"""Direct coder: a uniform or trellis-coded quantizer and an adaptive arithmetic coder, one base step a tensor.
 
-w = float32(v) · step with integers v: |v| stays below 2²⁴, so the product is the only rounding.
+w = float32(v) · step, with integers v. All |v| are below 2²⁴, so only the product is rounded.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class DirectParams:
 
 
 class DirectCoder:
-    """Payload: the coded integers, as the matrix [planes · shape[0], rest] or transposed."""
+    """Payload: the coded integers of the matrix ``[planes · shape[0], rest]``, or of its transpose."""
 
     id = 3
     name = "direct"
@@ -83,15 +83,15 @@ class DirectCoder:
 
 
 def matrix_shape(layout: Layout) -> tuple[int, int]:
-    """Rows and columns of the matrix of all planes; a vector is one row."""
+    """Return rows and columns of the matrix ``[planes · shape[0], rest]``; a vector is one row."""
     rows = layout.shape[0] if len(layout.shape) > 1 else 1
     return layout.planes * rows, layout.size // rows
 
 
 def dequantize(values: NDArray[np.int32], steps: NDArray[np.float32], layout: Layout) -> torch.Tensor:
-    """The tensor of integers ``[rows, columns]`` times steps that broadcast to them.
+    """Return the tensor of integers ``[rows, columns]`` times float32 steps that broadcast to them.
 
-    Each product is rounded to float32 and then to the dtype.
+    Each product is rounded to float32 and then to the dtype of the layout.
     """
     products = np.ascontiguousarray(values.astype(np.float32) * steps)
     planes = torch.from_numpy(products).reshape(layout.planes, -1)

@@ -1,6 +1,6 @@
-"""Exact coder: lossless, by a model of words whose leading bits are predictable and whose last bits are noise.
+"""Exact coder: lossless. An adaptive model codes the leading bits of each word; the last bits are stored as they are.
 
-The model itself is C++ (``csrc/entropy/exact.hpp``); ``FORMAT.md``, coder 5, says what it computes.
+The model is C++ (``csrc/entropy/exact.hpp``); ``FORMAT.md``, coder 5, specifies it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from coinr.errors import FormatError
 
 _NONE, _ROTATE, _LEFT, _ABOVE = range(4)
 
-# Words on which transforms and the number of modelled bits are chosen.
+# Words from which the transform and the number of modelled bits are chosen.
 _SAMPLE = 1 << 13
 
 
 @dataclass(frozen=True)
 class ExactParams:
-    """Nothing beyond the layout is needed."""
+    """No parameters: the layout suffices."""
 
     def write(self) -> bytes:
         return b""
@@ -41,12 +41,19 @@ class ExactParams:
 
 @dataclass(frozen=True)
 class _Form:
-    """The words of a tensor and how they are coded.
+    """The words of a tensor, and how they are coded.
 
     Attributes
     ----------
+    rows, columns
+        Shape of the matrix of words.
+    width
+        Bytes of a word.
     lanes
-        Words of an element: a complex one has two.
+        Words of an element: 2 for complex tensors, else 1.
+    transform
+        What is coded in place of a word: 0 the word, 1 the word rotated, 2 and 3 its difference to the left one and to
+        the one above.
     modelled
         Leading bits of each transformed word that are modelled.
     """
@@ -60,7 +67,7 @@ class _Form:
 
     @classmethod
     def of(cls, layout: Layout, mode: int = 0) -> _Form:
-        """The form that the mode byte of a payload stands for."""
+        """Return the form of a layout and of the mode byte of a payload."""
         lanes = layout.planes
         rows = layout.shape[0] if len(layout.shape) > 1 else 1
         width = layout.dtype.itemsize // lanes
@@ -68,16 +75,16 @@ class _Form:
 
     @property
     def mode(self) -> int:
-        """The mode byte."""
+        """Return the mode byte."""
         return self.transform | (self.modelled - 1) << 2
 
     def arguments(self) -> tuple[int, ...]:
-        """As the extension takes them."""
+        """Return the arguments of the extension's functions."""
         return self.rows, self.columns, self.width, self.lanes, self.transform, self.modelled
 
 
 class Exact:
-    """Payload: one mode byte, then the coded words; nothing at all for a tensor without elements."""
+    """Payload: one mode byte, then the coded words; empty for a tensor without elements."""
 
     id = 5
     name = "exact"
@@ -97,19 +104,19 @@ class Exact:
         return bytes([form.mode]) + native.encode_exact(raw, *form.arguments())
 
     def pack(self, data: bytes) -> bytes:
-        """Bytes of any kind, all their bits modelled: how a file may store its table."""
+        """Encode any bytes, with all their bits modelled; the tensor table may be stored so."""
         packed: bytes = native.encode_exact(data, 1, len(data), 1, 1, _NONE, 8)
         return packed
 
     def unpack(self, packed: bytes, size: int) -> bytes:
-        """Inverse of :meth:`pack`."""
+        """Decode ``size`` bytes that :meth:`pack` encoded; raise FormatError if they are damaged."""
         try:
             return native.decode_exact(packed, 1, size, 1, 1, _NONE, 8).tobytes()
         except ValueError as error:
             raise FormatError(f"exact code: {error}") from error
 
     def admits(self, payload: bytes, layout: Layout) -> bool:
-        """Whether decoders accept the payload: one that stands for too many bits is a waste of their time."""
+        """Return whether decoders accept the payload: it may not stand for too many bits for its length."""
         modelled = 1 if layout.dtype == torch.bool else (payload[0] >> 2) + 1 if payload else 0
         return layout.size * layout.planes * modelled <= native.most_modelled(len(payload) - 1)
 
@@ -135,7 +142,7 @@ class Exact:
 
 
 def _choose(raw: bytes, layout: Layout) -> _Form:
-    """The transform and the number of modelled bits that cost least on a part of the words."""
+    """Return the form with the fewest bits on a sample of the words: its transform and number of modelled bits."""
     form = _Form.of(layout)
     rows = min(form.rows, max(1, _SAMPLE // form.columns))
     columns = form.columns if form.rows > 1 else min(form.columns, _SAMPLE)
@@ -144,7 +151,7 @@ def _choose(raw: bytes, layout: Layout) -> _Form:
     options = []
     for transform in (_NONE, _ROTATE, _LEFT, _ABOVE):
         costs = native.exact_costs(sample, rows, columns, form.width, form.lanes, transform)
-        # bits that are not modelled cost one each
+        # A bit that is not modelled costs one bit.
         totals = np.cumsum(costs - rows * columns)
         modelled = int(totals.argmin()) + 1
         options.append((float(totals[modelled - 1]), transform, modelled))

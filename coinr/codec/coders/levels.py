@@ -1,6 +1,6 @@
-"""How a matrix of quantized weights is entropy coded: the form that the table stores, and the coded integers.
+"""Entropy coding of levels: the integers of a quantized matrix, and the form that the table stores for them.
 
-The model itself is C++ (``csrc/entropy/levels.hpp``); ``FORMAT.md``, "Levels", says what it computes.
+A level is a quantization index. The model is C++ (``csrc/entropy/levels.hpp``); ``FORMAT.md``, "Levels", specifies it.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from coinr.codec.wire import Reader
 from coinr.engine import native
 from coinr.errors import FormatError
 
-#: Trellises by their code in the file: log2 of the number of states, 0 for plain scalar quantization.
+#: Trellises by their code in the file: log2 of the number of states; 0 is scalar quantization.
 LOG_STATES = (0, 2, 3, 4, 5, 6, 7, 8)
 
-#: Generalized normal distributions that contexts start from, by code: their exponents.
+#: Exponents of the generalized normal distributions that contexts start from, by code.
 SHAPES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 6.0, 16.0)
 
-#: Exponents of a form without them.
+#: The step exponents of a form that has none.
 NO_STEPS: NDArray[np.uint8] = np.zeros(0, np.uint8)
 
 #: The largest magnitude of a decoded value, in steps.
 LARGEST_VALUE = 2 * ((1 << 20) - 1)
 
-#: Step exponents of rows and columns lie in 0 … 31; each unit widens a step by the square root of two.
+#: The largest step exponent of a row or column. Each unit widens a step by the square root of two.
 MOST_EXPONENT = 31
 
 _MOST_SCALE = 22
@@ -38,7 +38,7 @@ _MIXED, _TOKENS = 0x20, 0x40
 
 @dataclass(frozen=True)
 class LevelForm:
-    """What the decoder of a matrix of integers must know.
+    """How a matrix of levels is coded: what a decoder must know.
 
     Attributes
     ----------
@@ -47,13 +47,13 @@ class LevelForm:
     shape
         Code of one of :data:`SHAPES`.
     scale
-        Mean magnitude of the values, in base steps, coded: see :func:`scale_code`.
+        Code of the mean magnitude of the values, in base steps: see :func:`scale_code`.
     by_row, by_column
-        Whether magnitudes of earlier values in the row and column scale the model.
+        Whether the magnitudes of earlier values in the row and in the column scale the model.
     mixed
-        Whether several predictions are mixed (smaller) or one is used (faster).
+        Whether several predictions are mixed (fewer bytes) or one is used (faster).
     row_steps, column_steps
-        Whether rows and columns have exponents that widen their steps.
+        Whether rows and columns have step exponents.
     tokens
         Whether integers are coded as whole symbols (fastest); not together with ``mixed``.
     """
@@ -73,18 +73,18 @@ class LevelForm:
         return self.by_row | self.by_column << 1 | self.mixed << 2 | self.row_steps << 3 | self.column_steps << 4
 
     def write(self) -> bytes:
-        """Three bytes: trellis and switches, shape, scale."""
+        """Return three bytes: trellis and switches, shape, scale."""
         mode = LOG_STATES.index(self.log_states) | self._switches << 3
         return bytes([mode, self.shape | _TOKENS * self.tokens, self.scale])
 
     @classmethod
     def read(cls, reader: Reader) -> LevelForm:
-        """Inverse of :meth:`write`; FormatError for codes that mean nothing."""
+        """Read what :meth:`write` wrote; raise FormatError for unknown codes."""
         return cls.of(*reader.take(3))
 
     @classmethod
     def of(cls, mode: int, shape: int, scale: int) -> LevelForm:
-        """The form of three bytes as :meth:`write` makes them; FormatError for codes that mean nothing."""
+        """Return the form of three bytes that :meth:`write` made; raise FormatError for unknown codes."""
         tokens = bool(shape & _TOKENS)
         if shape & ~_TOKENS >= len(SHAPES) or scale >> 3 > _MOST_SCALE or (tokens and mode & _MIXED):
             raise FormatError(f"level form {mode} {shape} {scale} is unknown")
@@ -97,7 +97,7 @@ class LevelForm:
     def encode(
         self, k: NDArray[np.int32], row: NDArray[np.uint8] = NO_STEPS, column: NDArray[np.uint8] = NO_STEPS
     ) -> bytes:
-        """The integers ``[rows, columns]`` as bytes, with the step exponents that the form has."""
+        """Encode levels, int32 ``[rows, columns]``, with the step exponents, uint8, that the form has."""
         row, column = row if self.row_steps else NO_STEPS, column if self.column_steps else NO_STEPS
         data: bytes = native.encode_levels(np.ascontiguousarray(k), row, column, *self._arguments())
         return data
@@ -105,9 +105,9 @@ class LevelForm:
     def decode(
         self, data: bytes | memoryview, rows: int, columns: int
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """The values, multiples of each element's step, and the factors of the base step (float32, exact).
+        """Return the values, int32, in steps of each element, and the factors of the base step, float32 and exact.
 
-        Both broadcast to ``[rows, columns]``. FormatError for damaged data.
+        Both broadcast to ``[rows, columns]``. Damaged data raise FormatError.
         """
         if not worth_decoding(rows * columns, len(data)):
             raise FormatError(f"{len(data)} bytes may not stand for {rows} x {columns} levels")
@@ -118,23 +118,23 @@ class LevelForm:
         return values, step_factors(row, column)
 
 
-# A level takes as long to decode as so many bits of the exact coder's model.
+# Decoding a level takes as long as decoding this many bits of the exact coder.
 _BITS_PER_LEVEL = 16
 
 
 def worth_decoding(count: int, size: int) -> bool:
-    """Whether a payload of ``size`` bytes may stand for so many symbols.
+    """Return whether a payload of ``size`` bytes may stand for ``count`` levels.
 
-    More would cost a reader more time than a file of that size is worth; encoders store such tensors otherwise.
+    The bound keeps the time to decode in proportion to the size. Encoders store tensors beyond it by another coder.
     """
     limit: int = native.most_modelled(size)
     return _BITS_PER_LEVEL * count <= limit
 
 
 def step_factors(row: NDArray[np.uint8], column: NDArray[np.uint8]) -> NDArray[np.float32]:
-    """What exponents of rows and columns (empty: none) make of the base step: float32 ``[rows or 1, columns or 1]``.
+    """Return factors of the base step, float32 ``[rows or 1, columns or 1]``, from step exponents; empty ones are 0.
 
-    Two to the half of their sum, with 181 / 128 for the square root of two: exact in float32.
+    The factor is 2^(e / 2), where e is the sum of both exponents and 181 / 128 stands for √2: exact in float32.
     """
     zero = np.zeros(1, np.int64)
     total = (row if row.size else zero)[:, None].astype(np.int64) + (column if column.size else zero)[None, :]
@@ -143,7 +143,7 @@ def step_factors(row: NDArray[np.uint8], column: NDArray[np.uint8]) -> NDArray[n
 
 
 def decoded_scale(code: int) -> int:
-    """Mean magnitude in 1/16 step that a code of three mantissa bits below its exponent stands for."""
+    """Return the mean magnitude, in 1/16 step, of a code: an exponent above three bits of mantissa."""
     return max(1, ((8 + (code & 7)) << (code >> 3)) >> 3)
 
 
@@ -151,7 +151,7 @@ _SCALES = np.log([decoded_scale(code) for code in range((_MOST_SCALE + 1) << 3)]
 
 
 def scale_code(mean: float | NDArray[np.float64]) -> Any:
-    """The code nearest to a mean magnitude given in steps; of an array, codes (int64) of its shape."""
+    """Return the code nearest to a mean magnitude in steps; for an array, int64 codes of its shape."""
     logs = np.log(np.maximum(np.asarray(mean) * 16, 1e-9))
     above = np.clip(np.searchsorted(_SCALES, logs), 1, len(_SCALES) - 1)
     nearest = above - (logs - _SCALES[above - 1] < _SCALES[above] - logs)

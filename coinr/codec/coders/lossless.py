@@ -17,7 +17,7 @@ _RAW, _BROTLI, _PLANES = 0, 1, 2
 
 @dataclass(frozen=True)
 class LosslessParams:
-    """Nothing beyond the layout is needed."""
+    """No parameters: the layout suffices."""
 
     def write(self) -> bytes:
         return b""
@@ -33,7 +33,7 @@ class LosslessParams:
 
 
 class Lossless:
-    """Payload: one mode byte, then the bytes; nothing at all for a tensor without elements."""
+    """Payload: one mode byte, then the bytes; empty for a tensor without elements."""
 
     id = 0
     name = "lossless"

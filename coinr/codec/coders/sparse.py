@@ -1,8 +1,8 @@
-"""Rate-efficient dictionary coder: sets of atoms and small integers, or all atoms of an orthogonal dictionary.
+"""Rate-efficient dictionary coder: few atoms of a large dictionary, or all atoms of an orthogonal one.
 
-w = float32(Σ_k q_k A[:, j_k]) · step with integers q, as in coder 2. *Sparse*: each vector has its own number of atoms
-out of M, their set coded near log₂ C(M, s) bits. *Dense*: A is the n × n Hadamard matrix with seeded signs, every atom
-is used and no index stored; the integers are coded as those of the direct coder.
+w = float32(Σ_k q_k A[:, j_k]) · step, with integers q, as in coder 2. *Sparse*: each vector has its own number of
+atoms out of M; their set takes about log₂ C(M, s) bits. *Dense*: A is the n × n Hadamard matrix with seeded signs;
+every atom is used, so no index is stored, and the integers are coded as levels of the direct coder.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from coinr.errors import FormatError
 _KINDS = {code: kind for kind, code in philox.KINDS.items()}
 _TRANSPOSED, _DENSE = 4, 8
 
-#: The largest dense dictionary: beyond, its float64 entries would outweigh small tensors.
+#: Most atoms of a dense dictionary: beyond, its float64 entries would take more memory than small tensors.
 LARGEST_DENSE = 1024
 
-#: Most atoms of a sparse vector, and the largest magnitude of an integer.
+#: Most atoms of a sparse vector, and the largest magnitude of its integers.
 MOST_ATOMS = 4095
 LARGEST_INTEGER = (1 << 20) - 1
 
 _LOG_MAX_SIZE = MAX_SIZE.bit_length() - 1
 
-# Float64 numbers that a dense decoder works on at once.
+# Float64 numbers that a dense code is decoded in at once.
 _BLOCK_ENTRIES = 1 << 22
 
 
@@ -53,7 +53,7 @@ class SparseParams:
     step
         A float32 whose lower 16 bits are zero.
     form
-        How the integers of a dense code are coded; None for a sparse one.
+        How the integers of a dense code are coded; None for a sparse code.
     """
 
     cut: Cut
@@ -64,13 +64,13 @@ class SparseParams:
     form: LevelForm | None = None
 
     def dictionary(self, seed: int) -> Dictionary:
-        """The dictionary under the file's seed."""
+        """Return the dictionary under the seed of the file."""
         return Dictionary(self.kind, self.cut.n, self.M, seed)
 
     def matrix_shape(self, layout: Layout) -> tuple[int, int]:
-        """Rows and columns in which a dense code's integers are coded.
+        """Return rows and columns of the matrix in which the integers of a dense code are coded.
 
-        They are those of the matrix that was cut where runs of n do not cross its rows, else B and n.
+        They are those of the tensor's matrix where no run of n crosses its rows, else B and n.
         """
         rows = layout.shape[0]
         width = rows if self.cut.transposed else layout.size // rows
@@ -118,7 +118,7 @@ class SparseIntegers:
     counts
         Atoms of each vector, int32 ``[B]``.
     indices, q
-        Those of all vectors, one after the other, indices of a vector ascending: int32 ``[sum(counts)]``.
+        Atoms and integers of all vectors, one after the other, by ascending index: int32 ``[sum(counts)]``.
     """
 
     counts: NDArray[np.int32]
@@ -127,7 +127,7 @@ class SparseIntegers:
 
 
 class SparseCoder:
-    """Payload: range-coded counts, sets and integers; or the coded integers of the dense matrix."""
+    """Payload: range-coded counts, sets and integers; for a dense code the coded levels of its matrix."""
 
     id = 4
     name = "sparse"
@@ -176,7 +176,7 @@ class SparseCoder:
 def decode_integers(
     payload: bytes | memoryview, params: SparseParams, layout: Layout
 ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
-    """Atoms and integers of a sparse payload, int32 ``[B, s]`` each; zeros after the atoms of each vector."""
+    """Decode atoms and integers of a sparse payload, int32 ``[B, s]`` each; zeros follow the atoms of a vector."""
     if not worth_decoding(params.cut.batch(layout), len(payload)):
         raise FormatError(f"{len(payload)} bytes may not stand for {params.cut.batch(layout)} vectors")
     try:
@@ -187,9 +187,9 @@ def decode_integers(
 
 
 def combine_all(q: NDArray[np.int32], dictionary: Dictionary) -> NDArray[np.float32]:
-    """Σ_k q_k A[:, k] over all atoms, rounded once to float32: ``[B, n]`` of integers ``[B, M]``.
+    """Return Σ_k q_k A[:, k] over all atoms, rounded once to float32 ``[B, n]``, of integers ``[B, M]``.
 
-    Computed by float64 products, exact in any order: all sums stay below 2**21 · 1024 · 4 < 2**53.
+    The products are float64 and exact in any order: all sums stay below 2**21 · 1024 · 4 < 2**53.
     """
     atoms = host_backend().entries(dictionary, np.arange(dictionary.M)).astype(np.float64)
     out = np.empty((len(q), dictionary.n), np.float32)
@@ -200,7 +200,7 @@ def combine_all(q: NDArray[np.int32], dictionary: Dictionary) -> NDArray[np.floa
 
 
 def mean_atoms(payload: bytes | memoryview, params: SparseParams, layout: Layout) -> float:
-    """Mean number of atoms of a vector; n for a dense code."""
+    """Return the mean number of atoms of a vector; n for a dense code."""
     if params.form is not None:
         return float(params.cut.n)
     return float(np.count_nonzero(decode_integers(payload, params, layout)[1])) / params.cut.batch(layout)

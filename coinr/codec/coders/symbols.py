@@ -1,4 +1,4 @@
-"""Signed integers of b bits as bytes: bit-packed, or as byte planes under Brotli, whichever is smaller."""
+"""Coding of signed integers of b bits: bit-packed, or Brotli of their byte planes, whichever is smaller."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _PACKED, _PLANES = 0, 1
 
 
 def largest(bits: int) -> int:
-    """The largest magnitude of a symmetric b-bit symbol: 2**(bits - 1) - 1."""
+    """Return the largest magnitude of a symmetric b-bit symbol: 2**(bits - 1) - 1."""
     return (1 << (bits - 1)) - 1
 
 
@@ -23,7 +23,7 @@ def _width(bits: int) -> int:
 
 
 def encode_symbols(q: NDArray[np.int32], bits: int) -> bytes:
-    """One mode byte, then the symbols (any shape, C order), each in ``±largest(bits)``.
+    """Encode integers (any shape, C order), each in ``±largest(bits)``: one mode byte, then the symbols.
 
     Mode 0: ``q + largest(bits)`` in ``bits`` bits each. Mode 1: Brotli of the byte planes of ``q`` in two's
     complement, low bytes of all symbols first.
@@ -35,7 +35,7 @@ def encode_symbols(q: NDArray[np.int32], bits: int) -> bytes:
 
 
 def decode_symbols(data: bytes | memoryview, count: int, bits: int) -> NDArray[np.int32]:
-    """Inverse of :func:`encode_symbols`: int32 ``[count]``; FormatError unless every symbol is in range."""
+    """Decode what :func:`encode_symbols` encoded: int32 ``[count]``. Raise FormatError for a symbol out of range."""
     reader = Reader(data)
     mode = reader.u8()
     rest = reader.take(len(reader.data) - 1)

@@ -1,4 +1,4 @@
-"""Uniform scalar quantizer: w = float32(q) · step with b-bit symmetric integers q, one step a tensor."""
+"""Uniform scalar quantizer: w = float32(q) · step, with b-bit symmetric integers q and one step a tensor."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from coinr.errors import FormatError
 
 @dataclass(frozen=True)
 class UniformParams:
-    """``bits`` per value, 2 … 16."""
+    """The bits of a value, 2 … 16."""
 
     bits: int
 
@@ -50,7 +50,10 @@ class Uniform:
         return UniformParams(reader.u8())
 
     def quantize(self, planes: NDArray[np.float64], bits: int) -> tuple[NDArray[np.int32], float] | None:
-        """Integers and step for the values; None where no normal float32 step can hold them."""
+        """Return q = round(w / step), int32 of the shape of ``planes``, and step = max abs(w) / (2^(bits − 1) − 1).
+
+        None where no normal float32 step can hold them.
+        """
         step = step_for(float(np.abs(planes).max()), largest(bits))
         if step is None:
             return None
