@@ -143,8 +143,8 @@ def coders(
     """Return the coders in the order of the table, by label: suffix of the file, encoder and decoder."""
     height, width = photo.shape[:2]
     weights, omega = fit.network.state_dict(), fit.network.omega
-    meta = coinr.read_meta(coinr.pack_image(fit.network, height, width))
     samples = coinr.ImageSignal(photo)
+    meta = coinr.read_meta(coinr.pack_signal(fit.network, samples))
     generator = torch.Generator().manual_seed(0)
 
     def decibels(state_dict: Mapping[str, torch.Tensor]) -> float:
@@ -159,8 +159,8 @@ def coders(
     ours = {
         "coinr, refined": ("refined.coinr", lambda: coinr.refine(weights, loss, **refinement, **goal).blob),
         "coinr, search": ("search.coinr", lambda: coinr.search(weights, decibels, **goal).blob),
-        "coinr, auto": ("coinr", lambda: coinr.pack_image(fit.network, height, width)),
-        "published method": ("paper.coinr", lambda: coinr.pack_image(fit.network, height, width, profile="paper")),
+        "coinr, auto": ("coinr", lambda: coinr.pack_signal(fit.network, samples)),
+        "published method": ("paper.coinr", lambda: coinr.pack_signal(fit.network, samples, profile="paper")),
     }
     if not refine_steps:
         del ours["coinr, refined"]

@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     photo, data = coinr.read_image(options.photo), options.file.read_bytes()
-    file = coinr.open_image(data)
+    file = coinr.open_file(data)
     height, width = photo.shape[:2]
     across = HEIGHT * width // height
     small = np.asarray(Image.fromarray(photo).resize((across, HEIGHT), Image.Resampling.LANCZOS))

@@ -400,20 +400,10 @@ def publics() -> dict[str, Public]:
         ),  # fmt: skip
         "load_network": Public(lambda: coinr.load_network, {"file": PATHS[1:], "limits": LIMITS}),
         "open_file": Public(lambda: coinr.open_file, {"file": PATHS[1:], "limits": LIMITS}),
-        "open_image": Public(
-            lambda: coinr.open_image, {"blob": [lambda: Path(PATHS[1]()).read_bytes()], "limits": LIMITS}
-        ),
         "open_signal": Public(
             lambda: coinr.open_signal,
             {"path": [lambda: folder() / "a.png", lambda: folder() / "a.wav", lambda: folder() / "a.npy"],
              "grid": choose(8), "samples": choose((2, 2)), "near": choose(None, 1.0), "far": choose(None, 2.0)},
-        ),  # fmt: skip
-        "pack_image": Public(
-            lambda: coinr.pack_image,
-            {"network": [lambda: siren(2, 3, 4)], "height": choose(4), "width": choose(5), "profile": choose("uniform"),
-             **without(CODEC, "profile", "meta")},
-            ("profile",),
-            ("seeds",),
         ),  # fmt: skip
         "pack_signal": Public(
             lambda: coinr.pack_signal,

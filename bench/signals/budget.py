@@ -82,7 +82,7 @@ def measure(name: str, signal: ImageSignal, budget: str, wanted: float, refine: 
         **{budget: wanted},
     )
     seconds = time.process_time() - begin
-    shown = coinr.open_image(made.blob).render()
+    shown = coinr.open_file(made.blob).render()
     psnr = coinr.psnr(signal.image, shown)
     bpp = 8 * made.bytes / signal.count
     network = made.network

@@ -51,29 +51,6 @@ def pack_signal(network: nn.Module, signal: Signal, seed: int = 0, **options: An
     return encode_state_dict(_state_of(network, meta), seed, meta=meta, **options)
 
 
-@independent
-@checked
-def pack_image(network: nn.Module, height: int, width: int, seed: int = 0, **options: Any) -> bytes:
-    """Return a coinr file of the picture that ``network`` shows at ``height`` × ``width`` pixels, 8 bits a channel.
-
-    Parameters
-    ----------
-    network : nn.Module
-        One of :data:`coinr.networks.NETWORKS` with 2 inputs and 1 to 4 outputs; stored in single precision.
-    height, width : int
-        Size of the picture in pixels.
-    seed, **options
-        As for :func:`~coinr.encode_state_dict`, without ``meta``.
-
-    Raises
-    ------
-    InputError
-        If the network does not show a picture, or an option is out of range.
-    """
-    meta = _checked("image", network, {"image": [height, width]})
-    return encode_state_dict(_state_of(network, meta), seed, meta=meta, **options)
-
-
 def signal_meta(network: nn.Module, signal: Signal) -> dict[str, Any]:
     """Return the metadata of a file of ``network`` and ``signal``.
 
@@ -82,7 +59,12 @@ def signal_meta(network: nn.Module, signal: Signal) -> dict[str, Any]:
     InputError
         If the network does not show such a signal.
     """
-    return _checked(signal.kind, network, signal.meta())
+    meta = signal.meta() | network_meta(network)
+    try:
+        FILES[signal.kind].from_meta(network, meta)
+    except FormatError as error:
+        raise InputError(str(error)) from None
+    return meta
 
 
 def _state_of(network: nn.Module, meta: Mapping[str, Any]) -> Mapping[str, Tensor]:
@@ -93,15 +75,6 @@ def _state_of(network: nn.Module, meta: Mapping[str, Any]) -> Mapping[str, Tenso
     except FormatError as error:
         raise InputError(f"what would be written cannot be opened: {error}") from None
     return state
-
-
-def _checked(kind: str, network: nn.Module, meta: dict[str, Any]) -> dict[str, Any]:
-    meta = meta | network_meta(network)
-    try:
-        FILES[kind].from_meta(network, meta)
-    except FormatError as error:
-        raise InputError(str(error)) from None
-    return meta
 
 
 @independent
@@ -139,16 +112,6 @@ def open_file(file: bytes | str | os.PathLike[str], *, limits: Limits | None = N
         if len(kinds) > 1:
             raise FormatError(f"the metadata names several signals: {', '.join(kinds)}")
         return FILES[kinds[0]].from_meta(load_network(blob, limits=limits), meta)
-
-
-@independent
-@checked
-def open_image(blob: bytes, *, limits: Limits | None = None) -> ImageFile:
-    """Return the picture in a coinr file; as :func:`open_file`, and InputError if it holds something else."""
-    file = open_file(blob, limits=limits)
-    if not isinstance(file, ImageFile):
-        raise InputError(f"the file holds a signal of kind {file.kind} and no image")
-    return file
 
 
 @independent

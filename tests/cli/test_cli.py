@@ -35,7 +35,7 @@ def test_encode_reports_what_the_file_gives(made, photo):
     assert report["signal"] == "image 50 x 75, 3 channels of 8 bits"
     assert report["bytes"] == len(blob)
     assert report["bits_per_pixel"] == pytest.approx(8 * len(blob) / photo[..., 0].size)
-    assert report["psnr"] == pytest.approx(coinr.psnr(photo, coinr.open_image(blob).render()), abs=1e-5)
+    assert report["psnr"] == pytest.approx(coinr.psnr(photo, coinr.open_file(blob).render()), abs=1e-5)
     assert report["psnr_before_coding"] == pytest.approx(report["psnr"], abs=0.05)
 
 
@@ -109,7 +109,7 @@ def test_grey_pictures(out, photo):
 def test_decode_renders_at_any_size(made, out, arguments, size, crop):
     text = succeed("decode", made / "photo.coinr", "-o", out / "a.png", *arguments, "--json")
     image = coinr.read_image(out / "a.png")
-    expected = coinr.open_image((made / "photo.coinr").read_bytes()).render(*size, crop=crop)
+    expected = coinr.open_file((made / "photo.coinr").read_bytes()).render(*size, crop=crop)
     assert np.array_equal(image, expected)
     height, width = expected.shape[:2]
     assert json.loads(text) == {"file": str(out / "a.png"), "height": height, "width": width, "of": list(size)}

@@ -54,7 +54,7 @@ def test_the_table_tells_what_the_files_hold(out, photo):
     assert list(rows) == [*ours, *(f"cup.{method}" for method in others)]
     for name in ours:
         blob = (out / name).read_bytes()
-        picture = coinr.open_image(blob)
+        picture = coinr.open_file(blob)
         assert rows[name]["bytes"] == len(blob)
         assert rows[name]["bits_per_pixel"] == pytest.approx(8 * len(blob) / (80 * 120))
         assert rows[name]["psnr"] == pytest.approx(coinr.psnr(photo, picture.render()), abs=1e-3)
@@ -83,7 +83,7 @@ def test_three_commands_are_told_that_exist(out):
 
 
 def test_the_pictures_show_the_decoded_network(out):
-    picture = coinr.open_image((out / "cup.coinr").read_bytes())
+    picture = coinr.open_file((out / "cup.coinr").read_bytes())
     assert np.abs(read_image(out / "decoded.png").astype(int) - picture.render()).max() <= 1
     double = read_image(out / "decoded_2x.png")
     assert np.abs(double.astype(int) - picture.render(160, 240)).max() <= 1

@@ -23,7 +23,7 @@ def test_the_sheet_is_written(tmp_path):
     rows, columns = np.mgrid[:20, :30]
     photo = np.stack((12 * rows, 8 * columns, 100 + rows + columns), -1).astype(np.uint8)
     coinr.write_image(tmp_path / "a.png", photo)
-    (tmp_path / "a.coinr").write_bytes(coinr.pack_image(coinr.Siren(2, 3, 12, 1), 20, 30))
+    (tmp_path / "a.coinr").write_bytes(coinr.pack_signal(coinr.Siren(2, 3, 12, 1), coinr.ImageSignal(photo)))
     picture.main([str(tmp_path / name) for name in ("a.png", "a.coinr", "sheet.jpg")])
     sheet = read_image(tmp_path / "sheet.jpg")
     assert sheet.shape[0] > picture.HEIGHT

@@ -43,11 +43,10 @@ def test_networks_are_shown_and_stored_in_single_precision(kind, dtype):
     same, signal = in_float32(other), coinr.ImageSignal(PICTURE)
     assert np.array_equal(coinr.render_image(other, 9, 8), coinr.render_image(same, 9, 8))
     assert score_of(other, signal) == score_of(same, signal)
-    for pack in (lambda one: coinr.pack_signal(one, signal), lambda one: coinr.pack_image(one, 12, 10)):
-        blob = pack(other)
-        assert blob == pack(same)
-        assert coinr.load_network(blob).state_dict().keys() == before.keys()
-        coinr.open_file(blob).render()
+    blob = coinr.pack_signal(other, signal)
+    assert blob == coinr.pack_signal(same, signal)
+    assert coinr.load_network(blob).state_dict().keys() == before.keys()
+    coinr.open_file(blob).render()
     assert all(tensor.dtype == before[name].dtype for name, tensor in other.state_dict().items())
     assert all(torch.equal(tensor, before[name]) for name, tensor in other.state_dict().items())
 

@@ -153,7 +153,7 @@ CALLS: dict[str, Callable[[], Any]] = {
     "fit module": lambda: _fitted(PICTURE, network=network(), width=None, hidden_layers=None),
     "fit many": lambda: [fit.score for fit in coinr.fit_many([PICTURE, PICTURE[::2].copy()], **SMALL)],
     "compress": lambda: coinr.compress(PICTURE, target_bytes=180, steps=2, progress=False).blob,
-    "pack": lambda: coinr.pack_image(network(), 12, 10),
+    "pack": lambda: coinr.pack_signal(network(), coinr.ImageSignal(PICTURE)),
     "open image": lambda: _opened(0),
     "open sound": lambda: _opened(1),
     "open shape": lambda: _opened(2),

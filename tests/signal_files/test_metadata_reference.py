@@ -52,7 +52,7 @@ def test_pictures(channels, dtype):
     image = np.zeros((10, 14) if channels == 1 else (10, 14, channels), dtype)
     network = siren(2, channels)
     blob = packed(network, ImageSignal(image))
-    shown = coinr.open_image(blob).render(15, 9).reshape(15, 9, channels)
+    shown = coinr.open_file(blob).render(15, 9).reshape(15, 9, channels)
     assert shown.dtype == dtype
     assert shown.std() > 0
     # where alpha is next to nothing, colours are rounding errors divided by it
