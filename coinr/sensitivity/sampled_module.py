@@ -1,4 +1,4 @@
-"""A caller's module that is called with the values of a state dict, and left as it was."""
+"""A caller's module, called with the values of a state dict and left as it was."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from coinr.runtime.ambient import callers_settings
 #: How torch.compile names what it wraps.
 _COMPILED = "_orig_mod"
 
-#: Leading parts of names, of the module's and of the state dict's, that the other may lack: wrappers and submodules.
+#: How many leading parts of the module's names, and of the state dict's, the other may lack: wrappers, submodules.
 _CUTS = ((0, 0), (1, 0), (0, 1), (2, 0), (0, 2), (3, 0), (0, 3))
 
 _ERRORS = (RuntimeError, TypeError, ValueError, IndexError)
@@ -43,7 +43,7 @@ class SampledModule:
     count : int
         Samples.
     values : dict of str to Tensor
-        What the state dict holds of the module's parameters, by the names of the state dict; leaves for gradients.
+        The module's parameters that the state dict holds, by the state dict's names; leaves for gradients.
 
     Raises
     ------
@@ -83,7 +83,7 @@ class SampledModule:
             raise InputError("the module of the calibration has no parameter that the state dict holds")
 
     def call(self, first: int, last: int) -> list[Tensor]:
-        """Outputs, floating or complex, of the samples ``first`` to ``last`` - 1."""
+        """Return the outputs, floating or complex, of the samples ``first`` to ``last`` - 1."""
         samples = tuple(column[first:last].clone() for column in self._columns)
         buffers = {name: buffer.clone() for name, buffer in self._buffers.items()}
         with _evaluating(self._module), callers_settings("device"):
@@ -91,7 +91,7 @@ class SampledModule:
         return [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor) and _differs(leaf)]
 
     def checked(self, first: int, last: int) -> list[Tensor]:
-        """As :meth:`call`.
+        """Call the module as :meth:`call` does; name what it cannot take.
 
         Raises
         ------
@@ -110,7 +110,7 @@ class SampledModule:
         return outputs
 
     def why(self, first: int, last: int) -> str:
-        """Return what of the samples ``first`` to ``last`` - 1 is not finite, to end a message; nothing if all is."""
+        """Return the end of a message: which of the samples ``first`` to ``last`` - 1 are not finite; empty if none."""
         for k, column in enumerate(self._columns):
             fine = column[first:last].isfinite().reshape(last - first, -1).all(1)
             if not bool(fine.all()):
@@ -125,7 +125,7 @@ def _differs(tensor: Tensor) -> bool:
 
 
 def _unwrapped(module: nn.Module) -> nn.Module:
-    """The module in wrappers that only change where, or how fast, it runs."""
+    """Return the module without wrappers that only change where, or how fast, it runs."""
     while True:
         if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
             module = module.module
@@ -158,7 +158,7 @@ def _columns(inputs: Any, device: torch.device, dtype: torch.dtype | None) -> li
 
 
 def _keys(names: Mapping[str, tuple[int, ...]], keys: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
-    """The name in the state dict of each of the module's tensors that it holds, both given with shapes."""
+    """Return the state dict's name of each of the module's tensors that it holds, given both names with shapes."""
     best: dict[str, str] = {}
     for cut_name, cut_key in _CUTS:
         named, keyed = _cut(names, cut_name), _cut(keys, cut_key)
@@ -170,7 +170,7 @@ def _keys(names: Mapping[str, tuple[int, ...]], keys: Mapping[str, tuple[int, ..
 
 
 def _cut(names: Mapping[str, Any], count: int) -> dict[str, str]:
-    """Names without so many leading parts, and what they were; none that two have then."""
+    """Return names without so many leading parts, each with its full name; leave out those that two then share."""
     made: dict[str, list[str]] = {}
     for name in names:
         parts = [part for part in name.split(".") if part != _COMPILED]
@@ -181,7 +181,7 @@ def _cut(names: Mapping[str, Any], count: int) -> dict[str, str]:
 
 @contextmanager
 def _evaluating(module: nn.Module) -> Iterator[None]:
-    """Put all parts of a module into evaluation mode, without what is compiled; then back, each as it was."""
+    """Put all parts of a module into evaluation mode, and run compiled ones as they are; then put each back."""
     modes = {part: part.training for part in module.modules()}
     with ExitStack() as stack:
         if any(_COMPILED in part._modules for part in modes):

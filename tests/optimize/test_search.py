@@ -6,7 +6,7 @@ import torch
 
 import coinr
 from coinr.codec.encoder import Encoder
-from coinr.optimize.search.run import _coarsest, _cross
+from coinr.optimize.search.run import _find_coarsest, _narrow_by_tensor
 from coinr.optimize.search.trials import Trial, Trials
 from coinr.runtime.work_limit import WorkLimit
 from coinr.sensitivity import gauss_newton
@@ -24,11 +24,11 @@ def small_network():
 @pytest.mark.slow
 def test_calibration_takes_fewer_bytes_at_equal_output_error():
     net, inputs = small_network(), torch.rand(500, 2) * 2 - 1
-    sd, wanted = net.state_dict(), net(inputs).detach()
+    sd, target = net.state_dict(), net(inputs).detach()
 
     def score(state):
         out = torch.func.functional_call(net, dict(state), (inputs,))
-        return -10 * float((out.detach() - wanted).square().mean().clamp_min(1e-12).log10())
+        return -10 * float((out.detach() - target).square().mean().clamp_min(1e-12).log10())
 
     sizes = [
         len(coinr.search(sd, score, min_score=50.0, profile="direct", calibrate=given).blob)
@@ -85,10 +85,10 @@ def test_files_between_a_good_and_a_bad_one_come_close_to_a_score():
     trials = Trials(sd, score, Encoder(sd, profile="direct"), None, dict.fromkeys(sd, 0.05), 10, WorkLimit())
     good, bad = trials.run(1.0), trials.run(4.0)
     assert (good.score, bad.score) == (0, pytest.approx(-0.24))
-    between = trials.between(good, bad)
+    between = trials.run_between(good, bad)
     assert sorted(between.errors.values()) == [0.05] * 4 + [0.2] * 4
     assert between.score == pytest.approx(-0.12)
-    _cross(trials, -0.1, good, bad)
+    _narrow_by_tensor(trials, -0.1, good, bad)
     assert max(trial.score for trial in trials.tried[2:] if trial.score < 0) == pytest.approx(-0.06)
     assert trials.tried[-1].score == pytest.approx(-0.09)
 
@@ -104,12 +104,12 @@ def test_the_last_calls_go_tensor_by_tensor(little):
             self.left -= 1
             return Trial(scale, dict.fromkeys("abcdefgh", scale), b"", {}, -1.0 if scale > 1 else -little * scale)
 
-        def between(self, one, other):
+        def run_between(self, one, other):
             self.between_calls += 1
             return self.run(1.01)
 
     trials = Steps()
-    _coarsest(trials, 0.0, -0.5, trials.run(1.0))
+    _find_coarsest(trials, 0.0, -0.5, trials.run(1.0))
     assert (trials.between_calls, trials.left) == (3, 0)
 
 
@@ -137,11 +137,11 @@ class Scaled(torch.nn.Module):
         return self.last(y)
 
 
-def metric(net, inputs, wanted):
+def metric(net, inputs, target):
     def score(state):
         with torch.no_grad():
             out = torch.cat([torch.func.functional_call(net, dict(state), (part,)) for part in inputs.split(300)])
-        return -10 * float(np.log10(np.mean(np.square(out.numpy() - wanted)) + 1e-9))
+        return -10 * float(np.log10(np.mean(np.square(out.numpy() - target)) + 1e-9))
 
     return score
 
@@ -149,8 +149,8 @@ def metric(net, inputs, wanted):
 @pytest.fixture
 def scaled():
     net, inputs = Scaled(), torch.rand(700, 2) * 2 - 1
-    wanted = net(inputs).detach().numpy() + 0.01 * np.random.default_rng(0).standard_normal((700, 2))
-    return net, inputs, metric(net, inputs, wanted)
+    target = net(inputs).detach().numpy() + 0.01 * np.random.default_rng(0).standard_normal((700, 2))
+    return net, inputs, metric(net, inputs, target)
 
 
 def test_inputs_of_scaled_and_transposed_matrices_are_recorded(scaled):
@@ -234,10 +234,10 @@ def test_nothing_is_accumulated_where_the_metric_runs_no_layers(scaled):
 def test_later_tensors_make_up_for_the_errors_of_earlier_ones(scaled):
     net, _, score = scaled
     sd = net.state_dict()
-    wanted = score(sd) - 0.1
-    found = coinr.search(sd, score, min_score=wanted)
-    rule = coinr.search(sd, score, min_score=wanted, calibrate=lambda: {})
-    assert found.score >= wanted
+    target = score(sd) - 0.1
+    found = coinr.search(sd, score, min_score=target)
+    rule = coinr.search(sd, score, min_score=target, calibrate=lambda: {})
+    assert found.score >= target
     assert len(found.blob) < 0.97 * len(rule.blob)
     # what makes up for errors moves weights further from their own values at the same quality
     state = coinr.decode_state_dict(found.blob)
@@ -248,14 +248,14 @@ def test_later_tensors_make_up_for_the_errors_of_earlier_ones(scaled):
 def test_a_thorough_search_takes_second_derivatives_of_larger_networks(scaled, monkeypatch):
     net, _, score = scaled
     sd = net.state_dict()
-    wanted = score(sd) - 0.1
+    target = score(sd) - 0.1
     monkeypatch.setattr("coinr.optimize.search.run.MAX_PARAMETERS", 100)
-    plain = coinr.search(sd, score, min_score=wanted)
-    found = coinr.search(sd, score, min_score=wanted, thorough=True)
-    assert found.score >= wanted
+    plain = coinr.search(sd, score, min_score=target)
+    found = coinr.search(sd, score, min_score=target, thorough=True)
+    assert found.score >= target
     assert len(found.blob) < 0.97 * len(plain.blob)
     monkeypatch.setattr("coinr.optimize.search.run.MAX_PARAMETERS_THOROUGH", 100)
-    assert coinr.search(sd, score, min_score=wanted, thorough=True).blob == plain.blob
+    assert coinr.search(sd, score, min_score=target, thorough=True).blob == plain.blob
 
 
 def test_a_search_shows_its_calls_where_asked(scaled, capsys):
@@ -299,8 +299,8 @@ def test_the_compensation_is_the_best_change():
 def test_a_size_is_met_from_below(name):
     torch.manual_seed(1)
     sd = {"w": torch.randn(64, 64), "b": torch.randn(64), "n": torch.arange(5)}
-    wanted = 2500 if name == "target_bytes" else 8 * 2500 / (64 * 64 + 64)
-    assert 0.98 * 2500 <= len(coinr.encode_state_dict(sd, **{name: wanted})) <= 2500
+    target = 2500 if name == "target_bytes" else 8 * 2500 / (64 * 64 + 64)
+    assert 0.98 * 2500 <= len(coinr.encode_state_dict(sd, **{name: target})) <= 2500
 
 
 @pytest.mark.parametrize(

@@ -23,8 +23,8 @@ _FINER, _COARSER = 1 / 4, 4.0
 _LEAST_LOSS = 0.02
 
 
-def groups(sd: Mapping[str, Any], names: list[str], most: int) -> list[list[str]]:
-    """At most ``most`` groups of tensors: the largest alone, the others together."""
+def group_tensors(sd: Mapping[str, Any], names: list[str], most: int) -> list[list[str]]:
+    """Return at most ``most`` groups of tensors: the largest alone, the others together."""
     counts = {name: _count(sd[name]) for name in names}
     total = sum(counts.values())
     order = sorted(names, key=lambda name: -counts[name])
@@ -33,13 +33,29 @@ def groups(sd: Mapping[str, Any], names: list[str], most: int) -> list[list[str]
     return [[name] for name in alone] + ([rest] if rest else [])
 
 
-def mixed(sd: Mapping[str, Any], decoded: Mapping[str, Tensor], group: list[str]) -> dict[str, Any]:
-    """The state dict with one group as it was decoded."""
+def with_decoded(sd: Mapping[str, Any], decoded: Mapping[str, Tensor], group: list[str]) -> dict[str, Any]:
+    """Return the state dict with one group as it was decoded."""
     return {name: decoded[name] if name in group else value for name, value in sd.items()}
 
 
-def factors(sd: Mapping[str, Any], parts: list[list[str]], losses: list[float]) -> dict[str, float]:
-    """Return by what each tensor's error changes, so that all together lose as much as before."""
+def error_factors(sd: Mapping[str, Any], parts: list[list[str]], losses: list[float]) -> dict[str, float]:
+    """Return by what each tensor's error is multiplied so that bits are fewest at the same total loss.
+
+    Parameters
+    ----------
+    sd
+        Names to tensors.
+    parts
+        Groups of names.
+    losses
+        By how much the score falls where one group alone is decoded and the others are as they were.
+
+    Returns
+    -------
+    dict of str to float
+        By name, sqrt(p_g / l_g) with p_g the group's share of all parameters and l_g its share of the loss, within
+        limits. All are scaled so that the losses, in proportion to squared errors, add up to as much as before.
+    """
     counts = np.array([sum(_count(sd[name]) for name in part) for part in parts], np.float64)
     total = max(sum(max(loss, 0.0) for loss in losses), math.ulp(0.0))
     equal = counts / counts.sum()

@@ -1,4 +1,4 @@
-"""What a search found: a file, and what was tried on the way as a table and a plot."""
+"""The result of a search: a file, and the files that were tried, as a table and a plot."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ from coinr.runtime.optional import optional
 
 @dataclass(frozen=True)
 class SearchResult:
-    """A file that keeps a score or a size.
+    """A file of a requested score or size.
 
     Attributes
     ----------
     blob : bytes
         The file.
     score : float
-        The metric of what it decodes to.
+        The score of what it decodes to.
     full_score : float
-        The metric of the state dict itself.
+        The score of the state dict itself.
     errors : dict of str to float
-        Root mean squared error that each tensor was allowed: the argument ``errors`` of
+        Limit of the root mean squared error of each tensor: the argument ``errors`` of
         :func:`~coinr.encode_state_dict` that, with a ``tolerance`` of 1, makes the file.
     calls : int
         How often the metric was called.
     curve : list of dict
-        Every file that was judged: ``bytes``, ``score``, in order of bytes.
+        ``bytes`` and ``score`` of every file that was evaluated, in order of bytes.
     """
 
     blob: bytes = field(repr=False)
@@ -42,7 +42,7 @@ class SearchResult:
     curve: list[dict[str, float]] = field(repr=False)
 
     def table(self) -> str:
-        """The curve as text: bytes, score, and how much of the full score is lost; the file itself is marked."""
+        """Return the curve as text: bytes, score, and the loss of score; the file itself is marked."""
         lines = [f"{'bytes':>10}  {'score':>10}  {'lost':>10}"]
         for row in self.curve:
             mark = "  *" if row["bytes"] == len(self.blob) and row["score"] == self.score else ""
@@ -51,7 +51,7 @@ class SearchResult:
 
     @checked
     def plot(self, path: str | os.PathLike[str]) -> None:
-        """Write the curve as a picture; the suffix says which kind.
+        """Write the curve as a picture, of the kind that the suffix names.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Files that are tried and judged, within a number of calls of the caller's metric."""
+"""Files that are encoded and evaluated, within a number of calls of the caller's metric."""
 
 from __future__ import annotations
 
@@ -17,13 +17,21 @@ from coinr.runtime.work_limit import WorkLimit
 # Calls of the caller's metric in one search.
 CALLS = 20
 
-# Errors are what the search says; the bound on relative errors only keeps a tensor from being worse than absent.
+# The search sets the errors; the bound on relative errors only keeps a tensor from being worse than absent.
 _LOOSEST = 1.0
 
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """A file at a scale of all errors, what it decodes to and its score."""
+    """A file, what it decodes to and its score.
+
+    Attributes
+    ----------
+    scale
+        What the budget was multiplied by.
+    errors
+        By name, the limit of each tensor's root mean squared error.
+    """
 
     scale: float
     errors: dict[str, float]
@@ -34,62 +42,74 @@ class Trial:
 
 @dataclass(eq=False)
 class Trials:
-    """Encodes and judges.
+    """Encodes files and evaluates them.
 
     Attributes
     ----------
-    shares
-        The error of each tensor where the scale of all is 1.
+    sd
+        Names to tensors.
+    metric
+        The caller's metric of a state dict, higher is better.
+    encoder
+        Of this state dict.
+    base
+        The reference network, or None.
+    budget
+        By name, the root mean squared error of each tensor at a scale of 1.
     calls_left
         How often the metric may still be called.
     limit
-        What time there is for files and calls.
+        The time that may be spent on files and calls.
     tried
-        All files that were judged.
+        All files that were evaluated.
     """
 
     sd: Mapping[str, Any]
-    evaluate: Callable[[Mapping[str, Any]], float]
+    metric: Callable[[Mapping[str, Any]], float]
     encoder: Encoder
     base: Mapping[str, Any] | None
-    shares: dict[str, float]
+    budget: dict[str, float]
     calls_left: int
     limit: WorkLimit
     tried: list[Trial] = field(default_factory=list)
 
     @property
     def left(self) -> int:
-        """How often the metric may still be called, none once the time is over."""
+        """How often the metric may still be called: 0 once the time is over."""
         return 0 if self.limit.out_of_time() else self.calls_left
 
-    def judge(self, state_dict: Mapping[str, Any]) -> float:
-        """The score of a state dict; counts."""
+    def evaluate(self, state_dict: Mapping[str, Any]) -> float:
+        """Return the score of a state dict, -inf in place of NaN; takes one of the calls that are left."""
         self.calls_left -= 1
         with self.limit.unit("score"):
-            score = self.evaluate(state_dict)
+            score = self.metric(state_dict)
         report(CALLS - self.calls_left, text=f"score {score:.6g}")
         return score if not math.isnan(score) else -math.inf
 
     def errors(self, scale: float) -> dict[str, float]:
-        """Of each tensor, at a scale."""
-        return {name: scale * share for name, share in self.shares.items()}
+        """Return the error of each tensor at a scale."""
+        return {name: scale * error for name, error in self.budget.items()}
 
     def encode(self, scale: float) -> bytes:
-        """The file at a scale."""
+        """Encode the file at a scale."""
         return self.encoder.encode(_LOOSEST, self.errors(scale))
 
-    def score(self, scale: float, blob: bytes) -> Trial:
-        """Judge the file of a scale."""
-        return self._judged(scale, self.errors(scale), blob)
+    def evaluate_file(self, scale: float, blob: bytes) -> Trial:
+        """Evaluate the file that was encoded at a scale."""
+        return self._evaluate_file(scale, self.errors(scale), blob)
 
     def run(self, scale: float) -> Trial:
-        """The file at a scale, judged."""
+        """Encode the file at a scale and evaluate it."""
         with self.limit.unit("file"):
             blob = self.encode(scale)
-        return self.score(scale, blob)
+        return self.evaluate_file(scale, blob)
 
-    def between(self, one: Trial, other: Trial) -> Trial:
-        """The file, judged, with half the tensors' errors of either trial, of those in which they differ."""
+    def run_between(self, one: Trial, other: Trial) -> Trial:
+        """Encode and evaluate a file between two others.
+
+        Of the tensors whose errors differ, one half has those of ``one``, the other half those of ``other``. A single
+        one has the geometric mean.
+        """
         scale = math.sqrt(one.scale * other.scale)
         differ = [name for name, error in one.errors.items() if error != other.errors[name]]
         errors = dict(one.errors)
@@ -99,10 +119,10 @@ class Trials:
             errors[differ[0]] = math.sqrt(one.errors[differ[0]] * other.errors[differ[0]])
         with self.limit.unit("file"):
             blob = self.encoder.encode(_LOOSEST, errors)
-        return self._judged(scale, errors, blob)
+        return self._evaluate_file(scale, errors, blob)
 
-    def _judged(self, scale: float, errors: dict[str, float], blob: bytes) -> Trial:
+    def _evaluate_file(self, scale: float, errors: dict[str, float], blob: bytes) -> Trial:
         decoded = decode_state_dict(blob, base=self.base, limits=self.encoder.limits)
-        trial = Trial(scale, errors, blob, decoded, self.judge(decoded))
+        trial = Trial(scale, errors, blob, decoded, self.evaluate(decoded))
         self.tried.append(trial)
         return trial
