@@ -342,9 +342,9 @@ def publics() -> dict[str, Public]:
         ),  # fmt: skip
         "refine": Public(
             lambda: coinr.refine,
-            {"sd": state, "loss_fn": choose(loss), "rise": choose(None, 0.1), "target_bytes": choose(None, 300),
-             "min_score": choose(None, -1.0), "evaluate": choose(None, score), "steps": choose(2),
-             "seconds": choose(0.05), "thorough": choose(False),
+            {"sd": state, "loss_fn": choose(loss), "loss_increase": choose(None, 0.1),
+             "target_bytes": choose(None, 300), "min_score": choose(None, -1.0), "evaluate": choose(None, score),
+             "steps": choose(2), "seconds": choose(0.05), "thorough": choose(False),
              "learning_rate": choose(None, 1e-3), "optimizer": choose("adam", "muon"), "progress": choose(False),
              **without(CODEC, "target_bytes", "calibrate", "tolerance", "errors")},
             ("steps", "seconds", "progress"),

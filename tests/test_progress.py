@@ -103,7 +103,7 @@ def test_fits_and_refinements_tell_when_they_end(work, monkeypatch):
         coinr.fit(np.zeros((4, 4), np.uint8), width=4, hidden_layers=1, steps=2, time_budget=60.0, progress=True)
     else:
         sd = {"w": torch.ones(4, 4)}
-        coinr.refine(sd, lambda sd: sd["w"].square().sum(), steps=2, rise=0.1, seconds=60.0, progress=True)
+        coinr.refine(sd, lambda sd: sd["w"].square().sum(), steps=2, loss_increase=0.1, seconds=60.0, progress=True)
     assert [end for end in ends if end is not None] == [60.0]
 
 

@@ -45,7 +45,7 @@ from coinr.files.state_dicts import read_state_dict_file, write_state_dict_file
 from coinr.files.writing import write_atomic
 from coinr.fitting.optimizers import OPTIMIZERS
 from coinr.optimize.refine import refine
-from coinr.optimize.refine.schedule import cosine
+from coinr.optimize.refine.schedule import warmup_cosine
 from coinr.runtime.denormals import denormals_as_zeros
 from coinr.signals.image.signal import ImageSignal
 
@@ -101,7 +101,7 @@ def trained(
         gradients = torch.autograd.grad(loss(tensors), list(tensors.values()))
         for stack, gradient in zip(stacks, gradients, strict=True):
             stack.grad = gradient[None]
-        moving.param_groups[0]["lr"] = rate * cosine(step, step / steps)
+        moving.param_groups[0]["lr"] = rate * warmup_cosine(step, step / steps)
         moving.step()
     return OrderedDict((name, tensor.detach()) for name, tensor in tensors.items())
 

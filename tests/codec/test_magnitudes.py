@@ -101,7 +101,11 @@ def test_sizes_and_refinements_of_numbers_beyond_float32():
     sd = {"huge": weights()[:4, :4] * 1e200, "mask": mask(torch.float64, 8), "usual": weights()[:6, :6]}
     assert len(coinr.encode_state_dict(sd, target_bytes=500, profile="direct")) <= 500
     refined = coinr.refine(
-        sd, lambda state: 1 + (state["usual"] - sd["usual"]).square().mean(), steps=2, profile="direct", rise=0.5
+        sd,
+        lambda state: 1 + (state["usual"] - sd["usual"]).square().mean(),
+        steps=2,
+        profile="direct",
+        loss_increase=0.5,
     )
     assert bits(refined.state_dict["huge"]) == bits(sd["huge"])
     assert torch.equal(refined.state_dict["mask"], sd["mask"])

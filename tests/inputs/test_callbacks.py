@@ -87,7 +87,7 @@ def test_refine_gives_a_loss_and_a_metric_copies():
         spoil(state_dict, kept)
         return score
 
-    sd, options = state(), {"steps": 4, "rise": 0.1, "profile": "sparse"}
+    sd, options = state(), {"steps": 4, "loss_increase": 0.1, "profile": "sparse"}
     found = coinr.refine(sd, spoiling_loss, evaluate=spoiling, **options)
     expected = coinr.refine(state(), loss, evaluate=evaluate, **options)
     assert (found.blob, found.score) == (expected.blob, expected.score)
@@ -263,7 +263,7 @@ def test_running_statistics_are_stored_exactly(training):
     made.train(training)
     sd = made.state_dict()
     before = {name: tensor.clone() for name, tensor in sd.items()}
-    refined = coinr.refine(sd, its_loss, steps=3, profile="sparse", rise=0.1)
+    refined = coinr.refine(sd, its_loss, steps=3, profile="sparse", loss_increase=0.1)
     for name in ("1.running_mean", "1.running_var", "1.num_batches_tracked"):
         assert torch.equal(refined.state_dict[name], before[name])
     assert not torch.equal(refined.state_dict["0.weight"], before["0.weight"])

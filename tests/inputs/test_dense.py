@@ -226,7 +226,9 @@ def test_layers_inputs_of_every_dtype_calibrate_or_are_named():
 
 def test_a_refinement_of_arrays_in_every_memory(weights):
     def refined(w):
-        return coinr.refine({"w": w}, lambda sd: sd["w"].square().mean() + 1, steps=2, rise=0.5).state_dict["w"]
+        return coinr.refine({"w": w}, lambda sd: sd["w"].square().mean() + 1, steps=2, loss_increase=0.5).state_dict[
+            "w"
+        ]
 
     assert_alike(refined, weights)
 

@@ -11,7 +11,7 @@ from torch.func import functional_call
 import coinr
 from coinr.errors import CoinrError, InputError
 from coinr.networks import Siren
-from coinr.optimize.refine.encode import Coding
+from coinr.optimize.refine.encode import ScaledEncoder
 
 STEPS = 120
 
@@ -113,20 +113,20 @@ def test_it_needs_fewer_bytes_than_the_same_network_trained_as_long_and_searched
 
 def spied(monkeypatch, method):
     """A list of the files that both ways of coding make."""
-    files, plain = [], getattr(Coding, method)
+    files, plain = [], getattr(ScaledEncoder, method)
 
     def spy(*arguments, **options):
         made = plain(*arguments, **options)
         files.append(made if isinstance(made, bytes) else made.blob)
         return made
 
-    monkeypatch.setattr(Coding, method, spy)
+    monkeypatch.setattr(ScaledEncoder, method, spy)
     return files
 
 
 @pytest.mark.slow
 def test_the_smaller_of_two_files_of_a_score_is_kept(monkeypatch):
-    files = spied(monkeypatch, "of_score")
+    files = spied(monkeypatch, "encode_to_score")
     wanted = evaluate(trained()) - 0.3
     refined = coinr.refine(trained(), make_loss(), steps=STEPS, min_score=wanted, evaluate=evaluate, thorough=True)
     sizes = [len(blob) for blob in files]
@@ -144,7 +144,7 @@ def test_differences_to_a_base_take_no_second_derivatives(monkeypatch):
 
 
 def test_the_better_of_two_files_of_a_size_is_kept(monkeypatch):
-    files = spied(monkeypatch, "of_size")
+    files = spied(monkeypatch, "encode_to_size")
     refined = coinr.refine(trained(), make_loss(), steps=STEPS, target_bytes=500, evaluate=evaluate, thorough=True)
     scores = [evaluate(coinr.decode_state_dict(blob)) for blob in files]
     assert abs(scores[0] - scores[1]) > 0.1  # sizes differ by 2 % at most, 0.1 dB
@@ -176,8 +176,11 @@ def test_progress_is_shown_where_it_is_wanted(capfd):
 
 
 @pytest.mark.slow
-def test_a_larger_rise_takes_fewer_bytes():
-    sizes = [len(coinr.refine(trained(), make_loss(), steps=STEPS, rise=rise).blob) for rise in (0.005, 0.05, 0.5)]
+def test_a_larger_increase_of_the_loss_takes_fewer_bytes():
+    sizes = [
+        len(coinr.refine(trained(), make_loss(), steps=STEPS, loss_increase=increase).blob)
+        for increase in (0.005, 0.05, 0.5)
+    ]
     assert sizes[0] > sizes[1] > sizes[2]
 
 
@@ -222,7 +225,7 @@ def test_dtypes_are_kept(dtype):
         out = state_dict["weight"].to(wanted.dtype) + state_dict["bias"].to(wanted.dtype)
         return (out - wanted).abs().square().mean()
 
-    refined = coinr.refine(sd, loss, steps=100, learning_rate=0.05, rise=0.1)
+    refined = coinr.refine(sd, loss, steps=100, learning_rate=0.05, loss_increase=0.1)
     assert {tensor.dtype for tensor in refined.state_dict.values()} == {dtype}
     before, after = float(loss(sd)), float(loss(refined.state_dict))
     assert after < 0.5 * before
@@ -238,8 +241,8 @@ def test_seconds_end_a_refinement():
 @pytest.mark.parametrize(
     "arguments",
     [
-        {"rise": 0.0},
-        {"rise": 0.1, "target_bytes": 1000},
+        {"loss_increase": 0.0},
+        {"loss_increase": 0.1, "target_bytes": 1000},
         {"target_bytes": 0},
         {"min_score": 3.0},
         {"min_score": 1e9, "evaluate": evaluate},

@@ -8,12 +8,12 @@ import torch
 
 from coinr.codec.encoder import Encoder
 from coinr.codec.state_dict import read_state_dict
-from coinr.optimize.refine.encode import Coding, Tried
-from coinr.optimize.refine.lagrange import OfScore, OfSize, Price
-from coinr.optimize.refine.noisy_tensor import Channel
-from coinr.optimize.refine.rate import bits, expected_magnitudes
-from coinr.optimize.refine.run import _cheapest, _learning_rate, _network
-from coinr.optimize.refine.training import Plan, _Descent
+from coinr.optimize.refine.encode import EncodingResult, ScaledEncoder
+from coinr.optimize.refine.lagrange import LagrangeMultiplier, ScoreController, SizeController
+from coinr.optimize.refine.noisy_tensor import NoisyTensor
+from coinr.optimize.refine.rate import estimate_bits, expected_magnitudes
+from coinr.optimize.refine.run import _default_learning_rate, _lowest_cost, _make_network
+from coinr.optimize.refine.training import RefineOptions, _JointOptimizer
 from coinr.runtime.work_limit import WorkLimit
 from coinr.sensitivity.calibration import of_input_moments
 from coinr.sensitivity.hessian import HessianFactor
@@ -29,12 +29,12 @@ def test_bits_are_the_entropy_of_a_quantized_laplace_density():
     _, counts = levels.unique(return_counts=True)
     share = counts / counts.sum()
     entropy = -float((share * share.log2()).sum())
-    assert float(bits(levels * step, step)) / values.numel() == pytest.approx(entropy, rel=0.02)
+    assert float(estimate_bits(levels * step, step)) / values.numel() == pytest.approx(entropy, rel=0.02)
 
 
 def test_half_the_step_takes_a_bit_more_at_high_rate():
     values = laplace(50, 50).double()
-    sizes = [float(bits(values, torch.tensor([[step]], dtype=torch.float64))) for step in (2e-3, 1e-3)]
+    sizes = [float(estimate_bits(values, torch.tensor([[step]], dtype=torch.float64))) for step in (2e-3, 1e-3)]
     assert (sizes[1] - sizes[0]) / values.numel() == pytest.approx(1, abs=0.01)
 
 
@@ -45,7 +45,7 @@ def test_bits_and_their_gradients_stay_finite(scale, step, shape):
     values[0, 0] = 0
     values.requires_grad_()
     steps = torch.tensor([[step]], dtype=torch.float32).requires_grad_()
-    size = bits(values, steps)
+    size = estimate_bits(values, steps)
     size.backward()
     assert 0 <= float(size.detach()) < math.inf
     assert bool(values.grad.isfinite().all())
@@ -64,26 +64,26 @@ def test_rows_of_other_sizes_are_expected():
     assert bool((rows / values.abs().mean(1)).log().abs().max() < 0.5)
 
 
-def channel(tensor, error):
-    return Channel(read_state_dict({"w": tensor})[0], torch.device("cpu"), error)
+def noisy_tensor(tensor, error):
+    return NoisyTensor(read_state_dict({"w": tensor})[0], torch.device("cpu"), error)
 
 
 def received(one, count=400):
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        return torch.stack([one.sent(one.noise(generator))[0] for _ in range(count)])
+        return torch.stack([one.noisy(one.noise(generator))[0] for _ in range(count)])
 
 
 def test_noise_has_the_error_that_is_trained():
     weights = laplace(24, 16)
-    off = received(channel(weights, 0.01)) - weights
+    off = received(noisy_tensor(weights, 0.01)) - weights
     assert float(off.square().mean().sqrt()) == pytest.approx(0.01, rel=0.02)
     assert float(off.mean(0).abs().max()) < 0.01
 
 
 def test_weights_far_below_the_error_vanish():
     weights = laplace(24, 16)
-    off = received(channel(weights, 100.0)) - weights
+    off = received(noisy_tensor(weights, 100.0)) - weights
     assert float(off.square().mean()) == pytest.approx(float(weights.square().mean()), rel=0.05)
 
 
@@ -91,12 +91,12 @@ def test_noise_is_spread_as_inputs_say():
     weights, rng = laplace(8, 12), np.random.default_rng(1)
     mixing = rng.normal(size=(12, 12)) * np.geomspace(1, 30, 12)
     inputs = of_input_moments(mixing @ mixing.T).input_covariance
-    one = channel(weights, 1e-4)
+    one = noisy_tensor(weights, 1e-4)
     one.set_input_covariance(inputs)
     off = (received(one) - weights).double().numpy()
     weighted = np.einsum("nri,ij,nrj->nr", off, inputs, off).mean() / 12
     assert math.sqrt(weighted) == pytest.approx(1e-4, rel=0.03)
-    plain = channel(weights, 1e-4)
+    plain = noisy_tensor(weights, 1e-4)
     plain_weighted = (
         np.einsum("nri,ij,nrj->nr", o := (received(plain) - weights).double().numpy(), inputs, o).mean() / 12
     )
@@ -107,13 +107,13 @@ def test_noise_is_spread_as_inputs_say():
 def test_what_the_coder_may_lose_is_what_the_noise_loses(dtype):
     generator = torch.Generator().manual_seed(0)
     weights = torch.randn(20, 30, generator=generator, dtype=torch.complex64 if dtype.is_complex else torch.float32)
-    one = channel(weights.to(dtype), 0.05)
+    one = noisy_tensor(weights.to(dtype), 0.05)
     with torch.no_grad():
         one.log_errors += torch.linspace(-1, 1, len(one.log_errors))[:, None]
-    error, weights = one.allowed()
+    error, weights = one.allowed_error()
     assert weights.shape == (20 * (2 if dtype.is_complex else 1),)
     assert weights.mean() == pytest.approx(1)
-    off = received(one, 200).to(torch.complex64) - one.clean()
+    off = received(one, 200).to(torch.complex64) - one.value()
     planes = torch.view_as_real(off).movedim(-1, 1).reshape(200, -1, 30)[:, : len(weights)].numpy()
     assert math.sqrt((np.square(planes) * weights[:, None]).mean()) == pytest.approx(error, rel=0.03)
 
@@ -121,14 +121,14 @@ def test_what_the_coder_may_lose_is_what_the_noise_loses(dtype):
 def test_the_bits_are_close_to_those_of_a_file():
     generator = torch.Generator().manual_seed(0)
     weights = torch.randn(96, 96, generator=generator) * torch.logspace(-0.5, 0.5, 96)[:, None]
-    one = channel(weights, 0.02)
+    one = noisy_tensor(weights, 0.02)
     with torch.no_grad():
-        expected = float(one.sent(one.noise(generator))[1]) / 8
-    blob = Encoder({"w": weights}, profile="direct").encode(1.0, {"w": one.allowed()[0]})
+        expected = float(one.noisy(one.noise(generator))[1]) / 8
+    blob = Encoder({"w": weights}, profile="direct").encode(1.0, {"w": one.allowed_error()[0]})
     assert len(blob) == pytest.approx(expected, rel=0.05)
 
 
-def test_a_price_follows_the_size():
+def test_the_multiplier_follows_the_size():
     class Fixed:
         def __init__(self, size):
             self.size = size
@@ -136,28 +136,28 @@ def test_a_price_follows_the_size():
         def noise(self, generator):
             return {}
 
-        def sent(self, noise):
+        def noisy(self, noise):
             return {}, torch.tensor(self.size)
 
     generator = torch.Generator()
     for size, factor in ((8000.0, 1.0), (9000.0, 4.0), (8500.0, 2.0), (7000.0, 0.25), (99999.0, 4.0)):
-        price = OfSize(8000, 1000)
-        begin = price.of_a_bit
-        price.judge(Fixed(size), generator, 0.05, WorkLimit())
-        assert price.of_a_bit == begin
-        price.judge(Fixed(size), generator, 0.1, WorkLimit())
-        assert price.of_a_bit == pytest.approx(factor * begin)
+        multiplier = SizeController(8000, 1000)
+        begin = multiplier.per_bit
+        multiplier.update(Fixed(size), generator, 0.05, WorkLimit())
+        assert multiplier.per_bit == begin
+        multiplier.update(Fixed(size), generator, 0.1, WorkLimit())
+        assert multiplier.per_bit == pytest.approx(factor * begin)
 
 
 def test_a_bit_costs_what_it_saves():
     # what coding adds falls to a quarter with a bit more for each weight
-    rise, count = 0.03, 500
-    saved = rise * (1 - 4.0 ** -(1 / count))
-    assert Price(rise, count).of_a_bit == pytest.approx(saved, rel=0.01)
+    loss_increase, count = 0.03, 500
+    saved = loss_increase * (1 - 4.0 ** -(1 / count))
+    assert LagrangeMultiplier(loss_increase, count).per_bit == pytest.approx(saved, rel=0.01)
 
 
 @pytest.mark.parametrize(
-    ("clean", "noisy", "begin", "rise"),
+    ("plain", "noisy", "begin", "loss_increase"),
     [
         (30.2, (30.19, 30.21), 0.001, 0.004),
         (30.2, (30.19, 30.199), 0.001, 2 * (0.001 * 0.2 / 0.0055) ** 2),
@@ -170,27 +170,27 @@ def test_a_bit_costs_what_it_saves():
         (math.inf, (29.9, math.inf), 0.01, 0.01),
     ],
 )
-def test_a_price_follows_the_score_once_that_is_reached(clean, noisy, begin, rise):
+def test_the_multiplier_follows_the_score_once_that_is_reached(plain, noisy, begin, loss_increase):
     ahead = list(noisy)
 
     class Fixed:
         def noise(self, generator):
             return {"score": torch.ones(1)}
 
-        def clean(self):
-            return {"score": clean}
+        def value(self):
+            return {"score": plain}
 
-        def sent(self, noise):
+        def noisy(self, noise):
             assert noise["score"] == (1 if len(ahead) == 2 else -1)
             return {"score": ahead.pop(0)}, torch.tensor(0.0)
 
-    price = OfScore(lambda state: state["score"], 29.5, 30.0, 1000)
-    assert price.rise == 0.001
-    price.rise = begin
-    price.judge(Fixed(), torch.Generator(), 0.1, WorkLimit())
+    multiplier = ScoreController(lambda state: state["score"], 29.5, 30.0, 1000)
+    assert multiplier.loss_increase == 0.001
+    multiplier.loss_increase = begin
+    multiplier.update(Fixed(), torch.Generator(), 0.1, WorkLimit())
     assert len(ahead) == 2
-    price.judge(Fixed(), torch.Generator(), 0.2, WorkLimit())
-    assert price.rise == pytest.approx(rise)
+    multiplier.update(Fixed(), torch.Generator(), 0.2, WorkLimit())
+    assert multiplier.loss_increase == pytest.approx(loss_increase)
 
 
 def test_where_much_may_be_lost_half_of_it_goes_to_noise():
@@ -198,30 +198,30 @@ def test_where_much_may_be_lost_half_of_it_goes_to_noise():
         def noise(self, generator):
             return {}
 
-        def clean(self):
+        def value(self):
             return {"score": 31.0}
 
-        def sent(self, noise):
+        def noisy(self, noise):
             return {"score": 29.9}, torch.tensor(0.0)
 
-    price = OfScore(lambda state: state["score"], 31.0, 30.0, 1000)
-    price.rise = 0.3
-    price.judge(Fixed(), torch.Generator(), 0.2, WorkLimit())
-    assert price.rise == pytest.approx(0.3 / 1.1 / 2)
+    multiplier = ScoreController(lambda state: state["score"], 31.0, 30.0, 1000)
+    multiplier.loss_increase = 0.3
+    multiplier.update(Fixed(), torch.Generator(), 0.2, WorkLimit())
+    assert multiplier.loss_increase == pytest.approx(0.3 / 1.1 / 2)
 
 
-def test_tensors_of_a_hessian_contribute_equally_in_a_file_of_the_size_that_was_trained():
+def test_tensors_of_a_block_do_equal_harm_in_a_file_of_the_size_that_was_trained():
     sd = {"one": laplace(40, 50), "two": laplace(30, 40, seed=1), "alone": laplace(20, 20, seed=2)}
     arguments = {"profile": "direct"}
-    channels = _network(sd, Encoder(sd, **arguments)).channels
+    tensors = _make_network(sd, Encoder(sd, **arguments)).trained
     with torch.no_grad():
-        for channel, error in zip(channels.values(), (0.02, 0.05, 0.03), strict=True):
-            channel.log_errors.fill_(math.log(error))
+        for tensor, error in zip(tensors.values(), (0.02, 0.05, 0.03), strict=True):
+            tensor.log_errors.fill_(math.log(error))
     hessian = HessianFactor.of_matrix({"one": 2000, "two": 1200}, np.diag(np.repeat([9.0, 1.0], [2000, 1200])))
 
     def errors(hessian):
-        coding = Coding(sd, channels, hessian, WorkLimit(), arguments)
-        decoded = coding.decode(coding.encode(1.0))
+        encoder = ScaledEncoder(sd, tensors, hessian, WorkLimit(), arguments)
+        decoded = encoder.decode(encoder.encode(1.0))
         return {name: float((decoded[name] - tensor).square().mean().sqrt()) for name, tensor in sd.items()}
 
     trained, equal = errors(None), errors(hessian)
@@ -234,9 +234,11 @@ def test_tensors_of_a_hessian_contribute_equally_in_a_file_of_the_size_that_was_
 @pytest.mark.parametrize("scale", [0.0, 1.0])
 def test_zeros_have_no_rule_to_share_errors_by(scale):
     sd = {"zeros": torch.zeros(10, 10), "others": scale * laplace(10, 10)}
-    channels = _network(sd, Encoder(sd)).channels
-    coding = Coding(sd, channels, HessianFactor.of_matrix({"zeros": 100, "others": 100}, np.eye(200)), WorkLimit(), {})
-    decoded = coding.decode(coding.encode(1.0))
+    tensors = _make_network(sd, Encoder(sd)).trained
+    encoder = ScaledEncoder(
+        sd, tensors, HessianFactor.of_matrix({"zeros": 100, "others": 100}, np.eye(200)), WorkLimit(), {}
+    )
+    decoded = encoder.decode(encoder.encode(1.0))
     assert torch.equal(decoded["zeros"], sd["zeros"])
     assert float((decoded["others"] - sd["others"]).abs().max()) <= 0.1 * scale
 
@@ -244,11 +246,16 @@ def test_zeros_have_no_rule_to_share_errors_by(scale):
 def test_the_file_with_the_least_loss_and_bits_is_kept():
     losses = {b"a" * 100: 1.0, b"b" * 80: 1.1, b"c" * 200: 0.99}
 
-    def kept(rise, *blobs):
-        return _cheapest([Tried(blob) for blob in blobs], lambda blob: blob, losses.get, Price(rise, 800)).blob
+    def kept(loss_increase, *blobs):
+        return _lowest_cost(
+            [EncodingResult(blob) for blob in blobs],
+            lambda blob: blob,
+            losses.get,
+            LagrangeMultiplier(loss_increase, 800),
+        ).blob
 
     a, b, c = losses
-    # 20 bytes of 800 weights are 0.2 bits each: worth 0.28 of the rise
+    # 20 bytes of 800 weights are 0.2 bits each: worth 0.28 of the increase
     assert kept(0.3, a, b, c) == a
     assert kept(0.4, a, b, c) == b
     assert kept(0.005, a, b, c) == c
@@ -256,22 +263,26 @@ def test_the_file_with_the_least_loss_and_bits_is_kept():
 
 def test_the_learning_rate_goes_with_what_weights_bear():
     def rate(scale):
-        return _learning_rate(Encoder({"w": scale * laplace(40, 40), "steps": torch.tensor(3)}, profile="auto"))
+        return _default_learning_rate(Encoder({"w": scale * laplace(40, 40), "steps": torch.tensor(3)}, profile="auto"))
 
     assert rate(1.0) == 2e-4
     assert rate(1e-6) < 1e-6
     assert rate(2e-6) == pytest.approx(2 * rate(1e-6))
-    assert _learning_rate(Encoder({"w": torch.zeros(4, 4)}, profile="auto")) == 2e-4
+    assert _default_learning_rate(Encoder({"w": torch.zeros(4, 4)}, profile="auto")) == 2e-4
 
 
 def test_vectors_are_vectors_to_every_optimizer():
-    channels = [channel(torch.ones(5, 3), 0.01), channel(torch.ones(7), 0.01), channel(torch.ones(2) * 1j, 0.01)]
-    descent = _Descent(channels, Plan(10, "soap", 0.1, 0, False))
-    descent.step(sum((one.values - 2).square().sum() + one.log_errors.square().sum() for one in channels), 1.0)
-    soap, _ = descent._optimizers[0]
-    moments = [{key for key in soap.state[stack] if key.endswith("moment")} for stack in descent._stacks]
+    tensors = [
+        noisy_tensor(torch.ones(5, 3), 0.01),
+        noisy_tensor(torch.ones(7), 0.01),
+        noisy_tensor(torch.ones(2) * 1j, 0.01),
+    ]
+    optimizer = _JointOptimizer(tensors, RefineOptions(10, "soap", 0.1, 0, False))
+    optimizer.step(sum((one.values - 2).square().sum() + one.log_errors.square().sum() for one in tensors), 1.0)
+    soap, _ = optimizer._optimizers[0]
+    moments = [{key for key in soap.state[stack] if key.endswith("moment")} for stack in optimizer._stacks]
     assert moments == [{"left_moment", "right_moment"}, set(), set()]
-    assert all(bool((one.values != 1).all()) for one in channels[:2])
+    assert all(bool((one.values != 1).all()) for one in tensors[:2])
 
 
 @pytest.mark.parametrize(("batch", "calls"), [(400, 8 + 64 + 64), (2000, 8 + 8), (10, 8 + 64)])
@@ -279,7 +290,7 @@ def test_second_derivatives_take_calls_until_there_are_samples_to_choose_from(ba
     net = torch.nn.Sequential(torch.nn.Linear(2, 24), torch.nn.Tanh(), torch.nn.Linear(24, 24), torch.nn.Linear(24, 2))
     sd = net.state_dict()
     encoder = Encoder(sd, profile="direct")
-    network = _network(sd, encoder)
+    network = _make_network(sd, encoder)
     made = []
 
     def loss(state_dict):

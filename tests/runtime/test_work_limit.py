@@ -9,7 +9,7 @@ import torch
 import coinr
 from coinr.codec.rate_control import encode_to_size
 from coinr.errors import InputError
-from coinr.optimize.refine.encode import Coding
+from coinr.optimize.refine.encode import ScaledEncoder
 from coinr.runtime.work_limit import WorkLimit
 from tests.clocks import Clock
 from tests.grids import fast_where
@@ -103,7 +103,7 @@ def work(clock, monkeypatch):
     sd = {"w": torch.randn(8, 8, generator=generator), "v": torch.randn(8, generator=generator)}
     wanted = {name: tensor + 0.01 for name, tensor in sd.items()}
     events = []
-    encode = Coding.encode
+    encode = ScaledEncoder.encode
 
     def slowly(self, scale):
         clock.now += 4000
@@ -120,7 +120,7 @@ def work(clock, monkeypatch):
         events.append("score")
         return -10 * math.log10(float(sum((state_dict[name] - wanted[name]).square().mean() for name in sd)))
 
-    monkeypatch.setattr(Coding, "encode", slowly)
+    monkeypatch.setattr(ScaledEncoder, "encode", slowly)
     return sd, loss, evaluate, events
 
 

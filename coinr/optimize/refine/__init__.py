@@ -1,4 +1,4 @@
-"""Refinement through the code: weights trained for how they will be coded, and coded so."""
+"""Refinement: training weights for their quantization, then encoding them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From trained weights and errors to the file."""
+"""Encoding trained weights at their trained errors, at a size or at a score."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor
 from coinr.codec.api import decode_state_dict
 from coinr.codec.encoder import Encoder
 from coinr.codec.rate_control import encode_to_size
-from coinr.optimize.refine.noisy_tensor import Channel
+from coinr.optimize.refine.noisy_tensor import NoisyTensor
 from coinr.progress import report
 from coinr.runtime.work_limit import WorkLimit
 from coinr.sensitivity.calibration import SensitivityInfo, TensorSensitivity
 from coinr.sensitivity.hessian import HessianFactor
 
-# Errors are what training says; the bound on relative errors only keeps a tensor from being worse than absent.
-_LOOSEST = 1.0
+# Training sets the errors. This tolerance only keeps a tensor's error below the tensor itself.
+_TOLERANCE = 1.0
 
 # Files that are judged at most, the ratio of two scales that differ no more, and the widest between two tries.
 _TRIES, _ALIKE, _WIDEST = 12, 1.002, 2.0
@@ -32,10 +32,19 @@ _CAUTION = 1 / 8
 
 
 @dataclass(frozen=True)
-class Tried:
-    """What is wanted, coded: the smallest file that keeps it, empty if none, and where scores count its score.
+class EncodingResult:
+    """The smallest file that meets the target.
 
-    ``files`` were judged, of which the best has ``best``.
+    Attributes
+    ----------
+    blob : bytes
+        The file; empty if none met the target.
+    score : float or None
+        Its score, where the target is a score.
+    files : int
+        How many files were evaluated for a score.
+    best : float or None
+        The best score among them.
     """
 
     blob: bytes
@@ -44,19 +53,20 @@ class Tried:
     best: float | None = None
 
 
-class Coding:
-    """Files of a state dict at multiples of the errors that its channels were trained for, or a Hessian says.
+class ScaledEncoder:
+    """Encodes a state dict at a multiple of the errors that its tensors were trained for.
 
     Parameters
     ----------
     sd
         As trained.
-    channels
-        By name.
+    trained
+        Its trained tensors, by name.
     hessian
-        The Gauss-Newton matrix of all, factored, or None.
+        Second derivatives by tensors of a network; these get errors of equal effect on the loss. None leaves the
+        trained errors.
     limit
-        What may be spent on files.
+        Of the work on files.
     arguments
         Of :class:`~coinr.codec.encoder.Encoder`.
     """
@@ -64,29 +74,29 @@ class Coding:
     def __init__(
         self,
         sd: Mapping[str, Any],
-        channels: Mapping[str, Channel],
+        trained: Mapping[str, NoisyTensor],
         hessian: HessianFactor | None,
         limit: WorkLimit,
         arguments: Mapping[str, Any],
     ) -> None:
-        allowed = {name: channel.allowed() for name, channel in channels.items()}
-        tensors = {
-            name: TensorSensitivity(None, weights, channels[name].input_covariance)
+        allowed = {name: tensor.allowed_error() for name, tensor in trained.items()}
+        sensitivities = {
+            name: TensorSensitivity(None, weights, trained[name].input_covariance)
             for name, (_, weights) in allowed.items()
             if weights is not None
         }
         self._encoder = Encoder(sd, **arguments)
-        self._encoder.sensitivity = SensitivityInfo(tensors, hessian)
+        self._encoder.sensitivity = SensitivityInfo(sensitivities, hessian)
         self._errors = {name: error for name, (error, _) in allowed.items()}
         if hessian is not None:
-            self._errors |= self._equalized(hessian)
+            self._errors |= self._equalize(hessian)
         self._limit = limit
         self._base, self._limits = arguments.get("base"), arguments.get("limits")
 
-    def _equalized(self, hessian: HessianFactor) -> dict[str, float]:
-        """Make every parameter contribute equally to the output error, with the geometric mean of the trained errors.
+    def _equalize(self, hessian: HessianFactor) -> dict[str, float]:
+        """Return errors at which every parameter contributes equally, with the geometric mean of the trained errors.
 
-        The Hessian is more exact than errors that were trained with noise.
+        Second derivatives say more surely than training what a tensor's error does: training sees it through noise.
         """
         rule = self._encoder.rule()
         if not all(rule[name] > 0 and self._errors[name] > 0 for name in hessian.slices):
@@ -97,23 +107,25 @@ class Coding:
         return {name: level * rule[name] for name in hessian.slices}
 
     def encode(self, scale: float) -> bytes:
-        """The file at a multiple of the errors."""
-        return self._encoder.encode(_LOOSEST, {name: scale * error for name, error in self._errors.items()})
+        """Return the file at ``scale`` times the errors."""
+        return self._encoder.encode(_TOLERANCE, {name: scale * error for name, error in self._errors.items()})
 
     def decode(self, blob: bytes) -> dict[str, Tensor]:
-        """What a file holds."""
+        """Return the state dict of a file."""
         return dict(decode_state_dict(blob, base=self._base, limits=self._limits))
 
-    def as_trained(self) -> Tried:
-        """The file at the errors as they are."""
-        return Tried(self.encode(1.0))
+    def encode_as_trained(self) -> EncodingResult:
+        """Encode at the trained errors."""
+        return EncodingResult(self.encode(1.0))
 
-    def of_size(self, size: int) -> Tried:
-        """The largest file of at most a size."""
-        return Tried(encode_to_size(self.encode, size, self._encoder.parameters, 1.0, self._limit)[0])
+    def encode_to_size(self, size: int) -> EncodingResult:
+        """Encode to the largest file of at most ``size`` bytes."""
+        return EncodingResult(encode_to_size(self.encode, size, self._encoder.parameters, 1.0, self._limit)[0])
 
-    def of_score(self, evaluate: Callable[[Mapping[str, Tensor]], float], full: float, wanted: float) -> Tried:
-        """The smallest file found that keeps a score; ``full`` is that of the state dict as trained."""
+    def encode_to_score(
+        self, evaluate: Callable[[Mapping[str, Tensor]], float], full: float, wanted: float
+    ) -> EncodingResult:
+        """Encode to the smallest file that keeps a score; ``full`` is that of the state dict as trained."""
         good: tuple[float, float, bytes] | None = None  # scale, score, file
         bad: tuple[float, float] | None = None
         scale, spare, files, best = 1.0, full - wanted, 0, -math.inf
@@ -145,11 +157,11 @@ class Coding:
                 lost = full - score
                 factor = math.sqrt(spare / lost) if 0 < lost < math.inf else _WIDEST if good else 1 / _WIDEST
                 scale *= min(max(factor, 1 / _WIDEST), _WIDEST) * (_ALIKE if good else 1 / _ALIKE)
-        return Tried(b"", None, files, best) if good is None else Tried(good[2], good[1], files, best)
+        return EncodingResult(b"", None, files, best) if good is None else EncodingResult(good[2], good[1], files, best)
 
 
 def _between(good: tuple[float, float], bad: tuple[float, float], spare: float) -> float:
-    """The scale at which as much as is spare would be lost, between two (scale, lost): losses follow a power of it."""
+    """Return the scale at which ``spare`` is lost, between two (scale, lost): losses follow a power of the scale."""
     share = 0.5
     if 0 < good[1] < bad[1] < math.inf:
         share = math.log(spare / good[1]) / math.log(bad[1] / good[1])

@@ -1,4 +1,4 @@
-"""What a bit may cost in loss while weights are trained."""
+"""The Lagrange multiplier of the rate while weights are trained, and controllers that lead it to a size or a score."""
 
 from __future__ import annotations
 
@@ -8,121 +8,136 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from coinr.optimize.refine.noisy_network import Network, negated
+from coinr.optimize.refine.noisy_network import NoisyNetwork, negated
 from coinr.runtime.work_limit import WorkLimit
 
-#: Relative rise of the loss by coding where nothing else is asked for, about 0.1 dB, and bounds of what is tried.
-RISE = 0.02
-_LEAST, _MOST = 1e-5, 10.0
+#: Relative increase of the loss by coding without another target, about 0.1 dB of a squared error.
+LOSS_INCREASE = 0.02
 
-# The rise at first, and at least, where a score is to be kept. Noise lets errors be larger and costs some of the score
-# before coding: of a rise R that would take all that may be lost, what pays is about 2 R² (bytes of SIRENs: next to
-# nothing at 0.1 dB, a quarter of R at 0.5 dB), and hardly ever more than half of R. Errors learn from noise alone.
-_FIRST, _PAYS, _SHARE = 0.001, 2.0, 0.5
+# Bounds of the increase that a controller may set, and the largest factor of one update.
+_LEAST, _MOST, _LARGEST_FACTOR = 1e-5, 10.0, 4.0
 
-# Parts of the training at which sizes and scores are looked at, and the widest change of the rise by one look.
-_SIZED = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-_JUDGED = (0.15, 0.35, 0.6)
-_WIDEST = 4.0
+# Where a score is to be kept: the increase at the start, which is also the least one. Training with noise allows larger
+# errors, but it lowers the score before coding. Where an increase R would use up all that the score may lose, 2 R² gave
+# the smallest files of SIRENs (almost nothing at 0.1 dB, R / 4 at 0.5 dB); more than R / 2 hardly ever paid. Errors of
+# the rows are trained even by the smallest noise.
+_FIRST, _PER_SQUARE, _LARGEST_SHARE = 0.001, 2.0, 0.5
 
-# What of its own work a refinement may spend on looks at the score while it trains.
-_LOOKS = 0.5
+# Shares of the training at which sizes, and scores, are measured.
+_SIZES_AT = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+_SCORES_AT = (0.15, 0.35, 0.6)
+
+# Share of the work limit that measuring scores during the training may take.
+_SCORES_SHARE = 0.5
 
 
-class Price:
-    """A price of bits that leads to a relative rise of the loss by coding.
+class LagrangeMultiplier:
+    """The weight of a bit in the objective: relative change of the loss + per_bit · bits.
 
-    At the optimum a bit more for each of N weights lowers what coding adds to the loss to a quarter: with a rise r, a
-    bit is worth 2 ln 2 · r / N.
+    It is set by the relative increase r of the loss that coding is to cause. One more bit for each of N weights lowers
+    the error that coding adds to a quarter, so at the optimum a bit is worth 2 ln 2 · r / N.
 
     Parameters
     ----------
-    rise
-        Relative rise of the loss.
+    loss_increase
+        r.
     count
         N.
     """
 
-    def __init__(self, rise: float, count: int) -> None:
-        self.rise, self.count = rise, count
+    def __init__(self, loss_increase: float, count: int) -> None:
+        self.loss_increase, self.count = loss_increase, count
 
     @property
-    def of_a_bit(self) -> float:
-        """Relative change of the loss that a bit is worth."""
-        return 2 * math.log(2) * self.rise / self.count
+    def per_bit(self) -> float:
+        """Relative change of the loss that one bit is worth."""
+        return 2 * math.log(2) * self.loss_increase / self.count
 
-    def judge(self, network: Network, generator: torch.Generator, done: float, limit: WorkLimit) -> None:
-        """Hear of the network before a step, ``done`` of the training being over, where there is room for it."""
+    def update(self, network: NoisyNetwork, generator: torch.Generator, done: float, limit: WorkLimit) -> None:
+        """Adapt to the network before a step; controllers override this.
 
-    def _move(self, factor: float) -> None:
-        self.rise = min(max(self.rise * min(max(factor, 1 / _WIDEST), _WIDEST), _LEAST), _MOST)
+        Parameters
+        ----------
+        network
+            As trained so far.
+        generator
+            Of the noise.
+        done
+            Share of the training that is over.
+        limit
+            Of the work besides training steps.
+        """
+
+    def _scale(self, factor: float) -> None:
+        factor = min(max(factor, 1 / _LARGEST_FACTOR), _LARGEST_FACTOR)
+        self.loss_increase = min(max(self.loss_increase * factor, _LEAST), _MOST)
 
 
-class OfSize(Price):
-    """A price that leads to a size.
+class SizeController(LagrangeMultiplier):
+    """A multiplier that leads the estimated bits to a target: multiplied by 4 for each bit a weight above it.
 
     Parameters
     ----------
     bits
-        Wanted.
+        The target.
     count
         N.
     """
 
     def __init__(self, bits: float, count: int) -> None:
-        super().__init__(RISE, count)
+        super().__init__(LOSS_INCREASE, count)
         self._bits = bits
-        self._ahead = list(_SIZED)
+        self._updates = list(_SIZES_AT)
 
-    def judge(self, network: Network, generator: torch.Generator, done: float, limit: WorkLimit) -> None:
-        """As :meth:`Price.judge`."""
-        if not self._ahead or done < self._ahead[0]:
+    def update(self, network: NoisyNetwork, generator: torch.Generator, done: float, limit: WorkLimit) -> None:
+        """As :meth:`LagrangeMultiplier.update`."""
+        if not self._updates or done < self._updates[0]:
             return
-        self._ahead.pop(0)
+        self._updates.pop(0)
         with torch.no_grad():
-            bits = float(network.sent(network.noise(generator))[1])
-        self._move(math.pow(4.0, min(max((bits - self._bits) / self.count, -1.0), 1.0)))
+            bits = float(network.noisy(network.noise(generator))[1])
+        self._scale(math.pow(4.0, min(max((bits - self._bits) / self.count, -1.0), 1.0)))
 
 
-class OfScore(Price):
-    """A price that leads to a part of what a score may lose, small where little may be lost.
+class ScoreController(LagrangeMultiplier):
+    """A multiplier that leads the loss by coding to a part of what the score may lose.
 
     Parameters
     ----------
     evaluate
         The score of a state dict, higher is better.
-    full, wanted
-        The score before, and the one to keep.
+    full, target
+        The score before training, and the one to keep.
     count
         N.
     """
 
     def __init__(
-        self, evaluate: Callable[[Mapping[str, Tensor]], float], full: float, wanted: float, count: int
+        self, evaluate: Callable[[Mapping[str, Tensor]], float], full: float, target: float, count: int
     ) -> None:
         super().__init__(_FIRST, count)
-        self._evaluate, self._full, self._wanted = evaluate, full, wanted
-        self._ahead = list(_JUDGED)
+        self._evaluate, self._full, self._target = evaluate, full, target
+        self._updates = list(_SCORES_AT)
 
-    def judge(self, network: Network, generator: torch.Generator, done: float, limit: WorkLimit) -> None:
-        """As :meth:`Price.judge`."""
-        if not self._ahead or done < self._ahead[0]:
+    def update(self, network: NoisyNetwork, generator: torch.Generator, done: float, limit: WorkLimit) -> None:
+        """As :meth:`LagrangeMultiplier.update`."""
+        if not self._updates or done < self._updates[0]:
             return
-        self._ahead.pop(0)
-        if limit.used_up(_LOOKS):
+        self._updates.pop(0)
+        if limit.used_up(_SCORES_SHARE):
             return
         noise = network.noise(generator)
         with torch.no_grad():
             with limit.unit("score"):
-                clean = float(self._evaluate(network.clean()))
-            # with the noise and its negative: to first order what they do to the score cancels
+                plain = float(self._evaluate(network.value()))
+            # with the noise and its negative: what they do to the score cancels to first order
             with limit.unit("score"):
-                noisy = [float(self._evaluate(network.sent(one)[0])) for one in (noise, negated(noise))]
-        lost = clean - sum(noisy) / 2
-        # while learning rates are high the score is lower than it will be
-        spare = max(clean, self._full) - self._wanted
-        # a score that is still to be reached says nothing of what may be lost then
+                noisy = [float(self._evaluate(network.noisy(one)[0])) for one in (noise, negated(noise))]
+        lost = plain - sum(noisy) / 2
+        # at high learning rates the score is lower than it will be at the end
+        spare = max(plain, self._full) - self._target
+        # while the target is not reached, nothing is known of what may be lost once it is
         if 0 < spare < math.inf:
-            # a loss that is no number, or not finite, asks for less
-            whole = math.inf if lost <= 0 else self.rise * spare / lost if lost < math.inf else 0.0
-            self._move(max(min(_PAYS * whole, _SHARE) * whole, _FIRST) / self.rise)
+            # a loss that is NaN or infinite asks for a smaller increase
+            whole = math.inf if lost <= 0 else self.loss_increase * spare / lost if lost < math.inf else 0.0
+            self._scale(max(min(_PER_SQUARE * whole, _LARGEST_SHARE) * whole, _FIRST) / self.loss_increase)

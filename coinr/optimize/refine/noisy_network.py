@@ -1,4 +1,4 @@
-"""A state dict on its way through the coder, and the caller's loss of it."""
+"""A state dict with noise in the place of quantization, and the caller's loss of it."""
 
 from __future__ import annotations
 
@@ -10,65 +10,65 @@ from torch import Tensor
 
 from coinr.errors import InputError
 from coinr.inputs.callbacks import gradients
-from coinr.optimize.refine.noisy_tensor import Channel
+from coinr.optimize.refine.noisy_tensor import NoisyTensor
 from coinr.runtime.denormals import denormals_as_zeros
 from coinr.runtime.work_limit import WorkLimit
 from coinr.sensitivity.gauss_newton import GaussNewtonRecorder, accumulate_gauss_newton
 from coinr.sensitivity.hessian import MAX_PARAMETERS_THOROUGH, HessianFactor
 from coinr.sensitivity.input_stats import InputStatsRecorder
 
-#: A state dict to its loss, 0-dim.
+#: Maps a state dict to its loss, 0-dim.
 LossFunction = Callable[[Mapping[str, Tensor]], Tensor]
 
-# Calls of the loss, one after the other, that may show samples to choose from for second derivatives: as many as are
-# taken, or at last as few as say enough.
+# Calls of the loss whose samples second derivatives are made from. The larger number is tried where the samples of the
+# smaller one are too few.
 _CALLS = (8, 64)
 
 
-class Network:
+class NoisyNetwork:
     """A state dict of which some tensors are trained.
-
-    Attributes
-    ----------
-    channels : dict of str to Channel
-        Those that are trained, by name.
 
     Parameters
     ----------
     tensors
         All, by name.
-    channels
-        Of those to train.
+    trained
+        The tensors to train, by name.
     ties
-        By name, the earlier tensor that one is.
+        By name of a tied tensor, the name of the earlier tensor that it equals.
     uses_calibration
-        Whether the coder uses the layers' inputs.
+        Whether the profile weights errors by the covariance of a layer's inputs.
+
+    Attributes
+    ----------
+    trained : dict of str to NoisyTensor
+        As given, without those that :meth:`drop_unused` took out.
     """
 
     def __init__(
         self,
         tensors: Mapping[str, Tensor],
-        channels: dict[str, Channel],
+        trained: dict[str, NoisyTensor],
         ties: Mapping[str, str],
         *,
         uses_calibration: bool,
     ) -> None:
         self._tensors, self._ties, self._uses_calibration = dict(tensors), dict(ties), uses_calibration
-        self.channels = channels
+        self.trained = trained
 
-    def clean(self) -> dict[str, Tensor]:
-        """The state dict without noise or gradient."""
-        return self._complete({name: channel.clean() for name, channel in self.channels.items()})
+    def value(self) -> dict[str, Tensor]:
+        """Return the state dict without noise or gradient."""
+        return self._complete({name: tensor.value() for name, tensor in self.trained.items()})
 
     def noise(self, generator: torch.Generator) -> dict[str, Tensor]:
-        """Noise for what is trained, by name."""
-        return {name: channel.noise(generator) for name, channel in self.channels.items()}
+        """Return noise for each trained tensor, by name."""
+        return {name: tensor.noise(generator) for name, tensor in self.trained.items()}
 
-    def sent(self, noise: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
-        """The state dict as it is decoded with this noise, and the bits of what is trained."""
-        sent = {name: channel.sent(noise[name]) for name, channel in self.channels.items()}
-        total = torch.stack([bits.to("cpu", torch.float32) for _, bits in sent.values()]).sum()
-        return self._complete({name: tensor for name, (tensor, _) in sent.items()}), total
+    def noisy(self, noise: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], Tensor]:
+        """Return the state dict as decoded with this noise, and the bits of the trained tensors, 0-dim float32."""
+        noisy = {name: tensor.noisy(noise[name]) for name, tensor in self.trained.items()}
+        total = torch.stack([bits.to("cpu", torch.float32) for _, bits in noisy.values()]).sum()
+        return self._complete({name: tensor for name, (tensor, _) in noisy.items()}), total
 
     def _complete(self, trained: Mapping[str, Tensor]) -> dict[str, Tensor]:
         made: dict[str, Tensor] = {}
@@ -77,70 +77,74 @@ class Network:
         return made
 
     def drop_unused(self, loss_fn: LossFunction, generator: torch.Generator) -> list[str]:
-        """Leave tensors alone that the loss does not depend on, or that it cannot be derived by: return the latter.
+        """Stop training tensors of which the loss has no gradient.
+
+        Returns
+        -------
+        list of str
+            Those by which the loss cannot be differentiated, such as running statistics. The others that were dropped
+            have a gradient of zero: the loss does not depend on them.
 
         Raises
         ------
         InputError
             If no tensor is left.
         """
-        sent, _ = self.sent(self.noise(generator))
+        noisy, _ = self.noisy(self.noise(generator))
         fixed: list[str] = []
         try:
-            loss = loss_fn(sent)
+            loss = loss_fn(noisy)
         except RuntimeError:
-            clean = self.clean()
-            loss_fn(clean)  # what the loss itself raises is told
-            fixed = [name for name in self.channels if not _takes_gradient(loss_fn, clean, name)]
-            loss = loss_fn({name: clean[name] if name in fixed else tensor for name, tensor in sent.items()})
-        names = [name for name in self.channels if name not in fixed]
+            plain = self.value()
+            loss_fn(plain)  # an error of the loss itself is raised here
+            fixed = [name for name in self.trained if not _takes_gradient(loss_fn, plain, name)]
+            loss = loss_fn({name: plain[name] if name in fixed else tensor for name, tensor in noisy.items()})
+        names = [name for name in self.trained if name not in fixed]
         found: Sequence[Tensor | None] = []
         if names and loss.requires_grad:
-            found = gradients(loss, [self.channels[name].values for name in names])
-        self.channels = {
-            name: self.channels[name]
+            found = gradients(loss, [self.trained[name].values for name in names])
+        self.trained = {
+            name: self.trained[name]
             for name, gradient in zip(names, found, strict=False)
             if gradient is not None and bool(gradient.any())
         }
-        if not self.channels:
+        if not self.trained:
             raise InputError("the loss does not depend on any tensor of the state dict that is coded with loss")
         return fixed
 
     def update_input_stats(self, loss_fn: LossFunction, calls: int) -> None:
-        """Record the layers' inputs, where the coder uses them and the loss is computed with torch."""
+        """Call the loss and take over the covariance of each layer's inputs, if the profile uses it."""
         if not self._uses_calibration:
             return
-        found = _record_inputs(self.clean(), loss_fn, calls).sensitivities()
-        for name, channel in self.channels.items():
-            channel.set_input_covariance(found[name].input_covariance if name in found else None)
+        seen = _record_inputs(self.value(), loss_fn, calls).sensitivities()
+        for name, tensor in self.trained.items():
+            tensor.set_input_covariance(seen[name].input_covariance if name in seen else None)
 
     def accumulate_hessian(self, loss_fn: LossFunction, limit: WorkLimit) -> HessianFactor | None:
-        """Accumulate the Gauss-Newton matrix of all that is trained.
+        """Return second derivatives by all trained weights together.
 
-        Returns
-        -------
-        HessianFactor or None
-            None if the coder does not use it, the network is too large or no plain chain of layers, and where the time
-            is over before all derivatives are taken.
+        None if the profile does not use them, if there are more than 13 312 trained parameters, if samples are too few
+        or a layer's inputs were not found, or if the time is over before.
         """
-        state = self.clean()
+        state = self.value()
         if (
             not self._uses_calibration
-            or sum(channel.values.numel() for channel in self.channels.values()) > MAX_PARAMETERS_THOROUGH
+            or sum(tensor.values.numel() for tensor in self.trained.values()) > MAX_PARAMETERS_THOROUGH
         ):
             return None
         for calls in _CALLS:
-            inputs = _record_inputs(state, loss_fn, calls)
-            recorder = GaussNewtonRecorder(state, inputs, MAX_PARAMETERS_THOROUGH)
-            if recorder.has_spare_samples() or (calls == _CALLS[-1] and recorder.is_useful()):
-                loss = partial(_repeated, loss_fn, calls)
-                hessian, _ = accumulate_gauss_newton(state, loss, inputs, MAX_PARAMETERS_THOROUGH, limit)
-                return hessian if hessian is None or hessian.slices.keys() <= self.channels.keys() else None
+            watch = _record_inputs(state, loss_fn, calls)
+            record = GaussNewtonRecorder(state, watch, MAX_PARAMETERS_THOROUGH)
+            if record.has_spare_samples() or (calls == _CALLS[-1] and record.is_useful()):
+                hessian, _ = accumulate_gauss_newton(
+                    state, partial(_sum_loss, loss_fn, calls), watch, MAX_PARAMETERS_THOROUGH, limit
+                )
+                return hessian if hessian is None or hessian.slices.keys() <= self.trained.keys() else None
         return None
 
 
 def _takes_gradient(loss_fn: LossFunction, state: Mapping[str, Tensor], name: str) -> bool:
-    """Whether the loss can be computed with gradients for one tensor: running statistics, for one, take none."""
+    """Whether the loss can be computed when one tensor needs a gradient; running statistics, for one, refuse it."""
     leaf = state[name].detach().requires_grad_()
     try:
         loss_fn({other: leaf if tensor is state[name] else tensor for other, tensor in state.items()})
@@ -150,23 +154,23 @@ def _takes_gradient(loss_fn: LossFunction, state: Mapping[str, Tensor], name: st
 
 
 def _record_inputs(state: Mapping[str, Tensor], loss_fn: LossFunction, calls: int) -> InputStatsRecorder:
-    recorder = InputStatsRecorder(state)
-    with recorder:
-        _repeated(loss_fn, calls, state)
-    return recorder
+    watch = InputStatsRecorder(state)
+    with watch:
+        _sum_loss(loss_fn, calls, state)
+    return watch
 
 
 @torch.no_grad()
 @denormals_as_zeros()
-def _repeated(loss_fn: LossFunction, calls: int, state: Mapping[str, Tensor]) -> float:
+def _sum_loss(loss_fn: LossFunction, calls: int, state: Mapping[str, Tensor]) -> float:
     return sum(float(loss_fn(state)) for _ in range(calls))
 
 
 def mean_loss(loss_fn: LossFunction, state: Mapping[str, Tensor]) -> float:
-    """The loss of a state dict, over calls enough to tell two apart that differ by a per cent or so."""
-    return _repeated(loss_fn, _CALLS[1], state) / _CALLS[1]
+    """Return the mean loss of a state dict, over calls enough to tell apart two that differ by about 1 %."""
+    return _sum_loss(loss_fn, _CALLS[1], state) / _CALLS[1]
 
 
 def negated(noise: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The noise of the opposite sign."""
+    """Return noise of the opposite sign."""
     return {name: -one for name, one in noise.items()}

@@ -1,4 +1,4 @@
-"""Bits of coded weights, differentiable by the weights and by the steps they are quantized with."""
+"""A differentiable estimate of the bits that quantized weights take."""
 
 from __future__ import annotations
 
@@ -7,53 +7,59 @@ import math
 import torch
 from torch import Tensor
 
-# Rows and columns are expected to be as large as they are, drawn to the mean of all as by so many more weights.
+# A row's mean magnitude is drawn to the mean of the matrix as by so many more weights; so is a column's.
 _PRIOR = 4.0
 
-# Magnitudes are expected to be at least this many steps.
-_SMALLEST = 0.05
+# Least expected magnitude, in steps.
+_LEAST_MAGNITUDE = 0.05
 
-# Magnitudes below this share of the largest are as good as zero.
-_ZERO = 1e-12
+# Relative to the largest magnitude: added to means, so that zeros divide nothing by zero.
+_EPSILON = 1e-12
 
 
 def expected_magnitudes(values: Tensor) -> Tensor:
-    """Mean magnitude of each weight of a matrix ``[R, C]``, by its row and column."""
+    """Return the expected magnitude of each weight of a matrix ``[R, C]``.
+
+    It is the product of its row's mean and its column's mean over the mean of all, with both shrunk towards 1.
+    """
     largest = values.detach().abs().max().clamp_min(torch.finfo(values.dtype).tiny)
     magnitudes = values.abs() / largest
-    mean = magnitudes.mean() + _ZERO
+    mean = magnitudes.mean() + _EPSILON
     rows, columns = values.shape
-    by_row = _ratios(magnitudes.mean(1, keepdim=True), mean, columns)
-    by_column = _ratios(magnitudes.mean(0, keepdim=True), mean, rows)
+    by_row = _shrunk_ratios(magnitudes.mean(1, keepdim=True), mean, columns)
+    by_column = _shrunk_ratios(magnitudes.mean(0, keepdim=True), mean, rows)
     return by_row * by_column * mean * largest
 
 
-def _ratios(means: Tensor, mean: Tensor, count: int) -> Tensor:
-    """Means of ``count`` weights over that of all; 1 of single ones, which say nothing but of themselves."""
-    return ((means + _ZERO) / mean).pow((count - 1) / (count - 1 + _PRIOR))
+def _shrunk_ratios(means: Tensor, mean: Tensor, count: int) -> Tensor:
+    """Ratios of the means of ``count`` weights to that of all; 1 for means of a single weight, which tell nothing."""
+    return ((means + _EPSILON) / mean).pow((count - 1) / (count - 1 + _PRIOR))
 
 
-def bits(values: Tensor, steps: Tensor) -> Tensor:
-    """Bits of a matrix quantized uniformly: of the bin around each value, where magnitudes follow a Laplace density.
+def estimate_bits(values: Tensor, steps: Tensor) -> Tensor:
+    """Return the bits of a uniformly quantized matrix: Σ −log₂ P(|X − v| ≤ Δ / 2) with X of a Laplace density.
+
+    The density of each weight has the magnitude that :func:`expected_magnitudes` gives. Files of the ``direct`` coder
+    come within a few per cent of it, although the trellis and the contexts are not modelled.
 
     Parameters
     ----------
     values
-        ``[R, C]``, with the noise of their quantization.
+        ``[R, C]``: v, with the noise that stands for quantization.
     steps
-        Positive, broadcasting to it.
+        Δ, positive, broadcasting to ``[R, C]``.
 
     Returns
     -------
     Tensor
-        0-dim. Real files of the direct coder, whose trellis and contexts are not modelled, are within a few per cent.
+        0-dim.
     """
     unit = torch.maximum(values.detach().abs().max(), steps.detach().max())
     values, steps = values / unit, steps / unit
-    expected = expected_magnitudes(values) + _SMALLEST * steps
+    expected = expected_magnitudes(values) + _LEAST_MAGNITUDE * steps
     x, half = values.abs() / expected, steps / expected / 2
     within = torch.minimum(x, half)
-    # 1 - exp(-half) cosh(x), without what cancels
+    # 1 - exp(-half) cosh(x), written so that nothing cancels
     inside = torch.log(-torch.expm1(-half) - 2 * torch.exp(-half) * torch.sinh(within / 2).square())
     outside = torch.log(torch.sinh(half)) - x
     return -torch.where(x > half, outside, inside).sum() / math.log(2)

@@ -1,4 +1,4 @@
-"""Refinement through the code: a network's weights trained for how they will be coded."""
+"""Refinement: training a network's weights for their quantization, then encoding them."""
 
 from __future__ import annotations
 
@@ -22,27 +22,26 @@ from coinr.fitting.optimizers import OPTIMIZERS
 from coinr.inputs.arguments import checked
 from coinr.inputs.callbacks import Loss, Metric
 from coinr.inputs.state_dicts import plain_tensors
-from coinr.optimize.refine.encode import Coding, Tried
-from coinr.optimize.refine.lagrange import RISE, OfScore, OfSize, Price
-from coinr.optimize.refine.noisy_network import LossFunction, Network, mean_loss
-from coinr.optimize.refine.noisy_tensor import Channel
-from coinr.optimize.refine.training import Plan, train
+from coinr.optimize.refine.encode import EncodingResult, ScaledEncoder
+from coinr.optimize.refine.lagrange import LOSS_INCREASE, LagrangeMultiplier, ScoreController, SizeController
+from coinr.optimize.refine.noisy_network import LossFunction, NoisyNetwork, mean_loss
+from coinr.optimize.refine.noisy_tensor import NoisyTensor
+from coinr.optimize.refine.training import RefineOptions, train
 from coinr.progress import report, show_progress
 from coinr.runtime.ambient import independent
 from coinr.runtime.work_limit import WorkLimit
 
-# Profiles whose errors can be trained.
+# Profiles whose errors can be set tensor by tensor.
 _PROFILES = ("auto", "direct", "sparse")
 
-# Errors that training starts from, as a tolerance for the rule: so fine that they cost nothing.
+# Tolerance at which training starts: errors so small that they change nothing.
 _START = 0.05
 
-# The largest learning rate where none is given, and what it is at most as a tolerance for the rule: Adam moves every
-# weight by about the learning rate, and Muon a matrix by twice that in spectral norm, which must be no more than a
-# network can make up for.
-_RATE, _BORNE = 2e-4, 0.6
+# The largest default learning rate, as a number and as a tolerance. Adam moves every weight by about the learning rate,
+# Muon a matrix by twice that in spectral norm; a network must be able to make up for it.
+_RATE, _RATE_TOLERANCE = 2e-4, 0.6
 
-# Errors of tensors that are zero throughout, and those at which any tensor vanishes.
+# Errors of tensors that are all zero, and errors at which every tensor vanishes.
 _LEAST, _MOST = 1e-8, 1e30
 
 
@@ -59,7 +58,7 @@ class Refined:
     score : float or None
         ``evaluate(state_dict)``, where it was given.
     history : list of (int, float, float)
-        (steps done, loss, estimated bytes) with noise in the place of rounding, means over a hundredth of the steps.
+        (steps done, loss, estimated bytes) with noise in the place of quantization; means over 1 % of the steps each.
     seconds : float
         Wall-clock seconds of the training.
     """
@@ -77,7 +76,7 @@ def refine(
     sd: Mapping[str, Any],
     loss_fn: LossFunction,
     *,
-    rise: float | None = None,
+    loss_increase: float | None = None,
     target_bytes: int | None = None,
     min_score: float | None = None,
     evaluate: Callable[[Mapping[str, Tensor]], float] | None = None,
@@ -91,70 +90,72 @@ def refine(
     progress: bool | None = None,
     **options: Any,
 ) -> Refined:
-    """Train a network for its code and code it: fewer bytes at the same quality than coding it as it is.
+    """Train a network for its quantization and encode it: fewer bytes at equal quality than without training.
 
-    Weights and the errors of every row of every matrix are trained together, so that the loss with noise of these
-    errors, and what bits are worth, are least (as in Ballé et al., 2017); the noise is spread as the coder's feedback
-    spreads its errors. Then the state dict is coded at these errors, or at the multiple of them that keeps what was
-    asked for. At most one of ``rise``, ``target_bytes`` and ``min_score`` is given.
+    Weights are trained together with the error that quantization may leave in each row of each matrix. The objective is
+    the loss with noise of these errors plus the estimated bits (as in Ballé et al., 2017); the noise is correlated like
+    the errors of the encoder, whose feedback lets later weights compensate earlier ones. The state dict is then encoded
+    at these errors, or at the multiple of them that meets the target. Give at most one of ``loss_increase``,
+    ``target_bytes`` and ``min_score``.
 
-    What is not a training step (coding, judging, looking at layers' inputs) takes at most about the CPU time of 300
-    steps, measured as they run, but one file and what it takes to judge it. So how many files are tried for a size or
-    a score may differ from run to run. ``thorough`` lifts that, and repeats itself.
+    All work but training steps (encoding, evaluation, recording of layers' inputs) takes at most about the CPU time of
+    300 steps, measured during training; one file and its evaluation are always made. So the number of files that are
+    tried for a size or a score may differ from run to run. ``thorough`` lifts this limit and makes results
+    reproducible.
 
     Parameters
     ----------
     sd
-        As for :func:`~coinr.encode_state_dict`; not changed. Tensors of the ``lossless`` patterns, integers and bools,
-        and tensors that the loss does not depend on are coded as they are; those that it cannot be derived by, such as
-        running statistics, are stored exactly.
+        As for :func:`~coinr.encode_state_dict`; not changed. Some tensors are encoded untrained: those of the
+        ``lossless`` patterns, integers, bools and tensors that the loss does not depend on. Tensors by which the loss
+        cannot be differentiated, such as running statistics, are stored exactly.
     loss_fn
-        Takes a state dict of the same names, order, shapes, dtypes and devices, and gives the loss, 0-dim and positive,
-        through which gradients flow back; for example of :func:`torch.func.functional_call` on a random batch. It
-        gets copies and runs under the caller's settings, but with gradients and without inference mode. A refinement
-        that is thorough or keeps a ``rise`` repeats itself where ``loss_fn`` does.
-    rise
-        Relative rise of the loss by coding, 0.02 by default: about 0.1 dB of a squared error.
+        Takes a state dict of the same names, order, shapes, dtypes and devices, and returns a positive 0-dim loss
+        through which gradients flow; for example :func:`torch.func.functional_call` on a random batch. It gets copies
+        and runs under the caller's settings, but with gradients and without inference mode. A refinement that is
+        thorough or has a ``loss_increase`` gives equal results where ``loss_fn`` does.
+    loss_increase
+        Relative increase of the loss by encoding, 0.02 by default: about 0.1 dB of a squared error.
     target_bytes
         The largest size that is allowed; the file is at most 2 % smaller.
     min_score
-        The lowest ``evaluate`` that is good enough: the file is the smallest found to keep it.
+        The lowest ``evaluate`` that is good enough: the smallest file found to reach it is returned.
     evaluate
-        The score of a state dict, higher is better; needed for ``min_score`` and called at most 23 times for it, 35 if
+        The score of a state dict, higher is better. ``min_score`` needs it, and calls it at most 23 times, 35 if
         ``thorough``.
     steps, learning_rate
-        Steps and the learning rate of the weights, which rises for 100 steps and falls as a cosine. None: 2e-4, and
-        less where weights bear less: four times the mean error (geometric, over weights) that the tolerance 0.15
-        allows.
+        Steps, and the learning rate of the weights, which rises for 100 steps and then decays as a cosine. None stands
+        for 2e-4, or less where weights tolerate less: four times the geometric mean of the errors that the tolerance
+        0.15 allows.
     optimizer
-        Of the weights, ``"adam"``, ``"muon"`` or ``"soap"``, see :mod:`coinr.fitting.optimizers`. Muon takes SIRENs of
-        two coordinates or more further in as many steps.
+        Of the weights: ``"adam"``, ``"muon"`` or ``"soap"``, see :mod:`coinr.fitting.optimizers`. For SIRENs of two
+        coordinates or more, Muon gets further in equal steps.
     profile
         ``"auto"``, ``"direct"`` or ``"sparse"``, see :func:`~coinr.encode_state_dict`.
     seed
         Of the noise, and of the dictionaries, ``0 … 2**64 - 1``.
     seconds
-        Wall-clock time for all of it, passed by one file and its judgement at most, by two
-        files where the first does not keep what is asked for. The training leaves what 300 steps
-        take, or three tenths, for what comes after it; the learning rate has fallen to zero by then.
+        Wall-clock time for everything. It is exceeded by one file and its evaluation at most, by two where the first
+        misses the target. The training leaves the time of 300 steps, or three tenths, for the rest; its learning rate
+        has decayed to zero by then.
     thorough
-        Try as many files as help, and code plain networks of up to 13 312 parameters without a ``base`` by second
-        derivatives of all together, too, with errors so that every parameter contributes equally; of both files the
-        better is kept. That takes minutes of two cores, and 5 GB, at the most.
+        Try as many files as help. Plain networks of up to 13 312 parameters without a ``base`` are also encoded by
+        second derivatives of all weights together, with errors of equal effect in all tensors; the better of both files
+        is returned. That takes at most minutes of two cores, and 5 GB.
     progress
-        Show how far it is on stderr, see :mod:`coinr.progress`; if absent, only of two seconds or more.
+        Show progress on stderr, see :mod:`coinr.progress`; by default only if it takes two seconds or more.
     **options
         Others of :func:`~coinr.encode_state_dict`, without ``tolerance``, ``errors`` and ``calibrate``.
 
     Raises
     ------
     InputError
-        If an argument is out of range, the loss is no such number or depends on no tensor that may be trained, or the
-        size or score is out of reach; the message says what was reached.
+        If an argument is out of range, the loss is not positive and 0-dim or depends on no tensor that may be trained,
+        or the size or score is out of reach; the message says what was reached.
     CoinrError
         If the loss is not finite.
     """
-    _check(rise, target_bytes, min_score, evaluate, steps, learning_rate, seconds)
+    _check(loss_increase, target_bytes, min_score, evaluate, steps, learning_rate, seconds)
     for name, value, allowed in (("profile", profile, _PROFILES), ("optimizer", optimizer, OPTIMIZERS)):
         if value not in allowed:
             raise InputError(f"{name} {value!r} cannot be refined with; it must be one of {', '.join(allowed)}")
@@ -165,69 +166,74 @@ def refine(
         report(0, total=steps, seconds=seconds)
         with limit.unit():
             encoder = Encoder(sd, **arguments)
-            network = _network(sd, encoder)
-            generator = torch.Generator(next(iter(network.channels.values())).values.device).manual_seed(seed)
+            network = _make_network(sd, encoder)
+            generator = torch.Generator(next(iter(network.trained.values())).values.device).manual_seed(seed)
             if fixed := network.drop_unused(loss_fn, generator):
                 arguments["lossless"] = (*options.get("lossless", ()), *map(escape, fixed))
                 encoder = Encoder(sd, **arguments)
-            price = _price(encoder, network, rise, target_bytes, min_score, evaluate)
+            multiplier = _make_multiplier(encoder, network, loss_increase, target_bytes, min_score, evaluate)
         begin = time.perf_counter()
-        rate = _learning_rate(encoder) if learning_rate is None else learning_rate
-        history = train(network, loss_fn, Plan(steps, optimizer, rate, seed, thorough), price, limit)
+        rate = _default_learning_rate(encoder) if learning_rate is None else learning_rate
+        training = RefineOptions(steps, optimizer, rate, seed, thorough)
+        history = train(network, loss_fn, training, multiplier, limit)
         trained = time.perf_counter() - begin
-        clean = network.clean()
-        code: Callable[[Coding], Tried]
+        plain = network.value()
+        encode: Callable[[ScaledEncoder], EncodingResult]
         if min_score is not None and evaluate is not None:
             with limit.unit():
-                full = float(evaluate(clean))
-            code = partial(Coding.of_score, evaluate=evaluate, full=full, wanted=min_score)
+                full = float(evaluate(plain))
+            encode = partial(ScaledEncoder.encode_to_score, evaluate=evaluate, full=full, wanted=min_score)
         elif target_bytes is not None:
-            code = partial(Coding.of_size, size=target_bytes)
+            encode = partial(ScaledEncoder.encode_to_size, size=target_bytes)
         else:
-            code = Coding.as_trained
+            encode = ScaledEncoder.encode_as_trained
         report(text="coding")
-        plain = Coding(clean, network.channels, None, limit, arguments)
-        tried = [code(plain)]
+        scaled = ScaledEncoder(plain, network.trained, None, limit, arguments)
+        results = [encode(scaled)]
         if thorough and encoder.reference is None and not limit.out_of_time():
             report(text="second derivatives")
-            # errors spread by second derivatives are not the noise that was trained with: they may do better or worse
+            # errors spread by second derivatives differ from the noise of the training: they may do better or worse
             hessian = network.accumulate_hessian(loss_fn, limit)
             if hessian is not None and not limit.out_of_time():
                 report(text="coding by second derivatives")
-                tried.append(code(Coding(clean, network.channels, hessian, limit, arguments)))
-        found = [one for one in tried if one.blob]
+                results.append(encode(ScaledEncoder(plain, network.trained, hessian, limit, arguments)))
+        found = [one for one in results if one.blob]
         if not found:
-            raise InputError(f"min_score {min_score} is out of reach: {_reached(tried, full, history[-1][0])}")
+            raise InputError(
+                f"min_score {min_score} is out of reach: {_describe_reached(results, full, history[-1][0])}"
+            )
         if min_score is not None:
             best = min(found, key=lambda one: len(one.blob))
         else:
-            best = _cheapest(found, plain.decode, partial(mean_loss, loss_fn), price)
-        decoded = OrderedDict((name, tensor.to(clean[name].device)) for name, tensor in plain.decode(best.blob).items())
+            best = _lowest_cost(found, scaled.decode, partial(mean_loss, loss_fn), multiplier)
+        decoded = OrderedDict(
+            (name, tensor.to(plain[name].device)) for name, tensor in scaled.decode(best.blob).items()
+        )
         score = best.score if evaluate is None or min_score is not None else float(evaluate(decoded))
         return Refined(decoded, best.blob, score, history, trained)
 
 
-def _price(
+def _make_multiplier(
     encoder: Encoder,
-    network: Network,
-    rise: float | None,
+    network: NoisyNetwork,
+    loss_increase: float | None,
     target_bytes: int | None,
     min_score: float | None,
     evaluate: Callable[[Mapping[str, Tensor]], float] | None,
-) -> Price:
-    """What a bit is worth, by what is wanted."""
-    count = sum(channel.values.numel() for channel in network.channels.values())
+) -> LagrangeMultiplier:
+    """Return the multiplier, or its controller, for a target."""
+    count = sum(tensor.values.numel() for tensor in network.trained.values())
     if target_bytes is not None:
-        return OfSize(8 * (target_bytes - _overhead(encoder)), count)
+        return SizeController(8 * (target_bytes - _header_bytes(encoder)), count)
     if min_score is not None and evaluate is not None:
-        return OfScore(evaluate, float(evaluate(network.clean())), min_score, count)
-    return Price(RISE if rise is None else rise, count)
+        return ScoreController(evaluate, float(evaluate(network.value())), min_score, count)
+    return LagrangeMultiplier(LOSS_INCREASE if loss_increase is None else loss_increase, count)
 
 
-def _reached(tried: list[Tried], full: float, steps: int) -> str:
-    """What was tried for a score and what came of it, in words."""
-    files = sum(one.files for one in tried)
-    best = max(one.best for one in tried if one.best is not None) if files else None
+def _describe_reached(results: list[EncodingResult], full: float, steps: int) -> str:
+    """Return what was reached where the score was not, as part of a message."""
+    files = sum(one.files for one in results)
+    best = max(one.best for one in results if one.best is not None) if files else None
     coded = f"the best of {files} files has {best}" if files else "nothing was coded"
     return (
         f"after {steps} steps the score before coding is {full}, and {coded} (more steps, more seconds or another "
@@ -235,23 +241,23 @@ def _reached(tried: list[Tried], full: float, steps: int) -> str:
     )
 
 
-def _cheapest(
-    found: list[Tried],
+def _lowest_cost(
+    found: list[EncodingResult],
     decode: Callable[[bytes], dict[str, Tensor]],
     loss: Callable[[Mapping[str, Tensor]], float],
-    price: Price,
-) -> Tried:
-    """The file with the least of what training makes least: relative change of the loss plus price of the bits."""
+    multiplier: LagrangeMultiplier,
+) -> EncodingResult:
+    """Return the file with the least objective of the training: relative change of the loss + per_bit · bits."""
     if len(found) == 1:
         return found[0]
     losses = [loss(decode(one.blob)) for one in found]
     unit = max(min(losses), sys.float_info.min)
-    costs = [one / unit + price.of_a_bit * 8 * len(file.blob) for one, file in zip(losses, found, strict=True)]
+    costs = [one / unit + multiplier.per_bit * 8 * len(file.blob) for one, file in zip(losses, found, strict=True)]
     return found[costs.index(min(costs))]
 
 
 def _check(
-    rise: float | None,
+    loss_increase: float | None,
     target_bytes: int | None,
     min_score: float | None,
     evaluate: object,
@@ -259,11 +265,11 @@ def _check(
     learning_rate: float | None,
     seconds: float | None,
 ) -> None:
-    if sum(wish is not None for wish in (rise, target_bytes, min_score)) > 1:
-        raise InputError("give one of rise, target_bytes and min_score, or none")
+    if sum(target is not None for target in (loss_increase, target_bytes, min_score)) > 1:
+        raise InputError("give one of loss_increase, target_bytes and min_score, or none")
     if min_score is not None and evaluate is None:
         raise InputError("min_score needs evaluate")
-    for name, value in {"rise": rise, "learning_rate": learning_rate, "seconds": seconds}.items():
+    for name, value in {"loss_increase": loss_increase, "learning_rate": learning_rate, "seconds": seconds}.items():
         if value is not None and not 0 < value < math.inf:
             raise InputError(f"{name} must be positive and finite, not {value!r}")
     for name, count in {"steps": steps, "target_bytes": target_bytes}.items():
@@ -271,31 +277,31 @@ def _check(
             raise InputError(f"{name} must be an integer ≥ 1, not {count!r}")
 
 
-def _network(sd: Mapping[str, Any], encoder: Encoder) -> Network:
-    """All tensors where they are, with a channel for each that may be trained."""
+def _make_network(sd: Mapping[str, Any], encoder: Encoder) -> NoisyNetwork:
+    """Return the network of a state dict, with a noisy tensor for each that may be trained."""
     names = [entry.name for entry in encoder.entries]
     ties = {entry.name: names[entry.tied_to] for entry in encoder.entries if entry.tied_to is not None}
     tensors = plain_tensors(sd)
     rule = encoder.rule()
-    channels = {
-        entry.name: Channel(entry, tensors[entry.name].device, max(_START * rule[entry.name], _LEAST))
+    trained = {
+        entry.name: NoisyTensor(entry, tensors[entry.name].device, max(_START * rule[entry.name], _LEAST))
         for entry in encoder.lossy_entries
         if entry.finite()
     }
-    if not channels:
+    if not trained:
         raise InputError("the state dict holds no tensor that is coded with loss")
-    return Network(tensors, channels, ties, uses_calibration=uses_calibration(encoder.profile))
+    return NoisyNetwork(tensors, trained, ties, uses_calibration=uses_calibration(encoder.profile))
 
 
-def _learning_rate(encoder: Encoder) -> float:
-    """What suits the network's weights."""
+def _default_learning_rate(encoder: Encoder) -> float:
+    """Return the learning rate for weights of this size: at most what they tolerate as errors."""
     rule = encoder.rule()
     entries = [entry for entry in encoder.lossy_entries if entry.finite() and rule[entry.name] > 0]
     count = sum(entry.planes.size for entry in entries)
-    borne = sum(entry.planes.size * math.log(rule[entry.name]) for entry in entries) / max(count, 1)
-    return min(_RATE, _BORNE * math.exp(borne)) if count else _RATE
+    mean_log = sum(entry.planes.size * math.log(rule[entry.name]) for entry in entries) / max(count, 1)
+    return min(_RATE, _RATE_TOLERANCE * math.exp(mean_log)) if count else _RATE
 
 
-def _overhead(encoder: Encoder) -> int:
-    """Bytes of the file besides those of trained tensors: of one whose tensors are all but gone."""
+def _header_bytes(encoder: Encoder) -> int:
+    """Return the bytes of a file besides its trained tensors: of a file in which these have all vanished."""
     return len(encoder.encode(1.0, dict.fromkeys(encoder.rule(), _MOST)))

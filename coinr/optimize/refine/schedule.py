@@ -1,13 +1,16 @@
-"""How learning rates rise and fall."""
+"""The learning rate over a training: linear warmup, then cosine decay."""
 
 from __future__ import annotations
 
 import math
 
-# Steps in which learning rates rise, and the part of the training that this may take at most.
-_WARM, _PART = 100, 0.1
+# Steps of the warmup, and the largest share of the training that it may take.
+_WARMUP_STEPS, _WARMUP_SHARE = 100, 0.1
 
 
-def cosine(step: int, done: float) -> float:
-    """The share of a learning rate in a step, ``done`` of the training being over: a short rise, then half a cosine."""
-    return min(1.0, max((step + 1) / _WARM, done / _PART)) * (1 + math.cos(math.pi * done)) / 2
+def warmup_cosine(step: int, done: float) -> float:
+    """Return the factor of a learning rate in a step, of which ``done`` is the share of the training that is over.
+
+    min(1, max((step + 1) / 100, done / 0.1)) · (1 + cos(π · done)) / 2.
+    """
+    return min(1.0, max((step + 1) / _WARMUP_STEPS, done / _WARMUP_SHARE)) * (1 + math.cos(math.pi * done)) / 2
