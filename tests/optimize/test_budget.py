@@ -9,9 +9,9 @@ import skimage.data
 
 import coinr
 from coinr.fitting import new_network
-from coinr.optimize.compress.architecture import Choosing
-from coinr.optimize.compress.scaling import Seen, Table, decibels, score_of_decibels
-from coinr.optimize.compress.targets import Budget, budget_of, check_codec, samples_of
+from coinr.optimize.compress.architecture import ArchitectureChooser
+from coinr.optimize.compress.scaling import Observation, ScalingCurves, decibels, score_of_decibels
+from coinr.optimize.compress.targets import Budget, check_encode_options, count_samples, resolve_budget
 from coinr.signals.audio.signal import AudioSignal
 from coinr.signals.image.signal import ImageSignal
 from coinr.signals.shape.signal import ShapeSignal
@@ -39,35 +39,35 @@ def network(depth, parameters, *qualities):
 
 
 @pytest.fixture(scope="module")
-def table():
+def curves():
     sizes = ((2, 512, 20, 24), (2, 2048, 23, 29), (2, 8192, 26, 34), (4, 512, 19, 23), (4, 2048, 24, 31))
-    return Table([network(*size) for size in sizes])
+    return ScalingCurves([network(*size) for size in sizes])
 
 
-def test_quality_is_linear_in_octaves_of_parameters_inside_and_beyond(table):
-    assert table.depths == (2, 4)
-    assert table.largest == 8192
-    assert table.quality(2, 2048) == pytest.approx(26)
-    assert table.quality(2, 1024) == pytest.approx(24)
-    assert table.quality(2, 16384) == pytest.approx(32)
-    assert table.quality(4, 256) == pytest.approx(21 - 6.5 / 2)
+def test_quality_is_linear_in_octaves_of_parameters_inside_and_beyond(curves):
+    assert curves.depths == (2, 4)
+    assert curves.largest == 8192
+    assert curves.quality(2, 2048) == pytest.approx(26)
+    assert curves.quality(2, 1024) == pytest.approx(24)
+    assert curves.quality(2, 16384) == pytest.approx(32)
+    assert curves.quality(4, 256) == pytest.approx(21 - 6.5 / 2)
 
 
-def test_what_was_seen_of_a_signal_moves_the_table_as_signals_differ(table):
-    assert table.quality(2, 2048, Seen(2, 2048, 27.5)) == pytest.approx(27.5)
+def test_what_was_seen_of_a_signal_moves_the_table_as_signals_differ(curves):
+    assert curves.quality(2, 2048, Observation(2, 2048, 27.5)) == pytest.approx(27.5)
     # signals that differ by 4 dB at the smaller size differ by 8 at the larger: one more dB here is nearly two there
-    low, high = (table.quality(2, 8192, Seen(2, 512, seen)) for seen in (22.0, 23.0))
+    low, high = (curves.quality(2, 8192, Observation(2, 512, observed)) for observed in (22.0, 23.0))
     assert low == pytest.approx(30)
     assert 1.5 < high - low < 2
-    one = Table([network(2, 512, 20), network(2, 2048, 23)])
-    assert one.quality(2, 2048, Seen(2, 512, 21.5)) == pytest.approx(24.5)
+    one = ScalingCurves([network(2, 512, 20), network(2, 2048, 23)])
+    assert one.quality(2, 2048, Observation(2, 512, 21.5)) == pytest.approx(24.5)
 
 
-def test_what_coding_takes_follows_the_measurements(table):
+def test_what_coding_takes_follows_the_measurements(curves):
     for bits, parameters, quality in ((5.5, 1000, 25.0), (8.0, 50_000, 33.0)):
         expected = 10 * math.log10(1 + added(bits, parameters, quality))
-        assert table.lost(quality, parameters, bits) == pytest.approx(expected, rel=1e-6)
-        assert table.bits(quality, parameters, expected) == pytest.approx(bits, rel=1e-6)
+        assert curves.coding_loss(quality, parameters, bits) == pytest.approx(expected, rel=1e-6)
+        assert curves.bits_for_loss(quality, parameters, expected) == pytest.approx(bits, rel=1e-6)
 
 
 def test_scores_as_decibels_and_back():
@@ -80,11 +80,11 @@ def test_scores_as_decibels_and_back():
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_kind_of_signal_was_measured(kind):
-    table = Table.of(kind)
-    sizes = [table.quality(table.depths[-1], parameters) for parameters in (500, 2000, table.largest)]
+    curves = ScalingCurves.load(kind)
+    sizes = [curves.quality(curves.depths[-1], parameters) for parameters in (500, 2000, curves.largest)]
     assert sizes == sorted(sizes)
-    assert table.lost(25.0, 2000, 4.0) > table.lost(25.0, 2000, 8.0) > 0
-    assert table.probe[1] <= table.largest / 3
+    assert curves.coding_loss(25.0, 2000, 4.0) > curves.coding_loss(25.0, 2000, 8.0) > 0
+    assert curves.probe[1] <= curves.largest / 3
 
 
 def test_the_results_that_the_table_names_are_there():
@@ -99,76 +99,76 @@ def test_the_results_that_the_table_names_are_there():
 
 @pytest.mark.parametrize(("network", "planes"), [("gauss", 1), ("wire", 2), ("relu", 1)])
 def test_parameters_are_those_of_the_network_that_was_asked_for(network, planes):
-    choosing = Choosing(KINDS["image"], network)
+    chooser = ArchitectureChooser(KINDS["image"], network)
     for depth, width in ((2, 16), (4, 25)):
         made = new_network(KINDS["image"], network, width=width, hidden_layers=depth)
         assert made.kind == network
         numbers = sum(planes * p.numel() if p.is_complex() else p.numel() for p in made.parameters())
-        assert choosing._count(depth, width) == numbers
+        assert chooser._count(depth, width) == numbers
         assert planes * depth * width**2 < numbers < 2 * planes * (depth + 6) * width**2
-        assert choosing._width(depth, numbers) == width
-        assert choosing._width(depth, numbers - 1) == width - 1
+        assert chooser._width(depth, numbers) == width
+        assert chooser._width(depth, numbers - 1) == width - 1
 
 
 def test_a_network_that_ends_below_the_score_is_in_no_file():
-    choosing = Choosing(KINDS["image"], None)
-    assert choosing.file_of(Seen(2, 2048, 25.0), 25.0) == math.inf
-    assert choosing.file_of(Seen(2, 2048, 25.0), 24.999999) == math.inf
-    assert choosing.file_of(Seen(2, 2048, 25.0), 24.0) < math.inf
+    chooser = ArchitectureChooser(KINDS["image"], None)
+    assert chooser.file_of(Observation(2, 2048, 25.0), 25.0) == math.inf
+    assert chooser.file_of(Observation(2, 2048, 25.0), 24.999999) == math.inf
+    assert chooser.file_of(Observation(2, 2048, 25.0), 24.0) < math.inf
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_network_for_a_size_fits_into_it(kind):
-    choosing = Choosing(KINDS[kind], None)
+    chooser = ArchitectureChooser(KINDS[kind], None)
     last = 0
     for size in (900, 3000, 30_000):
-        choice = choosing.for_size(size)
+        choice = chooser.for_size(size)
         assert 3.4 <= choice.bits <= 9.5
         assert 8 * size > choice.parameters * choice.bits > 8 * (size - 1100)
         assert choice.parameters > last
         last = choice.parameters
-    assert choosing.for_size(choosing.smallest() // 3) is None
-    assert choosing.for_size(choosing.smallest()) is not None
+    assert chooser.for_size(chooser.smallest() // 3) is None
+    assert chooser.for_size(chooser.smallest()) is not None
 
 
 def test_the_network_for_a_score_grows_with_it_and_with_the_difficulty():
-    choosing = Choosing(KINDS["image"], None)
-    probe = choosing.probe()
-    easy, hard = (Seen(probe.hidden_layers, probe.parameters, probe.quality + by) for by in (2.0, -1.0))
-    sizes = [choosing.for_score(score, easy, 64).size for score in (24.0, 26.0, 28.0)]
+    chooser = ArchitectureChooser(KINDS["image"], None)
+    probe = chooser.probe()
+    easy, hard = (Observation(probe.hidden_layers, probe.parameters, probe.quality + by) for by in (2.0, -1.0))
+    sizes = [chooser.for_score(score, easy, 64).size for score in (24.0, 26.0, 28.0)]
     assert sizes == sorted(sizes)
-    assert sizes[0] < sizes[-1] < choosing.for_score(28.0, hard, 64).size
-    larger = choosing.for_score(24.0, easy, 20_000)
+    assert sizes[0] < sizes[-1] < chooser.for_score(28.0, hard, 64).size
+    larger = chooser.for_score(24.0, easy, 20_000)
     assert 19_000 < larger.parameters < 25_000
-    assert choosing.for_score(200.0, easy, 64) is None
+    assert chooser.for_score(200.0, easy, 64) is None
 
 
 def test_a_score_that_the_table_does_not_foresee_takes_a_larger_network_within_bounds():
-    choosing = Choosing(KINDS["image"], None)
-    seen = Seen(3, 2265, 20.0)
-    highest = max(choosing.table.quality(d, 64 * choosing.table.largest, seen) for d in choosing.table.depths)
-    choice = choosing.for_score(highest + 3, seen, 64)
+    chooser = ArchitectureChooser(KINDS["image"], None)
+    observed = Observation(3, 2265, 20.0)
+    highest = max(chooser.curves.quality(d, 64 * chooser.curves.largest, observed) for d in chooser.curves.depths)
+    choice = chooser.for_score(highest + 3, observed, 64)
     assert 7 * 2265 < choice.parameters < 9 * 2265
-    assert choosing.for_score(highest + 7, seen, 64) is None
+    assert chooser.for_score(highest + 7, observed, 64) is None
 
 
 def test_the_file_of_a_network_that_was_seen():
-    choosing = Choosing(KINDS["image"], None)
-    seen = Seen(3, 2265, 26.0)
-    assert choosing.file_of(seen, 26.0) == choosing.file_of(seen, 27.0) == math.inf
-    assert 800 < choosing.file_of(seen, 24.5) < choosing.file_of(seen, 25.5) < 2265
+    chooser = ArchitectureChooser(KINDS["image"], None)
+    observed = Observation(3, 2265, 26.0)
+    assert chooser.file_of(observed, 26.0) == chooser.file_of(observed, 27.0) == math.inf
+    assert 800 < chooser.file_of(observed, 24.5) < chooser.file_of(observed, 25.5) < 2265
 
 
 def test_a_budget_is_one_of_three_numbers():
     image, shape = KINDS["image"], KINDS["shape"]
-    assert budget_of(image, 2000, None, None) == Budget(2000, None)
-    assert budget_of(image, None, 1.5, None) == Budget(1.5 * 64 * 64 // 8, None)
-    assert budget_of(shape, None, 0.5, None) == Budget(12**3 // 16, None)
-    assert budget_of(image, None, None, -3.0) == Budget(None, -3.0)
-    assert samples_of(KINDS["audio"]) == 2000
+    assert resolve_budget(image, 2000, None, None) == Budget(2000, None)
+    assert resolve_budget(image, None, 1.5, None) == Budget(1.5 * 64 * 64 // 8, None)
+    assert resolve_budget(shape, None, 0.5, None) == Budget(12**3 // 16, None)
+    assert resolve_budget(image, None, None, -3.0) == Budget(None, -3.0)
+    assert count_samples(KINDS["audio"]) == 2000
     for given in ((None, None, None), (100, 1.0, None), (100, None, 30.0), (None, 1.0, 30.0)):
         with pytest.raises(coinr.InputError, match="give one of target_bytes, target_bpp, min_score"):
-            budget_of(image, *given)
+            resolve_budget(image, *given)
 
 
 @pytest.mark.parametrize(
@@ -184,7 +184,7 @@ def test_a_budget_is_one_of_three_numbers():
 )
 def test_budgets_out_of_range_are_named(kind, given, message):
     with pytest.raises(coinr.InputError, match=message):
-        budget_of(KINDS[kind], *given)
+        resolve_budget(KINDS[kind], *given)
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_budgets_out_of_range_are_named(kind, given, message):
 )
 def test_arguments_of_the_codec_are_checked_before_a_fit(codec, message):
     with pytest.raises(coinr.InputError, match=message):
-        check_codec(codec)
+        check_encode_options(codec)
 
 
 def test_nothing_is_fitted_for_what_cannot_be(monkeypatch):

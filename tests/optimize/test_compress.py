@@ -6,8 +6,8 @@ import skimage.data
 import torch
 
 import coinr
-from coinr.optimize.compress import coding
-from coinr.optimize.compress.evaluate import Judge, Loss
+from coinr.optimize.compress import encode
+from coinr.optimize.compress.evaluate import BatchLoss, Judge
 from coinr.optimize.compress.run import _Run
 from coinr.optimize.compress.targets import Budget
 from coinr.optimize.search.run import SearchResult
@@ -106,7 +106,7 @@ def test_a_refinement_goes_by_the_optimizer_of_the_fit(signal, fitting, optimize
         given.append(options["optimizer"])
         raise coinr.InputError("stop")
 
-    monkeypatch.setattr("coinr.optimize.compress.coding.refine", failing)
+    monkeypatch.setattr("coinr.optimize.compress.encode.refine", failing)
     quick = QUICK | {"steps": 10, "fitting": QUICK["fitting"] | fitting}
     coinr.compress(signal, target_bytes=1000, refine=True, profile="direct", **quick)
     assert given == [optimizer]
@@ -116,7 +116,7 @@ def test_a_refinement_that_fails_is_told_and_the_file_stays(monkeypatch):
     def failing(*_, **__):
         raise coinr.InputError("min_score 20 is out of reach")
 
-    monkeypatch.setattr("coinr.optimize.compress.coding.refine", failing)
+    monkeypatch.setattr("coinr.optimize.compress.encode.refine", failing)
     made = coinr.compress(PICTURE, target_bytes=500, refine=True, profile="direct", **QUICK | {"steps": 20})
     assert str(made.report[-1]) == "refine: min_score 20 is out of reach"
     assert made.report[-2].numbers["bytes"] == made.bytes
@@ -161,11 +161,11 @@ def test_judged_on_a_part_and_confirmed_on_all(monkeypatch):
     signal = ImageSignal(PICTURE)
     network = coinr.fit(PICTURE, width=12, hidden_layers=2, steps=200, progress=False, threads=1).network
     full = Judge(network, signal)(network.state_dict())
-    monkeypatch.setattr(coding, "_POINTS", 2500)
+    monkeypatch.setattr(encode, "_POINTS", 2500)
     part = Judge(network, signal, 2500)
     assert not part.whole
     assert part(network.state_dict()) != full
-    made = coding.searched(network, signal, Budget(None, full - 0.5), WorkLimit(), {"profile": "direct"})
+    made = encode.encode_by_search(network, signal, Budget(None, full - 0.5), WorkLimit(), {"profile": "direct"})
     state = coinr.decode_state_dict(made.blob)
     assert Judge(network, signal)(state) == made.score >= full - 0.5
     assert made.score < full - 0.2
@@ -181,50 +181,50 @@ def test_a_file_that_keeps_the_score_on_a_part_alone_is_not_taken(monkeypatch):
     scores = {blob: whole(coinr.decode_state_dict(blob)) for blob in (coarse, fine)}
     wanted = Budget(None, (scores[coarse] + scores[fine]) / 2)
 
-    def searched(*blobs, seconds=None):
+    def encode_by_search(*blobs, seconds=None):
         found = iter(blobs)
-        monkeypatch.setattr(coding, "_POINTS", 100)
+        monkeypatch.setattr(encode, "_POINTS", 100)
         monkeypatch.setattr(
-            coding, "search", lambda sd, judge, **_: SearchResult(next(found), wanted.score + 9, 99.0, {}, 1, [])
+            encode, "search", lambda sd, judge, **_: SearchResult(next(found), wanted.score + 9, 99.0, {}, 1, [])
         )
-        monkeypatch.setattr(coding, "nearer", lambda sd, judge, found, *_: (found.blob, found.score))
-        return coding.searched(network, signal, wanted, WorkLimit(seconds), {"profile": "direct"})
+        monkeypatch.setattr(encode, "polish", lambda sd, judge, found, *_: (found.blob, found.score))
+        return encode.encode_by_search(network, signal, wanted, WorkLimit(seconds), {"profile": "direct"})
 
     for blobs in ((fine,) * 4, (coarse, fine, coarse, coarse), (coarse, coarse, coarse, fine), (fine, *(coarse,) * 3)):
-        made = searched(*blobs)
+        made = encode_by_search(*blobs)
         assert (made.blob, made.score) == (fine, scores[fine])
     with pytest.raises(coinr.CoinrError, match="no file kept the score .* in 4 searches"):
-        searched(*(coarse,) * 4)
+        encode_by_search(*(coarse,) * 4)
     with pytest.raises(coinr.CoinrError, match="no file kept the score .* in 1 search$"):
-        searched(coarse, seconds=1e-9)
+        encode_by_search(coarse, seconds=1e-9)
 
 
 @pytest.mark.parametrize("scores", [(29.9,), (29.9, 30.0), (30.1, 29.9), (float("nan"), 30.0), (29.0, 29.9)])
 def test_no_way_of_coding_ends_below_the_score(scores):
     """Files become smaller from way to way."""
     run = _Run(ImageSignal(PICTURE), None, None, 1.0)
-    files = [coding.Coded(b"0" * (9 - k), score, 1) for k, score in enumerate(scores)]
-    ways = [("way", lambda file=file: file) for file in files]
+    files = [encode.EncodedNetwork(b"0" * (9 - k), score, 1) for k, score in enumerate(scores)]
+    encoders = [("way", lambda file=file: file) for file in files]
     if any(score >= 30 for score in scores):
-        assert run.best(ways, Budget(None, 30.0)).score >= 30
+        assert run.encode_best(encoders, Budget(None, 30.0)).score >= 30
     else:
         with pytest.raises(coinr.CoinrError, match="no file kept PSNR 30.00 dB; the best has PSNR 29.90 dB"):
-            run.best(ways, Budget(None, 30.0))
+            run.encode_best(encoders, Budget(None, 30.0))
 
 
 def test_the_loss_of_a_refinement_is_that_of_the_signal():
     for network, signal in ((nerf(), disc_scene()), (coinr.Siren(2, 3, 8, 1), ImageSignal(PICTURE))):
         before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
-        loss = Loss(network, signal, 4096, 3)
+        loss = BatchLoss(network, signal, 4096, 3)
         state = {name: (tensor * 0.9).requires_grad_() for name, tensor in before.items()}
-        value = loss.of(state)
+        value = loss.of_state_dict(state)
         value.backward()
         value = value.detach()
         assert all(tensor.grad is not None and bool(tensor.grad.any()) for tensor in state.values())
-        assert float(value) != float(loss.of(state).detach())
-        assert float(Loss(network, signal, 4096, 3).of(state).detach()) == pytest.approx(float(value))
+        assert float(value) != float(loss.of_state_dict(state).detach())
+        assert float(BatchLoss(network, signal, 4096, 3).of_state_dict(state).detach()) == pytest.approx(float(value))
         assert all(bool((before[name] == tensor).all()) for name, tensor in network.state_dict().items())
     # of a picture it is the mean squared error that its PSNR tells
     shown = coinr.render_image(network, 48, 64)
     exact = np.mean((shown / 127.5 - PICTURE / 127.5) ** 2)
-    assert float(Loss(network, signal, 10**6, 0).of(before).detach()) == pytest.approx(exact, rel=0.02)
+    assert float(BatchLoss(network, signal, 10**6, 0).of_state_dict(before).detach()) == pytest.approx(exact, rel=0.02)

@@ -6,9 +6,9 @@ import pytest
 import skimage.data
 
 import coinr
-from coinr.optimize.compress.architecture import Choosing
+from coinr.optimize.compress.architecture import ArchitectureChooser
 from coinr.optimize.compress.run import _Run
-from coinr.optimize.compress.training import Fits
+from coinr.optimize.compress.training import TrainingRuns
 from coinr.signals.image.signal import ImageSignal
 
 SIGNAL = ImageSignal(skimage.data.astronaut()[80:272:4, 120:376:4])
@@ -34,24 +34,24 @@ def fitting(monkeypatch):
 
 
 def for_score(score, steps=None, time_budget=None):
-    fits = Fits(SIGNAL, None, 0, steps, time_budget, {})
-    return _Run(SIGNAL, Choosing(SIGNAL, None), fits, 1.0).for_score(score)
+    runs = TrainingRuns(SIGNAL, None, 0, steps, time_budget, {})
+    return _Run(SIGNAL, ArchitectureChooser(SIGNAL, None), runs, 1.0).fit_for_score(score)
 
 
 def test_a_short_fit_of_a_small_network_is_no_reason_to_give_up(fitting):
-    choosing = Choosing(SIGNAL, None)
+    chooser = ArchitectureChooser(SIGNAL, None)
     made = fitting(lambda parameters, steps: 20 + 5 * math.log2(parameters / 1000))
-    assert choosing.for_score(50.0, _seen(choosing, 20.0), 64) is None
+    assert chooser.for_score(50.0, _observe(chooser, 20.0), 64) is None
     assert for_score(50.0).score > 50
     assert len(made) > 2
     assert made[1][0] > 7 * made[0][0]
 
 
-def _seen(choosing, quality):
-    from coinr.optimize.compress.scaling import Seen
+def _observe(chooser, quality):
+    from coinr.optimize.compress.scaling import Observation
 
-    probe = choosing.probe()
-    return Seen(probe.hidden_layers, probe.parameters, quality)
+    probe = chooser.probe()
+    return Observation(probe.hidden_layers, probe.parameters, quality)
 
 
 def test_longer_fits_are_tried_where_little_is_missing(fitting):
@@ -107,10 +107,10 @@ def test_longer_fits_have_checkpoints_of_their_own(monkeypatch, tmp_path):
     monkeypatch.setattr(
         "coinr.optimize.compress.training.fit", lambda *_, checkpoint, **__: names.append(checkpoint.name)
     )
-    fits = Fits(SIGNAL, None, 0, 100, None, {"checkpoint": tmp_path / "a"})
-    choice = Choosing(SIGNAL, None).probe()
+    runs = TrainingRuns(SIGNAL, None, 0, 100, None, {"checkpoint": tmp_path / "a"})
+    choice = ArchitectureChooser(SIGNAL, None).probe()
     for steps in (100, 25):
-        fits.fit(choice, share=1.0, steps=steps, target=None)
+        runs.fit(choice, share=1.0, steps=steps, target=None)
     assert names == [f"a.{choice.hidden_layers}x{choice.width}", f"a.{choice.hidden_layers}x{choice.width}-25"]
 
 
@@ -134,7 +134,7 @@ def test_thorough_goes_to_the_refinement_alone(monkeypatch):
         given.append(options["thorough"])
         raise coinr.InputError("stop")
 
-    monkeypatch.setattr("coinr.optimize.compress.coding.refine", failing)
+    monkeypatch.setattr("coinr.optimize.compress.encode.refine", failing)
     quick = {"steps": 5, "fitting": {"batch": 64, "threads": 1}, "profile": "direct", "target_bytes": 900}
     for thorough in (False, True):
         coinr.compress(SIGNAL, refine=True, thorough=thorough, **quick)

@@ -210,7 +210,7 @@ def test_where_much_may_be_lost_half_of_it_goes_to_noise():
     assert multiplier.loss_increase == pytest.approx(0.3 / 1.1 / 2)
 
 
-def test_tensors_of_a_block_do_equal_harm_in_a_file_of_the_size_that_was_trained():
+def test_tensors_of_a_hessian_contribute_equally_in_a_file_of_the_size_that_was_trained():
     sd = {"one": laplace(40, 50), "two": laplace(30, 40, seed=1), "alone": laplace(20, 20, seed=2)}
     arguments = {"profile": "direct"}
     tensors = _make_network(sd, Encoder(sd, **arguments)).trained

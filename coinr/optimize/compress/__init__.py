@@ -1,4 +1,4 @@
-"""Signals into files of a size or of a quality that is named, everything else chosen."""
+"""Compression of a signal to a given size or quality, with everything else chosen."""
 
 from coinr.optimize.compress.run import Compressed, Step, compress
 

@@ -1,4 +1,4 @@
-"""State dicts of a network judged, and trained, on the signal that it stands for."""
+"""The score and the training loss of a state dict, on the signal that its network represents."""
 
 from __future__ import annotations
 
@@ -57,17 +57,17 @@ class Judge:
         return self._signal.score(torch.stack(tallies).sum(0))
 
 
-class Loss(nn.Module):
+class BatchLoss(nn.Module):
     """The mean squared error of a state dict on random batches.
 
     Parameters
     ----------
     network : nn.Module
-        Whose state dicts are given; it is not changed.
+        That the state dicts are for; it is not changed.
     signal : Signal
-        What it stands for.
+        That it represents.
     batch : int
-        Samples of one call.
+        Samples per call.
     seed : int
         Of the choice of samples.
     """
@@ -78,15 +78,15 @@ class Loss(nn.Module):
         self._signal, self._batch = signal.to(self._device), batch
         self._generator = torch.Generator(self._device).manual_seed(seed)
 
-    def forward(self, inputs: Tensor, wanted: Tensor) -> Tensor:
-        """The loss of the network as it is, 0-dim."""
-        return self._signal.squared_error(self.network, inputs, wanted) / wanted.numel()
+    def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Return the loss of the network as it is, 0-dim."""
+        return self._signal.squared_error(self.network, inputs, targets) / targets.numel()
 
-    def of(self, state_dict: Mapping[str, Tensor]) -> Tensor:
-        """The loss of a state dict on the next batch, 0-dim."""
+    def of_state_dict(self, state_dict: Mapping[str, Tensor]) -> Tensor:
+        """Return the loss of a state dict on the next batch, 0-dim."""
         chosen = torch.randint(self._signal.count, (self._batch,), generator=self._generator, device=self._device)
         named = {f"network.{name}": tensor for name, tensor in state_dict.items()}
-        # whether there are gradients, and denormals, is for the training to say
+        # the caller decides whether there are gradients, and denormals
         with own_settings("gradients", "denormals"):
             loss: Tensor = functional_call(self, named, self._signal.batch(chosen))
         return loss

@@ -1,4 +1,4 @@
-"""Files nearer to a score than the one that a search ended with."""
+"""Polishing: smaller files that still keep a score, near the one that a search ended with."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from coinr.codec.encoder import Encoder
 from coinr.optimize.search.run import SearchResult
 from coinr.runtime.work_limit import WorkLimit
 
-#: How far above the wanted score a file may end.
+#: How far above the target score a file may end.
 ABOVE = 0.05
 
-# Files at larger errors of all tensors, in even steps between these parts of the way to the wanted score: what small
-# changes of all errors do is chance, and one may be lucky.
+# Files at larger errors of all tensors, in even steps between these shares of the way to the target score: the score
+# varies at random with small changes of all errors, and one of the files may be better than expected.
 _LUCKY, _FROM, _TO = 8, 0.2, 2.2
 
-# Files at errors of the last layer up to so many times larger, where nothing is coded that would change, too.
+# Files at errors of the last layer that are up to so many times larger. No later tensor changes with them, so the score
+# varies smoothly.
 _SMOOTH, _COARSEST = 8, 8.0
 
 
@@ -30,7 +31,7 @@ class _Candidate:
     score: float
 
 
-def nearer(
+def polish(
     sd: Mapping[str, Any],
     judge: Callable[[Mapping[str, Any]], float],
     found: SearchResult,
@@ -38,22 +39,22 @@ def nearer(
     encoder: Encoder,
     limit: WorkLimit,
 ) -> tuple[bytes, float]:
-    """The smallest of a few files at larger errors than those of a search that still keeps a score, and its score.
+    """Encode at a few errors above those of a search, and return the smallest file that keeps a score, with its score.
 
     Parameters
     ----------
     sd
-        What is coded.
+        The state dict.
     judge
-        Its metric.
+        Its score.
     found
-        What the search found; it keeps the score.
+        The result of the search; it keeps the score.
     wanted
-        The score.
+        The score to keep.
     encoder
-        Of ``sd``, as the search had it.
+        Of ``sd``, as in the search.
     limit
-        Once it is out of time, the smallest file so far is taken.
+        Once it is out of time, the smallest file so far is returned.
     """
     best = _Candidate(found.errors, found.blob, found.score)
 
@@ -82,13 +83,13 @@ def nearer(
 
 
 def _scales(lost: float, spare: float) -> Iterator[float]:
-    """Scales of all errors around the one at which as much as is spare would be lost."""
+    """Scales of all errors around the one at which ``spare`` would be lost."""
     way = math.sqrt(spare / lost) - 1 if lost > 0 else 0.0
     return (1 + way * (_FROM + (_TO - _FROM) * k / (_LUCKY - 1)) for k in range(_LUCKY if way > 0 else 0))
 
 
 def _last_layer(sd: Mapping[str, Any], errors: Mapping[str, float]) -> set[str]:
-    """Names of the last matrix and of what follows it."""
+    """Names of the last matrix and of the tensors after it."""
     names = list(errors)
     matrices = [k for k, name in enumerate(names) if sd[name].ndim > 1]
     return set(names[matrices[-1] :]) if matrices else set()

@@ -1,7 +1,7 @@
-"""What was measured of networks of several sizes: their quality, and what coding with so many bits takes from it.
+"""Measured curves: the quality that a network of a size reaches, and what encoding with so many bits takes from it.
 
-Qualities are in decibels: a PSNR or SNR as it is, an IoU as -10 log10(1 - IoU), so that halving the error is 3 dB. Made
-by ``python -m bench.signals.budget_table``.
+Qualities are in decibels: a PSNR or SNR as it is, an IoU as -10 log10(1 - IoU), so that half the error is 3 dB more.
+``python -m bench.signals.budget_table`` makes the measurements in ``scaling.json``.
 """
 
 from __future__ import annotations
@@ -19,55 +19,56 @@ from numpy.typing import NDArray
 
 from coinr.signals.signal import Signal
 
-# Of 1 - IoU: smaller ones are no measurement.
+# Least 1 - IoU; smaller values are noise.
 _LEAST_ERROR = 1e-6
 
-# Signals that a slope of 1 dB a dB counts for when qualities of one size are foreseen by those of another, in dB².
+# Weight in dB² of the assumption that a signal which is 1 dB better at one size is 1 dB better at another.
 _PRIOR = 4.0
 
-# Parameters of the largest network over those of the one that tells signals apart.
+# Parameters of the largest network over those of the probe.
 _PROBE = 10
 
-# Error that coding adds, over what is there: below the first no measurement, above the second no longer a small change.
-_ADDED = 1e-3, 2.0
+# Range of the error that encoding adds, relative to the error before, from which the law is fitted: less is noise, and
+# more is no longer a small change.
+_FITTED_RANGE = 1e-3, 2.0
 
 
 def decibels(signal: Signal, score: float) -> float:
-    """A score of a signal as decibels."""
+    """Return a score of a signal in decibels."""
     return score if signal.unit == "dB" else -10 * math.log10(max(1 - score, _LEAST_ERROR))
 
 
 def score_of_decibels(signal: Signal, quality: float) -> float:
-    """Inverse of :func:`decibels`."""
+    """Return the score of a signal from decibels: the inverse of :func:`decibels`."""
     return quality if signal.unit == "dB" else 1 - math.pow(10, -quality / 10)
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A network that was fitted to the signal at hand: hidden layers, parameters and quality in dB."""
+class Observation:
+    """A network that was fitted to the signal at hand, and its quality in dB."""
 
     hidden_layers: int
     parameters: int
     quality: float
 
 
-class Table:
-    """Measurements of one kind of signal.
+class ScalingCurves:
+    """Scaling curves of one kind of signal.
 
     Parameters
     ----------
     networks
-        Of each: ``hidden_layers``, ``parameters``, ``quality`` of every signal that was measured, in dB, and ``coded``:
-        by bits a parameter, the same of the decoded networks.
+        The measured networks: ``hidden_layers``, ``parameters``, ``quality`` in dB of each measured signal, and
+        ``coded``, which maps bits per parameter to the qualities of the decoded networks.
 
     Attributes
     ----------
     depths : tuple of int
         Numbers of hidden layers that were measured in several sizes.
     smallest, largest : int
-        Parameters of the smallest and the largest network that was measured.
+        Parameters of the smallest and the largest measured network.
     probe : (int, int)
-        Hidden layers and parameters of a small one that tells signals apart.
+        Hidden layers and parameters of a small network whose quality shows how difficult a signal is.
     """
 
     def __init__(self, networks: Sequence[Mapping[str, Any]]) -> None:
@@ -83,43 +84,55 @@ class Table:
             mine.sort(key=lambda network: network["parameters"])
             sizes = np.log2([network["parameters"] for network in mine])
             self._curves[depth] = sizes, np.array([network["quality"] for network in mine], np.float64)
-        self._added = _law_of_coding(networks)
+        self._law = _fit_coding_law(networks)
 
     @classmethod
     @functools.cache
-    def of(cls, kind: str) -> Table:
-        """The measurements of signals of a kind."""
+    def load(cls, kind: str) -> ScalingCurves:
+        """Return the curves of a kind of signal from ``scaling.json``."""
         stored = json.loads(files("coinr.optimize.compress").joinpath("scaling.json").read_text())
         return cls(stored["kinds"][kind]["networks"])
 
-    def quality(self, hidden_layers: int, parameters: float, seen: Seen | None = None) -> float:
-        """Quality in dB that a network of a depth in :attr:`depths` reaches: of a typical signal, or of the one seen.
+    def quality(self, hidden_layers: int, parameters: float, observed: Observation | None = None) -> float:
+        """Predict the quality in dB that a network reaches for a typical signal, or for the observed one.
 
-        Between sizes, and beyond them, it is linear in the logarithm of the parameters. What was seen of the signal at
-        hand moves it as the measured signals differ among themselves.
+        It is linear in the logarithm of the parameters between measured sizes and beyond them. An observation moves it
+        by a regression over the measured signals of their quality at this size on their quality at the observed size.
+
+        Parameters
+        ----------
+        hidden_layers
+            One of :attr:`depths`.
+        parameters
+            Of the network.
+        observed
+            A network that was fitted to the signal.
         """
         there = self._measured(hidden_layers, parameters)
-        if seen is None:
+        if observed is None:
             return float(there.mean())
-        here = self._measured(seen.hidden_layers, seen.parameters)
+        here = self._measured(observed.hidden_layers, observed.parameters)
         spread = here - here.mean()
         slope = (float(spread @ (there - there.mean())) + _PRIOR) / (float(spread @ spread) + _PRIOR)
-        return float(there.mean() + slope * (seen.quality - here.mean()))
+        return float(there.mean() + slope * (observed.quality - here.mean()))
 
-    def lost(self, quality: float, parameters: float, bits: float) -> float:
-        """The dB that coding takes from a network of a quality, with so many bits a parameter."""
-        constant, by_bits, by_size, by_quality = self._added
+    def coding_loss(self, quality: float, parameters: float, bits: float) -> float:
+        """Predict the dB that encoding takes from a network of a quality, with ``bits`` per parameter.
+
+        10 log10(1 + 2^(a + b · bits + c · log2 parameters + d · quality)).
+        """
+        constant, by_bits, by_size, by_quality = self._law
         log_added = constant + by_bits * bits + by_size * math.log2(parameters) + by_quality * quality
         return 10 * math.log10(1 + 2.0**log_added)
 
-    def bits(self, quality: float, parameters: float, lost: float) -> float:
-        """Inverse of :meth:`lost`: bits a parameter at which so many dB, more than 0, are lost."""
-        constant, by_bits, by_size, by_quality = self._added
+    def bits_for_loss(self, quality: float, parameters: float, lost: float) -> float:
+        """Return the bits per parameter at which ``lost`` > 0 dB are lost: the inverse of :meth:`coding_loss`."""
+        constant, by_bits, by_size, by_quality = self._law
         log_added = math.log2(math.pow(10, lost / 10) - 1)
         return (log_added - constant - by_size * math.log2(parameters) - by_quality * quality) / by_bits
 
     def _measured(self, hidden_layers: int, parameters: float) -> NDArray[np.float64]:
-        """Quality of each measured signal."""
+        """Quality of each measured signal at a size, interpolated in log2 of the parameters."""
         sizes, qualities = self._curves[hidden_layers]
         at = math.log2(parameters)
         left = int(np.clip(np.searchsorted(sizes, at) - 1, 0, len(sizes) - 2))
@@ -128,17 +141,17 @@ class Table:
         return between
 
 
-def _law_of_coding(networks: Sequence[Mapping[str, Any]]) -> tuple[float, float, float, float]:
-    """Least squares of log2 of the error that coding adds, relative to the error that is there.
+def _fit_coding_law(networks: Sequence[Mapping[str, Any]]) -> tuple[float, float, float, float]:
+    """Fit log2(added error / error before) by least squares.
 
-    The terms are a constant, the bits a parameter, log2 of the parameters and the quality in dB.
+    The terms are a constant, the bits per parameter, log2 of the parameters and the quality in dB.
     """
     terms, logs = [], []
     for network in networks:
         for bits, coded in network["coded"].items():
             for before, after in zip(network["quality"], coded, strict=True):
                 added = math.pow(10, (before - after) / 10) - 1
-                if _ADDED[0] <= added <= _ADDED[1]:
+                if _FITTED_RANGE[0] <= added <= _FITTED_RANGE[1]:
                     terms.append((1.0, float(bits), math.log2(network["parameters"]), before))
                     logs.append(math.log2(added))
     constant, by_bits, by_size, by_quality = np.linalg.lstsq(np.array(terms), np.array(logs), rcond=None)[0]

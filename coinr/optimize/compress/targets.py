@@ -1,4 +1,4 @@
-"""What a budget may be."""
+"""Targets of a compression: a size or a score, and their checks."""
 
 from __future__ import annotations
 
@@ -18,28 +18,30 @@ from coinr.signals.image.signal import ImageSignal
 from coinr.signals.shape.signal import ShapeSignal
 from coinr.signals.signal import Signal
 
-#: Arguments of the codec that a budget decides.
-_DECIDED = ("tolerance", "errors", "target_bits", "calibrate", "base", "meta")
+# Options of ``encode_state_dict`` that the budget sets.
+_SET_BY_BUDGET = ("tolerance", "errors", "target_bits", "calibrate", "base", "meta")
 
-# Profiles whose files can have about any size, and that a refinement can train for.
+# Profiles whose files can have almost any size, and that ``refine`` supports.
 _PROFILES = ("auto", "direct", "sparse")
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The largest size in bytes or the lowest score: one of them, the other is None."""
+    """The largest size in bytes, or the lowest score; the other is None."""
 
     size: int | None
     score: float | None
 
 
-def budget_of(signal: Signal, target_bytes: int | None, target_bpp: float | None, min_score: float | None) -> Budget:
-    """The budget for a signal that three arguments, of which one is given, stand for.
+def resolve_budget(
+    signal: Signal, target_bytes: int | None, target_bpp: float | None, min_score: float | None
+) -> Budget:
+    """Return the budget that one of three arguments of :func:`coinr.compress` sets for a signal.
 
     Raises
     ------
     InputError
-        If not one of them is given, or it is out of range.
+        If none or several are given, or one is out of range.
     """
     given = {"target_bytes": target_bytes, "target_bpp": target_bpp, "min_score": min_score}
     if sum(value is not None for value in given.values()) != 1:
@@ -52,17 +54,17 @@ def budget_of(signal: Signal, target_bytes: int | None, target_bpp: float | None
     if min_score is not None and not signal.unit and min_score >= 1:
         raise InputError(f"min_score must be below 1 for a {signal.metric}, got {min_score}")
     if target_bpp is not None:
-        target_bytes = math.floor(target_bpp * samples_of(signal) / 8)
+        target_bytes = math.floor(target_bpp * count_samples(signal) / 8)
     return Budget(target_bytes, min_score)
 
 
-def samples_of(signal: Signal) -> int:
-    """Pixels, samples of a sound or voxels of the whole grid.
+def count_samples(signal: Signal) -> int:
+    """Return the number of pixels, of samples of a sound, or of voxels of the whole grid.
 
     Raises
     ------
     InputError
-        If the signal is a scene, whose pictures are not what is stored.
+        If the signal is a scene, which has no samples of its own.
     """
     if isinstance(signal, ShapeSignal):
         return int(np.prod(signal.volume.shape))
@@ -71,17 +73,17 @@ def samples_of(signal: Signal) -> int:
     return signal.count
 
 
-def check_codec(codec: Mapping[str, Any]) -> None:
-    """Raise now what would be wrong with arguments of the codec after a long fit.
+def check_encode_options(codec: Mapping[str, Any]) -> None:
+    """Check options of ``encode_state_dict`` before a long fit.
 
     Raises
     ------
     InputError
-        If one is out of range, or decided by the budget, or the profile cannot meet one.
+        If an option is out of range or set by the budget, or if the profile cannot meet a budget.
     """
-    if decided := [name for name in _DECIDED if name in codec]:
+    if decided := [name for name in _SET_BY_BUDGET if name in codec]:
         raise InputError(f"a budget decides {', '.join(decided)}")
-    # what patterns match, only the network tells
+    # whether patterns match is only known once there is a network
     check_patterns(codec.get("lossless", ()))
     encode_state_dict({"w": torch.zeros(2, 2, dtype=torch.float32)}, **{**codec, "lossless": ()})
     if (profile := codec.get("profile", "auto")) not in _PROFILES:

@@ -1,4 +1,4 @@
-"""The fits of one budget: how long each may take."""
+"""The fits of one compression, and the time that each may take."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import nn
 from coinr.errors import InputError
 from coinr.fitting import Fit, fit
 from coinr.fitting.optimizers import default_optimizer
-from coinr.optimize.compress.architecture import Choice
+from coinr.optimize.compress.architecture import Architecture
 from coinr.runtime.work_limit import WorkLimit
 from coinr.signals.signal import Signal
 
-# Arguments of a fit that a budget leaves to the caller.
-_FREE = (
+# Arguments of ``coinr.fit`` that the caller of ``compress`` may set.
+_ALLOWED = (
     "batch",
     "learning_rate",
     "optimizer",
@@ -28,23 +28,32 @@ _FREE = (
 )
 
 
-class Fits:
+class TrainingRuns:
     """Fits networks of several sizes to one signal.
 
     Parameters
     ----------
     signal : Signal
-        What they are fitted to.
+        To be fitted.
     network : str, optional
-        Their kind.
+        Kind of the networks.
     seed : int
-        Of each.
+        Of each fit.
     steps : int, optional
-        Of each, unless it is short; those of the recipe if absent.
+        Of a fit, unless it is a short or longer one; by default those of the recipe.
     time_budget : float, optional
-        Seconds that they and all that follows may take.
+        Seconds for all fits and all that follows them.
     fitting : mapping
-        Other arguments of :func:`coinr.fit`; ``checkpoint`` is a prefix.
+        Other arguments of :func:`coinr.fit`; ``checkpoint`` is a prefix of the files' names.
+
+    Attributes
+    ----------
+    steps, batch : int
+        Of a fit.
+    steps_given : bool
+        Whether the caller set ``steps``.
+    limit : WorkLimit
+        Of the time.
 
     Raises
     ------
@@ -61,8 +70,8 @@ class Fits:
         time_budget: float | None,
         fitting: Mapping[str, Any],
     ) -> None:
-        if unknown := [name for name in fitting if name not in _FREE]:
-            raise InputError(f"fitting may hold {', '.join(_FREE)}, not {', '.join(unknown)}")
+        if unknown := [name for name in fitting if name not in _ALLOWED]:
+            raise InputError(f"fitting may hold {', '.join(_ALLOWED)}, not {', '.join(unknown)}")
         if time_budget is not None and not time_budget > 0:
             raise InputError(f"time_budget must be positive, got {time_budget!r}")
         if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
@@ -76,11 +85,11 @@ class Fits:
         self.limit = WorkLimit(time_budget)
 
     def optimizer(self, network: nn.Module) -> str:
-        """That of fits of such a network."""
+        """Return the name of the optimizer for a network."""
         return self._optimizer or default_optimizer(network)
 
-    def fit(self, choice: Choice, *, share: float, steps: int, target: float | None) -> Fit:
-        """Fit a network in a share of what is left of the time, until it has reached ``target``."""
+    def fit(self, choice: Architecture, *, share: float, steps: int, target: float | None) -> Fit:
+        """Fit a network in a share of the remaining time, and end early once the score ``target`` is reached."""
         left, options = self.limit.seconds(), dict(self._fitting)
         if "checkpoint" in options:
             prefix = Path(options["checkpoint"])

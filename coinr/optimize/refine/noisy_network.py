@@ -37,7 +37,7 @@ class NoisyNetwork:
     ties
         By name of a tied tensor, the name of the earlier tensor that it equals.
     uses_calibration
-        Whether the profile weights errors by the covariance of a layer's inputs.
+        Whether the profile uses the covariance of layers' inputs, and second derivatives.
 
     Attributes
     ----------
@@ -116,29 +116,29 @@ class NoisyNetwork:
         """Call the loss and take over the covariance of each layer's inputs, if the profile uses it."""
         if not self._uses_calibration:
             return
-        seen = _record_inputs(self.value(), loss_fn, calls).sensitivities()
+        found = _record_inputs(self.value(), loss_fn, calls).sensitivities()
         for name, tensor in self.trained.items():
-            tensor.set_input_covariance(seen[name].input_covariance if name in seen else None)
+            tensor.set_input_covariance(found[name].input_covariance if name in found else None)
 
     def accumulate_hessian(self, loss_fn: LossFunction, limit: WorkLimit) -> HessianFactor | None:
-        """Return second derivatives by all trained weights together.
+        """Accumulate the Gauss-Newton matrix of all trained weights together.
 
-        None if the profile does not use them, if there are more than 13 312 trained parameters, if samples are too few
-        or a layer's inputs were not found, or if the time is over before.
+        Returns
+        -------
+        HessianFactor or None
+            None if the profile does not use it, for more than 13 312 trained parameters or another network than a plain
+            chain of layers, for too few samples, and where the time is over before all derivatives are taken.
         """
         state = self.value()
-        if (
-            not self._uses_calibration
-            or sum(tensor.values.numel() for tensor in self.trained.values()) > MAX_PARAMETERS_THOROUGH
-        ):
+        count = sum(tensor.values.numel() for tensor in self.trained.values())
+        if not self._uses_calibration or count > MAX_PARAMETERS_THOROUGH:
             return None
         for calls in _CALLS:
-            watch = _record_inputs(state, loss_fn, calls)
-            record = GaussNewtonRecorder(state, watch, MAX_PARAMETERS_THOROUGH)
-            if record.has_spare_samples() or (calls == _CALLS[-1] and record.is_useful()):
-                hessian, _ = accumulate_gauss_newton(
-                    state, partial(_sum_loss, loss_fn, calls), watch, MAX_PARAMETERS_THOROUGH, limit
-                )
+            inputs = _record_inputs(state, loss_fn, calls)
+            recorder = GaussNewtonRecorder(state, inputs, MAX_PARAMETERS_THOROUGH)
+            if recorder.has_spare_samples() or (calls == _CALLS[-1] and recorder.is_useful()):
+                loss = partial(_sum_loss, loss_fn, calls)
+                hessian, _ = accumulate_gauss_newton(state, loss, inputs, MAX_PARAMETERS_THOROUGH, limit)
                 return hessian if hessian is None or hessian.slices.keys() <= self.trained.keys() else None
         return None
 
@@ -154,10 +154,10 @@ def _takes_gradient(loss_fn: LossFunction, state: Mapping[str, Tensor], name: st
 
 
 def _record_inputs(state: Mapping[str, Tensor], loss_fn: LossFunction, calls: int) -> InputStatsRecorder:
-    watch = InputStatsRecorder(state)
-    with watch:
+    recorder = InputStatsRecorder(state)
+    with recorder:
         _sum_loss(loss_fn, calls, state)
-    return watch
+    return recorder
 
 
 @torch.no_grad()

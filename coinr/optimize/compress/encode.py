@@ -1,4 +1,4 @@
-"""From a fitted network to a file of a size or a score, judged on the signal itself."""
+"""Encoding a fitted network to a size or a score, which is measured on the signal itself."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from coinr.codec.api import decode_state_dict
 from coinr.codec.encoder import Encoder
 from coinr.codec.profiles.tasks import uses_calibration
 from coinr.errors import CoinrError, InputError
-from coinr.optimize.compress.evaluate import Judge, Loss
-from coinr.optimize.compress.polish import ABOVE, nearer
+from coinr.optimize.compress.evaluate import BatchLoss, Judge
+from coinr.optimize.compress.polish import ABOVE, polish
 from coinr.optimize.compress.targets import Budget
 from coinr.optimize.refine import refine
 from coinr.optimize.search.run import search
@@ -24,16 +24,16 @@ from coinr.sensitivity.gauss_newton import accumulate_gauss_newton
 from coinr.sensitivity.input_stats import InputStatsRecorder
 from coinr.signals.signal import Signal
 
-# Points of a network that one judgement of a search looks at; all are looked at once a file is found.
+# Points of the signal that a search evaluates a file on; the file that it finds is evaluated on all of them.
 _POINTS = 1 << 20
 
-# What is aimed at above the wanted score where a part of the samples was looked at, and searches that try.
+# Where a search evaluates on a part: what the next one aims at above the target score, and how many there are at most.
 _AIM, _SEARCHES = 0.02, 4
 
 
 @dataclass(frozen=True)
-class Refinement:
-    """Steps, samples of a step, the optimizer, and whether to be thorough."""
+class RefinementSettings:
+    """How a refinement trains: arguments of :func:`coinr.refine`, and the samples of a batch of its loss."""
 
     steps: int
     batch: int
@@ -42,48 +42,50 @@ class Refinement:
 
 
 @dataclass(frozen=True)
-class Coded:
-    """A file, the score of what it decodes to over the whole signal, and how often a state dict was judged."""
+class EncodedNetwork:
+    """A file, its score over the whole signal, and how many state dicts were evaluated for it."""
 
     blob: bytes
     score: float
     calls: int
 
 
-def searched(network: nn.Module, signal: Signal, budget: Budget, limit: WorkLimit, codec: Mapping[str, Any]) -> Coded:
-    """The best file of a size, or the smallest that keeps a score, of a network as it is.
+def encode_by_search(
+    network: nn.Module, signal: Signal, budget: Budget, limit: WorkLimit, codec: Mapping[str, Any]
+) -> EncodedNetwork:
+    """Encode a network as it is, to the best file of a size or to the smallest file that keeps a score.
 
     Raises
     ------
     InputError
         If the budget is out of reach.
     CoinrError
-        If files that keep the score by a part of the samples never keep it by all.
+        If no file that keeps the score on a part of the samples keeps it on all.
     """
     sd, whole, some = network.state_dict(), Judge(network, signal), Judge(network, signal, _POINTS)
     sensitivity = _measure_sensitivity(sd, some, limit, codec)
     wanted = budget.score
     if wanted is not None and not some.whole:
         wanted += some(sd) - whole(sd)
-    best: Coded | None = None
+    best: EncodedNetwork | None = None
     calls = searches = 0
     while searches < _SEARCHES:
         searches += 1
-        wishes: dict[str, Any] = {"min_score": wanted, "target_bytes": budget.size, "calibrate": sensitivity}
-        found = search(sd, some, seconds=limit.seconds(), **wishes, **codec)
+        targets: dict[str, Any] = {"min_score": wanted, "target_bytes": budget.size, "calibrate": sensitivity}
+        found = search(sd, some, seconds=limit.seconds(), **targets, **codec)
         calls += found.calls
         blob, score = found.blob, found.score
         if wanted is not None and score > wanted + ABOVE:
             with show_progress("polish"):
                 encoder = Encoder(sd, **codec)
                 encoder.sensitivity = sensitivity or SensitivityInfo()
-                blob, score = nearer(sd, some, found, wanted, encoder, limit)
+                blob, score = polish(sd, some, found, wanted, encoder, limit)
         if not some.whole:
             score = whole(decode_state_dict(blob))
         if budget.score is None or wanted is None or some.whole:
-            return Coded(blob, score, calls)
+            return EncodedNetwork(blob, score, calls)
         if score >= budget.score and (best is None or len(blob) < len(best.blob)):
-            best = Coded(blob, score, calls)
+            best = EncodedNetwork(blob, score, calls)
         if budget.score <= score <= budget.score + ABOVE:
             break
         if limit.out_of_time():
@@ -107,15 +109,15 @@ def _measure_sensitivity(
     return SensitivityInfo(inputs.sensitivities(), hessian)
 
 
-def refined(
+def encode_by_refinement(
     network: nn.Module,
     signal: Signal,
     budget: Budget,
-    refinement: Refinement,
+    settings: RefinementSettings,
     limit: WorkLimit,
     codec: Mapping[str, Any],
-) -> Coded:
-    """The best file of a size, or the smallest that keeps a score, of a network that is trained on for its code.
+) -> EncodedNetwork:
+    """Train a network on for its quantization, and encode it to the best file of a size or the smallest of a score.
 
     Raises
     ------
@@ -134,15 +136,15 @@ def refined(
 
     found = refine(
         network.state_dict(),
-        Loss(network, signal, refinement.batch, codec["seed"]).of,
+        BatchLoss(network, signal, settings.batch, codec["seed"]).of_state_dict,
         min_score=budget.score,
         target_bytes=budget.size,
         evaluate=judge,
-        steps=refinement.steps,
-        optimizer=refinement.optimizer,
+        steps=settings.steps,
+        optimizer=settings.optimizer,
         seconds=limit.seconds(),
-        thorough=refinement.thorough,
+        thorough=settings.thorough,
         **codec,
     )
     assert found.score is not None
-    return Coded(found.blob, found.score, calls)
+    return EncodedNetwork(found.blob, found.score, calls)
