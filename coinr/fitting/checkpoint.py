@@ -1,4 +1,4 @@
-"""Where a fit stands, on disk: one file that is whole at any time, without pickled code."""
+"""Checkpoints of a fit: one file that is complete at any time and holds no pickled code."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from coinr.files.weights import read_weights
 from coinr.files.writing import write_atomic
 from coinr.signals.signal import Signal
 
-#: Samples of a signal that tell it from others.
+# Samples of a signal that its fingerprint is made from, at most.
 _SAMPLES = 1 << 18
 
 _CHUNK = 1 << 16
 
 
 def fingerprint(networks: Sequence[nn.Module], signals: Sequence[Signal], arguments: Mapping[str, Any]) -> str:
-    """Return a hash of all that decides the weights: the networks at the start, the signals and the arguments.
+    """Return a hash of everything that determines the weights: initial networks, signals and arguments.
 
-    Of a signal with more than 2^18 samples, as many evenly spaced ones are looked at.
+    At most 2^18 evenly spaced samples of a signal enter it.
     """
     digest = hashlib.sha256(json.dumps(arguments, sort_keys=True).encode())
     for network, signal in zip(networks, signals, strict=True):
@@ -49,17 +49,17 @@ def _bytes(tensor: torch.Tensor) -> bytes:
 
 
 def save(path: str | os.PathLike[str], state: Mapping[str, Any]) -> None:
-    """Write a mapping of tensors, numbers, strings, lists and dicts to ``path``, all or nothing."""
+    """Write a mapping of tensors, numbers, strings, lists and dicts to ``path``, atomically."""
     write_atomic(path, lambda stream: torch.save(dict(state), stream))
 
 
 def load(path: str | os.PathLike[str], identity: str) -> Mapping[str, Any] | None:
-    """Return what was saved under ``path``, None if there is no such file.
+    """Return the mapping that was saved to ``path``; None if there is no such file.
 
     Raises
     ------
     InputError
-        If it is truncated, damaged or no checkpoint, or one of a fit with another fingerprint.
+        If the file is damaged or no checkpoint, or if its fingerprint is not ``identity``.
     OSError
         If it cannot be read.
     """

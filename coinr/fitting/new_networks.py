@@ -1,4 +1,4 @@
-"""Untrained networks for signals, of a size that suits them."""
+"""Untrained networks for signals, of a suitable size."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from coinr.signals.signal import Signal
 # Bits of a parameter in a file, a little more than the codec's default takes.
 _BITS = 10
 
-# Narrower networks show hardly anything.
-_NARROWEST = 8
+# Least default width; narrower networks represent hardly anything.
+_MIN_WIDTH = 8
 
 
 def new_network(
@@ -24,14 +24,25 @@ def new_network(
     hidden_layers: int | None = None,
     seed: int = 0,
 ) -> nn.Module:
-    """Return an untrained network for a signal, by its recipe where an argument is absent.
+    """Return an untrained network for a signal, with the values of its recipe for arguments that are None.
 
-    The width is :func:`default_width` then.
+    The default of ``width`` is :func:`default_width`.
+
+    Parameters
+    ----------
+    signal : Signal
+        To be fitted.
+    kind : str, optional
+        Of the network, see :func:`coinr.networks.build_network`.
+    width, hidden_layers : int, optional
+        Of the network.
+    seed : int
+        Of the initial weights.
 
     Raises
     ------
     InputError
-        If an argument is out of range, or the kind does not suit the signal.
+        If an argument is out of range, or this kind cannot represent the signal.
     """
     kind = signal.recipe.network if kind is None else kind
     hidden_layers = signal.recipe.hidden_layers if hidden_layers is None else hidden_layers
@@ -44,28 +55,28 @@ def new_network(
 
 
 def default_width(signal: Signal, kind: str, hidden_layers: int) -> int:
-    """The width of a network that is not chosen: that of the signal's recipe, or less where the signal is small.
+    """Return the default width of a network: that of the signal's recipe, or less where the signal is small.
 
-    It is the largest at which the parameters, at 10 bits each, take at most the signal's
-    :attr:`~coinr.signals.signal.Signal.default_bits`: a quarter of what the samples take without any compression, an
-    eighth for voxels; but 8 at least. Pictures of 160 x 160 colours, 3 s of sound at 44.1 kHz, volumes of 101 x 101 x
-    101 voxels, and all that is larger have the recipe's width.
+    It is the largest width up to the recipe's at which parameters of 10 bits each fit into the signal's
+    :attr:`~coinr.signals.signal.Signal.default_bits`, and at least 8. These bits are a quarter of the uncompressed
+    samples, or an eighth for voxels. Signals have the recipe's width from about 160 x 160 color pixels, 3 s of sound at
+    44.1 kHz or 101 x 101 x 101 voxels on.
 
     Parameters
     ----------
     signal : Signal
-        What is to be fitted.
+        To be fitted.
     kind : str
         Of the network.
     hidden_layers : int
-        Its depth.
+        Of the network.
     """
     widest = signal.recipe.width
     most = signal.default_bits / _BITS
-    for width in range(widest, _NARROWEST, -1):
+    for width in range(widest, _MIN_WIDTH, -1):
         if _count(signal, kind, width, hidden_layers) <= most:
             return width
-    return min(widest, _NARROWEST)
+    return min(widest, _MIN_WIDTH)
 
 
 def _build(signal: Signal, kind: str, width: int, hidden_layers: int, seed: int) -> nn.Module:
@@ -84,6 +95,6 @@ def _build(signal: Signal, kind: str, width: int, hidden_layers: int, seed: int)
 
 def _count(signal: Signal, kind: str, width: int, hidden_layers: int) -> int:
     """Real parameters of a network."""
-    with torch.device("meta"):  # sizes alone: nothing is allocated
+    with torch.device("meta"):  # shapes only: nothing is allocated
         network = _build(signal, kind, width, hidden_layers, 0)
     return sum(p.numel() * (2 if p.is_complex() else 1) for p in network.parameters())

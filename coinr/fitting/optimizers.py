@@ -1,4 +1,4 @@
-"""Optimizers of stacked tensors, whose first dimension counts networks that know nothing of each other."""
+"""Optimizers of stacked tensors [K, ...], whose K entries belong to independent networks."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from torch.optim import Adam, Optimizer
 from coinr.networks import Siren
 from coinr.signals.signal import Recipe
 
-#: Sides of a matrix up to this length get a preconditioner.
+# Sides of a matrix up to this length get a preconditioner.
 _LONGEST = 1024
 
-# Steps of fits that are short for the sake of learning rates.
+# In fits of fewer steps the default learning rate of Muon decreases less with the width.
 _SHORT = 2500
 
 
 class Muon(Optimizer):
-    """Muon (Jordan et al. 2024) for matrices with no fewer rows than columns, Adam for all else, as for a last layer.
+    """Muon (Jordan et al. 2024) for matrices with at least as many rows as columns, and Adam for all other tensors.
 
-    A matrix moves along the orthogonal factor of its mean gradient, by a step of spectral norm 2 lr whatever its width:
-    so learning rates that suit Adam for networks of sines suit this, too.
+    A matrix moves along the orthogonal factor of its mean gradient, by a step of spectral norm 2 lr at any width, so
+    that learning rates of Adam for networks of sines are right for Muon, too. The last layer is left to Adam.
 
     Parameters
     ----------
     params : iterable of Tensor
-        [K, m, n] or [K, n], real or complex; matrices of one column are left to Adam, too.
+        [K, m, n] or [K, n], real or complex; matrices of one column are also left to Adam.
     lr : float
         Step size.
     momentum : float
@@ -49,21 +49,21 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Move all tensors against their gradients."""
+        """Take one step."""
         assert closure is None
         for group in self.param_groups:
             for tensor in group["params"]:
                 if tensor.ndim == 3 and tensor.shape[1] >= tensor.shape[2] > 1:
-                    self._turn(tensor, tensor.grad, self.state[tensor], group)
+                    self._step_muon(tensor, tensor.grad, self.state[tensor], group)
                 else:
-                    self._adapt(_real(tensor), _real(tensor.grad), self.state[tensor], group)
+                    self._step_adam(_real(tensor), _real(tensor.grad), self.state[tensor], group)
 
-    def _turn(self, value: Tensor, gradient: Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
+    def _step_muon(self, value: Tensor, gradient: Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
         mean = state.setdefault("mean", torch.zeros_like(value)).lerp_(gradient, 1 - group["momentum"])
         ahead = gradient.lerp(mean, group["momentum"])
         value.sub_(orthogonal_factor(ahead), alpha=2 * group["lr"])
 
-    def _adapt(self, value: Tensor, gradient: Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
+    def _step_adam(self, value: Tensor, gradient: Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
         beta1, beta2 = group["betas"]
         if not state:
             state |= {"step": 0, "mean": torch.zeros_like(value), "square": torch.zeros_like(value)}
@@ -77,7 +77,7 @@ class Muon(Optimizer):
 def orthogonal_factor(matrices: Tensor) -> Tensor:
     """Return about U Vᴴ of matrices [K, m, n] = U S Vᴴ, real or complex: singular values between 0.7 and 1.2.
 
-    Five steps of the Newton–Schulz iteration of Jordan et al. 2024, which needs nothing but products.
+    Five steps of the Newton–Schulz iteration of Jordan et al. 2024, which only needs matrix products.
     """
     wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mH
     x: Tensor = wide / (torch.linalg.vector_norm(wide, dim=(1, 2), keepdim=True) + 1e-30)
@@ -90,7 +90,7 @@ def orthogonal_factor(matrices: Tensor) -> Tensor:
 class Soap(Optimizer):
     """SOAP (Vyas et al. 2024): Adam in the eigenbasis of Shampoo's preconditioner.
 
-    For each matrix G of gradients, running means of G Gᵀ and Gᵀ G are kept with orthonormal bases that follow their
+    It keeps running means of G Gᵀ and Gᵀ G of a matrix's gradients G, and orthonormal bases that approximate their
     eigenvectors by one power iteration every ``every`` steps. Vectors are left to Adam.
 
     Parameters
@@ -119,13 +119,13 @@ class Soap(Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """Move all tensors against their gradients."""
+        """Take one step."""
         assert closure is None
         for group in self.param_groups:
             for tensor in group["params"]:
-                self._move(_real(tensor), _real(tensor.grad), self.state[tensor], group)
+                self._step_soap(_real(tensor), _real(tensor.grad), self.state[tensor], group)
 
-    def _move(self, value: Tensor, gradient: Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
+    def _step_soap(self, value: Tensor, gradient: Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
         beta1, beta2 = group["betas"]
         if not state:
             state |= {"step": 0, "mean": torch.zeros_like(value), "square": torch.zeros_like(value)}
@@ -148,12 +148,12 @@ class Soap(Optimizer):
 
 
 def _real(tensor: Tensor) -> Tensor:
-    """A view as real numbers, the real and imaginary parts side by side."""
+    """A real view, with real and imaginary parts side by side."""
     return torch.view_as_real(tensor).flatten(-2) if tensor.is_complex() else tensor
 
 
 def _moments(gradient: Tensor) -> dict[str, Tensor]:
-    """G Gᵀ and Gᵀ G of matrices [K, m, n], for sides that are not too long."""
+    """G Gᵀ and Gᵀ G of matrices [K, m, n], for sides of at most 1024."""
     if gradient.ndim != 3:
         return {}
     sides = {"left": gradient, "right": gradient.mT}
@@ -161,7 +161,7 @@ def _moments(gradient: Tensor) -> dict[str, Tensor]:
 
 
 def _rotate(matrix: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor:
-    """leftᵀ · matrix · right, without those that are None."""
+    """leftᵀ · matrix · right, where None stands for the identity."""
     matrix = matrix.clone() if left is None else left.mT @ matrix
     return matrix if right is None else matrix @ right
 
@@ -171,7 +171,7 @@ OPTIMIZERS: dict[str, Callable[[list[Tensor], float], Optimizer]] = {"adam": Ada
 
 
 def default_optimizer(network: nn.Module) -> str:
-    """The best optimizer at equal CPU time where it was measured, else Adam.
+    """Return the name of the best optimizer at equal CPU time where that was measured, else Adam.
 
     Muon for SIRENs of two coordinates or more (``bench/results/optimizers.md``). Of one coordinate, at the first
     frequencies that sounds need, Muon learns next to nothing where Adam does.
@@ -180,11 +180,12 @@ def default_optimizer(network: nn.Module) -> str:
 
 
 def default_learning_rate(recipe: Recipe, network: nn.Module, optimizer: str, steps: int) -> float:
-    """The recipe's; for Muon less where a SIREN is wider than the recipe's and the fit is not short.
+    """Return the learning rate of a fit: the recipe's, and for Muon on a SIREN less if it is wide and the fit is long.
 
-    At the recipe's rate, SIRENs of 4 layers of 96 lose hard pictures within some thousand steps
-    (``bench/results/learning_rates.md``); fits that are too short for that get further at higher rates. Shapes follow
-    the same rule, unmeasured.
+    For Muon on a SIREN it is the recipe's times min(1, recipe width / width · max(1, 2500 / steps)).
+    At the recipe's rate, SIRENs of 4 layers of 96 lose quality on hard pictures within some thousand steps
+    (``bench/results/learning_rates.md``). Shorter fits get further at higher rates. The rule was not measured for
+    shapes.
     """
     if optimizer == "muon" and type(network) is Siren:
         return recipe.learning_rate * min(1.0, recipe.width / network.width * max(1.0, _SHORT / steps))

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
 
 from coinr.errors import InputError
-from coinr.fitting.engines import Workers, judge
+from coinr.fitting.evaluate import evaluate
 from coinr.fitting.new_networks import new_network
-from coinr.fitting.optimizers import default_optimizer
-from coinr.fitting.plan import Plan
+from coinr.fitting.options import TrainOptions
 from coinr.fitting.training import train
+from coinr.fitting.workers import Workers
 from coinr.inputs.arguments import checked
 from coinr.networks import Network
 from coinr.networks.precision import single_network
@@ -33,13 +33,13 @@ class Fit:
     Attributes
     ----------
     network : nn.Module
-        The fitted network, on the device it was fitted on.
+        The fitted network, on the device of the fit.
     score : float
-        Its score over the whole signal (the held views of a scene): PSNR of the rendered picture, SNR, IoU, ...
+        Its score over the whole signal (the held-out views of a scene): PSNR of the rendered picture, SNR, IoU, ...
     history : list of (int, float)
         (steps done, score) on a fixed random choice of at most 16384 samples.
     seconds : float
-        Wall-clock seconds of the training loop, with those before a resumption; of all networks fitted together.
+        Wall-clock seconds of the training loop, with those before a resumption; of all networks of the call.
     steps : int
         Steps done.
     """
@@ -73,11 +73,11 @@ def fit(
     checkpoint_every: float = 30.0,
     progress: bool | None = None,
 ) -> Fit:
-    """Return a network fitted to a signal: its squared error made small on random batches, with a cosine decay to zero.
+    """Fit a network to a signal: minimize its squared error on random batches, with cosine decay of the learning rate.
 
     Each step draws ``batch`` samples at random, with replacement; signals of at most ``batch`` samples are taken whole
-    in every step. The best weights seen at any of 20 evenly spaced judgements are the ones returned. Equal arguments
-    give equal weights on one device and release of torch, on a CPU for every number of threads, unless
+    in every step. Progress is evaluated at 20 evenly spaced steps, and the weights of the best score are returned.
+    Equal arguments give equal weights on one device and release of torch, on a CPU for any number of threads, unless
     ``time_budget`` ended the fit.
 
     Parameters
@@ -86,42 +86,43 @@ def fit(
         A :class:`~coinr.signals.signal.Signal`, or a picture as :class:`~coinr.signals.image.signal.ImageSignal` takes
         it.
     network : nn.Module or str, optional
-        Trained in place: maps the signal's inputs to its values. Or the kind of a new one, see
-        :func:`coinr.networks.build_network`, with weights drawn from ``seed``; by default what the signal's recipe has.
+        A module, which maps the signal's inputs to its values and is trained in place. Or the kind of a new network,
+        see :func:`coinr.networks.build_network`, with weights drawn from ``seed``; by default that of the signal's
+        recipe.
     width, hidden_layers : int, optional
         Of a new network; the depth of a NeRF is its number of hidden layers. By default those of the signal's recipe,
-        the width less for a small signal, see :func:`coinr.fitting.new_networks.default_width`.
+        with less width for a small signal, see :func:`coinr.fitting.new_networks.default_width`.
     steps, batch : int, optional
-        Steps of the optimizer, and samples in each; by default those of the recipe.
+        Steps of the optimizer, and samples of each; by default those of the recipe.
     learning_rate : float, optional
-        Of the first step; by default that of the recipe, and for Muon less where ``steps`` are many and a SIREN is
-        wider than the recipe's, see :func:`coinr.fitting.optimizers.default_learning_rate`.
+        Of the first step; by default that of the recipe. For Muon the default is less if ``steps`` are many and a SIREN
+        is wider than the recipe's, see :func:`coinr.fitting.optimizers.default_learning_rate`.
     seed : int
-        Seed of the initial weights and of the choice of samples, 0 .. 2^64 - 1.
+        Of the initial weights and of the choice of samples, 0 .. 2^64 - 1.
     device : str or torch.device, optional
-        Where to fit; that of ``network`` if one is given, otherwise CUDA if there is a device, else the CPU.
+        Where to fit; by default the device of a given module, otherwise CUDA if there is a device, else the CPU.
     threads : int, optional
-        Chunks of samples worked on at the same time on a CPU; torch's number of threads if absent.
+        Threads on a CPU, each of which works on a chunk of samples; by default torch's number of threads.
     time_budget : float, optional
-        Seconds after which the fit ends; the learning rate decays so that it has reached zero by then.
+        Seconds after which the fit ends; the learning rate has decayed to zero by then.
     target : float, optional
-        The fit ends when a judgement finds this score or more.
+        The fit ends at the first evaluation with this score or more.
     optimizer : str, optional
         ``muon``, ``adam`` or ``soap``, see :mod:`coinr.fitting.optimizers`; by default ``muon`` for a
         :class:`~coinr.Siren` of two coordinates or more and ``adam`` for all others.
     precision : str, optional
-        ``mixed``: networks run in half precision with scaled gradients, which GPUs do faster; weights, errors and
+        ``mixed``: run networks in half precision with scaled gradients, which is faster on GPUs; weights, errors and
         scores stay in single precision.
     checkpoint : path, optional
-        A file that holds where the fit stands. If it is there, the fit goes on from it and ends with the weights of one
-        that was never interrupted (but for ``time_budget``, whose clock goes on). It is written every
-        ``checkpoint_every`` seconds and at the end, whole at any time, and never deleted: a finished one gives its
-        result at once. With more ``steps``, another ``time_budget`` or ``target`` it is extended: the learning rate
-        goes on as if these had been asked for from the start.
+        File of the fit's state, written every ``checkpoint_every`` seconds and at the end. It is complete at any time
+        and never deleted. If it exists, the fit resumes from it and ends with the weights of an uninterrupted fit,
+        unless ``time_budget`` ends it, whose clock goes on. A finished checkpoint gives its result at once. With more
+        ``steps``, or another ``time_budget`` or ``target``, it is extended: the learning rate goes on as if these had
+        been given from the start.
     checkpoint_every : float
         Seconds.
     progress : bool, optional
-        Show how far the fit is on stderr, see :mod:`coinr.progress`; if absent, only of fits of two seconds or more.
+        Show progress on stderr, see :mod:`coinr.progress`; by default only if it takes two seconds or more.
 
     Raises
     ------
@@ -130,26 +131,24 @@ def fit(
     CoinrError
         If the fit diverged, so that no finite weights were ever seen.
     """
-    module = network if isinstance(network, nn.Module) else None
-    return fit_many(
-        [signal],
-        network if module is None else lambda _: module,
-        width=width,
-        hidden_layers=hidden_layers,
-        steps=steps,
-        batch=batch,
+    one = _read_signals([signal])
+    options = TrainOptions(
+        steps=one[0].recipe.steps if steps is None else steps,
+        batch=one[0].recipe.batch if batch is None else batch,
         learning_rate=learning_rate,
         seed=seed,
-        device=device,
+        optimizer=optimizer,
+        precision=precision,
         threads=threads,
         time_budget=time_budget,
         target=target,
-        optimizer=optimizer,
-        precision=precision,
         checkpoint=checkpoint,
         checkpoint_every=checkpoint_every,
-        progress=progress,
-    )[0]
+    )
+    if isinstance(network, nn.Module):
+        return _fit_all(one, [network], options, device, progress)[0]
+    networks = [new_network(one[0], network, width=width, hidden_layers=hidden_layers, seed=seed)]
+    return _fit_all(one, networks, options, _default_device() if device is None else device, progress)[0]
 
 
 @independent
@@ -174,24 +173,24 @@ def fit_many(
     checkpoint_every: float = 30.0,
     progress: bool | None = None,
 ) -> list[Fit]:
-    """Return equal networks fitted to several signals, all at once, each as :func:`fit` would have fitted it.
+    """Fit equal networks to several signals at once, each as :func:`fit` would fit it.
 
-    On a GPU all networks are one batched computation; on a CPU its cores share the networks' chunks of samples, which
-    is faster there. One seed serves all: networks start from the same weights, and signals of one size see batches of
-    the same samples, just as in single fits.
+    On a GPU all networks are one batched computation; on a CPU, cores share the networks' chunks of samples, which is
+    faster there. All have one seed: networks start from the same weights, and signals of one size get batches of the
+    same samples, just as in single fits.
 
     Parameters
     ----------
     signals : sequence
         Signals, or pictures as for :func:`fit`; of any sizes, all of one kind and number of values.
     network : callable or str, optional
-        Makes the network of a signal; or its kind, as for :func:`fit`. All must be of one kind and size.
+        Returns the network of a signal; or the kind, as for :func:`fit`. All must be of one kind and size.
     width, hidden_layers, steps, batch, learning_rate, seed, device, threads, time_budget, optimizer, precision
-        As for :func:`fit`, the recipe being that of the first signal.
+        As for :func:`fit`; defaults are those of the first signal's recipe.
     target : float, optional
-        The fits end when each network has reached this score.
+        All fits end once every network has reached this score.
     checkpoint, checkpoint_every, progress
-        As for :func:`fit`, for all together.
+        As for :func:`fit`, of all together.
 
     Returns
     -------
@@ -201,21 +200,16 @@ def fit_many(
     Raises
     ------
     InputError
-        As :func:`fit`; or if there is no signal, or signals or networks are not of one kind.
+        As for :func:`fit`; or if there is no signal, or signals or networks are not of one kind.
     CoinrError
         If one of the fits diverged.
     """
     if isinstance(network, nn.Module):
         raise InputError("network must make a network for each signal; one network cannot be fitted to many")
-    all_of = [signal if isinstance(signal, Signal) else ImageSignal(signal) for signal in signals]
-    if not all_of:
-        raise InputError("signals must be at least one")
-    recipe, kinds = all_of[0].recipe, {(s.kind, s.in_features, s.out_features) for s in all_of}
-    if len(kinds) > 1:
-        raise InputError(f"signals must be of one kind, inputs and outputs, got {sorted(kinds)}")
-    plan = Plan(
-        steps=recipe.steps if steps is None else steps,
-        batch=recipe.batch if batch is None else batch,
+    many = _read_signals(signals)
+    options = TrainOptions(
+        steps=many[0].recipe.steps if steps is None else steps,
+        batch=many[0].recipe.batch if batch is None else batch,
         learning_rate=learning_rate,
         seed=seed,
         optimizer=optimizer,
@@ -227,20 +221,32 @@ def fit_many(
         checkpoint_every=checkpoint_every,
     )
     if callable(network):
-        networks = _made(network, all_of)
-    else:
-        networks = [
-            new_network(all_of[0], network, width=width, hidden_layers=hidden_layers, seed=seed) for _ in all_of
-        ]
-        device = _default_device() if device is None else device
-    chosen = default_optimizer(networks[0]) if optimizer is None else optimizer
-    return _fit_all(all_of, networks, replace(plan, optimizer=chosen), device, progress)
+        return _fit_all(many, _call_factory(network, many), options, device, progress)
+    networks = [new_network(many[0], network, width=width, hidden_layers=hidden_layers, seed=seed) for _ in many]
+    return _fit_all(many, networks, options, _default_device() if device is None else device, progress)
 
 
-def _made(network: Callable[[Signal], nn.Module], signals: Sequence[Signal]) -> list[nn.Module]:
-    """The networks that a caller's function makes."""
+def _read_signals(signals: Sequence[Any]) -> list[Signal]:
+    """Return signals or pictures as signals of one kind.
+
+    Raises
+    ------
+    InputError
+        If there is none, or they are not of one kind.
+    """
+    read = [signal if isinstance(signal, Signal) else ImageSignal(signal) for signal in signals]
+    if not read:
+        raise InputError("signals must be at least one")
+    kinds = {(signal.kind, signal.in_features, signal.out_features) for signal in read}
+    if len(kinds) > 1:
+        raise InputError(f"signals must be of one kind, inputs and outputs, got {sorted(kinds)}")
+    return read
+
+
+def _call_factory(factory: Callable[[Signal], nn.Module], signals: Sequence[Signal]) -> list[nn.Module]:
+    """Return the networks that a caller's function makes for signals."""
     with callers_settings():
-        networks = [network(signal) for signal in signals]
+        networks = [factory(signal) for signal in signals]
     for one in networks:
         if not isinstance(one, nn.Module):
             raise InputError(f"network must make an nn.Module for each signal, not {type(one).__name__}")
@@ -254,7 +260,7 @@ def _default_device() -> str:
 def _fit_all(
     signals: Sequence[Signal],
     networks: Sequence[nn.Module],
-    plan: Plan,
+    options: TrainOptions,
     device: str | torch.device | None,
     progress: bool | None,
 ) -> list[Fit]:
@@ -273,11 +279,12 @@ def _fit_all(
     there = [signal.to(where) for signal in signals]
     for network, signal in zip(networks, there, strict=True):
         _check_values(network, signal, where)
-    judged = [signal.eval_split for signal in there]
-    with show_progress("fit", progress), Workers(where, plan.threads) as workers:
-        state = train(networks, there, plan)
+    splits = [signal.eval_split for signal in there]
+    with show_progress("fit", progress), Workers(where, options.threads) as workers:
+        state = train(networks, there, options)
         with show_progress("score"):
-            scores = judge(workers, networks, judged, [torch.arange(s.count, device=where) for s in judged], "samples")
+            everything = [torch.arange(split.count, device=where) for split in splits]
+            scores = evaluate(workers, networks, splits, everything, "samples")
     return [
         Fit(network, score, history, state.seconds, state.step)
         for network, score, history in zip(networks, scores, state.history, strict=True)
@@ -285,7 +292,7 @@ def _fit_all(
 
 
 def _leave_inference_mode(network: nn.Module) -> None:
-    """Replace tensors that were made in inference mode, which cannot be trained, by equal ones."""
+    """Replace tensors that were made in inference mode, which cannot be trained, by copies."""
     made: dict[int, torch.Tensor] = {}
     for module in network.modules():
         named = (module.named_parameters, module.named_buffers)
@@ -301,13 +308,13 @@ def _leave_inference_mode(network: nn.Module) -> None:
 
 @torch.no_grad()
 def _check_values(network: nn.Module, signal: Signal, device: torch.device) -> None:
-    """InputError unless a network maps the inputs of a signal to its number of values."""
-    inputs, wanted = signal.batch(torch.zeros(2, dtype=torch.int64, device=device))
+    """Raise an InputError unless a network maps the inputs of a signal to its number of values."""
+    inputs, targets = signal.batch(torch.zeros(2, dtype=torch.int64, device=device))
     try:
         shape = list(signal.predict(network, inputs).shape)
     except RuntimeError as error:
         raise InputError(f"the network cannot take inputs {list(inputs.shape)}: {error}") from error
-    if shape != list(wanted.shape):
+    if shape != list(targets.shape):
         raise InputError(
-            f"the network must give [N, {wanted.shape[1]}] for {list(inputs.shape[1:])} inputs, got {shape} for N = 2"
+            f"the network must give [N, {targets.shape[1]}] for {list(inputs.shape[1:])} inputs, got {shape} for N = 2"
         )

@@ -12,9 +12,10 @@ from coinr.errors import InputError
 
 
 class Stack:
-    """The trained tensors of K equal networks as tensors [K, ...], which the networks' own parameters view.
+    """The trained tensors of K equal networks, stacked to tensors [K, ...].
 
-    While it is open, changing the stack changes the networks; on leaving, each network gets storage of its own again.
+    Inside its context the networks' parameters are views of the stack, so that a change of the stack changes the
+    networks. On leaving, each network gets its own storage back.
 
     Parameters
     ----------
@@ -24,11 +25,11 @@ class Stack:
     Attributes
     ----------
     names : list of str
-        Of the trained parameters.
+        Names of the trained parameters.
     tensors : list of Tensor
-        Leaves [K, ...] in that order.
+        Leaf tensors [K, ...], in the order of the names.
     parameters : list of list of nn.Parameter
-        Of each network, in that order.
+        Those of each network, in the order of the names.
 
     Raises
     ------
@@ -63,10 +64,10 @@ class Stack:
 
     @torch.no_grad()
     def assign(self, tensors: Sequence[Tensor]) -> None:
-        """Take the values of ``tensors`` [K, ...]."""
+        """Copy the values of ``tensors``, [K, ...] each, into the stack."""
         for mine, theirs in zip(self.tensors, tensors, strict=True):
             mine.copy_(theirs)
 
     def copy(self) -> list[Tensor]:
-        """The values, [K, ...] each."""
+        """Return copies of the values, [K, ...] each."""
         return [tensor.detach().clone() for tensor in self.tensors]

@@ -6,8 +6,9 @@ import torch
 from skimage import data
 
 from coinr.errors import CoinrError, InputError
-from coinr.fitting import engines, fit, training
+from coinr.fitting import evaluate, fit, gradients, training
 from coinr.fitting.stack import Stack
+from coinr.fitting.workers import Workers
 from coinr.networks import Siren
 from coinr.runtime.denormals import denormals_as_zeros
 from coinr.signals.image.signal import ImageSignal, render_image
@@ -78,13 +79,13 @@ def test_the_gradient_of_chunks_is_that_of_the_whole_batch(photo):
     inputs, targets = signal.batch(indices)
     loss = (network(inputs) - targets).square().mean()
     expected = torch.autograd.grad(loss, list(network.parameters()))
-    with Stack([network]) as stack, engines.Workers(torch.device("cpu"), 2) as workers:
-        engine = engines.Separate([network], [signal], stack, False, workers)
-        engine.load([indices[None]])
-        assert float(engine.gradient(0, torch.tensor(3.0))) == pytest.approx(loss.item(), rel=1e-5)
+    with Stack([network]) as stack, Workers(torch.device("cpu"), 2) as workers:
+        one = gradients.SeparateGradients([network], [signal], stack, False, workers)
+        one.load([indices[None]])
+        assert float(one.compute(0, torch.tensor(3.0))) == pytest.approx(loss.item(), rel=1e-5)
         for tensor, gradient in zip(stack.tensors, expected, strict=True):
             torch.testing.assert_close(tensor.grad, 3 * gradient[None], rtol=1e-4, atol=1e-6)
-        score = engines.judge(workers, [network], [signal], [indices])[0]
+        score = evaluate.evaluate(workers, [network], [signal], [indices])[0]
     assert score == pytest.approx(psnr(photo, render_image(network, *photo.shape[:2])), abs=1e-4)
 
 
@@ -93,7 +94,7 @@ def _flushed(_=None):
 
 
 def test_workers_take_denormals_for_zeros_and_the_caller_does_not():
-    with engines.Workers(torch.device("cpu"), 2) as workers:
+    with Workers(torch.device("cpu"), 2) as workers:
         assert all(workers.map(_flushed, range(8)))
         assert workers.run(_flushed)
     assert not _flushed()
@@ -122,11 +123,11 @@ def test_the_best_weights_seen_are_kept(photo, monkeypatch):
     values = iter([1.0, 5.0, 3.0, *[2.0] * 30])
     seen = []
 
-    def judge(workers, networks, *_):
+    def evaluate(workers, networks, *_):
         seen.append(_weights(networks[0]))
         return [next(values)]
 
-    monkeypatch.setattr(training, "judge", judge)
+    monkeypatch.setattr(training, "evaluate", evaluate)
     result = fit(photo, **QUICK | {"steps": 20})
     assert [value for _, value in result.history[:4]] == [1.0, 5.0, 3.0, 2.0]
     assert all(torch.equal(p, q) for p, q in zip(_weights(result.network), seen[1], strict=True))

@@ -6,8 +6,10 @@ import torch
 from skimage import data
 
 from coinr.errors import CoinrError, InputError
-from coinr.fitting import engines, fit, fit_many, training
+from coinr.fitting import fit, fit_many, training
+from coinr.fitting.gradients import BatchedGradients, SeparateGradients
 from coinr.fitting.stack import Stack
+from coinr.fitting.workers import Workers
 from coinr.networks import Siren, build_network
 from coinr.signals.image.signal import ImageSignal
 
@@ -73,11 +75,11 @@ def test_one_batched_computation_has_the_gradients_of_the_separate_ones(photos, 
         torch.randint(signal.count, (2, 90 if k < 2 else 70), generator=generator) for k, signal in enumerate(signals)
     ]
     results = []
-    with Stack(networks) as stack, engines.Workers(torch.device("cpu"), 1) as workers:
-        separate = engines.Separate(networks, signals, stack, False, workers)
-        for engine in (separate, engines.Batched(networks, signals, stack, False)):
-            engine.load(block)
-            errors = [engine.gradient(step, torch.tensor(2.0)) for step in (0, 1)]
+    with Stack(networks) as stack, Workers(torch.device("cpu"), 1) as workers:
+        separate = SeparateGradients(networks, signals, stack, False, workers)
+        for one in (separate, BatchedGradients(networks, signals, stack, False)):
+            one.load(block)
+            errors = [one.compute(step, torch.tensor(2.0)) for step in (0, 1)]
             results.append((torch.stack(errors), [tensor.grad.clone() for tensor in stack.tensors]))
     (errors, gradients), (batched_errors, batched) = results
     torch.testing.assert_close(errors, batched_errors, rtol=1e-5, atol=1e-7)
@@ -86,12 +88,12 @@ def test_one_batched_computation_has_the_gradients_of_the_separate_ones(photos, 
 
 
 def test_a_fit_in_one_batched_computation(photos, monkeypatch):
-    class AlwaysBatched(engines.Batched):
+    class AlwaysBatched(BatchedGradients):
         def __init__(self, networks, signals, stack, mixed, workers):
             super().__init__(networks, signals, stack, mixed)
 
     separate = fit_many(photos, **SETTINGS)
-    monkeypatch.setattr(training, "Separate", AlwaysBatched)
+    monkeypatch.setattr(training, "SeparateGradients", AlwaysBatched)
     for one, other in zip(fit_many(photos, **SETTINGS), separate, strict=True):
         assert one.score == pytest.approx(other.score, abs=0.05)
 
@@ -128,7 +130,7 @@ def test_batched_networks_must_have_one_configuration(photos):
     networks = [Siren(2, 3, 4, 0, omega=omega) for omega in (20, 30)]
     signals = [ImageSignal(photo) for photo in photos[:2]]
     with pytest.raises(InputError, match="configuration"):
-        engines.Batched(networks, signals, Stack(networks), False)
+        BatchedGradients(networks, signals, Stack(networks), False)
 
 
 def test_signals_with_a_renderer_are_not_batched(photos):
@@ -136,6 +138,6 @@ def test_signals_with_a_renderer_are_not_batched(photos):
         def predict(self, network, inputs):
             return network(inputs)
 
-    assert engines.Batched.suits([ImageSignal(photos[0])])
-    assert not engines.Batched.suits([Rendered(photos[0])])
+    assert BatchedGradients.suits([ImageSignal(photos[0])])
+    assert not BatchedGradients.suits([Rendered(photos[0])])
     assert math.isfinite(fit(Rendered(photos[0]), **SETTINGS).score)

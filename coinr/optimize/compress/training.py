@@ -11,6 +11,7 @@ from torch import nn
 from coinr.errors import InputError
 from coinr.fitting import Fit, fit
 from coinr.fitting.optimizers import default_optimizer
+from coinr.fitting.options import TrainOptions
 from coinr.optimize.compress.architecture import Architecture
 from coinr.runtime.work_limit import WorkLimit
 from coinr.signals.signal import Signal
@@ -72,15 +73,17 @@ class TrainingRuns:
     ) -> None:
         if unknown := [name for name in fitting if name not in _ALLOWED]:
             raise InputError(f"fitting may hold {', '.join(_ALLOWED)}, not {', '.join(unknown)}")
-        if time_budget is not None and not time_budget > 0:
-            raise InputError(f"time_budget must be positive, got {time_budget!r}")
-        if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int) or steps < 1):
-            raise InputError(f"steps must be an integer >= 1, got {steps!r}")
+        recipe, batch = signal.recipe, fitting.get("batch")
+        options = TrainOptions(
+            steps=recipe.steps if steps is None else steps,
+            batch=recipe.batch if batch is None else batch,
+            seed=seed,
+            time_budget=time_budget,
+        )
         self._signal, self._network, self._seed = signal, network, seed
         self._fitting = dict(fitting)
         self.steps_given = steps is not None
-        self.steps = signal.recipe.steps if steps is None else steps
-        self.batch: int = fitting.get("batch", signal.recipe.batch)
+        self.steps, self.batch = options.steps, options.batch
         self._optimizer: str | None = fitting.get("optimizer")
         self.limit = WorkLimit(time_budget)
 

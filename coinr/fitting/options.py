@@ -1,4 +1,4 @@
-"""What a fit is asked to do."""
+"""Options of a training, checked when they are made."""
 
 from __future__ import annotations
 
@@ -8,13 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import nn
+
 from coinr.errors import InputError
-from coinr.fitting.optimizers import OPTIMIZERS
+from coinr.fitting.optimizers import OPTIMIZERS, default_learning_rate, default_optimizer
+from coinr.signals.signal import Recipe
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The checked arguments of :func:`coinr.fit` that say how to train; what is None is chosen by the network.
+class TrainOptions:
+    """How to train: the arguments of :func:`coinr.fit` of these names.
+
+    ``steps`` and ``batch`` have no default here, as it depends on the signal.
 
     Raises
     ------
@@ -24,15 +29,15 @@ class Plan:
 
     steps: int
     batch: int
-    learning_rate: float | None
-    seed: int
-    optimizer: str | None
-    precision: str | None
-    threads: int | None
-    time_budget: float | None
-    target: float | None
-    checkpoint: str | os.PathLike[str] | None
-    checkpoint_every: float
+    learning_rate: float | None = None
+    seed: int = 0
+    optimizer: str | None = None
+    precision: str | None = None
+    threads: int | None = None
+    time_budget: float | None = None
+    target: float | None = None
+    checkpoint: str | os.PathLike[str] | None = None
+    checkpoint_every: float = 30.0
 
     def __post_init__(self) -> None:
         counts = {"steps": self.steps, "batch": self.batch, "threads": 1 if self.threads is None else self.threads}
@@ -56,7 +61,25 @@ class Plan:
         if self.checkpoint is not None and not Path(self.checkpoint).absolute().parent.is_dir():
             raise InputError(f"checkpoint: there is no folder {Path(self.checkpoint).parent}")
 
-    def identity(self) -> dict[str, Any]:
-        """What a checkpoint must have in common with a fit that goes on from it: all but when to end, and threads."""
-        names = ("batch", "learning_rate", "seed", "optimizer", "precision")
-        return {name: getattr(self, name) for name in names}
+    @property
+    def mixed(self) -> bool:
+        """Whether networks run in half precision."""
+        return self.precision == "mixed"
+
+    def optimizer_of(self, network: nn.Module) -> str:
+        """Return the name of the optimizer, by default :func:`~coinr.fitting.optimizers.default_optimizer`."""
+        return default_optimizer(network) if self.optimizer is None else self.optimizer
+
+    def learning_rate_of(self, network: nn.Module, recipe: Recipe) -> float:
+        """Return the first learning rate, by default :func:`~coinr.fitting.optimizers.default_learning_rate`."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return default_learning_rate(recipe, network, self.optimizer_of(network), self.steps)
+
+    def identity(self, network: nn.Module) -> dict[str, Any]:
+        """Return the options that determine the course of a fit, which a checkpoint must share to be resumed.
+
+        The options of its end (steps, time budget, target) and the number of threads are not among them.
+        """
+        options = {name: getattr(self, name) for name in ("batch", "learning_rate", "seed", "precision")}
+        return options | {"optimizer": self.optimizer_of(network)}
