@@ -185,12 +185,12 @@ def search_rows(bench: Bench) -> Iterator[Row]:
     for loss in LOSSES:
         calls = [0]
 
-        def judged(tensors: Any, calls: list[int] = calls) -> float:
+        def metric(tensors: Any, calls: list[int] = calls) -> float:
             calls[0] += 1
             return entry.evaluate(tensors)
 
-        def encode(loss: float = loss, judged: Callable[[Any], float] = judged) -> bytes:
-            blob: bytes = search(sd, judged, min_score=bench.original - loss).blob
+        def encode(loss: float = loss, metric: Callable[[Any], float] = metric) -> bytes:
+            blob: bytes = search(sd, metric, min_score=bench.original - loss).blob
             return blob
 
         def extra(blob: bytes, calls: list[int] = calls) -> dict[str, float]:

@@ -3,7 +3,7 @@
     python -m bench.harness.corpus [--data DIR] [--networks a,b] [--cache bench/cache/rate]
 
 Trains what is missing, smallest first, each saved as soon as it is ready: ``NAME.safetensors`` (the state dict),
-``NAME.judge.safetensors`` (inputs and wanted values on which it is judged) and ``NAME.json`` (how it was trained).
+``NAME.judge.safetensors`` (inputs and targets on which it is evaluated) and ``NAME.json`` (how it was trained).
 A trained entry needs the signal no more: ``load(name).evaluate(sd)`` is its quality in dB with any tensors.
 """
 
@@ -106,15 +106,15 @@ class Entry:
         How it was made.
     state_dict : OrderedDict of str to Tensor
         Its tensors; float32 or complex64.
-    judge : dict of str to Tensor
-        ``inputs`` and ``targets`` on which it is judged.
+    eval_samples : dict of str to Tensor
+        ``inputs`` and ``targets`` on which it is evaluated.
     info : dict
         Seconds of training and the scores reached.
     """
 
     recipe: Recipe
     state_dict: OrderedDict[str, Tensor]
-    judge: dict[str, Tensor]
+    eval_samples: dict[str, Tensor]
     info: dict[str, Any]
 
     @property
@@ -135,8 +135,8 @@ class Entry:
 
     def scores(self, state_dict: Mapping[str, Tensor]) -> dict[str, float]:
         """All quality numbers with these tensors, see :func:`bench.harness.training.scores`."""
-        values = training.values_of(untrained(self.recipe), state_dict, self.judge["inputs"])
-        return training.scores(self.recipe.kind, values, self.judge["targets"])
+        values = training.values_of(untrained(self.recipe), state_dict, self.eval_samples["inputs"])
+        return training.scores(self.recipe.kind, values, self.eval_samples["targets"])
 
     def evaluate(self, state_dict: Mapping[str, Tensor]) -> float:
         """Quality in dB with these tensors: PSNR, or SNR of a sound. Deterministic on one machine."""
@@ -194,11 +194,11 @@ def build(recipe: Recipe, data: Path | None, cache: Path = CACHE) -> Entry:
     )
     seconds = time.perf_counter() - begin
     state = OrderedDict((key, value.detach().clone()) for key, value in network.state_dict().items())
-    judge = OrderedDict(inputs=samples.judged_inputs.contiguous(), targets=samples.judged_targets.contiguous())
-    reached = Entry(recipe, state, judge, {}).scores(state)
+    eval_samples = OrderedDict(inputs=samples.eval_inputs.contiguous(), targets=samples.eval_targets.contiguous())
+    reached = Entry(recipe, state, eval_samples, {}).scores(state)
     cache.mkdir(parents=True, exist_ok=True)
     write_state_dict_file(cache / f"{recipe.name}.safetensors", state)
-    write_state_dict_file(cache / f"{recipe.name}.judge.safetensors", judge)
+    write_state_dict_file(cache / f"{recipe.name}.judge.safetensors", eval_samples)
     info = {"recipe": asdict(recipe), "tensors": list(state), "seconds": seconds, "scores": reached}
     write_atomic(path, json.dumps(info, indent=1).encode() + b"\n")
     return load(recipe.name, cache=cache)

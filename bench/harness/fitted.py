@@ -74,7 +74,7 @@ class Fitted:
         return network
 
     @cached_property
-    def _judge(self) -> Judge:
+    def _evaluator(self) -> Judge:
         return Judge(self.network(), self.signal)
 
     def scores(self, state_dict: Mapping[str, Tensor]) -> dict[str, float]:
@@ -84,4 +84,4 @@ class Fitted:
     @torch.no_grad()
     def evaluate(self, state_dict: Mapping[str, Tensor]) -> float:
         """The same number alone."""
-        return self._judge(state_dict)
+        return self._evaluator(state_dict)

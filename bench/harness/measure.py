@@ -106,8 +106,8 @@ class Bench:
             self.entry.name, coder, setting, size, quality, self.original - quality, bits, seconds[0], seconds[1], extra
         )
 
-    def judged(self, decoded: Mapping[str, Tensor]) -> tuple[float, dict[str, float]]:
-        """The quality of tensors, and their other scores."""
+    def evaluate(self, decoded: Mapping[str, Tensor]) -> tuple[float, dict[str, float]]:
+        """Return the quality of tensors, and their other scores."""
         (_, quality), *others = self.entry.scores(decoded).items()
         return quality, dict(others)
 
@@ -120,7 +120,7 @@ class Bench:
         decode: Decode,
         extra: Callable[[bytes], dict[str, float]] = lambda blob: {},
     ) -> Row:
-        """Write the coder's file, read it back, decode it, judge what came out; or recall all that."""
+        """Write the coder's file, read it back, decode and evaluate it; or recall all that."""
         if (row := self.known(coder, setting, version)) is not None:
             return row
         path = self.file(coder)
@@ -132,7 +132,7 @@ class Bench:
         begin = time.perf_counter()
         decoded = decode(stored)
         done = time.perf_counter()
-        quality, others = self.judged(decoded)
+        quality, others = self.evaluate(decoded)
         times = (coded - start, done - begin)
         return self.keep(self.row(coder, setting, len(stored), quality, times, **others, **extra(stored)), version)
 

@@ -100,11 +100,11 @@ def from_arrays(arrays: Mapping[str, NDArray[np.float32]], like: Mapping[str, Te
 
 
 def _run(bench: Bench, settings: list[Setting], environment: Path) -> None:
-    """Code, decode and judge the settings that are not known yet; they are kept in the cache."""
+    """Code, decode and evaluate the settings that are not known yet; they are kept in the cache."""
     missing = [s for s in settings if bench.known("nncodec", s.text, VERSION) is None]
     if not missing:
         return
-    judged: dict[bytes, tuple[float, dict[str, float]]] = {}  # many settings decode to the same tensors
+    scored: dict[bytes, tuple[float, dict[str, float]]] = {}  # many settings decode to the same tensors
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         np.savez(folder / "tensors.npz", allow_pickle=False, **to_arrays(bench.entry.state_dict))
@@ -126,10 +126,10 @@ def _run(bench: Bench, settings: list[Setting], environment: Path) -> None:
             with np.load(folder / f"{k}.npz", allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
             key = b"".join(array.tobytes() for array in arrays.values())
-            if key not in judged:
-                judged[key] = bench.judged(from_arrays(arrays, bench.entry.state_dict))
+            if key not in scored:
+                scored[key] = bench.evaluate(from_arrays(arrays, bench.entry.state_dict))
             size = (folder / f"{k}.nnc").stat().st_size
-            quality, others = judged[key]
+            quality, others = scored[key]
             bench.keep(bench.row("nncodec", setting.text, size, quality, tuple(seconds), **others), VERSION)
 
 

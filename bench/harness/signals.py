@@ -1,6 +1,6 @@
 """The signals that the corpus's networks are trained on, from the data folder or bundled and generated.
 
-A :class:`Samples` is all that training and judging need of a signal: inputs and the values wanted there.
+A :class:`Samples` is all that training and evaluation need of a signal: inputs and targets.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from torch import Tensor
 
 NEAR, FAR = 2.0, 6.0  # of every scene, in units of the rays' directions
 
-#: Samples on which occupancy is judged.
-_JUDGED_VOXELS = 65536
+#: Samples on which occupancy is evaluated.
+_EVAL_VOXELS = 65536
 
 
 @dataclass(frozen=True)
@@ -31,18 +31,18 @@ class Samples:
         float32 ``[N, a]``: coordinates, or rays (origin, direction) of a scene.
     targets : Tensor
         float32 ``[N, b]``.
-    judged_inputs, judged_targets : Tensor
+    eval_inputs, eval_targets : Tensor
         The part on which quality is measured; of a scene, rays of views that training does not see.
     """
 
     inputs: Tensor
     targets: Tensor
-    judged_inputs: Tensor
-    judged_targets: Tensor
+    eval_inputs: Tensor
+    eval_targets: Tensor
 
 
 def photo(name: str, data: Path | None) -> Samples:
-    """Pixels (y, x) -> RGB in [-1, 1]; every second pixel of every second row is judged."""
+    """Pixels (y, x) -> RGB in [-1, 1]; every second pixel of every second row is evaluated."""
     grid, values = _pixels(pixels_of(name, data))
     return Samples(
         grid.reshape(-1, 2), values.reshape(-1, 3), grid[::2, ::2].reshape(-1, 2), values[::2, ::2].reshape(-1, 3)
@@ -50,7 +50,7 @@ def photo(name: str, data: Path | None) -> Samples:
 
 
 def picture(name: str, data: Path | None) -> Samples:
-    """As :func:`photo`, all pixels judged; ``NAME-half`` is averaged to half the height and width first."""
+    """As :func:`photo`, all pixels evaluated; ``NAME-half`` is averaged to half the height and width first."""
     pixels = pixels_of(name.removesuffix("-half"), data)
     grid, values = _pixels(halved(pixels) if name.endswith("-half") else pixels)
     inputs, targets = grid.reshape(-1, 2), values.reshape(-1, 3)
@@ -90,7 +90,7 @@ def _pixels(pixels: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
 
 
 def sound(name: str, data: Path | None) -> Samples:
-    """Time in [-1, 1] -> amplitude, 2 s at 22 050 Hz, peak 1; all samples are judged."""
+    """Time in [-1, 1] -> amplitude, 2 s at 22 050 Hz, peak 1; all samples are evaluated."""
     if name == "bach":
         assert data is not None, "the recording needs the data folder"
         with wave.open(str(data / "audio" / "bach.wav")) as file:
@@ -118,14 +118,14 @@ def _tones() -> NDArray[np.float32]:
 
 
 def shape(name: str, data: Path | None) -> Samples:
-    """Voxel centres of the tight box, each side [-1, 1] -> occupancy 0 or 1; a fixed random choice is judged."""
+    """Voxel centres of the tight box, each side [-1, 1] -> occupancy 0 or 1; a fixed random choice is evaluated."""
     whole = volume("lucy_128" if name == "lucy" else name, data)
-    judged = torch.randperm(len(whole.inputs), generator=torch.Generator().manual_seed(0))[:_JUDGED_VOXELS]
-    return Samples(whole.inputs, whole.targets, whole.inputs[judged], whole.targets[judged])
+    chosen = torch.randperm(len(whole.inputs), generator=torch.Generator().manual_seed(0))[:_EVAL_VOXELS]
+    return Samples(whole.inputs, whole.targets, whole.inputs[chosen], whole.targets[chosen])
 
 
 def volume(name: str, data: Path | None) -> Samples:
-    """As :func:`shape`, all voxels judged."""
+    """As :func:`shape`, all voxels evaluated."""
     voxels = cropped(occupancy(name, data))
     axes = [(2 * torch.arange(n) + 1) / n - 1 for n in voxels.shape]
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
@@ -166,23 +166,23 @@ def _knot(size: int) -> NDArray[np.bool_]:
 
 
 def scene(name: str, data: Path | None) -> Samples:
-    """Rays -> RGB in [0, 1] over white; two held views at half resolution are judged."""
+    """Rays -> RGB in [0, 1] over white; two held-out views at half resolution are evaluated."""
     if name == "lego":
         assert data is not None, "the scene needs the data folder"
         stored = np.load(data / "nerf" / "lego_100.npz", allow_pickle=False)
         images, poses, focal = stored["images"], stored["poses"], float(stored["focal"])
-        held, test_poses = stored["test_images"][[4, 16]], stored["test_poses"][[4, 16]]
-        train, test = (_over_white(part.astype(np.float32) / 255) for part in (images, held))
+        held_out, test_poses = stored["test_images"][[4, 16]], stored["test_poses"][[4, 16]]
+        train, test = (_over_white(part.astype(np.float32) / 255) for part in (images, held_out))
     else:
         focal = 138.8889
         poses, test_poses = _orbit(60, 0), _orbit(2, 1)
         train, test = (_spheres(part, focal, 100) for part in (poses, test_poses))
     rays = _rays(poses, focal, train.shape[1])
-    held_rays = _rays(test_poses, focal, test.shape[1])
+    held_out_rays = _rays(test_poses, focal, test.shape[1])
     return Samples(
         torch.from_numpy(rays.reshape(-1, 6)),
         torch.from_numpy(train.reshape(-1, 3)),
-        torch.from_numpy(held_rays[:, ::2, ::2].reshape(-1, 6).copy()),
+        torch.from_numpy(held_out_rays[:, ::2, ::2].reshape(-1, 6).copy()),
         torch.from_numpy(test[:, ::2, ::2].reshape(-1, 3).copy()),
     )
 

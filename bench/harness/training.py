@@ -1,4 +1,4 @@
-"""Training the corpus's networks, and judging tensors on what they should show."""
+"""Training the corpus's networks, and evaluating tensors on what they should show."""
 
 from __future__ import annotations
 

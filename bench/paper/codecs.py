@@ -1,4 +1,4 @@
-"""Every codec of the paper's tables on one trained network: whole files, read again, decoded and judged."""
+"""Every codec of the paper's tables on one trained network: whole files, read again, decoded and evaluated."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ def _whole(picture: str, context: Context) -> NDArray[np.uint8]:
 
 
 def _shown(point: Point, state_dict: Mapping[str, Tensor], height: int, width: int) -> NDArray[np.uint8]:
-    values = values_of(point.entry.network(), state_dict, point.entry.judge["inputs"]).reshape(height, width, 3)
+    values = values_of(point.entry.network(), state_dict, point.entry.eval_samples["inputs"]).reshape(height, width, 3)
     return np.rint((values.clamp(-1, 1).numpy() + 1) * 127.5).astype(np.uint8)
 
 

@@ -69,7 +69,7 @@ def _run(context: Context, name: str) -> None:
 
 def picture_lines(context: Context, point: Point) -> list[dict[str, Any]]:
     """The table's lines of one network of a picture, with bits per pixel."""
-    pixels = len(point.entry.judge["targets"])
+    pixels = len(point.entry.eval_samples["targets"])
     return table.lines(point, all_rows(point, context), lambda size: 8 * size / pixels)
 
 

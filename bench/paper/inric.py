@@ -56,7 +56,7 @@ EPOCHS = 300
 RETRAIN_RATE = 1e-6
 
 #: Samples of a step of retraining in ``quick``, of AdaRound's layer inputs, and of the choice of the best tensors.
-QUICK_BATCH, SAMPLED, JUDGED = 8192, 32768, 65536
+QUICK_BATCH, SAMPLED, EVAL_SAMPLES = 8192, 32768, 65536
 
 _CHUNK = 65536  # samples whose gradients are found at once
 _JUDGE_EVERY = 50  # steps in quick; each step in full
@@ -239,7 +239,7 @@ def _retrain(
     device = next(iter(tensors.values())).device
     generator = torch.Generator().manual_seed(1)
     count = len(samples.inputs)
-    judged = _chosen(samples, torch.randperm(count, generator=generator)[:JUDGED], device)
+    eval_samples = _chosen(samples, torch.randperm(count, generator=generator)[:EVAL_SAMPLES], device)
     whole = (samples.inputs.to(device), samples.targets.to(device)) if full else None
     trained = OrderedDict((name, tensor.clone().requires_grad_()) for name, tensor in tensors.items())
     optimizer = torch.optim.Adam(trained.values(), RETRAIN_RATE)
@@ -248,7 +248,7 @@ def _retrain(
         return OrderedDict((name, tensor.detach().clone()) for name, tensor in trained.items())
 
     best = detached()
-    least = _error(network, _all_rounded(best, steps, bits), judged)
+    least = _error(network, _all_rounded(best, steps, bits), eval_samples)
     for epoch in range(1, EPOCHS + 1):
         batch = whole or _chosen(samples, torch.randint(count, (QUICK_BATCH,), generator=generator), device)
         optimizer.zero_grad(set_to_none=True)
@@ -262,7 +262,7 @@ def _retrain(
         optimizer.step()
         if full or epoch % _JUDGE_EVERY == 0:
             now = detached()
-            if (error := _error(network, _all_rounded(now, steps, bits), judged)) < least:
+            if (error := _error(network, _all_rounded(now, steps, bits), eval_samples)) < least:
                 best, least = now, error
     return best
 

@@ -2,7 +2,7 @@
 
 The arithmetic coder is the package's adaptive one (``FORMAT.md``, "Levels") without trellis or neighbours in the
 model. INRIC's own coder stores one histogram of all integers and float64 steps, so this stream is the smaller one. As
-for :mod:`coinr.codec.baselines`, names, shapes and dtypes are told to the decoder and cost nothing.
+for :mod:`coinr.codec.baselines`, names, shapes and dtypes are known to the decoder and cost nothing.
 
 Layout: b (one byte), CRC-32 of what follows (four bytes, little-endian; b is its start value), then of every tensor
 its step (float32; 0: all elements are 0 and nothing follows), a byte for the mean magnitude, the length of the coded

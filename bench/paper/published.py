@@ -82,8 +82,8 @@ def psnr(network: nn.Module, tensors: dict[str, Tensor], samples: Samples) -> fl
     """PSNR in dB of the whole picture."""
     device = next(network.parameters()).device
     on_device = {name: tensor.to(device) for name, tensor in tensors.items()}
-    values = values_of(network, on_device, samples.judged_inputs.to(device))
-    return scores("picture", values.cpu(), samples.judged_targets)["psnr"]
+    values = values_of(network, on_device, samples.eval_inputs.to(device))
+    return scores("picture", values.cpu(), samples.eval_targets)["psnr"]
 
 
 def measured(context: Context, network: Siren, samples: Samples, bits: int) -> dict[str, Any]:

@@ -129,7 +129,7 @@ def fp32(base: Fitted, steps: int) -> tuple[Fitted, str, float]:
 
 
 class Case:
-    """A picture's base network, the one trained further, and files of both, judged against the latter."""
+    """A picture's base network, the one trained further, and files of both, evaluated against the latter."""
 
     def __init__(self, image: str, steps: int, data: Path | None) -> None:
         signal = ImageSignal(pixels_of(image, data))

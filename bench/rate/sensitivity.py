@@ -1,10 +1,10 @@
-"""How much harm errors of single tensors do: what ``coinr/codec/allocate/tensors.py`` is made from.
+"""Sensitivity of a network's output to errors of single tensors: what ``coinr/codec/allocate/tensors.py`` is made from.
 
     python -m bench.rate.sensitivity [--out bench/results/rate/sensitivity.csv]
 
 For each trained network of the corpus and each of its tensors: the relative rise of the squared error of the output by
 a mean squared error of 1 in that tensor alone, for each of its numbers, found with normal noise small enough to be in
-the linear range (seed 1, mean of two draws); and the noise, relative to the others', that would do equal harm.
+the linear range (seed 1, mean of two draws); and the noise, relative to the others', that would have an equal effect.
 """
 
 from __future__ import annotations
@@ -54,15 +54,15 @@ def rows(entry: corpus.Entry) -> list[dict[str, Any]]:
             if _LEAST < rise < _MOST:
                 break
             noise *= 3 if rise <= _LEAST else 1 / 3
-        harm = rise / noise**2 / count if rise > 0 else float("nan")
+        sensitivity = rise / noise**2 / count if rise > 0 else float("nan")
         found.append(
             {
                 "network": entry.name,
                 "tensor": name,
                 "shape": "x".join(map(str, tensor.shape)),
                 "rms": f"{size:.5g}",
-                "harm_per_number": f"{harm:.4g}",
-                "equal_harm_noise": f"{harm**-0.5:.4g}",
+                "harm_per_number": f"{sensitivity:.4g}",
+                "equal_harm_noise": f"{sensitivity**-0.5:.4g}",
                 "rise": f"{rise:.3g}",
             }
         )

@@ -111,9 +111,9 @@ def _hidden(weights: dict[str, Tensor]) -> Tensor:
 
 
 def _moved(start: corpus.Entry, target: corpus.Entry) -> dict[str, Tensor]:
-    """What more training, on the pixels that the target is judged on, adds to the tensors of a network."""
+    """What more training, on the pixels that the target is evaluated on, adds to the tensors of a network."""
     network = deepcopy(start.network())
-    pixels = target.judge["inputs"], target.judge["targets"]
+    pixels = target.eval_samples["inputs"], target.eval_samples["targets"]
     training.train(network, Samples(*pixels, *pixels), steps=STEPS, batch=4096, learning_rate=RATE, seed=5)
     return {name: tensor - start.state_dict[name] for name, tensor in network.state_dict().items()}
 

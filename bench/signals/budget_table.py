@@ -3,7 +3,8 @@
     python -m bench.signals.budget_table --data DIR [--kinds image,audio,shape,scene]
 
 For each kind of signal the networks of its recipe are fitted in several depths and widths, about as many parameters in
-each depth, to small signals, on one thread; then coded with several numbers of bits a parameter, layers' inputs heeded.
+each depth, to small signals, on one thread. Then they are coded with several numbers of bits a parameter, with the
+layers' input covariance.
 Every row is kept in ``bench/cache/budget``, so that a run that was stopped goes on. Writes ``budget_table.csv`` (all
 rows) and ``budget_table.json`` (machine and versions) in ``bench/results``, and
 ``coinr/optimize/compress/scaling.json``.
@@ -42,7 +43,7 @@ CACHE = Path("bench/cache/budget")
 RESULTS = Path("bench/results")
 TABLE = Path("coinr/optimize/compress/scaling.json")
 
-#: Bits a parameter that networks are coded with, and inputs that their layers are watched at.
+#: Bits a parameter that networks are coded with, and inputs that their layers are recorded at.
 BITS = (4.0, 5.5, 7.0)
 _INPUTS = 4096
 

@@ -147,7 +147,7 @@ def seconds_of_a_step(signal: ImageSignal, size: str, methods: Sequence[Method])
                 return made
 
             with mock.patch.dict(optimizers.OPTIMIZERS, {pair[0]: make}):
-                _fit(signal, size, method, 100, 0)  # a fifth of the steps is judged
+                _fit(signal, size, method, 100, 0)  # a fifth of the steps is evaluated
             taken[pair].append(float(np.quantile(np.diff(stamps), 0.25)))
     return {pair: statistics.median(values) for pair, values in taken.items()}
 
@@ -196,7 +196,7 @@ def run(
 
 
 def summary(rows: Sequence[Row], name: str, how: str) -> str:
-    """A Markdown table for each size: dB of each method; ``how`` is what the command was told."""
+    """A Markdown table for each size: dB of each method; ``how`` is what the command was given."""
     lines = [
         "# Optimizers at equal CPU time",
         "",

@@ -144,7 +144,7 @@ def run(item: Item, data: Path, files: Path, arguments: Sequence[str], threads: 
         **{name: value for name, value in compared.items() if name not in ("file", "kind", "bytes", score)},
         "fit_wall_seconds": encoded.said["fit_seconds"],
         "coding_wall_seconds": encoded.said["encode_seconds"],
-        # a fit that went on from a checkpoint spent seconds in a process that nobody watched to its end
+        # a fit that went on from a checkpoint spent seconds in a process that ended unobserved
         "encode_command_cpu_seconds": None if resumed else encoded.cpu,
         "encode_command_wall_seconds": None if resumed else encoded.wall,
         "decode_command_cpu_seconds": decoded[0].cpu,

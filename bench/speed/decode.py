@@ -255,8 +255,8 @@ GROUPS: dict[str, Callable[[], Iterator[Row]]] = {
 }
 
 
-def judged(row: Row) -> Row:
-    """The row with what it is to reach and whether it does, where something is."""
+def with_target(row: Row) -> Row:
+    """Return the row with its target and whether it is reached, where there is one."""
     if row["group"] not in TARGETS:
         return row
     what, bound, more = TARGETS[row["group"]]
@@ -288,7 +288,7 @@ def main() -> None:
         os.environ["COINR_THREADS"] = str(threads)
         torch.set_num_threads(threads)
         with threadpool_limits(threads):
-            for row in map(judged, GROUPS[group]()):
+            for row in map(with_target, GROUPS[group]()):
                 results.append(row)
                 print({key: row[key] for key in row if key != "group"}, file=sys.stderr, flush=True)
     where = machine() | {"simd": _C.simd_level()}

@@ -18,7 +18,7 @@ class OutOfTime(Exception):
 class WorkLimit:
     """Seconds on the clock, and seconds of CPU that units of work may take together.
 
-    Units are of several kinds: files that are coded, scores that are judged. Another one is begun only where there is
+    Units are of several kinds: files that are coded, scores that are computed. Another one is begun only where there is
     room for one of each kind, as long as the longest yet: the limit is passed by one unit at most.
 
     Parameters

@@ -44,7 +44,7 @@ def test_a_mean_needs_every_picture():
     assert kodak.table(found, "one").splitlines()[-1].split(" | ")[-1] == "31.00 |"
 
 
-def test_picture_codecs_are_judged_by_what_they_decode_to():
+def test_picture_codecs_are_scored_by_what_they_decode_to():
     signal = ImageSignal(np.ascontiguousarray(astronaut()[:64, 96:192]))
     files = list(kodak.pictures(signal))
     for codec in kodak.CODECS:
@@ -53,7 +53,7 @@ def test_picture_codecs_are_judged_by_what_they_decode_to():
         assert 30 < best[3] < 60
 
 
-def test_a_network_is_judged_by_the_picture_it_shows(tmp_path):
+def test_a_network_is_scored_by_the_picture_it_shows(tmp_path):
     signal = ImageSignal(np.ascontiguousarray(astronaut()[:32, 96:144]))
     fitted = Fitted.of("face", signal, (4, 8), 20, tmp_path)
     blob = coinr.encode_state_dict(fitted.state_dict, tolerance=0.1)

@@ -52,7 +52,7 @@ def test_the_papers_bench_refines(tmp_path):
     inputs = torch.rand(300, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
     samples = Samples(inputs, inputs[:, :1].expand(-1, 3), inputs, inputs[:, :1].expand(-1, 3))
     state = OrderedDict((name, t.detach()) for name, t in corpus.untrained(recipe).state_dict().items())
-    entry = corpus.Entry(recipe, state, {"inputs": inputs, "targets": samples.judged_targets.contiguous()}, {})
+    entry = corpus.Entry(recipe, state, {"inputs": inputs, "targets": samples.eval_targets.contiguous()}, {})
     point = SimpleNamespace(bench=Bench(entry, tmp_path), samples=samples)
     rows = list(codecs.refined_rows(point, SimpleNamespace(budget=SimpleNamespace(refine_steps=60))))
     assert [row.coder for row in rows] == ["auto, refined", "fp32, trained as long"]

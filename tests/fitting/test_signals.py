@@ -28,7 +28,7 @@ def _equal(a, b):
     return all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))
 
 
-def test_a_scene_is_fitted_by_a_nerf_and_judged_on_held_views():
+def test_a_scene_is_fitted_by_a_nerf_and_evaluated_on_held_out_views():
     settings = {"width": 16, "hidden_layers": 2, "steps": 120, "batch": 96, "learning_rate": 5e-3}
     result = fit(_scene(), **settings, threads=2)
     assert isinstance(result.network, Nerf)

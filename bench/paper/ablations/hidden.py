@@ -1,6 +1,7 @@
 """Hidden matrices as vectors, and files whose hidden matrices are coded in a dictionary, the other tensors at 16 bit.
 
-The files are whole coinr files, written from chosen supports: what they decode to is judged, their length is counted.
+The files are whole coinr files, written from chosen supports. What they decode to is evaluated, and their
+length is counted.
 """
 
 from __future__ import annotations

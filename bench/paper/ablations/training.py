@@ -45,7 +45,7 @@ class Variant:
 
 
 def gauss_recipe(context: Context) -> corpus.Recipe:
-    """The occupancy network, trained on random batches of all voxels, judged on a fixed choice of them.
+    """The occupancy network, trained on random batches of all voxels, evaluated on a fixed choice of them.
 
     Seed 1 gives it a name of its own, apart from networks trained otherwise.
     """
