@@ -1,4 +1,4 @@
-"""What the C++ extension alone does: entropy coding, choice of integers, rate-distortion pursuit.
+"""The operations that exist only in the C++ extension: entropy coding, quantization, rate-distortion pursuit.
 
 The rest of the package reaches the extension through this module, :mod:`coinr.engine.packing` and
 :mod:`coinr.engine.backends`. Signatures are in ``_C.pyi``.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from coinr.engine._C import (
     choose_levels,
-    choose_shaped_levels,
+    choose_levels_with_feedback,
     decode_bools,
     decode_exact,
     decode_levels,
@@ -20,14 +20,14 @@ from coinr.engine._C import (
     exact_costs,
     level_costs,
     level_values,
-    most_modelled,
+    max_modeled_bits,
     pursue,
     synthesize,
 )
 
 __all__ = [
     "choose_levels",
-    "choose_shaped_levels",
+    "choose_levels_with_feedback",
     "decode_bools",
     "decode_exact",
     "decode_levels",
@@ -39,7 +39,7 @@ __all__ = [
     "exact_costs",
     "level_costs",
     "level_values",
-    "most_modelled",
+    "max_modeled_bits",
     "pursue",
     "synthesize",
 ]

@@ -1,4 +1,4 @@
-// What Python hands over, checked: arrays of one dtype, and bytes.
+// Checks of arguments from Python: arrays of one dtype, bytes, unsigned integers.
 #pragma once
 
 #include <pybind11/numpy.h>
@@ -12,7 +12,7 @@ namespace coinr {
 
 namespace py = pybind11;
 
-// The data of a C-contiguous array of exactly this dtype and number of dimensions.
+// Returns the data of a C-contiguous array; throws unless it has exactly this dtype and number of dimensions.
 template <class T>
 const T* checked(const py::array& array, const char* name, int dims) {
     if (!py::dtype::of<T>().is(array.dtype()) && !py::dtype::of<T>().equal(array.dtype()))
@@ -42,7 +42,7 @@ private:
     py::buffer_info info_;
 };
 
-// Python integers of any size, so that one out of range is a ValueError with its value.
+// Converts a Python integer of any size; one out of range is a ValueError that shows its value.
 inline uint64_t unsigned_in(const py::int_& value, const char* name, int bits) {
     const py::int_ limit = py::int_(1).attr("__lshift__")(bits);
     if (value < py::int_(0) || !(value < limit))

@@ -18,11 +18,11 @@ void check_shape(int64_t rows, int64_t columns) {
                                     "] is not allowed; at most 2**48 words");
 }
 
-ExactForm form_of(int64_t rows, int64_t columns, int width, int lanes, int transform, int modelled) {
+ExactForm form_of(int64_t rows, int64_t columns, int width, int lanes, int transform, int modeled) {
     check_shape(rows, columns);
     if (transform < 0 || transform > 3)
         throw std::invalid_argument("transform is " + std::to_string(transform) + "; allowed: 0 to 3");
-    return {rows, columns, width, lanes, static_cast<Transform>(transform), modelled};
+    return {rows, columns, width, lanes, static_cast<Transform>(transform), modeled};
 }
 
 void check_size(int64_t size, int64_t expected) {
@@ -31,8 +31,8 @@ void check_size(int64_t size, int64_t expected) {
 }
 
 py::bytes bind_encode_exact(const py::buffer& raw, int64_t rows, int64_t columns, int width, int lanes, int transform,
-                            int modelled) {
-    const ExactForm form = form_of(rows, columns, width, lanes, transform, modelled);
+                            int modeled) {
+    const ExactForm form = form_of(rows, columns, width, lanes, transform, modeled);
     const Bytes bytes(raw);
     check_size(bytes.size(), rows * columns * width);
     std::string out;
@@ -44,8 +44,8 @@ py::bytes bind_encode_exact(const py::buffer& raw, int64_t rows, int64_t columns
 }
 
 py::array_t<uint8_t> bind_decode_exact(const py::buffer& data, int64_t rows, int64_t columns, int width, int lanes,
-                                       int transform, int modelled) {
-    const ExactForm form = form_of(rows, columns, width, lanes, transform, modelled);
+                                       int transform, int modeled) {
+    const ExactForm form = form_of(rows, columns, width, lanes, transform, modeled);
     const Bytes bytes(data);
     check_exact(form, bytes.size());
     py::array_t<uint8_t> raw(rows * columns * width);
@@ -93,15 +93,16 @@ py::array_t<uint8_t> bind_decode_bools(const py::buffer& data, int64_t rows, int
 
 void bind_exact(py::module_& m) {
     m.def("encode_exact", &bind_encode_exact, py::arg("raw"), py::arg("rows"), py::arg("columns"), py::arg("width"),
-          py::arg("lanes"), py::arg("transform"), py::arg("modelled"),
+          py::arg("lanes"), py::arg("transform"), py::arg("modeled"),
           "Little-endian words [rows, columns] with their leading bits arithmetic coded.");
     m.def("decode_exact", &bind_decode_exact, py::arg("data"), py::arg("rows"), py::arg("columns"), py::arg("width"),
-          py::arg("lanes"), py::arg("transform"), py::arg("modelled"),
+          py::arg("lanes"), py::arg("transform"), py::arg("modeled"),
           "Inverse of encode_exact: the bytes of the words, uint8 [rows * columns * width].");
     m.def("exact_costs", &bind_exact_costs, py::arg("raw"), py::arg("rows"), py::arg("columns"), py::arg("width"),
           py::arg("lanes"), py::arg("transform"),
-          "Bits that each bit of the words costs if all are modelled: float64 [8 * width], leading bit first.");
-    m.def("most_modelled", &most_modelled, py::arg("size"), "Modelled bits that so many bytes may stand for.");
+          "Bits that each bit of the words costs if all are modeled: float64 [8 * width], leading bit first.");
+    m.def("max_modeled_bits", &max_modeled_bits, py::arg("size"),
+          "Largest number of modeled bits that a payload of so many bytes may decode to.");
     m.def("encode_bools", &bind_encode_bools, py::arg("raw"), py::arg("rows"), py::arg("columns"),
           "Bytes 0 or 1 as arithmetic-coded bits.");
     m.def("decode_bools", &bind_decode_bools, py::arg("data"), py::arg("rows"), py::arg("columns"),

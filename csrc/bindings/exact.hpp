@@ -1,4 +1,4 @@
-// Python face of the exact coder.
+// Python bindings of entropy/exact.hpp.
 #pragma once
 
 #include <pybind11/pybind11.h>

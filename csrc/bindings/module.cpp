@@ -1,4 +1,4 @@
-// Python face of the native engine: checks buffers, releases the GIL, calls the headers below.
+// The Python module: checks arguments, releases the GIL and calls the headers below.
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 
@@ -40,7 +40,8 @@ void check_atoms(const int64_t* indices, int64_t count, int64_t M) {
 }
 
 Dictionary dictionary_of(int kind, int64_t n, int64_t M, const py::int_& seed, const py::int_& stream) {
-    return Dictionary(kind, n, M, unsigned_in(seed, "seed", 64), static_cast<uint32_t>(unsigned_in(stream, "stream", 32)));
+    return Dictionary(kind, n, M, unsigned_in(seed, "seed", 64),
+                      static_cast<uint32_t>(unsigned_in(stream, "stream", 32)));
 }
 
 py::array_t<uint32_t> bind_philox(const py::array& counters, const py::int_& seed) {
@@ -243,7 +244,7 @@ py::array_t<int32_t> bind_level_values(const py::array& k, int log_states) {
 }
 
 py::array_t<double> bind_level_costs(int log_states, int shape, int32_t scale, int64_t count) {
-    if (count < 1 || count > kLargestLevel) throw std::invalid_argument("count is not in 1 to 2**20 - 1");
+    if (count < 1 || count > kMaxLevel) throw std::invalid_argument("count is not in 1 to 2**20 - 1");
     const std::vector<double> bits = level_costs(level_model(0, 0, log_states, shape, scale, 0), count);
     py::array_t<double> out({int64_t{2}, count});
     std::copy(bits.begin(), bits.end(), out.mutable_data());
@@ -270,8 +271,8 @@ py::array_t<int32_t> bind_choose_levels(int log_states, const py::array& x, cons
     std::vector<int32_t> k;
     {
         py::gil_scoped_release release;
-        k = choose_levels(log_states, targets, count, std::vector<double>(weights, weights + weight.shape(0)), costs, bits.shape(0),
-                          entries, table.shape(0) ? which : nullptr);
+        k = choose_levels(log_states, targets, count, std::vector<double>(weights, weights + weight.shape(0)), costs,
+                          bits.shape(0), entries, table.shape(0) ? which : nullptr);
     }
     return py::array_t<int32_t>(static_cast<py::ssize_t>(k.size()), k.data());
 }
@@ -304,20 +305,20 @@ PYBIND11_MODULE(_C, m) {
     m.def("encode_levels", &bind_encode_levels, py::arg("k"), py::arg("row"), py::arg("column"), py::arg("log_states"),
           py::arg("shape"), py::arg("scale"), py::arg("switches"),
           "Integers int32 [rows, columns] and step exponents uint8 through an adaptive arithmetic coder. Switches: "
-          "1 by row, 2 by column, 4 mixed, 8 row steps, 16 column steps, 32 tokens.");
+          "1 by row, 2 by column, 4 mixed, 8 row steps, 16 column steps, 32 rANS.");
     m.def("decode_levels", &bind_decode_levels, py::arg("data"), py::arg("rows"), py::arg("columns"),
           py::arg("log_states"), py::arg("shape"), py::arg("scale"), py::arg("switches"),
-          "Multiples of each element's step int32 [rows, columns] that encode_levels' integers stand for, and the step "
+          "Inverse of encode_levels: values int32 [rows, columns] in multiples of each element's step, and the step "
           "exponents of rows and columns.");
     m.def("level_values", &bind_level_values, py::arg("k"), py::arg("log_states"),
-          "Multiples of the step int32 [rows, columns] that the integers stand for.");
+          "Values int32 [rows, columns] of the integers, in multiples of the step.");
     m.def("level_costs", &bind_level_costs, py::arg("log_states"), py::arg("shape"), py::arg("scale"), py::arg("count"),
-          "Bits of the integers 0 .. count - 1 before anything is learned: float64 [2, count], by quantiser.");
+          "Bits of the integers 0 .. count - 1 under the prior: float64 [2, count], by quantizer.");
     m.def("choose_levels", &bind_choose_levels, py::arg("log_states"), py::arg("x"), py::arg("weight"), py::arg("bits"),
           py::arg("table"), "Integers int32 [N] of least weighted error plus bits for float64 targets [N] in steps.");
     bind_exact(m);
     bind_sparse(m);
-    bind_shaped(m);
+    bind_trellis_feedback(m);
     m.def("simd_level", [] { return std::string(kernels().name); },
           "Instruction set in use: portable, avx2 or avx512 (COINR_SIMD lowers it).");
 }

@@ -10,8 +10,8 @@
 namespace coinr {
 namespace {
 
-constexpr float kLargestTarget = 1 << 20;
-constexpr int kMostBeam = 256;
+constexpr float kMaxTarget = 1 << 20;
+constexpr int kMaxBeam = 256;
 
 template <class T>
 std::vector<T> vector_of(const py::array& array, const char* name) {
@@ -41,7 +41,7 @@ py::bytes encode(const py::array& counts, const py::array& indices, const py::ar
 
 py::tuple decode(const py::buffer& data, int64_t B, int64_t M, int64_t s) {
     const Bytes bytes(data);
-    if (B < 0 || s < 0 || s > kMostAtoms || B > (int64_t{1} << 48))
+    if (B < 0 || s < 0 || s > kMaxAtoms || B > (int64_t{1} << 48))
         throw std::invalid_argument("shape [" + std::to_string(B) + ", " + std::to_string(s) +
                                     "] is not allowed; 0 <= B <= 2**48 and 0 <= s <= 4095");
     py::array_t<int32_t> indices({B, s}), q({B, s});
@@ -58,19 +58,20 @@ py::tuple pursue_codes(const py::array& X, int64_t M, const py::int_& seed, doub
     const float* targets = checked<float>(X, "X", 2);
     const int64_t B = X.shape(0);
     const Dictionary d(static_cast<int>(Kind::hadamard), X.shape(1), M, unsigned_in(seed, "seed", 64), 0);
-    const Price price{lambda, vector_of<double>(set_bits, "set_bits"), vector_of<double>(value_bits, "value_bits")};
-    const int64_t s = static_cast<int64_t>(price.set_bits.size()) - 1;
-    if (s < 0 || s > kMostAtoms || s > M) throw std::invalid_argument("set_bits must have 1 to min(M, 4095) + 1 entries");
-    if (price.value_bits.empty()) throw std::invalid_argument("value_bits must not be empty");
+    const RateModel rate{lambda, vector_of<double>(set_bits, "set_bits"), vector_of<double>(value_bits, "value_bits")};
+    const int64_t s = static_cast<int64_t>(rate.set_bits.size()) - 1;
+    if (s < 0 || s > kMaxAtoms || s > M)
+        throw std::invalid_argument("set_bits must have 1 to min(M, 4095) + 1 entries");
+    if (rate.value_bits.empty()) throw std::invalid_argument("value_bits must not be empty");
     if (!(lambda >= 0) || !std::isfinite(lambda)) throw std::invalid_argument("lambda must be a number >= 0");
-    if (beam < 1 || beam > kMostBeam) throw std::invalid_argument("beam is not in 1 to 256");
+    if (beam < 1 || beam > kMaxBeam) throw std::invalid_argument("beam is not in 1 to 256");
     for (int64_t i = 0; i < B * d.n; ++i)
-        if (!(std::fabs(targets[i]) < kLargestTarget))
+        if (!(std::fabs(targets[i]) < kMaxTarget))
             throw std::invalid_argument("X holds a value that is not below 2**20 in magnitude");
     SparseCodes codes;
     {
         py::gil_scoped_release release;
-        codes = pursue(d, targets, B, price, beam, threads);
+        codes = pursue(d, targets, B, rate, beam, threads);
     }
     py::array_t<int32_t> counts(B), indices({B, s}), q({B, s});
     std::copy(codes.counts.begin(), codes.counts.end(), counts.mutable_data());
@@ -88,8 +89,8 @@ void bind_sparse(py::module_& m) {
           "Inverse of encode_sparse: indices and q int32 [B, s], zeros after the atoms of each vector.");
     m.def("pursue", &pursue_codes, py::arg("X"), py::arg("M"), py::arg("seed"), py::arg("lambda_"),
           py::arg("set_bits"), py::arg("value_bits"), py::arg("beam") = 1, py::arg("threads") = 1,
-          "Codes of float32 [B, n], in steps, over a hadamard dictionary by least squared error + lambda * bits: counts "
-          "int32 [B], indices and q int32 [B, s].");
+          "Codes of float32 [B, n], in steps, over a hadamard dictionary by least squared error + lambda * bits: "
+          "counts int32 [B], indices and q int32 [B, s].");
 }
 
 }  // namespace coinr

@@ -1,4 +1,4 @@
-// Python face of sets.hpp and sparse_rdo.hpp.
+// Python bindings of entropy/sets.hpp and quantize/sparse_rdo.hpp.
 #pragma once
 
 #include <pybind11/pybind11.h>

@@ -13,10 +13,11 @@ void same_shape(const py::array& array, const py::array& like, const char* name)
         throw std::invalid_argument(std::string(name) + " must have the shape of matrix");
 }
 
-py::array_t<int32_t> bind_choose_shaped(int log_states, const py::array& matrix, const py::array& steps,
-                                        const py::array& weight, const py::array& feedback, const py::array& bits,
-                                        const py::array& table) {
-    ShapedProblem problem{};
+py::array_t<int32_t> bind_choose_levels_with_feedback(int log_states, const py::array& matrix,
+                                                      const py::array& steps, const py::array& weight,
+                                                      const py::array& feedback, const py::array& bits,
+                                                      const py::array& table) {
+    FeedbackProblem problem{};
     problem.matrix = checked<double>(matrix, "matrix", 2);
     problem.steps = checked<double>(steps, "steps", 2);
     problem.weight = checked<double>(weight, "weight", 2);
@@ -44,17 +45,17 @@ py::array_t<int32_t> bind_choose_shaped(int log_states, const py::array& matrix,
     std::vector<int32_t> k;
     {
         py::gil_scoped_release release;
-        k = choose_shaped_levels(log_states, problem);
+        k = choose_levels_with_feedback(log_states, problem);
     }
     return py::array_t<int32_t>({problem.rows, problem.columns}, k.data());
 }
 
 }  // namespace
 
-void bind_shaped(py::module_& m) {
-    m.def("choose_shaped_levels", &bind_choose_shaped, py::arg("log_states"), py::arg("matrix"), py::arg("steps"),
-          py::arg("weight"), py::arg("feedback"), py::arg("bits"), py::arg("table"),
-          "Integers int32 [rows, columns] of least weighted error (of errors times feedback) plus bits.");
+void bind_trellis_feedback(py::module_& m) {
+    m.def("choose_levels_with_feedback", &bind_choose_levels_with_feedback, py::arg("log_states"), py::arg("matrix"),
+          py::arg("steps"), py::arg("weight"), py::arg("feedback"), py::arg("bits"), py::arg("table"),
+          "Integers int32 [rows, columns] that about minimize weight * ((errors feedback) / steps)^2 + bits.");
 }
 
 }  // namespace coinr

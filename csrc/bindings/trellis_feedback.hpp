@@ -1,10 +1,10 @@
-// Python's door to the choice of integers under a quadratic form.
+// Python bindings of quantize/trellis_feedback.hpp.
 #pragma once
 
 #include <pybind11/pybind11.h>
 
 namespace coinr {
 
-void bind_shaped(pybind11::module_& m);
+void bind_trellis_feedback(pybind11::module_& m);
 
 }  // namespace coinr

@@ -10,10 +10,10 @@
 namespace coinr {
 namespace {
 
-// Sign words that a dictionary keeps.
-constexpr int64_t kKeptWords = 4096;
+// A dictionary stores the sign words of its blocks if there are at most this many; else it generates them each time.
+constexpr int64_t kMaxStoredSignWords = 4096;
 
-// The n of the rows 0..order-1 with the smallest (32-bit key, row), ascending.
+// Returns the n rows of 0..order-1 with the smallest (32-bit key, row), ascending.
 std::vector<uint32_t> choose_rows(int64_t n, int64_t order, uint64_t seed, uint32_t stream) {
     std::vector<uint64_t> keyed(order);
     for (int64_t row = 0; row < order; row += 4) {
@@ -29,7 +29,7 @@ std::vector<uint32_t> choose_rows(int64_t n, int64_t order, uint64_t seed, uint3
     return rows;
 }
 
-std::vector<RowGroup> grouped(const std::vector<uint32_t>& rows, int64_t order) {
+std::vector<RowGroup> row_groups(const std::vector<uint32_t>& rows, int64_t order) {
     std::vector<RowGroup> groups((order + 15) / 16, RowGroup{0, 0});
     for (const uint32_t row : rows) groups[row / 16].taken |= 1u << row % 16;
     for (size_t g = 1; g < groups.size(); ++g)
@@ -50,24 +50,24 @@ Dictionary::Dictionary(int kind_code, int64_t n_, int64_t M_, uint64_t seed_, ui
         order = 1;
         while (order < n) order *= 2;
         rows = choose_rows(n, order, seed, stream);
-        row_groups_ = grouped(rows, order);
-        const int64_t blocks = (M + order - 1) / order, each = sign_words();
-        if (blocks * each > kKeptWords) return;
-        std::vector<uint32_t> room(drawn_words()), kept(blocks * each + 2);
+        row_groups_ = row_groups(rows, order);
+        const int64_t blocks = (M + order - 1) / order, block_words = sign_words();
+        if (blocks * block_words > kMaxStoredSignWords) return;
+        std::vector<uint32_t> buffer(sign_buffer_words()), stored(blocks * block_words + 2);
         for (int64_t block = 0; block < blocks; ++block)
-            std::copy_n(block_signs(block, room.data()), each, kept.begin() + block * each);
-        signs_ = std::move(kept);
+            std::copy_n(block_signs(block, buffer.data()), block_words, stored.begin() + block * block_words);
+        signs_ = std::move(stored);
     }
 }
 
-const uint32_t* Dictionary::block_signs(int64_t block, uint32_t* room) const {
+const uint32_t* Dictionary::block_signs(int64_t block, uint32_t* buffer) const {
     if (!signs_.empty()) return signs_.data() + block * sign_words();
-    kernels().words(seed, static_cast<uint32_t>(block), stream, static_cast<uint32_t>(kind), (n + 127) / 128, room);
-    return room;
+    kernels().words(seed, static_cast<uint32_t>(block), stream, static_cast<uint32_t>(kind), (n + 127) / 128, buffer);
+    return buffer;
 }
 
-FwhtTask Dictionary::transform(int64_t block, uint32_t* words, float* room) const {
-    return {nullptr, block_signs(block, words), row_groups_.data(), n, order, room, nullptr, nullptr, nullptr};
+FwhtTask Dictionary::transform(int64_t block, uint32_t* words, float* buffer) const {
+    return {nullptr, block_signs(block, words), row_groups_.data(), n, order, buffer, nullptr, nullptr, nullptr};
 }
 
 void Dictionary::row(int64_t atom, int8_t* out) const {

@@ -48,19 +48,19 @@ void synthesize(const Dictionary& dictionary, const int32_t* indices, const int3
     Team team(threads);
     std::vector<Scratch> scratch(team.size());
     team.for_each(B, 1, [&](int64_t b, int rank) {
-        Scratch& mine = scratch[rank];
-        mine.row.resize(padded(dictionary.n));
+        Scratch& own = scratch[rank];
+        own.row.resize(padded(dictionary.n));
         const int32_t* qs = q + b * s;
         int64_t bound = 0;
         for (int64_t k = 0; k < s; ++k) bound += largest * std::llabs(static_cast<int64_t>(qs[k]));
         float* w = out + b * dictionary.n;
         if (bound <= std::numeric_limits<int32_t>::max())
-            one_vector<int32_t>(dictionary, indices + b * s, qs, s, step, kernel.add_i32, mine.row, mine.narrow, w);
+            one_vector<int32_t>(dictionary, indices + b * s, qs, s, step, kernel.add_i32, own.row, own.narrow, w);
         else
-            one_vector<int64_t>(dictionary, indices + b * s, qs, s, step, kernel.add_i64, mine.row, mine.wide, w);
+            one_vector<int64_t>(dictionary, indices + b * s, qs, s, step, kernel.add_i64, own.row, own.wide, w);
         if (!std::isfinite(static_cast<float>(bound) * step))
             for (int64_t i = 0; i < dictionary.n; ++i)
-                if (!std::isfinite(w[i])) throw std::invalid_argument("a synthesised weight is not finite");
+                if (!std::isfinite(w[i])) throw std::invalid_argument("a synthesized weight is not finite");
     });
 }
 

@@ -12,13 +12,13 @@ namespace coinr {
 namespace {
 
 constexpr int kInputs = 4;      // predictions that are mixed
-constexpr int kLimit = 1000;    // observations after which contexts forget
-constexpr int kRate = 14;       // of the mixing weights, as a shift
-constexpr int32_t kWeight = 19661;  // start of each weight, in 1/65536
-constexpr int kNodes = 256;         // of the tree of a byte; the root is node 1
-constexpr int64_t kMostMixed = 1 << 17;  // words
+constexpr int kMaxObservations = 1000;       // the count of a context stops here, so that old bits fade
+constexpr int kLearningRate = 14;            // of the mixing weights, as a shift
+constexpr int32_t kInitialWeight = 19661;    // in 1/65536
+constexpr int kNodes = 256;                  // of the tree of a byte; the root is node 1
+constexpr int64_t kMaxMixedWords = 1 << 17;  // of a tensor whose contexts are mixed
 
-// Mixes the predictions of several contexts of one decision and lets them learn.
+// Logistic mixing of the predictions of several contexts, which are then updated.
 template <class Coder>
 class Mixer {
 public:
@@ -31,13 +31,13 @@ public:
             in[i] = table_.stretch[inputs[i]->p >> 4];
             sum += static_cast<int64_t>(in[i]) * weights[i];
         }
-        const int32_t x = static_cast<int32_t>(std::clamp<int64_t>(sum >> 16, -kStretchMost, kStretchMost));
-        const uint32_t p = clip(table_.squash[kStretchMost + x]);
+        const int32_t x = static_cast<int32_t>(std::clamp<int64_t>(sum >> 16, -kStretchMax, kStretchMax));
+        const uint32_t p = clip(table_.squash[kStretchMax + x]);
         bit = coder_(bit, p);
         const int32_t error = (bit ? 65535 : 0) - static_cast<int32_t>(p);
         for (int i = 0; i < kInputs; ++i) {
-            weights[i] += static_cast<int32_t>((static_cast<int64_t>(in[i]) * error) >> kRate);
-            inputs[i]->update(bit, kLimit);
+            weights[i] += static_cast<int32_t>((static_cast<int64_t>(in[i]) * error) >> kLearningRate);
+            inputs[i]->update(bit, kMaxObservations);
         }
         return bit;
     }
@@ -47,22 +47,22 @@ private:
     const Logistic& table_;
 };
 
-// Adds up what the bits of a word cost, each for itself.
-struct Measure {
+// In place of a coder: adds up the cost of each bit of a word.
+struct CostCounter {
     double* costs;
-    int* place;
+    int* bit_index;
     int operator()(int bit, uint32_t p) {
-        costs[(*place)++] -= std::log2((bit ? p : kProbOne - p) / static_cast<double>(kProbOne));
+        costs[(*bit_index)++] -= std::log2((bit ? p : kProbOne - p) / static_cast<double>(kProbOne));
         return bit;
     }
 };
 
-// Trees of adaptive bits, each made when it is first asked for.
+// Trees of adaptive bits, each allocated at its first use.
 class Trees {
 public:
     explicit Trees(int64_t count) : at_(count, -1) {}
 
-    int32_t of(int64_t context) {
+    int32_t tree(int64_t context) {
         int32_t& at = at_[context];
         if (at < 0) {
             at = static_cast<int32_t>(bits_.size());
@@ -77,18 +77,18 @@ private:
     std::vector<AdaptiveBit> bits_;
 };
 
-// The model of a transformed word: byte by byte, the most significant first, each a tree of bits. Several contexts are
-// mixed; in large tensors one alone decides, which is three times as fast.
+// The model of a transformed word: bytes from the most significant on, each a tree of bits. Several contexts are mixed;
+// large tensors use a single context, which is three times as fast.
 template <class Coder>
-class Words {
+class WordCoder {
 public:
-    Words(const ExactForm& form, Coder coder)
-        : width_(form.width), modelled_(form.modelled), mixed_(form.rows * form.columns <= kMostMixed), coder_(coder),
+    WordCoder(const ExactForm& form, Coder coder)
+        : width_(form.width), modeled_(form.modeled), mixed_(form.rows * form.columns <= kMaxMixedWords), coder_(coder),
           mixer_(coder), trees_(int64_t{kContexts} * form.width) {
-        for (auto& one : weights_) one.fill(kWeight);
+        for (auto& one : weights_) one.fill(kInitialWeight);
     }
 
-    // Codes the leading bits of `word`, predicted from two neighbours; returns them, the others zero.
+    // Codes the leading bits of `word`, predicted from two neighbors; returns the word with the other bits zero.
     uint64_t code(uint64_t word, uint64_t left, uint64_t other) {
         return mixed_ ? bytes<true>(word, left, other) : bytes<false>(word, left, other);
     }
@@ -99,52 +99,52 @@ private:
     template <bool Mixed>
     uint64_t bytes(uint64_t word, uint64_t left, uint64_t other) {
         uint64_t done = 0;
-        int before = 0, as_left = 1, as_other = 1;
-        for (int k = 0; 8 * k < modelled_; ++k) {
-            const int shift = 8 * (width_ - 1 - k), bits = std::min(8, modelled_ - 8 * k);
+        int previous = 0, equals_left = 1, equals_other = 1;
+        for (int k = 0; 8 * k < modeled_; ++k) {
+            const int shift = 8 * (width_ - 1 - k), bits = std::min(8, modeled_ - 8 * k);
             const int l = left >> shift & 255, o = other >> shift & 255;
             const int64_t base = int64_t{kContexts} * k;
             const int64_t joint = base + kJoint + (k == 0 ? 1 + (l + o) / 2 : 0);
             int node;
             if (Mixed) {
-                node = mix({trees_.of(base + before), trees_.of(base + 256 + 256 * as_left + l),
-                            trees_.of(base + kOther + 256 * as_other + o), trees_.of(joint)},
+                node = code_byte_mixed({trees_.tree(base + previous), trees_.tree(base + 256 + 256 * equals_left + l),
+                            trees_.tree(base + kOther + 256 * equals_other + o), trees_.tree(joint)},
                            8 * k, bits, word >> shift);
             } else {
-                node = follow(trees_.of(k == 0 ? joint : base + before), bits, word >> shift);
+                node = code_byte(trees_.tree(k == 0 ? joint : base + previous), bits, word >> shift);
             }
             const int byte = node << (8 - bits) & 255;
             done |= static_cast<uint64_t>(byte) << shift;
-            as_left &= byte == l;
-            as_other &= byte == o;
-            before = byte;
+            equals_left &= byte == l;
+            equals_other &= byte == o;
+            previous = byte;
         }
         return done;
     }
 
-    // Codes the first bits of a byte by the mixed predictions of some trees; returns the node they lead to.
-    int mix(const std::array<int32_t, kInputs>& trees, int place, int bits, uint64_t byte) {
+    // Codes the first bits of a byte with the mixed predictions of several trees; returns the node they lead to.
+    int code_byte_mixed(const std::array<int32_t, kInputs>& trees, int bit_index, int bits, uint64_t byte) {
         AdaptiveBit* data = trees_.data();
         int node = 1;
         for (int depth = 0; depth < bits; ++depth)
             node = 2 * node + mixer_.decide({data + trees[0] + node, data + trees[1] + node, data + trees[2] + node,
                                              data + trees[3] + node},
-                                            weights_[place + depth], byte >> (7 - depth) & 1);
+                                            weights_[bit_index + depth], byte >> (7 - depth) & 1);
         return node;
     }
 
-    int follow(int32_t at, int bits, uint64_t byte) {
+    int code_byte(int32_t at, int bits, uint64_t byte) {
         AdaptiveBit* tree = trees_.data() + at;
         int node = 1;
         for (int depth = 0; depth < bits; ++depth) {
             const int bit = coder_(byte >> (7 - depth) & 1, clip(tree[node].p));
-            tree[node].update(bit, kLimit);
+            tree[node].update(bit, kMaxObservations);
             node = 2 * node + bit;
         }
         return node;
     }
 
-    const int width_, modelled_;
+    const int width_, modeled_;
     const bool mixed_;
     Coder coder_;
     Mixer<Coder> mixer_;
@@ -152,18 +152,18 @@ private:
     std::array<std::array<int32_t, kInputs>, 64> weights_;
 };
 
-// Bytes of the bits that are not modelled.
-int64_t rest_bytes(const ExactForm& form) {
-    return (form.rows * form.columns * (8 * form.width - form.modelled) + 7) / 8;
+// Returns the bytes of the bits that are not modeled.
+int64_t raw_bytes(const ExactForm& form) {
+    return (form.rows * form.columns * (8 * form.width - form.modeled) + 7) / 8;
 }
 
-// The words of a tensor, as they are and as the model sees them.
+// The words of a tensor and their transformed values.
 template <int Width>
-class View {
+class WordView {
 public:
-    View(const ExactForm& form, const uint8_t* raw) : form_(form), raw_(raw) {}
+    WordView(const ExactForm& form, const uint8_t* raw) : form_(form), raw_(raw) {}
 
-    // The transformed word i; needs only words up to i. Zero before the first.
+    // Returns the transformed word i, which depends on words up to i only; zero before the first.
     uint64_t value(int64_t i) const {
         if (i < 0) return 0;
         const uint64_t word = load(i);
@@ -175,7 +175,7 @@ public:
         }
     }
 
-    // The word i whose transformed value this is.
+    // Returns word i, given its transformed value.
     uint64_t word(int64_t i, uint64_t value) const {
         switch (form_.transform) {
             case Transform::kRotate: return (value >> 1 | value << (kBits - 1)) & kMask;
@@ -185,7 +185,7 @@ public:
         }
     }
 
-    // Words that predict word i: the one to the left, and the one above or, in a single row, the second to the left.
+    // The words that predict word i: the left one, and the one above or, in a single row, the second to the left.
     int64_t left(int64_t i) const { return i - form_.lanes; }
     int64_t other(int64_t i) const { return i - (form_.rows > 1 ? form_.columns : 2 * form_.lanes); }
 
@@ -210,18 +210,18 @@ class FieldWriter {
 public:
     void put(uint64_t value, int bits) {
         for (; bits > 32; bits -= 32, value >>= 32) put(value & 0xFFFFFFFFu, 32);
-        hold_ |= (value & ((uint64_t{1} << bits) - 1)) << held_;
-        for (held_ += bits; held_ >= 8; held_ -= 8, hold_ >>= 8) out_.push_back(static_cast<char>(hold_));
+        pending_ |= (value & ((uint64_t{1} << bits) - 1)) << filled_;
+        for (filled_ += bits; filled_ >= 8; filled_ -= 8, pending_ >>= 8) out_.push_back(static_cast<char>(pending_));
     }
     std::string finish() {
-        if (held_) out_.push_back(static_cast<char>(hold_));
+        if (filled_) out_.push_back(static_cast<char>(pending_));
         return std::move(out_);
     }
 
 private:
     std::string out_;
-    uint64_t hold_ = 0;
-    int held_ = 0;
+    uint64_t pending_ = 0;
+    int filled_ = 0;
 };
 
 class FieldReader {
@@ -233,46 +233,46 @@ public:
         int done = 0;
         for (; bits - done > 32; done += 32) value |= get(32) << done;
         bits -= done;
-        for (; held_ < bits; held_ += 8) hold_ |= static_cast<uint64_t>(*data_++) << held_;
-        value |= (hold_ & ((uint64_t{1} << bits) - 1)) << done;
-        hold_ >>= bits;
-        held_ -= bits;
+        for (; filled_ < bits; filled_ += 8) pending_ |= static_cast<uint64_t>(*data_++) << filled_;
+        value |= (pending_ & ((uint64_t{1} << bits) - 1)) << done;
+        pending_ >>= bits;
+        filled_ -= bits;
         return value;
     }
-    bool padded_with_zeros() const { return hold_ == 0; }
+    bool padded_with_zeros() const { return pending_ == 0; }
 
 private:
     const uint8_t* data_;
-    uint64_t hold_ = 0;
-    int held_ = 0;
+    uint64_t pending_ = 0;
+    int filled_ = 0;
 };
 
 template <int Width>
 std::string encode(const ExactForm& form, const uint8_t* raw) {
-    const View<Width> view(form, raw);
-    const int rest = 8 * Width - form.modelled;
+    const WordView<Width> view(form, raw);
+    const int raw_bits = 8 * Width - form.modeled;
     RangeEncoder coder;
-    Words<Encode> words(form, Encode{coder});
+    WordCoder<Encode> words(form, Encode{coder});
     FieldWriter fields;
     for (int64_t i = 0; i < form.rows * form.columns; ++i) {
         const uint64_t value = view.value(i);
         words.code(value, view.value(view.left(i)), view.value(view.other(i)));
-        fields.put(value, rest);
+        fields.put(value, raw_bits);
     }
     return fields.finish() + coder.finish();
 }
 
 template <int Width>
 void decode(const ExactForm& form, const uint8_t* data, int64_t size, uint8_t* raw) {
-    const View<Width> view(form, raw);
-    const int rest = 8 * Width - form.modelled;
-    const int64_t count = form.rows * form.columns, plain = rest_bytes(form);
+    const WordView<Width> view(form, raw);
+    const int raw_bits = 8 * Width - form.modeled;
+    const int64_t count = form.rows * form.columns, plain = raw_bytes(form);
     RangeDecoder coder(data + plain, size - plain);
-    Words<Decode> words(form, Decode{coder});
+    WordCoder<Decode> words(form, Decode{coder});
     FieldReader fields(data);
     for (int64_t i = 0; i < count; ++i) {
         const uint64_t lead = words.code(0, view.value(view.left(i)), view.value(view.other(i)));
-        const uint64_t word = view.word(i, lead | fields.get(rest));
+        const uint64_t word = view.word(i, lead | fields.get(raw_bits));
         for (int b = 0; b < Width; ++b) raw[i * Width + b] = static_cast<uint8_t>(word >> (8 * b));
     }
     if (!fields.padded_with_zeros()) throw std::invalid_argument("padding is not zero");
@@ -281,25 +281,25 @@ void decode(const ExactForm& form, const uint8_t* data, int64_t size, uint8_t* r
 
 template <int Width>
 std::vector<double> costs(const ExactForm& form, const uint8_t* raw) {
-    const View<Width> view(form, raw);
+    const WordView<Width> view(form, raw);
     std::vector<double> bits(8 * Width);
-    int place = 0;
-    Words<Measure> words(form, Measure{bits.data(), &place});
-    for (int64_t i = 0; i < form.rows * form.columns; ++i, place = 0)
+    int bit_index = 0;
+    WordCoder<CostCounter> words(form, CostCounter{bits.data(), &bit_index});
+    for (int64_t i = 0; i < form.rows * form.columns; ++i, bit_index = 0)
         words.code(view.value(i), view.value(view.left(i)), view.value(view.other(i)));
     return bits;
 }
 
 std::string too_short(int64_t size) {
-    return std::to_string(size) + " bytes may stand for " + std::to_string(most_modelled(size)) + " bits at most";
+    return std::to_string(size) + " bytes may stand for " + std::to_string(max_modeled_bits(size)) + " bits at most";
 }
 
 void check(const ExactForm& form) {
     if (form.width != 1 && form.width != 2 && form.width != 4 && form.width != 8)
         throw std::invalid_argument("width is " + std::to_string(form.width) + "; allowed: 1, 2, 4, 8");
     if (form.lanes < 1 || form.lanes > 2) throw std::invalid_argument("lanes must be 1 or 2");
-    if (form.modelled < 1 || form.modelled > 8 * form.width)
-        throw std::invalid_argument("modelled is " + std::to_string(form.modelled) + "; allowed: 1 to 8 width");
+    if (form.modeled < 1 || form.modeled > 8 * form.width)
+        throw std::invalid_argument("modeled is " + std::to_string(form.modeled) + "; allowed: 1 to 8 width");
 }
 
 // Bits of a tensor of bools, each predicted from those before it: in the row, in the row above, and in both.
@@ -307,7 +307,7 @@ template <class Coder>
 class Bools {
 public:
     Bools(int64_t columns, Coder coder) : columns_(columns), mixer_(coder), contexts_(kInputs * kContexts) {
-        for (auto& one : weights_) one.fill(kWeight);
+        for (auto& one : weights_) one.fill(kInitialWeight);
     }
 
     int code(const uint8_t* raw, int64_t i, int bit) {
@@ -315,10 +315,11 @@ public:
         if (i > 0) history_ |= raw[i - 1];
         const auto at = [&](int64_t back) -> int { return back > 0 && i >= back ? raw[i - back] : 0; };
         const int above = at(columns_) | at(columns_ - 1) << 1 | at(columns_ + 1) << 2 | at(2 * columns_) << 3;
-        const int near = (history_ & 3) | (above & 7) << 2;
+        const int nearby = (history_ & 3) | (above & 7) << 2;
         const int column = above >> 3 | (above & 1) << 1 | at(3 * columns_) << 2 | at(4 * columns_) << 3;
         AdaptiveBit* data = contexts_.data();
-        return mixer_.decide({data, data + kContexts + history_, data + 2 * kContexts + near, data + 3 * kContexts + column},
+        return mixer_.decide({data, data + kContexts + history_, data + 2 * kContexts + nearby,
+                              data + 3 * kContexts + column},
                              weights_[0], bit);
     }
 
@@ -333,9 +334,9 @@ private:
 
 }  // namespace
 
-int64_t most_modelled(int64_t size) {
-    constexpr int64_t kFree = 1 << 16, kMostPerByte = 1 << 13;
-    return std::max(kFree, kMostPerByte * std::min<int64_t>(size, INT64_MAX / kMostPerByte));
+int64_t max_modeled_bits(int64_t size) {
+    constexpr int64_t kFree = 1 << 16, kMaxBitsPerByte = 1 << 13;
+    return std::max(kFree, kMaxBitsPerByte * std::min<int64_t>(size, INT64_MAX / kMaxBitsPerByte));
 }
 
 std::string encode_exact(const ExactForm& form, const uint8_t* raw) {
@@ -350,9 +351,9 @@ std::string encode_exact(const ExactForm& form, const uint8_t* raw) {
 
 void check_exact(const ExactForm& form, int64_t size) {
     check(form);
-    if (size < rest_bytes(form))
-        throw std::invalid_argument(std::to_string(size) + " bytes cannot hold the bits that are not modelled");
-    if (form.rows * form.columns * form.modelled > most_modelled(size)) throw std::invalid_argument(too_short(size));
+    if (size < raw_bytes(form))
+        throw std::invalid_argument(std::to_string(size) + " bytes cannot hold the bits that are not modeled");
+    if (form.rows * form.columns * form.modeled > max_modeled_bits(size)) throw std::invalid_argument(too_short(size));
 }
 
 void decode_exact(const ExactForm& form, const uint8_t* data, int64_t size, uint8_t* raw) {
@@ -383,7 +384,7 @@ std::string encode_bools(int64_t rows, int64_t columns, const uint8_t* raw) {
 }
 
 void check_bools(int64_t rows, int64_t columns, int64_t size) {
-    if (rows * columns > most_modelled(size)) throw std::invalid_argument(too_short(size));
+    if (rows * columns > max_modeled_bits(size)) throw std::invalid_argument(too_short(size));
 }
 
 void decode_bools(int64_t rows, int64_t columns, const uint8_t* data, int64_t size, uint8_t* raw) {

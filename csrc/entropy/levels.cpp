@@ -18,15 +18,15 @@ constexpr uint32_t kCodes[9][2] = {{0, 0},      {0, 0},       {05, 02},     {013
                                    {045, 010}, {0103, 024}, {0235, 0126}, {0515, 0362}};
 
 constexpr int kOctaves = 20;
-constexpr int kMantissa = 3;       // leading mantissa bits that are modelled
-constexpr int kLevels = 8;         // classes of the local magnitude
-constexpr int kInputs = 4;         // predictions that are mixed
-constexpr int kLimit = 1000;       // observations after which contexts forget
-constexpr int kPrior = 48;         // observations that the start of a context counts as
-constexpr int kShrink = 4;         // values that a row's or column's magnitude starts with
-constexpr int kRate = 14;          // the mixer learns by error * input / 2^14
+constexpr int kMantissa = 3;              // leading mantissa bits that are modeled
+constexpr int kMagnitudeClasses = 8;      // of the expected magnitude
+constexpr int kInputs = 4;                // predictions that are mixed
+constexpr int kMaxObservations = 1000;    // the count of a context stops here, so that old bits fade
+constexpr int kPriorObservations = 48;    // weight of a context's prior
+constexpr int kPriorValues = 4;           // weight of the prior of a row's or column's magnitude
+constexpr int kLearningRate = 14;         // the mixer learns by error * input / 2^14
 
-// Nodes of the binarisation: the first question, octaves above it, octaves below it, leading mantissa bits, sign.
+// Nodes of the binarization: the first decision, octaves above it, octaves below it, leading mantissa bits, sign.
 constexpr int kUp = kOctaves, kDown = 2 * kOctaves, kMantissas = 3 * kOctaves;
 constexpr int kSignNode = kMantissas + ((kOctaves + 1) << kMantissa);
 constexpr int kNodes = kSignNode + 1;
@@ -38,15 +38,15 @@ uint32_t ratio(uint64_t part, uint64_t whole) {
 
 struct Context {
     AdaptiveBit bit;
-    bool fresh = true;
+    bool unseen = true;
 
-    // `start` gives the probability that an unseen context begins with.
-    template <class Start>
-    uint32_t probability(const Start& start) {
-        if (fresh) {
-            bit.p = static_cast<uint16_t>(start());
-            bit.count = kPrior;
-            fresh = false;
+    // `prior` returns the probability of an unseen context.
+    template <class Prior>
+    uint32_t probability(const Prior& prior) {
+        if (unseen) {
+            bit.p = static_cast<uint16_t>(prior());
+            bit.count = kPriorObservations;
+            unseen = false;
         }
         return clip(bit.p);
     }
@@ -57,17 +57,18 @@ struct Weights {
 };
 
 template <class Coder>
-class Levels {
+class LevelCoder {
 public:
-    Levels(const LevelModel& model, Coder coder)
-        : model_(model), trellis_(model.log_states), coder_(coder), whole_(model.shape, scale()),
-          local_(model.shape, scale()), global_(kClasses * kNodes), near_(kClasses * kLevels * kNodes),
-          side_(kClasses * 9 * kNodes), weights_(kClasses * kNodes, Weights{{49152, 8192, 8192, 0}}),
+    LevelCoder(const LevelModel& model, Coder coder)
+        : model_(model), trellis_(model.log_states), coder_(coder), global_tail_(model.shape, scale()),
+          local_tail_(model.shape, scale()), global_contexts_(kClasses * kNodes),
+          local_contexts_(kClasses * kMagnitudeClasses * kNodes),
+          neighbor_contexts_(kClasses * 9 * kNodes), weights_(kClasses * kNodes, Weights{{49152, 8192, 8192, 0}}),
           column_sum_(model.columns, 0), above_(model.columns, 0) {
-        focus(scale(), scale());
+        set_expectation(scale(), scale());
     }
 
-    // Codes exponents and integers: reads them from `data` or, decoding, writes exponents and values there.
+    // Codes exponents and integers: reads them from `data` or, when decoding, writes exponents and values to it.
     void run(LevelData& data, bool decoding) {
         exponents(model_.row_steps, model_.rows, data.row);
         exponents(model_.column_steps, model_.columns, data.column);
@@ -80,29 +81,29 @@ public:
                 const int64_t factor = step_factor((model_.row_steps ? data.row[r] : 0) +
                                                    (model_.column_steps ? data.column[c] : 0));
                 column_ = c;
-                if (adapting()) focus(expected(r, c), scale(), factor);
-                if (model_.mixed) side_class_ = 3 * std::min(std::abs(left_), 2) + std::min(std::abs(above_[c]), 2);
+                if (adapting()) set_expectation(expected(r, c), scale(), factor);
+                if (model_.mixed) neighbor_class_ = 3 * std::min(std::abs(left_), 2) + std::min(std::abs(above_[c]), 2);
                 class_ = trellis_.log_states == 0 ? 0 : 1 + static_cast<int>(state & 1);
                 int32_t& k = data.k[r * model_.columns + c];
-                const int32_t got = integer(state, k);
-                const int32_t value = trellis_.value(state, got);
+                const int32_t coded = integer(state, k);
+                const int32_t value = trellis_.value(state, coded);
                 if (decoding) k = value;
                 if (adapting()) {
                     const int64_t magnitude = std::abs(static_cast<int64_t>(value));
-                    const int64_t seen = std::min((magnitude * factor) >> 1, kLargestSeen);
-                    row_sum_ += seen;
-                    column_sum_[c] += seen;
+                    const int64_t observed = std::min((magnitude * factor) >> 1, kMaxMagnitude);
+                    row_sum_ += observed;
+                    column_sum_[c] += observed;
                 }
-                left_ = got;
-                above_[c] = got;
-                if (trellis_.log_states) state = trellis_.next(state, got & 1);
+                left_ = coded;
+                above_[c] = coded;
+                if (trellis_.log_states) state = trellis_.next(state, coded & 1);
             }
         }
     }
 
 private:
     static constexpr int kClasses = 3;
-    static constexpr int64_t kLargestSeen = int64_t{1} << 36;
+    static constexpr int64_t kMaxMagnitude = int64_t{1} << 36;
 
     // Magnitudes are in 1/32 half step; so is the model's mean.
     int64_t scale() const { return 4 * static_cast<int64_t>(model_.scale); }
@@ -112,79 +113,80 @@ private:
     void exponents(bool present, int64_t count, std::vector<uint8_t>& exponent) {
         if (!present) return;
         exponent.resize(count);
-        AdaptiveBit tree[kMostExponent + 1];
+        AdaptiveBit tree[kMaxExponent + 1];
         for (uint8_t& e : exponent) {
             int node = 1;
             for (int i = 4; i >= 0; --i) {
                 AdaptiveBit& bit = tree[node];
-                const int got = coder_(e >> i & 1, clip(bit.p));
-                bit.update(got, kLimit);
-                node = 2 * node + got;
+                const int coded = coder_(e >> i & 1, clip(bit.p));
+                bit.update(coded, kMaxObservations);
+                node = 2 * node + coded;
             }
-            e = static_cast<uint8_t>(node & kMostExponent);
+            e = static_cast<uint8_t>(node & kMaxExponent);
         }
     }
 
-    // Magnitude expected of an element, in units of the base step, from what its row and column held so far.
+    // Returns the expected magnitude of an element, in 1/32 half base step, from earlier values of its row and column.
     int64_t expected(int64_t r, int64_t c) const {
         const int64_t m = scale();
         int64_t s = m;
-        if (model_.by_row) s = (kShrink * m + row_sum_) / (kShrink + c);
+        if (model_.by_row) s = (kPriorValues * m + row_sum_) / (kPriorValues + c);
         if (model_.by_column) {
-            const int64_t column = (kShrink * m + column_sum_[c]) / (kShrink + r);
+            const int64_t column = (kPriorValues * m + column_sum_[c]) / (kPriorValues + r);
             const auto both = static_cast<unsigned __int128>(s) * column / m;
-            s = model_.by_row ? static_cast<int64_t>(std::min<unsigned __int128>(both, kLargestSeen)) : column;
+            s = model_.by_row ? static_cast<int64_t>(std::min<unsigned __int128>(both, kMaxMagnitude)) : column;
         }
-        return std::clamp<int64_t>(s, 1, kLargestSeen);
+        return std::clamp<int64_t>(s, 1, kMaxMagnitude);
     }
 
-    // Sets what is expected of the next element, from magnitudes in base steps and the factor of its own step.
-    void focus(int64_t local, int64_t whole, int64_t factor = 128) {
-        const int64_t s = std::clamp<int64_t>(128 * local / factor, 8, kLargestSeen);
-        const int64_t m = std::clamp<int64_t>(128 * whole / factor, 8, kLargestSeen);
-        local_.set(s);
-        whole_.set(m);
+    // Sets the expected magnitude of the next element, from magnitudes in base steps and the factor of its own step.
+    void set_expectation(int64_t local, int64_t whole, int64_t factor = 128) {
+        const int64_t s = std::clamp<int64_t>(128 * local / factor, 8, kMaxMagnitude);
+        const int64_t m = std::clamp<int64_t>(128 * whole / factor, 8, kMaxMagnitude);
+        local_tail_.set(s);
+        global_tail_.set(m);
         // classes of s over the model's mean, bounds at 1/64, 1/16, 1/4, 1/2, 3/4, 5/4, 2
         const int64_t mean = scale();
-        level_ = (64 * s > mean) + (16 * s > mean) + (4 * s > mean) + (2 * s > mean) + (4 * s > 3 * mean) +
+        magnitude_class_ = (64 * s > mean) + (16 * s > mean) + (4 * s > mean) + (2 * s > mean) + (4 * s > 3 * mean) +
                  (4 * s > 5 * mean) + (s > 2 * mean);
         // about half of all magnitudes lie below 2^first
         const int64_t steps = s / (trellis_.log_states ? 160 : 80);
         first_ = steps ? std::min(64 - __builtin_clzll(static_cast<uint64_t>(steps)), kOctaves - 1) : 0;
     }
 
-    // Codes one binary decision; `start` gives its probability for a start distribution.
-    template <class Start>
-    int decide(int node, int bit, const Start& start) {
-        Context& n = near_[(class_ * kLevels + level_) * kNodes + node];
+    // Codes one binary decision; `prior` returns its probability under a prior distribution.
+    template <class Prior>
+    int decide(int node, int bit, const Prior& prior) {
+        Context& n = local_contexts_[(class_ * kMagnitudeClasses + magnitude_class_) * kNodes + node];
         if (!model_.mixed) {
-            bit = coder_(bit, n.probability([&] { return start(local_); }));
-            n.bit.update(bit, kLimit);
+            bit = coder_(bit, n.probability([&] { return prior(local_tail_); }));
+            n.bit.update(bit, kMaxObservations);
             return bit;
         }
-        const uint32_t start_local = start(local_);
-        const auto same = [&] { return start_local; };
-        Context& g = global_[class_ * kNodes + node];
-        Context& e = side_[(class_ * 9 + side_class_) * kNodes + node];
-        const uint32_t pg = g.probability([&] { return start(whole_); });
+        const uint32_t prior_local = prior(local_tail_);
+        const auto same = [&] { return prior_local; };
+        Context& g = global_contexts_[class_ * kNodes + node];
+        Context& e = neighbor_contexts_[(class_ * 9 + neighbor_class_) * kNodes + node];
+        const uint32_t pg = g.probability([&] { return prior(global_tail_); });
         const uint32_t pn = n.probability(same), pe = e.probability(same);
         const Logistic& table = logistic();
-        const int32_t in[kInputs] = {table.stretch[start_local >> 4], table.stretch[pg >> 4], table.stretch[pn >> 4],
+        const int32_t in[kInputs] = {table.stretch[prior_local >> 4], table.stretch[pg >> 4], table.stretch[pn >> 4],
                                      table.stretch[pe >> 4]};
         Weights& weights = weights_[class_ * kNodes + node];
         int64_t sum = 0;
         for (int i = 0; i < kInputs; ++i) sum += static_cast<int64_t>(in[i]) * weights.w[i];
-        const int32_t x = static_cast<int32_t>(std::clamp<int64_t>(sum >> 16, -kStretchMost, kStretchMost));
-        const uint32_t p = clip(table.squash[kStretchMost + x]);
+        const int32_t x = static_cast<int32_t>(std::clamp<int64_t>(sum >> 16, -kStretchMax, kStretchMax));
+        const uint32_t p = clip(table.squash[kStretchMax + x]);
         bit = coder_(bit, p);
         const int32_t error = (bit ? 65535 : 0) - static_cast<int32_t>(p);
         for (int i = 0; i < kInputs; ++i)
-            weights.w[i] += static_cast<int32_t>((static_cast<int64_t>(in[i]) * error) >> kRate);
-        g.bit.update(bit, kLimit);
-        n.bit.update(bit, kLimit);
-        e.bit.update(bit, kLimit);
+            weights.w[i] += static_cast<int32_t>((static_cast<int64_t>(in[i]) * error) >> kLearningRate);
+        g.bit.update(bit, kMaxObservations);
+        n.bit.update(bit, kMaxObservations);
+        e.bit.update(bit, kMaxObservations);
         return bit;
     }
+
     int32_t integer(uint32_t state, int32_t k) {
         const int64_t magnitude = std::abs(static_cast<int64_t>(k));
         const auto from = [&](int64_t j) { return threshold(trellis_, state, j); };
@@ -192,12 +194,12 @@ private:
         if (o == 0) return 0;
         const int64_t found = mantissa(o, magnitude, from);
         const int left = (left_ > 0) - (left_ < 0), above = (above_[column_] > 0) - (above_[column_] < 0);
-        side_class_ = 3 * (left + 1) + above + 1;
+        neighbor_class_ = 3 * (left + 1) + above + 1;
         const int negative = decide(kSignNode, k < 0, [](const Tail&) { return kProbOne / 2; });
         return static_cast<int32_t>(negative ? -found : found);
     }
 
-    // 0 for zero, else o with 2^(o-1) <= magnitude < 2^o; searched up or down from `first_`.
+    // Codes the octave: 0 for zero, else o with 2^(o-1) <= magnitude < 2^o; decides up or down from `first_`.
     template <class From>
     int octave(int64_t magnitude, const From& from) {
         int o = first_;
@@ -238,14 +240,14 @@ private:
     const LevelModel model_;
     const Trellis trellis_;
     Coder coder_;
-    Tail whole_, local_;
-    std::vector<Context> global_, near_, side_;
+    Tail global_tail_, local_tail_;
+    std::vector<Context> global_contexts_, local_contexts_, neighbor_contexts_;
     std::vector<Weights> weights_;
     std::vector<int64_t> column_sum_;
     std::vector<int32_t> above_;
     int64_t row_sum_ = 0, column_ = 0;
     int32_t left_ = 0;
-    int class_ = 0, level_ = 0, side_class_ = 0, first_ = 0;
+    int class_ = 0, magnitude_class_ = 0, neighbor_class_ = 0, first_ = 0;
 };
 
 void check(const LevelModel& model) {
@@ -254,7 +256,7 @@ void check(const LevelModel& model) {
         throw std::invalid_argument("shape is " + std::to_string(model.shape) + "; allowed: 0 to 7");
     if (model.scale < 1 || model.scale > (1 << 26))
         throw std::invalid_argument("scale is " + std::to_string(model.scale) + "; allowed: 1 to 2**26");
-    if (model.tokens && model.mixed) throw std::invalid_argument("tokens are not mixed");
+    if (model.rans && model.mixed) throw std::invalid_argument("rANS contexts are not mixed");
 }
 
 void check_exponents(bool present, int64_t count, const std::vector<uint8_t>& exponent) {
@@ -262,7 +264,7 @@ void check_exponents(bool present, int64_t count, const std::vector<uint8_t>& ex
         throw std::invalid_argument(std::to_string(exponent.size()) + " step exponents for " +
                                     std::to_string(present ? count : 0) + " rows or columns");
     for (const uint8_t e : exponent)
-        if (e > kMostExponent)
+        if (e > kMaxExponent)
             throw std::invalid_argument("step exponent " + std::to_string(e) + " is not in 0 to 31");
 }
 
@@ -280,23 +282,23 @@ std::string encode_levels(const LevelModel& model, const LevelData& integers) {
     if (static_cast<int64_t>(integers.k.size()) != model.rows * model.columns)
         throw std::invalid_argument("integers and shape differ in size");
     for (const int32_t k : integers.k)
-        if (std::abs(static_cast<int64_t>(k)) > kLargestLevel)
+        if (std::abs(static_cast<int64_t>(k)) > kMaxLevel)
             throw std::invalid_argument("level " + std::to_string(k) + " is not in +-(2**20 - 1)");
     check_exponents(model.row_steps, model.rows, integers.row);
     check_exponents(model.column_steps, model.columns, integers.column);
-    if (model.tokens) return encode_tokens(model, integers);
+    if (model.rans) return encode_levels_rans(model, integers);
     RangeEncoder coder;
     LevelData copy = integers;
-    Levels<Encode>(model, Encode{coder}).run(copy, false);
+    LevelCoder<Encode>(model, Encode{coder}).run(copy, false);
     return coder.finish();
 }
 
 LevelData decode_levels(const LevelModel& model, const uint8_t* data, int64_t size) {
     check(model);
-    if (model.tokens) return decode_tokens(model, data, size);
+    if (model.rans) return decode_levels_rans(model, data, size);
     RangeDecoder coder(data, size);
     LevelData values;
-    Levels<Decode>(model, Decode{coder}).run(values, true);
+    LevelCoder<Decode>(model, Decode{coder}).run(values, true);
     coder.finish();
     return values;
 }

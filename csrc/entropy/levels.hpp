@@ -1,4 +1,4 @@
-// Entropy coding of quantised weights: a [rows, columns] matrix of signed integers, scalar or trellis quantised.
+// Entropy coding of quantized weights: a [rows, columns] matrix of signed integers from a scalar or trellis quantizer.
 #pragma once
 
 #include <cstdint>
@@ -7,16 +7,16 @@
 
 namespace coinr {
 
-// The trellis of dependent quantisation (Marcellin and Fischer, 1990, with Ungerboeck's codes of 1982): state bit 0
-// chooses between two quantisers, the parity of an integer moves to the next state.
+// The trellis of dependent quantization (Marcellin and Fischer, 1990, with Ungerboeck's codes of 1982): state bit 0
+// chooses between two quantizers, the parity of an integer moves to the next state.
 struct Trellis {
-    explicit Trellis(int log_states);  // 0: plain scalar quantisation; else 2 to 8. std::invalid_argument otherwise.
+    explicit Trellis(int log_states);  // 0: plain scalar quantization; else 2 to 8. std::invalid_argument otherwise.
 
     int states() const { return 1 << log_states; }
     uint32_t next(uint32_t state, int parity) const {
         return (state >> 1) ^ (state & 1 ? feedback : 0) ^ (parity ? input : 0);
     }
-    // The multiple of the step that integer k stands for: k itself, 2k, or 2k less its sign.
+    // Returns the value of integer k in multiples of the step: k itself, 2k, or 2k less its sign.
     int32_t value(uint32_t state, int32_t k) const {
         if (log_states == 0) return k;
         return 2 * k - static_cast<int32_t>(state & 1) * ((k > 0) - (k < 0));
@@ -29,12 +29,12 @@ struct Trellis {
 struct LevelModel {
     int64_t rows, columns;
     int log_states;
-    int shape;       // 0 to 7: exponent of the generalised normal distribution that contexts start from
+    int shape;       // 0 to 7: exponent of the generalized normal distribution that is the prior of contexts
     int32_t scale;   // mean magnitude of the values, in 1/16 base step; at least 1
-    bool by_row, by_column;  // whether the magnitude of earlier values in the row and column scales a context
+    bool by_row, by_column;  // whether earlier values of the row and column set the expected magnitude
     bool mixed;      // whether contexts are mixed (smaller) or one is used (faster)
     bool row_steps, column_steps;  // whether rows and columns have exponents that widen their steps
-    bool tokens;     // whether integers are coded as whole symbols, which is fastest; not where mixed
+    bool rans;       // whether integers are coded as whole symbols by rANS (fastest); excludes `mixed`
 };
 
 // A matrix of integers or values, and the exponents of its rows and columns (empty where the model has none): the step
@@ -44,23 +44,23 @@ struct LevelData {
     std::vector<uint8_t> row, column;
 };
 
-constexpr int kMostExponent = 31;
+constexpr int kMaxExponent = 31;
 
 // 128 times the square root of 2^exponent, to 8 bits.
 constexpr int64_t step_factor(int exponent) { return int64_t{exponent & 1 ? 181 : 128} << (exponent >> 1); }
 
 constexpr int kShapes = 8;
-constexpr int32_t kLargestLevel = (1 << 20) - 1;
+constexpr int32_t kMaxLevel = (1 << 20) - 1;
 
 std::string encode_levels(const LevelModel& model, const LevelData& integers);
 
-// The values (multiples of each element's step). std::invalid_argument for damaged data.
+// Returns the values, in multiples of each element's step. Throws std::invalid_argument for damaged data.
 LevelData decode_levels(const LevelModel& model, const uint8_t* data, int64_t size);
 
-// The values of the integers k [count], read in order from the trellis's first state.
+// Computes the values of the integers k [count], in order from the first state of the trellis.
 void level_values(int log_states, const int32_t* k, int64_t count, int32_t* values);
 
-// Bits that integer |k| takes under the start model with mean magnitude `scale`, by quantiser (0, 1; scalar: 0 only):
+// Returns the bits of integer |k| under the prior with mean magnitude `scale`, by quantizer (0, 1; scalar: 0 only):
 // [2 * count], for the encoder's decisions.
 std::vector<double> level_costs(const LevelModel& model, int64_t count);
 

@@ -14,22 +14,22 @@ namespace coinr {
 namespace {
 
 constexpr int kOctaves = 20;
-constexpr int kExact = 16;  // magnitudes below have tokens of their own
+constexpr int kSingleTokens = 16;  // each magnitude below has its own token
 constexpr int kTokens = 8 * kOctaves - 16;
 constexpr int kSymbols = 2 * kTokens - 1;
 
-constexpr int kBucketBits = 10;  // of the table that leads from a slot to its symbol
-constexpr uint32_t kUnit = 32;   // count of one observation
-constexpr int kStartBits = 14;   // log2 of the counts that an alphabet starts with
+constexpr int kBucketBits = 10;  // of the table that finds the symbol of a slot
+constexpr uint32_t kObservation = 32;  // count of one observation
+constexpr int kPriorBits = 14;         // log2 of the sum of the prior counts
 
-// Observations between two renewals of the frequencies: an eighth of what is known, within bounds.
-constexpr int kLeastInterval = 64, kMostInterval = 4096;
+// Observations between two updates of the frequencies: an eighth of all so far, within these bounds.
+constexpr int kMinInterval = 64, kMaxInterval = 4096;
 
-constexpr int kLowestClass = -32, kClasses = 48;  // half octaves of the expected magnitude over the model's mean
-constexpr int kShrink = 4;                        // values that a row's or column's magnitude starts with
-constexpr uint64_t kMean = 256;                   // the model's mean in sums of magnitudes
+constexpr int kMinClass = -32, kClasses = 48;  // half octaves of expected magnitude / mean of the model
+constexpr int kPriorValues = 4;                // weight of the prior of a row's or column's magnitude
+constexpr uint64_t kMean = 256;                // the mean of the model in sums of magnitudes
 
-// Observations beyond which an alphabet halves its counts, by code in the payload.
+// An alphabet halves its counts beyond so many observations, by code in the payload.
 constexpr int kMemories = 4;
 constexpr uint32_t memory(int code) { return 512u << (2 * code); }
 
@@ -42,12 +42,12 @@ struct Token {
 };
 
 constexpr Token token(int t) {
-    if (t < kExact) return {t, 0};
+    if (t < kSingleTokens) return {t, 0};
     return {(8 + t % 8) << (t / 8 - 1), t / 8 - 1};
 }
 
 int token_of(uint32_t magnitude) {
-    if (magnitude < kExact) return static_cast<int>(magnitude);
+    if (magnitude < kSingleTokens) return static_cast<int>(magnitude);
     const int raw_bits = bit_length(magnitude) - 4;
     return 8 * raw_bits + static_cast<int>(magnitude >> raw_bits);
 }
@@ -61,13 +61,13 @@ struct SymbolTable {
 };
 constexpr SymbolTable kTable;
 
-// Tokens of the magnitudes below 2^octaves.
+// Returns the number of tokens for magnitudes below 2^octaves.
 int tokens_of(int octaves) { return octaves <= 4 ? 1 << octaves : 8 * octaves - 16; }
 
-// An alphabet that learns: counts, frequencies made from them now and then, and a table that finds symbols by slots.
+// An adaptive alphabet: counts, frequencies that are updated from them at intervals, and a table from slots to symbols.
 class Alphabet {
 public:
-    Alphabet(int size, uint32_t memory) : size_(size), most_(kUnit * memory) {}
+    Alphabet(int size, uint32_t memory) : size_(size), max_total_(kObservation * memory) {}
 
     void set_count(int symbol, uint32_t count) { count_[symbol] = count; }
     uint32_t start(int symbol) const { return start_[symbol]; }
@@ -80,15 +80,15 @@ public:
     }
 
     void learn(int symbol) {
-        count_[symbol] += kUnit;
-        if (--left_ == 0) renew();
+        count_[symbol] += kObservation;
+        if (--until_update_ == 0) update_frequencies();
     }
 
-    // Frequencies in proportion to the counts, none of them zero.
-    void renew() {
+    // Sets frequencies in proportion to the counts, none of them zero.
+    void update_frequencies() {
         uint64_t total = 0;
         for (int s = 0; s < size_; ++s) total += count_[s];
-        if (total > most_) {
+        if (total > max_total_) {
             total = 0;
             for (int s = 0; s < size_; ++s) total += count_[s] = (count_[s] + 1) / 2;
         }
@@ -103,19 +103,20 @@ public:
         for (int s = 0; s < size_; ++s)
             for (; bucket << (kFrequencyBits - kBucketBits) < start_[s + 1]; ++bucket)
                 bucket_[bucket] = static_cast<uint16_t>(s);
-        left_ = std::clamp(static_cast<int>(total / (8 * kUnit)), std::max(kLeastInterval, size_), kMostInterval);
+        until_update_ =
+            std::clamp(static_cast<int>(total / (8 * kObservation)), std::max(kMinInterval, size_), kMaxInterval);
     }
 
 private:
     const int size_;
-    const uint64_t most_;
-    int left_ = 0;
+    const uint64_t max_total_;
+    int until_update_ = 0;
     uint32_t count_[kSymbols];
     uint16_t start_[kSymbols + 1];
     uint16_t bucket_[1 << kBucketBits];
 };
 
-// Code one symbol and the raw bits that go with it, as many as `bits` says.
+// Code one symbol and its bits(symbol) raw bits.
 struct Write {
     RansEncoder& coder;
     template <class Bits>
@@ -134,7 +135,7 @@ struct Read {
     }
 };
 
-// Twice the base-2 logarithm of x >= 1, to the nearest integer.
+// Returns 2 log2(x), rounded, for x >= 1.
 int half_octaves(uint64_t x) {
     const int octave = bit_length(x) - 1;
     const uint64_t mantissa = (x << (63 - octave)) >> 48;
@@ -142,14 +143,14 @@ int half_octaves(uint64_t x) {
 }
 
 template <class Coder>
-class Tokens {
+class RansLevels {
 public:
-    Tokens(const LevelModel& model, int octaves, int memory_code, Coder coder)
+    RansLevels(const LevelModel& model, int octaves, int memory_code, Coder coder)
         : model_(model), trellis_(model.log_states), symbols_(2 * tokens_of(octaves) - 1), memory_(memory(memory_code)),
-          inverse_((uint64_t{kMean} << 32) / static_cast<uint64_t>(model.scale)),
-          column_sum_(model.by_column ? model.columns : 0, kShrink * kMean), coder_(coder) {}
+          inverse_scale_((uint64_t{kMean} << 32) / static_cast<uint64_t>(model.scale)),
+          column_sum_(model.by_column ? model.columns : 0, kPriorValues * kMean), coder_(coder) {}
 
-    // Codes exponents and integers: reads them from `data` or, decoding, writes exponents and values there.
+    // Codes exponents and integers: reads them from `data` or, when decoding, writes exponents and values to it.
     template <bool Decoding>
     void run(LevelData& data) {
         exponents(model_.row_steps, model_.rows, data.row);
@@ -165,26 +166,26 @@ private:
     template <bool Decoding, bool Adapting>
     void row(const LevelData& data, int64_t r, int32_t* k) {
         const int row_exponent = model_.row_steps ? data.row[r] : 0;
-        const uint64_t row_share = reciprocal(kShrink + r);
-        uint64_t sum = kShrink * kMean;
+        const uint64_t row_share = reciprocal(kPriorValues + r);
+        uint64_t sum = kPriorValues * kMean;
         uint32_t state = state_;
         for (int64_t c = 0; c < model_.columns; ++c) {
             const int exponent = Adapting ? row_exponent + (model_.column_steps ? data.column[c] : 0) : 0;
-            int level = -kLowestClass;
+            int magnitude_class = -kMinClass;
             if (Adapting) {
-                const uint64_t along = model_.by_row ? mean(sum, reciprocal(kShrink + c)) : kMean;
+                const uint64_t along = model_.by_row ? mean(sum, reciprocal(kPriorValues + c)) : kMean;
                 const uint64_t down = model_.by_column ? mean(column_sum_[c], row_share) : kMean;
-                level += half_octaves(along * down) - half_octaves(kMean * kMean) - exponent;
-                level = std::clamp(level, 0, kClasses - 1);
+                magnitude_class += half_octaves(along * down) - half_octaves(kMean * kMean) - exponent;
+                magnitude_class = std::clamp(magnitude_class, 0, kClasses - 1);
             }
-            const int32_t got = integer(alphabet(state, level), k[c]);
-            const int32_t value = trellis_.value(state, got);
-            if (trellis_.log_states) state = trellis_.next(state, got & 1);
+            const int32_t coded = integer(alphabet(state, magnitude_class), k[c]);
+            const int32_t value = trellis_.value(state, coded);
+            if (trellis_.log_states) state = trellis_.next(state, coded & 1);
             if (Decoding) k[c] = value;
             if (Adapting) {
-                const uint64_t seen = relative(value, exponent);
-                sum += seen;
-                if (model_.by_column) column_sum_[c] += seen;
+                const uint64_t observed = relative_magnitude(value, exponent);
+                sum += observed;
+                if (model_.by_column) column_sum_[c] += observed;
             }
         }
         state_ = state;
@@ -193,18 +194,18 @@ private:
     static uint64_t reciprocal(int64_t n) { return n > UINT32_MAX ? 0 : UINT32_MAX / static_cast<uint32_t>(n); }
     static uint64_t mean(uint64_t sum, uint64_t share) { return std::max<uint64_t>((sum * share) >> 32, 1); }
 
-    // A value's magnitude, in sixteenths of the base step at first, over the model's mean; at most 2^12 of it.
-    uint64_t relative(int32_t value, int exponent) const {
+    // Returns a value's magnitude over the mean of the model, in 1/kMean, at most 2^12 times the mean.
+    uint64_t relative_magnitude(int32_t value, int exponent) const {
         const uint64_t magnitude = std::abs(static_cast<int64_t>(value)) * step_factor(exponent) >> 3;
-        return (std::min<uint64_t>(magnitude, static_cast<uint64_t>(model_.scale) << 12) * inverse_) >> 32;
+        return (std::min<uint64_t>(magnitude, static_cast<uint64_t>(model_.scale) << 12) * inverse_scale_) >> 32;
     }
 
     void exponents(bool present, int64_t count, std::vector<uint8_t>& exponent) {
         if (!present) return;
         exponent.resize(count);
-        Alphabet alphabet(kMostExponent + 1, memory(0));
-        for (int e = 0; e <= kMostExponent; ++e) alphabet.set_count(e, kUnit / 4);
-        alphabet.renew();
+        Alphabet alphabet(kMaxExponent + 1, memory(0));
+        for (int e = 0; e <= kMaxExponent; ++e) alphabet.set_count(e, kObservation / 4);
+        alphabet.update_frequencies();
         for (uint8_t& e : exponent) {
             e = static_cast<uint8_t>(coder_(alphabet, [](int) { return 0; }, e, 0).first);
             alphabet.learn(e);
@@ -217,38 +218,38 @@ private:
         const auto bits = [](int symbol) { return kTable.symbol[symbol].raw_bits; };
         const auto [symbol, raw] = coder_(alphabet, bits, 2 * t - (k > 0), magnitude - token(t).low);
         alphabet.learn(symbol);
-        const int32_t got = kTable.symbol[symbol].low + static_cast<int32_t>(raw), sign = symbol & 1 ? 0 : -1;
-        return (got ^ sign) - sign;
+        const int32_t coded = kTable.symbol[symbol].low + static_cast<int32_t>(raw), sign = symbol & 1 ? 0 : -1;
+        return (coded ^ sign) - sign;
     }
 
-    Alphabet& alphabet(uint32_t state, int level) {
-        auto& made = alphabets_[2 * level + (trellis_.log_states ? state & 1 : 0)];
-        if (!made) made = begin(state, level);
-        return *made;
+    Alphabet& alphabet(uint32_t state, int magnitude_class) {
+        auto& created = alphabets_[2 * magnitude_class + (trellis_.log_states ? state & 1 : 0)];
+        if (!created) created = make_alphabet(state, magnitude_class);
+        return *created;
     }
 
-    // Counts after the start distribution.
-    std::unique_ptr<Alphabet> begin(uint32_t state, int level) const {
-        const int64_t scale = std::max<int64_t>((int64_t{4} * model_.scale * step_factor(level)) >> 23, 8);
+    // Makes an alphabet with counts in proportion to the prior.
+    std::unique_ptr<Alphabet> make_alphabet(uint32_t state, int magnitude_class) const {
+        const int64_t scale = std::max<int64_t>((int64_t{4} * model_.scale * step_factor(magnitude_class)) >> 23, 8);
         const Tail tail(model_.shape, scale);
-        auto made = std::make_unique<Alphabet>(symbols_, memory_);
+        auto created = std::make_unique<Alphabet>(symbols_, memory_);
         uint32_t above = 1u << 30;
         for (int s = 0; s < symbols_; s += 2) {
             const uint32_t below = s + 1 < symbols_ ? tail(threshold(trellis_, state, kTable.symbol[s + 1].low)) : 0;
-            const uint32_t count = 1 + ((above - below) >> (30 - kStartBits + (s > 0)));
-            made->set_count(s, count);
-            if (s > 0) made->set_count(s - 1, count);
+            const uint32_t count = 1 + ((above - below) >> (30 - kPriorBits + (s > 0)));
+            created->set_count(s, count);
+            if (s > 0) created->set_count(s - 1, count);
             above = below;
         }
-        made->renew();
-        return made;
+        created->update_frequencies();
+        return created;
     }
 
     const LevelModel model_;
     const Trellis trellis_;
     const int symbols_;
     const uint32_t memory_;
-    const uint64_t inverse_;
+    const uint64_t inverse_scale_;
     std::vector<uint64_t> column_sum_;
     std::array<std::unique_ptr<Alphabet>, 2 * kClasses> alphabets_;
     uint32_t state_ = 0;
@@ -257,29 +258,29 @@ private:
 
 }  // namespace
 
-std::string encode_tokens(const LevelModel& model, const LevelData& integers) {
-    uint32_t most = 0;
-    for (const int32_t k : integers.k) most = std::max(most, static_cast<uint32_t>(std::abs(k)));
-    const int octaves = bit_length(most);
+std::string encode_levels_rans(const LevelModel& model, const LevelData& integers) {
+    uint32_t largest = 0;
+    for (const int32_t k : integers.k) largest = std::max(largest, static_cast<uint32_t>(std::abs(k)));
+    const int octaves = bit_length(largest);
     LevelData copy = integers;
     std::string best;
     for (int code = 0; code < kMemories; ++code) {
         RansEncoder coder;
-        Tokens<Write>(model, octaves, code, Write{coder}).template run<false>(copy);
+        RansLevels<Write>(model, octaves, code, Write{coder}).template run<false>(copy);
         std::string out = static_cast<char>(octaves | code << 5) + coder.finish();
         if (code == 0 || out.size() < best.size()) best = std::move(out);
     }
     return best;
 }
 
-LevelData decode_tokens(const LevelModel& model, const uint8_t* data, int64_t size) {
+LevelData decode_levels_rans(const LevelModel& model, const uint8_t* data, int64_t size) {
     if (size < 1) throw std::invalid_argument("coded data is empty");
     const int octaves = data[0] & 31, code = data[0] >> 5;
     if (octaves > kOctaves || code >= kMemories)
         throw std::invalid_argument("coded data begins with byte " + std::to_string(data[0]) + ", which means nothing");
     RansDecoder coder(data + 1, size - 1);
     LevelData values;
-    Tokens<Read>(model, octaves, code, Read{coder}).template run<true>(values);
+    RansLevels<Read>(model, octaves, code, Read{coder}).template run<true>(values);
     coder.finish();
     return values;
 }

@@ -1,4 +1,4 @@
-// The fast way to code what levels.hpp codes: each integer one symbol of an adaptive alphabet, its lowest bits raw.
+// The rANS coder of levels: each integer is one symbol of an adaptive alphabet, followed by raw low bits.
 #pragma once
 
 #include <string>
@@ -7,9 +7,9 @@
 
 namespace coinr {
 
-std::string encode_tokens(const LevelModel& model, const LevelData& integers);
+std::string encode_levels_rans(const LevelModel& model, const LevelData& integers);
 
-// The values. std::invalid_argument for damaged data.
-LevelData decode_tokens(const LevelModel& model, const uint8_t* data, int64_t size);
+// Returns the values. Throws std::invalid_argument for damaged data.
+LevelData decode_levels_rans(const LevelModel& model, const uint8_t* data, int64_t size);
 
 }  // namespace coinr

@@ -1,4 +1,4 @@
-// What contexts of quantised weights expect before they have seen any: generalised normal distributions, in integers.
+// Prior distributions of quantized weights: generalized normal distributions, in integers.
 #pragma once
 
 #include <algorithm>
@@ -8,13 +8,13 @@
 
 namespace coinr {
 
-// P(|v| >= u mean) of generalised normal distributions, u in eighths, in 2^-30: FORMAT.md, "Levels".
+// P(|v| >= u mean) of generalized normal distributions, u in eighths, in 2^-30: FORMAT.md, "Levels".
 constexpr int kTailCells = 128;
 inline constexpr uint32_t kTails[kShapes][kTailCells + 1] = {
 #include "entropy/tails.inc"
 };
 
-// Tail of the start distribution at h half steps, for a magnitude given by its reciprocal.
+// P(|v| >= h half steps) under the prior, for a mean magnitude given by its reciprocal.
 struct Tail {
     const uint32_t* table;
     uint64_t inverse;  // 8 * 256 cells per mean magnitude, in 2^-20
@@ -31,7 +31,7 @@ struct Tail {
     }
 };
 
-// Half steps from which |value| counts as integer j or more, j >= 1: halfway between two reproduction values.
+// Returns the |value|, in half steps, from which the integer is j >= 1 or more: halfway between two values.
 inline int64_t threshold(const Trellis& trellis, uint32_t state, int64_t j) {
     if (trellis.log_states == 0) return 2 * j - 1;
     if ((state & 1) == 0) return 4 * j - 2;

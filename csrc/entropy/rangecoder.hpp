@@ -1,4 +1,5 @@
-// Binary arithmetic coder over 16-bit probabilities, and adaptive bits for it. Integers only: every machine decodes alike.
+// Binary arithmetic coder over 16-bit probabilities, and adaptive bits for it. Integers only: every machine decodes
+// the same.
 #pragma once
 
 #include <cstdint>
@@ -29,7 +30,7 @@ public:
         for (int i = bits - 1; i >= 0; --i) bit(value >> i & 1, kProbOne / 2);
     }
 
-    // The shortest bytes that decode to what was coded: a decoder reads zeros after the end.
+    // Returns the shortest bytes that decode to the coded bits; a decoder reads zeros after the end.
     std::string finish() {
         for (int bytes = 0; bytes <= 4; ++bytes) {
             const uint64_t unit = uint64_t{1} << (32 - 8 * bytes);
@@ -72,7 +73,7 @@ public:
         return value;
     }
 
-    // Throws std::invalid_argument where bytes are left over, or the last one could have been left out.
+    // Throws std::invalid_argument if bytes are left over, or if the last byte is zero and so redundant.
     void finish() const {
         if (at_ < size_) throw std::invalid_argument("coded data is longer than its symbols");
         if (size_ > 0 && data_[size_ - 1] == 0) throw std::invalid_argument("coded data ends in a zero byte");
@@ -90,17 +91,17 @@ private:
     uint32_t low_ = 0, high_ = 0xFFFFFFFFu, code_ = 0;
 };
 
-// 2 / (2 c + 3) in 1/65536, for c observations: the step of a running mean whose start counts as half an observation.
+// 2 / (2 c + 3) in 1/65536, for c observations: the step of a running mean whose prior counts as half an observation.
 struct StepTable {
-    static constexpr int kMost = 1023;
-    int32_t step[kMost + 1];
+    static constexpr int kMaxCount = 1023;
+    int32_t step[kMaxCount + 1];
     constexpr StepTable() : step() {
-        for (int c = 0; c <= kMost; ++c) step[c] = 131072 / (2 * c + 3);
+        for (int c = 0; c <= kMaxCount; ++c) step[c] = 131072 / (2 * c + 3);
     }
 };
 inline constexpr StepTable kSteps;
 
-// A probability that learns: a running mean of its bits, where old ones fade once `limit` were seen.
+// An adaptive probability: the running mean of its bits, with exponential forgetting after `limit` of them.
 struct AdaptiveBit {
     uint16_t p = kProbOne / 2;
     uint16_t count = 0;

@@ -13,8 +13,8 @@ namespace coinr {
 constexpr int kFrequencyBits = 15;
 constexpr uint32_t kFrequencyOne = 1u << kFrequencyBits;
 
-// A symbol's piece [start, start + frequency) of [0, 2^15), and up to 16 equally likely bits that go with it.
-struct Piece {
+// A symbol's interval [start, start + frequency) of [0, 2^15), and up to 16 raw bits that follow it.
+struct CodedSymbol {
     uint32_t start, frequency, raw;
     int raw_bits;
 };
@@ -24,21 +24,21 @@ constexpr uint64_t kRansLow = uint64_t{1} << 32;
 
 class RansEncoder {
 public:
-    void put(const Piece& piece) { pieces_.push_back(piece); }
+    void put(const CodedSymbol& symbol) { symbols_.push_back(symbol); }
 
-    // The last state (8 bytes), then the words in the order in which they are read.
+    // Returns the last state (8 bytes), then the words in the order in which they are read.
     std::string finish() {
         uint64_t x = kRansLow;
         std::vector<uint32_t> words;
-        for (auto piece = pieces_.rbegin(); piece != pieces_.rend(); ++piece) {
-            const int spare = 64 - kFrequencyBits - piece->raw_bits;
+        for (auto symbol = symbols_.rbegin(); symbol != symbols_.rend(); ++symbol) {
+            const int spare = 64 - kFrequencyBits - symbol->raw_bits;
             // a frequency of one leaves the state where it is
-            if ((x >> spare) >= piece->frequency) {
+            if ((x >> spare) >= symbol->frequency) {
                 words.push_back(static_cast<uint32_t>(x));
                 x >>= 32;
             }
-            const uint64_t y = x << piece->raw_bits | piece->raw;
-            x = ((y / piece->frequency) << kFrequencyBits) + piece->start + y % piece->frequency;
+            const uint64_t y = x << symbol->raw_bits | symbol->raw;
+            x = ((y / symbol->frequency) << kFrequencyBits) + symbol->start + y % symbol->frequency;
         }
         std::string out;
         const auto append = [&](uint64_t value, int bytes) {
@@ -50,7 +50,7 @@ public:
     }
 
 private:
-    std::vector<Piece> pieces_;
+    std::vector<CodedSymbol> symbols_;
 };
 
 // All methods throw std::invalid_argument for damaged data.
@@ -62,10 +62,10 @@ public:
         if (x_ < kRansLow) throw std::invalid_argument("coded data begins in a state that no encoder ends in");
     }
 
-    // Where in [0, 2^15) the next symbol lies.
+    // Returns the slot in [0, 2^15) of the next symbol.
     uint32_t slot() const { return static_cast<uint32_t>(x_) & (kFrequencyOne - 1); }
 
-    // Removes that symbol; returns the bits that go with it.
+    // Removes that symbol; returns its raw bits.
     uint32_t take(uint32_t start, uint32_t frequency, int raw_bits) {
         uint64_t x = frequency * (x_ >> kFrequencyBits) + slot() - start;
         const uint32_t raw = static_cast<uint32_t>(x) & ((1u << raw_bits) - 1);

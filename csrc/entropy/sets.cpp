@@ -12,29 +12,29 @@
 namespace coinr {
 namespace {
 
-constexpr int kLimit = 1000;  // observations after which contexts forget
+constexpr int kMaxObservations = 1000;  // the count of a context stops here, so that old bits fade
 
 template <class Coder>
-int adaptive(Coder& coder, AdaptiveBit& context, int bit) {
+int code_bit(Coder& coder, AdaptiveBit& context, int bit) {
     bit = coder(bit, clip(context.p));
-    context.update(bit, kLimit);
+    context.update(bit, kMaxObservations);
     return bit;
 }
 
 int bit_length(uint32_t value) { return value == 0 ? 0 : 32 - __builtin_clz(value); }
 
-// The gap before the next of k indices, all sets of k among the R positions left being equally likely.
-class Gap {
+// Codes the gap before the next of k indices, if all sets of k among the R remaining positions are equally likely.
+class GapCoder {
 public:
-    Gap(int64_t R, int64_t k) : R_(R), k_(k), last_(R - k) {}
+    GapCoder(int64_t R, int64_t k) : R_(R), k_(k), last_(R - k) {}
 
     template <class Coder>
     int64_t code(Coder& coder, int64_t gap) const {
         int64_t low = 0, size = int64_t{1} << bit_length(static_cast<uint32_t>(last_));
         uint64_t at_low = kOne, at_end = 0;
         while (size > 1) {
-            // So short a piece is as good as uniform.
-            if (kFine * k_ * size <= R_ && low + size - 1 <= last_) {
+            // Over so short an interval the distribution is nearly uniform.
+            if (kUniformRatio * k_ * size <= R_ && low + size - 1 <= last_) {
                 const int bits = bit_length(static_cast<uint32_t>(size)) - 1;
                 return low + coder.raw(static_cast<uint32_t>(gap - low), bits);
             }
@@ -54,15 +54,15 @@ public:
 
 private:
     static constexpr uint64_t kOne = uint64_t{1} << 32;
-    static constexpr int64_t kFine = 4;
-    static constexpr int64_t kExact = 8;  // factors of a product
+    static constexpr int64_t kUniformRatio = 4;
+    static constexpr int64_t kMaxFactors = 8;  // factors of a product
 
-    // P(gap >= t) = C(R - t, k) / C(R, k) = C(R - k, t) / C(R, t) in 2^-32, for t <= R - k: a product where one of the
-    // forms is short, else about the k-th power of its middle factor.
+    // Returns P(gap >= t) = C(R - t, k) / C(R, k) = C(R - k, t) / C(R, t) in 2^-32, for t <= R - k: a product if one of
+    // the forms is short, else approximately the k-th power of its middle factor.
     uint64_t tail(int64_t t) const {
         uint64_t p = kOne;
         const int64_t factors = std::min(k_, t), off = std::max(k_, t);
-        if (factors <= kExact) {
+        if (factors <= kMaxFactors) {
             for (int64_t i = 0; i < factors; ++i)
                 p = p * static_cast<uint64_t>(R_ - off - i) / static_cast<uint64_t>(R_ - i);
             return p;
@@ -83,17 +83,17 @@ private:
     const int64_t R_, k_, last_;
 };
 
-// How many atoms a vector has: the bits of the count, each in the context of those before it.
-class Counts {
+// Codes the number of atoms of a vector: the bits of the count, each in the context of those before it.
+class CountCoder {
 public:
-    explicit Counts(int64_t most)
-        : bits_(bit_length(static_cast<uint32_t>(most))), contexts_(size_t{1} << bits_) {}
+    explicit CountCoder(int64_t largest)
+        : bits_(bit_length(static_cast<uint32_t>(largest))), contexts_(size_t{1} << bits_) {}
 
     template <class Coder>
     int64_t code(Coder& coder, int64_t count) {
         uint32_t node = 1;
         for (int i = bits_ - 1; i >= 0; --i)
-            node = 2 * node + adaptive(coder, contexts_[node], static_cast<int>(count >> i & 1));
+            node = 2 * node + code_bit(coder, contexts_[node], static_cast<int>(count >> i & 1));
         return node - (int64_t{1} << bits_);
     }
 
@@ -102,11 +102,11 @@ private:
     std::vector<AdaptiveBit> contexts_;
 };
 
-// Integers that are not zero: octave, leading bits of the mantissa, further bits and sign as they are. Contexts follow
-// the mean magnitude of the vector so far.
-class Integers {
+// Codes integers that are not zero: octave and leading mantissa bits with contexts, further bits and sign raw. Contexts
+// depend on the mean magnitude of the vector so far.
+class IntegerCoder {
 public:
-    Integers() : octaves_(kContexts * kOctaves), mantissas_(kOctaves << kMantissa) {}
+    IntegerCoder() : octaves_(kContexts * kOctaves), mantissas_(kOctaves << kMantissa) {}
 
     void start() { sum_ = count_ = 0; }
 
@@ -114,19 +114,19 @@ public:
     int32_t code(Coder& coder, int32_t q) {
         const uint32_t magnitude = static_cast<uint32_t>(std::abs(q));
         const int context = count_ == 0 ? 0 : bit_length(static_cast<uint32_t>(2 * sum_ / count_)) - 1;
-        const int wanted = bit_length(magnitude) - 1;
+        const int target_octave = bit_length(magnitude) - 1;
         int octave = 0;
-        while (octave < kOctaves - 1 && adaptive(coder, octaves_[context * kOctaves + octave], wanted > octave))
+        while (octave < kOctaves - 1 && code_bit(coder, octaves_[context * kOctaves + octave], target_octave > octave))
             ++octave;
         uint32_t value = 1;
         for (int i = octave - 1; i >= 0; --i) {
-            const int known = octave - 1 - i;
-            if (known == kMantissa) {
+            const int coded = octave - 1 - i;
+            if (coded == kMantissa) {
                 value = value << (i + 1) | coder.raw(magnitude & ((1u << (i + 1)) - 1), i + 1);
                 break;
             }
-            // `value` is one, then the bits known
-            value = 2 * value + adaptive(coder, mantissas_[(octave << kMantissa) + value], magnitude >> i & 1);
+            // `value` is a one and the bits coded so far
+            value = 2 * value + code_bit(coder, mantissas_[(octave << kMantissa) + value], magnitude >> i & 1);
         }
         sum_ += value;
         ++count_;
@@ -137,25 +137,25 @@ public:
 private:
     static constexpr int kOctaves = 20;
     static constexpr int kContexts = kOctaves + 2;
-    static constexpr int kMantissa = 3;  // leading bits that are modelled
+    static constexpr int kMantissa = 3;  // leading bits that are modeled
 
     std::vector<AdaptiveBit> octaves_, mantissas_;
     int64_t sum_ = 0, count_ = 0;
 };
 
 template <class Coder>
-class Vectors {
+class VectorCoder {
 public:
-    Vectors(const SparseShape& shape, Coder coder) : shape_(shape), coder_(coder), counts_(shape.s) {}
+    VectorCoder(const SparseShape& shape, Coder coder) : shape_(shape), coder_(coder), counts_(shape.s) {}
 
     int64_t count(int64_t given) { return counts_.code(coder_, given); }
 
-    // The k atoms of a vector and their integers, read from or, decoding, written to the arrays.
+    // Codes the k atoms of a vector and their integers; when decoding, writes them to the arrays.
     template <class Index>
     void vector(int64_t k, Index* indices, Index* q) {
         int64_t next = 0;
         for (int64_t i = 0; i < k; ++i) {
-            next += Gap(shape_.M - next, k - i).code(coder_, indices[i] - next);
+            next += GapCoder(shape_.M - next, k - i).code(coder_, indices[i] - next);
             store(indices[i], next);
             ++next;
         }
@@ -169,14 +169,14 @@ private:
 
     const SparseShape shape_;
     Coder coder_;
-    Counts counts_;
-    Integers integers_;
+    CountCoder counts_;
+    IntegerCoder integers_;
 };
 
 void check(const SparseShape& shape) {
     if (shape.M < 1 || shape.M > kMaxDim)
         throw std::invalid_argument("M is " + std::to_string(shape.M) + "; allowed: 1 to 2**24");
-    if (shape.B < 0 || shape.s < 0 || shape.s > std::min(shape.M, kMostAtoms))
+    if (shape.B < 0 || shape.s < 0 || shape.s > std::min(shape.M, kMaxAtoms))
         throw std::invalid_argument("shape [" + std::to_string(shape.B) + ", " + std::to_string(shape.s) +
                                     "] is not allowed; B >= 0 and 0 <= s <= min(M, 4095)");
 }
@@ -185,7 +185,7 @@ void check_vector(const SparseShape& shape, int64_t k, const int32_t* indices, c
     for (int64_t i = 0; i < k; ++i) {
         if (indices[i] <= (i ? indices[i - 1] : -1) || indices[i] >= shape.M)
             throw std::invalid_argument("indices must ascend from 0 to M - 1");
-        if (q[i] == 0 || q[i] > kLargestInteger || q[i] < -kLargestInteger)
+        if (q[i] == 0 || q[i] > kMaxInteger || q[i] < -kMaxInteger)
             throw std::invalid_argument("integer " + std::to_string(q[i]) + " is zero or not in +-(2**20 - 1)");
     }
 }
@@ -195,11 +195,12 @@ void check_vector(const SparseShape& shape, int64_t k, const int32_t* indices, c
 std::string encode_sparse(const SparseShape& shape, const int32_t* counts, const int32_t* indices, const int32_t* q) {
     check(shape);
     RangeEncoder coder;
-    Vectors<Encode> vectors(shape, Encode{coder});
+    VectorCoder<Encode> vectors(shape, Encode{coder});
     for (int64_t b = 0; b < shape.B; ++b) {
         const int64_t k = counts[b];
         if (k < 0 || k > shape.s)
-            throw std::invalid_argument("count " + std::to_string(k) + " is not in 0 to s = " + std::to_string(shape.s));
+            throw std::invalid_argument("count " + std::to_string(k) +
+                                        " is not in 0 to s = " + std::to_string(shape.s));
         check_vector(shape, k, indices, q);
         vectors.count(k);
         vectors.vector(k, indices, q);
@@ -212,13 +213,14 @@ std::string encode_sparse(const SparseShape& shape, const int32_t* counts, const
 void decode_sparse(const SparseShape& shape, const uint8_t* data, int64_t size, int32_t* indices, int32_t* q) {
     check(shape);
     RangeDecoder coder(data, size);
-    Vectors<Decode> vectors(shape, Decode{coder});
+    VectorCoder<Decode> vectors(shape, Decode{coder});
     std::fill(indices, indices + shape.B * shape.s, 0);
     std::fill(q, q + shape.B * shape.s, 0);
     for (int64_t b = 0; b < shape.B; ++b) {
         const int64_t k = vectors.count(0);
         if (k > shape.s)
-            throw std::invalid_argument("count " + std::to_string(k) + " is not in 0 to s = " + std::to_string(shape.s));
+            throw std::invalid_argument("count " + std::to_string(k) +
+                                        " is not in 0 to s = " + std::to_string(shape.s));
         vectors.vector(k, indices + b * shape.s, q + b * shape.s);
     }
     coder.finish();

@@ -16,29 +16,28 @@ namespace coinr {
 
 class HadamardScreen {
 public:
-    // Room for every member of the team that select is called with.
+    // Allocates for every member of the team that calls select.
     HadamardScreen(const Dictionary& dictionary, const Team& team);
     ~HadamardScreen();
 
-    // How many residuals a transform takes where there are many.
+    // The number of residuals that one transform takes if there are many.
     static int64_t lanes(const Dictionary& dictionary);
 
-    // As Screen::select; the transform, of floats or of residuals rounded to int16, is screened with the bound of its
-    // rounding error.
+    // As Screen::select. The screen uses the bound of the rounding error of its float or int16 transform.
     std::vector<Choice> select(const std::vector<Query>& queries, bool score, Team& team);
 
 private:
     struct Scan;
-    std::vector<Choice> select_above(const std::vector<Query>& queries, bool score, float height, Team& team);
+    std::vector<Choice> select_above(const std::vector<Query>& queries, bool score, float sigmas, Team& team);
     void pass(const std::vector<Query>& queries, Team& team);
-    void pass_short(int64_t count, Team& team);
-    std::vector<Bound> bounds(const std::vector<Query>& queries, float height, Team& team) const;
-    std::vector<Bound> round(const std::vector<Query>& queries, float height, Team& team);
+    void pass_int16(int64_t count, Team& team);
+    std::vector<Bound> bounds(const std::vector<Query>& queries, float sigmas, Team& team) const;
+    std::vector<Bound> round(const std::vector<Query>& queries, float sigmas, Team& team);
 
     const Dictionary& dictionary_;
-    float height_;  // as in Screen
+    float sigmas_;  // as in Screen
     std::vector<std::unique_ptr<Scan>> scans_;
-    Aligned<int16_t> shorts_;  // [groups][padded(n)][32]
+    Aligned<int16_t> int16_residuals_;  // [groups][padded(n)][32]
 };
 
 }  // namespace coinr

@@ -8,19 +8,21 @@
 namespace coinr {
 namespace {
 
-// An atom is in the span of its support when the squared sine of the angle between them is below this.
-constexpr double kSpan = 1e-10;
+// An atom counts as in the span of the support if the squared sine of the angle between them is at most this.
+constexpr double kDependent = 1e-10;
+// The residual is recomputed when its energy has fallen by this factor.
 constexpr double kRefresh = 1e-2;
-constexpr double kLevels = 1 << 20;  // of the coefficients of a residual update
+// Coefficients of a residual update are rounded to this many levels.
+constexpr double kLevels = 1 << 20;
 
-// Where row k of the basis starts, and how long it is: see Kernels::project.
+// Offset and length of row k of the basis: see Kernels::project.
 int64_t basis_start(int64_t k) {
     const int64_t group = k / kSignGroup;
     return kSignGroup * (group + 1) * (4 * group + k % kSignGroup);
 }
 int64_t basis_length(int64_t k) { return padded_to_group(k + 1); }
 
-// Rows of the basis that a member of a team takes at a time.
+// Rows of the basis in one piece of work.
 constexpr int64_t kBasisRows = 64;
 
 }  // namespace
@@ -43,14 +45,14 @@ void Pursuit::start(const Dictionary& dictionary, const float* w, int64_t s) {
     row_.resize(stride_);
     atoms_.start(dictionary, s);
     basis_.resize(basis_start(padded_to_group(s)));
-    for (Aligned<double>* room : {&gram_, &inner_, &coefficients_}) room->resize(padded_to_group(s));
+    for (Aligned<double>* buffer : {&gram_, &inner_, &coefficients_}) buffer->resize(padded_to_group(s));
     update_.resize(padded_to_group(s));
     w_.assign(stride_, 0.0f);
     exponent_ = scale_exponent(w, n_);
     for (int64_t i = 0; i < n_; ++i) w_[i] = std::ldexp(w[i], -exponent_);
     r_ = w_;
-    Team alone(1);  // a vector is started by one thread
-    energy_ = input_energy_ = refreshed_energy_ = coinr::energy(r_.data(), stride_, alone);
+    Team serial(1);  // start() runs on one thread
+    energy_ = input_energy_ = refreshed_energy_ = coinr::energy(r_.data(), stride_, serial);
 }
 
 bool Pursuit::add(const Dictionary& dictionary, int64_t atom, double floor, Team& team) {
@@ -63,11 +65,11 @@ bool Pursuit::add(const Dictionary& dictionary, int64_t atom, double floor, Team
     // Gram-Schmidt in coefficients: l_i = q_i . a, q_k = (a - sum_i l_i q_i) / rho.
     atoms_.gram(row_.data(), gram_.data(), team);
     const double rho2 = norm2 - project(team);
-    if (!(rho2 > kSpan * norm2)) return false;
+    if (!(rho2 > kDependent * norm2)) return false;
     const double inverse = 1.0 / std::sqrt(rho2), z = product * inverse;
     if (k % kSignGroup == 0) std::fill_n(coefficients_.begin() + k, kSignGroup, 0.0);
     coefficients_[k] = 1.0;
-    // The coefficients of the update in integers: exact sums, the same on every processor.
+    // Integer coefficients make the sums exact, and equal on every processor.
     const double largest = kernel.basis_row(coefficients_.data(), k + 1, inverse, kLevels,
                                             basis_.data() + basis_start(k), update_.data());
     atoms_.add(row_.data());
@@ -81,18 +83,18 @@ bool Pursuit::add(const Dictionary& dictionary, int64_t atom, double floor, Team
 double Pursuit::project(Team& team) {
     const int64_t k = size(), pieces = (k + kBasisRows - 1) / kBasisRows, stride = padded_to_group(k);
     if (pieces <= 1) return kernels().project(basis_.data(), gram_.data(), 0, k, inner_.data(), coefficients_.data());
-    parts_.resize(pieces * stride);
+    partial_.resize(pieces * stride);
     std::vector<double> energies(pieces);
-    team.deal(pieces, [&](int64_t i, int) {
+    team.for_each_static(pieces, [&](int64_t i, int) {
         const int64_t piece = pieces - 1 - i, first = piece * kBasisRows;  // the longest rows first
         energies[piece] = kernels().project(basis_.data() + basis_start(first), gram_.data(), first,
                                             std::min(first + kBasisRows, k), inner_.data(),
-                                            parts_.data() + piece * stride);
+                                            partial_.data() + piece * stride);
     });
     std::fill_n(coefficients_.begin(), stride, 0.0);
     double energy = 0;
     for (int64_t piece = 0; piece < pieces; ++piece) {
-        const double* part = parts_.data() + piece * stride;
+        const double* part = partial_.data() + piece * stride;
         for (int64_t i = 0; i < std::min((piece + 1) * kBasisRows, stride); ++i) coefficients_[i] += part[i];
         energy += energies[piece];
     }

@@ -1,4 +1,4 @@
-// Least squares on a growing support, one atom at a time.
+// Least squares on a growing support: min_x |w - A_S x|^2, one more atom in S at a time.
 #pragma once
 
 #include <cstdint>
@@ -10,27 +10,27 @@
 
 namespace coinr {
 
-// The power of two that brings the largest magnitude of w [n] into [0.5, 1); 0 for a zero vector.
+// Returns the exponent e for which the largest magnitude of w [n] / 2^e lies in [0.5, 1); 0 for a zero vector.
 int scale_exponent(const float* w, int64_t n);
 
-// The pursuit of one vector: its support, its least-squares solution and its residual. What a team does together is
-// divided in the same way whatever its size.
+// The pursuit of one vector: its support, its least-squares solution and its residual. Work is divided in the same way
+// for every size of the team, so that results do not depend on it.
 //
 // Gram entries of integer atoms are exact, so the orthogonal basis is kept as coefficients V of the atoms
 // (q_k = A_S v_k, upper triangular, float64) instead of n floats per basis vector: the working set is s * n bytes,
 // or 2 s * n bits where atoms are signs.
-// The float32 residual is updated by every new basis vector and recomputed in float64 from w whenever its energy
-// has fallen by kRefresh, so its error stays near 1e-6 of its own norm however deep the pursuit goes.
+// Every new basis vector updates the float32 residual. It is recomputed in float64 from w whenever its energy has
+// fallen by kRefresh, so its error stays near 1e-6 of its norm in pursuits of any length.
 class Pursuit {
 public:
-    // Starts over on w [n] (finite) with room for s atoms. An exact power of two scales w to a maximum in [0.5, 1).
+    // Starts a pursuit of w [n] (finite) with up to s atoms. An exact power of two scales w to a maximum in [0.5, 1).
     void start(const Dictionary& dictionary, const float* w, int64_t s);
 
-    // Adds `atom` to the support. False, with nothing changed, when its |a.r|/|a| is at most `floor` (scaled) or it
-    // is numerically in the span of the support.
+    // Adds `atom` to the support. Returns false and changes nothing if its |a.r|/|a| is at most `floor` (scaled), or if
+    // it is numerically in the span of the support.
     bool add(const Dictionary& dictionary, int64_t atom, double floor, Team& team);
 
-    // Recomputes solution and residual from w in float64; x() and energy() are then at their most accurate.
+    // Recomputes solution and residual from w in float64, which makes solution() and energy() most accurate.
     void refresh(Team& team);
 
     int64_t size() const { return static_cast<int64_t>(support_.size()); }
@@ -42,18 +42,18 @@ public:
     std::vector<double> solution() const;                 // scaled coefficients of the support
 
 private:
-    double project(Team& team);  // coefficients_ = what the support has of gram_, with the opposite sign; its energy
+    double project(Team& team);  // coefficients_ = -V V^T gram_; returns |V^T gram_|^2
 
     int64_t n_ = 0, stride_ = 0;
     int exponent_ = 0;
     double energy_ = 0, input_energy_ = 0, refreshed_energy_ = 0;
     std::vector<int32_t> support_;
     Aligned<int8_t> row_;         // [stride]
-    ChosenAtoms atoms_;
+    SupportAtoms atoms_;
     Aligned<double> basis_;       // the k + 1 coefficients of every q_k, see Kernels::project
     std::vector<double> z_;       // coordinates of w in the basis
     Aligned<double> gram_, inner_, coefficients_;
-    Aligned<double> parts_;       // coefficients_ by pieces of the basis
+    Aligned<double> partial_;       // of coefficients_, one per piece of the basis
     Aligned<int32_t> update_;
     Aligned<float> w_, r_;
 };

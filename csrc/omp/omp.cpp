@@ -17,7 +17,7 @@
 namespace coinr {
 namespace {
 
-// A pursuit ends when the best normalised correlation is at most this share of |w|.
+// A pursuit ends when the best normalized correlation is at most this times |w|.
 constexpr double kStop = 1e-6;
 
 struct Output {
@@ -26,35 +26,36 @@ struct Output {
     float* path;
 };
 
-// Turns that a vector takes where threads share few of them: one costs a lock, and a thread waits for one at the end.
-constexpr int64_t kTurns = 128;
-// More vectors a thread than this are shared evenly enough.
-constexpr int64_t kFew = 8;
+// Rounds in which threads that share few vectors work on each: a round costs a lock, and long rounds make threads wait
+// at the end. The gain of a second core is in bench/results/omp_scaling.json.
+constexpr int64_t kRoundsPerVector = 128;
+// From this many vectors per thread on, whole vectors are shared evenly enough.
+constexpr int64_t kFewPerThread = 8;
 
-// Room for the pursuits of one block of vectors, in bytes.
+// Bytes for the pursuits of one block of vectors: in memory, and in a core's cache.
 constexpr int64_t kBlockBytes = int64_t{64} << 20;
-constexpr int64_t kCacheBytes = int64_t{3} << 19;  // of a block that stays in a core's cache
+constexpr int64_t kCacheBytes = int64_t{3} << 19;
 
-// Blocks are whole groups of the vectors that the kernels take at once (12 rows, or lanes of a transform).
+// Blocks are multiples of the number of vectors that a kernel takes at once (12 rows, or lanes of a transform).
 int64_t group_of(const Dictionary& dictionary) {
     return dictionary.kind == Kind::hadamard ? HadamardScreen::lanes(dictionary) : 48;
 }
 
-// Vectors whose pursuits, and `besides` bytes for each, fit in `room` bytes.
-int64_t block_size(const Dictionary& dictionary, int64_t s, int64_t room, int64_t besides = 0) {
+// Returns how many vectors fit in `bytes`, with `extra` bytes for each beside its pursuit.
+int64_t block_size(const Dictionary& dictionary, int64_t s, int64_t bytes, int64_t extra = 0) {
     const int64_t atoms = s * padded(dictionary.n) / (dictionary.kind == Kind::gaussian ? 1 : 4);
-    const int64_t each = atoms + 4 * s * s + 64 * s + 10 * padded(dictionary.n) + 512 + besides;
-    return std::max<int64_t>(1, room / each);
+    const int64_t each = atoms + 4 * s * s + 64 * s + 10 * padded(dictionary.n) + 512 + extra;
+    return std::max<int64_t>(1, bytes / each);
 }
 
-// Vectors of a block for one of several threads: of those that its cache takes, in whole groups, as many as leave the
-// least to the thread that does most.
-int64_t side_by_side_size(const Dictionary& dictionary, int64_t B, int64_t s, int threads) {
+// Returns how many vectors make a block for one of several threads: whole groups that fit its cache, as many as
+// minimize the work of the busiest thread.
+int64_t parallel_block_size(const Dictionary& dictionary, int64_t B, int64_t s, int threads) {
     const int64_t share = (B + threads - 1) / threads, group = group_of(dictionary);
-    const int64_t most = std::min(block_size(dictionary, s, kCacheBytes), share);
-    if (most <= group) return most;
+    const int64_t max_size = std::min(block_size(dictionary, s, kCacheBytes), share);
+    if (max_size <= group) return max_size;
     const auto longest = [&](int64_t size) { return ((B + size - 1) / size + threads - 1) / threads * size; };
-    int64_t best = most / group * group;
+    int64_t best = max_size / group * group;
     for (int64_t size = best; size > 0; size -= group)
         if (longest(size) < longest(best)) best = size;
     return best;
@@ -80,20 +81,20 @@ void finish(Pursuit& p, int64_t s, int32_t* indices, float* values, float* path,
     }
 }
 
-// Whether vectors are so few that some members of a team would have none, and their own work is worth dividing.
-bool few_and_long(const Dictionary& dictionary, int64_t B, const Team& team) {
+// Whether all threads should work on each vector: there are fewer vectors than threads, and each is long.
+bool share_each_vector(const Dictionary& dictionary, int64_t B, const Team& team) {
     return dictionary.n >= 2048 && B < team.size();
 }
 
-// Whether whole vectors would leave some of the threads idle for a good part of the time.
-bool uneven(int64_t B, int threads) { return B > threads && B < kFew * threads && B % threads != 0; }
+// Whether whole vectors would leave some threads idle for much of the time.
+bool uneven_split(int64_t B, int threads) { return B > threads && B < kFewPerThread * threads && B % threads != 0; }
 
 using Select = std::function<std::vector<Choice>(const std::vector<Query>&, Team&)>;
 
-// One block of vectors and where their results go.
+// One block of vectors and the place of their results.
 class Block {
 public:
-    // `pursuits` is room that one block after another may use.
+    // `pursuits` is memory that one block after another may use.
     Block(const Dictionary& dictionary, const float* W, int64_t B, int64_t s, Team& team, Output out,
           std::vector<Pursuit>& pursuits)
         : dictionary_(dictionary), B_(B), s_(s), team_(team), out_(out), pursuits_(pursuits), active_(B, 1) {
@@ -105,18 +106,18 @@ public:
         });
     }
 
-    // Every active vector picks one atom. False when all have ended, their results written.
+    // Picks one atom for every active vector. Returns false when no vector is active and the results are written.
     bool pass(const Select& select) {
-        const std::vector<int64_t> who = waiting();
-        if (who.empty()) {
+        const std::vector<int64_t> active = active_vectors();
+        if (active.empty()) {
             finish_all();
             return false;
         }
         std::vector<Query> queries;
-        for (const int64_t b : who) queries.push_back(query(b));
+        for (const int64_t b : active) queries.push_back(query(b));
         const std::vector<Choice> choices = select(queries, team_);
-        for_vectors(static_cast<int64_t>(who.size()),
-                    [&](int64_t v, int, Team& team) { add(who[v], choices[v], team); });
+        for_vectors(static_cast<int64_t>(active.size()),
+                    [&](int64_t v, int, Team& team) { add(active[v], choices[v], team); });
         return true;
     }
 
@@ -125,58 +126,58 @@ public:
         }
     }
 
-    // Every active vector picks as many atoms per pass as its lazy scores allow.
+    // Picks as many atoms for every active vector per pass as its lazy candidates allow.
     void run_lazily(Screen& screen) {
-        std::vector<LazyScores> lazy(B_);
+        std::vector<LazyCandidates> lazy(B_);
         std::vector<Aligned<int8_t>> rows(team_.size(), Aligned<int8_t>(padded(dictionary_.n)));
         while (true) {
-            const std::vector<int64_t> who = waiting();
-            if (who.empty()) break;
+            const std::vector<int64_t> active = active_vectors();
+            if (active.empty()) break;
             std::vector<Query> queries;
-            for (const int64_t b : who) queries.push_back(query(b));
-            screen.look(queries, team_);
-            std::vector<char> fresh(who.size(), 1), undecided(who.size(), 0);
-            const auto pick = [&](int64_t v, Aligned<int8_t>* room, Team& team) {
-                const int64_t b = who[v];
-                if (fresh[v]) screen.refill(v, pursuits_[b], lazy[b]);
-                fresh[v] = 0;
+            for (const int64_t b : active) queries.push_back(query(b));
+            screen.collect_top(queries, team_);
+            std::vector<char> needs_refill(active.size(), 1), undecided(active.size(), 0);
+            const auto pick = [&](int64_t v, Aligned<int8_t>* scratch, Team& team) {
+                const int64_t b = active[v];
+                if (needs_refill[v]) screen.refill(v, pursuits_[b], lazy[b]);
+                needs_refill[v] = 0;
                 Choice choice;
-                const LazyScores::Next next = lazy[b].next(dictionary_, pursuits_[b], room, team, &choice);
-                undecided[v] = next == LazyScores::Next::undecided;
-                if (next != LazyScores::Next::found) return false;
+                const LazyCandidates::Next next = lazy[b].next(dictionary_, pursuits_[b], scratch, team, &choice);
+                undecided[v] = next == LazyCandidates::Next::undecided;
+                if (next != LazyCandidates::Next::found) return false;
                 add(b, choice, team);
                 return active_[b] != 0;
             };
-            const int64_t count = static_cast<int64_t>(who.size());
-            if (few_and_long(dictionary_, count, team_))
+            const int64_t count = static_cast<int64_t>(active.size());
+            if (share_each_vector(dictionary_, count, team_))
                 for (int64_t v = 0; v < count; ++v)
                     while (pick(v, rows.data(), team_)) {
                     }
             else
-                team_.take_turns(count, [&](int64_t v, int rank) { return pick(v, &rows[rank], alone_); });
-            for (size_t v = 0; v < who.size(); ++v)
-                if (undecided[v]) add(who[v], screen.select({queries[v]}, false, team_)[0], team_);
+                team_.for_each_in_rounds(count, [&](int64_t v, int rank) { return pick(v, &rows[rank], serial_); });
+            for (size_t v = 0; v < active.size(); ++v)
+                if (undecided[v]) add(active[v], screen.select({queries[v]}, false, team_)[0], team_);
         }
         finish_all();
     }
 
 private:
-    std::vector<int64_t> waiting() const {
-        std::vector<int64_t> who;
+    std::vector<int64_t> active_vectors() const {
+        std::vector<int64_t> active;
         for (int64_t b = 0; b < B_; ++b)
-            if (active_[b]) who.push_back(b);
-        return who;
+            if (active_[b]) active.push_back(b);
+        return active;
     }
 
     Query query(int64_t b) const { return {pursuits_[b].residual(), &pursuits_[b].support()}; }
 
-    // body(v, rank, team) for every vector: by one member of the team each, or by all together for few long ones.
+    // Calls body(v, rank, team) for every vector: each on one thread, or few long ones on all threads together.
     template <class Body>
     void for_vectors(int64_t count, const Body& body) {
-        if (few_and_long(dictionary_, count, team_))
+        if (share_each_vector(dictionary_, count, team_))
             for (int64_t v = 0; v < count; ++v) body(v, 0, team_);
         else
-            team_.for_each(count, dictionary_.n >= 512 ? 1 : 4, [&](int64_t v, int rank) { body(v, rank, alone_); });
+            team_.for_each(count, dictionary_.n >= 512 ? 1 : 4, [&](int64_t v, int rank) { body(v, rank, serial_); });
     }
 
     void add(int64_t b, const Choice& choice, Team& team) {
@@ -200,7 +201,7 @@ private:
     const int64_t B_, s_;
     Team& team_;
     const Output out_;
-    Team alone_{1};  // shared by all members: one that has no threads keeps nothing
+    Team serial_{1};  // shared by all members: a team of one has no state
     std::vector<Pursuit>& pursuits_;
     std::vector<char> active_;
 };
@@ -242,51 +243,51 @@ void omp(const Dictionary& dictionary, const float* W, int64_t B, int64_t s, int
     if (B == 0) return;
     const int64_t n = dictionary.n;
     const auto block_output = [&](int64_t b) { return Output{indices + b * s, values + b * s, path + b * (s + 1)}; };
-    // One block after another, the whole team on each.
-    const auto in_turn = [&](const std::function<void(Block&)>& run, int64_t besides = 0) {
-        const int64_t size = block_size(dictionary, s, kBlockBytes, besides);
+    // Runs one block after another, the whole team on each.
+    const auto blocks_in_sequence = [&](const std::function<void(Block&)>& run, int64_t extra = 0) {
+        const int64_t size = block_size(dictionary, s, kBlockBytes, extra);
         std::vector<Pursuit> pursuits;
         for (int64_t b = 0; b < B; b += size) {
             Block block(dictionary, W + b * n, std::min(size, B - b), s, team, block_output(b), pursuits);
             run(block);
         }
     };
-    // Blocks that stay in a core's cache, each on one thread.
-    const auto side_by_side = [&](const std::function<Select(const Team&)>& make) {
-        const int64_t size = side_by_side_size(dictionary, B, s, threads);
+    // Runs blocks that fit a core's cache in parallel, each on one thread.
+    const auto blocks_in_parallel = [&](const std::function<Select(const Team&)>& make) {
+        const int64_t size = parallel_block_size(dictionary, B, s, threads);
         std::vector<std::vector<Pursuit>> pursuits(team.size());
         team.for_each((B + size - 1) / size, 1, [&](int64_t i, int rank) {
-            Team alone(1);
-            Block block(dictionary, W + i * size * n, std::min(size, B - i * size), s, alone, block_output(i * size),
+            Team serial(1);
+            Block block(dictionary, W + i * size * n, std::min(size, B - i * size), s, serial, block_output(i * size),
                         pursuits[rank]);
-            block.run(make(alone));
+            block.run(make(serial));
         });
-        team.run([&](int rank) { std::vector<Pursuit>().swap(pursuits[rank]); });  // many small pieces to give back
+        team.run([&](int rank) { std::vector<Pursuit>().swap(pursuits[rank]); });  // frees many small arrays
     };
-    // Blocks of one vector, in turns.
-    const auto one_by_one = [&](const std::function<Select(const Team&)>& make) {
-        struct Room {
-            Team alone{1};
+    // Runs blocks of one vector, a few passes of each per round.
+    const auto vectors_in_rounds = [&](const std::function<Select(const Team&)>& make) {
+        struct VectorState {
+            Team serial{1};
             std::vector<Pursuit> pursuits;
             Select select;
             std::unique_ptr<Block> block;
         };
-        std::vector<Room> rooms(B);
-        const int64_t passes = std::max<int64_t>(1, s / kTurns);
-        team.take_turns(B, [&](int64_t b, int) {
-            Room& room = rooms[b];
-            if (!room.block) {
-                room.select = make(room.alone);
-                room.block =
-                    std::make_unique<Block>(dictionary, W + b * n, 1, s, room.alone, block_output(b), room.pursuits);
+        std::vector<VectorState> states(B);
+        const int64_t passes = std::max<int64_t>(1, s / kRoundsPerVector);
+        team.for_each_in_rounds(B, [&](int64_t b, int) {
+            VectorState& state = states[b];
+            if (!state.block) {
+                state.select = make(state.serial);
+                state.block =
+                    std::make_unique<Block>(dictionary, W + b * n, 1, s, state.serial, block_output(b), state.pursuits);
             }
             for (int64_t pass = 0; pass < passes; ++pass)
-                if (!room.block->pass(room.select)) return false;
+                if (!state.block->pass(state.select)) return false;
             return true;
         });
     };
     if (exact) {
-        in_turn([&](Block& block) {
+        blocks_in_sequence([&](Block& block) {
             block.run([&](const std::vector<Query>& queries, Team& members) {
                 return select_exact(dictionary, queries, members);
             });
@@ -298,12 +299,12 @@ void omp(const Dictionary& dictionary, const float* W, int64_t B, int64_t s, int
                 return screen->select(queries, false, own);
             };
         };
-        if (uneven(B, threads) && B <= block_size(dictionary, s, kBlockBytes))
-            one_by_one(make);
+        if (uneven_split(B, threads) && B <= block_size(dictionary, s, kBlockBytes))
+            vectors_in_rounds(make);
         else if (B >= threads)
-            side_by_side(make);
+            blocks_in_parallel(make);
         else
-            in_turn([&](Block& block) { block.run(make(team)); });
+            blocks_in_sequence([&](Block& block) { block.run(make(team)); });
     } else {
         const TileSource source(dictionary, team);
         const auto make = [&](const Team& members) -> Select {
@@ -313,12 +314,13 @@ void omp(const Dictionary& dictionary, const float* W, int64_t B, int64_t s, int
             };
         };
         if (source.cached()) {
-            side_by_side(make);
-        } else if (lazy_pays(dictionary, B)) {
+            blocks_in_parallel(make);
+        } else if (lazy_selection_pays(dictionary, B)) {
             Screen screen(source, team);
-            in_turn([&](Block& block) { block.run_lazily(screen); }, LazyScores::bytes(dictionary.M, threads));
+            blocks_in_sequence([&](Block& block) { block.run_lazily(screen); },
+                               LazyCandidates::bytes(dictionary.M, threads));
         } else {
-            in_turn([&](Block& block) { block.run(make(team)); });
+            blocks_in_sequence([&](Block& block) { block.run(make(team)); });
         }
     }
 }

@@ -9,7 +9,7 @@
 namespace coinr {
 
 // With r = step (q + e), q integer, a.r / |a| differs from step a.q / |a| by at most step |e|.
-void RoughResidual::set(const float* r, const Dictionary& dictionary) {
+void Int16Residual::set(const float* r, const Dictionary& dictionary) {
     const Kernels& kernel = kernels();
     stride_ = padded(dictionary.n);
     norm2_ = dictionary.kind == Kind::gaussian ? 0.0 : static_cast<double>(dictionary.n);
@@ -21,7 +21,7 @@ void RoughResidual::set(const float* r, const Dictionary& dictionary) {
     slack_ = step_ * (1.0001 * std::sqrt(error) + 2e-6 * std::sqrt(size));  // the second term: float32 arithmetic
 }
 
-double RoughResidual::score(const int8_t* row) const {
+double Int16Residual::score(const int8_t* row) const {
     const Kernels& kernel = kernels();
     const double norm2 = norm2_ > 0 ? norm2_ : static_cast<double>(kernel.dot_i8(row, row, stride_));
     const int64_t product = kernel.dot_i8_i16(row, rounded_.data(), stride_);

@@ -1,4 +1,4 @@
-// Scores of single atoms against a residual rounded to int16: cheaper than exact ones, and within a bound of them.
+// Scores of single atoms against a residual rounded to int16: cheaper than exact scores, with a known error bound.
 #pragma once
 
 #include <cstdint>
@@ -8,18 +8,18 @@
 
 namespace coinr {
 
-class RoughResidual {
+class Int16Residual {
 public:
     void set(const float* r, const Dictionary& dictionary);  // r [padded(n)], not zero
 
-    // |a.r|/|a| for the entries [padded(n)] of an atom that is not zero, off by at most slack().
+    // Returns |a.r|/|a| within slack(), for the entries [padded(n)] of an atom that is not zero.
     double score(const int8_t* row) const;
     double slack() const { return slack_; }
 
 private:
     int64_t stride_ = 0;
     double step_ = 0, slack_ = 0;
-    double norm2_ = 0;  // of all atoms; 0 where they differ
+    double norm2_ = 0;  // |a|^2 of every atom; 0 if atoms differ
     Aligned<int16_t> rounded_;
 };
 

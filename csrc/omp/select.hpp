@@ -28,10 +28,10 @@ struct Query {
     const std::vector<int32_t>* excluded;  // in any order
 };
 
-// The exact score of one atom, row being its entries [padded(n)]. False for a zero atom.
+// Computes the exact score of an atom from its entries `row` [padded(n)]. Returns false for a zero atom.
 bool score_row(const int8_t* row, const float* residual, int64_t stride, double* score);
 
-// Every atom scored in float64: the truth that the screened passes agree with.
+// Scores every atom in float64: the reference for the screening passes.
 std::vector<Choice> select_exact(const Dictionary& dictionary, const std::vector<Query>& queries, Team& team);
 
 }  // namespace coinr

@@ -1,4 +1,4 @@
-// The atoms of a support, stored for the sums that least squares needs.
+// The atoms of a support, stored for the sums of least squares.
 #pragma once
 
 #include <cstdint>
@@ -13,11 +13,12 @@ namespace coinr {
 constexpr int64_t kSignGroup = 8;
 inline int64_t padded_to_group(int64_t s) { return (s + kSignGroup - 1) / kSignGroup * kSignGroup; }
 
-// One bit an entry for dictionaries of signs, one byte an entry for others. Sums are exact, the same for both. They are
-// made by all members of a team, in pieces that do not depend on how many these are.
-class ChosenAtoms {
+// Stores one bit per entry for dictionaries of signs, one byte per entry for others. Sums are exact, and equal for
+// both. All members of a team compute them, in pieces that do not depend on the size of the team.
+class SupportAtoms {
 public:
-    // Empty, with room for s atoms; gram and subtract then take arrays of padded_to_group(s), and gram may fill all.
+    // Starts an empty support of up to s atoms. Arrays for gram and subtract have padded_to_group(s) elements, all of
+    // which gram may write.
     void start(const Dictionary& dictionary, int64_t s);
     void add(const int8_t* row);  // [padded(n)]
 
@@ -30,16 +31,16 @@ public:
     void residual(const double* x, const float* w, float* r, Team& team) const;
 
 private:
-    const int8_t* entries(Aligned<int8_t>& room, Team& team) const;  // [size, stride]; `room` is for unpacked ones
+    const int8_t* entries(Aligned<int8_t>& buffer, Team& team) const;  // [size, stride]; unpacks into `buffer`
 
     bool signs_ = false;
     int64_t n_ = 0, stride_ = 0, size_ = 0;
-    Aligned<int8_t> rows_;         // [s, stride], without signs
-    Aligned<uint64_t> words_;      // of signs, see Kernels::mark_signs
+    Aligned<int8_t> rows_;         // [s, stride], if atoms are not signs
+    Aligned<uint64_t> words_;      // signs, see Kernels::pack_signs
     Aligned<uint8_t> bytes_;
 };
 
-// |r|^2 for r [stride], by the team.
+// Returns |r|^2 for r [stride].
 double energy(const float* r, int64_t stride, Team& team);
 
 }  // namespace coinr

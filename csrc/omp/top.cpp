@@ -16,14 +16,14 @@ bool worse(const Scored& a, const Scored& b) { return a.before(b); }
 TopAtoms::TopAtoms(const Dictionary& dictionary, int keep)
     : dictionary_(dictionary), keep_(static_cast<size_t>(std::max(keep, 1))) {
     if (dictionary.kind != Kind::hadamard) throw std::invalid_argument("only hadamard dictionaries have transforms");
-    room_.resize(dictionary.transform_room());
-    words_.resize(dictionary.drawn_words());
+    scratch_.resize(dictionary.transform_scratch());
+    words_.resize(dictionary.sign_buffer_words());
 }
 
 std::vector<std::vector<Scored>> TopAtoms::find(const std::vector<const float*>& residuals) {
     found_.assign(residuals.size(), {});
     for (first_atom_ = 0; first_atom_ < dictionary_.M; first_atom_ += dictionary_.order) {
-        FwhtTask task = dictionary_.transform(first_atom_ / dictionary_.order, words_.data(), room_.data());
+        FwhtTask task = dictionary_.transform(first_atom_ / dictionary_.order, words_.data(), scratch_.data());
         task.threshold = &threshold_;
         task.hit = &TopAtoms::hit;
         task.context = this;
@@ -39,21 +39,21 @@ std::vector<std::vector<Scored>> TopAtoms::find(const std::vector<const float*>&
 }
 
 void TopAtoms::hit(void* context, int64_t group, uint32_t lanes, const float* values) {
-    static_cast<TopAtoms*>(context)->take(16 * group, lanes, values);
+    static_cast<TopAtoms*>(context)->add_hits(16 * group, lanes, values);
 }
 
-void TopAtoms::take(int64_t column, uint32_t lanes, const float* values) {
+void TopAtoms::add_hits(int64_t column, uint32_t lanes, const float* values) {
     std::vector<Scored>& best = found_[query_];
     for (; lanes; lanes &= lanes - 1) {
         const int lane = __builtin_ctz(lanes);
         const int64_t atom = first_atom_ + column + lane;
         if (column + lane >= dictionary_.order || atom >= dictionary_.M) continue;
-        offer(best, {static_cast<int32_t>(atom), values[lane]});
+        add(best, {static_cast<int32_t>(atom), values[lane]});
         if (best.size() == keep_) threshold_ = std::max(threshold_, std::fabs(best.front().score));
     }
 }
 
-void TopAtoms::offer(std::vector<Scored>& best, Scored found) const {
+void TopAtoms::add(std::vector<Scored>& best, Scored found) const {
     if (best.size() == keep_) {
         if (!found.before(best.front())) return;
         std::pop_heap(best.begin(), best.end(), worse);

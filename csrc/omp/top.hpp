@@ -23,22 +23,22 @@ struct Scored {
 
 class TopAtoms {
 public:
-    // Throws std::invalid_argument for another kind of dictionary.
+    // Throws std::invalid_argument unless the dictionary is hadamard.
     TopAtoms(const Dictionary& dictionary, int keep);
 
-    // The `keep` largest |a.r| (all of M where that is less) for each residual [padded(n)], zeros from n on, best
-    // first. Scores are those of a float32 transform.
+    // Returns the min(keep, M) atoms of largest |a.r| for each residual [padded(n)] (zeros from n on), best first.
+    // Scores are those of a float32 transform.
     std::vector<std::vector<Scored>> find(const std::vector<const float*>& residuals);
 
 private:
     static void hit(void* context, int64_t group, uint32_t lanes, const float* values);
-    void take(int64_t column, uint32_t lanes, const float* values);
-    void offer(std::vector<Scored>& best, Scored found) const;
+    void add_hits(int64_t column, uint32_t lanes, const float* values);
+    void add(std::vector<Scored>& best, Scored found) const;
 
     const Dictionary& dictionary_;
     const size_t keep_;
     std::vector<std::vector<Scored>> found_;  // of each residual, the worst first: a heap
-    Aligned<float> room_;
+    Aligned<float> scratch_;
     std::vector<uint32_t> words_;
     float threshold_ = 0;
     size_t query_ = 0;

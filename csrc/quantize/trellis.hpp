@@ -6,10 +6,10 @@
 
 namespace coinr {
 
-// Integers k [count] that minimise sum of weight (x - value(k))^2 + bits(k), by the Viterbi algorithm.
+// Returns the integers k [count] = argmin sum of weight (x - value(k))^2 + bits(k), by the Viterbi algorithm.
 //   x        targets in steps [count]
-//   weight   bits that a squared error of one step costs, one for each target or, of size 1, for all
-//   bits     [tables, 2, entries]: bits of |k| by quantiser; beyond the last entry grows with log2
+//   weight   bits per squared error of one step, one for each target or, of size 1, one for all
+//   bits     [tables, 2, entries]: bits of |k| by quantizer; beyond the last entry grows with log2
 //   table    which table a target uses [count], or null for the first
 std::vector<int32_t> choose_levels(int log_states, const double* x, int64_t count, const std::vector<double>& weight,
                                    const double* bits, int64_t tables, int64_t entries, const uint8_t* table);

@@ -1,4 +1,4 @@
-// Choice of the integers that levels.hpp codes where errors of a row add up in a quadratic form.
+// Trellis quantization with error feedback: the error of a row is a quadratic form.
 #pragma once
 
 #include <cstdint>
@@ -6,20 +6,20 @@
 
 namespace coinr {
 
-struct ShapedProblem {
+struct FeedbackProblem {
     int64_t rows, columns;
     const double* matrix;         // [rows, columns]
     const double* steps;          // [rows, columns]
-    const double* weight;         // [rows, columns]: bits that a squared error of one step costs
+    const double* weight;         // [rows, columns]: bits per squared error of one step
     const double* feedback;       // [columns, columns], upper triangular with a unit diagonal
     const double* bits;           // as in trellis.hpp
     int64_t tables, entries;
     const uint8_t* table;         // [rows, columns]: which table an element uses
 };
 
-// Integers [rows, columns] of about the least sum of weight * ((E feedback) / step)^2 + bits, E the errors, by a
-// Viterbi search over all elements in order in which each survivor carries what its own errors ask of the elements
-// after them (per-survivor processing; Raheli, Polydoros and Tzou, 1995).
-std::vector<int32_t> choose_shaped_levels(int log_states, const ShapedProblem& problem);
+// Returns integers [rows, columns] that about minimize the sum of weight * ((E feedback) / step)^2 + bits, where E are
+// the errors. A Viterbi search visits all elements in order; the errors of each survivor shift its own later targets
+// (per-survivor processing; Raheli, Polydoros and Tzou, 1995).
+std::vector<int32_t> choose_levels_with_feedback(int log_states, const FeedbackProblem& problem);
 
 }  // namespace coinr

@@ -1,4 +1,4 @@
-// Arrays that start on a cache line: vectors of 64 bytes read from others cost twice as much.
+// Arrays that start on a cache line: unaligned reads of 64 bytes cost twice as much.
 #pragma once
 
 #include <cstddef>
@@ -16,12 +16,12 @@ struct LineAllocator {
     template <class U>
     LineAllocator(const LineAllocator<U>&) {}
 
-    // Room for the line to start in, and before it where the room starts: the C library's aligned ones cost more.
+    // Allocates a line more, and stores the start of the allocation before the aligned array: aligned_alloc is slower.
     T* allocate(std::size_t count) {
         if (count > (static_cast<std::size_t>(-1) - kLine) / sizeof(T)) throw std::bad_alloc();
-        char* const room = static_cast<char*>(::operator new(count * sizeof(T) + kLine));
-        char* const line = room + kLine - reinterpret_cast<std::uintptr_t>(room) % kLine;
-        reinterpret_cast<void**>(line)[-1] = room;
+        char* const start = static_cast<char*>(::operator new(count * sizeof(T) + kLine));
+        char* const line = start + kLine - reinterpret_cast<std::uintptr_t>(start) % kLine;
+        reinterpret_cast<void**>(line)[-1] = start;
         return reinterpret_cast<T*>(line);
     }
     void deallocate(T* p, std::size_t) { ::operator delete(reinterpret_cast<void**>(p)[-1]); }
@@ -33,7 +33,7 @@ struct LineAllocator {
 
 private:
     static constexpr std::size_t kLine = 64;
-    static_assert(__STDCPP_DEFAULT_NEW_ALIGNMENT__ >= sizeof(void*), "room for a pointer before the line");
+    static_assert(__STDCPP_DEFAULT_NEW_ALIGNMENT__ >= sizeof(void*), "a pointer fits before the line");
 };
 
 template <class T>

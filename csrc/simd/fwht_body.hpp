@@ -1,4 +1,4 @@
-// Fast Walsh-Hadamard transforms of one residual, or of 32 rounded ones side by side, once per instruction set; see
+// Fast Walsh-Hadamard transforms of one residual, or of 32 rounded ones at once, compiled once per instruction set; see
 // kernels_body.hpp.
 
 namespace coinr {
@@ -43,8 +43,8 @@ COINR_INLINE f32x16 fold_lanes(f32x16 v) {
 #endif
 }
 
-// What transforms of one residual, 16 entries to a vector, and of 32 side by side differ in.
-struct Floats {
+// The two lane types of the transform: 16 entries of one residual, or one entry of each of 32 residuals.
+struct FloatLanes {
     using Vector = f32x16;
     using Value = float;
     using Task = FwhtTask;
@@ -58,10 +58,10 @@ struct Floats {
     COINR_INLINE static void fold(Vector& v) { v = fold_lanes<1>(fold_lanes<2>(fold_lanes<4>(fold_lanes<8>(v)))); }
 };
 
-struct Shorts {
+struct Int16Lanes {
     using Vector = i16x32;
     using Value = int16_t;
-    using Task = FwhtShortTask;
+    using Task = FwhtInt16Task;
     using Magnitude = i16x32;
 
     COINR_INLINE static Magnitude magnitude(Vector v) {
@@ -146,7 +146,7 @@ COINR_INLINE void last_stage(int64_t length, int64_t column, const typename L::T
     }
 }
 
-// Transform of [length] vectors that `from` reads, x being scratch: wide strides first, then pieces that stay in the
+// Transforms [length] vectors that `from` reads; x is scratch. Wide strides come first, then pieces that stay in the
 // first-level cache.
 template <class L, class From>
 COINR_INLINE void transform_from(typename L::Value* x, int64_t length, int64_t column, const typename L::Task& t,
@@ -198,7 +198,7 @@ COINR_INLINE f32x16 signed_entries(const float* residual, const uint32_t* signs,
 #endif
 }
 
-// Sixteen columns, signed: those that rows take are consecutive entries.
+// Sixteen columns, signed: those of used rows take consecutive entries.
 COINR_INLINE f32x16 signed_columns(const FwhtTask& t, RowGroup group) {
     const uint64_t words = t.signs[group.before / 32] | static_cast<uint64_t>(t.signs[group.before / 32 + 1]) << 32;
     const uint32_t bits = static_cast<uint32_t>(words >> group.before % 32);
@@ -222,30 +222,30 @@ COINR_INLINE f32x16 signed_columns(const FwhtTask& t, RowGroup group) {
 void fwht(const FwhtTask& t) {
     const int64_t length = (t.order + 15) / 16;
     if (t.n == t.order)  // every row is taken, in order
-        transform_from<Floats>(t.x, length, 0, t, [&t](int64_t i) __attribute__((always_inline)) {
+        transform_from<FloatLanes>(t.x, length, 0, t, [&t](int64_t i) __attribute__((always_inline)) {
             return signed_entries(t.residual, t.signs, 16 * i);
         });
     else
-        transform_from<Floats>(t.x, length, 0, t, [&t](int64_t i) __attribute__((always_inline)) {
+        transform_from<FloatLanes>(t.x, length, 0, t, [&t](int64_t i) __attribute__((always_inline)) {
             return signed_columns(t, t.groups[i]);
         });
 }
 
-void fwht_short(const FwhtShortTask& t) {
+void fwht_int16(const FwhtInt16Task& t) {
     const auto signed_entry = [&t](int64_t i) {
-        const i16x32 flip = i16x32{} + t.flips[i];
+        const i16x32 flip = i16x32{} + t.sign_masks[i];
         return (load<i16x32>(t.residuals + 32 * i) ^ flip) - flip;
     };
     if (t.n == t.order) {  // every row is used, in order
-        transform_from<Shorts>(t.x, t.order, 0, t, signed_entry);
+        transform_from<Int16Lanes>(t.x, t.order, 0, t, signed_entry);
         return;
     }
     __builtin_memset(t.x, 0, static_cast<uint64_t>(t.order) * 64);
     for (int64_t i = 0; i < t.n; ++i) store(t.x + 32 * static_cast<int64_t>(t.rows[i]), signed_entry(i));
-    transform<Shorts>(t.x, t.order, 0, t);
+    transform<Int16Lanes>(t.x, t.order, 0, t);
 }
 
-void flips(const uint32_t* words, int64_t n, int16_t* out) {
+void sign_masks(const uint32_t* words, int64_t n, int16_t* out) {
     for (int64_t i = 0; i < n; i += 32) {
 #if COINR_LEVEL == 2
         _mm512_storeu_si512(out + i, _mm512_movm_epi16(words[i / 32]));
@@ -255,10 +255,10 @@ void flips(const uint32_t* words, int64_t n, int16_t* out) {
     }
 }
 
-// Two rounded residuals, low and high halves of 32-bit lanes; adds up their rounding errors and squares.
-COINR_INLINE u32x16 short_pair(const float* a, const float* b, float scale_a, float scale_b, f32x16 error[2],
+// Rounds two residuals to the low and high halves of 32-bit lanes; adds up their rounding errors and squares.
+COINR_INLINE u32x16 round_pair_to_int16(const float* a, const float* b, float scale_a, float scale_b, f32x16 error[2],
                                f32x16 size[2]) {
-    const float magic = 12582912.0f;  // see quantise
+    const float magic = 12582912.0f;  // see quantize
     const float* const from[2] = {a, b};
     const float scale[2] = {scale_a, scale_b};
     u32x16 bits[2];
@@ -302,7 +302,8 @@ COINR_INLINE void transpose_pairs(const uint32_t* rows, int64_t stride, int16_t*
 #endif
 }
 
-void short_lanes(const float* const residuals[32], int64_t n, int16_t* out, double error[32], double size[32]) {
+void round_to_int16_lanes(const float* const residuals[32], int64_t n, int16_t* out, double error[32],
+                          double size[32]) {
     constexpr int64_t kPiece = 256;
     float scale[32];
     f32x16 errors[32] = {}, sizes[32] = {};
@@ -319,7 +320,7 @@ void short_lanes(const float* const residuals[32], int64_t n, int16_t* out, doub
         for (int p = 0; p < 16; ++p)
             for (int64_t i = 0; i < stop; i += 16)
                 store(pairs + p * kPiece + i,
-                      short_pair(residuals[2 * p] + begin + i, residuals[2 * p + 1] + begin + i, scale[2 * p],
+                      round_pair_to_int16(residuals[2 * p] + begin + i, residuals[2 * p + 1] + begin + i, scale[2 * p],
                                  scale[2 * p + 1], errors + 2 * p, sizes + 2 * p));
         for (int64_t i = 0; i < stop; i += 16) transpose_pairs(pairs + i, kPiece, out + 32 * (begin + i));
     }

@@ -16,10 +16,10 @@ inline int64_t padded(int64_t n) { return (n + kPad - 1) / kPad * kPad; }
 constexpr int kScreenTiles = 2;
 constexpr int64_t kScreenAtoms = 16 * kScreenTiles;
 
-// Rows scored together, given how many remain: the packing of rows follows it.
-inline int screen_rows(int most, int64_t remaining) {
-    if (most <= 2 || remaining <= 2) return 2;
-    if (remaining >= 9) return most;
+// Returns how many rows are scored together if `remaining` are left; the packing of rows follows it.
+inline int screen_rows(int max_rows, int64_t remaining) {
+    if (max_rows <= 2 || remaining <= 2) return 2;
+    if (remaining >= 9) return max_rows;
     return remaining <= 4 ? 4 : remaining <= 6 ? 6 : 8;
 }
 
@@ -38,15 +38,15 @@ struct ScreenTask {
     const float* inverse_norm;  // [kScreenAtoms]
     const float* threshold;     // [queries]
     int32_t* partial;           // [row_count][kScreenAtoms] between panels
-    // Called for a query with scores [kScreenAtoms] of which those in the bit mask `which` reach its threshold in
-    // magnitude; may raise it.
+    // Called with the scores [kScreenAtoms] of a query if some, those in the bit mask `which`, reach its threshold in
+    // magnitude; may raise the threshold.
     void (*hit)(void* context, int64_t query, uint32_t which, const float* scores);
     void* context;
 };
 
-// The rows among 16 consecutive ones that entries of a vector take, in order, and how many entries come before.
+// Which of 16 consecutive rows of H are used, and how many used rows come before them.
 struct RowGroup {
-    uint32_t before, taken;  // taken: one bit each
+    uint32_t before, taken;  // taken: one bit per row
 };
 
 // The Walsh-Hadamard transform of one residual, signed.
@@ -57,17 +57,17 @@ struct FwhtTask {
     int64_t n, order;
     float* x;                 // [order rounded up to 16], scratch
     const float* threshold;   // not negative
-    // Called for group g of 16 columns, of which those beyond the order are void, with the lanes, one bit each, whose
-    // values [16] reach the threshold in magnitude; may raise it.
+    // Called for a group of 16 columns if some values [16] reach the threshold in magnitude: bit l of `lanes` for value
+    // l. May raise the threshold. Columns beyond the order are void.
     void (*hit)(void* context, int64_t group, uint32_t lanes, const float* values);
     void* context;
 };
 
-// Thirty-two transforms of residuals rounded by Kernels::short_lanes, with the same signs.
-struct FwhtShortTask {
+// 32 transforms of residuals rounded by Kernels::round_to_int16_lanes, with the same signs.
+struct FwhtInt16Task {
     const int16_t* residuals;  // [n][32]
-    const int16_t* flips;      // [n]: -1 where the sign is negative, else 0
-    const uint32_t* rows;      // [n]: where entry i enters the transform
+    const int16_t* sign_masks; // [n]: -1 where the sign is negative, else 0
+    const uint32_t* rows;      // [n]: the row of H of entry i
     int64_t n, order;
     int16_t* x;                // [order][32], scratch
     const int16_t* threshold;  // [32]
@@ -76,7 +76,7 @@ struct FwhtShortTask {
 };
 
 // Over all entries, in units of the step: squared rounding errors, squares, and the sum of each digit.
-struct QuantiseSums {
+struct QuantizeSums {
     double error, size;
     int64_t sum[2];
 };
@@ -88,7 +88,7 @@ struct Kernels {
     void (*row_popcount)(uint64_t seed, uint32_t stream, uint32_t kind, uint32_t atom, int64_t n, int8_t* out);
     // ±1 from single bits, least significant first; out[n..padded(n)) = 0.
     void (*row_signs)(uint64_t seed, uint32_t stream, uint32_t kind, uint32_t atom, int64_t n, int8_t* out);
-    // The same from words at hand.
+    // The same from given words.
     void (*spread_signs)(const uint32_t* words, int64_t n, int8_t* out);
     // inout[i] *= (-1)^popcount(rows[i] & column).
     void (*row_parity)(const uint32_t* rows, uint32_t column, int64_t n, int8_t* inout);
@@ -105,10 +105,10 @@ struct Kernels {
     double (*dot_f64)(const double* a, const double* b, int64_t n);
     void (*axpy_f64)(double c, const double* a, int64_t n, double* y);
     // after[s][l] = before[s][l] + sum_t errors[s][t] * rows[t * stride + l], t from 0 to count, for four s.
-    void (*carry)(const float* const before[4], const float* const errors[4], int64_t count, const float* rows,
-                  int64_t stride, int64_t n, float* const after[4]);
+    void (*add_feedback)(const float* const before[4], const float* const errors[4], int64_t count, const float* rows,
+                         int64_t stride, int64_t n, float* const after[4]);
 
-    // Tiles of 16 consecutive atoms: calls [first, first + calls) of the entries, zero codes from entry n on.
+    // Generate tiles of 16 consecutive atoms: Philox calls [first, first + calls), zero codes from entry n on.
     // norm2 [16] += squared norms less 16 per entry.
     void (*tile_popcount)(uint64_t seed, uint32_t stream, uint32_t kind, uint32_t atom, int64_t first, int64_t calls,
                           int64_t n, uint8_t* out, int32_t* norm2);
@@ -117,8 +117,8 @@ struct Kernels {
     float (*max_abs)(const float* r, int64_t n);  // n a multiple of 16
     // Rounds r * inverse (below 2^22 in magnitude), entries [0, n rounded up to 16), to integers of one digit, or of
     // two: base * first + second. Groups of four entries of digit d go to to[d], stride[d] bytes apart.
-    void (*quantise)(const float* r, int64_t n, float inverse, int digits, float base, int8_t* const to[2],
-                     const int64_t stride[2], QuantiseSums* sums);
+    void (*quantize)(const float* r, int64_t n, float inverse, int digits, float base, int8_t* const to[2],
+                     const int64_t stride[2], QuantizeSums* sums);
     int screen_rows;
     void (*screen)(const ScreenTask& task);
 
@@ -132,36 +132,38 @@ struct Kernels {
     void (*residual)(const int8_t* atoms, int64_t stride, const double* u, int64_t k, int64_t n, const float* w,
                      float* r);
     // Atoms of +-1 as sign bits, in groups of eight: words [group][n / 64][8] and bytes [group][n], bit m of both
-    // being atom m of the group. mark_signs sets atom m of one group, atoms in order.
-    void (*mark_signs)(const int8_t* row, int64_t n, int m, uint64_t* words, uint8_t* bytes);
-    // Entries of the atom whose first word is given; out[entries..n) = 0.
-    void (*unmark_signs)(const uint64_t* words, int64_t n, int64_t entries, int8_t* out);
-    // As gram and subtract; `entries` of n are not padding. out and u have room for a whole group, u zeros there.
+    // being atom m of the group. pack_signs sets atom m of one group, atoms in order.
+    void (*pack_signs)(const int8_t* row, int64_t n, int m, uint64_t* words, uint8_t* bytes);
+    // Unpacks the entries of the atom whose first word is given; out[entries..n) = 0.
+    void (*unpack_signs)(const uint64_t* words, int64_t n, int64_t entries, int8_t* out);
+    // As gram and subtract. Of n entries, those from `entries` on are padding. out and u have whole groups; u is zero
+    // beyond k.
     void (*gram_signs)(const uint64_t* words, const int8_t* row, int64_t k, int64_t n, int64_t entries, double* out);
     void (*subtract_signs)(const uint8_t* bytes, int64_t stride, const int32_t* u, int64_t k, int64_t n, double step,
                            float* r);
-    // Rows [begin, stop) of a triangular basis, begin a multiple of eight: groups of eight rows, those of group g
-    // [8, 8 (g + 1)] one after the other, zeros above the diagonal, from row `begin` on. inner[begin..stop) = rows gram
-    // and out[0..stop) = -inner rows, both with room for whole groups. Returns the |inner|^2 of these rows.
+    // For rows [begin, stop) of a triangular basis, begin a multiple of eight: inner[begin..stop) = rows gram and
+    // out[0..stop) = -inner rows, both padded to whole groups of eight. Returns |inner|^2 of these rows. `basis` starts
+    // at row `begin`; group g stores its eight rows as [8, 8 (g + 1)], with zeros above the diagonal.
     double (*project)(const double* basis, const double* gram, int64_t begin, int64_t stop, double* inner, double* out);
-    // row = coefficients * inverse and update = row rounded to multiples of its largest magnitude, which is returned,
-    // over `levels`; whole groups of eight.
+    // row = coefficients * inverse, and update = row rounded to multiples of largest / levels; whole groups of eight.
+    // Returns `largest`, the largest magnitude of the row.
     double (*basis_row)(const double* coefficients, int64_t count, double inverse, double levels, double* row,
                         int32_t* update);
 
     // q = r * inverse rounded, below 2^15 in magnitude; n a multiple of kPad. Returns the squared rounding errors and
     // sets `size` to the squares.
     double (*round_i16)(const float* r, int64_t n, float inverse, int16_t* q, double* size);
-    // Words of counters (c0, 0.., c2, c3): out [calls rounded up to 8, 4].
+    // Philox words of the counters (c0, 0.., c2, c3): out [calls rounded up to 8, 4].
     void (*words)(uint64_t seed, uint32_t c0, uint32_t c2, uint32_t c3, int64_t calls, uint32_t* out);
-    // Rounds residuals [n], n a multiple of kPad up to 2^14, in steps so large that magnitudes add up to no more than
-    // 32 760 - n / 2 before rounding, n / 2 more after, and no sum of signed entries leaves int16. out [n][32];
-    // rounding errors and sizes are in squared steps.
-    void (*short_lanes)(const float* const residuals[32], int64_t n, int16_t* out, double error[32], double size[32]);
+    // Rounds residuals [n], n a multiple of kPad up to 2^14, to out [n][32]. The step is so large that magnitudes add
+    // up to at most 32 760 - n / 2 before rounding, and to n / 2 more after it, so every signed sum fits int16.
+    // Rounding errors and sizes are in squared steps.
+    void (*round_to_int16_lanes)(const float* const residuals[32], int64_t n, int16_t* out, double error[32],
+                                 double size[32]);
     // out[i] = -1 where bit i % 32 of word i / 32 is set, else 0; n a multiple of 32.
-    void (*flips)(const uint32_t* words, int64_t n, int16_t* out);
+    void (*sign_masks)(const uint32_t* words, int64_t n, int16_t* out);
     void (*fwht)(const FwhtTask& task);
-    void (*fwht_short)(const FwhtShortTask& task);
+    void (*fwht_int16)(const FwhtInt16Task& task);
 };
 
 extern const Kernels kKernelsPortable;
@@ -170,7 +172,7 @@ extern const Kernels kKernelsAvx2;
 extern const Kernels kKernelsAvx512;
 #endif
 
-// The best table this processor can run, lowered by COINR_SIMD=portable|avx2|avx512 (read once).
+// Returns the best table that this processor can run; COINR_SIMD=portable|avx2|avx512 (read once) selects a lower one.
 // Throws std::runtime_error for another value of the variable.
 const Kernels& kernels();
 

@@ -12,7 +12,6 @@ typedef double f64x8 __attribute__((vector_size(64)));
 typedef float f32x16 __attribute__((vector_size(64)));
 typedef int32_t i32x16 __attribute__((vector_size(64)));
 typedef int8_t i8x8 __attribute__((vector_size(8)));
-typedef int8_t i8x16 __attribute__((vector_size(16)));
 typedef float f32x8 __attribute__((vector_size(32)));
 
 template <class V, class T>
@@ -35,7 +34,7 @@ typedef uint64_t u64x8 __attribute__((vector_size(64)));
 
 #if COINR_LEVEL == 2
 // The bits of a mask of 16. GCC 12 may spill such a mask as 16 bits and reload it as 32 where it takes the upper ones
-// to be zero: the value goes through a register that the compiler knows nothing of.
+// to be zero, so the value passes through an opaque register.
 COINR_INLINE uint32_t mask_bits(__mmask16 mask) {
     uint32_t bits = mask;
     __asm__("" : "+r"(bits));
@@ -44,18 +43,6 @@ COINR_INLINE uint32_t mask_bits(__mmask16 mask) {
 #endif
 
 // Widening loads. Intrinsics where __builtin_convertvector would go through scalars.
-COINR_INLINE f32x16 widen_f32x16(const int8_t* p) {
-#if COINR_LEVEL == 2
-    return (f32x16)_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128((const __m128i*)p)));
-#elif COINR_LEVEL == 1
-    const __m256 half[2] = {_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p))),
-                            _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)(p + 8))))};
-    return load<f32x16>(half);
-#else
-    return __builtin_convertvector(load<i8x16>(p), f32x16);
-#endif
-}
-
 COINR_INLINE f64x8 widen_f64x8(const int8_t* p) {
 #if COINR_LEVEL == 2
     return (f64x8)_mm512_cvtepi32_pd(_mm256_cvtepi8_epi32(_mm_loadl_epi64((const __m128i*)p)));
@@ -253,7 +240,7 @@ double dot_i8_f32(const int8_t* a, const float* r, int64_t n) {
 }
 
 int64_t dot_i8_i16(const int8_t* a, const int16_t* q, int64_t n) {
-    constexpr int64_t kPiece = int64_t{1} << 16;  // as many products of entries up to 8 fit 8 lanes of 32 bits
+    constexpr int64_t kPiece = int64_t{1} << 16;  // so many products of entries up to 8 fit 8 lanes of 32 bits
     int64_t total = 0;
     for (int64_t begin = 0; begin < n; begin += kPiece) {
         const int64_t stop = n - begin < kPiece ? n : begin + kPiece;
@@ -282,7 +269,7 @@ int64_t dot_i8_i16(const int8_t* a, const int16_t* q, int64_t n) {
 }
 
 double round_i16(const float* r, int64_t n, float inverse, int16_t* q, double* size) {
-    constexpr int64_t kPiece = 4096;  // float32 sums of as many stay accurate
+    constexpr int64_t kPiece = 4096;  // float32 sums of so many stay accurate
     const float magic = 12582912.0f;  // 1.5 * 2^23 rounds to even
     double errors = 0, squares = 0;
     for (int64_t begin = 0; begin < n; begin += kPiece) {
@@ -341,23 +328,23 @@ void axpy_f64(double c, const double* a, int64_t n, double* y) {
     for (int64_t i = 0; i < n; ++i) y[i] += c * a[i];
 }
 
-// Vectors of each of four sums that stay in registers.
-constexpr int kCarried = COINR_LEVEL == 2 ? 4 : 1;
+// Vectors per sum, of four sums that stay in registers.
+constexpr int kVectorsPerSum = COINR_LEVEL == 2 ? 4 : 1;
 
-void carry(const float* const before[4], const float* const errors[4], int64_t count, const float* rows,
-           int64_t stride, int64_t n, float* const after[4]) {
+void add_feedback(const float* const before[4], const float* const errors[4], int64_t count, const float* rows,
+                  int64_t stride, int64_t n, float* const after[4]) {
     int64_t l = 0;
-    for (; l + 16 * kCarried <= n; l += 16 * kCarried) {
-        f32x16 sum[4][kCarried];
+    for (; l + 16 * kVectorsPerSum <= n; l += 16 * kVectorsPerSum) {
+        f32x16 sum[4][kVectorsPerSum];
         for (int s = 0; s < 4; ++s)
-            for (int v = 0; v < kCarried; ++v) sum[s][v] = load<f32x16>(before[s] + l + 16 * v);
+            for (int v = 0; v < kVectorsPerSum; ++v) sum[s][v] = load<f32x16>(before[s] + l + 16 * v);
         for (int64_t t = 0; t < count; ++t)
-            for (int v = 0; v < kCarried; ++v) {
+            for (int v = 0; v < kVectorsPerSum; ++v) {
                 const f32x16 row = load<f32x16>(rows + t * stride + l + 16 * v);
                 for (int s = 0; s < 4; ++s) sum[s][v] += errors[s][t] * row;
             }
         for (int s = 0; s < 4; ++s)
-            for (int v = 0; v < kCarried; ++v) store(after[s] + l + 16 * v, sum[s][v]);
+            for (int v = 0; v < kVectorsPerSum; ++v) store(after[s] + l + 16 * v, sum[s][v]);
     }
     for (; l < n; ++l)
         for (int s = 0; s < 4; ++s) {

@@ -1,4 +1,4 @@
-// Inner loops of the least squares of a pursuit, once per instruction set; see kernels_body.hpp for the rules.
+// Inner loops of the least squares of a pursuit, compiled once per instruction set; see kernels_body.hpp.
 
 namespace coinr {
 namespace {
@@ -6,17 +6,17 @@ namespace {
 void subtract(const int8_t* atoms, int64_t stride, const int32_t* u, int64_t k, int64_t n, double step, float* r) {
 #if COINR_LEVEL == 2
     // Three digits of seven bits, four atoms at a time: sums of (atom + 128) * digit, less 128 * digits.
-    constexpr int kMost = 64;
-    uint32_t digits[3][kMost / 4];
-    for (int64_t begin = 0; begin < k; begin += kMost) {
-        const int64_t count = k - begin < kMost ? k - begin : kMost, fours = (count + 3) / 4;
-        int8_t bytes[3][kMost] = {};
+    constexpr int kMaxTogether = 64;
+    uint32_t digits[3][kMaxTogether / 4];
+    for (int64_t begin = 0; begin < k; begin += kMaxTogether) {
+        const int64_t count = k - begin < kMaxTogether ? k - begin : kMaxTogether, fours = (count + 3) / 4;
+        int8_t bytes[3][kMaxTogether] = {};
         int32_t excess[3] = {};
         for (int64_t m = 0; m < count; ++m) {
-            int32_t rest = u[begin + m];
+            int32_t remaining = u[begin + m];
             for (int d = 2; d >= 0; --d) {
-                const int32_t digit = d > 0 ? ((rest + 64) & 127) - 64 : rest;
-                rest = (rest - digit) / 128;
+                const int32_t digit = d > 0 ? ((remaining + 64) & 127) - 64 : remaining;
+                remaining = (remaining - digit) / 128;
                 bytes[d][m] = static_cast<int8_t>(digit);
                 excess[d] += 128 * digit;
             }
@@ -71,9 +71,9 @@ void subtract(const int8_t* atoms, int64_t stride, const int32_t* u, int64_t k, 
         }
     }
 #else
-    constexpr int64_t kMost = 64;  // rounded to float32 after as many atoms as above
-    for (int64_t begin = 0; begin < k; begin += kMost) {
-        const int64_t stop = k - begin < kMost ? k : begin + kMost;
+    constexpr int64_t kMaxTogether = 64;  // rounds to float32 after as many atoms as above
+    for (int64_t begin = 0; begin < k; begin += kMaxTogether) {
+        const int64_t stop = k - begin < kMaxTogether ? k : begin + kMaxTogether;
         for (int64_t i = 0; i < n; i += 16) {
             f64x8 total0 = {}, total1 = {};  // integers, exact
             for (int64_t m = begin; m < stop; ++m) {
@@ -156,7 +156,7 @@ double project(const double* basis, const double* gram, int64_t begin, int64_t s
 #pragma GCC unroll 8
             for (int i = 0; i < 8; ++i) sum[i] += load<f64x8>(v + i * length + c) * load<f64x8>(gram + c);
         store(inner + first, sums8(sum));
-        for (int64_t i = stop; i < length; ++i) inner[i] = 0;  // rows that are not there, whose numbers are finite
+        for (int64_t i = stop; i < length; ++i) inner[i] = 0;  // unused rows, which hold finite numbers
         const f64x8 parts = load<f64x8>(inner + first);
         inside += parts * parts;
         store(out + first, f64x8{});
@@ -173,15 +173,15 @@ double project(const double* basis, const double* gram, int64_t begin, int64_t s
 
 double basis_row(const double* coefficients, int64_t count, double inverse, double levels, double* row,
                  int32_t* update) {
-    f64x8 most = {};
+    f64x8 maxima = {};
     for (int64_t i = 0; i < count; i += 8) {
         const f64x8 v = load<f64x8>(coefficients + i) * inverse;
         const f64x8 magnitude = (f64x8)((u64x8)v & 0x7FFFFFFFFFFFFFFFull);
-        most = magnitude > most ? magnitude : most;
+        maxima = magnitude > maxima ? magnitude : maxima;
         store(row + i, v);
     }
     double largest = 0;
-    for (int k = 0; k < 8; ++k) largest = most[k] > largest ? most[k] : largest;
+    for (int k = 0; k < 8; ++k) largest = maxima[k] > largest ? maxima[k] : largest;
     const double scale = levels / largest, magic = 6755399441055744.0;  // 1.5 * 2^52 rounds to even
     for (int64_t i = 0; i < count; i += 8) {
         const u64x8 bits = (u64x8)(load<f64x8>(row + i) * scale + magic);
@@ -194,7 +194,7 @@ double basis_row(const double* coefficients, int64_t count, double inverse, doub
     return largest;
 }
 
-void mark_signs(const int8_t* row, int64_t n, int m, uint64_t* words, uint8_t* bytes) {
+void pack_signs(const int8_t* row, int64_t n, int m, uint64_t* words, uint8_t* bytes) {
     for (int64_t i = 0; i < n; i += 64) {
 #if COINR_LEVEL == 2
         const __mmask64 word = _mm512_movepi8_mask(_mm512_loadu_si512(row + i));
@@ -217,7 +217,7 @@ void mark_signs(const int8_t* row, int64_t n, int m, uint64_t* words, uint8_t* b
         for (int other = 1; other < 8; ++other) words[i / 8 + other] = 0;
 }
 
-void unmark_signs(const uint64_t* words, int64_t n, int64_t entries, int8_t* out) {
+void unpack_signs(const uint64_t* words, int64_t n, int64_t entries, int8_t* out) {
     for (int64_t i = 0; i < n; i += 64) {
         const uint64_t word = words[i / 8];
 #if COINR_LEVEL == 2
@@ -230,11 +230,11 @@ void unmark_signs(const uint64_t* words, int64_t n, int64_t entries, int8_t* out
 }
 
 void gram_signs(const uint64_t* words, const int8_t* row, int64_t k, int64_t n, int64_t entries, double* out) {
-    constexpr int64_t kMost = 64;  // words of the row at a time
+    constexpr int64_t kMaxTogether = 64;  // words of the row at a time
     for (int64_t first = 0; first < k; first += 8) store(out + first, f64x8{} + static_cast<double>(entries));
-    for (int64_t begin = 0; begin < n / 64; begin += kMost) {
-        const int64_t count = n / 64 - begin < kMost ? n / 64 - begin : kMost;
-        uint64_t signs[kMost];
+    for (int64_t begin = 0; begin < n / 64; begin += kMaxTogether) {
+        const int64_t count = n / 64 - begin < kMaxTogether ? n / 64 - begin : kMaxTogether;
+        uint64_t signs[kMaxTogether];
         for (int64_t w = 0; w < count; ++w) {
             const int8_t* entry = row + 64 * (begin + w);
 #if COINR_LEVEL == 2
@@ -260,7 +260,7 @@ void gram_signs(const uint64_t* words, const int8_t* row, int64_t k, int64_t n, 
     }
 }
 
-// For every choice of signs of four atoms, one bit each, the signed sum of their levels.
+// Fills table[signs] = the sum of the four levels, level m negated if bit m of `signs` is set.
 COINR_INLINE void sign_table(const int32_t* u, int32_t* table) {
     i32x16 sums = i32x16{} + (u[0] + u[1] + u[2] + u[3]);
     const i32x16 choice = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
@@ -271,10 +271,10 @@ COINR_INLINE void sign_table(const int32_t* u, int32_t* table) {
 
 void subtract_signs(const uint8_t* bytes, int64_t stride, const int32_t* u, int64_t k, int64_t n, double step,
                     float* r) {
-    constexpr int64_t kMost = 64;  // as subtract: rounded to float32 after as many atoms
-    int32_t tables[kMost / 4][16];
-    for (int64_t begin = 0; begin < k; begin += kMost, bytes += kMost / 8 * stride) {
-        const int64_t groups = ((k - begin < kMost ? k - begin : kMost) + 7) / 8;
+    constexpr int64_t kMaxTogether = 64;  // as subtract: rounds to float32 after so many atoms
+    int32_t tables[kMaxTogether / 4][16];
+    for (int64_t begin = 0; begin < k; begin += kMaxTogether, bytes += kMaxTogether / 8 * stride) {
+        const int64_t groups = ((k - begin < kMaxTogether ? k - begin : kMaxTogether) + 7) / 8;
         for (int64_t t = 0; t < 2 * groups; ++t) sign_table(u + begin + 4 * t, tables[t]);
         for (int64_t i = 0; i < n; i += 64) {
             int32_t sums[64];
@@ -287,7 +287,7 @@ void subtract_signs(const uint8_t* bytes, int64_t stride, const int32_t* u, int6
                 for (int q = 0; q < 4; ++q) {
                     const __m512i signs =
                         _mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i*)(bytes + g * stride + i + 16 * q)));
-                    // The lookup heeds the low four bits alone.
+                    // The lookup reads only the low four bits.
                     total[q] = _mm512_add_epi32(total[q], _mm512_permutexvar_epi32(signs, low));
                     total[q] = _mm512_add_epi32(
                         total[q], _mm512_permutexvar_epi32(_mm512_srli_epi32(signs, 4), high));

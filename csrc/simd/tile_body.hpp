@@ -1,4 +1,4 @@
-// Dictionary tiles and their int8 products, once per instruction set; see kernels_body.hpp for the rules.
+// Dictionary tiles and their int8 products, compiled once per instruction set; see kernels_body.hpp.
 //
 // A tile holds 16 atoms as unsigned codes in groups of four consecutive entries: code[step][atom][4] with
 // step = entry / 4, which is how 16 Philox lanes (one per atom) deliver their words, and what a four-way
@@ -54,7 +54,7 @@ struct Lanes {
     u64x8 even, odd;
 };
 
-// Philox for 16 consecutive atoms: what does not depend on the call (second counter word) is computed once.
+// Philox for 16 consecutive atoms. What does not depend on the call (second counter word) is computed once.
 class AtomLanes {
 public:
     COINR_INLINE AtomLanes(uint64_t seed, uint32_t stream, uint32_t kind, uint32_t atom) {
@@ -168,9 +168,9 @@ float max_abs(const float* r, int64_t n) {
     return value;
 }
 
-// See Kernels::quantise. Rounds by adding and taking away 1.5 * 2^23, to even.
-void quantise(const float* r, int64_t n, float inverse, int digits, float base, int8_t* const to[2],
-              const int64_t stride[2], QuantiseSums* sums) {
+// See Kernels::quantize. Adding and subtracting 1.5 * 2^23 rounds to even.
+void quantize(const float* r, int64_t n, float inverse, int digits, float base, int8_t* const to[2],
+              const int64_t stride[2], QuantizeSums* sums) {
     const float magic = 12582912.0f, per_base = 1.0f / base;
     f32x16 error = {}, size = {};
     i32x16 sum[2] = {};
@@ -213,7 +213,7 @@ constexpr int kRows = 12;  // 24 accumulators of 32 registers
 constexpr int kRows = 2;
 #endif
 
-// Which magnitudes reach the threshold: bits 0..15 for a, 16..31 for b.
+// Returns which magnitudes reach the threshold: bits 0..15 for a, 16..31 for b.
 COINR_INLINE uint32_t reaching(f32x16 a, f32x16 b, float threshold) {
 #if COINR_LEVEL == 2
     const __m512 limit = _mm512_set1_ps(threshold);

@@ -15,7 +15,7 @@
 namespace coinr {
 namespace {
 
-// Rounds of one pursuit follow each other within microseconds: look for a while before sleeping.
+// Rounds of one pursuit follow each other within microseconds, so threads spin for a while before they sleep.
 constexpr int kSpins = 4000;
 
 inline void pause() {
@@ -24,22 +24,22 @@ inline void pause() {
 #endif
 }
 
-// Threads that no team has at the moment. They are never joined: those that wait when the process ends hold nothing.
-class Crew {
+// Idle threads that no team uses. They are never joined: a waiting thread holds no resource when the process ends.
+class ThreadPool {
 public:
-    Crew() {
-        idle_.reserve(most_);
-        pthread_atfork(lock, unlock, start_over);
+    ThreadPool() {
+        idle_.reserve(max_idle_);
+        pthread_atfork(lock, unlock, reset_after_fork);
     }
 
-    // Runs `job` on a thread, and lowers `present` when the thread is to be had again. The job must not end before this
+    // Runs `job` on a thread, and decrements `live` when the thread is idle again. The job must not end before start()
     // returns.
-    void start(std::function<void()> job, std::atomic<int>& present) {
+    void start(std::function<void()> job, std::atomic<int>& live) {
         Worker* const worker = find();
         {
             std::lock_guard<std::mutex> lock(worker->mutex);
             worker->job.swap(job);
-            worker->present = &present;
+            worker->live = &live;
             worker->called.store(true, std::memory_order_release);
         }
         worker->call.notify_one();
@@ -51,13 +51,13 @@ private:
         std::condition_variable call;
         std::atomic<bool> called{false};
         std::function<void()> job;
-        std::atomic<int>* present = nullptr;
+        std::atomic<int>* live = nullptr;
     };
 
-    // A forked process has none of the threads.
+    // A forked process has none of these threads, so its pool starts empty.
     static void lock();
     static void unlock();
-    static void start_over();
+    static void reset_after_fork();
 
     Worker* find() {
         {
@@ -68,60 +68,60 @@ private:
                 return worker;
             }
         }
-        // Signals are for the threads of the program.
+        // Workers block all signals, so that the threads of the program handle them.
         sigset_t all, before;
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
-        auto fresh = std::make_unique<Worker>();
+        auto worker = std::make_unique<Worker>();
         try {
-            std::thread([this, worker = fresh.get()] { serve(worker); }).detach();
+            std::thread([this, worker = worker.get()] { serve(worker); }).detach();
         } catch (...) {
             pthread_sigmask(SIG_SETMASK, &before, nullptr);
             throw;
         }
         pthread_sigmask(SIG_SETMASK, &before, nullptr);
-        return fresh.release();
+        return worker.release();
     }
 
     void serve(Worker* worker) {
         while (true) {
             for (int spin = 0; spin < kSpins && !worker->called.load(std::memory_order_acquire); ++spin) pause();
             std::function<void()> job;
-            std::atomic<int>* present;
+            std::atomic<int>* live;
             {
                 std::unique_lock<std::mutex> lock(worker->mutex);
                 worker->call.wait(lock, [&] { return worker->called.load(); });
                 worker->called.store(false);
                 job.swap(worker->job);
-                present = worker->present;
+                live = worker->live;
             }
             job();
-            bool kept;
+            bool keep;
             {
                 std::lock_guard<std::mutex> lock(mutex_);
-                kept = idle_.size() < most_;
-                if (kept) idle_.push_back(worker);
+                keep = idle_.size() < max_idle_;
+                if (keep) idle_.push_back(worker);
             }
-            present->fetch_sub(1);
-            if (!kept) {
+            live->fetch_sub(1);
+            if (!keep) {
                 delete worker;
                 return;
             }
         }
     }
 
-    const size_t most_ = std::max(1u, std::thread::hardware_concurrency());
+    const size_t max_idle_ = std::max(1u, std::thread::hardware_concurrency());
     std::mutex mutex_;
     std::vector<Worker*> idle_;
 };
 
-Crew& crew = *new Crew;
+ThreadPool& pool = *new ThreadPool;
 
-void Crew::lock() { crew.mutex_.lock(); }
-void Crew::unlock() { crew.mutex_.unlock(); }
-void Crew::start_over() {
-    crew.idle_.clear();
-    crew.mutex_.unlock();
+void ThreadPool::lock() { pool.mutex_.lock(); }
+void ThreadPool::unlock() { pool.mutex_.unlock(); }
+void ThreadPool::reset_after_fork() {
+    pool.idle_.clear();
+    pool.mutex_.unlock();
 }
 
 int checked(int threads) {
@@ -130,46 +130,47 @@ int checked(int threads) {
     return threads;
 }
 
-// Indices that wait for their next turn, by the thread that has them.
-class Turns {
+// The indices of a parallel loop that are not finished, one queue per thread.
+class WorkQueue {
 public:
-    Turns(int64_t count, int threads) : waiting_(threads) {
-        for (int64_t index = 0; index < count; ++index) waiting_[index % threads].push_back(index);
+    WorkQueue(int64_t count, int threads) : queues_(threads) {
+        for (int64_t index = 0; index < count; ++index) queues_[index % threads].push_back(index);
     }
 
-    // Gives `index` back unless it is negative; returns the next one for this thread, or -1.
+    // Puts `index` back unless it is negative. Returns the next index for this thread, or -1 if none is left. A thread
+    // whose queue is empty takes from the longest one.
     int64_t next(int64_t index, int rank) {
         std::lock_guard<std::mutex> lock(mutex_);
-        if (index >= 0) waiting_[rank].push_back(index);
-        if (waiting_[rank].empty()) {
-            const auto most = std::max_element(waiting_.begin(), waiting_.end(), [](const auto& a, const auto& b) {
+        if (index >= 0) queues_[rank].push_back(index);
+        if (queues_[rank].empty()) {
+            const auto longest = std::max_element(queues_.begin(), queues_.end(), [](const auto& a, const auto& b) {
                 return a.size() < b.size();
             });
-            if (most->empty()) return -1;
-            waiting_[rank].push_back(most->front());
-            most->pop_front();
+            if (longest->empty()) return -1;
+            queues_[rank].push_back(longest->front());
+            longest->pop_front();
         }
-        const int64_t first = waiting_[rank].front();
-        waiting_[rank].pop_front();
+        const int64_t first = queues_[rank].front();
+        queues_[rank].pop_front();
         return first;
     }
 
 private:
     std::mutex mutex_;
-    std::vector<std::deque<int64_t>> waiting_;
+    std::vector<std::deque<int64_t>> queues_;
 };
 
 }  // namespace
 
 Team::Team(int threads) : size_(checked(threads)) {
-    std::fegetenv(&arithmetic_);
+    std::fegetenv(&float_environment_);
     try {
         for (int rank = 1; rank < size_; ++rank) {
-            present_.fetch_add(1);
-            crew.start([this, rank] { work(rank); }, present_);
+            live_workers_.fetch_add(1);
+            pool.start([this, rank] { work(rank); }, live_workers_);
         }
     } catch (...) {
-        present_.fetch_sub(1);
+        live_workers_.fetch_sub(1);
         dismiss();
         throw;
     }
@@ -178,10 +179,10 @@ Team::Team(int threads) : size_(checked(threads)) {
 Team::~Team() { dismiss(); }
 
 void Team::dismiss() {
-    if (present_.load() == 0) return;
+    if (live_workers_.load() == 0) return;
     stop_ = true;
     announce();
-    for (int spin = 0; present_.load() != 0; ++spin) {
+    for (int spin = 0; live_workers_.load() != 0; ++spin) {
         if (spin < kSpins)
             pause();
         else
@@ -189,7 +190,7 @@ void Team::dismiss() {
     }
 }
 
-// Either a worker that goes to sleep sees the new round, or this sees that it sleeps.
+// No wake-up is lost: either a worker that is about to sleep sees the new round, or announce() sees that it sleeps.
 void Team::announce() {
     round_.fetch_add(1);
     if (asleep_.load() == 0) return;
@@ -207,13 +208,13 @@ void Team::invoke(int rank) {
 }
 
 void Team::work(int rank) {
-    std::fesetenv(&arithmetic_);
-    for (uint64_t seen = 0;; ++seen) {
-        for (int spin = 0; spin < kSpins && round_.load(std::memory_order_acquire) == seen; ++spin) pause();
-        if (round_.load(std::memory_order_acquire) == seen) {
+    std::fesetenv(&float_environment_);
+    for (uint64_t last_round = 0;; ++last_round) {
+        for (int spin = 0; spin < kSpins && round_.load(std::memory_order_acquire) == last_round; ++spin) pause();
+        if (round_.load(std::memory_order_acquire) == last_round) {
             std::unique_lock<std::mutex> lock(mutex_);
             asleep_.fetch_add(1);
-            wake_.wait(lock, [&] { return round_.load() != seen; });
+            wake_.wait(lock, [&] { return round_.load() != last_round; });
             asleep_.fetch_sub(1);
         }
         if (stop_) return;
@@ -245,7 +246,7 @@ void Team::run(const std::function<void(int)>& task) {
 }
 
 void Team::for_each(int64_t count, int64_t chunk, const std::function<void(int64_t, int)>& body) {
-    if (count <= chunk || size_ == 1) {  // not worth waking anyone
+    if (count <= chunk || size_ == 1) {  // too little work to wake another thread
         for (int64_t index = 0; index < count; ++index) body(index, 0);
         return;
     }
@@ -262,14 +263,14 @@ void Team::for_each(int64_t count, int64_t chunk, const std::function<void(int64
     });
 }
 
-void Team::deal(int64_t count, const std::function<void(int64_t, int)>& body) {
+void Team::for_each_static(int64_t count, const std::function<void(int64_t, int)>& body) {
     if (count <= 1 || size_ == 1) {
         for (int64_t index = 0; index < count; ++index) body(index, 0);
         return;
     }
     const int64_t members = size();
     run([&](int rank) {
-        // To and fro: 0 1 2 2 1 0 0 1 2 for three.
+        // Back and forth, so that falling costs are shared evenly: 0 1 2 2 1 0 0 1 2 for three members.
         for (int64_t round = 0; round * members < count; ++round) {
             const int64_t index = round * members + (round % 2 == 0 ? rank : members - 1 - rank);
             if (index < count) body(index, rank);
@@ -277,17 +278,17 @@ void Team::deal(int64_t count, const std::function<void(int64_t, int)>& body) {
     });
 }
 
-void Team::take_turns(int64_t count, const std::function<bool(int64_t, int)>& body) {
+void Team::for_each_in_rounds(int64_t count, const std::function<bool(int64_t, int)>& body) {
     if (count <= 1 || size_ == 1) {
         for (int64_t index = 0; index < count; ++index)
             while (body(index, 0)) {
             }
         return;
     }
-    Turns turns(count, size());
+    WorkQueue queue(count, size());
     run([&](int rank) {
-        int64_t index = turns.next(-1, rank);
-        while (index >= 0) index = turns.next(body(index, rank) ? index : -1, rank);
+        int64_t index = queue.next(-1, rank);
+        while (index >= 0) index = queue.next(body(index, rank) ? index : -1, rank);
     });
 }
 

@@ -1,4 +1,4 @@
-// A team of threads for one call. The threads themselves go on waiting for the next one.
+// A team of threads for one call. The threads return to a pool and serve the next call.
 #pragma once
 
 #include <atomic>
@@ -24,17 +24,17 @@ public:
     // Calls task(rank) once on every thread and returns when all are done; rethrows the first exception.
     void run(const std::function<void(int)>& task);
 
-    // Calls body(index, rank) for every index in [0, count), in chunks handed out as threads become free: large ones
-    // first, since cores contend for every one, of `chunk` indices in the end.
+    // Calls body(index, rank) for every index in [0, count). Free threads take the next chunk (guided scheduling): the
+    // first chunks are large because cores contend for each, the last ones have `chunk` indices.
     void for_each(int64_t count, int64_t chunk, const std::function<void(int64_t, int)>& body);
 
-    // The same, an index going to the same member whenever there are as many: what it works on stays in its cache.
-    // Indices of falling cost are shared evenly.
-    void deal(int64_t count, const std::function<void(int64_t, int)>& body);
+    // As for_each, with static scheduling: an index always goes to the same member of a team of this size, whose cache
+    // then holds its data. Indices of falling cost are shared evenly.
+    void for_each_static(int64_t count, const std::function<void(int64_t, int)>& body);
 
-    // Calls body(index, rank) for every index in [0, count) until it returns false. A thread goes round the indices
-    // that it has, and takes one from another when it has none left: those that go on equally long end nearly together.
-    void take_turns(int64_t count, const std::function<bool(int64_t, int)>& body);
+    // Calls body(index, rank) for every index in [0, count) until it returns false. Each thread cycles through its own
+    // indices, and takes one from another thread when it has none left, so that all threads end at about the same time.
+    void for_each_in_rounds(int64_t count, const std::function<bool(int64_t, int)>& body);
 
 private:
     void announce();
@@ -43,9 +43,9 @@ private:
     void dismiss();
 
     const int size_;
-    std::fenv_t arithmetic_;       // of the caller, rounding and subnormal numbers: the same for all
-    std::atomic<int> present_{0};  // workers that may still touch the team
-    // A round is announced by its number and ended by the last worker; threads that look out for either take no lock.
+    std::fenv_t float_environment_;     // of the caller: workers round and treat subnormal numbers alike
+    std::atomic<int> live_workers_{0};  // workers that may still touch the team
+    // announce() increments the round; the last worker ends it. Threads that spin on either take no lock.
     std::atomic<uint64_t> round_{0};
     std::atomic<int> pending_{0}, asleep_{0};
     std::atomic<bool> waiting_{false};  // the caller sleeps

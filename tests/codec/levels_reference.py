@@ -50,7 +50,7 @@ class Form:
         self.by_row, self.by_column, self.mixed, self.row_steps, self.column_steps = (
             mode >> i & 1 for i in range(3, 8)
         )
-        self.tokens = shape >> 6 & 1
+        self.rans = shape >> 6 & 1
         self.tails = tails(shape & 7)
         self.mean = max(1, ((8 + (scale & 7)) << (scale >> 3)) >> 3)
 
@@ -87,7 +87,7 @@ class Form:
 
     def decode(self, data: bytes, rows: int, columns: int) -> Levels:
         """Values, exponents of rows and of columns."""
-        return Tokens(self, data).read(rows, columns) if self.tokens else Decisions(self, data).read(rows, columns)
+        return RansLevels(self, data).read(rows, columns) if self.rans else Decisions(self, data).read(rows, columns)
 
 
 class Reader:
@@ -137,7 +137,7 @@ class Reader:
 
 
 class Decisions(Reader):
-    """Without tokens."""
+    """Without rANS."""
 
     def __init__(self, form: Form, data: bytes) -> None:
         super().__init__(form)
@@ -268,7 +268,7 @@ class Alphabet:
             self.renew()
 
 
-class Tokens(Reader):
+class RansLevels(Reader):
     """The fast way."""
 
     first_sum = 1024

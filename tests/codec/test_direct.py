@@ -26,7 +26,7 @@ FORMS = [
     LevelForm(0, 4, 40, mixed=False),
     LevelForm(8, 7, 183, True, True, True, True, True),
     LevelForm(2, 0, 0, True, False, False, False, True, True),
-    LevelForm(0, 3, 9, mixed=False, tokens=True),
+    LevelForm(0, 3, 9, mixed=False, rans=True),
 ]
 
 
@@ -57,10 +57,10 @@ def test_damaged_levels_are_a_format_error():
             form.decode(bytes(600), 20, 30)
 
 
-def test_large_tensors_are_coded_as_tokens_and_come_back():
+def test_large_tensors_are_coded_by_rans_and_come_back():
     tensor = torch.randn(600, 450, generator=torch.Generator().manual_seed(0))
     blob = coinr.encode_state_dict({"w": tensor}, profile="direct", tolerance=0.3)
-    assert File(blob).header.records[0].params.form.tokens
+    assert File(blob).header.records[0].params.form.rans
     entry = read_state_dict({"w": tensor})[0]
     allowed = allowed_errors([entry], 0.3)[0].error
     off = float((coinr.decode_tensor(blob, "w") - tensor).square().mean().sqrt())

@@ -31,13 +31,13 @@ def words(kind, count, width, rng):
     width=st.sampled_from([1, 2, 4, 8]),
     lanes=st.sampled_from([1, 2]),
     transform=st.integers(0, 3),
-    modelled=st.integers(1, 64),
+    modeled=st.integers(1, 64),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_words_come_back(kind, shape, width, lanes, transform, modelled, seed):
+def test_words_come_back(kind, shape, width, lanes, transform, modeled, seed):
     rows, columns = shape
     raw = words(kind, rows * columns, width, np.random.default_rng(seed)).tobytes()
-    form = (rows, columns, width, lanes, transform, min(modelled, 8 * width))
+    form = (rows, columns, width, lanes, transform, min(modeled, 8 * width))
     assert _C.decode_exact(_C.encode_exact(raw, *form), *form).tobytes() == raw
 
 
@@ -63,13 +63,13 @@ def test_bools_come_back(rows, columns, share, seed):
     width=st.sampled_from([1, 2, 4, 8]),
     lanes=st.sampled_from([1, 2]),
     transform=st.integers(0, 3),
-    modelled=st.integers(1, 64),
+    modeled=st.integers(1, 64),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_the_decoder_of_the_format_reads_the_words(kind, shape, width, lanes, transform, modelled, seed):
+def test_the_decoder_of_the_format_reads_the_words(kind, shape, width, lanes, transform, modeled, seed):
     rows, columns = shape
     raw = words(kind, rows * columns, width, np.random.default_rng(seed)).tobytes()
-    form = (rows, columns, width, lanes, transform, min(modelled, 8 * width))
+    form = (rows, columns, width, lanes, transform, min(modeled, 8 * width))
     assert exact_reference.decode_words(_C.encode_exact(raw, *form), *form) == raw
 
 
@@ -98,16 +98,16 @@ def test_costs_add_up_to_the_coded_size():
     rng = np.random.default_rng(0)
     raw = words("floats", 5000, 4, rng).tobytes()
     costs = _C.exact_costs(raw, 50, 100, 4, 1, 1)
-    for modelled in (1, 9, 16, 32):
-        size = len(_C.encode_exact(raw, 50, 100, 4, 1, 1, modelled))
-        expected = (costs[:modelled].sum() + 5000 * (32 - modelled)) / 8
+    for modeled in (1, 9, 16, 32):
+        size = len(_C.encode_exact(raw, 50, 100, 4, 1, 1, modeled))
+        expected = (costs[:modeled].sum() + 5000 * (32 - modeled)) / 8
         assert expected - 1 <= size <= expected * 1.0005 + 3
 
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=60), st.sampled_from([1, 2, 4, 8]), st.integers(0, 3), st.integers(1, 64))
-def test_garbage_ends_in_words_or_in_an_error(data, width, transform, modelled):
-    form = (3, 5, width, 1, transform, min(modelled, 8 * width))
+def test_garbage_ends_in_words_or_in_an_error(data, width, transform, modeled):
+    form = (3, 5, width, 1, transform, min(modeled, 8 * width))
     try:
         raw = _C.decode_exact(data, *form)
     except ValueError:
@@ -133,8 +133,8 @@ def test_garbage_ends_in_bools_or_in_an_error(data):
         ((1, 1, 4, 0, 0, 8), "lanes"),
         ((1, 1, 4, 1, 4, 8), "transform is 4"),
         ((1, 1, 4, 1, -1, 8), "transform is -1"),
-        ((1, 1, 4, 1, 0, 0), "modelled is 0"),
-        ((1, 1, 4, 1, 0, 33), "modelled is 33"),
+        ((1, 1, 4, 1, 0, 0), "modeled is 0"),
+        ((1, 1, 4, 1, 0, 33), "modeled is 33"),
         ((1 << 40, 1 << 40, 4, 1, 0, 8), "not allowed"),
         ((-1, 4, 4, 1, 0, 8), "not allowed"),
         ((1 << 20, 1 << 28, 8, 1, 0, 1), "cannot hold"),
@@ -150,7 +150,7 @@ def test_bools_that_a_few_bytes_cannot_be_are_refused():
     assert _C.decode_bools(b"", 1 << 8, 1 << 8).shape == (1 << 16,)
     with pytest.raises(ValueError, match="may stand for 73728 bits"):
         _C.decode_bools(bytes(9), 1, (1 << 16) + (1 << 13) + 1)
-    assert [_C.most_modelled(size) for size in (0, 8, 9, 2**50, 2**63 - 1)] == [
+    assert [_C.max_modeled_bits(size) for size in (0, 8, 9, 2**50, 2**63 - 1)] == [
         2**16,
         2**16,
         9 * 2**13,

@@ -11,8 +11,8 @@ from coinr.engine import _C
 from tests.codec.levels_reference import Form
 
 LOG_STATES = (0, 2, 3, 4, 5, 6, 7, 8)
-BY_ROW, BY_COLUMN, MIXED, ROW_STEPS, COLUMN_STEPS, TOKENS = (1 << bit for bit in range(6))
-SWITCHES = [switches for switches in range(64) if not (switches & MIXED and switches & TOKENS)]
+BY_ROW, BY_COLUMN, MIXED, ROW_STEPS, COLUMN_STEPS, RANS = (1 << bit for bit in range(6))
+SWITCHES = [switches for switches in range(64) if not (switches & MIXED and switches & RANS)]
 NONE = np.zeros(0, np.uint8)
 
 
@@ -64,11 +64,11 @@ def test_any_levels_come_back(rows, columns, log_states, shape, scale, switches,
     ("log_states", "switches", "expected"),
     [
         (2, BY_ROW | BY_COLUMN | MIXED, "8ea3eaa18dbab7a7461676516d3afec0df7a04d496"),
-        (2, BY_ROW | BY_COLUMN | TOKENS, "05faa78eafd8aa01000e108a2463bb1df7620c45cfdda98c45"),
+        (2, BY_ROW | BY_COLUMN | RANS, "05faa78eafd8aa01000e108a2463bb1df7620c45cfdda98c45"),
         (0, 0, "c653c1e35e30ccd8d89385d108965afc6c0745c54a1b"),
         (
             8,
-            ROW_STEPS | COLUMN_STEPS | TOKENS,
+            ROW_STEPS | COLUMN_STEPS | RANS,
             "05107f086015000000998320401c93f23f50ff19732f7f8e196cff21b3537f4cd15ffe883f48ffe6cf6eff1366537febff",
         ),
     ],
@@ -78,7 +78,7 @@ def test_known_levels_take_known_bytes(log_states, switches, expected):
     assert check_round_trip(integers(4, 6), log_states, 4, 32, switches).hex() == expected
 
 
-@pytest.mark.parametrize("switches", [0, MIXED, TOKENS])
+@pytest.mark.parametrize("switches", [0, MIXED, RANS])
 @pytest.mark.parametrize("spread", [0.5, 20.0, 3000.0])
 def test_rate_is_near_the_entropy_of_a_normal_distribution(switches, spread):
     k = integers(300, 300, spread=spread)
@@ -90,7 +90,7 @@ def test_rate_is_near_the_entropy_of_a_normal_distribution(switches, spread):
     assert 8 * size / k.size == pytest.approx(entropy, abs=0.02)
 
 
-@pytest.mark.parametrize("switches", [MIXED, TOKENS])
+@pytest.mark.parametrize("switches", [MIXED, RANS])
 def test_rows_and_columns_of_different_size_take_fewer_bytes_by_row_and_column(switches):
     rng = np.random.default_rng(1)
     sizes = np.exp(rng.standard_normal((128, 1)) + rng.standard_normal(128))
@@ -101,23 +101,23 @@ def test_rows_and_columns_of_different_size_take_fewer_bytes_by_row_and_column(s
     assert max(row, column) < plain
 
 
-@pytest.mark.parametrize("switches", [0, BY_ROW | BY_COLUMN | MIXED | ROW_STEPS | COLUMN_STEPS, TOKENS, 63 - MIXED])
+@pytest.mark.parametrize("switches", [0, BY_ROW | BY_COLUMN | MIXED | ROW_STEPS | COLUMN_STEPS, RANS, 63 - MIXED])
 def test_garbage_ends_in_values_or_an_error(switches):
     for seed in range(300):
         data = np.random.default_rng(seed).bytes(seed)
-        if switches & TOKENS and seed % 2:
+        if switches & RANS and seed % 2:
             data = bytes([seed // 2 % 21 | seed % 4 << 5]) + data
         try:
             values, _, _ = _C.decode_levels(data, 20, 30, 8, 4, 40, switches)
         except ValueError:
             continue
-        assert not switches & TOKENS
+        assert not switches & RANS
         assert np.abs(values).max() < 2**21
 
 
-def test_every_changed_byte_of_tokens_shows_in_the_values_or_is_refused():
+def test_every_changed_byte_of_rans_shows_in_the_values_or_is_refused():
     k = integers(9, 30)
-    form = (4, 3, 100, TOKENS | BY_ROW | ROW_STEPS)
+    form = (4, 3, 100, RANS | BY_ROW | ROW_STEPS)
     row, _ = exponents(9, 30, ROW_STEPS)
     data = bytearray(_C.encode_levels(k, row, NONE, *form))
     values = _C.level_values(k, 4)
@@ -144,7 +144,7 @@ def test_every_changed_byte_of_tokens_shows_in_the_values_or_is_refused():
         ((0, 4, 0, 0), "scale is 0"),
         ((0, 4, (1 << 26) + 1, 0), "scale is 67108865"),
         ((0, 4, 40, 64), "switches is 64"),
-        ((0, 4, 40, TOKENS | MIXED), "tokens are not mixed"),
+        ((0, 4, 40, RANS | MIXED), "rANS contexts are not mixed"),
     ],
 )
 def test_forms_that_mean_nothing_are_refused(form, message):
@@ -183,15 +183,15 @@ def test_a_trellis_gains_decibels_over_a_scalar_quantizer(log_states, gain):
     mode=st.integers(0, 255),
     shape=st.integers(0, 7),
     scale=st.integers(0, 183),
-    tokens=st.booleans(),
+    rans=st.booleans(),
     size=st.tuples(st.integers(0, 9), st.integers(0, 9)),
     bits=st.integers(0, 20),
     seed=st.integers(0, 2**32 - 1),
 )
-def test_the_decoder_of_the_format_reads_the_levels(mode, shape, scale, tokens, size, bits, seed):
+def test_the_decoder_of_the_format_reads_the_levels(mode, shape, scale, rans, size, bits, seed):
     rng = np.random.default_rng(seed)
-    form = Form(bytes([mode & ~0x20 if tokens else mode, shape | 0x40 * tokens, scale]))
-    native = (form.bits, shape, form.mean, (mode & ~0x20 if tokens else mode) >> 3 | TOKENS * tokens)
+    form = Form(bytes([mode & ~0x20 if rans else mode, shape | 0x40 * rans, scale]))
+    native = (form.bits, shape, form.mean, (mode & ~0x20 if rans else mode) >> 3 | RANS * rans)
     k = rng.integers(1 - 2**bits, 2**bits, size, np.int32)
     row = rng.integers(0, 32, size[0], np.uint8) if form.row_steps else NONE
     column = rng.integers(0, 32, size[1], np.uint8) if form.column_steps else NONE
@@ -207,7 +207,7 @@ def test_the_decoder_of_the_format_follows_alphabets_that_forget(swings, memory)
     scales = np.exp2(rng.integers(0, swings, (100, 1), endpoint=True))
     k = np.rint(3 * scales * rng.standard_normal((100, 200))).astype(np.int32)
     form = Form(bytes([0, 0x44, 40]))
-    data = _C.encode_levels(k, NONE, NONE, 0, 4, form.mean, TOKENS)
+    data = _C.encode_levels(k, NONE, NONE, 0, 4, form.mean, RANS)
     assert data[0] >> 5 == memory
     assert form.decode(data, *k.shape)[0] == k.tolist()
 
@@ -220,9 +220,9 @@ def test_feedback_lowers_the_weighted_error_and_none_changes_nothing():
     ones = np.ones(x.shape)
     weight = np.full(x.shape, 1e3)
     plain = _C.choose_levels(8, x.reshape(-1), np.array([1e3]), bits, table.reshape(-1)).reshape(x.shape)
-    assert np.array_equal(_C.choose_shaped_levels(8, x, ones, weight, np.eye(16), bits, table), plain)
+    assert np.array_equal(_C.choose_levels_with_feedback(8, x, ones, weight, np.eye(16), bits, table), plain)
     upper = np.triu(0.5 * rng.standard_normal((16, 16)), 1) + np.eye(16)
-    shaped = _C.choose_shaped_levels(8, x, ones, weight, upper, bits, table)
+    shaped = _C.choose_levels_with_feedback(8, x, ones, weight, upper, bits, table)
 
     def error(k):
         return np.square((_C.level_values(k, 8) - x) @ upper).sum()
@@ -271,7 +271,7 @@ def test_survivors_follow_their_own_errors_through_windows(rows, columns):
     upper = np.triu(0.3 * rng.standard_normal((columns, columns)) * columns**-0.5, 1) + np.eye(columns)
     free, ones = np.zeros((1, 2, 200)), np.ones(x.shape)
     for log_states, expected in ((2, survivor_of_four(x, upper)), (0, nearest(x, upper))):
-        chosen = _C.choose_shaped_levels(log_states, x, ones, ones, upper, free, np.zeros(x.shape, np.uint8))
+        chosen = _C.choose_levels_with_feedback(log_states, x, ones, ones, upper, free, np.zeros(x.shape, np.uint8))
         assert chosen.ravel().tolist() == expected
 
 
@@ -296,5 +296,5 @@ def test_wrong_arguments_of_the_shaped_choice_are_named(change, message):
         "table": np.zeros((2, 3), np.uint8),
     }
     with pytest.raises(ValueError, match=message):
-        _C.choose_shaped_levels(4, **right | change)
-    assert _C.choose_shaped_levels(4, **right).shape == (2, 3)
+        _C.choose_levels_with_feedback(4, **right | change)
+    assert _C.choose_levels_with_feedback(4, **right).shape == (2, 3)

@@ -289,7 +289,7 @@ for kind in (1, 2, 3):
 x = np.random.default_rng(0).standard_normal((2, 203)) * 9
 upper = np.triu(np.random.default_rng(1).standard_normal((203, 203)) / 30, 1) + np.eye(203)
 ones, none = np.ones(x.shape), np.zeros(x.shape, np.uint8)
-digest.update(_C.choose_shaped_levels(5, x, ones, ones, upper, np.zeros((1, 2, 99)), none).tobytes())
+digest.update(_C.choose_levels_with_feedback(5, x, ones, ones, upper, np.zeros((1, 2, 99)), none).tobytes())
 print(_C.simd_level(), digest.hexdigest())
 """
 

@@ -118,7 +118,7 @@ class Exact:
     def admits(self, payload: bytes, layout: Layout) -> bool:
         """Return whether decoders accept the payload: it may not stand for too many bits for its length."""
         modelled = 1 if layout.dtype == torch.bool else (payload[0] >> 2) + 1 if payload else 0
-        return layout.size * layout.planes * modelled <= native.most_modelled(len(payload) - 1)
+        return layout.size * layout.planes * modelled <= native.max_modeled_bits(len(payload) - 1)
 
     def decode(
         self, payload: memoryview, params: ExactParams, layout: Layout, seed: int, device: torch.device

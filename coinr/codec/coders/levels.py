@@ -33,7 +33,7 @@ MOST_EXPONENT = 31
 _MOST_SCALE = 22
 
 # Bits of a form: of its first byte, and of its second.
-_MIXED, _TOKENS = 0x20, 0x40
+_MIXED, _RANS = 0x20, 0x40
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class LevelForm:
         Whether several predictions are mixed (fewer bytes) or one is used (faster).
     row_steps, column_steps
         Whether rows and columns have step exponents.
-    tokens
+    rans
         Whether integers are coded as whole symbols (fastest); not together with ``mixed``.
     """
 
@@ -66,7 +66,7 @@ class LevelForm:
     mixed: bool = True
     row_steps: bool = False
     column_steps: bool = False
-    tokens: bool = False
+    rans: bool = False
 
     @property
     def _switches(self) -> int:
@@ -75,7 +75,7 @@ class LevelForm:
     def write(self) -> bytes:
         """Return three bytes: trellis and switches, shape, scale."""
         mode = LOG_STATES.index(self.log_states) | self._switches << 3
-        return bytes([mode, self.shape | _TOKENS * self.tokens, self.scale])
+        return bytes([mode, self.shape | _RANS * self.rans, self.scale])
 
     @classmethod
     def read(cls, reader: Reader) -> LevelForm:
@@ -85,14 +85,14 @@ class LevelForm:
     @classmethod
     def of(cls, mode: int, shape: int, scale: int) -> LevelForm:
         """Return the form of three bytes that :meth:`write` made; raise FormatError for unknown codes."""
-        tokens = bool(shape & _TOKENS)
-        if shape & ~_TOKENS >= len(SHAPES) or scale >> 3 > _MOST_SCALE or (tokens and mode & _MIXED):
+        rans = bool(shape & _RANS)
+        if shape & ~_RANS >= len(SHAPES) or scale >> 3 > _MOST_SCALE or (rans and mode & _MIXED):
             raise FormatError(f"level form {mode} {shape} {scale} is unknown")
-        switches = [*(bool(mode >> bit & 1) for bit in range(3, 8)), tokens]
-        return cls(LOG_STATES[mode & 7], shape & ~_TOKENS, scale, *switches)
+        switches = [*(bool(mode >> bit & 1) for bit in range(3, 8)), rans]
+        return cls(LOG_STATES[mode & 7], shape & ~_RANS, scale, *switches)
 
     def _arguments(self) -> tuple[int, int, int, int]:
-        return self.log_states, self.shape, decoded_scale(self.scale), self._switches | self.tokens << 5
+        return self.log_states, self.shape, decoded_scale(self.scale), self._switches | self.rans << 5
 
     def encode(
         self, k: NDArray[np.int32], row: NDArray[np.uint8] = NO_STEPS, column: NDArray[np.uint8] = NO_STEPS
@@ -127,7 +127,7 @@ def worth_decoding(count: int, size: int) -> bool:
 
     The bound keeps the time to decode in proportion to the size. Encoders store tensors beyond it by another coder.
     """
-    limit: int = native.most_modelled(size)
+    limit: int = native.max_modeled_bits(size)
     return _BITS_PER_LEVEL * count <= limit
 
 

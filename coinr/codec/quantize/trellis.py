@@ -36,7 +36,7 @@ _FEWEST_STATES = 3
 _STATES_ALONG_ROWS = ((24, 0), (1 << 13, 8), (1 << 17, 6), (1 << 20, 4))
 _STATES_ALONG_ALL = ((24, 0), (MAX_PARAMETERS_THOROUGH, 8))
 
-# Beyond this many elements, integers are coded as tokens: decoding is ten times as fast and costs under 0.3 % in bytes.
+# Beyond this many elements, integers are coded by rANS: decoding is ten times as fast and costs under 0.3 % in bytes.
 _FAST = 1 << 18
 
 # Squared error of a trellis quantizer with a step of 1 at high rate, by log2 of its states.
@@ -164,7 +164,9 @@ def quantize(
         # one row of all elements, where errors in any move all others
         like = (-1, len(problem.feedback))
         matrix, wide, weight = (np.ascontiguousarray(one).reshape(like) for one in (problem.matrix, steps, weight))
-        k = native.choose_shaped_levels(log_states, matrix, wide, weight, problem.feedback, bits, table.reshape(like))
+        k = native.choose_levels_with_feedback(
+            log_states, matrix, wide, weight, problem.feedback, bits, table.reshape(like)
+        )
         k = k.reshape(x.shape)
     values = native.level_values(k, log_states)
     difference = values.astype(np.float32) * steps.astype(np.float32) - problem.matrix
@@ -176,7 +178,7 @@ def quantize(
         mixed=x.size <= _FAST,
         row_steps=row.size > 0,
         column_steps=column.size > 0,
-        tokens=x.size > _FAST,
+        rans=x.size > _FAST,
     )
     return Quantized(k, row, column, form, step, problem.weighted_rms(difference), rms(difference))
 
