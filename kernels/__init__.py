@@ -25,7 +25,7 @@ __all__ = ["available", "correlate_argmax", "device", "entries", "omp", "philox4
 
 
 def available() -> tuple[bool, str]:
-    """Whether the kernels can run here, and on what, or why not."""
+    """Return whether the kernels can run here, and on what, or why not."""
     if _missing is not None:
         return False, f"Triton cannot be imported: {_missing}"
     if interpreted():
@@ -39,5 +39,5 @@ def available() -> tuple[bool, str]:
 
 
 def device() -> torch.device:
-    """The device that tensors for the kernels belong on: the current CUDA device, or the CPU in the interpreter."""
+    """Return the device of tensors for the kernels: the current CUDA device, or the CPU in the interpreter."""
     return torch.device("cpu") if interpreted() else torch.device("cuda", torch.cuda.current_device())

@@ -1,4 +1,4 @@
-"""Argument checks that every wrapper shares, and whether the kernels can run here."""
+"""Argument checks of all wrappers, and properties of the device."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ MAX_M = 1 << 24
 
 @triton.jit
 def _probe() -> None:
-    """Nothing: what Triton makes of it shows whether it interprets."""
+    """Do nothing; the type of this function shows whether Triton interprets."""
 
 
 def interpreted() -> bool:
-    """Whether the kernels were defined for Triton's interpreter (TRITON_INTERPRET=1 at import)."""
+    """Return whether the kernels were defined for Triton's interpreter (TRITON_INTERPRET=1 at import)."""
     return isinstance(_probe, InterpretedFunction)
 
 
 def signed32(value: int) -> int:
-    """The int32 with the bits of a uint32, so that a kernel argument's type never depends on its value."""
+    """Return the int32 with the bits of a uint32, so that a kernel argument's type never depends on its value."""
     return value - (1 << 32) if value >= 1 << 31 else value
 
 
 def split_seed(seed: int) -> tuple[int, int]:
-    """Low and high half of a 64-bit seed, as int32.
+    """Return the low and high half of a 64-bit seed, as int32.
 
     Raises
     ------
     ValueError
-        the seed is negative or has more than 64 bits.
+        If the seed is negative or has more than 64 bits.
     """
     if not 0 <= seed < 1 << 64:
         raise ValueError(f"seed must lie in 0 … 2**64 - 1, got {seed}")
@@ -57,20 +57,20 @@ def check_tensor(
     dtypes: torch.dtype | tuple[torch.dtype, ...],
     shape: tuple[int | None, ...],
 ) -> None:
-    """Raise ValueError unless the tensor has one of the dtypes, the shape (None: any), and lies on a device we run on.
+    """Raise ValueError unless the tensor has one of the dtypes, the shape (None: any) and a usable device.
 
     Raises
     ------
     ValueError
-        dtype, shape, contiguity or device is not what the kernel takes; the message names it.
+        If dtype, shape, contiguity or device is wrong; the message says which.
     """
     allowed = dtypes if isinstance(dtypes, tuple) else (dtypes,)
     if tensor.dtype not in allowed:
         raise ValueError(f"{name} must be {' or '.join(map(str, allowed))}, got {tensor.dtype}")
     fits = tensor.dim() == len(shape) and all(w is None or w == h for w, h in zip(shape, tensor.shape, strict=True))
     if not fits:
-        wanted = ", ".join("any" if size is None else str(size) for size in shape)
-        raise ValueError(f"{name} must have shape [{wanted}], got {list(tensor.shape)}")
+        allowed_shape = ", ".join("any" if size is None else str(size) for size in shape)
+        raise ValueError(f"{name} must have shape [{allowed_shape}], got {list(tensor.shape)}")
     if not tensor.is_contiguous():
         raise ValueError(f"{name} must be contiguous, got strides {tensor.stride()}")
     if not (tensor.is_cuda or interpreted()):
@@ -78,10 +78,10 @@ def check_tensor(
 
 
 def capability(device: torch.device) -> tuple[int, int]:
-    """Compute capability of a CUDA device; 9.0 in the interpreter, so that it runs what an H100 runs."""
+    """Return the compute capability of a CUDA device; 9.0 in the interpreter, so that it runs the code of an H100."""
     return torch.cuda.get_device_capability(device) if device.type == "cuda" else (9, 0)
 
 
 def multiprocessors(device: torch.device) -> int:
-    """Streaming multiprocessors of a CUDA device; 3 in the interpreter, so that work is split."""
+    """Return the number of multiprocessors of a CUDA device; 3 in the interpreter, so that work is split."""
     return torch.cuda.get_device_properties(device).multi_processor_count if device.type == "cuda" else 3

@@ -1,11 +1,11 @@
-"""Fused generation and correlation: the best groups of atoms for every residual, no B x M array.
+"""Fused generation and correlation: the best groups of atoms for every residual, without a B × M array.
 
 The residual is cut into r = high + low, two float16 numbers of 11 bits each; atoms are small integers, exact in
 float16, so two products on the matrix units that share one float32 accumulator give a . r to float32 rounding.
-Of a tile of BM atoms only eight maxima per vector survive (over the atoms that are equal modulo 8: those lie in one
-thread, so the reduction needs no exchange), each with the tile it came from. ``select.py`` then finds the atom inside
-the winning group in float32, lowest index first. For n <= 32, where equal and opposite atoms are common, the products
-are plain float32, so that ties are exact.
+For each tile of BM atoms and each vector only eight maxima are kept, each with its tile: one for each residue of the
+atom index modulo 8, because those atoms lie in one thread and the reduction needs no exchange. ``select.py`` then
+finds the atom inside the winning group in float32, lowest index first. For n <= 32, where equal and opposite atoms are
+common, the products are float32, so that ties are exact.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ RESIDUES = 8
 
 
 @triton.jit
-def half_tile(
+def float16_tile(
     dict_ptr, atoms, start, stride, stream, key0, key1, KIND: tl.constexpr, BM: tl.constexpr, BK: tl.constexpr
 ):
-    """Entries ``start … start + BK`` of each atom: float16 ``[BM, BK]``, built from bits without a conversion.
+    """Return entries ``start … start + BK`` of each atom: float16 ``[BM, BK]``, built from bits without a conversion.
 
     0x3C00 is 1.0 and 0x8000 its sign; 0x6400 | v is 1024 + v for v < 1024, so ``(v ^ 0x80) | 0x6400`` is 1152 + v
     for the int8 v. KIND 0 loads the entries from int8 ``[M, stride]``.
@@ -47,8 +47,10 @@ def half_tile(
 
 
 @triton.jit
-def fold(acc, atoms, inverse_ptr, tile, best, best_tile, SCALED: tl.constexpr, BB: tl.constexpr, BM: tl.constexpr):
-    """Fold |acc| ``[BB, BM]`` of one tile into the running maxima and their tiles, both ``[BB, 8]``."""
+def update_maxima(
+    acc, atoms, inverse_ptr, tile, best, best_tile, SCALED: tl.constexpr, BB: tl.constexpr, BM: tl.constexpr
+):
+    """Update the running maxima and their tiles, both ``[BB, 8]``, with |acc| ``[BB, BM]`` of one tile."""
     if SCALED:
         acc *= tl.load(inverse_ptr + atoms)[None, :]
     top = tl.max(tl.reshape(tl.abs(acc), [BB, BM // 8, 8]), axis=1)  # [BB, 8]
@@ -83,11 +85,11 @@ def correlate_kernel(
     BM: tl.constexpr,
     BK: tl.constexpr,
 ):
-    """top[b, chunk, j % 8] = max over the chunk's atoms j of |a_j . r_b| / |a_j| (without the norm unless SCALED).
+    """Set top[b, chunk, j % 8] = max over the chunk's atoms j of |a_j . r_b| / |a_j| (no norm unless SCALED).
 
-    Grid (vector tiles, chunks). RESIDENT: one K step covers n and the residual tile stays in shared memory for the
-    whole chunk. SINGLE: float32 products, any kind. Places beyond M repeat atom M - 1: ``select.py`` treats the equal
-    values as a tie and finds the real one.
+    Grid (vector tiles, chunks). RESIDENT: one K step covers n, and the residual tile stays in shared memory for the
+    whole chunk. SINGLE: float32 products, any kind. Places beyond M repeat atom M - 1; ``select.py`` treats equal
+    values as ties and finds the lowest index.
     """
     rows = tl.program_id(0).to(tl.int64) * BB + tl.arange(0, BB)
     chunk = tl.program_id(1)
@@ -101,18 +103,18 @@ def correlate_kernel(
         residual = tl.load(residual_ptr + base, mask=inside, other=0.0).to(tl.float32)
         for tile in range(first, last):
             atoms = tl.minimum(tile * BM + tl.arange(0, BM), M - 1)
-            made = entries_tile(atoms, 0, n, order, rows_ptr, stream, key0, key1, KIND, BM, BK).to(tl.float32)
-            acc = tl.dot(residual, tl.trans(made), input_precision="ieee")
-            best, best_tile = fold(acc, atoms, inverse_ptr, tile, best, best_tile, SCALED, BB, BM)
+            entries = entries_tile(atoms, 0, n, order, rows_ptr, stream, key0, key1, KIND, BM, BK).to(tl.float32)
+            acc = tl.dot(residual, tl.trans(entries), input_precision="ieee")
+            best, best_tile = update_maxima(acc, atoms, inverse_ptr, tile, best, best_tile, SCALED, BB, BM)
     elif RESIDENT:
         high = tl.load(high_ptr + base, mask=inside, other=0.0)
         low = tl.load(low_ptr + base, mask=inside, other=0.0)
         for tile in range(first, last):
             atoms = tl.minimum(tile * BM + tl.arange(0, BM), M - 1)
-            made = tl.trans(half_tile(dict_ptr, atoms, 0, stride, stream, key0, key1, KIND, BM, BK))
-            acc = tl.dot(low, made)
-            acc = tl.dot(high, made, acc)
-            best, best_tile = fold(acc, atoms, inverse_ptr, tile, best, best_tile, SCALED, BB, BM)
+            entries = tl.trans(float16_tile(dict_ptr, atoms, 0, stride, stream, key0, key1, KIND, BM, BK))
+            acc = tl.dot(low, entries)
+            acc = tl.dot(high, entries, acc)
+            best, best_tile = update_maxima(acc, atoms, inverse_ptr, tile, best, best_tile, SCALED, BB, BM)
     else:
         for tile in range(first, last):
             atoms = tl.minimum(tile * BM + tl.arange(0, BM), M - 1)
@@ -120,26 +122,26 @@ def correlate_kernel(
             for start in range(0, stride, BK):
                 high = tl.load(high_ptr + base + start, mask=inside, other=0.0)
                 low = tl.load(low_ptr + base + start, mask=inside, other=0.0)
-                made = tl.trans(half_tile(dict_ptr, atoms, start, stride, stream, key0, key1, KIND, BM, BK))
-                acc = tl.dot(low, made, acc)
-                acc = tl.dot(high, made, acc)
-            best, best_tile = fold(acc, atoms, inverse_ptr, tile, best, best_tile, SCALED, BB, BM)
+                entries = tl.trans(float16_tile(dict_ptr, atoms, start, stride, stream, key0, key1, KIND, BM, BK))
+                acc = tl.dot(low, entries, acc)
+                acc = tl.dot(high, entries, acc)
+            best, best_tile = update_maxima(acc, atoms, inverse_ptr, tile, best, best_tile, SCALED, BB, BM)
     out = (rows[:, None] * tl.num_programs(1) + chunk) * 8 + tl.arange(0, 8)[None, :]
     tl.store(top_ptr + out, best, mask=inside)
     tl.store(tile_ptr + out, best_tile, mask=inside)
 
 
 @triton.jit
-def cut(values, scale):
-    """Float16 high and low part of ``values * scale``; together 22 bits."""
+def split_float16(values, scale):
+    """Return the float16 high and low part of ``values * scale``; together 22 bits."""
     scaled = (values * scale).to(tl.float32)
     high = scaled.to(tl.float16)
     return high, (scaled - high.to(tl.float32)).to(tl.float16)
 
 
 @triton.jit
-def cut_scale(energy):
-    """The power of two that takes a vector of squared norm ``energy`` to a norm in 2**10 … 2**11 (1 for 0)."""
+def split_scale(energy):
+    """Return the power of two that scales a vector of squared norm ``energy`` to a norm in 2**10 … 2**11 (1 for 0)."""
     exponent = (tl.sqrt(energy).to(tl.int32, bitcast=True) >> 23) & 0xFF
     field = tl.minimum(tl.maximum(264 - exponent, 1), 254)
     return tl.where(energy > 0, (field << 23).to(tl.float32, bitcast=True), 1.0)
@@ -158,7 +160,7 @@ def prepare_kernel(
     HALVES: tl.constexpr,
     BN: tl.constexpr,
 ):
-    """Residual = w padded with zeros, energy = |w|^2, and the float16 parts of the residual."""
+    """Set residual = w padded with zeros, energy = |w|^2, and the float16 parts of the residual."""
     b = tl.program_id(0).to(tl.int64)
     total = tl.zeros([BN], tl.float32)
     for start in range(0, stride, BN):
@@ -169,18 +171,18 @@ def prepare_kernel(
     energy = tl.sum(total, axis=0)
     tl.store(energy_ptr + b * energy_stride, energy)
     if HALVES:
-        scale = cut_scale(energy)
+        scale = split_scale(energy)
         for start in range(0, stride, BN):
             offsets = start + tl.arange(0, BN)
             w = tl.load(w_ptr + b * n + offsets, mask=offsets < n, other=0.0)
-            high, low = cut(w, scale)
+            high, low = split_float16(w, scale)
             tl.store(high_ptr + b * stride + offsets, high, mask=offsets < stride)
             tl.store(low_ptr + b * stride + offsets, low, mask=offsets < stride)
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """How the dense kernel cuts its work; ``resident`` and ``single`` as in :func:`correlate_kernel`."""
+    """Hold the tile sizes of the dense kernel; ``resident`` and ``single`` as in :func:`correlate_kernel`."""
 
     BB: int
     BM: int
@@ -192,10 +194,10 @@ class Tiling:
 
 
 def tiling(kind: str, n: int, B: int, stored: bool, major: int) -> Tiling:
-    """The tiling for a shape on compute capability ``major``; shared memory and registers are checked by the tests.
+    """Return the tiling for a shape on compute capability ``major``; tests check shared memory and registers.
 
-    A few vectors give a small tile in which generation dominates. On capability 9 and up the residual tile rests in
-    shared memory while n <= 256; below 9 it is read again for each tile of atoms.
+    For few vectors the tile is small, and generation dominates. From capability 9 on, the residual tile stays in shared
+    memory if n <= 256; below 9 it is read again for each tile of atoms.
     """
     vectors = max(16, triton.next_power_of_2(B))
     if n <= SMALL_N:
@@ -213,7 +215,7 @@ def tiling(kind: str, n: int, B: int, stored: bool, major: int) -> Tiling:
 
 
 class DenseCorrelator:
-    """Launches :func:`correlate_kernel` for one dictionary and batch; holds its norms and candidate buffers.
+    """Launch :func:`correlate_kernel` for one dictionary and batch; hold its norms and candidate buffers.
 
     Parameters
     ----------
@@ -267,8 +269,8 @@ class DenseCorrelator:
         if stored:
             self.dictionary = stored_dictionary(kind, n, M, seed, stream, device, self.stride)
         tiles, vector_tiles = -(-M // t.BM), -(-B // t.BB)
-        wanted = max(1, multiprocessors(device) // vector_tiles)
-        self.tiles_per_chunk = -(-tiles // min(tiles, wanted))
+        chunks = max(1, multiprocessors(device) // vector_tiles)
+        self.tiles_per_chunk = -(-tiles // min(tiles, chunks))
         self.chunks = -(-tiles // self.tiles_per_chunk)
         self.grid = (vector_tiles, self.chunks)
         self.top = torch.empty(B, self.chunks, RESIDUES, dtype=torch.float32, device=device)

@@ -1,11 +1,11 @@
 """Correlation with signed Hadamard blocks by fast Walsh-Hadamard transform, fused with signs, rows and maxima.
 
-Atom j is column c = j % p of D_b H restricted to n rows, b = j // p its block, so all p correlations of a block are
-H z, z the residual with the block's signs, put on the chosen rows (zero elsewhere). With H_{xy} = H_x (x) H_y the
-transform splits into small factors: 64 by a float16 product on the matrix units (the residual in a high and a low part,
-see ``correlate.py``), up to 4 more by float32 butterflies in registers, and for p > 256 factors up to 64 before them
-through a scratch of O(B p). As for the dense kernel eight maxima per vector and tile survive; a tile is min(p, 256)
-atoms.
+Atom j is column c = j % p of D_b H restricted to n rows, where b = j // p is its block. So the p correlations of a
+block are H z, where z is the residual with the block's signs on the used rows, and zero on the others. With
+H_{xy} = H_x (x) H_y the transform splits into small factors. One factor of 64 is a float16 product on the matrix units
+(the residual in a high and a low part, see ``correlate.py``). Up to 4 more are float32 butterflies in registers. For
+p > 256, factors of up to 64 come before them, through a scratch of O(B p). As in the dense kernel, eight maxima are
+kept per vector and tile; a tile is min(p, 256) atoms.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import triton
 import triton.language as tl
 
 from ._checks import capability, multiprocessors, signed32, split_seed
-from .correlate import RESIDUES, SMALL_N, DenseCorrelator, cut
-from .philox import hadamard_order, hadamard_rows, parity, philox
+from .correlate import RESIDUES, SMALL_N, DenseCorrelator, split_float16
+from .philox import HADAMARD, hadamard_order, hadamard_rows, parity, philox
 
 MAX_ORDER = 1 << 16
 SCRATCH_BYTES = 64 << 20
@@ -27,20 +27,20 @@ FACTOR = 64
 
 
 @triton.jit
-def flip(values, bits):
-    """Float16 values with the sign changed where the bit is 1."""
+def apply_signs(values, bits):
+    """Return float16 values, negated where the bit is 1."""
     return (values.to(tl.uint16, bitcast=True) ^ (bits << 15).to(tl.uint16)).to(tl.float16, bitcast=True)
 
 
 @triton.jit
-def place_bits(block, places, stream, key0, key1):
-    """Sign bit of each entry of a block, one Philox call an entry: uint32, the shape of ``places``."""
+def entry_signs(block, places, stream, key0, key1):
+    """Return the sign bit of each entry of a block, with one Philox call per entry: uint32, the shape of ``places``."""
     zeros = (places * 0).to(tl.uint32)
     x0, x1, x2, x3 = philox(
         zeros + block,
         (places >> 7).to(tl.uint32),
         zeros + stream.to(tl.uint32, bitcast=True),
-        zeros + 3,
+        zeros + HADAMARD,
         key0.to(tl.uint32, bitcast=True),
         key1.to(tl.uint32, bitcast=True),
     )
@@ -51,7 +51,7 @@ def place_bits(block, places, stream, key0, key1):
 
 @triton.jit
 def signed_factor(block, part, rank_ptr, stream, key0, key1, FULL: tl.constexpr):
-    """(D_b)_part H_64, the sign on the rows: float16 ``[64, 64]``; ``part`` is the 64 rows' number in the block."""
+    """Return (D_b)_part H_64 with signs on the rows: float16 ``[64, 64]``; ``part`` counts groups of 64 rows."""
     k = tl.arange(0, 64)
     if FULL:
         zero = tl.zeros([1], tl.uint32)
@@ -59,22 +59,22 @@ def signed_factor(block, part, rank_ptr, stream, key0, key1, FULL: tl.constexpr)
             zero + block,
             zero + (part // 2),
             zero + stream.to(tl.uint32, bitcast=True),
-            zero + 3,
+            zero + HADAMARD,
             key0.to(tl.uint32, bitcast=True),
             key1.to(tl.uint32, bitcast=True),
         )
         words = tl.where(k < 32, x0, x1) if part % 2 == 0 else tl.where(k < 32, x2, x3)
         bits = (words >> (k & 31).to(tl.uint32)) & 1
     else:
-        bits = place_bits(block, tl.load(rank_ptr + part * 64 + k), stream, key0, key1)
-    meet = parity((k[:, None] & k[None, :]).to(tl.uint32))  # [column, row]
-    made = (((meet ^ bits[None, :]) << 15) | 0x3C00).to(tl.uint16).to(tl.float16, bitcast=True)
-    return tl.trans(made)
+        bits = entry_signs(block, tl.load(rank_ptr + part * 64 + k), stream, key0, key1)
+    common = parity((k[:, None] & k[None, :]).to(tl.uint32))  # [column, row]
+    factor = (((common ^ bits[None, :]) << 15) | 0x3C00).to(tl.uint16).to(tl.float16, bitcast=True)
+    return tl.trans(factor)
 
 
 @triton.jit
 def load_part(ptr, base, part, rank_ptr, n, inside, FULL: tl.constexpr):
-    """Places ``64 * part …`` of each residual in the order of H's rows: float16 ``[BB, 64]``."""
+    """Load places ``64 * part …`` of each residual in the order of H's rows: float16 ``[BB, 64]``."""
     places = part * 64 + tl.arange(0, 64)
     if not FULL:
         places = tl.load(rank_ptr + places)
@@ -83,14 +83,14 @@ def load_part(ptr, base, part, rank_ptr, n, inside, FULL: tl.constexpr):
 
 @triton.jit
 def product(high, low, factor):
-    """(high + low) factor with one float32 accumulator: ``[BB, 64]``."""
+    """Return (high + low) factor, with one float32 accumulator: ``[BB, 64]``."""
     acc = tl.dot(low, factor)
     return tl.dot(high, factor, acc)
 
 
 @triton.jit
-def tops(values, first, M, TAIL: tl.constexpr, BB: tl.constexpr):
-    """Maxima of |values| ``[BB, 64]`` over equal residues modulo 8, atoms from M on left out: ``[BB, 8]``."""
+def residue_maxima(values, first, M, TAIL: tl.constexpr, BB: tl.constexpr):
+    """Return the maxima of |values| ``[BB, 64]`` for each residue modulo 8, without atoms from M on: ``[BB, 8]``."""
     size = tl.abs(values)
     if TAIL:
         size = tl.where(first + tl.arange(0, 64)[None, :] < M, size, -1.0)
@@ -101,7 +101,7 @@ def tops(values, first, M, TAIL: tl.constexpr, BB: tl.constexpr):
 def direct_kernel(
     high_ptr,  # float16 [B, stride]
     low_ptr,  # float16 [B, stride]
-    rank_ptr,  # int32 [p]: entry that lies on row x of H, n if none
+    rank_ptr,  # int32 [p]: entry on row x of H, n if none
     top_ptr,  # float32 [B, chunks, 8]
     tile_ptr,  # int32 [B, chunks, 8]
     B,
@@ -117,7 +117,10 @@ def direct_kernel(
     PARTS: tl.constexpr,
     BB: tl.constexpr,
 ):
-    """top[b, chunk, j % 8] = max |a_j . r_b| over the chunk's blocks, p = 64 * PARTS; grid (vector tiles, chunks)."""
+    """Set top[b, chunk, j % 8] = max |a_j . r_b| over the chunk's blocks.
+
+    p = 64 * PARTS; grid (vector tiles, chunks).
+    """
     rows = tl.program_id(0).to(tl.int64) * BB + tl.arange(0, BB)
     chunk = tl.program_id(1)
     inside = (rows < B)[:, None]
@@ -141,21 +144,23 @@ def direct_kernel(
         atom = block * order
         a0 = product(high0, low0, signed_factor(block, 0, rank_ptr, stream, key0, key1, FULL))
         if PARTS == 1:
-            top = tops(a0, atom, M, TAIL, BB)
+            top = residue_maxima(a0, atom, M, TAIL, BB)
         else:
             a1 = product(high1, low1, signed_factor(block, 1, rank_ptr, stream, key0, key1, FULL))
             plus = a0 + a1
             minus = a0 - a1
             if PARTS == 2:
-                top = tl.maximum(tops(plus, atom, M, TAIL, BB), tops(minus, atom + 64, M, TAIL, BB))
+                top = tl.maximum(residue_maxima(plus, atom, M, TAIL, BB), residue_maxima(minus, atom + 64, M, TAIL, BB))
             else:
                 a2 = product(high2, low2, signed_factor(block, 2, rank_ptr, stream, key0, key1, FULL))
                 a3 = product(high3, low3, signed_factor(block, 3, rank_ptr, stream, key0, key1, FULL))
                 sums = a2 + a3
                 rest = a2 - a3
-                top = tl.maximum(tops(plus + sums, atom, M, TAIL, BB), tops(minus + rest, atom + 64, M, TAIL, BB))
-                top = tl.maximum(top, tops(plus - sums, atom + 128, M, TAIL, BB))
-                top = tl.maximum(top, tops(minus - rest, atom + 192, M, TAIL, BB))
+                top = tl.maximum(
+                    residue_maxima(plus + sums, atom, M, TAIL, BB), residue_maxima(minus + rest, atom + 64, M, TAIL, BB)
+                )
+                top = tl.maximum(top, residue_maxima(plus - sums, atom + 128, M, TAIL, BB))
+                top = tl.maximum(top, residue_maxima(minus - rest, atom + 192, M, TAIL, BB))
         better = top > best
         best = tl.where(better, top, best)
         best_tile = tl.where(better, block, best_tile)
@@ -186,7 +191,7 @@ def outer_kernel(
     BO: tl.constexpr,
     VECTORS: tl.constexpr,
 ):
-    """One factor H_PO of the transform of every block, in place in the scratch unless SIGNED reads the residual.
+    """Apply one factor H_PO of the transform of every block, in place in the scratch unless SIGNED reads the residual.
 
     Grid (groups of VECTORS vectors, blocks, p / (64 * PO)). BO is PO, at least 16; VECTORS share the signs.
     """
@@ -196,27 +201,27 @@ def outer_kernel(
     rows = tl.arange(0, BO)
     start = (part // tiles) * PO * inner + (part % tiles) * 64
     x = start + rows[:, None] * inner + tl.arange(0, 64)[None, :]  # [BO, 64]
-    known = (rows < PO)[:, None] & (x < order)
+    valid = (rows < PO)[:, None] & (x < order)
     places = x
     if SIGNED:
         if not FULL:
-            places = tl.load(rank_ptr + x, mask=known, other=0)
-        bits = place_bits(first_block + block, places, stream, key0, key1)
-    meet = parity((rows[:, None] & rows[None, :]).to(tl.uint32))
-    factor = ((meet << 15) | 0x3C00).to(tl.uint16).to(tl.float16, bitcast=True)
+            places = tl.load(rank_ptr + x, mask=valid, other=0)
+        bits = entry_signs(first_block + block, places, stream, key0, key1)
+    common = parity((rows[:, None] & rows[None, :]).to(tl.uint32))
+    factor = ((common << 15) | 0x3C00).to(tl.uint16).to(tl.float16, bitcast=True)
     for v in range(VECTORS):
         b = tl.program_id(0).to(tl.int64) * VECTORS + v
         out = (b * tl.num_programs(1) + block) * order + x
-        here = known & (x < tl.where(b < B, order, 0))
+        here = valid & (x < tl.where(b < B, order, 0))
         if SIGNED:
-            high = flip(tl.load(high_ptr + b * stride + places, mask=here & (places < n), other=0.0), bits)
-            low = flip(tl.load(low_ptr + b * stride + places, mask=here & (places < n), other=0.0), bits)
+            high = apply_signs(tl.load(high_ptr + b * stride + places, mask=here & (places < n), other=0.0), bits)
+            low = apply_signs(tl.load(low_ptr + b * stride + places, mask=here & (places < n), other=0.0), bits)
         else:
             high = tl.load(high_ptr + out, mask=here, other=0.0)
             low = tl.load(low_ptr + out, mask=here, other=0.0)
         acc = tl.dot(factor, low)
         acc = tl.dot(factor, high, acc)
-        high, low = cut(acc, 1.0)
+        high, low = split_float16(acc, 1.0)
         tl.store(out_high_ptr + out, high, mask=here)
         tl.store(out_low_ptr + out, low, mask=here)
 
@@ -234,17 +239,17 @@ def inner_kernel(
     TAIL: tl.constexpr,
     BB: tl.constexpr,
 ):
-    """The last factor 256 for every row of the scratch, and the maxima over a chunk of them; grid (B, chunks).
+    """Apply the last factor, 256, to every row of the scratch, and find the maxima of a chunk; grid (B, chunks).
 
-    From the second group of blocks on (``first_tile`` > 0) the maxima join those of the groups before.
+    From the second group of blocks on (``first_tile`` > 0) the maxima are merged with the earlier ones.
     """
     b = tl.program_id(0).to(tl.int64)
     chunk = tl.program_id(1)
     k = tl.arange(0, 64)
     best = tl.full([BB, 8], -1.0, tl.float32)
     best_tile = tl.zeros([BB, 8], tl.int32)
-    meet = parity((k[:, None] & k[None, :]).to(tl.uint32))
-    factor = ((meet << 15) | 0x3C00).to(tl.uint16).to(tl.float16, bitcast=True)
+    common = parity((k[:, None] & k[None, :]).to(tl.uint32))
+    factor = ((common << 15) | 0x3C00).to(tl.uint16).to(tl.float16, bitcast=True)
     for step in range(tiles_per_chunk):
         rows = (chunk * tiles_per_chunk + step) * BB + tl.arange(0, BB)
         inside = (rows < count)[:, None]
@@ -273,9 +278,11 @@ def inner_kernel(
         rest = a0 - a1
         tiles = first_tile + rows
         atom = tiles[:, None] * 256
-        top = tl.maximum(tops(plus + sums, atom, M, TAIL, BB), tops(minus + rest, atom + 64, M, TAIL, BB))
-        top = tl.maximum(top, tops(plus - sums, atom + 128, M, TAIL, BB))
-        top = tl.maximum(top, tops(minus - rest, atom + 192, M, TAIL, BB))
+        top = tl.maximum(
+            residue_maxima(plus + sums, atom, M, TAIL, BB), residue_maxima(minus + rest, atom + 64, M, TAIL, BB)
+        )
+        top = tl.maximum(top, residue_maxima(plus - sums, atom + 128, M, TAIL, BB))
+        top = tl.maximum(top, residue_maxima(minus - rest, atom + 192, M, TAIL, BB))
         better = (top > best) & inside
         best = tl.where(better, top, best)
         best_tile = tl.where(better, tiles[:, None], best_tile)
@@ -292,14 +299,14 @@ def inner_kernel(
 
 @lru_cache(maxsize=16)
 def hadamard_rank(n: int, seed: int, stream: int, device: torch.device) -> torch.Tensor:
-    """Entry that lies on each row of H, n for a row that is not used: int32 ``[p]``."""
+    """Return the entry on each row of H, n for an unused row: int32 ``[p]``."""
     rank = torch.full((hadamard_order(n),), n, dtype=torch.int32, device=device)
     rank[hadamard_rows(n, seed, stream, device).long()] = torch.arange(n, dtype=torch.int32, device=device)
     return rank
 
 
 class HadamardCorrelator:
-    """Launches the transform kernels for one hadamard dictionary and batch, n in 33 … 2**16.
+    """Launch the transform kernels for one hadamard dictionary and batch, n in 33 … 2**16.
 
     Parameters and attributes as for :class:`~.correlate.DenseCorrelator`.
     """
@@ -322,22 +329,22 @@ class HadamardCorrelator:
         if self.order <= INNER:
             self.BB = min(self._widest(capability(device)[0]), max(16, triton.next_power_of_2(B)))
             self.warps = 8 if self.BB >= 64 else 4
-            wanted = max(1, processors // -(-B // self.BB))
-            self.per_chunk = -(-self.blocks // min(self.blocks, wanted))
+            chunks = max(1, processors // -(-B // self.BB))
+            self.per_chunk = -(-self.blocks // min(self.blocks, chunks))
             slots = -(-self.blocks // self.per_chunk)
         else:
             self.BB = 64
             self.group = max(1, min(self.blocks, SCRATCH_BYTES // (4 * B * self.order)))
             self.scratch = torch.empty(2, B, self.group, self.order, dtype=torch.float16, device=device)
             tiles = -(-self.group * self.order // (INNER * self.BB))
-            wanted = max(1, 2 * processors // B)
-            self.per_chunk = -(-tiles // min(tiles, wanted))
+            chunks = max(1, 2 * processors // B)
+            self.per_chunk = -(-tiles // min(tiles, chunks))
             slots = -(-tiles // self.per_chunk)
         self.top = torch.empty(B, slots, RESIDUES, dtype=torch.float32, device=device)
         self.tile = torch.empty(B, slots, RESIDUES, dtype=torch.int32, device=device)
 
     def _widest(self, major: int) -> int:
-        """Vectors per program that fit the registers: four parts take most, and so do signs gathered by rank."""
+        """Return how many vectors per program fit the registers; four parts and signs gathered by rank take most."""
         if major < 9:
             return 32 if self.order == INNER else 64
         return 64 if self.order == INNER and self.n < INNER else 128
@@ -379,7 +386,7 @@ class HadamardCorrelator:
 def correlator(
     kind: str, n: int, M: int, seed: int, stream: int, B: int, device: torch.device, passes: int = 1
 ) -> DenseCorrelator | HadamardCorrelator:
-    """The engine for a dictionary: the transform for hadamard with n > 32, the dense kernel otherwise."""
+    """Return the engine for a dictionary: the transform for hadamard with n > 32, the dense kernel otherwise."""
     if kind == "hadamard" and n > SMALL_N:
         return HadamardCorrelator(n, M, seed, stream, B, device)
     return DenseCorrelator(kind, n, M, seed, stream, B, device, passes=passes)

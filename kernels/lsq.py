@@ -1,12 +1,12 @@
-"""Least squares on the device: one more atom for every vector, by orthogonalization (QR), nothing leaves the device.
+"""Least squares on the device by orthogonalization (QR): adds one atom per call to the support of every vector.
 
-With q_1 … q_k an orthonormal basis of the chosen atoms, A = Q R and the residual is r = w - Q Q^T w. A new atom a gives
+With q_1 … q_k an orthonormal basis of the support, A = Q R and the residual is r = w - Q Q^T w. A new atom a gives
 v = a - Q Q^T a (block Gram-Schmidt, repeated where v lost length: Giraud, Langou and Rozloznik, 2005), q = v / |v|,
 y_k = q . r, r <- r - y_k q; after the last atom R x = y gives the values. A vector that has stopped keeps its
 residual.
 
-The buffers called real are float64 where the basis is small, else float32: the error of r is that of Q times |w|, and
-in float32 it would decide picks once |r| has fallen to about 1e-3 |w|.
+Buffers called real are float64 if the basis is small, else float32. The error of r is that of Q times |w|; in float32
+it would change selections when |r| has fallen to about 1e-3 |w|.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .correlate import cut, cut_scale
+from .correlate import split_float16, split_scale
 from .philox import entries_tile
 from .select import best_atom
 
@@ -25,7 +25,7 @@ DEPENDENT = tl.constexpr(1e-11)
 
 @triton.jit
 def project(v, basis_ptr, column_ptr, k, stride, ADD: tl.constexpr, KB: tl.constexpr, BN: tl.constexpr):
-    """V less its components along rows 0 … k - 1 of the basis; the components are stored in (ADDed to) the column."""
+    """Return v without its components along rows 0 … k - 1 of the basis; store (ADD) these in the column."""
     offsets = tl.arange(0, BN)
     for start in range(0, k, KB):
         rows = start + tl.arange(0, KB)
@@ -75,7 +75,7 @@ def update_kernel(
     KB: tl.constexpr,
     BN: tl.constexpr,
 ):
-    """Select atom k of vector b and take it into the basis, one vector per program, n <= BN."""
+    """Select atom k of vector b and add it to the basis, one vector per program, n <= BN."""
     b = tl.program_id(0).to(tl.int64)
     path = path_ptr + b * (s + 1)
     energy = tl.load(path + k)
@@ -92,8 +92,8 @@ def update_kernel(
             offsets = tl.arange(0, BN)
             inside = offsets < stride
             atoms = tl.zeros([1], tl.int32) + atom
-            made = entries_tile(atoms, 0, n, order, rows_ptr, stream, key0, key1, KIND, 1, BN)
-            v = tl.sum(made, axis=0).to(basis_ptr.dtype.element_ty)  # [BN]
+            entries = entries_tile(atoms, 0, n, order, rows_ptr, stream, key0, key1, KIND, 1, BN)
+            v = tl.sum(entries, axis=0).to(basis_ptr.dtype.element_ty)  # [BN]
             basis = basis_ptr + b * s * stride
             column = triangle_ptr + (b * s + k) * s
             v = project(v, basis, column, k, stride, False, KB, BN)
@@ -113,7 +113,7 @@ def update_kernel(
                 tl.store(basis + k.to(tl.int64) * stride + offsets, q, mask=inside)
                 tl.store(residual + offsets, r, mask=inside)
                 if HALVES:
-                    high, low = cut(r, cut_scale(energy.to(tl.float32)))
+                    high, low = split_float16(r, split_scale(energy.to(tl.float32)))
                     tl.store(high_ptr + b * stride + offsets, high, mask=inside)
                     tl.store(low_ptr + b * stride + offsets, low, mask=inside)
                 tl.store(column + k, norm)
@@ -132,7 +132,7 @@ def solve_kernel(
     s,
     BS: tl.constexpr,
 ):
-    """value[b] = R^-1 y on the picked atoms, 0 elsewhere, by columns from the last one."""
+    """Set value[b] = R^-1 y on the support, 0 elsewhere, by columns from the last one."""
     b = tl.program_id(0).to(tl.int64)
     places = tl.arange(0, BS)
     picked = (tl.load(index_ptr + b * s + places, mask=places < s, other=-1) >= 0).to(tl.int32)

@@ -1,8 +1,8 @@
 """The update of ``lsq.py`` for long or few vectors: each is cut into parts of BN entries, one program a part.
 
-Buffers are those of ``lsq.py``. Sums over a vector pass between kernels as one partial sum per part, added in one
-order, so results are deterministic. Steps of one iteration: pick, make (the atom and Q^T a), clean (v = a - Q h and
-Q^T v), finish (v - Q h, |v|^2, v . r), store (q, r, energy).
+Buffers are those of ``lsq.py``. Sums over a vector pass between kernels as one partial sum per part, added in a fixed
+order, so results are deterministic. Steps of one iteration: pick, generate (a and Q^T a), orthogonalize (v = a - Q h
+and Q^T v), finish (v - Q h, |v|^2, v . r), store (q, r, energy).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from .correlate import cut, cut_scale
+from .correlate import split_float16, split_scale
 from .lsq import DEPENDENT, STOP
 from .philox import entries_tile
 from .select import best_atom
@@ -18,7 +18,7 @@ from .select import best_atom
 
 @triton.jit
 def sum_parts(ptr, count, gap, PB: tl.constexpr):
-    """Sum of ``count`` numbers ``gap`` apart, in one fixed order."""
+    """Return the sum of ``count`` numbers ``gap`` apart, in a fixed order."""
     total = tl.zeros([PB], ptr.dtype.element_ty)
     for start in range(0, count, PB):
         parts = start + tl.arange(0, PB)
@@ -28,7 +28,7 @@ def sum_parts(ptr, count, gap, PB: tl.constexpr):
 
 @triton.jit
 def sum_rows(ptr, columns, inside, count, gap, PB: tl.constexpr, KB: tl.constexpr):
-    """For each column, the sum of ``count`` rows ``gap`` apart: ``[KB]``."""
+    """Return, for each column, the sum of ``count`` rows ``gap`` apart: ``[KB]``."""
     total = tl.zeros([PB, KB], ptr.dtype.element_ty)
     for start in range(0, count, PB):
         parts = start + tl.arange(0, PB)
@@ -64,7 +64,7 @@ def pick_kernel(
     SLOTS: tl.constexpr,
     BK: tl.constexpr,
 ):
-    """Choose atom k of each vector."""
+    """Select atom k of each vector."""
     b = tl.program_id(0).to(tl.int64)
     pick = tl.full([], -1, tl.int32)
     if tl.load(alive_ptr + b) != 0:
@@ -81,7 +81,7 @@ def pick_kernel(
 
 
 @triton.jit(do_not_specialize=["k", "s", "parts", "n", "order", "stream", "key0", "key1"])
-def make_kernel(
+def generate_kernel(
     rows_ptr,
     pick_ptr,  # int32 [B]
     basis_ptr,  # real [B, s, stride]
@@ -100,14 +100,14 @@ def make_kernel(
     KB: tl.constexpr,
     BN: tl.constexpr,
 ):
-    """Take v = the picked atom, partial = this part's share of Q^T v; grid (B, parts)."""
+    """Set v = the selected atom, partial = this part's share of Q^T v; grid (B, parts)."""
     b = tl.program_id(0).to(tl.int64)
     part = tl.program_id(1)
     pick = tl.load(pick_ptr + b)
     if pick >= 0:
         atoms = tl.zeros([1], tl.int32) + pick
-        made = entries_tile(atoms, part * BN, n, order, rows_ptr, stream, key0, key1, KIND, 1, BN)
-        v = tl.sum(made, axis=0).to(v_ptr.dtype.element_ty)
+        entries = entries_tile(atoms, part * BN, n, order, rows_ptr, stream, key0, key1, KIND, 1, BN)
+        v = tl.sum(entries, axis=0).to(v_ptr.dtype.element_ty)
         offsets = part * BN + tl.arange(0, BN)
         tl.store(v_ptr + b * stride + offsets, v, mask=offsets < stride)
         for start in range(0, k, KB):
@@ -118,9 +118,10 @@ def make_kernel(
 
 
 @triton.jit
-def take_away(v, offsets, b, part, basis_ptr, partial_ptr, triangle_ptr, stride, k, s, parts, ADD: tl.constexpr,
-              KB: tl.constexpr):  # fmt: skip
-    """V less Q h on this part, h the summed partials; part 0 stores h in (ADDs it to) column k of R."""
+def subtract_projection(
+    v, offsets, b, part, basis_ptr, partial_ptr, triangle_ptr, stride, k, s, parts, ADD: tl.constexpr, KB: tl.constexpr
+):
+    """Return v - Q h on this part, where h is the sum of the partials; part 0 stores (ADDs) h in column k of R."""
     for start in range(0, k, KB):
         rows = start + tl.arange(0, KB)
         inside = rows < k
@@ -137,7 +138,7 @@ def take_away(v, offsets, b, part, basis_ptr, partial_ptr, triangle_ptr, stride,
 
 
 @triton.jit(do_not_specialize=["k", "s", "parts"])
-def clean_kernel(
+def orthogonalize_kernel(
     pick_ptr,  # int32 [B]
     basis_ptr,  # real [B, s, stride]
     v_ptr,  # real [B, stride]
@@ -151,13 +152,15 @@ def clean_kernel(
     KB: tl.constexpr,
     BN: tl.constexpr,
 ):
-    """Take v = a - Q h and the partial sums of Q^T v; grid (B, parts)."""
+    """Set v = a - Q h and the partial sums of Q^T v; grid (B, parts)."""
     b = tl.program_id(0).to(tl.int64)
     part = tl.program_id(1)
     if tl.load(pick_ptr + b) >= 0:
         offsets = part * BN + tl.arange(0, BN)
         v = tl.load(v_ptr + b * stride + offsets, mask=offsets < stride, other=0.0)
-        v = take_away(v, offsets, b, part, basis_ptr, partial_ptr, triangle_ptr, stride, k, s, parts, False, KB)
+        v = subtract_projection(
+            v, offsets, b, part, basis_ptr, partial_ptr, triangle_ptr, stride, k, s, parts, False, KB
+        )
         tl.store(v_ptr + b * stride + offsets, v, mask=offsets < stride)
         for start in range(0, k, KB):
             rows = start + tl.arange(0, KB)
@@ -182,13 +185,13 @@ def finish_kernel(
     KB: tl.constexpr,
     BN: tl.constexpr,
 ):
-    """The second projection of v, and this part's share of |v|^2 and v . r; grid (B, parts)."""
+    """Project v again, and set this part's share of |v|^2 and v . r; grid (B, parts)."""
     b = tl.program_id(0).to(tl.int64)
     part = tl.program_id(1)
     if tl.load(pick_ptr + b) >= 0:
         offsets = part * BN + tl.arange(0, BN)
         v = tl.load(v_ptr + b * stride + offsets, mask=offsets < stride, other=0.0)
-        v = take_away(v, offsets, b, part, basis_ptr, again_ptr, triangle_ptr, stride, k, s, parts, True, KB)
+        v = subtract_projection(v, offsets, b, part, basis_ptr, again_ptr, triangle_ptr, stride, k, s, parts, True, KB)
         r = tl.load(residual_ptr + b * stride + offsets, mask=offsets < stride, other=0.0)
         tl.store(v_ptr + b * stride + offsets, v, mask=offsets < stride)
         out = sums_ptr + (b * parts + part) * 2
@@ -218,9 +221,9 @@ def store_kernel(
     HALVES: tl.constexpr,
     BN: tl.constexpr,
 ):
-    """Row k of the basis, the new residual and its energy; grid (B, parts).
+    """Store row k of the basis, the new residual and its energy; grid (B, parts).
 
-    The float16 parts are scaled by the energy before this atom: a lost bit would need a fall by 2**10 in one step.
+    The float16 parts are scaled by the energy before this atom; only a fall by 2**10 in one step would lose a bit.
     """
     b = tl.program_id(0).to(tl.int64)
     part = tl.program_id(1)
@@ -240,7 +243,7 @@ def store_kernel(
             tl.store(basis_ptr + (b * s + k) * stride + offsets, q, mask=inside)
             tl.store(residual_ptr + b * stride + offsets, r, mask=inside)
             if HALVES:
-                high, low = cut(r, cut_scale(sum_parts(now, parts, 1, 64).to(tl.float32)))
+                high, low = split_float16(r, split_scale(sum_parts(now, parts, 1, 64).to(tl.float32)))
                 tl.store(high_ptr + b * stride + offsets, high, mask=inside)
                 tl.store(low_ptr + b * stride + offsets, low, mask=inside)
             if part == 0:

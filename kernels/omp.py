@@ -1,4 +1,4 @@
-"""Batched orthogonal matching pursuit that stays on the device: no host synchronisation between iterations.
+"""Batched orthogonal matching pursuit on the device, without host synchronization between iterations.
 
 Each iteration is one correlation (``correlate.py`` or ``hadamard.py``) and one update: ``lsq.py``, one program per
 vector, or ``lsq_wide.py``, many programs per vector. A vector that stops early is masked on the device. The second
@@ -17,7 +17,7 @@ import triton
 from ._checks import check_atoms, check_tensor, multiprocessors
 from .hadamard import correlator
 from .lsq import solve_kernel, update_kernel
-from .lsq_wide import clean_kernel, finish_kernel, make_kernel, pick_kernel, store_kernel
+from .lsq_wide import finish_kernel, generate_kernel, orthogonalize_kernel, pick_kernel, store_kernel
 from .philox import KINDS
 from .select import group_step, prepare
 
@@ -31,7 +31,7 @@ LONG_PART = 1024  # for n > 2**22: a grid has at most 65535 programs along its s
 
 
 class Pursuit:
-    """Buffers and launches for pursuits of B vectors with s atoms in one dictionary.
+    """Hold the buffers and launch the kernels for pursuits of B vectors with s atoms in one dictionary.
 
     Parameters
     ----------
@@ -87,11 +87,11 @@ class Pursuit:
 
     @staticmethod
     def bytes_per_vector(n: int, s: int) -> int:
-        """Bytes of workspace per vector, without the scratch of the correlation."""
+        """Return the bytes of workspace per vector, without the scratch of the correlation."""
         return 8 * s * (n + 64 + s) + 64 * (n + 64)
 
     def launch(self) -> None:
-        """All kernels of one pursuit, from ``W`` to ``index``, ``value`` and ``energy``."""
+        """Launch all kernels of one pursuit, from ``W`` to ``index``, ``value`` and ``energy``."""
         prepare(self.W, self.engine, self.energy.view(self.B, -1), (self.residual, self.high, self.low))
         self.energy[:, 0, 1:] = 0
         self.index.fill_(-1)
@@ -131,11 +131,11 @@ class Pursuit:
             e.stride, e.top[0].numel(), k, self.s, self.parts, self.M, self.n, e.order, e.stream, *e.keys,
             **self._selection(),
         )  # fmt: skip
-        make_kernel[grid](
+        generate_kernel[grid](
             e.rows, self.pick, self.basis, self.v, self.partial[0], *sizes, self.n, e.order, e.stream, *e.keys,
             KIND=KINDS[self.kind], **steps,
         )  # fmt: skip
-        clean_kernel[grid](
+        orthogonalize_kernel[grid](
             self.pick, self.basis, self.v, self.partial[0], self.partial[1], self.triangle, *sizes, **steps
         )
         finish_kernel[grid](
@@ -147,7 +147,7 @@ class Pursuit:
         )  # fmt: skip
 
     def run(self, W: torch.Tensor, *, graph: bool = True) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Indices, values and path of the rows of W, which must be scaled to about 1; fresh tensors."""
+        """Return new tensors: indices, values and path of the rows of W, which must be scaled to about 1."""
         self.W.copy_(W)
         self.calls += 1
         if self.graph is not None and graph:
@@ -169,7 +169,7 @@ _plans_lock = threading.Lock()
 
 
 def _plan(kind: str, n: int, M: int, seed: int, stream: int, B: int, s: int, device: torch.device) -> Pursuit:
-    """A new pursuit, or the kept one of this thread and CUDA stream for small workspaces."""
+    """Return a pursuit; one with a small workspace is kept for its thread and CUDA stream."""
     if device.type != "cuda" or B * Pursuit.bytes_per_vector(n, s) > KEPT_BYTES:
         return Pursuit(kind, n, M, seed, stream, B, s, device)
     place = (threading.get_ident(), torch.cuda.current_stream(device).cuda_stream)
@@ -184,14 +184,14 @@ def _plan(kind: str, n: int, M: int, seed: int, stream: int, B: int, s: int, dev
 
 
 def _power_of_two(exponent: torch.Tensor) -> torch.Tensor:
-    """2 ** exponent, exact, for int64 exponents of normal float64 numbers."""
+    """Return 2 ** exponent, exact, for int64 exponents of normal float64 numbers."""
     return ((exponent + 1023) << 52).view(torch.float64)
 
 
 def omp(
     W: torch.Tensor, kind: str, M: int, seed: int, stream: int, s: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Code each row of W with at most s atoms.
+    """Approximate each row w of W by at most s atoms: ``argmin |w - A x|^2 subject to |x|_0 <= s``, greedily.
 
     Parameters
     ----------
@@ -216,7 +216,7 @@ def omp(
     Raises
     ------
     ValueError
-        an argument is out of range; the message says which.
+        If an argument is out of range; the message says which.
 
     Y. C. Pati, R. Rezaiifar, P. S. Krishnaprasad, "Orthogonal matching pursuit", Asilomar 1993; J. A. Tropp,
     A. C. Gilbert, "Signal recovery from random measurements via orthogonal matching pursuit", 2007.

@@ -24,7 +24,7 @@ HADAMARD = tl.constexpr(3)
 
 @triton.jit
 def philox(x0, x1, x2, x3, key0, key1):
-    """Four uint32 words of Philox4x32-10 for uint32 counters ``(x0, x1, x2, x3)`` and key ``(key0, key1)``."""
+    """Return four uint32 words of Philox4x32-10 for uint32 counters ``(x0, x1, x2, x3)`` and key ``(key0, key1)``."""
     for _ in tl.static_range(10):
         product0 = x0.to(tl.uint64) * 0xD2511F53
         product1 = x2.to(tl.uint64) * 0xCD9E8D57
@@ -39,7 +39,7 @@ def philox(x0, x1, x2, x3, key0, key1):
 
 @triton.jit
 def byte_counts(words):
-    """Popcounts of the four bytes of each uint32 word, in place (SWAR)."""
+    """Return the popcounts of the four bytes of each uint32 word, in their places (SWAR)."""
     words = words - ((words >> 1) & 0x55555555)
     words = (words & 0x33333333) + ((words >> 2) & 0x33333333)
     return (words + (words >> 4)) & 0x0F0F0F0F
@@ -47,7 +47,7 @@ def byte_counts(words):
 
 @triton.jit
 def parity(words):
-    """Parity of each uint32 word, 0 or 1."""
+    """Return the parity of each uint32 word, 0 or 1."""
     words = words ^ (words >> 16)
     words = words ^ (words >> 8)
     words = words ^ (words >> 4)
@@ -66,7 +66,7 @@ def words_tile(
     ROWS: tl.constexpr,
     WORDS: tl.constexpr,
 ):
-    """Words ``4 * call … 4 * call + WORDS`` of each column's sequence: uint32 ``[ROWS, WORDS]``."""
+    """Return words ``4 * call … 4 * call + WORDS`` of each column's sequence: uint32 ``[ROWS, WORDS]``."""
     CALLS: tl.constexpr = (WORDS + 3) // 4
     zeros = tl.zeros([ROWS, CALLS], tl.uint32)
     calls = (call + tl.arange(0, CALLS)).to(tl.uint32)
@@ -88,7 +88,7 @@ def words_tile(
 
 @triton.jit
 def sign_bits(columns, start, stream, key0, key1, KIND: tl.constexpr, ROWS: tl.constexpr, BK: tl.constexpr):
-    """Bits ``start … start + BK`` of each column, least significant first: uint32 ``[ROWS, BK]``, 1 for -1.
+    """Return bits ``start … start + BK`` of each column, least significant first: uint32 ``[ROWS, BK]``, 1 for -1.
 
     ``start`` is a multiple of 128; BK is a power of two, at least 16.
     """
@@ -103,7 +103,7 @@ def sign_bits(columns, start, stream, key0, key1, KIND: tl.constexpr, ROWS: tl.c
 
 @triton.jit
 def counts(columns, start, stream, key0, key1, ROWS: tl.constexpr, BK: tl.constexpr):
-    """Popcounts of bytes ``start … start + BK`` of each column: uint32 ``[ROWS, BK]``; ``start`` in sixteens."""
+    """Return popcounts of bytes ``start … start + BK`` of each column: uint32 ``[ROWS, BK]``; 16 divides ``start``."""
     words = byte_counts(words_tile(columns, start // 16, stream, key0, key1, 1, ROWS, BK // 4))
     pairs = tl.join(tl.join(words, words >> 16), tl.join(words >> 8, words >> 24))
     return tl.reshape(pairs & 15, [ROWS, BK])
@@ -123,7 +123,7 @@ def entries_tile(
     ROWS: tl.constexpr,
     BK: tl.constexpr,
 ):
-    """Entries ``start … start + BK`` of each atom, 0 from ``n`` on: int32 ``[ROWS, BK]``."""
+    """Return entries ``start … start + BK`` of each atom, 0 from ``n`` on: int32 ``[ROWS, BK]``."""
     offsets = start + tl.arange(0, BK)
     if KIND == GAUSSIAN:
         values = counts(atoms.to(tl.uint32), start, stream, key0, key1, ROWS, BK).to(tl.int32) - 4
@@ -133,14 +133,14 @@ def entries_tile(
     else:
         bits = sign_bits((atoms // order).to(tl.uint32), start, stream, key0, key1, KIND, ROWS, BK)
         rows = tl.load(rows_ptr + offsets, mask=offsets < n, other=0)
-        meet = (atoms % order).to(tl.uint32)[:, None] & rows.to(tl.uint32)[None, :]
-        values = 1 - 2 * (bits ^ parity(meet)).to(tl.int32)
+        common = (atoms % order).to(tl.uint32)[:, None] & rows.to(tl.uint32)[None, :]
+        values = 1 - 2 * (bits ^ parity(common)).to(tl.int32)
     return tl.where((offsets < n)[None, :], values, 0)
 
 
 @triton.jit(do_not_specialize=["count", "key0", "key1"])
 def philox_kernel(counters_ptr, words_ptr, count, key0, key1, BLOCK: tl.constexpr):
-    """words[i] = Philox4x32-10(counters[i], key), uint32 as int32 ``[count, 4]``."""
+    """Set words[i] = Philox4x32-10(counters[i], key), uint32 as int32 ``[count, 4]``."""
     rows = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = rows < count
     base = counters_ptr + rows * 4
@@ -157,7 +157,7 @@ def philox_kernel(counters_ptr, words_ptr, count, key0, key1, BLOCK: tl.constexp
 
 
 def philox4x32(counters: torch.Tensor, seed: int) -> torch.Tensor:
-    """Philox4x32-10 words for each counter.
+    """Return the Philox4x32-10 words of each counter.
 
     Parameters
     ----------
@@ -173,7 +173,7 @@ def philox4x32(counters: torch.Tensor, seed: int) -> torch.Tensor:
     Raises
     ------
     ValueError
-        a shape, dtype or seed that is not allowed.
+        If a shape, dtype or seed is not allowed.
     """
     check_tensor("counters", counters, torch.int32, (None, 4))
     key0, key1 = split_seed(seed)
@@ -201,7 +201,7 @@ def entries_kernel(
     ROWS: tl.constexpr,
     BK: tl.constexpr,
 ):
-    """out[i, :stride] = atom ``atoms[i]`` (or atom i when not LISTED), zero from n to the stride."""
+    """Set out[i, :stride] = atom ``atoms[i]`` (or atom i when not LISTED), zero from n to the stride."""
     rows = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     start = tl.program_id(1) * BK
     atoms = tl.load(atoms_ptr + rows, mask=rows < count, other=0) if LISTED else rows.to(tl.int32)
@@ -213,7 +213,7 @@ def entries_kernel(
 
 @triton.jit(do_not_specialize=["M", "n", "stream", "key0", "key1"])
 def norms_kernel(out_ptr, M, n, stream, key0, key1, ROWS: tl.constexpr, BK: tl.constexpr):
-    """out[j] = 1 / |a_j| for the gaussian atoms, 0 for a zero atom: float32 ``[M]``.
+    """Set out[j] = 1 / |a_j| for the gaussian atoms, 0 for a zero atom: float32 ``[M]``.
 
     The squared norm is an integer; it is exact in int32, since n * 16 < 2**31 for every n up to 2**24.
     """
@@ -227,15 +227,15 @@ def norms_kernel(out_ptr, M, n, stream, key0, key1, ROWS: tl.constexpr, BK: tl.c
 
 
 def hadamard_order(n: int) -> int:
-    """The order p of the Hadamard matrix: the smallest power of two that is at least ``n``."""
+    """Return the order p of the Hadamard matrix: the smallest power of two that is at least ``n``."""
     return 1 << (n - 1).bit_length()
 
 
 @lru_cache(maxsize=16)
 def hadamard_rows(n: int, seed: int, stream: int, device: torch.device) -> torch.Tensor:
-    """The n rows of the Hadamard matrix that a dictionary uses, ascending: int32 ``[n]`` on ``device``.
+    """Return the n rows of the Hadamard matrix that a dictionary uses, ascending: int32 ``[n]`` on ``device``.
 
-    The n rows with the smallest (32-bit key, row) are kept, as in ``coinr.engine.philox.hadamard_rows``.
+    The n rows with the smallest (32-bit key, row) are selected, as in ``coinr.engine.philox.hadamard_rows``.
     """
     order = hadamard_order(n)
     if order == n:
@@ -250,7 +250,7 @@ def hadamard_rows(n: int, seed: int, stream: int, device: torch.device) -> torch
 
 
 def rows_for(kind: str, n: int, seed: int, stream: int, device: torch.device) -> tuple[torch.Tensor, int]:
-    """Row table and order p for ``hadamard``; a one-element placeholder and 1 for the other kinds."""
+    """Return the row table and order p for ``hadamard``; a one-element placeholder and 1 for the other kinds."""
     if kind != "hadamard":
         return torch.empty(1, dtype=torch.int32, device=device), 1
     return hadamard_rows(n, seed, stream, device), hadamard_order(n)
@@ -274,7 +274,7 @@ def _fill(out: torch.Tensor, atoms: torch.Tensor | None, kind: str, n: int, seed
 
 
 def entries(kind: str, n: int, M: int, seed: int, stream: int, indices: torch.Tensor) -> torch.Tensor:
-    """Dictionary entries of the atoms ``indices``: int8 ``[k, n]``, one atom a row.
+    """Return the dictionary entries of the atoms ``indices``: int8 ``[k, n]``, one atom a row.
 
     Parameters
     ----------
@@ -294,7 +294,7 @@ def entries(kind: str, n: int, M: int, seed: int, stream: int, indices: torch.Te
     Raises
     ------
     ValueError
-        an argument is out of range; the message says which.
+        If an argument is out of range; the message says which.
     """
     check_atoms(kind, n, M, seed, stream)
     check_tensor("indices", indices, (torch.int32, torch.int64), (None,))
@@ -306,12 +306,12 @@ def entries(kind: str, n: int, M: int, seed: int, stream: int, indices: torch.Te
 
 
 def stored_dictionary(kind: str, n: int, M: int, seed: int, stream: int, device: torch.device, stride: int):
-    """The whole dictionary, one atom a row, zero from n to ``stride``: int8 ``[M, stride]``."""
+    """Return the whole dictionary, one atom a row, zero from n to ``stride``: int8 ``[M, stride]``."""
     return _fill(torch.empty(M, stride, dtype=torch.int8, device=device), None, kind, n, seed, stream)
 
 
 def inverse_norms(n: int, M: int, seed: int, stream: int, device: torch.device) -> torch.Tensor:
-    """1 / |a_j| of the gaussian atoms, 0 for zero atoms: float32 ``[M]``."""
+    """Return 1 / |a_j| of the gaussian atoms, 0 for zero atoms: float32 ``[M]``."""
     out = torch.empty(M, dtype=torch.float32, device=device)
     key0, key1 = split_seed(seed)
     block = min(128, max(16, triton.next_power_of_2(n)))

@@ -1,8 +1,8 @@
-"""From candidate groups to the best atom of each vector: the deterministic second reduction.
+"""The second, deterministic reduction: from candidate groups to the best atom of each vector.
 
 A correlation kernel leaves, per vector, (value, tile) for each chunk and each residue modulo 8. The atoms of the
-winning group are made again, one vector per program, and correlated in float32; atoms already used and zero atoms
-are left out, ties go to the lowest index.
+winning group are generated again, one vector per program, and correlated in float32. Used atoms and zero atoms are
+left out; ties go to the lowest index.
 """
 
 from __future__ import annotations
@@ -37,10 +37,10 @@ def best_atom(
     SLOTS: tl.constexpr,
     BK: tl.constexpr,
 ):
-    """The best atom, a . r and |a|^2 (index -1 and score -1 if no atom is left), and its score |a . r| / |a|.
+    """Return the best atom, a . r and |a|^2 (index -1 and score -1 if no atom is left), and its score |a . r| / |a|.
 
-    Every residue class that ties for the largest candidate in the first tile that has it is searched, so equal
-    candidates cannot hide the lowest index.
+    Searches every residue class that ties for the largest candidate in the first tile with it, so that equal candidates
+    do not hide the lowest index.
     """
     places = tl.arange(0, SLOTS)
     top = tl.load(top_ptr + places, mask=places < slots, other=-2.0)
@@ -102,7 +102,7 @@ def select_kernel(
     SLOTS: tl.constexpr,
     BK: tl.constexpr,
 ):
-    """index[b] = the best atom of vector b, value[b] = a . r / |a|; -1 and 0 if the dictionary has zero atoms only."""
+    """Set index[b] = the best atom of vector b, value[b] = a . r / |a|; -1 and 0 if all atoms are zero."""
     b = tl.program_id(0).to(tl.int64)
     atom, along, square, score = best_atom(
         residual_ptr + b * stride, top_ptr + b * slots, tile_ptr + b * slots, rows_ptr, index_ptr, 0, slots,
@@ -113,12 +113,12 @@ def select_kernel(
 
 
 def group_step(n: int, group: int) -> int:
-    """Entries per step of :func:`best_atom`, so that a step's tile has at most 4096 entries."""
+    """Return the entries per step of :func:`best_atom`, so that a step's tile has at most 4096 entries."""
     return max(16, min(triton.next_power_of_2(n), 4096 // group, 1024))
 
 
 def correlate_argmax(R: torch.Tensor, kind: str, M: int, seed: int, stream: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """The atom with the largest |a . r| / |a| for each residual, ties to the lowest index.
+    """Return the atom with the largest |a . r| / |a| for each residual, ties to the lowest index.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def correlate_argmax(R: torch.Tensor, kind: str, M: int, seed: int, stream: int)
     Raises
     ------
     ValueError
-        an argument is out of range; the message says which.
+        If an argument is out of range; the message says which.
     """
     check_tensor("R", R, torch.float32, (None, None))
     B, n = R.shape

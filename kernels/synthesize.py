@@ -1,7 +1,7 @@
-"""Weights from integer codes, bit for bit as NumPy makes them: float32(sum of q_k a_k) * step.
+"""Weights from integer codes, with the bits of the NumPy reference: float32(sum of q_k a_k) * step.
 
-The sum is taken in integers (int32 where a bound proves that enough, else int64), converted once and multiplied once,
-each rounded to nearest even; there is no addition after the product, so nothing can be contracted.
+The sum is computed in integers: int32 if a bound proves that to be enough, else int64. It is converted once and
+multiplied once, each rounded to nearest even. No addition follows the product, so no fused multiply-add can occur.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def synthesize_kernel(
     KB: tl.constexpr,
     BN: tl.constexpr,
 ):
-    """out[b] = float32(sum_k q[b, k] A[:, index[b, k]]) * step; grid (B, parts of BN entries)."""
+    """Set out[b] = float32(sum_k q[b, k] A[:, index[b, k]]) * step; grid (B, parts of BN entries)."""
     b = tl.program_id(0).to(tl.int64)
     start = tl.program_id(1) * BN
     total = tl.zeros([BN], tl.int64 if WIDE else tl.int32)
@@ -56,7 +56,7 @@ def synthesize_kernel(
 def synthesize(
     indices: torch.Tensor, q: torch.Tensor, step: float, kind: str, n: int, M: int, seed: int, stream: int
 ) -> torch.Tensor:
-    """float32(sum_k q[b, k] A[:, indices[b, k]]) * step: float32 ``[B, n]``, equal bits on every backend.
+    """Return float32(sum_k q[b, k] A[:, indices[b, k]]) * step: float32 ``[B, n]``, equal bits on every backend.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def synthesize(
     Raises
     ------
     ValueError
-        an index, the step or another argument is out of range, or a weight overflows float32.
+        If an index, the step or another argument is out of range, or if a weight overflows float32.
     """
     check_atoms(kind, n, M, seed, stream)
     check_tensor("indices", indices, torch.int32, (None, None))

@@ -105,14 +105,14 @@ def other_cases() -> dict[str, tuple]:
         "update-n1024": (lsq.update_kernel, {"KIND": 2, "HALVES": True, **pick, "KB": 4, "BN": 1024}, 4, 3),
         "solve": (lsq.solve_kernel, {"BS": 512}, 4, 3),
         "wide-pick": (lsq_wide.pick_kernel, {"KIND": 1, **pick}, 4, 3),
-        "wide-make": (lsq_wide.make_kernel, {"KIND": 3, **part}, 4, 3),
-        "wide-clean": (lsq_wide.clean_kernel, part, 4, 3),
+        "wide-generate": (lsq_wide.generate_kernel, {"KIND": 3, **part}, 4, 3),
+        "wide-orthogonalize": (lsq_wide.orthogonalize_kernel, part, 4, 3),
         "wide-finish": (lsq_wide.finish_kernel, part, 4, 3),
         "wide-store": (lsq_wide.store_kernel, {"HALVES": True, "BN": 256}, 4, 3),
         "synthesize": (synthesize_kernel, {"KIND": 1, "WIDE": False, "KB": 16, "BN": 128}, 4, 3),
         "synthesize-wide": (synthesize_kernel, {"KIND": 3, "WIDE": True, "KB": 16, "BN": 128}, 4, 3),
     }
-    both = ("prepare", "update-n64", "update-n1024", "solve", "wide-clean", "wide-finish", "wide-store")
+    both = ("prepare", "update-n64", "update-n1024", "solve", "wide-orthogonalize", "wide-finish", "wide-store")
     return cases | {f"{name}-float64": cases[name] for name in both}
 
 
