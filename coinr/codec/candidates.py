@@ -19,7 +19,7 @@ from coinr.codec.elements import rounded
 from coinr.codec.state_dict import Entry
 from coinr.codec.tensors import to_bytes, to_planes
 from coinr.codec.wire import Reader, quick_size
-from coinr.engine.threads import side_by_side
+from coinr.engine.threads import parallel_map
 from coinr.errors import InputError
 from coinr.progress import steps
 from coinr.sensitivity.hessian import TensorHessian
@@ -226,7 +226,7 @@ def each_tensor(
 ) -> list[Coded]:
     """Every tensor through ``encode``, several at the same time; the results do not depend on how many."""
     pairs = list(zip(entries, allowed, strict=True))
-    return list(steps(side_by_side(lambda pair: encode(*pair), pairs), "tensors", len(pairs)))
+    return list(steps(parallel_map(lambda pair: encode(*pair), pairs), "tensors", len(pairs)))
 
 
 def known_options(options: dict[str, Any], **defaults: Any) -> dict[str, Any]:

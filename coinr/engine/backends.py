@@ -1,7 +1,7 @@
-"""Chooses what runs the heavy operations: ``triton`` (CUDA), ``native`` (C++) or ``reference`` (NumPy).
+"""Backends of the heavy operations: ``triton`` (CUDA), ``native`` (C++) and ``reference`` (NumPy).
 
-The choice is made once per call and never falls back: an argument wins over the environment variable
-``COINR_BACKEND``, which wins over the default (``triton`` for CUDA tensors, ``native`` otherwise). All three
+The backend is chosen once per call, without a fallback: an argument has priority over the environment variable
+``COINR_BACKEND``, and that over the default (``triton`` for CUDA tensors, ``native`` otherwise). All three
 decode to identical weights; supports of a pursuit differ only where two correlations tie within rounding.
 """
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from coinr.engine import philox
 from coinr.engine.reference_omp import reference_omp
-from coinr.engine.seeded import Seeded
+from coinr.engine.seeded_dictionary import SeededDictionary
 from coinr.engine.threads import available_threads
 from coinr.errors import BackendError, InputError
 
@@ -26,16 +26,16 @@ Pursuit = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 class Backend(Protocol):
-    """The operations that each backend provides on validated input."""
+    """Define the operations of every backend, on validated input."""
 
     name: str
 
     def describe(self) -> str:
-        """One line: what it runs on."""
+        """Return one line that says what the backend runs on."""
         ...
 
-    def omp(self, W: torch.Tensor, dictionary: Seeded, s: int, threads: int | None, exact: bool) -> Pursuit:
-        """Indices int32 ``[B, s]``, values ``[B, s]``, path ``[B, s + 1]`` on W's device."""
+    def omp(self, W: torch.Tensor, dictionary: SeededDictionary, s: int, threads: int | None, exact: bool) -> Pursuit:
+        """Return indices int32 ``[B, s]``, values ``[B, s]``, path ``[B, s + 1]`` on the device of W."""
         ...
 
     def synthesize(
@@ -43,33 +43,33 @@ class Backend(Protocol):
         indices: NDArray[np.int32],
         q: NDArray[np.int32],
         step: float,
-        dictionary: Seeded,
+        dictionary: SeededDictionary,
         device: torch.device,
     ) -> torch.Tensor:
-        """float32(Σ_k q_k A[:, j_k]) · step, the sum in integers: float32 ``[B, n]`` on the device."""
+        """Return float32(Σ_k q_k A[:, j_k]) · step, the sum in integers: float32 ``[B, n]`` on the device."""
         ...
 
 
 class HostBackend(Backend, Protocol):
-    """A backend that also makes dictionary entries in host memory."""
+    """Define a backend that also computes dictionary entries in host memory."""
 
-    def entries(self, dictionary: Seeded, indices: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Entries of the given atoms: int8 ``[k, n]``."""
+    def entries(self, dictionary: SeededDictionary, indices: NDArray[np.int64]) -> NDArray[np.int8]:
+        """Return the entries of the given atoms: int8 ``[k, n]``."""
         ...
 
 
 class Reference:
-    """NumPy, written to be read; the truth for the others."""
+    """Run in NumPy, as plainly as possible; the other backends must agree."""
 
     name = "reference"
 
     def describe(self) -> str:
         return f"NumPy {np.__version__}"
 
-    def entries(self, dictionary: Seeded, indices: NDArray[np.int64]) -> NDArray[np.int8]:
+    def entries(self, dictionary: SeededDictionary, indices: NDArray[np.int64]) -> NDArray[np.int8]:
         return philox.entries(dictionary.kind, dictionary.n, dictionary.seed, dictionary.stream, indices)
 
-    def omp(self, W: torch.Tensor, dictionary: Seeded, s: int, threads: int | None, exact: bool) -> Pursuit:
+    def omp(self, W: torch.Tensor, dictionary: SeededDictionary, s: int, threads: int | None, exact: bool) -> Pursuit:
         parts = reference_omp(W.cpu().numpy(), dictionary, s)
         return tuple(torch.from_numpy(part).to(W.device) for part in parts)  # type: ignore[return-value]
 
@@ -78,7 +78,7 @@ class Reference:
         indices: NDArray[np.int32],
         q: NDArray[np.int32],
         step: float,
-        dictionary: Seeded,
+        dictionary: SeededDictionary,
         device: torch.device,
     ) -> torch.Tensor:
         out = np.empty((len(indices), dictionary.n), np.float32)
@@ -89,7 +89,7 @@ class Reference:
 
 
 class Native:
-    """The C++ extension."""
+    """Run in the C++ extension."""
 
     name = "native"
 
@@ -101,12 +101,12 @@ class Native:
     def describe(self) -> str:
         return f"C++, {self.extension.simd_level()}, {available_threads()} threads"
 
-    def entries(self, dictionary: Seeded, indices: NDArray[np.int64]) -> NDArray[np.int8]:
+    def entries(self, dictionary: SeededDictionary, indices: NDArray[np.int64]) -> NDArray[np.int8]:
         kind, n, M, seed, stream = _fields(dictionary)
-        made: NDArray[np.int8] = self.extension.entries(kind, n, M, seed, stream, indices, available_threads())
-        return made
+        atoms: NDArray[np.int8] = self.extension.entries(kind, n, M, seed, stream, indices, available_threads())
+        return atoms
 
-    def omp(self, W: torch.Tensor, dictionary: Seeded, s: int, threads: int | None, exact: bool) -> Pursuit:
+    def omp(self, W: torch.Tensor, dictionary: SeededDictionary, s: int, threads: int | None, exact: bool) -> Pursuit:
         kind, _, M, seed, stream = _fields(dictionary)
         host = np.ascontiguousarray(W.to("cpu", torch.float32).numpy())
         parts = self.extension.omp(host, kind, M, seed, stream, s, available_threads(threads), exact)
@@ -117,16 +117,16 @@ class Native:
         indices: NDArray[np.int32],
         q: NDArray[np.int32],
         step: float,
-        dictionary: Seeded,
+        dictionary: SeededDictionary,
         device: torch.device,
     ) -> torch.Tensor:
         kind, n, M, seed, stream = _fields(dictionary)
-        made = self.extension.synthesize(indices, q, step, kind, n, M, seed, stream, available_threads())
-        return torch.from_numpy(made).to(device)
+        weights = self.extension.synthesize(indices, q, step, kind, n, M, seed, stream, available_threads())
+        return torch.from_numpy(weights).to(device)
 
 
 class Triton:
-    """Triton kernels, on CUDA or in Triton's interpreter."""
+    """Run Triton kernels, on CUDA or in Triton's interpreter."""
 
     name = "triton"
 
@@ -140,7 +140,7 @@ class Triton:
         detail: str = self.kernels.available()[1]
         return detail
 
-    def omp(self, W: torch.Tensor, dictionary: Seeded, s: int, threads: int | None, exact: bool) -> Pursuit:
+    def omp(self, W: torch.Tensor, dictionary: SeededDictionary, s: int, threads: int | None, exact: bool) -> Pursuit:
         d = dictionary
         vectors = W.to(self.kernels.device(), torch.float32).contiguous()
         indices, values, path = self.kernels.omp(vectors, d.kind, d.M, d.seed, d.stream, s)
@@ -151,14 +151,14 @@ class Triton:
         indices: NDArray[np.int32],
         q: NDArray[np.int32],
         step: float,
-        dictionary: Seeded,
+        dictionary: SeededDictionary,
         device: torch.device,
     ) -> torch.Tensor:
         d = dictionary
         here = self.kernels.device() if device.type == "cpu" else device
-        support, weights = torch.from_numpy(indices).to(here), torch.from_numpy(q).to(here)
-        made: torch.Tensor = self.kernels.synthesize(support, weights, step, d.kind, d.n, d.M, d.seed, d.stream)
-        return made.to(device)
+        support, integers = torch.from_numpy(indices).to(here), torch.from_numpy(q).to(here)
+        weights: torch.Tensor = self.kernels.synthesize(support, integers, step, d.kind, d.n, d.M, d.seed, d.stream)
+        return weights.to(device)
 
 
 _BACKENDS: dict[str, type] = {"reference": Reference, "native": Native, "triton": Triton}
@@ -173,29 +173,29 @@ def _load(name: str) -> Any:
 
 
 def select(name: str | None = None, device: torch.device | None = None) -> Backend:
-    """The backend for tensors on ``device``; see the module's docstring for the order of choice."""
+    """Return the backend for tensors on ``device``; the module's docstring says which."""
     default = "triton" if device is not None and device.type == "cuda" else "native"
     backend: Backend = _load(_named(name, default))
     return backend
 
 
 def _named(name: str | None, default: str) -> str:
-    """The name of the backend that is asked for, by the caller or the environment, else the default."""
-    asked = name or os.environ.get("COINR_BACKEND")
-    if asked and asked not in _BACKENDS:
-        raise InputError(f"{'backend' if name else 'COINR_BACKEND'} {asked!r} is not one of {', '.join(_BACKENDS)}")
-    return asked or default
+    """Return the name of the backend that the caller or the environment requests, else the default."""
+    requested = name or os.environ.get("COINR_BACKEND")
+    if requested and requested not in _BACKENDS:
+        raise InputError(f"{'backend' if name else 'COINR_BACKEND'} {requested!r} is not one of {', '.join(_BACKENDS)}")
+    return requested or default
 
 
 def host_backend(name: str | None = None) -> HostBackend:
-    """The backend that makes dictionary entries in host memory: ``native``, or ``reference`` where named."""
+    """Return the backend for dictionary entries in host memory: ``native``, or ``reference`` if that is requested."""
     chosen = _named(name, "native")
     backend: HostBackend = _load("native" if chosen == "triton" else chosen)
     return backend
 
 
 def backends() -> list[dict[str, str | bool]]:
-    """Each backend: whether it is usable, what it would run on or why it cannot, whether CPU tensors use it."""
+    """List every backend: whether it is usable, what it runs on or why it cannot, whether CPU tensors use it."""
     rows: list[dict[str, str | bool]] = []
     default = _named(None, "native")
     for name in _BACKENDS:
@@ -207,5 +207,5 @@ def backends() -> list[dict[str, str | bool]]:
     return rows
 
 
-def _fields(dictionary: Seeded) -> tuple[int, int, int, int, int]:
+def _fields(dictionary: SeededDictionary) -> tuple[int, int, int, int, int]:
     return philox.KINDS[dictionary.kind], dictionary.n, dictionary.M, dictionary.seed, dictionary.stream

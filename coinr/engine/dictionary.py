@@ -1,4 +1,4 @@
-"""Random dictionaries that only a seed describes."""
+"""Random dictionaries that are described by a seed alone."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ MAX_ENTRY = {"gaussian": 4, "rademacher": 1, "hadamard": 1}
 
 @dataclass(frozen=True)
 class Dictionary:
-    """A dictionary A of M integer atoms of dimension n, a pure function of its fields.
+    """Describe a dictionary A of M integer atoms of dimension n, a pure function of its fields.
 
     Parameters
     ----------
     kind
-        ``"gaussian"`` (centred popcounts, near normal), ``"rademacher"`` (±1) or ``"hadamard"`` (rows of
+        ``"gaussian"`` (centered popcounts, near normal), ``"rademacher"`` (±1) or ``"hadamard"`` (rows of
         Hadamard blocks with seeded signs, which correlate by a fast Walsh–Hadamard transform).
     n, M
         Signal dimension and number of atoms, each ``1 … 2**24``.
@@ -66,13 +66,13 @@ class Dictionary:
 
     @property
     def max_entry(self) -> int:
-        """Largest absolute entry that can occur."""
+        """Return the largest absolute value that an entry can have."""
         return MAX_ENTRY[self.kind]
 
     @independent
     @checked
     def atoms(self, indices: Sequence[int] | NDArray[np.integer], *, backend: str | None = None) -> NDArray[np.int8]:
-        """The atoms of the given indices, made one by one.
+        """Return the atoms of the given indices, without the rest of the dictionary.
 
         Parameters
         ----------
@@ -85,16 +85,16 @@ class Dictionary:
         -------
         int8 ``[n, k]``.
         """
-        wanted = np.atleast_1d(to_array(indices, "indices"))
-        if wanted.ndim != 1 or (wanted.size and wanted.dtype.kind not in "iu"):
+        atoms = np.atleast_1d(to_array(indices, "indices"))
+        if atoms.ndim != 1 or (atoms.size and atoms.dtype.kind not in "iu"):
             raise InputError(f"indices must be a list of integers, not {indices!r}")
-        wanted = wanted.astype(np.int64)
-        outside = wanted[(wanted < 0) | (wanted >= self.M)]
+        atoms = atoms.astype(np.int64)
+        outside = atoms[(atoms < 0) | (atoms >= self.M)]
         if outside.size:
             raise InputError(f"atom index {outside[0]} is outside 0 … {self.M - 1}")
-        return host_backend(backend).entries(self, wanted).T
+        return host_backend(backend).entries(self, atoms).T
 
     @checked
     def materialize(self, *, backend: str | None = None) -> NDArray[np.int8]:
-        """The whole dictionary: int8 ``[n, M]``, n·M bytes."""
+        """Return the whole dictionary: int8 ``[n, M]``, n·M bytes."""
         return self.atoms(np.arange(self.M), backend=backend)

@@ -1,10 +1,10 @@
 """Batched orthogonal matching pursuit against a seeded dictionary.
 
-Given W of B vectors and a dictionary A, find for each vector w at most s atoms and the values x that make
-‖w − A x‖ small: select the atom with the largest |aᵀr| / ‖a‖, solve least squares on the support, repeat
-(Pati, Rezaiifar and Krishnaprasad, 1993; Tropp and Gilbert, 2007; paper, section 4.2).
+For each vector w of B, approximate ``argmin ‖w − A x‖² subject to ‖x‖₀ ≤ s``: select the atom with the largest
+|aᵀr| / ‖a‖ for the residual r = w − A x, solve least squares on the support, repeat (Pati, Rezaiifar and
+Krishnaprasad, 1993; Tropp and Gilbert, 2007; paper, section 4.2).
 
-:func:`~coinr.engine.reference_omp.reference_omp` is the truth that every backend is compared with.
+Every backend is compared with :func:`~coinr.engine.reference_omp.reference_omp`.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from coinr.runtime.ambient import independent
 
 @dataclass(frozen=True)
 class SparseCode:
-    """What a pursuit found: w ≈ Σ_k ``values[k]`` · A[:, ``indices[k]``] for each of B vectors.
+    """Hold the result of a pursuit: w ≈ Σ_k ``values[k]`` · A[:, ``indices[k]``] for each of B vectors.
 
-    Tensors on the device of the input where that was a tensor, else NumPy arrays.
+    Tensors on the device of the input if that was a tensor, else NumPy arrays.
 
     Attributes
     ----------
@@ -38,8 +38,8 @@ class SparseCode:
         float32 ``[B, s]`` (float64 from the reference on float64 input), multiplying the raw integer atoms;
         0 where the index is -1.
     path
-        float64 ``[B, s + 1]``: squared residual norm after 0 … s atoms; of float64 vectors beyond 1e150 or so, whose
-        squares float64 does not hold, its largest number, and its smallest normal one at the other end.
+        float64 ``[B, s + 1]``: squared residual norm after 0 … s atoms, clipped to the range of normal float64 numbers
+        (vectors beyond about 1e150 have larger squares).
     """
 
     indices: Any
@@ -48,7 +48,7 @@ class SparseCode:
 
     @property
     def energy(self) -> Any:
-        """Squared residual norm of each vector: ``[B]``."""
+        """Return the squared residual norm of each vector: ``[B]``."""
         return self.path[:, -1]
 
 
@@ -63,17 +63,17 @@ def omp(
     threads: int | None = None,
     exact: bool = False,
 ) -> SparseCode:
-    """Code every row of W with at most s atoms of the dictionary.
+    """Approximate every row w of W by at most s atoms: ``argmin ‖w − A x‖² subject to ‖x‖₀ ≤ s``, greedily.
 
-    Ties go to the lowest atom index; zero atoms are never picked, no atom twice. A vector stops early when no
-    atom can reduce its residual any more (best normalized correlation at most 1e-6 of its norm) or when the
-    best atom is numerically in the span of its support; a zero vector picks nothing.
+    Ties go to the lowest atom index. Zero atoms are never selected, and no atom twice. A vector stops early if its
+    best normalized correlation is at most 1e-6 of its norm, or if the best atom is numerically in the span of its
+    support. A zero vector has no atoms.
 
     Parameters
     ----------
     W
-        ``[B, n]``, a tensor or array of float32; float64 is kept by the reference and rounded to float32
-        by the other backends. One vector ``[n]`` is not accepted: pass ``W[None]``.
+        ``[B, n]``, a tensor or array of float32; the reference keeps float64, the other backends round it
+        to float32. One vector ``[n]`` is not accepted: pass ``W[None]``.
     dictionary
         The atoms; its ``n`` must be ``W.shape[1]``.
     s
@@ -84,7 +84,7 @@ def omp(
     threads
         Threads of the native backend, 256 at most; all available cores by default. The result does not depend on it.
     exact
-        Turn every screening shortcut of the native backend off.
+        Make the native backend score every atom exactly, without screening.
 
     Raises
     ------
@@ -116,18 +116,17 @@ def omp(
 
 
 def _squares(path: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """Squared norms in units of a scale as they are: the largest or smallest normal float64 where they leave those."""
-    # one factor after the other: the square of the scale alone may overflow
+    """Return squared norms times scale², clipped to the range of normal float64 numbers (zeros stay zero)."""
+    # the square of the scale alone may overflow
     squares = path * scale * scale
     limits = torch.finfo(torch.float64)
     return torch.where(path > 0, squares.clamp(limits.tiny, limits.max), squares)
 
 
 def _power_of_two(W: torch.Tensor) -> torch.Tensor:
-    """The power of two just above each row's largest magnitude: ``[B, 1]``, 1 for zero rows.
+    """Return the power of two just above each row's largest magnitude: ``[B, 1]``, 1 for zero rows.
 
-    Divided by it, weights of any size pass through float32 squares without overflow or underflow. It is a normal number
-    itself, of float64 weights too.
+    Squares of rows divided by it neither overflow nor underflow float32. It is a normal number for float64 rows too.
     """
     peak = W.abs().amax(dim=1, keepdim=True) if W.numel() else W.new_zeros(len(W), 1)
     least, most = (-120, 120) if W.dtype == torch.float32 else (-1021, 1000)

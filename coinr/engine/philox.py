@@ -15,12 +15,9 @@ MULTIPLIERS = (0xD2511F53, 0xCD9E8D57)
 KEY_STEPS = (0x9E3779B9, 0xBB67AE85)
 ROUNDS = 10
 
-# Fourth counter word: what the words are used for.
+# Fourth counter word: the kind of the dictionary, or the selection of Hadamard rows.
 KINDS = {"gaussian": 1, "rademacher": 2, "hadamard": 3}
 HADAMARD_ROWS = 4
-
-# Consecutive entries of one atom that come from one Philox call (128 bits).
-ENTRIES_PER_CALL = {"gaussian": 16, "rademacher": 128, "hadamard": 128}
 
 _LOW = np.uint64(0xFFFFFFFF)
 _HALF = np.uint64(32)
@@ -28,15 +25,18 @@ _POPCOUNT8: NDArray[np.int8] = np.unpackbits(np.arange(256, dtype=np.uint8)[:, N
 
 
 def philox4x32(counters: NDArray[np.uint32], seed: int) -> NDArray[np.uint32]:
-    """Philox4x32-10 words for each counter.
+    """Return the Philox4x32-10 words of each counter.
 
-    Args:
-        counters: uint32 ``[..., 4]``.
-        seed: the 64-bit key, ``0 … 2**64 - 1``; its low half is key word 0.
+    Parameters
+    ----------
+    counters
+        uint32 ``[..., 4]``.
+    seed
+        The 64-bit key, ``0 … 2**64 - 1``; its low half is key word 0.
 
     Returns
     -------
-        uint32 ``[..., 4]``.
+    uint32 ``[..., 4]``.
     """
     x0, x1, x2, x3 = (counters[..., k].astype(np.uint64) for k in range(4))
     key0, key1 = seed & 0xFFFFFFFF, seed >> 32
@@ -53,7 +53,7 @@ def philox4x32(counters: NDArray[np.uint32], seed: int) -> NDArray[np.uint32]:
 
 
 def _bytes_of(columns: NDArray[np.int64], calls: int, seed: int, stream: int, kind: int) -> NDArray[np.uint8]:
-    """Bytes of ``calls`` Philox calls for each first counter word: uint8 ``[len(columns), 16 * calls]``."""
+    """Return the bytes of ``calls`` Philox calls for each first counter word: uint8 ``[len(columns), 16 * calls]``."""
     counters = np.empty((len(columns), calls, 4), np.uint32)
     counters[..., 0] = columns[:, None]
     counters[..., 1] = np.arange(calls)
@@ -64,23 +64,23 @@ def _bytes_of(columns: NDArray[np.int64], calls: int, seed: int, stream: int, ki
 
 
 def _signs(columns: NDArray[np.int64], n: int, seed: int, stream: int, kind: int) -> NDArray[np.int8]:
-    """±1 from single bits, least significant first: int8 ``[len(columns), n]``."""
+    """Return ±1 from single bits, least significant first: int8 ``[len(columns), n]``."""
     raw = _bytes_of(columns, -(-n // 128), seed, stream, kind)
     bits = np.unpackbits(raw, axis=1, bitorder="little")[:, :n]
     return (1 - 2 * bits.astype(np.int8)).astype(np.int8)
 
 
 def hadamard_order(n: int) -> int:
-    """The order p of the Hadamard matrix: the smallest power of two that is at least ``n``."""
+    """Return the order p of the Hadamard matrix: the smallest power of two that is at least ``n``."""
     return 1 << (n - 1).bit_length()
 
 
 @lru_cache(maxsize=16)
 def hadamard_rows(n: int, seed: int, stream: int) -> NDArray[np.int64]:
-    """The n rows of the Hadamard matrix that a dictionary uses, ascending: int64 ``[n]``.
+    """Return the n rows of the Hadamard matrix that a dictionary uses, ascending: int64 ``[n]``.
 
     Row r has a 32-bit sort key, word ``r % 4`` of counter ``(0, r // 4, stream, HADAMARD_ROWS)``; the n rows
-    with the smallest (key, r) are kept.
+    with the smallest (key, r) are selected.
     """
     p = hadamard_order(n)
     keys = _bytes_of(np.zeros(1, np.int64), -(-p // 4), seed, stream, HADAMARD_ROWS).view("<u4")[0, :p]
@@ -90,7 +90,7 @@ def hadamard_rows(n: int, seed: int, stream: int) -> NDArray[np.int64]:
 
 
 def entries(kind: str, n: int, seed: int, stream: int, indices: NDArray[np.int64]) -> NDArray[np.int8]:
-    """Dictionary entries of the atoms ``indices``: int8 ``[k, n]``, one atom a row.
+    """Return the dictionary entries of the atoms ``indices``: int8 ``[k, n]``, one atom a row.
 
     * ``gaussian``: entry i is the popcount of byte ``i % 16`` of call ``i // 16``, less 4: Binomial(8, 1/2) - 4.
     * ``rademacher``: entry i is ``1 - 2 * bit`` for bit ``i % 128`` of call ``i // 128``.
@@ -100,14 +100,14 @@ def entries(kind: str, n: int, seed: int, stream: int, indices: NDArray[np.int64
     indices = np.asarray(indices, np.int64)
     if kind == "gaussian":
         raw = _bytes_of(indices, -(-n // 16), seed, stream, KINDS[kind])
-        centred: NDArray[np.int8] = _POPCOUNT8[raw[:, :n]] - np.int8(4)
-        return centred
+        centered: NDArray[np.int8] = _POPCOUNT8[raw[:, :n]] - np.int8(4)
+        return centered
     if kind == "rademacher":
         return _signs(indices, n, seed, stream, KINDS[kind])
     p = hadamard_order(n)
     blocks, inverse = np.unique(indices // p, return_inverse=True)
     signs = _signs(blocks, n, seed, stream, KINDS[kind])[inverse]
-    meet = (indices % p)[:, None] & hadamard_rows(n, seed, stream)[None, :]
-    parity = np.bitwise_count(meet).astype(np.int8) & np.int8(1)
+    common = (indices % p)[:, None] & hadamard_rows(n, seed, stream)[None, :]
+    parity = np.bitwise_count(common).astype(np.int8) & np.int8(1)
     atoms: NDArray[np.int8] = signs * (1 - 2 * parity)
     return atoms

@@ -1,4 +1,4 @@
-"""How many threads native operations take: what is asked for, what is allowed, and each one's share of them."""
+"""The number of threads of native operations: requested, limited, and shared by parallel items."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ import torch
 
 from coinr.errors import BackendError, InputError
 
-#: The most threads that one operation takes.
-MOST = 256
+#: The largest number of threads of one operation.
+MAX_THREADS = 256
 
 _A = TypeVar("_A")
 _B = TypeVar("_B")
 
-# What the running thread may take, where that is less than all.
+# The threads that the running thread may take, if that is limited.
 _share: ContextVar[Callable[[], int] | None] = ContextVar("share", default=None)
 
 
 def available_threads(requested: int | None = None) -> int:
-    """Return the threads that an operation may take here, 1 … 256.
+    """Return how many threads an operation may take, 1 … 256.
 
-    They are those that are requested, else what the environment variable ``COINR_THREADS`` says, else the cores that
-    this process may use; and within :func:`limited_threads` and :func:`side_by_side` no more than the share there.
+    That is the requested number, else the environment variable ``COINR_THREADS``, else the number of cores that this
+    process may use. Within :func:`limited_threads` and :func:`parallel_map` it is at most the share of the caller.
 
     Raises
     ------
     BackendError
-        If ``COINR_THREADS`` is no positive integer.
+        If ``COINR_THREADS`` is not a positive integer.
     """
     share = _share.get()
     limits = [limit for limit in (requested, share and share()) if limit is not None] or [_default()]
-    return min(*limits, MOST)
+    return min(*limits, MAX_THREADS)
 
 
 def check_threads(threads: Any) -> None:
-    """InputError unless this is a number of threads to ask for, or None."""
+    """Raise InputError unless ``threads`` is a positive integer or None."""
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
         raise InputError(f"threads must be an integer ≥ 1, not {threads!r}")
 
@@ -52,29 +52,29 @@ def _default() -> int:
     if not value:
         return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
     if not value.isdecimal() or not value.strip("0"):
-        raise BackendError(f"COINR_THREADS must be a positive integer ({MOST} at most are used), not {value!r}")
-    return int(value) if len(value.lstrip("0")) < 4 else MOST
+        raise BackendError(f"COINR_THREADS must be a positive integer ({MAX_THREADS} at most are used), not {value!r}")
+    return int(value) if len(value.lstrip("0")) < 4 else MAX_THREADS
 
 
 @contextmanager
 def limited_threads(threads: int | None) -> Iterator[None]:
-    """Within, operations of this thread take at most so many threads; None leaves everything as it is."""
+    """Limit the operations of this thread to ``threads`` threads within the block; None does nothing."""
     if threads is None:
         yield
         return
-    most = available_threads(threads)
-    token = _share.set(lambda: most)
+    limit = available_threads(threads)
+    token = _share.set(lambda: limit)
     try:
         yield
     finally:
         _share.reset(token)
 
 
-def side_by_side(function: Callable[[_A], _B], items: Sequence[_A]) -> Iterator[_B]:
-    """Yield the function of every item, in their order, several at the same time.
+def parallel_map(function: Callable[[_A], _B], items: Sequence[_A]) -> Iterator[_B]:
+    """Yield ``function(item)`` for every item in order, several of them in parallel.
 
-    They and the operations in them take at most :func:`available_threads` in all. As soon as fewer items are left than
-    threads, each takes a larger share.
+    All of them together take at most :func:`available_threads`. When fewer items are left than threads, each takes a
+    larger share.
     """
     threads = available_threads()
     workers = min(threads, len(items))
@@ -87,14 +87,14 @@ def side_by_side(function: Callable[[_A], _B], items: Sequence[_A]) -> Iterator[
     try:
         yield from pool.map(partial(shares.run, function), items)
     finally:
-        # all is done, or an error or an interruption does not wait for what is still worked on
+        # everything is done, or an error or an interruption must not wait for running items
         pool.shutdown(wait=False, cancel_futures=True)
-        # threads that start later would have the workers' number
+        # the workers' number would apply to threads that start later
         torch.set_num_threads(torch_threads)
 
 
 class _Shares:
-    """Threads that are shared by the items that are not done."""
+    """Share threads among the items that are not finished."""
 
     def __init__(self, threads: int, items: int) -> None:
         self._threads, self._left, self._lock = threads, items, Lock()

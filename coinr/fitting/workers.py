@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 
 import torch
 
-from coinr.engine.threads import MOST
+from coinr.engine.threads import MAX_THREADS
 
 _PREPARING = threading.Lock()
 
@@ -33,7 +33,7 @@ class Workers:
     """
 
     def __init__(self, device: torch.device, threads: int | None) -> None:
-        count = 0 if device.type != "cpu" else min(threads or torch.get_num_threads(), MOST)
+        count = 0 if device.type != "cpu" else min(threads or torch.get_num_threads(), MAX_THREADS)
         self._pool = ThreadPoolExecutor(count, initializer=_prepare_thread) if count else None
 
     def __enter__(self) -> Self:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from coinr.engine import philox
-from coinr.engine.seeded import Seeded
+from coinr.engine.seeded_dictionary import SeededDictionary
 
 
 def targets(B, n, seed):
@@ -11,7 +11,7 @@ def targets(B, n, seed):
     return np.random.default_rng(seed).standard_normal((B, n)).astype(np.float32)
 
 
-def gap_at(vector, support, mine, theirs, dictionary: Seeded) -> float:
+def gap_at(vector, support, mine, theirs, dictionary: SeededDictionary) -> float:
     """Relative gap between two atoms' normalized correlations with the float64 residual on a support."""
     atoms = philox.entries(
         dictionary.kind, dictionary.n, dictionary.seed, dictionary.stream, np.array([*support, mine, theirs])
@@ -25,7 +25,7 @@ def gap_at(vector, support, mine, theirs, dictionary: Seeded) -> float:
     return abs(first - second) / max(first, second)
 
 
-def assert_same_pursuit(W, code, reference, dictionary: Seeded, *, share: float = 0.01) -> None:
+def assert_same_pursuit(W, code, reference, dictionary: SeededDictionary, *, share: float = 0.01) -> None:
     """Equal supports up to ties (gap ≤ 1e-5, at most a ``share`` of vectors), residual energies within 1e-3."""
     indices, truth = np.asarray(code.indices), np.asarray(reference.indices)
     differing = np.flatnonzero((indices != truth).any(axis=1))

@@ -12,7 +12,7 @@ import torch
 import coinr
 from coinr.codec.quantize import sparse, sparse_rdo
 from coinr.engine import _C, backends
-from coinr.engine.threads import MOST, available_threads, limited_threads, side_by_side
+from coinr.engine.threads import MAX_THREADS, available_threads, limited_threads, parallel_map
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def test_a_bad_number_in_the_environment_is_an_error_wherever_threads_are_used(v
 def test_any_positive_number_in_the_environment_will_do(value, blob, monkeypatch):
     want = coinr.decode_state_dict(blob)["w"]
     monkeypatch.setenv("COINR_THREADS", value)
-    assert available_threads() == min(int(value[:9]), MOST)
+    assert available_threads() == min(int(value[:9]), MAX_THREADS)
     assert torch.equal(coinr.decode_state_dict(blob)["w"], want)
 
 
@@ -63,7 +63,7 @@ def test_a_machine_of_many_cores_uses_no_more_than_one_operation_may(monkeypatch
     monkeypatch.delenv("COINR_THREADS", raising=False)
     monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(1000)), raising=False)
     monkeypatch.setattr("os.cpu_count", lambda: 1000)
-    assert available_threads() == MOST
+    assert available_threads() == MAX_THREADS
     coinr.decode_state_dict(blob)
 
 
@@ -105,7 +105,7 @@ def test_items_side_by_side_share_the_threads(threads, items, monkeypatch):
             meeting.wait(30)
         return held
 
-    found = list(side_by_side(share, range(items)))[:workers]
+    found = list(parallel_map(share, range(items)))[:workers]
     assert len({one[0] for one in found}) == workers
     assert sum(one[1] for one in found) <= threads
     assert sum(one[2] for one in found) <= threads
@@ -129,7 +129,7 @@ def test_the_last_item_takes_the_threads_of_those_that_are_done(monkeypatch):
             shares.append(available_threads())
         return shares
 
-    shares = list(side_by_side(share, range(3)))[2]
+    shares = list(parallel_map(share, range(3)))[2]
     assert (shares[0], shares[-1]) == (2, 6)
     assert shares == sorted(shares)
 
@@ -140,13 +140,13 @@ def third_fails(item: int) -> int:
     return item
 
 
-def test_side_by_side_keeps_order_passes_errors_on_and_leaves_no_limit(monkeypatch):
+def test_parallel_map_keeps_order_passes_errors_on_and_leaves_no_limit(monkeypatch):
     monkeypatch.setenv("COINR_THREADS", "3")
     torch_threads = torch.get_num_threads()
-    assert list(side_by_side(lambda item: item * item, range(20))) == [item * item for item in range(20)]
+    assert list(parallel_map(lambda item: item * item, range(20))) == [item * item for item in range(20)]
     with pytest.raises(coinr.InputError, match="item 3"):
-        list(side_by_side(third_fails, range(9)))
-    assert list(side_by_side(third_fails, [])) == []
+        list(parallel_map(third_fails, range(9)))
+    assert list(parallel_map(third_fails, [])) == []
     assert available_threads() == 3
     assert torch.get_num_threads() == torch_threads
     later = []
@@ -211,14 +211,14 @@ def test_encoding_takes_no_more_threads_than_it_may(asked, sd, counted, monkeypa
     assert several
     assert several.count(1) >= 4
     assert max(several) <= 4
-    monkeypatch.setattr("coinr.codec.candidates.side_by_side", all_at_once)
+    monkeypatch.setattr("coinr.codec.candidates.parallel_map", all_at_once)
     assert coinr.encode_state_dict(four, tolerance=0.5, threads=threads) == blob
     assert counted.given
     assert set(counted.given) == {1}
 
 
 def all_at_once(function, items):
-    """As :func:`side_by_side`, where no item is done before all have ended."""
+    """As :func:`parallel_map`, where no item is done before all have ended."""
     ended = threading.Barrier(len(items))
 
     def last(item):
@@ -226,7 +226,7 @@ def all_at_once(function, items):
         ended.wait(60)
         return made
 
-    return side_by_side(last, items)
+    return parallel_map(last, items)
 
 
 def test_one_thread_is_one_thread_in_every_profile(sd, counted, monkeypatch):

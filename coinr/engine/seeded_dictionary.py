@@ -1,12 +1,12 @@
-"""What every backend needs to know of a dictionary: the numbers that its atoms are a function of."""
+"""The fields of a dictionary that the backends read: its atoms are a pure function of them."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 
-class Seeded(Protocol):
-    """Fields of a :class:`~coinr.engine.dictionary.Dictionary`, which says what they mean."""
+class SeededDictionary(Protocol):
+    """A dictionary by its fields, such as a :class:`~coinr.engine.dictionary.Dictionary`, where they are explained."""
 
     @property
     def kind(self) -> str:
