@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 import coinr
 from coinr.fitting import new_network
-from coinr.optimize.compress.evaluate import Judge
+from coinr.optimize.compress.evaluate import Evaluator
 from coinr.signals.image.signal import ImageSignal
 
 #: Pixels of a step.
@@ -74,8 +74,8 @@ class Fitted:
         return network
 
     @cached_property
-    def _evaluator(self) -> Judge:
-        return Judge(self.network(), self.signal)
+    def _evaluator(self) -> Evaluator:
+        return Evaluator(self.network(), self.signal)
 
     def scores(self, state_dict: Mapping[str, Tensor]) -> dict[str, float]:
         """PSNR of the 8-bit picture."""

@@ -7,7 +7,7 @@ import torch
 
 import coinr
 from coinr.optimize.compress import encode
-from coinr.optimize.compress.evaluate import BatchLoss, Judge
+from coinr.optimize.compress.evaluate import BatchLoss, Evaluator
 from coinr.optimize.compress.run import _Run
 from coinr.optimize.compress.targets import Budget
 from coinr.optimize.search.run import SearchResult
@@ -157,17 +157,17 @@ def test_time_is_bounded():
 
 
 @pytest.mark.slow
-def test_judged_on_a_part_and_confirmed_on_all(monkeypatch):
+def test_evaluated_on_a_part_and_confirmed_on_all(monkeypatch):
     signal = ImageSignal(PICTURE)
     network = coinr.fit(PICTURE, width=12, hidden_layers=2, steps=200, progress=False, threads=1).network
-    full = Judge(network, signal)(network.state_dict())
+    full = Evaluator(network, signal)(network.state_dict())
     monkeypatch.setattr(encode, "_POINTS", 2500)
-    part = Judge(network, signal, 2500)
+    part = Evaluator(network, signal, 2500)
     assert not part.whole
     assert part(network.state_dict()) != full
     made = encode.encode_by_search(network, signal, Budget(None, full - 0.5), WorkLimit(), {"profile": "direct"})
     state = coinr.decode_state_dict(made.blob)
-    assert Judge(network, signal)(state) == made.score >= full - 0.5
+    assert Evaluator(network, signal)(state) == made.score >= full - 0.5
     assert made.score < full - 0.2
 
 
@@ -175,7 +175,7 @@ def test_a_file_that_keeps_the_score_on_a_part_alone_is_not_taken(monkeypatch):
     """Searches are scripted: what they find is, by turns, too coarse for the whole picture and fine enough."""
     signal = ImageSignal(PICTURE)
     network = coinr.fit(PICTURE, width=8, hidden_layers=1, steps=100, progress=False, threads=1).network
-    sd, whole = network.state_dict(), Judge(network, signal)
+    sd, whole = network.state_dict(), Evaluator(network, signal)
     coarse = coinr.encode_state_dict({name: torch.zeros_like(tensor) for name, tensor in sd.items()})
     fine = coinr.encode_state_dict(sd, profile="direct", tolerance=0.01)
     scores = {blob: whole(coinr.decode_state_dict(blob)) for blob in (coarse, fine)}
@@ -185,9 +185,9 @@ def test_a_file_that_keeps_the_score_on_a_part_alone_is_not_taken(monkeypatch):
         found = iter(blobs)
         monkeypatch.setattr(encode, "_POINTS", 100)
         monkeypatch.setattr(
-            encode, "search", lambda sd, judge, **_: SearchResult(next(found), wanted.score + 9, 99.0, {}, 1, [])
+            encode, "search", lambda sd, evaluate, **_: SearchResult(next(found), wanted.score + 9, 99.0, {}, 1, [])
         )
-        monkeypatch.setattr(encode, "polish", lambda sd, judge, found, *_: (found.blob, found.score))
+        monkeypatch.setattr(encode, "polish", lambda sd, evaluate, found, *_: (found.blob, found.score))
         return encode.encode_by_search(network, signal, wanted, WorkLimit(seconds), {"profile": "direct"})
 
     for blobs in ((fine,) * 4, (coarse, fine, coarse, coarse), (coarse, coarse, coarse, fine), (fine, *(coarse,) * 3)):

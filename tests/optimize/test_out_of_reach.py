@@ -1,4 +1,4 @@
-"""A score is given up only after what was claimed was tried, and it is said what was and what was not."""
+"""A score is given up only after what was claimed was tried, and the message says what was tried and what was not."""
 
 import math
 
@@ -69,11 +69,11 @@ def test_all_that_was_tried_is_told_and_all_that_was_not(fitting):
                      r"measured; longer fits, as more than 6 dB are missing"),
     ):  # fmt: skip
         made.clear()
-        with pytest.raises(coinr.InputError, match=rf"PSNR 24.00 dB was .*not tried: {untried}\)$") as told:
+        with pytest.raises(coinr.InputError, match=rf"PSNR 24.00 dB was .*not tried: {untried}\)$") as message:
             for_score(score, steps)
         assert len(made) >= 2
-        assert str(told.value).count(" steps PSNR 24.00 dB") == len(made)
-        assert f"up to {max(parameters for parameters, _ in made)} parameters" in str(told.value)
+        assert str(message.value).count(" steps PSNR 24.00 dB") == len(made)
+        assert f"up to {max(parameters for parameters, _ in made)} parameters" in str(message.value)
 
 
 def test_when_the_time_is_over_no_network_follows(fitting, monkeypatch):
@@ -119,10 +119,10 @@ def test_the_command_line_tells_it_on_one_line(tmp_path):
 
     coinr.write_image(tmp_path / "a.png", SIGNAL.image)
     arguments = ("--min-psnr", 50, "--steps", 20, "--batch", 64, "--quiet")
-    told = fail(1, "encode", tmp_path / "a.png", "-o", tmp_path / "a.coinr", *arguments)
-    assert "PSNR 50.00 dB is out of reach" in told
-    assert "tried: " in told
-    assert "not tried: larger networks" in told
+    message = fail(1, "encode", tmp_path / "a.png", "-o", tmp_path / "a.coinr", *arguments)
+    assert "PSNR 50.00 dB is out of reach" in message
+    assert "tried: " in message
+    assert "not tried: larger networks" in message
     assert not (tmp_path / "a.coinr").exists()
 
 

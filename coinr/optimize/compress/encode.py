@@ -12,7 +12,7 @@ from coinr.codec.api import decode_state_dict
 from coinr.codec.encoder import Encoder
 from coinr.codec.profiles.tasks import uses_calibration
 from coinr.errors import CoinrError, InputError
-from coinr.optimize.compress.evaluate import BatchLoss, Judge
+from coinr.optimize.compress.evaluate import BatchLoss, Evaluator
 from coinr.optimize.compress.polish import ABOVE, polish
 from coinr.optimize.compress.targets import Budget
 from coinr.optimize.refine import refine
@@ -62,27 +62,27 @@ def encode_by_search(
     CoinrError
         If no file that keeps the score on a part of the samples keeps it on all.
     """
-    sd, whole, some = network.state_dict(), Judge(network, signal), Judge(network, signal, _POINTS)
+    sd, whole, some = network.state_dict(), Evaluator(network, signal), Evaluator(network, signal, _POINTS)
     sensitivity = _measure_sensitivity(sd, some, limit, codec)
-    wanted = budget.score
-    if wanted is not None and not some.whole:
-        wanted += some(sd) - whole(sd)
+    target = budget.score
+    if target is not None and not some.whole:
+        target += some(sd) - whole(sd)
     best: EncodedNetwork | None = None
     calls = searches = 0
     while searches < _SEARCHES:
         searches += 1
-        targets: dict[str, Any] = {"min_score": wanted, "target_bytes": budget.size, "calibrate": sensitivity}
+        targets: dict[str, Any] = {"min_score": target, "target_bytes": budget.size, "calibrate": sensitivity}
         found = search(sd, some, seconds=limit.seconds(), **targets, **codec)
         calls += found.calls
         blob, score = found.blob, found.score
-        if wanted is not None and score > wanted + ABOVE:
+        if target is not None and score > target + ABOVE:
             with show_progress("polish"):
                 encoder = Encoder(sd, **codec)
                 encoder.sensitivity = sensitivity or SensitivityInfo()
-                blob, score = polish(sd, some, found, wanted, encoder, limit)
+                blob, score = polish(sd, some, found, target, encoder, limit)
         if not some.whole:
             score = whole(decode_state_dict(blob))
-        if budget.score is None or wanted is None or some.whole:
+        if budget.score is None or target is None or some.whole:
             return EncodedNetwork(blob, score, calls)
         if score >= budget.score and (best is None or len(blob) < len(best.blob)):
             best = EncodedNetwork(blob, score, calls)
@@ -90,22 +90,22 @@ def encode_by_search(
             break
         if limit.out_of_time():
             break
-        wanted += budget.score + _AIM - score
+        target += budget.score + _AIM - score
     if best is None:
         raise CoinrError(f"no file kept the score {budget.score} in {searches} search{'es' * (searches != 1)}")
     return best
 
 
 def _measure_sensitivity(
-    sd: Mapping[str, Any], judge: Judge, limit: WorkLimit, codec: Mapping[str, Any]
+    sd: Mapping[str, Any], evaluator: Evaluator, limit: WorkLimit, codec: Mapping[str, Any]
 ) -> SensitivityInfo | None:
     """Measure what a search would from its metric; return None where the profile does not use it."""
     if not uses_calibration(codec.get("profile", "auto")):
         return None
     inputs = InputStatsRecorder(sd)
     with inputs:
-        judge(sd)
-    hessian, _ = accumulate_gauss_newton(sd, judge, inputs, limit=limit.part(0.5))
+        evaluator(sd)
+    hessian, _ = accumulate_gauss_newton(sd, evaluator, inputs, limit=limit.part(0.5))
     return SensitivityInfo(inputs.sensitivities(), hessian)
 
 
@@ -126,10 +126,10 @@ def encode_by_refinement(
     """
     if limit.out_of_time():
         raise InputError("not tried, as the time is over")
-    whole = Judge(network, signal)
+    whole = Evaluator(network, signal)
     calls = 0
 
-    def judge(state_dict: Mapping[str, Any]) -> float:
+    def evaluate(state_dict: Mapping[str, Any]) -> float:
         nonlocal calls
         calls += 1
         return whole(state_dict)
@@ -139,7 +139,7 @@ def encode_by_refinement(
         BatchLoss(network, signal, settings.batch, codec["seed"]).of_state_dict,
         min_score=budget.score,
         target_bytes=budget.size,
-        evaluate=judge,
+        evaluate=evaluate,
         steps=settings.steps,
         optimizer=settings.optimizer,
         seconds=limit.seconds(),

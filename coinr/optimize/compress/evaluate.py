@@ -15,22 +15,22 @@ from coinr.signals.sampling import CHUNK, device_of
 from coinr.signals.signal import Signal
 
 
-class Judge:
-    """The score of a state dict over a fixed choice of a signal's samples.
+class Evaluator:
+    """The score of a state dict on a fixed choice of a signal's samples, from its evaluation split.
 
     Parameters
     ----------
     network : nn.Module
-        Whose state dicts are judged, on its device; it is not changed.
+        That the state dicts are for, on its device; it is not changed.
     signal : Signal
-        What it stands for.
+        That it represents.
     points : int, optional
-        At most about so many points of the network are looked at, all if absent.
+        About the largest number of points at which the network is evaluated; all if absent.
 
     Attributes
     ----------
     whole : bool
-        Whether all samples are looked at.
+        Whether all samples are used.
     """
 
     def __init__(self, network: nn.Module, signal: Signal, points: int | None = None) -> None:
@@ -48,13 +48,13 @@ class Judge:
     @independent
     @torch.no_grad()
     def __call__(self, state_dict: Mapping[str, Any]) -> float:
-        """The score."""
+        """Return the score."""
         self._network.load_state_dict(state_dict)
-        tallies = []
+        parts = []
         for chunk in self._chunks:
-            inputs, wanted = self._signal.batch(chunk)
-            tallies.append(self._signal.partial_score(self._signal.predict(self._network, inputs), wanted).cpu())
-        return self._signal.score(torch.stack(tallies).sum(0))
+            inputs, targets = self._signal.batch(chunk)
+            parts.append(self._signal.partial_score(self._signal.predict(self._network, inputs), targets).cpu())
+        return self._signal.score(torch.stack(parts).sum(0))
 
 
 class BatchLoss(nn.Module):

@@ -33,9 +33,9 @@ class _Candidate:
 
 def polish(
     sd: Mapping[str, Any],
-    judge: Callable[[Mapping[str, Any]], float],
+    evaluate: Callable[[Mapping[str, Any]], float],
     found: SearchResult,
-    wanted: float,
+    min_score: float,
     encoder: Encoder,
     limit: WorkLimit,
 ) -> tuple[bytes, float]:
@@ -45,11 +45,11 @@ def polish(
     ----------
     sd
         The state dict.
-    judge
-        Its score.
+    evaluate
+        Returns the score of a state dict.
     found
         The result of the search; it keeps the score.
-    wanted
+    min_score
         The score to keep.
     encoder
         Of ``sd``, as in the search.
@@ -63,18 +63,18 @@ def polish(
         with limit.unit("file"):
             blob = encoder.encode(1.0, errors)
         with limit.unit("score"):
-            score = judge(decode_state_dict(blob))
-        if score >= wanted and len(blob) < len(best.blob):
+            score = evaluate(decode_state_dict(blob))
+        if score >= min_score and len(blob) < len(best.blob):
             best = _Candidate(errors, blob, score)
-        return score >= wanted
+        return score >= min_score
 
-    for scale in _scales(found.full_score - found.score, found.full_score - wanted):
-        if best.score <= wanted + ABOVE or limit.out_of_time():
+    for scale in _scales(found.full_score - found.score, found.full_score - min_score):
+        if best.score <= min_score + ABOVE or limit.out_of_time():
             break
         keeps({name: scale * error for name, error in found.errors.items()})
     last, errors, low, high = _last_layer(sd, found.errors), best.errors, 1.0, _COARSEST
     for _ in range(_SMOOTH):
-        if best.score <= wanted + ABOVE or limit.out_of_time():
+        if best.score <= min_score + ABOVE or limit.out_of_time():
             break
         scale = math.sqrt(low * high)
         kept = keeps({name: error * (scale if name in last else 1.0) for name, error in errors.items()})

@@ -313,7 +313,7 @@ class _Run:
             made.append(coded)
             self._add_step(
                 name,
-                f"{len(coded.blob)} bytes, {self.format_score(coded.score)}, judged {coded.calls} times in "
+                f"{len(coded.blob)} bytes, {self.format_score(coded.score)}, evaluated {coded.calls} times in "
                 f"{seconds:.0f} s",
                 {"bytes": len(coded.blob), "score": coded.score, "calls": coded.calls, "seconds": seconds},
             )

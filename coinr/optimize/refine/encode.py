@@ -21,7 +21,7 @@ from coinr.sensitivity.hessian import HessianFactor
 # Training sets the errors. This tolerance only keeps a tensor's error below the tensor itself.
 _TOLERANCE = 1.0
 
-# Files that are judged at most, the ratio of two scales that differ no more, and the widest between two tries.
+# Files that are evaluated at most, the ratio of two scales that differ no more, and the widest between two tries.
 _TRIES, _ALIKE, _WIDEST = 12, 1.002, 2.0
 
 # What of a score's loss may be left over.
@@ -123,12 +123,12 @@ class ScaledEncoder:
         return EncodingResult(encode_to_size(self.encode, size, self._encoder.parameters, 1.0, self._limit)[0])
 
     def encode_to_score(
-        self, evaluate: Callable[[Mapping[str, Tensor]], float], full: float, wanted: float
+        self, evaluate: Callable[[Mapping[str, Tensor]], float], full: float, target: float
     ) -> EncodingResult:
         """Encode to the smallest file that keeps a score; ``full`` is that of the state dict as trained."""
         good: tuple[float, float, bytes] | None = None  # scale, score, file
         bad: tuple[float, float] | None = None
-        scale, spare, files, best = 1.0, full - wanted, 0, -math.inf
+        scale, spare, files, best = 1.0, full - target, 0, -math.inf
         for _ in range(_TRIES if spare > 0 else 0):
             last = files > 0 and (self._limit.out_of_time() if good is None else self._limit.used_up())
             if last and good is not None:
@@ -140,12 +140,12 @@ class ScaledEncoder:
             with self._limit.unit("score"):
                 score = float(evaluate(self.decode(blob)))
             files, best = files + 1, max(best, score)
-            report(text=f"score {score:.6g} of {wanted:.6g}, {len(blob)} bytes")
-            if not score >= wanted:
+            report(text=f"score {score:.6g} of {target:.6g}, {len(blob)} bytes")
+            if not score >= target:
                 bad = scale, score
             else:
                 good = scale, score, blob
-                if score - wanted <= _UNUSED * spare:
+                if score - target <= _UNUSED * spare:
                     break
             if last:
                 break

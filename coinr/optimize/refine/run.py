@@ -182,7 +182,7 @@ def refine(
         if min_score is not None and evaluate is not None:
             with limit.unit():
                 full = float(evaluate(plain))
-            encode = partial(ScaledEncoder.encode_to_score, evaluate=evaluate, full=full, wanted=min_score)
+            encode = partial(ScaledEncoder.encode_to_score, evaluate=evaluate, full=full, target=min_score)
         elif target_bytes is not None:
             encode = partial(ScaledEncoder.encode_to_size, size=target_bytes)
         else:
