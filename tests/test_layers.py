@@ -29,7 +29,7 @@ FLOORS = {
         {"cli"},
     ],
     "coinr.codec": [
-        {"tensors", "wire", "bracket"},
+        {"tensors", "wire", "bracket", "distortion"},
         {"state_dict"},
         {"elements", "reference"},
         {"coders"},

@@ -19,7 +19,7 @@ import math
 import statistics
 from collections.abc import Iterator
 from copy import deepcopy
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,15 +31,16 @@ from bench.harness import corpus, training
 from bench.harness.curves import Point, bytes_at
 from bench.harness.machine import machine
 from bench.harness.signals import Samples
-from coinr.codec.candidates import Allowance, Settings, cost
+from coinr.codec.candidates import Candidate, Settings, cost
 from coinr.codec.coders import DirectParams, SparseParams
 from coinr.codec.coders.coder import short_step
 from coinr.codec.coders.levels import NO_STEPS, LevelForm, decoded_scale, scale_code
-from coinr.codec.coders.sparse import mean_atoms
+from coinr.codec.coders.sparse import decode_integers
+from coinr.codec.distortion import DistortionLimit
 from coinr.codec.quantize import direct, sparse, trellis
 from coinr.codec.quantize.problem import QuantizationProblem
 from coinr.codec.state_dict import Entry, read_state_dict
-from coinr.codec.tensors import Cut
+from coinr.codec.tensors import Cut, Layout
 from coinr.engine import _C
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "rate"
@@ -49,7 +50,7 @@ IDEAL_BITS = (0.08, 0.15, 0.25, 0.4, 0.55, 0.7, 0.85, 1.0, 1.2, 1.5, 2.0, 2.5, 3
 
 # Above this, sparse codes are far from winning: a small dictionary shows it in a hundredth of the time.
 PATIENT_BITS = 2.0
-QUICK = sparse.SparseOptions(form="sparse", n=64, M=1 << 14, beam=1)
+QUICK = {"form": "sparse", "n": 64, "M": 1 << 14, "beam": 1}
 
 # Of the trellis (log2).
 STATES = 8
@@ -161,7 +162,7 @@ def _settled(matrix: NDArray[np.float64], step: float, price: float) -> trellis.
     return trellis.Quantized(k.reshape(matrix.shape), NO_STEPS, NO_STEPS, form, step, error, error)
 
 
-def _point(entry: Entry, coded: sparse.Coded, error: float) -> Point:
+def _point(entry: Entry, coded: Candidate, error: float) -> Point:
     return Point(8 * cost(coded) / entry.planes.size, 20 * math.log10(error))
 
 
@@ -176,15 +177,14 @@ def lines(name: str, tensor: Tensor, settings: Settings) -> Iterator[Line]:
     dense[64] = list(trellis_points(sparse.coefficients(entry, params, settings.seed), 8.0))
     for ideal in IDEAL_BITS:
         error = size * 2.0**-ideal
-        allowance, loss = Allowance(error, error), 20 * math.log10(error)
+        limit, loss = DistortionLimit(error, error), 20 * math.log10(error)
         if ideal > GRID_BITS - 0.3:
-            plain += [_point(entry, coded, error) for coded in direct.encode_to(entry, allowance)]
+            plain += [_point(entry, coded, error) for coded in direct.candidates(entry, limit, settings)]
             for n in sparse.DENSE_RUNS:
-                found = sparse.encode_to(entry, allowance, settings, sparse.SparseOptions(form="dense", n=n))
-                if found is not None:
-                    dense.setdefault(n, []).append(_point(entry, found, error))
-        options = sparse.SparseOptions(form="sparse") if ideal < PATIENT_BITS else QUICK
-        few = sparse.encode_to(entry, allowance, settings, options)
+                found = sparse.candidates(entry, limit, replace(settings, options={"form": "dense", "n": n}))
+                dense.setdefault(n, []).extend(_point(entry, coded, error) for coded in found)
+        options = {"form": "sparse"} if ideal < PATIENT_BITS else QUICK
+        few = next(iter(sparse.candidates(entry, limit, replace(settings, options=options))), None)
         rates = {n: rate for n, points in dense.items() if (rate := bytes_at(points, loss)) is not None}
         best = min(rates, key=lambda n: rates[n], default=None)
         yield _line(name, entry, ideal, bytes_at(plain, loss), (best, rates), few)
@@ -196,7 +196,7 @@ def _line(
     ideal: float,
     plain: float | None,
     dense: tuple[int | None, dict[int, float]],
-    few: sparse.Coded | None,
+    few: Candidate | None,
 ) -> Line:
     n, rates = dense
     all_atoms = None if n is None else rates[n]
@@ -214,10 +214,15 @@ def _line(
         sparse=bits,
         sparse_n=params.cut.n if params else None,
         sparse_M=params.M if params else None,
-        sparse_atoms=mean_atoms(few.payload, params, entry.layout) if few and params else None,
+        sparse_atoms=_mean_atoms(few.payload, params, entry.layout) if few and params else None,
         sparse_over_direct=bits / plain if bits and plain else None,
         winner=min((coder for coder, rate in found.items() if rate is not None), key=lambda c: found[c] or 0.0),
     )
+
+
+def _mean_atoms(payload: bytes, params: SparseParams, layout: Layout) -> float:
+    """Mean number of atoms of a vector."""
+    return float(np.count_nonzero(decode_integers(payload, params, layout)[1])) / params.cut.batch(layout)
 
 
 def markdown(table: list[Line]) -> str:

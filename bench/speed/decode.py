@@ -30,9 +30,10 @@ from threadpoolctl import threadpool_limits
 
 import coinr
 from bench.harness.machine import machine
-from coinr.codec.candidates import Allowance, Coded, Settings
+from coinr.codec.candidates import Candidate, Settings
 from coinr.codec.coders import DICTIONARY, SPARSE, DictionaryParams, SparseParams
 from coinr.codec.coders.sparse import SparseIntegers
+from coinr.codec.distortion import NO_DISTORTION, DistortionLimit
 from coinr.codec.format import container
 from coinr.codec.format.tensor_table import Header, TensorRecord
 from coinr.codec.quantize import direct, sparse
@@ -123,7 +124,7 @@ def nerf() -> dict[str, torch.Tensor]:
     return made
 
 
-def file_of(layout: Layout, coded: Coded) -> bytes:
+def file_of(layout: Layout, coded: Candidate) -> bytes:
     """A file that holds one tensor."""
     record = TensorRecord("w", layout, coded.coder, coded.params, len(coded.payload))
     return container.write(Header(0, (record,)), [coded.payload])
@@ -165,20 +166,19 @@ def direct_files() -> Iterator[Row]:
     for bits, entry in matrices():
         power = float(np.square(entry.planes).mean())
         error = math.sqrt(power) * 2.0**-bits
-        (coded,) = direct.encode_to(entry, Allowance(error, error))
+        limit = DistortionLimit(error, error)
+        (coded,) = direct.candidates(entry, limit, Settings(0, None, None, 1, {}))
         size = entry.planes.size
         yield decoded(f"direct {size} at {bits} bits", "direct", file_of(entry.layout, coded), size)
         peer = constriction(coded, entry, error)
         if peer is not None:
             yield peer | {"name": f"constriction {size} at {bits} bits"}
         if size == SIZES[0] and bits == 4:
-            options = sparse.SparseOptions(n=64, form="dense")
-            dense = sparse.encode_to(entry, Allowance(error, error), Settings(0, None, None, 1, {}), options)
-            assert dense is not None
+            (dense,) = sparse.candidates(entry, limit, Settings(0, None, None, 1, {"n": 64, "form": "dense"}))
             yield decoded(f"dense {size} at {bits} bits", "dense", file_of(entry.layout, dense), size)
 
 
-def constriction(coded: Coded, entry: Entry, error: float) -> Row | None:
+def constriction(coded: Candidate, entry: Entry, error: float) -> Row | None:
     """The peer decoding integers of about the same rate; None where it is not installed."""
     if importlib.util.find_spec("constriction") is None:
         return None
@@ -211,7 +211,8 @@ def dictionary_files() -> Iterator[Row]:
         params = DictionaryParams(cut, kind, M, s, 0, 16, True)
         q = np.clip(np.rint(rng.standard_normal((B, s)) * 6000), -32767, 32767).astype(np.int32)
         payload = DICTIONARY.encode((atoms, q, 2.0**-20), params)
-        yield dictionary_row(f"paper {kind} n={n} M={M} s={s}", n, s, B, layout, Coded(DICTIONARY.id, params, payload))
+        candidate = Candidate(DICTIONARY.id, params, payload, NO_DISTORTION)
+        yield dictionary_row(f"paper {kind} n={n} M={M} s={s}", n, s, B, layout, candidate)
     for kind, n, M, s, B in SPARSE_CODES:
         layout, cut = Layout(torch.float32, (B, n)), Cut(False, n)
         counts = rng.integers(s // 2, s, B, np.int32, endpoint=True)
@@ -220,10 +221,11 @@ def dictionary_files() -> Iterator[Row]:
         params = SparseParams(cut, kind, M, s, 2.0**-6)
         payload = SPARSE.encode(SparseIntegers(counts, atoms, q), params)
         name = f"sparse {kind} n={n} M={M} s<={s}"
-        yield dictionary_row(name, n, int(counts.mean()), B, layout, Coded(SPARSE.id, params, payload))
+        candidate = Candidate(SPARSE.id, params, payload, NO_DISTORTION)
+        yield dictionary_row(name, n, int(counts.mean()), B, layout, candidate)
 
 
-def dictionary_row(name: str, n: int, s: int, B: int, layout: Layout, coded: Coded) -> Row:
+def dictionary_row(name: str, n: int, s: int, B: int, layout: Layout, coded: Candidate) -> Row:
     """One measurement of a dictionary code; s its mean number of atoms."""
     group = "s <= 64" if s <= 64 else "s > 64"
     return decoded(name, group, file_of(layout, coded), n * B, entries=n * s * B)

@@ -105,13 +105,6 @@ def decode(blob: bytes, method: str, like: Mapping[str, Tensor]) -> OrderedDict[
     return OrderedDict((name, _to_tensor(v, t)) for (name, t), v in zip(like.items(), values, strict=True))
 
 
-def layout_of(blob: bytes) -> str:
-    """Return the layout that a ``uniformB`` stream chose, as ``top+brotli``."""
-    if not blob or blob[0] & ~_BROTLI >= len(LAYOUTS):
-        raise FormatError("not a uniform stream")
-    return LAYOUTS[blob[0] & ~_BROTLI] + ("+brotli" if blob[0] & _BROTLI else "")
-
-
 def _check_method(method: str) -> None:
     if method not in METHODS:
         raise InputError(f"unknown baseline {method!r}; known: fp32, fp16, uniform2 .. uniform16")

@@ -1,9 +1,9 @@
-"""What every profile works with: settings, one way to store a tensor, and the choice between several."""
+"""What every profile works with: settings, candidates to store a tensor, and the choice between them."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
 from inspect import signature
@@ -12,9 +12,10 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from coinr.codec.coders import CODERS, EXACT, LOSSLESS, UNIFORM, ExactParams, LosslessParams, Params, UniformParams
+from coinr.codec.coders import CODERS, EXACT, LOSSLESS, ExactParams, LosslessParams, Params
+from coinr.codec.coders.coder import Coder
+from coinr.codec.distortion import NO_DISTORTION, Distortion, DistortionLimit, measure
 from coinr.codec.elements import rounded
 from coinr.codec.state_dict import Entry
 from coinr.codec.tensors import to_bytes, to_planes
@@ -22,7 +23,6 @@ from coinr.codec.wire import Reader, quick_size
 from coinr.engine.threads import parallel_map
 from coinr.errors import InputError
 from coinr.progress import steps
-from coinr.sensitivity.hessian import TensorHessian
 
 # From this many elements on, lossless storage is tried only where a quick look says that it might win.
 _LARGE = 512
@@ -33,47 +33,6 @@ _HOPELESS = 1.05
 
 # What storage without loss takes at least of a quick look at planes of bytes: 0.86 measured of bfloat16 weights.
 _EXACT_SHARE = 0.85
-
-
-@dataclass(frozen=True, eq=False)
-class Allowance:
-    """How far a decoded tensor may be off, per real value.
-
-    Attributes
-    ----------
-    error
-        Weighted root mean squared error: see ``distortion_weights``, ``input_covariance`` and ``hessian``.
-    limit
-        Root mean squared error, plain; at least ``error``.
-    distortion_weights
-        Weight of the squared error of each row of the tensor as a matrix ``[planes · shape[0], rest]``, mean 1. None
-        if all weigh the same.
-    input_covariance
-        Second moments ``[rest, rest]`` of the layer's inputs, mean of the diagonal 1, positive definite: an error e of
-        a row weighs e · input_covariance · eᵀ. None if they are not known.
-    hessian
-        In place of both, how errors of all elements weigh together, or None.
-    relative
-        Largest relative error of any element, or None: see :mod:`coinr.codec.elements`.
-    """
-
-    error: float
-    limit: float
-    distortion_weights: NDArray[np.float64] | None = None
-    input_covariance: NDArray[np.float64] | None = None
-    hessian: TensorHessian | None = None
-    relative: float | None = None
-
-    def admits(self, difference: NDArray[np.float64], values: NDArray[np.float64]) -> bool:
-        """Whether the difference to a tensor's values, both ``[planes, size]``, is allowed."""
-        if self.relative is not None and bool((np.abs(difference) > self.relative * np.abs(values)).any()):
-            return False
-        error, weighted = rms(difference), weighted_rms(difference, self)
-        return min(error, weighted) <= self.error and error <= self.limit
-
-
-#: What is allowed for each tensor; None leaves it to the profile.
-Allowed = Sequence[Allowance | None]
 
 
 @dataclass(frozen=True)
@@ -97,135 +56,125 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Coded:
-    """One way to store a tensor.
+class Candidate:
+    """One way to store a tensor, and the distortion that it leaves.
 
     Attributes
     ----------
-    rivals
-        Other ways that are as good in error: a file whose tensors are all stored alike has a shorter table.
+    coder
+        Id of the coder.
+    distortion
+        Measured by decoding the payload, with the weights of the limit that the candidate was made for.
+    alternatives
+        Other candidates within the same limit: a file whose tensors are all stored alike has a shorter table.
     """
 
     coder: int
     params: Params
     payload: bytes
-    rivals: tuple[Coded, ...] = ()
+    distortion: Distortion
+    alternatives: tuple[Candidate, ...] = ()
+
+    def satisfies(self, limit: DistortionLimit | None) -> bool:
+        """Return whether the distortion is within a limit; without one, whether it is finite."""
+        return math.isfinite(self.distortion.error) if limit is None else limit.satisfied_by(self.distortion)
 
 
-# What encoding made of a tensor, for as long as that is tried in other ways: a file of a size is tried many times.
-_LOSSLESS: WeakKeyDictionary[Entry, Coded] = WeakKeyDictionary()
+# What each tensor takes without loss, for as long as it is tried in other ways: a file of a size takes many tries.
+_LOSSLESS: WeakKeyDictionary[Entry, Candidate] = WeakKeyDictionary()
 
 
-def rms(values: NDArray[np.float64]) -> float:
-    """Root mean square, without overflow or underflow; 0 of nothing."""
-    peak = float(np.abs(values).max(initial=0.0))
-    return peak * math.sqrt(float(np.square(values / peak).mean())) if 0 < peak < math.inf else peak
+def make_candidate(
+    entry: Entry, coder: Coder, params: Params, payload: bytes, limit: DistortionLimit | None, seed: int = 0
+) -> Candidate:
+    """Return a candidate; its payload is decoded once, for the distortion.
 
-
-def error_of(coded: Coded, entry: Entry, seed: int) -> float:
-    """Root mean squared error, per real value, of what the payload decodes to; infinite where that is not finite."""
-    error = rms(_difference(coded, entry, seed))
-    return error if math.isfinite(error) else math.inf
-
-
-def admitted(coded: Coded, entry: Entry, allowance: Allowance | None, seed: int) -> bool:
-    """Whether what the payload decodes to is finite and, with an allowance, near enough."""
-    difference = _difference(coded, entry, seed)
-    if not np.isfinite(difference).all():
-        return False
-    return allowance is None or allowance.admits(difference, entry.planes)
-
-
-def weighted_rms(difference: NDArray[np.float64], allowance: Allowance) -> float:
-    """Root mean square of a difference (any shape, C order) that weighs as the allowance says."""
-    weights, covariance = allowance.distortion_weights, allowance.input_covariance
-    if allowance.hessian is not None:
-        return rms(allowance.hessian.weighted(difference))
-    if weights is not None:
-        difference = difference.reshape(len(weights), -1) * np.sqrt(weights)[:, None]
-    if covariance is not None:
-        return rms(difference.reshape(-1, len(covariance)) @ np.linalg.cholesky(covariance))
-    return rms(difference)
-
-
-def _difference(coded: Coded, entry: Entry, seed: int) -> NDArray[np.float64]:
-    decoder = CODERS[coded.coder]
+    Parameters
+    ----------
+    limit
+        Says how errors weigh. The candidate need not satisfy it.
+    seed
+        Of the dictionaries; coders without one do not look at it.
+    """
     # as readers have them, who check them
-    params = decoder.read(Reader(coded.params.write()))
-    tensor = decoder.decode(memoryview(coded.payload), params, entry.layout, seed, torch.device("cpu"))
+    read = coder.read(Reader(params.write()))
+    tensor = coder.decode(memoryview(payload), read, entry.layout, seed, torch.device("cpu"))
     with np.errstate(invalid="ignore", over="ignore"):
-        difference: NDArray[np.float64] = to_planes(tensor) - entry.planes
-    return difference
+        difference = to_planes(tensor) - entry.planes
+    return Candidate(coder.id, params, payload, measure(difference, entry.planes, limit))
 
 
-def lossless(entry: Entry) -> Coded:
-    """The tensor bit-exactly: by the exact coder, or by Brotli where the data repeat themselves; made once."""
-    coded = _LOSSLESS.get(entry)
-    if coded is None:
-        coded = _LOSSLESS[entry] = _made_lossless(entry)
-    return coded
+def lossless(entry: Entry) -> Candidate:
+    """Return the tensor bit-exactly: by the exact coder, or by Brotli where the data repeat themselves; made once."""
+    candidate = _LOSSLESS.get(entry)
+    if candidate is None:
+        candidate = _LOSSLESS[entry] = _made_lossless(entry)
+    return candidate
 
 
-def _made_lossless(entry: Entry) -> Coded:
-    exact = Coded(EXACT.id, ExactParams(), EXACT.encode(entry.tensor, ExactParams()))
+def _made_lossless(entry: Entry) -> Candidate:
+    exact = Candidate(EXACT.id, ExactParams(), EXACT.encode(entry.tensor, ExactParams()), NO_DISTORTION)
     admitted = EXACT.admits(exact.payload, entry.layout)
     raw = to_bytes(entry.tensor)
     if admitted and len(raw) > _PATIENT_BYTES and quick_size(raw) > _HOPELESS * len(exact.payload):
         return exact
-    plain = Coded(LOSSLESS.id, LosslessParams(), LOSSLESS.encode(entry.tensor, LosslessParams()))
+    payload = LOSSLESS.encode(entry.tensor, LosslessParams())
+    plain = Candidate(LOSSLESS.id, LosslessParams(), payload, NO_DISTORTION)
     return min(plain, exact, key=cost) if admitted else plain
 
 
-def uniform(entry: Entry, bits: int) -> list[Coded]:
-    """The tensor with one step; empty where no normal float32 step can hold its values."""
-    params = UniformParams(bits)
-    quantized = UNIFORM.quantize(entry.planes, bits)
-    return [] if quantized is None else [Coded(UNIFORM.id, params, UNIFORM.encode(quantized, params))]
-
-
-def faithful(entry: Entry, allowance: Allowance | None, seed: int) -> Coded:
-    """The tensor bit-exactly; where only each element's relative error counts, as far as that needs it."""
-    if allowance is not None and allowance.relative:
-        coded = lossless(rounded(entry, allowance.relative))
-        if admitted(coded, entry, allowance, seed):
-            return coded
+def faithful(entry: Entry, limit: DistortionLimit | None) -> Candidate:
+    """Return the tensor bit-exactly; where only each element's relative error counts, with as many bits as it needs."""
+    if limit is not None and limit.relative_error:
+        few = lossless(rounded(entry, limit.relative_error))
+        candidate = make_candidate(entry, CODERS[few.coder], few.params, few.payload, limit)
+        if candidate.satisfies(limit):
+            return candidate
     return lossless(entry)
 
 
-def smallest(entry: Entry, options: list[Coded], allowance: Allowance | None, seed: int) -> Coded:
-    """The smallest option that is near enough (without an allowance: any finite one).
+def smallest(
+    entry: Entry, candidates: list[Candidate], limit: DistortionLimit | None, exact: Candidate | None = None
+) -> Candidate:
+    """Return the smallest of the candidates, or the faithful one if that is no larger or there are none.
 
-    The faithful one if it is no larger or none else qualifies.
+    Parameters
+    ----------
+    candidates
+        Each satisfies the limit.
+    exact
+        The faithful candidate, where it was made before.
     """
-    for coded in sorted(options, key=cost):
-        if admitted(coded, entry, allowance, seed):
-            hopeless = entry.layout.size >= _LARGE and quick_size(to_bytes(entry.tensor)) > 2 * len(coded.payload)
-            exact = allowance is None or allowance.relative is None
-            return coded if hopeless and exact else min(faithful(entry, allowance, seed), coded, key=cost)
-    return faithful(entry, allowance, seed)
+    if candidates:
+        best = min(candidates, key=cost)
+        large = entry.layout.size >= _LARGE and (limit is None or limit.relative_error is None)
+        if large and quick_size(to_bytes(entry.tensor)) > 2 * len(best.payload):
+            return best
+        return min(exact or faithful(entry, limit), best, key=cost)
+    return exact or faithful(entry, limit)
 
 
 def needs_loss(entry: Entry, bits: float) -> bool:
-    """Whether so many bits for each real value are fewer than the tensor takes without loss, at a quick look."""
+    """Return whether so many bits for each real value are fewer than the tensor takes without loss, at a quick look."""
     return bits * entry.planes.size < quick_bits(to_bytes(entry.tensor), entry.tensor.element_size())
 
 
 def quick_bits(data: bytes, width: int) -> float:
-    """Bits that numbers of ``width`` bytes take at least without loss, at a quick look."""
+    """Return the bits that numbers of ``width`` bytes take at least without loss, at a quick look."""
     planes = np.frombuffer(data, np.uint8).reshape(-1, width).T
     return _EXACT_SHARE * 8 * quick_size(planes.tobytes())
 
 
-def cost(coded: Coded) -> int:
-    """Bytes in the file: payload and parameters."""
-    return len(coded.payload) + len(coded.params.write())
+def cost(candidate: Candidate) -> int:
+    """Return the bytes that a candidate takes in the file: payload and parameters."""
+    return len(candidate.payload) + len(candidate.params.write())
 
 
 def each_tensor(
-    encode: Callable[[Entry, Allowance], Coded], entries: list[Entry], allowed: list[Allowance]
-) -> list[Coded]:
-    """Every tensor through ``encode``, several at the same time; the results do not depend on how many."""
-    pairs = list(zip(entries, allowed, strict=True))
+    encode: Callable[[Entry, DistortionLimit], Candidate], entries: list[Entry], limits: list[DistortionLimit]
+) -> list[Candidate]:
+    """Encode every tensor, several at the same time; the results do not depend on how many."""
+    pairs = list(zip(entries, limits, strict=True))
     return list(steps(parallel_map(lambda pair: encode(*pair), pairs), "tensors", len(pairs)))
 
 

@@ -12,8 +12,9 @@ from numbers import Real
 from typing import Any
 
 from coinr.codec.allocate.tensors import rule_errors
-from coinr.codec.candidates import Coded, Settings, cost
+from coinr.codec.candidates import Candidate, Settings, cost
 from coinr.codec.coders import EXACT, LOSSLESS, LosslessParams
+from coinr.codec.distortion import NO_DISTORTION
 from coinr.codec.format import container
 from coinr.codec.format.container import File
 from coinr.codec.format.metadata import check_meta
@@ -86,7 +87,8 @@ class Encoder:
 
     def _check_sizes(self) -> None:
         """Refuse what no coder can change before any of them works: sizes, shapes, names, the number of tensors."""
-        header = self._header([Coded(LOSSLESS.id, LosslessParams(), b"")] * len(self.stored), 0)
+        empty = Candidate(LOSSLESS.id, LosslessParams(), b"", NO_DISTORTION)
+        header = self._header([empty] * len(self.stored), 0)
         self.limits.check(header)
         try:
             check_names(header)
@@ -123,40 +125,40 @@ class Encoder:
             t for t in tasks if self.reference is None or self.reference.find(t.entry.name, t.entry.layout) is None
         ]
         self.limits.check_work(least_work(alone, self.profile, settings), "at least ")
-        coded = self._encode_tasks(tasks, settings)
-        blob = min(self._allowed(_ways(coded), settings.seed), key=len)
-        seeded = [row for row, chosen in enumerate(coded) if chosen.params.work(self.stored[row].layout)]
+        chosen = self._encode_tasks(tasks, settings)
+        blob = min(self._assemble_all(_alternatives(chosen), settings.seed), key=len)
+        seeded = [row for row, candidate in enumerate(chosen) if candidate.params.work(self.stored[row].layout)]
         for other in range(settings.seed + 1, settings.seed + self.seeds) if seeded else ():
             again = self._encode_tasks([tasks[row] for row in seeded], replace(settings, seed=other))
-            mixed = list(coded)
-            for row, chosen in zip(seeded, again, strict=True):
-                mixed[row] = chosen
+            mixed = list(chosen)
+            for row, candidate in zip(seeded, again, strict=True):
+                mixed[row] = candidate
             with suppress(LimitError):  # the file of the first seed is one that the limits allow
                 blob = min(blob, self._assemble(mixed, other), key=len)
         return blob
 
-    def _encode_tasks(self, tasks: list[Task], settings: Settings) -> list[Coded]:
+    def _encode_tasks(self, tasks: list[Task], settings: Settings) -> list[Candidate]:
         if self.reference is None:
             return encode(tasks, self.profile, settings, self.sensitivity.hessian)
         # a difference to a reference stands alone
         return encode_differences(tasks, encode(tasks, self.profile, settings), self.reference, self.profile, settings)
 
-    def _allowed(self, ways: Iterable[list[Coded]], seed: int) -> list[bytes]:
-        """The files of the coded tensors in those ways that the limits allow; LimitError where they allow none."""
+    def _assemble_all(self, choices: Iterable[list[Candidate]], seed: int) -> list[bytes]:
+        """Return the files of those choices that the limits allow; LimitError where they allow none."""
         files, refused = [], None
-        for way in ways:
+        for chosen in choices:
             try:
-                files.append(self._assemble(way, seed))
+                files.append(self._assemble(chosen, seed))
             except LimitError as error:
                 refused = refused or error
         if refused is not None and not files:
             raise refused
         return files
 
-    def _assemble(self, coded: list[Coded], seed: int) -> bytes:
-        """The file of the coded tensors, as a reader with these limits accepts it."""
-        header = self._header(coded, seed)
-        rest = iter(coded)
+    def _assemble(self, chosen: list[Candidate], seed: int) -> bytes:
+        """Return the file of a candidate for each tensor, as a reader with these limits accepts it."""
+        header = self._header(chosen, seed)
+        rest = iter(chosen)
         payloads = [next(rest).payload if entry.tied_to is None else b"" for entry in self.entries]
         if self.reference is not None and header.differences():
             header = replace(header, reference_hash=self.reference.digest(header.differences()))
@@ -168,24 +170,25 @@ class Encoder:
             raise InputError(f"this state dict cannot be stored: {error}") from error
         return blob
 
-    def _header(self, coded: list[Coded], seed: int) -> Header:
-        rest = iter(coded)
+    def _header(self, chosen: list[Candidate], seed: int) -> Header:
+        rest = iter(chosen)
         records = []
         for entry in self.entries:
             if entry.tied_to is None:
-                chosen = next(rest)
-                records.append(TensorRecord(entry.name, entry.layout, chosen.coder, chosen.params, len(chosen.payload)))
+                one = next(rest)
+                records.append(TensorRecord(entry.name, entry.layout, one.coder, one.params, len(one.payload)))
             else:
                 records.append(TensorRecord(entry.name, entry.layout, TIED, None, 0, entry.tied_to))
         return Header(seed, tuple(records), self.meta)
 
 
-def _ways(coded: list[Coded]) -> Iterator[list[Coded]]:
-    """The tensors each in its smallest form, then all of them by one and the same coder or without loss."""
-    yield coded
-    for coder in sorted({rival.coder for chosen in coded for rival in chosen.rivals} - _WITHOUT_LOSS):
+def _alternatives(chosen: list[Candidate]) -> Iterator[list[Candidate]]:
+    """Yield the tensors each in its smallest form, then all of them by one and the same coder or without loss."""
+    yield chosen
+    coders = {other.coder for candidate in chosen for other in candidate.alternatives}
+    for coder in sorted(coders - _WITHOUT_LOSS):
         allowed = _WITHOUT_LOSS | {coder}
         yield [
-            min((rival for rival in chosen.rivals if rival.coder in allowed), key=cost, default=chosen)
-            for chosen in coded
+            min((other for other in candidate.alternatives if other.coder in allowed), key=cost, default=candidate)
+            for candidate in chosen
         ]

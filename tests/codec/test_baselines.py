@@ -73,7 +73,7 @@ def test_the_smallest_layout_is_kept(bits):
     if bits <= 12:  # enough samples for each level to tell the entropy
         counts = np.unique(q, return_counts=True)[1]
         entropy = -(counts * np.log2(counts / 20000)).sum() / 8
-        assert 0.98 * entropy < len(blob) < 1.05 * entropy, baselines.layout_of(blob)
+        assert 0.98 * entropy < len(blob) < 1.05 * entropy
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16, torch.bfloat16, torch.complex64], ids=str)
@@ -120,5 +120,3 @@ def test_damaged_streams_are_refused(weights):
             baselines.decode(bad, "uniform10", weights)
     with pytest.raises(FormatError):
         baselines.decode(b"1234", "fp16", weights)
-    with pytest.raises(FormatError):
-        baselines.layout_of(b"")

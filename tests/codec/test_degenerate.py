@@ -7,11 +7,12 @@ import pytest
 import torch
 
 import coinr
-from coinr.codec.allocate.tensors import allowed_errors
-from coinr.codec.candidates import Allowance, Settings, error_of
+from coinr.codec.allocate.tensors import distortion_limits
+from coinr.codec.candidates import Settings
 from coinr.codec.coders.levels import NO_STEPS
+from coinr.codec.distortion import DistortionLimit
 from coinr.codec.encoder import Encoder
-from coinr.codec.profiles.auto import encode_within
+from coinr.codec.profiles.auto import encode_tensor
 from coinr.codec.quantize import sparse, trellis
 from coinr.codec.quantize.problem import QuantizationProblem
 from coinr.codec.quantize.sparse_rdo import Search
@@ -125,21 +126,21 @@ def test_sizes_are_met_or_given_up_in_few_tries(name, share, monkeypatch):
 @pytest.mark.parametrize("name", ["constant", "one hot", "mask"])
 def test_large_ones_are_tried_in_no_dictionary_and_settle_soon(name, monkeypatch):
     entry = read_state_dict({"w": structured(192)[name]})
-    (allowance,) = allowed_errors(entry, 0.15)
+    (limit,) = distortion_limits(entry, 0.15)
     passes = []
     quantize = trellis.quantize
     monkeypatch.setattr(trellis, "quantize", lambda *given: passes.append(given) or quantize(*given))
-    monkeypatch.setattr(sparse, "encode_to", None)
-    encode_within(entry[0], allowance, Settings(0, None, None, 1, {}))
+    monkeypatch.setattr(sparse, "candidates", None)
+    encode_tensor(entry[0], limit, Settings(0, None, None, 1, {}))
     assert 1 <= len(passes) <= 5
 
 
 def test_small_complex_matrices_may_be_pursued():
     planes = normal(2, 3, 20)
     entry = read_state_dict({"w": torch.complex(*planes)})[0]
-    coded = sparse.encode_to(entry, Allowance(0.9, 0.9), Settings(0, None, None, 1, {}))
-    assert coded is not None
-    assert error_of(coded, entry, 0) <= 0.9
+    found = sparse.candidates(entry, DistortionLimit(0.9, 0.9), Settings(0, None, None, 1, {}))
+    assert found
+    assert all(candidate.distortion.error <= 0.9 for candidate in found)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import torch
 
 import coinr
 from coinr.codec.allocate.rows import row_weights
-from coinr.codec.allocate.tensors import allowed_errors
+from coinr.codec.allocate.tensors import distortion_limits
 from coinr.codec.coders.levels import NO_STEPS, LevelForm, step_factors
 from coinr.codec.format.container import File
 from coinr.codec.quantize.problem import QuantizationProblem
@@ -62,7 +62,7 @@ def test_large_tensors_are_coded_by_rans_and_come_back():
     blob = coinr.encode_state_dict({"w": tensor}, profile="direct", tolerance=0.3)
     assert File(blob).header.records[0].params.form.rans
     entry = read_state_dict({"w": tensor})[0]
-    allowed = allowed_errors([entry], 0.3)[0].error
+    allowed = distortion_limits([entry], 0.3)[0].weighted_error
     off = float((coinr.decode_tensor(blob, "w") - tensor).square().mean().sqrt())
     assert 0.98 * allowed < off <= allowed
     # a trellis of 64 states is about 0.05 bits from the rate-distortion function of the normal distribution

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from coinr.codec.allocate.rows import TRUST, row_weights
-from coinr.codec.allocate.tensors import DEPTH_GROWTH, MOST_DEPTH_GROWTH, allowed_errors, rule_errors
+from coinr.codec.allocate.tensors import DEPTH_GROWTH, MOST_DEPTH_GROWTH, distortion_limits, rule_errors
 from coinr.codec.state_dict import read_state_dict
 from coinr.sensitivity.calibration import SensitivityInfo
 
@@ -29,7 +29,7 @@ def test_errors_grow_with_depth_and_not_beyond_the_most():
 
 
 def test_what_is_allowed_is_capped_as_the_rule_is():
-    allowed = [allowance.error for allowance in allowed_errors(read_state_dict(layers()), 0.15)[1:]]
+    allowed = [limit.weighted_error for limit in distortion_limits(read_state_dict(layers()), 0.15)[1:]]
     assert max(allowed) / min(allowed) == pytest.approx(MOST_DEPTH_GROWTH, rel=0.02)
 
 

@@ -9,13 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import coinr
-from coinr.codec.candidates import Allowance, Settings, cost, error_of, weighted_rms
+from coinr.codec.candidates import Settings, cost
 from coinr.codec.coders import SPARSE, SparseParams
 from coinr.codec.coders.levels import LevelForm
-from coinr.codec.coders.sparse import SparseIntegers, combine_all, decode_integers, mean_atoms
+from coinr.codec.coders.sparse import SparseIntegers, combine_all, decode_integers
+from coinr.codec.distortion import DistortionLimit, weighted_rms
 from coinr.codec.format.container import File
 from coinr.codec.quantize import direct, sparse
-from coinr.codec.quantize.sparse import SparseOptions, encode_to
 from coinr.codec.quantize.sparse_rdo import Search
 from coinr.codec.state_dict import read_state_dict
 from coinr.codec.tensors import Cut, Layout
@@ -27,7 +27,7 @@ from coinr.sensitivity.hessian import TensorHessian
 
 CPU = torch.device("cpu")
 PLAIN = Settings(0, None, None, 1, {})
-FAST = SparseOptions(M=1 << 10, beam=2)
+FAST = {"M": 1 << 10, "beam": 2}
 
 
 def source_of(tensor):
@@ -39,7 +39,14 @@ def gaussian(*shape, dtype=torch.float32, seed=0):
 
 
 def within(error):
-    return Allowance(error, error)
+    return DistortionLimit(error, error)
+
+
+def smallest(entry, limit, settings=PLAIN, **options):
+    """The smallest candidate in a dictionary, or None."""
+    found = sparse.candidates(entry, limit, replace(settings, options=options))
+    assert all(candidate.satisfies(limit) for candidate in found)
+    return min(found, key=cost, default=None)
 
 
 def decode(coded, layout, seed=0):
@@ -74,11 +81,11 @@ def test_decodes_by_definition_and_keeps_the_error(form, dtype, shape, n):
     if dtype.is_complex:
         tensor = torch.complex(tensor, gaussian(*shape, seed=1))
     entry = source_of(tensor.to(dtype))
-    coded = encode_to(entry, within(0.3), PLAIN, replace(FAST, form=form, n=n))
+    coded = smallest(entry, within(0.3), **FAST, form=form, n=n)
     assert coded is not None
     assert (coded.params.form is None) == (form == "sparse")
     assert coded.params.cut.n == n
-    assert 0.25 < error_of(coded, entry, 0) <= 0.3
+    assert 0.25 < coded.distortion.error <= 0.3
     got = decode(coded, entry.layout)
     assert got.dtype == dtype
     planes = by_definition(coded, entry.layout, 0)
@@ -89,7 +96,7 @@ def test_decodes_by_definition_and_keeps_the_error(form, dtype, shape, n):
 @pytest.mark.parametrize("form", ["dense", "sparse"])
 def test_backends_decode_alike(form, monkeypatch):
     entry = source_of(gaussian(30, 50))
-    coded = encode_to(entry, within(0.4), replace(PLAIN, seed=2**64 - 1), replace(FAST, form=form))
+    coded = smallest(entry, within(0.4), replace(PLAIN, seed=2**64 - 1), **FAST, form=form)
     native = decode(coded, entry.layout, 2**64 - 1)
     monkeypatch.setenv("COINR_BACKEND", "reference")
     assert torch.equal(native, decode(coded, entry.layout, 2**64 - 1))
@@ -164,10 +171,11 @@ def test_other_layouts_are_refused():
 @pytest.mark.parametrize("form", ["dense", "sparse"])
 def test_work_bounds_what_decoding_generates(form):
     entry = source_of(gaussian(64, 64))
-    coded = encode_to(entry, within(0.5), PLAIN, replace(FAST, form=form, n=64))
+    coded = smallest(entry, within(0.5), **FAST, form=form, n=64)
     B, s = 64, coded.params.s
     assert coded.params.work(entry.layout) == B * s * 64 + 64
-    assert mean_atoms(coded.payload, coded.params, entry.layout) <= s
+    if form == "sparse":
+        assert np.count_nonzero(decode_integers(coded.payload, coded.params, entry.layout)[1]) <= B * s
 
 
 @settings(max_examples=200, deadline=None)
@@ -217,27 +225,27 @@ def test_sparse_codes_survive():
 
 def test_sparse_wins_at_low_rates_and_dense_at_high_ones():
     entry = source_of(gaussian(64, 128))
-    coarse = encode_to(entry, within(0.8), PLAIN)
+    coarse = smallest(entry, within(0.8))
     assert coarse.params.form is None
     assert 8 * cost(coarse) < 0.43 * entry.layout.size  # the best scalar or trellis codes need 0.433
-    fine = encode_to(entry, within(0.05), PLAIN)
+    fine = smallest(entry, within(0.05))
     assert fine.params.form is not None
-    (plain, *_) = direct.encode_to(entry, within(0.05))
+    (plain, *_) = direct.candidates(entry, within(0.05), PLAIN)
     assert cost(fine) < 1.01 * cost(plain)
 
 
 def test_errors_too_fine_for_any_dictionary_are_not_pursued(monkeypatch):
     entry = source_of(gaussian(64, 64))
     monkeypatch.setattr(sparse, "Search", None)
-    assert encode_to(entry, within(1e-6), PLAIN, SparseOptions(form="dense")) is None
-    assert encode_to(entry, within(1e-6), PLAIN) is None
+    assert smallest(entry, within(1e-6), form="dense") is None
+    assert smallest(entry, within(1e-6)) is None
     with pytest.raises(TypeError):
-        encode_to(entry, within(0.8), PLAIN)
+        smallest(entry, within(0.8))
 
 
 def test_the_search_does_not_depend_on_threads():
     entry = source_of(gaussian(64, 64))
-    one, three = (encode_to(entry, within(0.7), replace(PLAIN, threads=threads), FAST) for threads in (1, 3))
+    one, three = (smallest(entry, within(0.7), replace(PLAIN, threads=threads), **FAST) for threads in (1, 3))
     assert one == three
 
 
@@ -245,22 +253,22 @@ def test_the_search_does_not_depend_on_threads():
 @pytest.mark.parametrize("form", ["dense", "sparse"])
 def test_any_scale_of_weights(scale, form):
     entry = source_of(gaussian(16, 32) * scale)
-    coded = encode_to(entry, within(0.5 * scale), PLAIN, replace(FAST, form=form))
-    assert 0.4 * scale < error_of(coded, entry, 0) <= 0.5 * scale
+    coded = smallest(entry, within(0.5 * scale), **FAST, form=form)
+    assert 0.4 * scale < coded.distortion.error <= 0.5 * scale
 
 
 @pytest.mark.parametrize("form", ["dense", "sparse"])
 def test_what_no_step_can_hold_is_left_to_others(form):
     for scale in (1e-45, 3e38):
         entry = source_of(torch.full((16, 16), scale))
-        coded = encode_to(entry, within(scale / 1000), PLAIN, replace(FAST, form=form))
-        assert coded is None or error_of(coded, entry, 0) <= scale / 1000
+        coded = smallest(entry, within(scale / 1000), **FAST, form=form)
+        assert coded is None or coded.distortion.error <= scale / 1000
 
 
 def test_vectors_scalars_and_zero_errors_are_left_to_others():
-    assert encode_to(source_of(gaussian(4096)), within(0.5), PLAIN) is None
-    assert encode_to(source_of(gaussian(7, 9)), within(0.5), PLAIN) is None
-    assert encode_to(source_of(gaussian(64, 64)), within(0.0), PLAIN) is None
+    assert smallest(source_of(gaussian(4096)), within(0.5)) is None
+    assert smallest(source_of(gaussian(7, 9)), within(0.5)) is None
+    assert smallest(source_of(gaussian(64, 64)), within(0.0)) is None
 
 
 @pytest.mark.parametrize("options", [{}, {"form": "sparse", "M": 1024, "beam": 1}, {"form": "dense", "n": 32}])
@@ -320,7 +328,7 @@ def rms_in_weights(problem, params, inputs, seed=0):
 def test_errors_of_dense_codes_weigh_as_those_of_the_weights_they_make(n):
     entry, inputs = source_of(gaussian(24, 64)), moments(64)
     params = sparse._dense_params(Cut(False, n))
-    problem = sparse._problem(entry, Allowance(0.1, 0.1, input_covariance=inputs), 1.0, params, 0)
+    problem = sparse._problem(entry, DistortionLimit(0.1, 0.1, input_covariance=inputs), 1.0, params, 0)
     ours, wanted = rms_in_weights(problem, params, inputs)
     assert ours * np.sqrt(n) == pytest.approx(wanted, rel=1e-9)
 
@@ -330,18 +338,17 @@ def test_errors_of_all_elements_together_weigh_as_those_of_the_weights_they_make
     lower = np.linalg.cholesky(whole[::-1, ::-1])[::-1, ::-1]
     hessian = TensorHessian(lower / np.diag(lower), np.square(np.diag(lower)))
     params = sparse._dense_params(Cut(False, 4))
-    problem = sparse._problem(entry, Allowance(0.1, 0.1, hessian=hessian), 1.0, params, 0)
+    problem = sparse._problem(entry, DistortionLimit(0.1, 0.1, hessian=hessian), 1.0, params, 0)
     ours, wanted = rms_in_weights(problem, params, whole)
     assert ours * 2 == pytest.approx(wanted, rel=1e-9)
 
 
 def test_dense_codes_that_use_the_input_covariance_are_smaller_at_the_same_weighted_error():
     entry, inputs = source_of(gaussian(64, 64)), moments(64)
-    options = SparseOptions(form="dense")
-    weighted = encode_to(entry, Allowance(0.05, 1.0, input_covariance=inputs), PLAIN, options)
-    plain = encode_to(entry, within(0.05), PLAIN, options)
+    weighted = smallest(entry, DistortionLimit(0.05, 1.0, input_covariance=inputs), form="dense")
+    plain = smallest(entry, within(0.05), form="dense")
     assert cost(weighted) < 0.9 * cost(plain)
-    assert weighted_rms(sparse_error(weighted, entry), Allowance(0.05, 1.0, input_covariance=inputs)) <= 0.05
+    assert weighted_rms(sparse_error(weighted, entry), DistortionLimit(0.05, 1.0, input_covariance=inputs)) <= 0.05
 
 
 def sparse_error(coded, entry):

@@ -26,7 +26,7 @@ _SIGNIFICANT = 2.6
 
 
 def row_weights(entries: list[Entry]) -> dict[int, NDArray[np.float64]]:
-    """Return distortion weights as in :class:`Allowance`, by position of the entry, where they are known."""
+    """Return, by position of the entry, the ``distortion_weights`` of a distortion limit, where they are known."""
     matrices = [row for row, entry in enumerate(entries) if len(entry.layout.shape) > 1]
     found: dict[int, NDArray[np.float64]] = {}
     later: NDArray[np.float64] | None = None

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from coinr.codec.allocate.rows import row_weights
-from coinr.codec.candidates import Allowance, rms
+from coinr.codec.distortion import DistortionLimit, rms
 from coinr.codec.elements import FEWEST, by_element, layer_of
 from coinr.codec.state_dict import Entry
 from coinr.sensitivity.calibration import SensitivityInfo
@@ -63,13 +63,13 @@ _FEWEST_OF_MASK = 16
 _SMALLEST_OF_MEAN = 1 / 4
 
 
-def allowed_errors(
+def distortion_limits(
     entries: list[Entry],
     tolerance: float,
     sensitivity: SensitivityInfo | None = None,
     requested: Mapping[str, float] | None = None,
-) -> list[Allowance]:
-    """How far each tensor may be off: as :func:`rule_errors` says, and no relative error above ``tolerance``.
+) -> list[DistortionLimit]:
+    """Return how far each tensor may be off: as :func:`rule_errors` says, and no relative error above ``tolerance``.
 
     Errors that are ``requested``, by name, take the place of the rule's. Rows weigh by their sensitivity.
     Where elements keep their relative errors (:mod:`coinr.codec.elements`), these are a share of the tolerance and
@@ -78,25 +78,26 @@ def allowed_errors(
     sensitivity, requested = sensitivity or SensitivityInfo(), requested or {}
     tolerance = min(tolerance, _LARGEST_TOLERANCE)
     weights_of, elements = row_weights(entries), by_element(entries)
-    allowed = []
+    limits = []
     for row, (entry, rule) in enumerate(zip(entries, rule_errors(entries, sensitivity), strict=True)):
-        limit = tolerance * rms(entry.planes)
+        largest = tolerance * rms(entry.planes)
         own = sensitivity.tensors.get(entry.name)
         error = requested.get(entry.name, tolerance * rule)
         if row in elements:
-            allowed.append(_by_element(entry, limit, error, rule, tolerance))
+            limits.append(_by_element(entry, largest, error, rule, tolerance))
             continue
         weights = weights_of.get(row) if own is None or own.distortion_weights is None else own.distortion_weights
-        allowed.append(Allowance(min(limit, error), limit, weights, None if own is None else own.input_covariance))
-    return allowed
+        covariance = None if own is None else own.input_covariance
+        limits.append(DistortionLimit(min(largest, error), largest, weights, covariance))
+    return limits
 
 
-def _by_element(entry: Entry, limit: float, error: float, rule: float, tolerance: float) -> Allowance:
-    """The allowance where elements keep their relative errors; ``rule`` is the tensor's error at a tolerance of 1."""
+def _by_element(entry: Entry, largest: float, error: float, rule: float, tolerance: float) -> DistortionLimit:
+    """Return the limit where elements keep relative errors; ``rule`` is the tensor's error at a tolerance of 1."""
     relative = min(ELEMENTWISE * (error / rule if rule else tolerance), tolerance)
     if entry.planes.size >= FEWEST:
         error = max(error, relative * rms(entry.planes))
-    return Allowance(min(limit, error), limit, relative=relative)
+    return DistortionLimit(min(largest, error), largest, relative_error=relative)
 
 
 def rule_errors(entries: list[Entry], sensitivity: SensitivityInfo) -> list[float]:

@@ -197,10 +197,3 @@ def combine_all(q: NDArray[np.int32], dictionary: Dictionary) -> NDArray[np.floa
     for start in range(0, len(q), rows):
         out[start : start + rows] = q[start : start + rows].astype(np.float64) @ atoms
     return out
-
-
-def mean_atoms(payload: bytes | memoryview, params: SparseParams, layout: Layout) -> float:
-    """Return the mean number of atoms of a vector; n for a dense code."""
-    if params.form is not None:
-        return float(params.cut.n)
-    return float(np.count_nonzero(decode_integers(payload, params, layout)[1])) / params.cut.batch(layout)

@@ -7,9 +7,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from coinr.codec.candidates import Allowance, Coded, Settings, cost, error_of
+from coinr.codec.candidates import Candidate, Settings, cost
 from coinr.codec.coders import CODERS, DIFFERENCE, DifferenceParams
 from coinr.codec.coders.difference import subtract
+from coinr.codec.distortion import NO_DISTORTION, Distortion, DistortionLimit, measure
 from coinr.codec.profiles.tasks import Task, encode
 from coinr.codec.reference import HASH_BYTES, ReferenceNetwork
 from coinr.codec.state_dict import Entry
@@ -18,13 +19,11 @@ from coinr.codec.tensors import to_bytes, to_planes
 # How often a difference that ends too far off, for the sum is rounded again, is made anew, and how much finer.
 _TRIES, _FINER = 4, 0.99
 
-_SAME = Coded(DIFFERENCE.id, DifferenceParams(), b"")
-
 
 def encode_differences(
-    tasks: list[Task], absolute: list[Coded], reference: ReferenceNetwork, profile: str, settings: Settings
-) -> list[Coded]:
-    """For each task the smaller of its coded form and, at equal allowed error, a difference to the reference.
+    tasks: list[Task], absolute: list[Candidate], reference: ReferenceNetwork, profile: str, settings: Settings
+) -> list[Candidate]:
+    """Return for each task the smaller of its candidate and, within the same limit, a difference to the reference.
 
     Parameters
     ----------
@@ -37,78 +36,79 @@ def encode_differences(
         counterpart = reference.find(task.entry.name, task.entry.layout)
         if counterpart is None:
             continue
-        task = _bounded(task, absolute[row], settings.seed)
-        if _equal(task, counterpart):
-            best[row] = min(absolute[row], _SAME, key=cost)
+        task = _bounded(task, absolute[row])
+        if (same := _same(task, counterpart)) is not None:
+            best[row] = min(absolute[row], same, key=cost)
         elif not task.exact and (difference := _difference(task, counterpart)) is not None:
             pending[row] = task, difference
-    for row, coded in _solve_differences(pending, reference, profile, settings).items():
-        best[row] = min(best[row], coded, key=cost)
+    for row, candidate in _solve_differences(pending, reference, profile, settings).items():
+        best[row] = min(best[row], candidate, key=cost)
     saved = sum(cost(before) - cost(after) for before, after in zip(absolute, best, strict=True))
     return best if saved > HASH_BYTES else absolute
 
 
-def _bounded(task: Task, absolute: Coded, seed: int) -> Task:
-    """The task with an allowance: where the profile has its own rule, the error of what it made by that."""
-    if task.exact or task.allowance is not None:
+def _bounded(task: Task, absolute: Candidate) -> Task:
+    """Return the task with a limit: where the profile has a rule of its own, the error of what it made by that."""
+    if task.exact or task.limit is not None:
         return task
-    error = error_of(absolute, task.entry, seed)
-    return replace(task, allowance=Allowance(error, error))
+    error = absolute.distortion.error
+    return replace(task, limit=DistortionLimit(error, error))
 
 
-def _equal(task: Task, counterpart: torch.Tensor) -> bool:
-    """Whether the reference's tensor can stand for the task's."""
+def _same(task: Task, counterpart: torch.Tensor) -> Candidate | None:
+    """Return the reference's tensor as it is, if it can stand for the task's."""
     if task.exact:
-        return to_bytes(counterpart) == to_bytes(task.entry.tensor)
-    return _admitted(counterpart, task)
+        same = Candidate(DIFFERENCE.id, DifferenceParams(), b"", NO_DISTORTION)
+        return same if to_bytes(counterpart) == to_bytes(task.entry.tensor) else None
+    same = Candidate(DIFFERENCE.id, DifferenceParams(), b"", _distortion(counterpart, task))
+    return same if same.satisfies(task.limit) else None
 
 
-def _admitted(tensor: torch.Tensor, task: Task) -> bool:
+def _distortion(tensor: torch.Tensor, task: Task) -> Distortion:
+    """Return the distortion of a tensor that stands for the task's."""
     with np.errstate(over="ignore", invalid="ignore"):
         difference = to_planes(tensor) - task.entry.planes
-    if task.allowance is None or not np.isfinite(difference).all():
-        return False
-    return task.allowance.admits(difference, task.entry.planes)
+    return measure(difference, task.entry.planes, task.limit)
 
 
 def _difference(task: Task, counterpart: torch.Tensor) -> Task | None:
-    """The task to code the difference to the reference; None where that is not finite.
+    """Return the task to code the difference to the reference; None where that is not finite.
 
-    Relative errors of the sum are looked at when it is made.
+    Relative errors are those of the sum, which is measured when it is made.
     """
     entry = Entry(task.entry.name, subtract(task.entry.tensor, counterpart), None)
-    allowance = None if task.allowance is None else replace(task.allowance, relative=None)
-    return replace(task, entry=entry, allowance=allowance) if entry.finite() else None
+    limit = None if task.limit is None else replace(task.limit, relative_error=None)
+    return replace(task, entry=entry, limit=limit) if entry.finite() else None
 
 
 def _solve_differences(
     pending: dict[int, tuple[Task, Task]], reference: ReferenceNetwork, profile: str, settings: Settings
-) -> dict[int, Coded]:
-    """Differences whose sums with the reference are allowed, by row; those that are not are made again, finer."""
-    done: dict[int, Coded] = {}
+) -> dict[int, Candidate]:
+    """Return differences whose sums with the reference keep their limits, by row; others are made again, finer."""
+    done: dict[int, Candidate] = {}
     finer = 1.0
     for _ in range(_TRIES):
         rows = [row for row in pending if row not in done]
         results = encode([_scaled(pending[row][1], finer) for row in rows], profile, settings)
-        for row, coded in zip(rows, results, strict=True):
-            difference = Coded(DIFFERENCE.id, DifferenceParams((CODERS[coded.coder], coded.params)), coded.payload)
-            if _admitted(_restored(difference, pending[row][0], reference, settings.seed), pending[row][0]):
-                done[row] = difference
+        for row, found in zip(rows, results, strict=True):
+            candidate = _restored(found, pending[row][0], reference, settings.seed)
+            if candidate.satisfies(pending[row][0].limit):
+                done[row] = candidate
         finer *= _FINER
     return done
 
 
 def _scaled(task: Task, factor: float) -> Task:
-    """The task with a tighter allowance."""
-    allowance = task.allowance
-    assert allowance is not None
-    return replace(task, allowance=replace(allowance, error=allowance.error * factor, limit=allowance.limit * factor))
+    """Return the task with a tighter limit."""
+    limit = task.limit
+    assert limit is not None
+    limit = replace(limit, weighted_error=limit.weighted_error * factor, error=limit.error * factor)
+    return replace(task, limit=limit)
 
 
-def _restored(coded: Coded, task: Task, reference: ReferenceNetwork, seed: int) -> torch.Tensor:
-    """What a difference decodes to."""
-    layout = task.entry.layout
-    assert isinstance(coded.params, DifferenceParams)
-    return DIFFERENCE.restore(
-        memoryview(coded.payload), coded.params, layout, seed, reference.take(task.entry.name, layout)
-    )
+def _restored(difference: Candidate, task: Task, reference: ReferenceNetwork, seed: int) -> Candidate:
+    """Return the tensor by a coded difference, with the distortion of the sum."""
+    layout, params = task.entry.layout, DifferenceParams((CODERS[difference.coder], difference.params))
+    base = reference.take(task.entry.name, layout)
+    tensor = DIFFERENCE.restore(memoryview(difference.payload), params, layout, seed, base)
+    return Candidate(DIFFERENCE.id, params, difference.payload, _distortion(tensor, task))

@@ -11,21 +11,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coinr.codec.candidates import (
-    Allowance,
-    Allowed,
-    Coded,
+    Candidate,
     Settings,
     check_range,
     known_options,
+    make_candidate,
     needs_loss,
     quick_bits,
-    rms,
     smallest,
-    uniform,
 )
 from coinr.codec.coders import DICTIONARY, UNIFORM, DictionaryParams
 from coinr.codec.coders.symbols import MAX_BITS
+from coinr.codec.distortion import DistortionLimit, DistortionLimits, rms
 from coinr.codec.profiles import paper_rules
+from coinr.codec.quantize import uniform
 from coinr.codec.state_dict import Entry
 from coinr.codec.tensors import Cut
 from coinr.engine.dictionary import Dictionary
@@ -51,8 +50,8 @@ class PaperOptions:
     rule: int
 
 
-def encode_paper(entries: list[Entry], allowed: Allowed, settings: Settings) -> list[Coded]:
-    """The paper's method: sparse codes in a seeded dictionary, 16-bit values, Brotli (sections 3.2–3.4).
+def encode_paper(entries: list[Entry], limits: DistortionLimits, settings: Settings) -> list[Candidate]:
+    """Encode by the paper's method: sparse codes in a seeded dictionary, 16-bit values, Brotli (sections 3.2–3.4).
 
     Options: ``kind`` (``"gaussian"``), ``M`` (65536), ``s`` (nonzeros per vector, 2s < n; by default the rule of
     :mod:`coinr.codec.profiles.paper_rules`), ``rule`` (its version, the latest), ``bits`` (16, of every quantized
@@ -60,28 +59,28 @@ def encode_paper(entries: list[Entry], allowed: Allowed, settings: Settings) -> 
     """
     options = _options(settings)
     groups: dict[int, list[tuple[int, _Job]]] = defaultdict(list)
-    for row, job in _jobs(entries, allowed, options):
+    for row, job in _jobs(entries, limits, options):
         groups[job.cut.n].append((row, job))
-    sparse: dict[int, list[Coded]] = {}
+    sparse: dict[int, list[Candidate]] = {}
     for n, jobs in groups.items():
-        for (row, _), coded in zip(jobs, _pursue(n, [job for _, job in jobs], options, settings), strict=True):
-            sparse[row] = coded
+        for (row, _), found in zip(jobs, _pursue(n, [job for _, job in jobs], options, settings), strict=True):
+            sparse[row] = found
     return [
-        smallest(entry, uniform(entry, options.bits) + sparse.get(row, []), allowed[row], settings.seed)
-        for row, entry in enumerate(entries)
+        smallest(entry, uniform.with_bits(entry, options.bits, limit) + sparse.get(row, []), limit)
+        for row, (entry, limit) in enumerate(zip(entries, limits, strict=True))
     ]
 
 
-def paper_work(entries: list[Entry], allowed: Allowed, settings: Settings) -> int:
-    """Dictionary entries that decoding generates at least: those of s where that is known, else of one atom a vector.
+def paper_work(entries: list[Entry], limits: DistortionLimits, settings: Settings) -> int:
+    """Return the dictionary entries that decoding generates at least.
 
+    They are those of s where that is known, else of one atom a vector.
     A tensor that may be smaller without loss, or with one uniform step, counts as none.
     """
     options = _options(settings)
     total = 0
-    for row, job in _jobs(entries, allowed, options):
-        limit = allowed[row]
-        if limit is not None and limit.relative is not None:
+    for _, job in _jobs(entries, limits, options):
+        if job.limit is not None and job.limit.relative_error is not None:
             continue
         params = DictionaryParams(job.cut, options.kind, options.M, job.atoms if job.target is None else 1)
         gaps = math.log2(options.M / job.atoms) + 2 if options.sorted else params.index_bits
@@ -119,16 +118,16 @@ def _options(settings: Settings) -> PaperOptions:
     return options
 
 
-def _jobs(entries: list[Entry], allowed: Allowed, options: PaperOptions) -> Iterator[tuple[int, _Job]]:
-    """The tensors that are pursued, each with its row."""
+def _jobs(entries: list[Entry], limits: DistortionLimits, options: PaperOptions) -> Iterator[tuple[int, _Job]]:
+    """Yield the tensors that are pursued, each with its row."""
     for row, entry in enumerate(entries):
         choice = paper_rules.choose_cut(entry.layout)
         if choice is None or not _SMALLEST < np.abs(entry.planes).max() < _LARGEST:
             continue
-        target = _target(choice, entry, allowed[row], options)
+        target = _target(choice, entry, limits[row], options)
         atoms = _atoms_to_pursue(choice, target, options)
         if atoms is not None:
-            yield row, _Job(entry, choice.cut, target if options.s is None else None, atoms)
+            yield row, _Job(entry, limits[row], choice.cut, target if options.s is None else None, atoms)
 
 
 @dataclass(frozen=True)
@@ -136,17 +135,18 @@ class _Job:
     """A tensor to pursue: its cut, the relative error to reach (None: take all ``atoms``), atoms to pursue."""
 
     entry: Entry
+    limit: DistortionLimit | None
     cut: Cut
     target: float | None
     atoms: int
 
 
 def _target(
-    choice: paper_rules.CutChoice, entry: Entry, allowance: Allowance | None, options: PaperOptions
+    choice: paper_rules.CutChoice, entry: Entry, limit: DistortionLimit | None, options: PaperOptions
 ) -> float | None:
-    """The relative error to reach by choice of s; None where the rule's s is taken as it is."""
-    if allowance is not None:
-        return allowance.error / rms(entry.planes)
+    """Return the relative error to reach by choice of s; None where the rule's s is taken as it is."""
+    if limit is not None:
+        return limit.weighted_error / rms(entry.planes)
     return None if choice.factor == 1 else paper_rules.RULES[options.rule].tolerance * choice.factor
 
 
@@ -161,8 +161,8 @@ def _atoms_to_pursue(choice: paper_rules.CutChoice, target: float | None, option
     return min(most, expected + expected // 4 + 2) if expected <= most else None
 
 
-def _pursue(n: int, jobs: list[_Job], options: PaperOptions, settings: Settings) -> list[list[Coded]]:
-    """One pursuit over the vectors of all tensors that share a dictionary; a code, or none, for each."""
+def _pursue(n: int, jobs: list[_Job], options: PaperOptions, settings: Settings) -> list[list[Candidate]]:
+    """Pursue the vectors of all tensors that share a dictionary at once; return a candidate, or none, for each."""
     dictionary = Dictionary(options.kind, n, options.M, settings.seed)
     vectors = [job.cut.apply(job.entry.planes, job.entry.layout) for job in jobs]
     most = max(job.atoms for job in jobs)
@@ -173,8 +173,7 @@ def _pursue(n: int, jobs: list[_Job], options: PaperOptions, settings: Settings)
         rows = slice(start, start + len(own))
         start += len(own)
         s = job.atoms if job.target is None else _enough(code.path[rows], job.atoms, job.target)
-        coded = s and _code(job, own, code.indices[rows, :s], dictionary, options)
-        results.append([coded] if coded else [])
+        results.append(_candidates(job, own, code.indices[rows, :s], dictionary, options) if s else [])
     return results
 
 
@@ -185,17 +184,22 @@ def _enough(path: NDArray[np.float32], limit: int, target: float) -> int | None:
     return max(1, int(good[0])) if good.size else None
 
 
-def _code(
+def _candidates(
     job: _Job,
     vectors: NDArray[np.float64],
     indices: NDArray[np.int32],
     dictionary: Dictionary,
     options: PaperOptions,
-) -> Coded | None:
+) -> list[Candidate]:
+    """Return the code on a support, if it is within the limit."""
     params = DictionaryParams(job.cut, options.kind, options.M, indices.shape[1], 0, options.bits, options.sorted)
     values = solve(vectors, np.ascontiguousarray(indices), dictionary)
     quantized = DICTIONARY.quantize(indices, values, params)
-    return None if quantized is None else Coded(DICTIONARY.id, params, DICTIONARY.encode(quantized, params))
+    if quantized is None:
+        return []
+    payload = DICTIONARY.encode(quantized, params)
+    candidate = make_candidate(job.entry, DICTIONARY, params, payload, job.limit, dictionary.seed)
+    return [candidate] if candidate.satisfies(job.limit) else []
 
 
 def solve(vectors: NDArray[np.float64], indices: NDArray[np.int32], dictionary: Dictionary) -> NDArray[np.float64]:

@@ -9,35 +9,40 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from coinr.codec.candidates import Allowance, Coded, Settings, smallest
+from coinr.codec.candidates import Candidate, Settings, smallest
 from coinr.codec.coders import CODERS
-from coinr.codec.profiles.simple import fewest_bits
-from coinr.codec.quantize import direct, sparse
+from coinr.codec.distortion import DistortionLimit, measure
+from coinr.codec.quantize import direct, uniform
 from coinr.codec.state_dict import Entry
 from coinr.codec.tensors import from_planes, to_planes
 from coinr.sensitivity.hessian import HessianFactor
 
-#: How one tensor is coded.
-One = Callable[[Entry, Allowance, Settings], Coded]
+#: Encodes one tensor.
+EncodeTensor = Callable[[Entry, DistortionLimit, Settings], Candidate]
 
 
 def encode_sequentially(
-    hessian: HessianFactor, entries: dict[str, Entry], allowed: dict[str, Allowance], settings: Settings, one: One
-) -> dict[str, Coded]:
-    """Encode the tensors of a Hessian in its order, each within its limit."""
-    coded: dict[str, Coded] = {}
+    hessian: HessianFactor,
+    entries: dict[str, Entry],
+    limits: dict[str, DistortionLimit],
+    settings: Settings,
+    encode_tensor: EncodeTensor,
+) -> dict[str, Candidate]:
+    """Encode the tensors of a Hessian in its order, each within its limit; return them by name."""
+    chosen: dict[str, Candidate] = {}
     errors: dict[str, NDArray[np.float64]] = {}
     for name in hessian.slices:
-        entry, allowance = entries[name], allowed[name]
+        entry, limit = entries[name], limits[name]
         moved = _moved(entry, hessian.compensation(name, errors))
-        found = one(moved, replace(allowance, hessian=hessian.of_tensor(name)), settings)
+        found = encode_tensor(moved, replace(limit, hessian=hessian.of_tensor(name)), settings)
         error = _error(found, entry, settings.seed)
-        each = replace(allowance, error=allowance.limit, distortion_weights=None, input_covariance=None)
-        if not each.admits(error.reshape(entry.planes.shape), entry.planes):
-            found = one(entry, allowance, settings)
+        # what it makes up for is no error of its own: without weights, all of the difference must be small enough
+        plain = replace(limit, weighted_error=limit.error, distortion_weights=None, input_covariance=None)
+        if not plain.satisfied_by(measure(error.reshape(entry.planes.shape), entry.planes, plain)):
+            found = encode_tensor(entry, limit, settings)
             error = _error(found, entry, settings.seed)
-        coded[name], errors[name] = found, error
-    return coded
+        chosen[name], errors[name] = found, error
+    return chosen
 
 
 def _moved(entry: Entry, by: NDArray[np.float64]) -> Entry:
@@ -45,19 +50,15 @@ def _moved(entry: Entry, by: NDArray[np.float64]) -> Entry:
     return Entry(entry.name, from_planes(planes, entry.layout), None)
 
 
-def direct_code(entry: Entry, allowance: Allowance, settings: Settings) -> Coded:
-    """By the direct coder, or as a few distinct numbers."""
-    options = direct.encode_to(entry, allowance) + fewest_bits(entry, allowance)
-    return smallest(entry, options, allowance, settings.seed)
+def encode_directly(entry: Entry, limit: DistortionLimit, settings: Settings) -> Candidate:
+    """Return the tensor by the direct coder, or as a few distinct numbers."""
+    found = direct.candidates(entry, limit, settings) + uniform.candidates(entry, limit, settings)
+    return smallest(entry, found, limit)
 
 
-def sparse_code(entry: Entry, allowance: Allowance, settings: Settings) -> Coded:
-    """In a dictionary where it is a matrix, as the ``sparse`` profile says."""
-    return sparse.encode_within(entry, allowance, settings, sparse.SparseOptions.read(settings))
-
-
-def _error(coded: Coded, entry: Entry, seed: int) -> NDArray[np.float64]:
-    decoder = CODERS[coded.coder]
-    tensor = decoder.decode(memoryview(coded.payload), coded.params, entry.layout, seed, torch.device("cpu"))
+def _error(candidate: Candidate, entry: Entry, seed: int) -> NDArray[np.float64]:
+    """Return what a candidate decodes to, less the tensor, flat."""
+    decoder = CODERS[candidate.coder]
+    tensor = decoder.decode(memoryview(candidate.payload), candidate.params, entry.layout, seed, torch.device("cpu"))
     error: NDArray[np.float64] = (to_planes(tensor) - entry.planes).reshape(-1)
     return error

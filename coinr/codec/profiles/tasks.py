@@ -11,16 +11,18 @@ from typing import Any
 
 import numpy as np
 
-from coinr.codec.allocate.tensors import TOLERANCE, allowed_errors
-from coinr.codec.candidates import Allowance, Allowed, Coded, Settings, lossless
+from coinr.codec.allocate.tensors import TOLERANCE, distortion_limits
+from coinr.codec.candidates import Candidate, Settings, lossless
 from coinr.codec.coders.coder import FLOAT32_MAX, FLOAT32_TINY
 from coinr.codec.coders.symbols import MAX_BITS
+from coinr.codec.distortion import DistortionLimit, DistortionLimits
 from coinr.codec.profiles.auto import encode_auto
 from coinr.codec.profiles.paper import encode_paper, paper_work
-from coinr.codec.profiles.sequential import direct_code, encode_sequentially, sparse_code
+from coinr.codec.profiles.sequential import encode_directly, encode_sequentially
 from coinr.codec.profiles.simple import encode_lossless, encode_uniform
 from coinr.codec.quantize.direct import encode_direct
 from coinr.codec.quantize.sparse import encode_sparse, sparse_work
+from coinr.codec.quantize.sparse import encode_tensor as encode_in_dictionary
 from coinr.codec.state_dict import Entry
 from coinr.errors import InputError, StateDictError
 from coinr.inputs.naming import known_names
@@ -40,7 +42,7 @@ class Profile:
         Dictionary entries that decoding generates at least, told before coding; None where it may be none.
     """
 
-    encode: Callable[[list[Entry], Any, Settings], list[Coded]]
+    encode: Callable[[list[Entry], Any, Settings], list[Candidate]]
     tolerance: float | None = None
     least_work: Callable[[list[Entry], Any, Settings], int] | None = None
 
@@ -68,13 +70,13 @@ class Task:
     ----------
     exact
         Whether it must be stored bit-exactly.
-    allowance
+    limit
         How far it may be off otherwise; None leaves that to the profile.
     """
 
     entry: Entry
     exact: bool
-    allowance: Allowance | None = None
+    limit: DistortionLimit | None = None
 
 
 def lossy_entries(entries: list[Entry], profile: str, exact_names: tuple[str, ...], nonfinite: str) -> list[Entry]:
@@ -102,7 +104,7 @@ def make_tasks(
     """A task for every entry.
 
     ``requested`` names root mean squared errors of single tensors, see
-    :func:`~coinr.codec.allocate.tensors.allowed_errors`.
+    :func:`~coinr.codec.allocate.tensors.distortion_limits`.
 
     Raises
     ------
@@ -114,18 +116,20 @@ def make_tasks(
     _check_requested(requested or {}, [entry.name for entry in entries], coarse)
     if tolerance is None and (requested or sensitivity):
         raise InputError(f"errors and calibrate need a tolerance, which profile {profile!r} has not of its own")
-    allowed: Allowed = allowed_errors(lossy, TOLERANCE if tolerance is None else tolerance, sensitivity, requested)
+    limits: DistortionLimits
     if tolerance is None:
-        allowed = [_of_bits(allowance) for allowance in allowed]
-    allowances = {entry.name: allowance for entry, allowance in zip(lossy, allowed, strict=True)}
-    return [Task(entry, entry.name not in allowances, allowances.get(entry.name)) for entry in entries]
+        limits = [_of_bits(limit) for limit in distortion_limits(lossy, TOLERANCE, sensitivity, requested)]
+    else:
+        limits = distortion_limits(lossy, tolerance, sensitivity, requested)
+    by_name = {entry.name: limit for entry, limit in zip(lossy, limits, strict=True)}
+    return [Task(entry, entry.name not in by_name, by_name.get(entry.name)) for entry in entries]
 
 
-def _of_bits(allowance: Allowance | None) -> Allowance | None:
-    """What a profile without a tolerance must keep: elements that have a relative error, as well as its 16 bits do."""
-    if allowance is None or allowance.relative is None:
+def _of_bits(limit: DistortionLimit | None) -> DistortionLimit | None:
+    """Return what a profile without a tolerance must keep: relative errors of elements, as well as its 16 bits do."""
+    if limit is None or limit.relative_error is None:
         return None
-    return replace(allowance, relative=2.0 ** (1 - MAX_BITS))
+    return replace(limit, relative_error=2.0 ** (1 - MAX_BITS))
 
 
 def _check_requested(requested: Mapping[str, float], names: list[str], lossy: set[str]) -> None:
@@ -174,21 +178,22 @@ def least_work(tasks: list[Task], profile: str, settings: Settings) -> int:
     """
     work = PROFILES[profile].least_work
     lossy = [task for task in tasks if not task.exact]
-    return 0 if work is None else work([task.entry for task in lossy], [task.allowance for task in lossy], settings)
+    return 0 if work is None else work([task.entry for task in lossy], [task.limit for task in lossy], settings)
 
 
-def encode(tasks: list[Task], profile: str, settings: Settings, hessian: HessianFactor | None = None) -> list[Coded]:
-    """The coded form of every task's tensor; those of a Hessian together, where the profile uses it."""
+def encode(
+    tasks: list[Task], profile: str, settings: Settings, hessian: HessianFactor | None = None
+) -> list[Candidate]:
+    """Encode every task's tensor; those of a Hessian together, where the profile uses it."""
     lossy = {task.entry.name: task for task in tasks if not task.exact}
-    coded: dict[str, Coded] = {}
+    chosen: dict[str, Candidate] = {}
     if hessian is not None and uses_calibration(profile):
-        allowed = {name: task.allowance for name, task in lossy.items() if task.allowance is not None}
-        if all(name in allowed for name in hessian.slices):
-            one = sparse_code if profile == "sparse" else direct_code
-            coded = encode_sequentially(
-                hessian, {name: lossy[name].entry for name in hessian.slices}, allowed, settings, one
-            )
-    alone = [task for name, task in lossy.items() if name not in coded]
-    results = PROFILES[profile].encode([task.entry for task in alone], [task.allowance for task in alone], settings)
-    coded |= {task.entry.name: found for task, found in zip(alone, results, strict=True)}
-    return [lossless(task.entry) if task.exact else coded[task.entry.name] for task in tasks]
+        limits = {name: task.limit for name, task in lossy.items() if task.limit is not None}
+        if all(name in limits for name in hessian.slices):
+            one = encode_in_dictionary if profile == "sparse" else encode_directly
+            together = {name: lossy[name].entry for name in hessian.slices}
+            chosen = encode_sequentially(hessian, together, limits, settings, one)
+    alone = [task for name, task in lossy.items() if name not in chosen]
+    results = PROFILES[profile].encode([task.entry for task in alone], [task.limit for task in alone], settings)
+    chosen |= {task.entry.name: found for task, found in zip(alone, results, strict=True)}
+    return [lossless(task.entry) if task.exact else chosen[task.entry.name] for task in tasks]

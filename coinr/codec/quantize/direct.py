@@ -1,4 +1,4 @@
-"""The direct coder's encoder: the ways to code one tensor, each at the errors it is allowed."""
+"""The direct coder's encoder: candidates for one tensor, each within its limit."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from coinr.codec.candidates import Allowance, Coded, Settings, admitted, each_tensor, known_options, rms, smallest
+from coinr.codec.candidates import Candidate, Settings, each_tensor, known_options, make_candidate, smallest
 from coinr.codec.coders import DIRECT, DirectParams
 from coinr.codec.coders.direct import matrix_shape
 from coinr.codec.coders.levels import NO_STEPS, worth_decoding
+from coinr.codec.distortion import DistortionLimit, rms
 from coinr.codec.quantize.problem import QuantizationProblem
 from coinr.codec.quantize.trellis import quantize_to, smallest_form
 from coinr.codec.state_dict import Entry
@@ -29,66 +30,64 @@ FEEDBACK_MOST = 1 << 23
 # The root mean squared error as a share of the largest.
 _SPARE = 0.5
 
-# How much finer a code is made whose errors, in the tensor's own dtype, are not allowed; and how often.
+# How much finer a code is made whose errors, in the tensor's own dtype, are not within the limit; and how often.
 _FINER, _RETRIES = 0.9, 4
 
 
-def encode_direct(entries: list[Entry], allowed: list[Allowance], settings: Settings) -> list[Coded]:
-    """Every tensor by the direct coder, at its allowed error."""
+def encode_direct(entries: list[Entry], limits: list[DistortionLimit], settings: Settings) -> list[Candidate]:
+    """Encode every tensor by the direct coder, within its limit."""
     known_options(settings.options)
-    return each_tensor(
-        lambda entry, limit: smallest(entry, encode_to(entry, limit), limit, settings.seed), entries, allowed
-    )
+    return each_tensor(lambda entry, limit: smallest(entry, candidates(entry, limit, settings), limit), entries, limits)
 
 
-def encode_to(entry: Entry, allowance: Allowance) -> list[Coded]:
-    """The tensor in about the fewest bytes that keep its errors allowed, in up to three ways.
+def candidates(entry: Entry, limit: DistortionLimit, settings: Settings) -> list[Candidate]:
+    """Return the tensor in about the fewest bytes within the limit: with equal steps, steps by row and column, or both.
 
-    Empty where no step of a normal float32 does, or the error is out of reach of 2**20 steps.
+    Nothing where no step of a normal float32 does, or the error is out of reach of 2**20 steps.
     """
-    matrix = entry.planes.reshape(matrix_shape(entry.layout))
-    coded = []
-    for problem, plain in _problems(matrix, allowance):
+    found = []
+    for problem, plain in _problems(entry.planes.reshape(matrix_shape(entry.layout)), limit):
         for _ in range(_RETRIES):
-            found = _solve(problem, plain)
-            if found is not None and not worth_decoding(matrix.size, len(found.payload)):
-                found = None
-            # the dtype may round further
-            if found is None or admitted(found, entry, allowance, 0):
+            solved = _solve(problem, plain)
+            if solved is None:
                 break
+            params, payload = solved
+            candidate = make_candidate(entry, DIRECT, params, payload, limit)
+            if candidate.satisfies(limit):
+                found.append(candidate)
+                break
+            # the dtype rounds further
             problem = replace(problem, error=problem.error * _FINER, limit=problem.limit * _FINER)
-        if found is not None:
-            coded.append(found)
-    return coded
+    return found
 
 
-def _problems(matrix: NDArray[np.float64], allowance: Allowance) -> list[tuple[QuantizationProblem, bool]]:
-    """Ways to code: the problem, and whether all steps are equal."""
-    if allowance.relative is not None:
+def _problems(matrix: NDArray[np.float64], limit: DistortionLimit) -> list[tuple[QuantizationProblem, bool]]:
+    """Return the problems to solve, each with whether all steps are equal."""
+    if limit.relative_error is not None:
         # one step for all: its errors must suit the smallest element
         least = float(np.abs(matrix[matrix != 0]).min(initial=np.inf))
-        error = min(allowance.error, _SPARE * allowance.relative * least)
+        error = min(limit.weighted_error, _SPARE * limit.relative_error * least)
         return [(QuantizationProblem(matrix, error, error), True)]
-    problem = QuantizationProblem(matrix, allowance.error, allowance.limit)
-    if allowance.hessian is not None:
-        weight, feedback = allowance.hessian.pivots.reshape(matrix.shape), allowance.hessian.upper
-        problem = replace(problem, weight=weight, feedback=feedback)
-    elif allowance.input_covariance is not None and matrix.shape[1] > 1 and matrix.size <= FEEDBACK_MOST:
-        problem = problem.with_input_covariance(allowance.input_covariance, allowance.distortion_weights)
-    elif allowance.distortion_weights is not None:
-        problem = replace(problem, weight=np.repeat(allowance.distortion_weights[:, None], matrix.shape[1], 1))
+    problem = QuantizationProblem(matrix, limit.weighted_error, limit.error)
+    if limit.hessian is not None:
+        problem = replace(problem, weight=limit.hessian.pivots.reshape(matrix.shape), feedback=limit.hessian.upper)
+    elif limit.input_covariance is not None and matrix.shape[1] > 1 and matrix.size <= FEEDBACK_MOST:
+        problem = problem.with_input_covariance(limit.input_covariance, limit.distortion_weights)
+    elif limit.distortion_weights is not None:
+        problem = replace(problem, weight=np.repeat(limit.distortion_weights[:, None], matrix.shape[1], 1))
     if problem.weight is None or (problem.feedback is None and len(matrix) < _FEWEST_ROWS):
         return [(problem, True)]
     benefit = problem.benefit_ratio(*problem.exponents())
-    if allowance.error > _COARSE * rms(matrix) or _DOUBTFUL[0] < benefit < _DOUBTFUL[1]:
+    if limit.weighted_error > _COARSE * rms(matrix) or _DOUBTFUL[0] < benefit < _DOUBTFUL[1]:
         return [(problem, True), (problem, False)]
     return [(problem, benefit <= _DOUBTFUL[0])]
 
 
-def _solve(problem: QuantizationProblem, plain: bool) -> Coded | None:
+def _solve(problem: QuantizationProblem, plain: bool) -> tuple[DirectParams, bytes] | None:
+    """Return parameters and payload; None where there are none that readers accept."""
     row, column = (NO_STEPS, NO_STEPS) if plain else problem.exponents()
     found = quantize_to(problem, row, column)
     if found is None:
         return None
     payload, form = smallest_form(found)
-    return Coded(DIRECT.id, DirectParams(form, found.step), payload)
+    return (DirectParams(form, found.step), payload) if worth_decoding(found.k.size, len(payload)) else None

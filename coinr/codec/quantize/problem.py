@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from coinr.codec.candidates import rms
 from coinr.codec.coders.coder import FLOAT32_MAX, FLOAT32_TINY, short_step
 from coinr.codec.coders.levels import LARGEST_VALUE, MOST_EXPONENT, NO_STEPS, step_factors
+from coinr.codec.distortion import rms
 
 # What a row's or column's exponent costs, in bits.
 _EXPONENT = 2.0
@@ -25,7 +25,7 @@ class QuantizationProblem:
     matrix
         ``[rows, columns]``.
     error, limit
-        As in :class:`~coinr.codec.candidates.Allowance`, the first weighted by ``weight``.
+        The largest root mean squared errors: ``error`` with the weights of ``weight``, ``limit`` without.
     weight
         Of each element's squared error, ``[rows, columns]``, or None.
     feedback

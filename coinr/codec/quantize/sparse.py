@@ -13,21 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coinr.codec.candidates import (
-    Allowance,
-    Coded,
+    Candidate,
     Settings,
-    admitted,
     check_range,
     cost,
-    error_of,
     known_options,
+    make_candidate,
     needs_loss,
-    rms,
     smallest,
 )
 from coinr.codec.coders import SPARSE, SparseParams
 from coinr.codec.coders.levels import NO_STEPS, worth_decoding
 from coinr.codec.coders.sparse import LARGEST_DENSE
+from coinr.codec.distortion import DistortionLimit, rms
 from coinr.codec.quantize import direct
 from coinr.codec.quantize.problem import QuantizationProblem
 from coinr.codec.quantize.sparse_rdo import Search, water_level
@@ -65,7 +63,7 @@ _MOST_RATE = 4.0
 # Tensors with fewer values than this, and vectors, go to the direct coder.
 SMALLEST = 64
 
-# How often a code whose decoded error is above the allowed one is made again, and how much finer at least.
+# How often a code that is decoded with too large an error is made again, and how much finer at least.
 _RETRIES, _FINER = 6, 0.998
 
 # Bits of a value of a dense code are fewer than those that the error needs and this, and always possible up to so many.
@@ -114,78 +112,62 @@ def eligible(entry: Entry) -> bool:
     return len(entry.layout.shape) > 1 and entry.planes.size >= SMALLEST
 
 
-def encode_to(
-    entry: Entry, allowance: Allowance, settings: Settings, options: SparseOptions | None = None
-) -> Coded | None:
-    """The smallest code in a dictionary whose errors, decoded, are allowed.
+def candidates(entry: Entry, limit: DistortionLimit, settings: Settings) -> list[Candidate]:
+    """Return a dense code and a sparse code within the limit, as far as there are any and they may be worth their time.
 
-    Parameters
-    ----------
-    allowance
-        The weights of rows have no part in sparse codes.
-    settings
-        Only its seed and threads matter here.
-
-    Returns
-    -------
-    None where no dictionary code reaches that error, or each element has a relative error to keep.
+    None of them where each element has a relative error to keep. Sparse codes do not use the weights of errors.
     """
-    options = options or SparseOptions()
-    if not eligible(entry) or not allowance.error > 0 or allowance.relative is not None:
-        return None
-    found = []
-    dense = None if options.form == "sparse" else _dense(entry, allowance, options, settings)
-    if dense is not None:
-        found.append(dense)
-    if options.form == "sparse" or (options.form is None and not _hopeless(entry, allowance, dense, options)):
-        sparse = _sparse(entry, Allowance(allowance.error, allowance.limit), options, settings)
-        if sparse is not None:
-            found.append(sparse)
-    return min(found, key=cost, default=None)
+    options = SparseOptions.read(settings)
+    if not eligible(entry) or not limit.weighted_error > 0 or limit.relative_error is not None:
+        return []
+    dense = None if options.form == "sparse" else _dense(entry, limit, options, settings)
+    sparse = None
+    if options.form == "sparse" or (options.form is None and not _hopeless(entry, limit, dense, options)):
+        sparse = _sparse(entry, limit, options, settings)
+    return [candidate for candidate in (dense, sparse) if candidate is not None]
 
 
-def _hopeless(entry: Entry, allowance: Allowance, dense: Coded | None, options: SparseOptions) -> bool:
-    """Whether a sparse code would take so many bits that the dense form, or no dictionary at all, takes fewer.
+def _hopeless(entry: Entry, limit: DistortionLimit, dense: Candidate | None, options: SparseOptions) -> bool:
+    """Return whether a sparse code would take so many bits that the dense one, or no dictionary at all, takes fewer.
 
     Its pursuits would take minutes.
     """
     most = SPARSE_BITS * entry.planes.size
     bits = most if dense is None else 8 * cost(dense)
-    return bits > most or not promising(entry, allowance, bits, options)
+    return bits > most or not promising(entry, limit, bits, options)
 
 
-def promising(entry: Entry, allowance: Allowance, bits: float, options: SparseOptions | None = None) -> bool:
-    """Whether a sparse code may take fewer bits than these, as far as the energies of vectors tell."""
-    cut = _sparse_cut(entry, allowance.error, options or SparseOptions())
+def promising(entry: Entry, limit: DistortionLimit, bits: float, options: SparseOptions | None = None) -> bool:
+    """Return whether a sparse code may take fewer bits than these, as far as the energies of vectors tell."""
+    cut = _sparse_cut(entry, limit.weighted_error, options or SparseOptions())
     vectors = cut.apply(entry.planes, entry.layout)
-    rates = _water_filled(vectors, allowance.error)
+    rates = _water_filled(vectors, limit.weighted_error)
     if rates.size and rates.mean() >= _MOST_RATE:
         return False
-    return _LEAST_OF_ESTIMATE * _water_filled_bits(vectors, allowance.error) <= bits
+    return _LEAST_OF_ESTIMATE * _water_filled_bits(vectors, limit.weighted_error) <= bits
 
 
-def _dense(entry: Entry, allowance: Allowance, options: SparseOptions, settings: Settings) -> Coded | None:
+def _dense(entry: Entry, limit: DistortionLimit, options: SparseOptions, settings: Settings) -> Candidate | None:
+    """Return a dense code within the limit, in the cut that seems best."""
     runs = [options.n] if options.n else [n for n in DENSE_RUNS if n <= entry.layout.size]
     cuts = [Cut(transposed, n) for n in runs for transposed in (False, True)]
-    tried = [(size, cut) for cut in cuts if (size := _dense_size(entry, allowance, cut, settings.seed)) is not None]
+    tried = [(size, cut) for cut in cuts if (size := _dense_size(entry, limit, cut, settings.seed)) is not None]
     if not tried:
         return None
     # a cut unlike those of other tensors takes about two bytes of the file's table
     cut = min(tried, key=lambda pair: pair[0] + 2 * (pair[1] != Cut(False, DENSE_RUNS[0])))[1]
     finer = 1.0
     for _ in range(_RETRIES):
-        coded = _dense_code(entry, allowance, finer, cut, settings.seed)
-        if coded is None or admitted(coded, entry, allowance, settings.seed):
-            return coded
-        finer *= _correction(coded, entry, allowance, settings.seed)
+        candidate = _dense_code(entry, limit, finer, cut, settings.seed)
+        if candidate is None or candidate.satisfies(limit):
+            return candidate
+        finer *= _FINER if limit.distortion_weights is not None else _correction(candidate, limit)
     return None
 
 
-def _correction(coded: Coded, entry: Entry, allowance: Allowance, seed: int) -> float:
-    """How much finer a code must be made: padding takes its share of the error, for better or worse."""
-    if allowance.distortion_weights is not None:
-        return _FINER
-    return _FINER * min(1.0, allowance.error / max(error_of(coded, entry, seed), allowance.error))
+def _correction(candidate: Candidate, limit: DistortionLimit) -> float:
+    """Return how much finer a code must be made: padding takes its share of the error, for better or worse."""
+    return _FINER * min(1.0, limit.weighted_error / max(candidate.distortion.error, limit.weighted_error))
 
 
 def coefficients(entry: Entry, params: SparseParams, seed: int) -> NDArray[np.float64]:
@@ -200,16 +182,18 @@ def _dense_params(cut: Cut) -> SparseParams:
     return SparseParams(cut, "hadamard", cut.n, cut.n, 1.0)
 
 
-def _problem(entry: Entry, allowance: Allowance, finer: float, params: SparseParams, seed: int) -> QuantizationProblem:
-    """The coefficients and what is allowed for them, weighing as the tensor's own errors where the cut keeps rows."""
+def _problem(
+    entry: Entry, limit: DistortionLimit, finer: float, params: SparseParams, seed: int
+) -> QuantizationProblem:
+    """Return the problem of the coefficients, whose errors weigh as the tensor's own where the cut keeps rows."""
     scale = finer / math.sqrt(params.cut.n)
     matrix = coefficients(entry, params, seed)
-    problem = QuantizationProblem(matrix, allowance.error * scale, allowance.limit * scale, terms=params.cut.n)
+    problem = QuantizationProblem(matrix, limit.weighted_error * scale, limit.error * scale, terms=params.cut.n)
     if params.cut.transposed:
         return problem
-    if allowance.hessian is not None:
-        return _along_all(problem, allowance.hessian, params, seed)
-    covariance, weights = allowance.input_covariance, allowance.distortion_weights
+    if limit.hessian is not None:
+        return _along_all(problem, limit.hessian, params, seed)
+    covariance, weights = limit.input_covariance, limit.distortion_weights
     if covariance is not None and matrix.shape[1] == len(covariance) and matrix.size <= direct.FEEDBACK_MOST:
         return problem.with_input_covariance(_turned(covariance, params, seed), weights)
     if weights is None or len(matrix) != len(weights):
@@ -251,12 +235,12 @@ def _row_choices(problem: QuantizationProblem) -> list[NDArray[np.uint8]]:
     return [own if problem.benefit_ratio(own, NO_STEPS) > 1 else NO_STEPS]
 
 
-def _dense_size(entry: Entry, allowance: Allowance, cut: Cut, seed: int) -> int | None:
-    """Bytes of a scalar quantized code by rows' weights alone: quick to make, and as good a guide as the trellis."""
-    allowance = replace(allowance, input_covariance=None, hessian=None)
+def _dense_size(entry: Entry, limit: DistortionLimit, cut: Cut, seed: int) -> int | None:
+    """Return the bytes of a scalar quantized code by rows' weights alone: quick, and as good a guide as the trellis."""
+    limit = replace(limit, input_covariance=None, hessian=None)
     if cut.n > LARGEST_DENSE or cut.n & (cut.n - 1) or cut.n > entry.layout.size:
         return None
-    problem = _problem(entry, allowance, 1.0, _dense_params(cut), seed)
+    problem = _problem(entry, limit, 1.0, _dense_params(cut), seed)
     sizes = []
     for row in _row_choices(problem):
         step = first_step(problem, row, NO_STEPS, 0)
@@ -266,25 +250,30 @@ def _dense_size(entry: Entry, allowance: Allowance, cut: Cut, seed: int) -> int 
     return min(sizes, default=None)
 
 
-def _dense_code(entry: Entry, allowance: Allowance, finer: float, cut: Cut, seed: int) -> Coded | None:
+def _dense_code(entry: Entry, limit: DistortionLimit, finer: float, cut: Cut, seed: int) -> Candidate | None:
+    """Return the smaller code over the steps of rows that are tried; it need not satisfy the limit."""
     params = _dense_params(cut)
-    problem = _problem(entry, allowance, finer, params, seed)
-    coded = []
+    problem = _problem(entry, limit, finer, params, seed)
+    made = []
     for row in _row_choices(problem):
         found = quantize_to(problem, row, NO_STEPS)
         if found is not None:
             payload, form = smallest_form(found)
             if worth_decoding(found.k.size, len(payload)):
-                coded.append(Coded(SPARSE.id, replace(params, step=found.step, form=form), payload))
-    return min(coded, key=cost, default=None)
+                made.append((replace(params, step=found.step, form=form), payload))
+    if not made:
+        return None
+    params, payload = min(made, key=lambda one: len(one[1]) + len(one[0].write()))
+    return make_candidate(entry, SPARSE, params, payload, limit, seed)
 
 
-def _sparse(entry: Entry, allowance: Allowance, options: SparseOptions, settings: Settings) -> Coded | None:
-    cut = _sparse_cut(entry, allowance.error, options)
+def _sparse(entry: Entry, limit: DistortionLimit, options: SparseOptions, settings: Settings) -> Candidate | None:
+    """Return a sparse code whose error without weights is within the limit."""
+    cut = _sparse_cut(entry, limit.weighted_error, options)
     vectors = cut.apply(entry.planes, entry.layout)
     M, beam = next((M, beam) for size, M, beam in _EFFORT if vectors.size <= size)
     M, beam = options.M or M, options.beam or beam
-    aim = allowance.error
+    aim = limit.weighted_error
     for _ in range(_RETRIES):
         search = Search(vectors, aim, M, beam, settings.seed, settings.threads)
         found = search.run()
@@ -292,12 +281,13 @@ def _sparse(entry: Entry, allowance: Allowance, options: SparseOptions, settings
             return None
         s = max(1, int(found.codes.counts.max()))
         params = SparseParams(cut, "hadamard", M, s, search.step)
-        coded = Coded(SPARSE.id, params, SPARSE.encode(found.codes, params))
-        if not worth_decoding(len(vectors), len(coded.payload)):
+        payload = SPARSE.encode(found.codes, params)
+        if not worth_decoding(len(vectors), len(payload)):
             return None
-        if admitted(coded, entry, allowance, settings.seed):
-            return coded
-        aim *= _correction(coded, entry, allowance, settings.seed)
+        candidate = make_candidate(entry, SPARSE, params, payload, limit, settings.seed)
+        if candidate.distortion.error <= limit.weighted_error and candidate.satisfies(limit):
+            return candidate
+        aim *= _correction(candidate, limit)
     return None
 
 
@@ -324,19 +314,18 @@ def _water_filled(vectors: NDArray[np.float64], allowed: float) -> NDArray[np.fl
     return rates
 
 
-def encode_sparse(entries: list[Entry], allowed: list[Allowance], settings: Settings) -> list[Coded]:
-    """Every matrix in a dictionary, the rest by the direct coder, all within their allowed errors.
+def encode_sparse(entries: list[Entry], limits: list[DistortionLimit], settings: Settings) -> list[Candidate]:
+    """Encode every matrix in a dictionary, the rest by the direct coder, all within their limits.
 
     Options: ``form`` (``"dense"``, ``"sparse"``; by default the smaller), ``n`` (length of the vectors), ``M`` (atoms
     of sparse codes), ``beam`` (codes that their search follows).
     """
-    options = SparseOptions.read(settings)
-    pairs = zip(entries, allowed, strict=True)
-    return [encode_within(entry, allowance, settings, options) for entry, allowance in pairs]
+    SparseOptions.read(settings)
+    return [encode_tensor(entry, limit, settings) for entry, limit in zip(entries, limits, strict=True)]
 
 
-def sparse_work(entries: list[Entry], allowed: list[Allowance], settings: Settings) -> int:
-    """Dictionary entries that decoding generates at least: one a value, or n of dense codes."""
+def sparse_work(entries: list[Entry], limits: list[DistortionLimit], settings: Settings) -> int:
+    """Return the dictionary entries that decoding generates at least: one a value, or n of dense codes."""
     options = SparseOptions.read(settings)
     n = options.n or DENSE_RUNS[0]
     if options.form == "dense" and (n > LARGEST_DENSE or n & (n - 1)):
@@ -344,21 +333,20 @@ def sparse_work(entries: list[Entry], allowed: list[Allowance], settings: Settin
     each = n if options.form == "dense" else 1
     return sum(
         each * entry.planes.size
-        for entry, allowance in zip(entries, allowed, strict=True)
-        if eligible(entry) and each <= entry.layout.size and _surely_in_dictionary(entry, allowance)
+        for entry, limit in zip(entries, limits, strict=True)
+        if eligible(entry) and each <= entry.layout.size and _surely_in_dictionary(entry, limit)
     )
 
 
-def _surely_in_dictionary(entry: Entry, allowance: Allowance) -> bool:
-    """Whether no other coder can be taken, as far as a quick look tells."""
-    if allowance.relative is not None or not allowance.error > 0:
+def _surely_in_dictionary(entry: Entry, limit: DistortionLimit) -> bool:
+    """Return whether no other coder can be taken, as far as a quick look tells."""
+    if limit.relative_error is not None or not limit.weighted_error > 0:
         return False
-    bits = math.log2(max(rms(entry.planes) / allowance.error, 1.0)) + _MORE_BITS
+    bits = math.log2(max(rms(entry.planes) / limit.weighted_error, 1.0)) + _MORE_BITS
     return bits < _SURE_BITS and needs_loss(entry, bits)
 
 
-def encode_within(entry: Entry, allowance: Allowance, settings: Settings, options: SparseOptions) -> Coded:
-    """The tensor in a dictionary where that reaches the error that it may have, else by the direct coder."""
-    found = encode_to(entry, allowance, settings, options)
-    choices = direct.encode_to(entry, allowance) if found is None else [found]
-    return smallest(entry, choices, allowance, settings.seed)
+def encode_tensor(entry: Entry, limit: DistortionLimit, settings: Settings) -> Candidate:
+    """Return the tensor in a dictionary where that keeps it within its limit, else by the direct coder."""
+    found = candidates(entry, limit, settings) or direct.candidates(entry, limit, settings)
+    return smallest(entry, found, limit)

@@ -14,8 +14,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from coinr.codec.candidates import rms
 from coinr.codec.coders.levels import LARGEST_VALUE, SHAPES, LevelForm, decoded_scale, scale_code, step_factors
+from coinr.codec.distortion import rms
 from coinr.codec.quantize.problem import QuantizationProblem
 from coinr.engine import native
 from coinr.sensitivity.hessian import MAX_PARAMETERS_THOROUGH

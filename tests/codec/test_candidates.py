@@ -1,0 +1,56 @@
+"""Candidates are decoded once, when they are made; those that coders return are within the limit."""
+
+from collections import Counter
+
+import pytest
+import torch
+
+import coinr
+from coinr.codec.candidates import Settings
+from coinr.codec.coders import CODERS
+from coinr.codec.distortion import DistortionLimit, measure
+from coinr.codec.quantize import direct, sparse, uniform
+from coinr.codec.state_dict import read_state_dict
+from coinr.codec.tensors import to_planes
+
+SETTINGS = Settings(0, None, None, 1, {})
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """How often each payload was decoded, by coder and bytes."""
+    calls = Counter()
+    for coder in CODERS.values():
+
+        def decode(payload, *rest, of=coder, original=coder.decode):
+            calls[of.name, bytes(payload)] += 1
+            return original(payload, *rest)
+
+        monkeypatch.setattr(coder, "decode", decode)
+    return calls
+
+
+@pytest.mark.parametrize(("profile", "payloads"), [("auto", 25), ("sparse", 10), ("direct", 11), ("uniform", 10)])
+def test_each_payload_is_decoded_once(profile, payloads, decoded):
+    torch.manual_seed(0)
+    sd = coinr.Siren(2, 3, 64, 3).state_dict()
+    coinr.encode_state_dict(sd, profile=profile)
+    assert set(decoded.values()) == {1}
+    assert len(decoded) == payloads
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.complex64])
+@pytest.mark.parametrize("coder", [direct, sparse, uniform])
+@pytest.mark.parametrize("share", [0.5, 0.01])
+def test_candidates_are_within_the_limit(coder, dtype, share):
+    values = torch.randn(16, 24, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    [entry] = read_state_dict({"w": values.to(dtype)})
+    rows = torch.linspace(0.5, 1.5, 16 * entry.layout.planes, dtype=torch.float64).numpy()
+    limit = DistortionLimit(share, 1.2 * share, distortion_weights=rows)
+    found = coder.candidates(entry, limit, SETTINGS)
+    assert found
+    for candidate in found:
+        payload = memoryview(candidate.payload)
+        tensor = CODERS[candidate.coder].decode(payload, candidate.params, entry.layout, 0, torch.device("cpu"))
+        assert candidate.distortion == measure(to_planes(tensor) - entry.planes, entry.planes, limit)
+        assert limit.satisfied_by(candidate.distortion)
