@@ -94,19 +94,20 @@ py::array_t<uint8_t> bind_decode_bools(const py::buffer& data, int64_t rows, int
 void bind_exact(py::module_& m) {
     m.def("encode_exact", &bind_encode_exact, py::arg("raw"), py::arg("rows"), py::arg("columns"), py::arg("width"),
           py::arg("lanes"), py::arg("transform"), py::arg("modeled"),
-          "Little-endian words [rows, columns] with their leading bits arithmetic coded.");
+          "Encode little-endian words [rows, columns], their leading bits by an arithmetic coder.");
     m.def("decode_exact", &bind_decode_exact, py::arg("data"), py::arg("rows"), py::arg("columns"), py::arg("width"),
           py::arg("lanes"), py::arg("transform"), py::arg("modeled"),
-          "Inverse of encode_exact: the bytes of the words, uint8 [rows * columns * width].");
+          "Undo encode_exact: the bytes of the words, uint8 [rows * columns * width].");
     m.def("exact_costs", &bind_exact_costs, py::arg("raw"), py::arg("rows"), py::arg("columns"), py::arg("width"),
           py::arg("lanes"), py::arg("transform"),
-          "Bits that each bit of the words costs if all are modeled: float64 [8 * width], leading bit first.");
+          "Return the cost in bits of each bit of the words if all are modeled: float64 [8 * width], leading "
+          "bit first.");
     m.def("max_modeled_bits", &max_modeled_bits, py::arg("size"),
-          "Largest number of modeled bits that a payload of so many bytes may decode to.");
+          "Return the largest number of modeled bits that a payload of so many bytes may decode to.");
     m.def("encode_bools", &bind_encode_bools, py::arg("raw"), py::arg("rows"), py::arg("columns"),
-          "Bytes 0 or 1 as arithmetic-coded bits.");
+          "Encode bytes 0 or 1 as arithmetic-coded bits.");
     m.def("decode_bools", &bind_decode_bools, py::arg("data"), py::arg("rows"), py::arg("columns"),
-          "Inverse of encode_bools: uint8 [rows * columns].");
+          "Undo encode_bools: uint8 [rows * columns].");
 }
 
 }  // namespace coinr

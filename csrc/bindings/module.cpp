@@ -280,45 +280,48 @@ py::array_t<int32_t> bind_choose_levels(int log_states, const py::array& x, cons
 }  // namespace
 
 PYBIND11_MODULE(_C, m) {
-    m.doc() = "Native engine of coinr: seeded dictionary, pursuit, synthesis and packing. Wrong arguments: ValueError.";
+    m.doc() = "Native engine of coinr: dictionaries, pursuit, quantization, entropy coding. Wrong arguments raise "
+              "ValueError.";
     m.def("philox4x32", &bind_philox, py::arg("counters"), py::arg("seed"),
-          "Philox4x32-10 words uint32 [N, 4] of counters uint32 [N, 4].");
+          "Return the Philox4x32-10 words uint32 [N, 4] of counters uint32 [N, 4].");
     m.def("entries", &bind_entries, py::arg("kind"), py::arg("n"), py::arg("M"), py::arg("seed"), py::arg("stream"),
-          py::arg("indices"), py::arg("threads") = 1, "Atoms int8 [k, n] of the int64 indices [k].");
+          py::arg("indices"), py::arg("threads") = 1, "Return the atoms int8 [k, n] of the int64 indices [k].");
     m.def("correlate_argmax", &bind_correlate, py::arg("R"), py::arg("kind"), py::arg("M"), py::arg("seed"),
           py::arg("stream"), py::arg("threads") = 1, py::arg("exact") = false,
-          "Best atom int32 [B] and its a.r/|a| float32 [B] for each residual float32 [B, n].");
+          "Return the best atom int32 [B] and its a.r/|a| float32 [B] for each residual float32 [B, n].");
     m.def("omp", &bind_omp, py::arg("W"), py::arg("kind"), py::arg("M"), py::arg("seed"), py::arg("stream"),
           py::arg("s"), py::arg("threads") = 1, py::arg("exact") = false,
-          "Sparse codes of float32 [B, n]: indices int32 [B, s], values float32 [B, s], path float32 [B, s + 1].");
+          "Return sparse codes of float32 [B, n], argmin |w - A x|^2 subject to |x|_0 <= s by orthogonal matching "
+          "pursuit: indices int32 [B, s], values float32 [B, s], path float32 [B, s + 1].");
     m.def("synthesize", &bind_synthesize, py::arg("indices"), py::arg("q"), py::arg("step"), py::arg("kind"),
           py::arg("n"), py::arg("M"), py::arg("seed"), py::arg("stream"), py::arg("threads") = 1,
-          "Weights float32 [B, n] = float32(sum_k q_k A[:, j_k]) * step, bit-exact.");
+          "Return the weights float32 [B, n] = float32(sum_k q_k A[:, j_k]) * step, bit-exact.");
     m.def("pack_bits", &bind_pack_bits, py::arg("values"), py::arg("width"),
-          "uint32 values as `width`-bit fields, least significant bit first.");
+          "Pack uint32 values as `width`-bit fields, least significant bit first.");
     m.def("unpack_bits", &bind_unpack_bits, py::arg("data"), py::arg("count"), py::arg("width"),
-          "Inverse of pack_bits: uint32 [count].");
+          "Undo pack_bits: uint32 [count].");
     m.def("pack_sorted", &bind_pack_sorted, py::arg("indices"), py::arg("M"),
-          "Ascending index rows int32 [B, s] as Rice-coded gaps.");
+          "Pack ascending index rows int32 [B, s] as Rice-coded gaps.");
     m.def("unpack_sorted", &bind_unpack_sorted, py::arg("data"), py::arg("B"), py::arg("s"), py::arg("M"),
-          "Inverse of pack_sorted: int32 [B, s].");
+          "Undo pack_sorted: int32 [B, s].");
     m.def("encode_levels", &bind_encode_levels, py::arg("k"), py::arg("row"), py::arg("column"), py::arg("log_states"),
           py::arg("shape"), py::arg("scale"), py::arg("switches"),
-          "Integers int32 [rows, columns] and step exponents uint8 through an adaptive arithmetic coder. Switches: "
+          "Encode integers int32 [rows, columns] and step exponents uint8 by an adaptive entropy coder. Switches: "
           "1 by row, 2 by column, 4 mixed, 8 row steps, 16 column steps, 32 rANS.");
     m.def("decode_levels", &bind_decode_levels, py::arg("data"), py::arg("rows"), py::arg("columns"),
           py::arg("log_states"), py::arg("shape"), py::arg("scale"), py::arg("switches"),
-          "Inverse of encode_levels: values int32 [rows, columns] in multiples of each element's step, and the step "
+          "Undo encode_levels: values int32 [rows, columns] in multiples of each element's step, and the step "
           "exponents of rows and columns.");
     m.def("level_values", &bind_level_values, py::arg("k"), py::arg("log_states"),
-          "Values int32 [rows, columns] of the integers, in multiples of the step.");
+          "Return the values int32 [rows, columns] of the integers, in multiples of the step.");
     m.def("level_costs", &bind_level_costs, py::arg("log_states"), py::arg("shape"), py::arg("scale"), py::arg("count"),
-          "Bits of the integers 0 .. count - 1 under the prior: float64 [2, count], by quantizer.");
+          "Return the bits of the integers 0 .. count - 1 under the prior: float64 [2, count], by quantizer.");
     m.def("choose_levels", &bind_choose_levels, py::arg("log_states"), py::arg("x"), py::arg("weight"), py::arg("bits"),
-          py::arg("table"), "Integers int32 [N] of least weighted error plus bits for float64 targets [N] in steps.");
+          py::arg("table"),
+          "Return integers int32 [N] = argmin sum of weight (x - value)^2 + bits for float64 targets x [N] in steps.");
     bind_exact(m);
     bind_sparse(m);
     bind_trellis_feedback(m);
     m.def("simd_level", [] { return std::string(kernels().name); },
-          "Instruction set in use: portable, avx2 or avx512 (COINR_SIMD lowers it).");
+          "Return the instruction set in use: portable, avx2 or avx512 (COINR_SIMD lowers it).");
 }

@@ -84,12 +84,12 @@ py::tuple pursue_codes(const py::array& X, int64_t M, const py::int_& seed, doub
 
 void bind_sparse(py::module_& m) {
     m.def("encode_sparse", &encode, py::arg("counts"), py::arg("indices"), py::arg("q"), py::arg("M"), py::arg("s"),
-          "Entropy coded sets and integers: counts int32 [B], each at most s; indices and q int32, vector by vector.");
+          "Encode sets and integers: counts int32 [B], each at most s; indices and q int32, vector by vector.");
     m.def("decode_sparse", &decode, py::arg("data"), py::arg("B"), py::arg("M"), py::arg("s"),
-          "Inverse of encode_sparse: indices and q int32 [B, s], zeros after the atoms of each vector.");
+          "Undo encode_sparse: indices and q int32 [B, s], zeros after the atoms of each vector.");
     m.def("pursue", &pursue_codes, py::arg("X"), py::arg("M"), py::arg("seed"), py::arg("lambda_"),
           py::arg("set_bits"), py::arg("value_bits"), py::arg("beam") = 1, py::arg("threads") = 1,
-          "Codes of float32 [B, n], in steps, over a hadamard dictionary by least squared error + lambda * bits: "
+          "Return codes of float32 [B, n], in steps, that about minimize squared error + lambda * bits (hadamard): "
           "counts int32 [B], indices and q int32 [B, s].");
 }
 

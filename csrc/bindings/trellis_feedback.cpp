@@ -55,7 +55,7 @@ py::array_t<int32_t> bind_choose_levels_with_feedback(int log_states, const py::
 void bind_trellis_feedback(py::module_& m) {
     m.def("choose_levels_with_feedback", &bind_choose_levels_with_feedback, py::arg("log_states"), py::arg("matrix"),
           py::arg("steps"), py::arg("weight"), py::arg("feedback"), py::arg("bits"), py::arg("table"),
-          "Integers int32 [rows, columns] that about minimize weight * ((errors feedback) / steps)^2 + bits.");
+          "Return integers int32 [rows, columns] that about minimize weight * ((errors feedback) / steps)^2 + bits.");
 }
 
 }  // namespace coinr

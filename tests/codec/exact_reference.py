@@ -71,9 +71,9 @@ def mix(bits: Bits, inputs: list[Adaptive], weights: list[int]) -> int:
     return bit
 
 
-def decode_words(data: bytes, rows: int, columns: int, width: int, lanes: int, transform: int, modelled: int) -> bytes:
+def decode_words(data: bytes, rows: int, columns: int, width: int, lanes: int, transform: int, modeled: int) -> bytes:
     """Inverse of ``_C.encode_exact``."""
-    size, rest = 8 * width, 8 * width - modelled
+    size, rest = 8 * width, 8 * width - modeled
     count, mask = rows * columns, (1 << size) - 1
     plain = -(-count * rest // 8)
     fields, bits = int.from_bytes(data[:plain], "little"), Bits(data[plain:])
@@ -86,7 +86,7 @@ def decode_words(data: bytes, rows: int, columns: int, width: int, lanes: int, t
         back = columns if rows > 1 else 2 * lanes
         other = seen[i - back] if i >= back else 0
         value = done = 0
-        for k in range(-(-modelled // 8)):
+        for k in range(-(-modeled // 8)):
             near, far = ((one >> 8 * (width - 1 - k)) & 255 for one in (left, other))
             above = 8 * (width - k)
             contexts = [
@@ -96,7 +96,7 @@ def decode_words(data: bytes, rows: int, columns: int, width: int, lanes: int, t
                 (k, 3, (near + far) // 2 if k == 0 else None),
             ]
             node = 1
-            for place in range(8 * k, min(8 * k + 8, modelled)):
+            for place in range(8 * k, min(8 * k + 8, modeled)):
                 inputs = [trees[(*context, node)] for context in contexts]
                 if count <= MOST_MIXED:
                     bit = mix(bits, inputs, weights[place])
@@ -105,7 +105,7 @@ def decode_words(data: bytes, rows: int, columns: int, width: int, lanes: int, t
                     bit = bits.bit(one.p)
                     one.learn(bit)
                 node = 2 * node + bit
-            byte = node << max(0, 8 * k + 8 - modelled) & 255
+            byte = node << max(0, 8 * k + 8 - modeled) & 255
             done = done << 8 | byte
             value |= byte << 8 * (width - 1 - k)
         value |= fields >> i * rest & ((1 << rest) - 1)

@@ -110,7 +110,7 @@ class Forgery:
     version: int = 1
     flags: int | None = None
     compressed: bool = False
-    modelled: bool = False
+    modeled: bool = False
     table_size: int | None = None
     stored_size: int | None = None
     table_tail: bytes = b""
@@ -131,11 +131,11 @@ class Forgery:
         """The file's bytes, every checksum right."""
         table = self.table()
         stored = brotli.compress(table, quality=5) if self.compressed else table
-        stored = _C.encode_exact(table, 1, len(table), 1, 1, 0, 8) if self.modelled else stored
-        flags = self.compressed | bool(self.base) << 1 | self.modelled << 2 if self.flags is None else self.flags
+        stored = _C.encode_exact(table, 1, len(table), 1, 1, 0, 8) if self.modeled else stored
+        flags = self.compressed | bool(self.base) << 1 | self.modeled << 2 if self.flags is None else self.flags
         out = MAGIC + bytes([self.version & 255, flags & 255])
         out += varint(len(stored) if self.stored_size is None else self.stored_size)
-        if self.compressed or self.modelled:
+        if self.compressed or self.modeled:
             out += varint(len(table) if self.table_size is None else self.table_size)
         out += stored
         crc = zlib.crc32(out)
@@ -190,4 +190,4 @@ def take_apart(blob: bytes) -> Forgery:
         if n >= SECTION_BYTES:
             row.payload = cursor.take(n)
             cursor.take(4)
-    return Forgery(rows, seed, meta, base, version=version, compressed=bool(flags & 1), modelled=bool(flags & 4))
+    return Forgery(rows, seed, meta, base, version=version, compressed=bool(flags & 1), modeled=bool(flags & 4))

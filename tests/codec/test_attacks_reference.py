@@ -6,7 +6,7 @@ idea                                                  what happens
 a difference to a difference, to a tie, of integers   FormatError
 a flag without differences, differences without it    FormatError
 another base, or a tensor that the base has not       ReferenceNetworkError before anything is decoded
-more modelled bits than a word has                    FormatError
+more modeled bits than a word has                    FormatError
 entropy-coded data that are too long or garbage       FormatError, or values
 ====================================================  ===================================================
 """
@@ -49,20 +49,20 @@ def rows(*made: Row) -> Callable[[], Forgery]:
     return lambda: Forgery(list(made))
 
 
-# Exact payloads: transform + 4 · (modelled bits - 1), then the bits that are not modelled and the coded ones.
+# Exact payloads: transform + 4 · (modeled bits - 1), then the bits that are not modeled and the coded ones.
 def exact_row(mode: int, data: bytes, dtype: int = FLOAT32, size: int = 5) -> Row:
     return Row(0, b"w", EXACT | dtype, [size], payload=bytes([mode]) + data)
 
 
-attack(FormatError, "33 modelled bits of a float32", rows(exact_row(32 << 2, bytes(90))))
-attack(FormatError, "9 modelled bits of a uint8", rows(exact_row(8 << 2, bytes(90), UINT8)))
+attack(FormatError, "33 modeled bits of a float32", rows(exact_row(32 << 2, bytes(90))))
+attack(FormatError, "9 modeled bits of a uint8", rows(exact_row(8 << 2, bytes(90), UINT8)))
 attack(FormatError, "a transform of bools", rows(exact_row(1, b"", BOOL)))
 attack(FormatError, "plain bits that are missing", rows(exact_row(0, bytes(10))))
 attack(FormatError, "plain bits that are missing, 16 MiB of them", rows(exact_row(0, bytes(10), size=1 << 22)))
 attack(FormatError, "plain bits whose padding is not zero", rows(exact_row(30 << 2, b"\x80")))
 attack(FormatError, "exact data that end in a zero byte", rows(exact_row(31 << 2, b"\1\0")))
 attack(FormatError, "exact data that are too long", rows(exact_row(31 << 2, b"\x55" * 400)))
-attack(FormatError, "more modelled bits than bytes may stand for", rows(exact_row(31 << 2, b"\x55", size=1 << 22)))
+attack(FormatError, "more modeled bits than bytes may stand for", rows(exact_row(31 << 2, b"\x55", size=1 << 22)))
 attack(FormatError, "more bools than bytes may stand for", rows(exact_row(0, b"\x55" * 8, BOOL, (1 << 16) + 1)))
 attack(FormatError, "an exact payload without its mode", rows(Row(0, b"w", EXACT, [3])))
 attack(FormatError, "an exact payload without elements", rows(Row(0, b"w", EXACT, [0], payload=b"\0")))
@@ -122,9 +122,9 @@ attack(
     changed_difference(lambda f: setattr(f.rows[3], "payload", b"\0")),
 )
 attack(FormatError, "a table compressed in two ways", lambda: Forgery([], flags=5))
-attack(FormatError, "a modelled table that is garbage", lambda: Forgery([lossless_row(b"w", bytes(99))], flags=4))
+attack(FormatError, "a modeled table that is garbage", lambda: Forgery([lossless_row(b"w", bytes(99))], flags=4))
 for size in (0, 1, 65536, 65537, 2**31, 2**64 - 1):
-    attack(FormatError, f"a modelled table of {size} bytes", lambda n=size: Forgery([], modelled=True, table_size=n))
+    attack(FormatError, f"a modeled table of {size} bytes", lambda n=size: Forgery([], modeled=True, table_size=n))
 attack(
     FormatError,
     "a tie to a tensor that only the base has",

@@ -57,24 +57,24 @@ def test_overhead_of_ten_tensors(names, profile, most, seed):
     assert 0 <= totals["overhead_bytes"] <= most
 
 
-@pytest.mark.parametrize("form", ["plain", "Brotli", "modelled"])
+@pytest.mark.parametrize("form", ["plain", "Brotli", "modeled"])
 def test_a_table_is_read_in_every_form(form):
     forgery = take_apart(coinr.encode_state_dict(siren(), meta={"a": 1}))
-    forgery.compressed, forgery.modelled = form == "Brotli", form == "modelled"
+    forgery.compressed, forgery.modeled = form == "Brotli", form == "modeled"
     blob = forgery.emit()
-    assert blob[5] == {"plain": 0, "Brotli": 1, "modelled": 4}[form]
+    assert blob[5] == {"plain": 0, "Brotli": 1, "modeled": 4}[form]
     assert coinr.read_meta(blob) == {"a": 1}
     assert list(coinr.decode_state_dict(blob)) == list(siren())
 
 
-def test_a_table_is_not_compressed_twice_nor_modelled_beyond_its_free_room():
+def test_a_table_is_not_compressed_twice_nor_modeled_beyond_its_free_room():
     blob = bytearray(coinr.encode_state_dict(siren()))
     blob[5] |= 5
     with pytest.raises(coinr.FormatError, match="two ways"):
         File(blob)
     many = {f"{k:064}": torch.ones(1) for k in range(2000)}
     long = take_apart(coinr.encode_state_dict(many, profile="lossless"))
-    long.compressed, long.modelled = False, True
+    long.compressed, long.modeled = False, True
     long.rows = [replace(row, same=0, rest=b"%064d" % k) for k, row in enumerate(long.rows)]
     with pytest.raises(coinr.FormatError, match="larger than 65536"):
         File(long.emit())

@@ -222,12 +222,12 @@ def test_feedback_lowers_the_weighted_error_and_none_changes_nothing():
     plain = _C.choose_levels(8, x.reshape(-1), np.array([1e3]), bits, table.reshape(-1)).reshape(x.shape)
     assert np.array_equal(_C.choose_levels_with_feedback(8, x, ones, weight, np.eye(16), bits, table), plain)
     upper = np.triu(0.5 * rng.standard_normal((16, 16)), 1) + np.eye(16)
-    shaped = _C.choose_levels_with_feedback(8, x, ones, weight, upper, bits, table)
+    compensated = _C.choose_levels_with_feedback(8, x, ones, weight, upper, bits, table)
 
     def error(k):
         return np.square((_C.level_values(k, 8) - x) @ upper).sum()
 
-    assert error(shaped) < 0.6 * error(plain)
+    assert error(compensated) < 0.6 * error(plain)
 
 
 def survivor_of_four(matrix, upper):

@@ -327,13 +327,13 @@ def test_every_score_of_a_transform(n, B):
     order = 1 << (n - 1).bit_length()
     M = 2 * order + order // 2 + 1
     A = philox.entries("hadamard", n, 3, 0, np.arange(M)).astype(np.float32)
-    wanted = np.random.default_rng(n).integers(0, M, B)
-    best, value = _C.correlate_argmax(A[wanted] + 0.25 * targets(B, n, 4), philox.KINDS["hadamard"], M, 3, 0, 1)
-    scores = (A[wanted] + 0.25 * targets(B, n, 4)).astype(np.float64) @ A.T.astype(np.float64) / math.sqrt(n)
+    atoms = np.random.default_rng(n).integers(0, M, B)
+    best, value = _C.correlate_argmax(A[atoms] + 0.25 * targets(B, n, 4), philox.KINDS["hadamard"], M, 3, 0, 1)
+    scores = (A[atoms] + 0.25 * targets(B, n, 4)).astype(np.float64) @ A.T.astype(np.float64) / math.sqrt(n)
     np.testing.assert_allclose(value, scores[np.arange(B), best], rtol=1e-6)
     assert (np.abs(value) >= np.abs(scores).max(1) * (1 - 1e-6)).all()
     if n > 16:
-        np.testing.assert_array_equal(best, wanted)
+        np.testing.assert_array_equal(best, atoms)
 
 
 @pytest.mark.parametrize("kind", philox.KINDS)

@@ -148,7 +148,7 @@ print(failures)
 
 
 def said(script):
-    # ThreadSanitizer refuses threads after a fork unless told.
+    # ThreadSanitizer refuses threads after a fork by default.
     environment = os.environ | {"TSAN_OPTIONS": os.environ.get("TSAN_OPTIONS", "") + " die_after_fork=0"}
     done = subprocess.run(
         [sys.executable, "-P", "-c", script], env=environment, capture_output=True, text=True, check=False

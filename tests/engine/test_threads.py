@@ -1,4 +1,4 @@
-"""Threads: how many may be asked for, what the environment says, and at most so many in all."""
+"""Threads: requests, the environment, and the limit of all together."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from coinr.engine.threads import MAX_THREADS, available_threads, limited_threads
 @pytest.fixture
 def sd(generator: np.random.Generator) -> dict[str, torch.Tensor]:
     """Tensors of which some go into sparse codes, some into dense ones."""
-    rough = generator.laplace(size=(4, 16, 16)) * (generator.random((4, 16, 16)) < 0.1)
-    return {f"w{i}": torch.from_numpy(matrix.astype(np.float32)) for i, matrix in enumerate(rough)}
+    sparse = generator.laplace(size=(4, 16, 16)) * (generator.random((4, 16, 16)) < 0.1)
+    return {f"w{i}": torch.from_numpy(matrix.astype(np.float32)) for i, matrix in enumerate(sparse)}
 
 
 @pytest.fixture
@@ -114,14 +114,14 @@ def test_items_side_by_side_share_the_threads(threads, items, monkeypatch):
 
 def test_the_last_item_takes_the_threads_of_those_that_are_done(monkeypatch):
     monkeypatch.setenv("COINR_THREADS", "6")
-    told = threading.Event()
+    ready = threading.Event()
 
     def share(item: int) -> list[int]:
         if item < 2:
-            assert told.wait(30)
+            assert ready.wait(30)
             return []
         shares = [available_threads()]
-        told.set()
+        ready.set()
         for _ in range(3000):
             if shares[-1] == 6:
                 break
@@ -196,11 +196,11 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
     return calls
 
 
-@pytest.mark.parametrize("asked", ["argument", "environment"])
-def test_encoding_takes_no_more_threads_than_it_may(asked, sd, counted, monkeypatch):
+@pytest.mark.parametrize("source", ["argument", "environment"])
+def test_encoding_takes_no_more_threads_than_it_may(source, sd, counted, monkeypatch):
     """Four tensors on four threads: no operation of any, decoding to verify included, has more than one."""
-    monkeypatch.setenv("COINR_THREADS", "4" if asked == "environment" else "64")
-    threads = None if asked == "environment" else 4
+    monkeypatch.setenv("COINR_THREADS", "4" if source == "environment" else "64")
+    threads = None if source == "environment" else 4
     four = sd
     monkeypatch.setattr(sparse, "_EFFORT", ((1 << 62, 1 << 8, 1),))
     assert coinr.encode_state_dict(four, tolerance=0.5, threads=1) == coinr.encode_state_dict(four, tolerance=0.5)

@@ -18,7 +18,7 @@ from coinr.errors import FormatError
 
 _NONE, _ROTATE, _LEFT, _ABOVE = range(4)
 
-# Words from which the transform and the number of modelled bits are chosen.
+# Words from which the transform and the number of modeled bits are chosen.
 _SAMPLE = 1 << 13
 
 
@@ -54,8 +54,8 @@ class _Form:
     transform
         What is coded in place of a word: 0 the word, 1 the word rotated, 2 and 3 its difference to the left one and to
         the one above.
-    modelled
-        Leading bits of each transformed word that are modelled.
+    modeled
+        Leading bits of each transformed word that are modeled.
     """
 
     rows: int
@@ -63,7 +63,7 @@ class _Form:
     width: int
     lanes: int
     transform: int
-    modelled: int
+    modeled: int
 
     @classmethod
     def of(cls, layout: Layout, mode: int = 0) -> _Form:
@@ -76,11 +76,11 @@ class _Form:
     @property
     def mode(self) -> int:
         """Return the mode byte."""
-        return self.transform | (self.modelled - 1) << 2
+        return self.transform | (self.modeled - 1) << 2
 
     def arguments(self) -> tuple[int, ...]:
         """Return the arguments of the extension's functions."""
-        return self.rows, self.columns, self.width, self.lanes, self.transform, self.modelled
+        return self.rows, self.columns, self.width, self.lanes, self.transform, self.modeled
 
 
 class Exact:
@@ -104,7 +104,7 @@ class Exact:
         return bytes([form.mode]) + native.encode_exact(raw, *form.arguments())
 
     def pack(self, data: bytes) -> bytes:
-        """Encode any bytes, with all their bits modelled; the tensor table may be stored so."""
+        """Encode any bytes, with all their bits modeled; the tensor table may be stored so."""
         packed: bytes = native.encode_exact(data, 1, len(data), 1, 1, _NONE, 8)
         return packed
 
@@ -117,8 +117,8 @@ class Exact:
 
     def admits(self, payload: bytes, layout: Layout) -> bool:
         """Return whether decoders accept the payload: it may not stand for too many bits for its length."""
-        modelled = 1 if layout.dtype == torch.bool else (payload[0] >> 2) + 1 if payload else 0
-        return layout.size * layout.planes * modelled <= native.max_modeled_bits(len(payload) - 1)
+        modeled = 1 if layout.dtype == torch.bool else (payload[0] >> 2) + 1 if payload else 0
+        return layout.size * layout.planes * modeled <= native.max_modeled_bits(len(payload) - 1)
 
     def decode(
         self, payload: memoryview, params: ExactParams, layout: Layout, seed: int, device: torch.device
@@ -142,7 +142,7 @@ class Exact:
 
 
 def _choose(raw: bytes, layout: Layout) -> _Form:
-    """Return the form with the fewest bits on a sample of the words: its transform and number of modelled bits."""
+    """Return the form with the fewest bits on a sample of the words: its transform and number of modeled bits."""
     form = _Form.of(layout)
     rows = min(form.rows, max(1, _SAMPLE // form.columns))
     columns = form.columns if form.rows > 1 else min(form.columns, _SAMPLE)
@@ -151,9 +151,9 @@ def _choose(raw: bytes, layout: Layout) -> _Form:
     options = []
     for transform in (_NONE, _ROTATE, _LEFT, _ABOVE):
         costs = native.exact_costs(sample, rows, columns, form.width, form.lanes, transform)
-        # A bit that is not modelled costs one bit.
+        # A bit that is not modeled costs one bit.
         totals = np.cumsum(costs - rows * columns)
-        modelled = int(totals.argmin()) + 1
-        options.append((float(totals[modelled - 1]), transform, modelled))
-    _, transform, modelled = min(options)
-    return replace(form, transform=transform, modelled=modelled)
+        modeled = int(totals.argmin()) + 1
+        options.append((float(totals[modeled - 1]), transform, modeled))
+    _, transform, modeled = min(options)
+    return replace(form, transform=transform, modeled=modeled)

@@ -14,7 +14,7 @@ import torch
 from coinr.codec.coders import CODERS, DIFFERENCE, DifferenceParams
 from coinr.codec.format.tensor_table import (
     BROTLI,
-    MODELLED,
+    MODELED,
     VERSION,
     Header,
     Limits,
@@ -107,10 +107,10 @@ class File:
         version, flags = reader.u8(), reader.u8()
         if version != VERSION:
             raise VersionError(f"format version {version} is not supported, only {VERSION}")
-        if flags & ~(BROTLI | _DIFFERENCES | MODELLED):
+        if flags & ~(BROTLI | _DIFFERENCES | MODELED):
             raise VersionError(f"flags {flags:#x} are unknown to format version {VERSION}")
-        packed = flags & (BROTLI | MODELLED)
-        if packed == BROTLI | MODELLED:
+        packed = flags & (BROTLI | MODELED)
+        if packed == BROTLI | MODELED:
             raise FormatError("a table that is compressed in two ways")
         stored = reader.varint()
         size = reader.varint() if packed else stored

@@ -17,7 +17,7 @@ from coinr.inputs.dtypes import DTYPES
 VERSION = 1
 
 # Flags of a table's stored form.
-BROTLI, MODELLED = 1, 4
+BROTLI, MODELED = 1, 4
 
 TIED = 7  # in place of a coder id: the tensor shares the storage of an earlier one
 _MAX_NDIM = 32
@@ -289,8 +289,8 @@ def pack_table(table: bytes) -> bytes:
     if len(table) <= _room(len(packed)):
         forms.append(bytes([BROTLI]) + varint(len(packed)) + varint(len(table)) + packed)
     if 0 < len(table) <= _FREE_TABLE_BYTES:
-        modelled = EXACT.pack(table)
-        forms.append(bytes([MODELLED]) + varint(len(modelled)) + varint(len(table)) + modelled)
+        modeled = EXACT.pack(table)
+        forms.append(bytes([MODELED]) + varint(len(modeled)) + varint(len(table)) + modeled)
     return min(forms, key=len)
 
 
@@ -301,5 +301,5 @@ def unpack_table(stored: bytes, size: int, flags: int) -> bytes:
     if flags & BROTLI:
         return expand(stored, size)
     if size > _FREE_TABLE_BYTES:
-        raise FormatError(f"a modelled table of {size} bytes is larger than {_FREE_TABLE_BYTES}")
+        raise FormatError(f"a modeled table of {size} bytes is larger than {_FREE_TABLE_BYTES}")
     return EXACT.unpack(stored, size)

@@ -23,7 +23,7 @@ class NoisyTensor:
     """A tensor of which the weights and the errors that quantization may leave are both trained.
 
     A row of the tensor's matrix is quantized with a step that leaves a root mean squared error c in each weight, or
-    c in the layer's output where the covariance of the layer's inputs is known. Decoded weights are modelled as
+    c in the layer's output where the covariance of the layer's inputs is known. Decoded weights are modeled as
     a · (w + e): e is uniform noise of deviation c, and the Wiener gain a = p / (p + c²) at a signal power p keeps
     weights far below c from adding noise.
 

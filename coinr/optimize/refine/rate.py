@@ -40,7 +40,7 @@ def estimate_bits(values: Tensor, steps: Tensor) -> Tensor:
     """Return the bits of a uniformly quantized matrix: Σ −log₂ P(|X − v| ≤ Δ / 2) with X of a Laplace density.
 
     The density of each weight has the magnitude that :func:`expected_magnitudes` gives. Files of the ``direct`` coder
-    come within a few per cent of it, although the trellis and the contexts are not modelled.
+    come within a few per cent of it, although the trellis and the contexts are not modeled.
 
     Parameters
     ----------
