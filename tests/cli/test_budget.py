@@ -27,7 +27,7 @@ def run(*arguments):
     return CliRunner().invoke(cli, [str(argument) for argument in arguments])
 
 
-def test_a_size_is_met_and_told(folder, tmp_path):
+def test_a_size_is_met_and_reported(folder, tmp_path):
     done = run("encode", folder / "a.png", "-o", tmp_path / "a.coinr", "--target-bytes", 700, *QUICK)
     assert done.exit_code == 0, done.stderr
     lines = done.stdout.splitlines()
@@ -77,7 +77,7 @@ def test_a_score_is_met(folder, tmp_path, option):
         (("--min-psnr", "nan"), 1, "--min-score must be a finite number"),
     ],
 )
-def test_what_cannot_be_is_told_on_one_line_before_a_fit(folder, tmp_path, monkeypatch, arguments, code, message):
+def test_what_cannot_be_is_an_error_of_one_line_before_a_fit(folder, tmp_path, monkeypatch, arguments, code, message):
     for place in ("coinr.optimize.compress.training.fit", "coinr.fitting.fit"):
         monkeypatch.setattr(place, lambda *_, **__: pytest.fail("a fit was begun"))
     done = run("encode", folder / "a.png", "-o", tmp_path / "a.coinr", *arguments)

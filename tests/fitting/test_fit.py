@@ -191,7 +191,7 @@ def test_a_diverging_fit_is_an_error_and_not_a_broken_network(photo):
         fit(photo, broken, steps=2)
 
 
-def test_progress_is_shown_only_when_asked_or_on_a_terminal(photo, capsys):
+def test_progress_is_shown_only_when_requested_or_on_a_terminal(photo, capsys):
     fit(photo, **QUICK)
     assert capsys.readouterr() == ("", "")
     fit(photo, **QUICK, progress=True)

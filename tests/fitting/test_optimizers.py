@@ -15,8 +15,8 @@ def _quadratic(generator, rows=6, columns=4):
     left = torch.linalg.qr(torch.randn(rows, rows, generator=generator)).Q
     right = torch.linalg.qr(torch.randn(columns, columns, generator=generator)).Q
     scale = torch.logspace(0, -2, rows)[:, None] * torch.logspace(0, -2, columns)
-    wanted = torch.randn(rows, columns, generator=generator)
-    return lambda w: ((left.T @ (w - wanted) @ right).square() * scale).sum((-2, -1))
+    target = torch.randn(rows, columns, generator=generator)
+    return lambda w: ((left.T @ (w - target) @ right).square() * scale).sum((-2, -1))
 
 
 def _minimize(make, loss, start, steps=200):
@@ -70,10 +70,10 @@ def test_muon_moves_a_stack_as_its_networks_alone():
 
 @pytest.mark.parametrize("make", [Soap, Muon])
 def test_vectors_move_as_adam_moves_them(make):
-    start, wanted = torch.zeros(2, 5), torch.randn(2, 5, generator=torch.Generator().manual_seed(0))
+    start, target = torch.zeros(2, 5), torch.randn(2, 5, generator=torch.Generator().manual_seed(0))
 
     def loss(w):
-        return (w - wanted).square().sum(-1)
+        return (w - target).square().sum(-1)
 
     mine = _minimize(lambda v: make(v, 0.05), loss, start)
     adam = _minimize(lambda v: torch.optim.Adam(v, 0.05), loss, start)
@@ -90,13 +90,13 @@ def test_soap_without_preconditioners_is_adam(monkeypatch):
 
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 def test_complex_tensors_move_to_the_minimum(name):
-    wanted = 0.2 * torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.complex64)
+    target = 0.2 * torch.randn(2, 4, 3, generator=torch.Generator().manual_seed(0), dtype=torch.complex64)
     found = _minimize(
         lambda v: OPTIMIZERS[name](v, 0.05),
-        lambda w: (w - wanted).abs().square().sum((-2, -1)),
-        torch.zeros_like(wanted),
+        lambda w: (w - target).abs().square().sum((-2, -1)),
+        torch.zeros_like(target),
     )
-    assert (found - wanted).abs().max() < 0.02
+    assert (found - target).abs().max() < 0.02
 
 
 def test_bases_stay_orthonormal_and_follow_the_gradients():

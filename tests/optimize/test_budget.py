@@ -1,4 +1,4 @@
-"""What a budget is, the table that networks are chosen from, and the choices."""
+"""Budgets, scaling curves, and the architectures that are chosen by them."""
 
 import math
 from pathlib import Path
@@ -53,7 +53,7 @@ def test_quality_is_linear_in_octaves_of_parameters_inside_and_beyond(curves):
     assert curves.quality(4, 256) == pytest.approx(21 - 6.5 / 2)
 
 
-def test_what_was_seen_of_a_signal_moves_the_table_as_signals_differ(curves):
+def test_an_observation_moves_the_curves_as_signals_differ(curves):
     assert curves.quality(2, 2048, Observation(2, 2048, 27.5)) == pytest.approx(27.5)
     # signals that differ by 4 dB at the smaller size differ by 8 at the larger: one more dB here is nearly two there
     low, high = (curves.quality(2, 8192, Observation(2, 512, observed)) for observed in (22.0, 23.0))
@@ -87,7 +87,7 @@ def test_every_kind_of_signal_was_measured(kind):
     assert curves.probe[1] <= curves.largest / 3
 
 
-def test_the_results_that_the_table_names_are_there():
+def test_the_results_that_the_curves_name_are_there():
     import json
     from importlib.resources import files
 
@@ -98,7 +98,7 @@ def test_the_results_that_the_table_names_are_there():
 
 
 @pytest.mark.parametrize(("network", "planes"), [("gauss", 1), ("wire", 2), ("relu", 1)])
-def test_parameters_are_those_of_the_network_that_was_asked_for(network, planes):
+def test_parameters_are_those_of_the_requested_network(network, planes):
     chooser = ArchitectureChooser(KINDS["image"], network)
     for depth, width in ((2, 16), (4, 25)):
         made = new_network(KINDS["image"], network, width=width, hidden_layers=depth)
@@ -143,7 +143,7 @@ def test_the_network_for_a_score_grows_with_it_and_with_the_difficulty():
     assert chooser.for_score(200.0, easy, 64) is None
 
 
-def test_a_score_that_the_table_does_not_foresee_takes_a_larger_network_within_bounds():
+def test_a_score_that_the_curves_do_not_predict_takes_a_larger_network_within_bounds():
     chooser = ArchitectureChooser(KINDS["image"], None)
     observed = Observation(3, 2265, 20.0)
     highest = max(chooser.curves.quality(d, 64 * chooser.curves.largest, observed) for d in chooser.curves.depths)
@@ -152,7 +152,7 @@ def test_a_score_that_the_table_does_not_foresee_takes_a_larger_network_within_b
     assert chooser.for_score(highest + 7, observed, 64) is None
 
 
-def test_the_file_of_a_network_that_was_seen():
+def test_the_predicted_file_of_an_observed_network():
     chooser = ArchitectureChooser(KINDS["image"], None)
     observed = Observation(3, 2265, 26.0)
     assert chooser.file_of(observed, 26.0) == chooser.file_of(observed, 27.0) == math.inf

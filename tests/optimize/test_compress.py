@@ -31,7 +31,7 @@ def true_score(made, signal):
     return score_of(coinr.open_file(made.blob).network, signal)
 
 
-def test_a_size_is_met_and_what_was_done_is_told():
+def test_a_size_is_met_and_the_steps_are_reported():
     made = coinr.compress(PICTURE, target_bytes=700, **QUICK)
     assert 0.98 * 700 <= made.bytes == len(made.blob) <= 700
     assert made.score == pytest.approx(true_score(made, ImageSignal(PICTURE)), abs=1e-6)
@@ -112,7 +112,7 @@ def test_a_refinement_goes_by_the_optimizer_of_the_fit(signal, fitting, optimize
     assert given == [optimizer]
 
 
-def test_a_refinement_that_fails_is_told_and_the_file_stays(monkeypatch):
+def test_a_refinement_that_fails_is_reported_and_the_file_stays(monkeypatch):
     def failing(*_, **__):
         raise coinr.InputError("min_score 20 is out of reach")
 
@@ -179,16 +179,16 @@ def test_a_file_that_keeps_the_score_on_a_part_alone_is_not_taken(monkeypatch):
     coarse = coinr.encode_state_dict({name: torch.zeros_like(tensor) for name, tensor in sd.items()})
     fine = coinr.encode_state_dict(sd, profile="direct", tolerance=0.01)
     scores = {blob: whole(coinr.decode_state_dict(blob)) for blob in (coarse, fine)}
-    wanted = Budget(None, (scores[coarse] + scores[fine]) / 2)
+    target = Budget(None, (scores[coarse] + scores[fine]) / 2)
 
     def encode_by_search(*blobs, seconds=None):
         found = iter(blobs)
         monkeypatch.setattr(encode, "_POINTS", 100)
         monkeypatch.setattr(
-            encode, "search", lambda sd, evaluate, **_: SearchResult(next(found), wanted.score + 9, 99.0, {}, 1, [])
+            encode, "search", lambda sd, evaluate, **_: SearchResult(next(found), target.score + 9, 99.0, {}, 1, [])
         )
         monkeypatch.setattr(encode, "polish", lambda sd, evaluate, found, *_: (found.blob, found.score))
-        return encode.encode_by_search(network, signal, wanted, WorkLimit(seconds), {"profile": "direct"})
+        return encode.encode_by_search(network, signal, target, WorkLimit(seconds), {"profile": "direct"})
 
     for blobs in ((fine,) * 4, (coarse, fine, coarse, coarse), (coarse, coarse, coarse, fine), (fine, *(coarse,) * 3)):
         made = encode_by_search(*blobs)

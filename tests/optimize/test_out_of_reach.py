@@ -60,7 +60,7 @@ def test_longer_fits_are_tried_where_little_is_missing(fitting):
     assert [steps for _, steps in made[1:]] == [8000] * (len(made) - 2) + [32000]
 
 
-def test_all_that_was_tried_is_told_and_all_that_was_not(fitting):
+def test_the_message_names_all_that_was_tried_and_all_that_was_not(fitting):
     made = fitting(lambda parameters, steps: 24.0)
     for score, steps, untried in (
         (25.0, None, "more than 4 networks after the short fit; more than 4 times the usual steps"),
@@ -90,7 +90,7 @@ def test_when_the_time_is_over_no_network_follows(fitting, monkeypatch):
     assert len(made) == 3
 
 
-def test_a_fit_that_the_time_ended_is_told_as_such(fitting, monkeypatch):
+def test_a_fit_that_the_time_ended_is_named_as_such(fitting, monkeypatch):
     fitting(lambda parameters, steps: 24.0)
     scripted = coinr.optimize.compress.training.fit
 
@@ -114,7 +114,7 @@ def test_longer_fits_have_checkpoints_of_their_own(monkeypatch, tmp_path):
     assert names == [f"a.{choice.hidden_layers}x{choice.width}", f"a.{choice.hidden_layers}x{choice.width}-25"]
 
 
-def test_the_command_line_tells_it_on_one_line(tmp_path):
+def test_the_command_line_says_it_on_one_line(tmp_path):
     from tests.cli.command import fail
 
     coinr.write_image(tmp_path / "a.png", SIGNAL.image)
@@ -143,7 +143,7 @@ def test_thorough_goes_to_the_refinement_alone(monkeypatch):
         coinr.compress(SIGNAL, thorough=True, **quick)
 
 
-def test_a_refinement_that_there_is_no_time_for_is_told(monkeypatch):
+def test_a_refinement_that_there_is_no_time_for_is_reported(monkeypatch):
     from coinr.runtime.work_limit import WorkLimit
 
     monkeypatch.setattr(WorkLimit, "out_of_time", lambda self: self.left() < math.inf)

@@ -100,14 +100,14 @@ def test_it_needs_fewer_bytes_than_the_same_network_trained_as_long_and_searched
         loss(tensors).backward()
         optimizer.step()
     longer = OrderedDict((name, tensor.detach()) for name, tensor in tensors.items())
-    wanted = evaluate(longer) - 0.5
+    target = evaluate(longer) - 0.5
     auto = min(
         len(blob)
         for tolerance in (0.1, 0.14, 0.2, 0.28, 0.4, 0.56, 0.8)
-        if evaluate(coinr.decode_state_dict(blob := coinr.encode_state_dict(longer, tolerance=tolerance))) >= wanted
+        if evaluate(coinr.decode_state_dict(blob := coinr.encode_state_dict(longer, tolerance=tolerance))) >= target
     )
-    refined = coinr.refine(sd, make_loss(), steps=400, min_score=wanted, evaluate=evaluate)
-    assert refined.score >= wanted
+    refined = coinr.refine(sd, make_loss(), steps=400, min_score=target, evaluate=evaluate)
+    assert refined.score >= target
     assert len(refined.blob) < 0.93 * auto
 
 
@@ -127,8 +127,8 @@ def spied(monkeypatch, method):
 @pytest.mark.slow
 def test_the_smaller_of_two_files_of_a_score_is_kept(monkeypatch):
     files = spied(monkeypatch, "encode_to_score")
-    wanted = evaluate(trained()) - 0.3
-    refined = coinr.refine(trained(), make_loss(), steps=STEPS, min_score=wanted, evaluate=evaluate, thorough=True)
+    target = evaluate(trained()) - 0.3
+    refined = coinr.refine(trained(), make_loss(), steps=STEPS, min_score=target, evaluate=evaluate, thorough=True)
     sizes = [len(blob) for blob in files]
     assert len(set(sizes)) == 2
     assert len(refined.blob) == min(sizes)
@@ -166,7 +166,7 @@ def test_training_for_a_size_is_better_than_coding_in_it():
     assert refined.score > evaluate(coinr.decode_state_dict(plain)) + 1
 
 
-def test_progress_is_shown_where_it_is_wanted(capfd):
+def test_progress_is_shown_where_it_is_requested(capfd):
     coinr.refine(trained(), make_loss(), steps=30, progress=True)
     shown = capfd.readouterr().err
     assert "30/30" in shown
@@ -218,12 +218,12 @@ def test_what_is_exact_tied_or_unused_stays_as_it_is():
 def test_dtypes_are_kept(dtype):
     generator = torch.Generator().manual_seed(0)
     sd = {"weight": torch.randn(16, 16, generator=generator).to(dtype), "bias": torch.zeros(16, dtype=dtype)}
-    wanted = torch.randn(16, 16, generator=generator, dtype=torch.complex64 if dtype.is_complex else torch.float32)
+    target = torch.randn(16, 16, generator=generator, dtype=torch.complex64 if dtype.is_complex else torch.float32)
 
     def loss(state_dict):
         assert {tensor.dtype for tensor in state_dict.values()} == {dtype}
-        out = state_dict["weight"].to(wanted.dtype) + state_dict["bias"].to(wanted.dtype)
-        return (out - wanted).abs().square().mean()
+        out = state_dict["weight"].to(target.dtype) + state_dict["bias"].to(target.dtype)
+        return (out - target).abs().square().mean()
 
     refined = coinr.refine(sd, loss, steps=100, learning_rate=0.05, loss_increase=0.1)
     assert {tensor.dtype for tensor in refined.state_dict.values()} == {dtype}
@@ -261,18 +261,18 @@ def test_bad_arguments_are_named(arguments):
         coinr.refine(trained(), make_loss(), **({"steps": 10} | arguments))
 
 
-def test_a_size_out_of_reach_is_told_in_bytes():
+def test_a_size_out_of_reach_is_named_in_bytes():
     with pytest.raises(InputError, match="10 bytes are out of reach: the coarsest file has [0-9]+ bytes"):
         coinr.refine(trained(), make_loss(), steps=10, target_bytes=10)
 
 
-def test_a_size_out_of_reach_is_told():
+def test_a_size_out_of_reach_is_an_error():
     with pytest.raises(InputError, match="10 bytes are out of reach"):
         coinr.refine(trained(), make_loss(), steps=10, target_bytes=10)
 
 
 @pytest.mark.parametrize(
-    ("loss", "says"),
+    ("loss", "message"),
     [
         (lambda state_dict: 1.0, "float"),
         (lambda state_dict: state_dict["layers.0.bias"], r"not a Tensor of float32 and shape \[24\]"),
@@ -281,8 +281,8 @@ def test_a_size_out_of_reach_is_told():
         (lambda state_dict: state_dict["layers.0.bias"].sum() * 0 + 1, "does not depend"),
     ],
 )
-def test_bad_losses_are_named(loss, says):
-    with pytest.raises(InputError, match=says):
+def test_bad_losses_are_named(loss, message):
+    with pytest.raises(InputError, match=message):
         coinr.refine(trained(), loss, steps=10)
 
 

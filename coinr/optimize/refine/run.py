@@ -190,27 +190,42 @@ def refine(
         report(text="coding")
         scaled = ScaledEncoder(plain, network.trained, None, limit, arguments)
         results = [encode(scaled)]
-        if thorough and encoder.reference is None and not limit.out_of_time():
-            report(text="second derivatives")
-            # errors spread by second derivatives differ from the noise of the training: they may do better or worse
-            hessian = network.accumulate_hessian(loss_fn, limit)
-            if hessian is not None and not limit.out_of_time():
-                report(text="coding by second derivatives")
-                results.append(encode(ScaledEncoder(plain, network.trained, hessian, limit, arguments)))
+        if thorough and encoder.reference is None:
+            results += _encode_with_hessian(encode, plain, network, loss_fn, limit, arguments)
         found = [one for one in results if one.blob]
         if not found:
-            raise InputError(
-                f"min_score {min_score} is out of reach: {_describe_reached(results, full, history[-1][0])}"
-            )
+            reached = _describe_reached(results, full, history[-1][0])
+            raise InputError(f"min_score {min_score} is out of reach: {reached}")
         if min_score is not None:
             best = min(found, key=lambda one: len(one.blob))
         else:
             best = _lowest_cost(found, scaled.decode, partial(mean_loss, loss_fn), multiplier)
-        decoded = OrderedDict(
-            (name, tensor.to(plain[name].device)) for name, tensor in scaled.decode(best.blob).items()
-        )
+        tensors = scaled.decode(best.blob)
+        decoded = OrderedDict((name, tensor.to(plain[name].device)) for name, tensor in tensors.items())
         score = best.score if evaluate is None or min_score is not None else float(evaluate(decoded))
         return Refined(decoded, best.blob, score, history, trained)
+
+
+def _encode_with_hessian(
+    encode: Callable[[ScaledEncoder], EncodingResult],
+    plain: Mapping[str, Tensor],
+    network: NoisyNetwork,
+    loss_fn: LossFunction,
+    limit: WorkLimit,
+    arguments: Mapping[str, Any],
+) -> list[EncodingResult]:
+    """Encode by second derivatives of the loss, where they can be had in time.
+
+    Errors spread by them differ from the noise of the training: they may do better or worse.
+    """
+    if limit.out_of_time():
+        return []
+    report(text="second derivatives")
+    hessian = network.accumulate_hessian(loss_fn, limit)
+    if hessian is None or limit.out_of_time():
+        return []
+    report(text="coding by second derivatives")
+    return [encode(ScaledEncoder(plain, network.trained, hessian, limit, arguments))]
 
 
 def _make_multiplier(
