@@ -111,3 +111,26 @@ def test_what_was_coded_of_a_tensor_is_forgotten_with_it():
     coinr.encode_state_dict({"whole": torch.arange(300)})
     gc.collect()
     assert len(_LOSSLESS) == before
+
+
+@pytest.mark.parametrize("name", ["target_bytes", "target_bits"])
+def test_a_size_is_met_from_below(name):
+    torch.manual_seed(1)
+    sd = {"w": torch.randn(64, 64), "b": torch.randn(64), "n": torch.arange(5)}
+    target = 2500 if name == "target_bytes" else 8 * 2500 / (64 * 64 + 64)
+    assert 0.98 * 2500 <= len(coinr.encode_state_dict(sd, **{name: target})) <= 2500
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"target_bytes": 5}, "out of reach"),
+        ({"target_bytes": -5}, "target_bytes"),
+        ({"target_bits": float("nan")}, "target_bits"),
+        ({"target_bits": 3.0, "tolerance": 0.1}, "one of them"),
+        ({"target_bits": 3.0, "target_bytes": 100}, "one of them"),
+    ],
+)
+def test_sizes_that_cannot_be_are_named(arguments, message):
+    with pytest.raises(coinr.InputError, match=message):
+        coinr.encode_state_dict({"w": torch.ones(3)}, **arguments)

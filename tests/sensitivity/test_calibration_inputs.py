@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 import coinr
 from coinr.errors import InputError
 from coinr.inputs.arguments import describe_value
+from coinr.sensitivity.calibration import measure_sensitivity
 
 
 @pytest.fixture
@@ -145,3 +147,16 @@ def test_whatever_is_given_can_be_described(make: Callable[[], Any]):
 class _Unspoken:
     def __repr__(self) -> str:
         raise ValueError("no words")
+
+
+def test_second_moments_from_given_inputs(module):
+    inputs = torch.randn(100, 6)
+    found = measure_sensitivity(lambda: {"2.weight": inputs}, module.state_dict()).tensors["2.weight"]
+    assert found.input_covariance.shape == (6, 6)
+    assert np.isclose(np.diag(found.input_covariance).mean(), 1)
+
+
+@pytest.mark.parametrize("calibrate", [3, lambda: 5, lambda: {"no": 1}, (nn.Linear(2, 6), torch.zeros(0, 2))])
+def test_bad_calibration_is_named(module, calibrate):
+    with pytest.raises(coinr.InputError, match="calibrat"):
+        coinr.encode_state_dict(module.state_dict(), calibrate=calibrate)
