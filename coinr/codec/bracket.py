@@ -124,15 +124,16 @@ class Bracket(Generic[Made]):
         out = 0.0 if self.good is None or self.bad is None else edge * (high - low)
         return min(max(at, low + out), high - out)
 
-    def share(self, target: float) -> float:
-        """Return the part of the way from the good point to the bad one at which a line has the target value.
+    def between(self, target: float) -> float:
+        """Return where the line through the good and the bad point has the target value.
 
-        One half where the values are not finite or in the wrong order.
+        That is halfway where their values are not finite or in the wrong order.
         """
         assert self.good is not None
         assert self.bad is not None
         low, high = self.good.value, self.bad.value
-        return (target - low) / (high - low) if -math.inf < low < high < math.inf else 0.5
+        share = (target - low) / (high - low) if -math.inf < low < high < math.inf else 0.5
+        return self.good.at + share * (self.bad.at - self.good.at)
 
 
 def slope(one: Point[Made], other: Point[Made] | None, usual: float, least: float, most: float) -> float:

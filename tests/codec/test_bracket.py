@@ -32,23 +32,19 @@ def test_halving_encloses_where_a_rising_value_passes_the_target(target):
 
 def test_a_line_through_the_ends_finds_the_target_of_a_line_at_once():
     def along(bracket):
-        low, high = bracket.ends()
-        return bracket.inside(low + bracket.share(5.0) * (high - low), 0.0) if len(bracket.points) > 1 else 16.0
+        return bracket.between(5.0) if len(bracket.points) > 1 else 16.0
 
     bracket = search(lambda at: 2 * at - 3, 5.0, along, start=0.0, tries=3)
     assert tried(bracket) == [0.0, 16.0, 4.0]
     assert bracket.good.at == 4.0
 
 
-def test_the_share_is_one_half_where_the_values_do_not_tell():
+@pytest.mark.parametrize("value", [4.0, 5.0, math.inf, math.nan])
+def test_halfway_is_where_values_do_not_tell(value):
     bracket = Bracket(Bracket.middle, tries=9)
     bracket.add(1.0, 5.0, True, None)
-    bracket.add(2.0, 4.0, False, None)
-    assert bracket.share(4.5) == 0.5
-    bracket = Bracket(Bracket.middle, tries=9)
-    bracket.add(1.0, 5.0, True, None)
-    bracket.add(2.0, math.inf, False, None)
-    assert bracket.share(6.0) == 0.5
+    bracket.add(2.0, value, False, None)
+    assert bracket.between(4.5) == 1.5
 
 
 def test_with_noise_the_ends_are_the_highest_good_and_the_lowest_bad_point():

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
 from coinr.codec.api import decode_state_dict
+from coinr.codec.bracket import Bracket
 from coinr.codec.encoder import Encoder
 from coinr.codec.rate_control import encode_to_size
 from coinr.optimize.refine.noisy_tensor import NoisyTensor
+from coinr.optimize.search.trials import log_lost
 from coinr.progress import report
 from coinr.runtime.work_limit import WorkLimit
 from coinr.sensitivity.calibration import SensitivityInfo, TensorSensitivity
@@ -21,8 +24,9 @@ from coinr.sensitivity.hessian import HessianFactor
 # Training sets the errors. This tolerance only keeps a tensor's error below the tensor itself.
 _TOLERANCE = 1.0
 
-# Files that are evaluated at most, the ratio of two scales that differ no more, and the widest between two tries.
-_TRIES, _ALIKE, _WIDEST = 12, 1.002, 2.0
+# Files that are evaluated at most, the ratio of two scales that differ no more, and the widest between two tries; and
+# the share of a bracket at its ends in which none is tried.
+_TRIES, _ALIKE, _WIDEST, _EDGE = 12, 1.002, 2.0, 0.05
 
 # What of a score's loss may be left over.
 _UNUSED = 0.004
@@ -126,43 +130,33 @@ class ScaledEncoder:
         self, evaluate: Callable[[Mapping[str, Tensor]], float], full: float, target: float
     ) -> EncodingResult:
         """Encode to the smallest file that keeps a score; ``full`` is that of the state dict as trained."""
-        good: tuple[float, float, bytes] | None = None  # scale, score, file
-        bad: tuple[float, float] | None = None
-        scale, spare, files, best = 1.0, full - target, 0, -math.inf
-        for _ in range(_TRIES if spare > 0 else 0):
-            last = files > 0 and (self._limit.out_of_time() if good is None else self._limit.used_up())
-            if last and good is not None:
-                break
-            if last:
-                scale *= _CAUTION
+        spare = full - target
+        scales = Bracket[tuple[bytes, float]](
+            partial(_next, spare=spare),
+            0.0,
+            tries=_TRIES,
+            alike=math.log(_ALIKE),
+            limit=self._limit,
+            caution=math.log(_CAUTION),
+        )
+        for at in scales if spare > 0 else ():
             with self._limit.unit("file"):
-                blob = self.encode(scale)
+                blob = self.encode(math.exp(at))
             with self._limit.unit("score"):
                 score = float(evaluate(self.decode(blob)))
-            files, best = files + 1, max(best, score)
             report(text=f"score {score:.6g} of {target:.6g}, {len(blob)} bytes")
-            if not score >= target:
-                bad = scale, score
-            else:
-                good = scale, score, blob
-                if score - target <= _UNUSED * spare:
-                    break
-            if last:
+            scales.add(at, log_lost(full, score), score >= target, (blob, score))
+            if 0 <= score - target <= _UNUSED * spare:
                 break
-            if good is not None and bad is not None:
-                if bad[0] / good[0] < _ALIKE:
-                    break
-                scale = _between((good[0], full - good[1]), (bad[0], full - bad[1]), spare)
-            else:
-                lost = full - score
-                factor = math.sqrt(spare / lost) if 0 < lost < math.inf else _WIDEST if good else 1 / _WIDEST
-                scale *= min(max(factor, 1 / _WIDEST), _WIDEST) * (_ALIKE if good else 1 / _ALIKE)
-        return EncodingResult(b"", None, files, best) if good is None else EncodingResult(good[2], good[1], files, best)
+        best = max([-math.inf, *(point.made[1] for point in scales.points)])
+        blob, kept = (b"", None) if scales.good is None else scales.good.made
+        return EncodingResult(blob, kept, len(scales.points), best)
 
 
-def _between(good: tuple[float, float], bad: tuple[float, float], spare: float) -> float:
-    """Return the scale at which ``spare`` is lost, between two (scale, lost): losses follow a power of the scale."""
-    share = 0.5
-    if 0 < good[1] < bad[1] < math.inf:
-        share = math.log(spare / good[1]) / math.log(bad[1] / good[1])
-    return good[0] * math.pow(bad[0] / good[0], min(max(share, 0.05), 0.95))
+def _next(scales: Bracket[tuple[bytes, float]], spare: float) -> float:
+    """Return the logarithm of the scale at which ``spare`` is lost; losses follow a power of the scale, about 2."""
+    target = math.log(spare)
+    if scales.good is not None and scales.bad is not None:
+        return scales.inside(scales.between(target), _EDGE)
+    at = scales.points[-1].reach(target, 2.0, math.log(_WIDEST))
+    return at + math.log(_ALIKE) * (1 if scales.bad is None else -1)
