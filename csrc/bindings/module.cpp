@@ -7,19 +7,19 @@
 #include <string>
 #include <vector>
 
-#include "bindings/exact.hpp"
-#include "bindings/trellis_feedback.hpp"
-#include "bindings/sparse.hpp"
 #include "bindings/buffers.hpp"
+#include "bindings/exact.hpp"
+#include "bindings/sparse.hpp"
+#include "bindings/trellis_feedback.hpp"
 #include "dictionary/dictionary.hpp"
-#include "simd/kernels.hpp"
-#include "entropy/levels.hpp"
-#include "omp/omp.hpp"
-#include "entropy/pack.hpp"
 #include "dictionary/philox.hpp"
 #include "dictionary/synthesis.hpp"
-#include "threads/thread_pool.hpp"
+#include "entropy/levels.hpp"
+#include "entropy/pack.hpp"
+#include "omp/omp.hpp"
 #include "quantize/trellis.hpp"
+#include "simd/kernels.hpp"
+#include "threads/thread_pool.hpp"
 
 using namespace coinr;
 

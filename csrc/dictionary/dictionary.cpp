@@ -4,8 +4,8 @@
 #include <stdexcept>
 #include <string>
 
-#include "simd/kernels.hpp"
 #include "dictionary/philox.hpp"
+#include "simd/kernels.hpp"
 
 namespace coinr {
 namespace {

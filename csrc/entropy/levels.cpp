@@ -5,10 +5,10 @@
 #include <cstdlib>
 #include <stdexcept>
 
-#include "entropy/mixing.hpp"
-#include "entropy/rangecoder.hpp"
-#include "entropy/prior.hpp"
 #include "entropy/levels_rans.hpp"
+#include "entropy/mixing.hpp"
+#include "entropy/prior.hpp"
+#include "entropy/rangecoder.hpp"
 
 namespace coinr {
 namespace {

@@ -7,8 +7,8 @@
 #include <stdexcept>
 #include <utility>
 
-#include "entropy/rans.hpp"
 #include "entropy/prior.hpp"
+#include "entropy/rans.hpp"
 
 namespace coinr {
 namespace {

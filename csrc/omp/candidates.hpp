@@ -4,10 +4,10 @@
 #include <cstdint>
 #include <vector>
 
-#include "simd/aligned.hpp"
 #include "dictionary/dictionary.hpp"
-#include "simd/kernels.hpp"
 #include "omp/select.hpp"
+#include "simd/aligned.hpp"
+#include "simd/kernels.hpp"
 #include "threads/thread_pool.hpp"
 
 namespace coinr {

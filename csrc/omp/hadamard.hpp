@@ -6,10 +6,10 @@
 #include <memory>
 #include <vector>
 
-#include "simd/aligned.hpp"
-#include "omp/candidates.hpp"
 #include "dictionary/dictionary.hpp"
+#include "omp/candidates.hpp"
 #include "omp/select.hpp"
+#include "simd/aligned.hpp"
 #include "threads/thread_pool.hpp"
 
 namespace coinr {

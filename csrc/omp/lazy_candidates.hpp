@@ -11,10 +11,10 @@
 #include <cstdint>
 #include <vector>
 
-#include "simd/aligned.hpp"
 #include "omp/least_squares.hpp"
 #include "omp/residual_int16.hpp"
 #include "omp/select.hpp"
+#include "simd/aligned.hpp"
 
 namespace coinr {
 

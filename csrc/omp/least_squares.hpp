@@ -4,9 +4,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "simd/aligned.hpp"
-#include "omp/support_atoms.hpp"
 #include "dictionary/dictionary.hpp"
+#include "omp/support_atoms.hpp"
+#include "simd/aligned.hpp"
 
 namespace coinr {
 

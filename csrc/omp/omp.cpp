@@ -6,12 +6,12 @@
 #include <memory>
 #include <vector>
 
-#include "simd/aligned.hpp"
 #include "omp/hadamard.hpp"
-#include "simd/kernels.hpp"
 #include "omp/least_squares.hpp"
 #include "omp/screen.hpp"
 #include "omp/select.hpp"
+#include "simd/aligned.hpp"
+#include "simd/kernels.hpp"
 #include "threads/thread_pool.hpp"
 
 namespace coinr {

@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
-#include "simd/aligned.hpp"
 #include "dictionary/dictionary.hpp"
+#include "simd/aligned.hpp"
 
 namespace coinr {
 

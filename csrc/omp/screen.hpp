@@ -9,12 +9,12 @@
 #include <memory>
 #include <vector>
 
-#include "simd/aligned.hpp"
-#include "omp/candidates.hpp"
 #include "dictionary/dictionary.hpp"
+#include "omp/candidates.hpp"
 #include "omp/lazy_candidates.hpp"
 #include "omp/residual_int8.hpp"
 #include "omp/select.hpp"
+#include "simd/aligned.hpp"
 #include "threads/thread_pool.hpp"
 
 namespace coinr {

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "simd/aligned.hpp"
 #include "dictionary/dictionary.hpp"
+#include "simd/aligned.hpp"
 #include "threads/thread_pool.hpp"
 
 namespace coinr {

@@ -5,10 +5,10 @@
 #include <numeric>
 #include <unordered_set>
 
-#include "simd/kernels.hpp"
 #include "entropy/sets.hpp"
+#include "omp/top_atoms.hpp"
+#include "simd/kernels.hpp"
 #include "threads/thread_pool.hpp"
-#include "omp/top.hpp"
 
 namespace coinr {
 namespace {

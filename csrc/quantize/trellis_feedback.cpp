@@ -4,8 +4,8 @@
 #include <cmath>
 #include <limits>
 
-#include "simd/kernels.hpp"
 #include "quantize/rd_cost.hpp"
+#include "simd/kernels.hpp"
 
 namespace coinr {
 namespace {

@@ -1,4 +1,4 @@
-#include "omp/top.hpp"
+#include "omp/top_atoms.hpp"
 
 #include <algorithm>
 #include <cmath>

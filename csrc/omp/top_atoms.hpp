@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "simd/aligned.hpp"
 #include "dictionary/dictionary.hpp"
+#include "simd/aligned.hpp"
 
 namespace coinr {
 
