@@ -16,7 +16,7 @@ class StateDictError(InputError):
 
 
 class BackendError(CoinrError, RuntimeError):
-    """The backend that was asked for cannot run here; the message says why."""
+    """The requested backend cannot run here; the message says why."""
 
 
 class DependencyError(CoinrError, ImportError):

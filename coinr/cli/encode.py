@@ -115,7 +115,7 @@ def encode(
     echo_notes(signal, opened.notes)
     if options["min_psnr"] is not None and opened.metric != "PSNR":
         raise click.UsageError(
-            f"--min-psnr is for pictures and scenes; this is judged by its {opened.metric}: --min-score"
+            f"--min-psnr is for pictures and scenes; this is measured by its {opened.metric}: --min-score"
         )
     blob, score, before, numbers, words = (
         _plain(opened, network, options, arguments) if budget is None else _within(opened, network, budget, arguments)

@@ -1,4 +1,4 @@
-"""NumPy's array files: ``.npy`` and ``.npz``, told by their content; nothing is unpickled."""
+"""NumPy's array files: ``.npy`` and ``.npz``, detected from their content; nothing is unpickled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files in: whole, by name, and refused where their first bytes show that they are not what was asked for."""
+"""Files as bytes: read whole, by name, and refused where their first bytes show another kind than the requested."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ STATE_DICT_SUFFIXES = (".safetensors", ".pt", ".pth", ".npz")
 def read_state_dict_file(
     path: str | os.PathLike[str], key: str | None = None, strip_prefix: str | None = None
 ) -> Mapping[str, Any]:
-    """Return the state dict in a file of torch, ``.safetensors``, ``.npz`` or ``.npy``, told by its content.
+    """Return the state dict in a file of torch, ``.safetensors``, ``.npz`` or ``.npy``, detected from its content.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What files of weights hold, told by their content: torch's two formats, safetensors, NumPy's arrays."""
+"""What files of weights hold, detected from their content: torch's two formats, safetensors, NumPy's arrays."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _OTHERS = {
 def read_weights(path: str | os.PathLike[str]) -> Any:
     """Return what a file of weights holds: for a plain one a mapping of names to tensors or arrays.
 
-    Its format is told by its content, not by its suffix. Nothing but tensors, arrays and plain values is unpickled.
+    Its format is detected from its content, not from its suffix. Only tensors, arrays and plain values are unpickled.
     The array of a ``.npy`` file is named as the file is.
 
     Raises

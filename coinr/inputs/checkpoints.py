@@ -117,18 +117,18 @@ def _entry(checkpoint: Any, key: str, within: str = "") -> Any:
 
 
 def _advice(checkpoint: Any, chosen: Any = None) -> str:
-    """What to pass instead, and which entries but the one that was chosen are optimizers' states."""
+    """Say what to pass instead, and which entries other than the chosen one are optimizers' states."""
     children = _children(checkpoint) or {}
     found = [f"key={'.'.join(path)!r} ({count} tensor{'s' * (count != 1)})" for path, count in state_dicts(checkpoint)]
     optimizers = [repr(name) for name, child in children.items() if is_optimizer_state(child) and child is not chosen]
     if found:
-        told = f"; give {_listed(found, ' or ')}"
+        advice = f"; give {_listed(found, ' or ')}"
     else:
-        told = "; without a key the whole is taken" if _tensors(checkpoint) else "; there is no state dict in it"
+        advice = "; without a key the whole is taken" if _tensors(checkpoint) else "; there is no state dict in it"
     if optimizers:
         looks = "look like optimizers' states" if len(optimizers) > 1 else "looks like an optimizer's state"
-        told += f"; {' and '.join(optimizers)} {looks}"
-    return told
+        advice += f"; {' and '.join(optimizers)} {looks}"
+    return advice
 
 
 def _listed(items: list[str], between: str = ", ") -> str:

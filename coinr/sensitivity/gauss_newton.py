@@ -25,8 +25,8 @@ from coinr.sensitivity.hessian import MAX_PARAMETERS, HessianFactor
 from coinr.sensitivity.input_stats import InputStatsRecorder, LayerCall
 from coinr.sensitivity.sampled_module import SampledModule
 
-# Derivatives that are taken for each parameter, in networks that take minutes anyway, and at least: from fewer, H is
-# too inexact and files get larger.
+# Derivatives for each parameter: usually, for networks that take minutes anyway, and at least. With fewer, H is too
+# inexact and files get larger.
 _ROWS, _ROWS_OF_LARGE, _FEWEST = 10, 20, 4
 
 # Columns of H that are summed at once, of which only the upper half is needed.
@@ -102,8 +102,8 @@ def accumulate_gauss_newton(
     Returns
     -------
     HessianFactor or None
-        None if the network is too large, has too few samples or is no plain chain of real layers, and where the time
-        is over before all derivatives are taken.
+        None if the network is too large, has too few samples or is no plain chain of real layers. None, too, if the
+        time is over before all derivatives are taken.
     int
         Calls of the metric so far: 1 if the recorded inputs show that H cannot be accumulated, else 2.
     """

@@ -41,14 +41,14 @@ class _Entry:
 class TensorIdentifier:
     """Finds which matrix or vector of a state dict a tensor is.
 
-    Copies and multiples are followed from the tensors of the state dict on, by data pointer, shape and strides: so
-    matrices that are multiples of each other are told apart. Where a metric makes its weights in other ways, a tensor
+    Copies and multiples are followed from the tensors of the state dict on, by data pointer, shape and strides. So
+    matrices that are multiples of each other are distinguished. If a metric makes its weights in other ways, a tensor
     is identified by its values, as the first entry that it is a multiple of.
 
     Parameters
     ----------
     state_dict
-        Names to tensors. Matrices and vectors of floating-point or complex numbers are looked for, but for those that
+        Names to tensors. Entries are its matrices and vectors of floating-point or complex numbers, without those that
         are zero or not finite.
 
     Attributes
@@ -125,7 +125,7 @@ def _place(tensor: Tensor) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
 
 
 def _is_copy(tensor: Tensor, entry: Tensor) -> bool:
-    """Whether a tensor has the values of an entry, in its dtype or a wider one."""
+    """Return whether a tensor has the values of an entry, in its dtype or a wider one."""
     if torch.promote_types(tensor.dtype, entry.dtype) != tensor.dtype:
         return False
     return torch.equal(tensor, entry.to(tensor))

@@ -72,7 +72,7 @@ class InputStatsRecorder(TorchFunctionMode):
     Parameters
     ----------
     state_dict
-        Names to tensors; matrices and vectors of floating-point or complex numbers are looked for.
+        Names to tensors, of which matrices and vectors of floating-point or complex numbers count.
 
     Attributes
     ----------

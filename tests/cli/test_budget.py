@@ -90,7 +90,7 @@ def test_what_cannot_be_is_an_error_of_one_line_before_a_fit(folder, tmp_path, m
 def test_psnr_is_for_what_has_one(folder, tmp_path):
     done = run("encode", folder / "a.wav", "-o", tmp_path / "a.coinr", "--min-psnr", 20)
     assert done.exit_code == 2
-    assert "judged by its SNR: --min-score" in done.stderr
+    assert "measured by its SNR: --min-score" in done.stderr
 
 
 def test_a_score_out_of_reach_leaves_no_file(folder, tmp_path):

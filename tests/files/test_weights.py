@@ -1,4 +1,4 @@
-"""Files of weights: told by content, named where they are truncated, something else, or need unpickling."""
+"""Files of weights: detected from their content, named where they are truncated, something else, or need unpickling."""
 
 import argparse
 import io

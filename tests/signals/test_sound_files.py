@@ -1,4 +1,4 @@
-"""Sounds in all formats that libsndfile reads are told by their content, and refused by name where they are damaged."""
+"""Sounds in all formats of libsndfile are detected from their content, and refused by name where they are damaged."""
 
 import numpy as np
 import pytest

@@ -210,7 +210,7 @@ def test_lists_tell_views_apart(tmp_path):
     assert (len(scene.images), scene.eval_split.images[:, 0, 0, 0].tolist(), scene.notes) == (5, [200], ())
     scene = read(write(tmp_path, {**PINHOLE, "test_filenames": ["images/5.png"], "train_filenames": [
         f"images/{k}.png" for k in range(6)]}))  # fmt: skip
-    assert scene.notes == ("1 of 6 views are both trained on and judged by, as transforms.json says",)
+    assert scene.notes == ("1 of 6 views are both trained and evaluated on, as transforms.json says",)
 
 
 def test_files_to_judge_by(tmp_path):

@@ -38,7 +38,7 @@ _PROFILES = ("auto", "direct", "sparse")
 _START = 0.05
 
 # The largest default learning rate, as a number and as a tolerance. Adam moves every weight by about the learning rate,
-# Muon a matrix by twice that in spectral norm; a network must be able to make up for it.
+# Muon a matrix by twice that in spectral norm; a network must be able to compensate for it.
 _RATE, _RATE_TOLERANCE = 2e-4, 0.6
 
 # Errors of tensors that are all zero, and errors at which every tensor vanishes.

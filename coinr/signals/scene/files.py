@@ -155,7 +155,7 @@ def _sides(path: Path, transforms: Transforms, places: list[Path]) -> tuple[list
     train = sides.get("train") or [k for k in range(len(places)) if k not in others]
     notes = []
     if both := set(train) & set(test_views):
-        notes.append(f"{len(both)} of {len(places)} views are both trained on and judged by, as {path.name} says")
+        notes.append(f"{len(both)} of {len(places)} views are both trained and evaluated on, as {path.name} says")
     if left := len(places) - len({*train, *test_views}):
         notes.append(f"{left} of {len(places)} views are not used, as the lists in {path.name} say")
     return train, test_views, notes
