@@ -76,11 +76,11 @@ class SeparateGradients(Gradients):
         self._block: Sequence[Tensor] = ()
 
     def load(self, block: Sequence[Tensor]) -> None:
-        """As :meth:`Gradients.load`."""
+        """Set the samples of the next steps, as :meth:`Gradients.load`."""
         self._block = block
 
     def compute(self, step: int, factor: Tensor) -> Tensor:
-        """As :meth:`Gradients.compute`."""
+        """Set the gradients of a step and return its errors, as :meth:`Gradients.compute`."""
 
         def differentiate_chunk(unit: tuple[int, Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
             k, chunk = unit
@@ -127,7 +127,7 @@ class BatchedGradients(Gradients):
         return all((type(s).predict, type(s).squared_error) == plain for s in signals)
 
     def load(self, block: Sequence[Tensor]) -> None:
-        """As :meth:`Gradients.load`."""
+        """Set the samples of the next steps, as :meth:`Gradients.load`."""
         sizes = sorted({rows.shape[1] for rows in block})
         self._samples = []
         for size in sizes:
@@ -142,7 +142,7 @@ class BatchedGradients(Gradients):
             )
 
     def compute(self, step: int, factor: Tensor) -> Tensor:
-        """As :meth:`Gradients.compute`."""
+        """Set the gradients of a step and return its errors, as :meth:`Gradients.compute`."""
         errors = torch.zeros(len(self.networks), dtype=torch.float32, device=factor.device)
         for members, inputs, targets in self._samples:
             trained = dict(zip(self.stack.names, self.stack.tensors, strict=True))
@@ -164,5 +164,5 @@ class BatchedGradients(Gradients):
 
 
 def _config(network: nn.Module) -> object:
-    """The configuration of a network of coinr; other modules have none and are compared by type and shapes."""
+    """Return the configuration of a network of coinr; None for other modules, which are compared by type and shapes."""
     return getattr(network, "config", None)

@@ -74,7 +74,7 @@ def default_width(signal: Signal, kind: str, hidden_layers: int) -> int:
     widest = signal.recipe.width
     most = signal.default_bits / _BITS
     for width in range(widest, _MIN_WIDTH, -1):
-        if _count(signal, kind, width, hidden_layers) <= most:
+        if count_parameters(signal, kind, width, hidden_layers) <= most:
             return width
     return min(widest, _MIN_WIDTH)
 
@@ -93,8 +93,8 @@ def _build(signal: Signal, kind: str, width: int, hidden_layers: int, seed: int)
     return build_network(kind, {**sizes, **options}, torch.Generator().manual_seed(seed))
 
 
-def _count(signal: Signal, kind: str, width: int, hidden_layers: int) -> int:
-    """Real parameters of a network."""
+def count_parameters(signal: Signal, kind: str | None, width: int, hidden_layers: int) -> int:
+    """Count the real parameters of the network that :func:`new_network` returns; a complex one counts twice."""
     with torch.device("meta"):  # shapes only: nothing is allocated
-        network = _build(signal, kind, width, hidden_layers, 0)
+        network = new_network(signal, kind, width=width, hidden_layers=hidden_layers)
     return sum(p.numel() * (2 if p.is_complex() else 1) for p in network.parameters())

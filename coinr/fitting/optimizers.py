@@ -148,12 +148,12 @@ class Soap(Optimizer):
 
 
 def _real(tensor: Tensor) -> Tensor:
-    """A real view, with real and imaginary parts side by side."""
+    """Return a real view, with real and imaginary parts side by side."""
     return torch.view_as_real(tensor).flatten(-2) if tensor.is_complex() else tensor
 
 
 def _moments(gradient: Tensor) -> dict[str, Tensor]:
-    """G Gᵀ and Gᵀ G of matrices [K, m, n], for sides of at most 1024."""
+    """Return G Gᵀ and Gᵀ G of matrices [K, m, n], for sides of at most 1024."""
     if gradient.ndim != 3:
         return {}
     sides = {"left": gradient, "right": gradient.mT}
@@ -161,7 +161,7 @@ def _moments(gradient: Tensor) -> dict[str, Tensor]:
 
 
 def _rotate(matrix: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor:
-    """leftᵀ · matrix · right, where None stands for the identity."""
+    """Return leftᵀ · matrix · right, where None stands for the identity."""
     matrix = matrix.clone() if left is None else left.mT @ matrix
     return matrix if right is None else matrix @ right
 

@@ -129,7 +129,7 @@ def fit(
     InputError
         If an argument is out of range, ``network`` does not suit the signal, or the checkpoint is of another fit.
     CoinrError
-        If the fit diverged, so that no finite weights were ever seen.
+        If the fit diverged, so that its weights never had a finite score.
     """
     one = _read_signals([signal])
     options = TrainOptions(

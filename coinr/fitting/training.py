@@ -73,7 +73,7 @@ def train(networks: Sequence[nn.Module], signals: Sequence[Signal], options: Tra
     InputError
         If the networks cannot be trained together, or the checkpoint is of another fit.
     CoinrError
-        If a fit diverged, so that its weights were never finite.
+        If a fit diverged, so that its weights never had a finite score.
     """
     stack = Stack(networks)
     device = stack.tensors[0].device
@@ -153,7 +153,7 @@ class _Run:
             self.save()
 
     def _progress_text(self, errors: Tensor, steps_before: int, begin: float) -> str:
-        """The mean score at the last evaluation, the mean error of the last step, and steps per second."""
+        """Return the mean score at the last evaluation, the mean error of the last step, and steps per second."""
         signal, history = self.gradients.signals[0], self.state.history
         score = sum(scores[-1][1] for scores in history) / len(history)
         evaluated = history[0][-1][0]
@@ -220,10 +220,10 @@ class _Run:
         self.state.finished = self.state.finished and self._has_ended()
 
     def _done(self) -> float:
-        """The share of the steps, or of the seconds if larger, that is over."""
+        """Return the share of the steps, or of the seconds if larger, that is over."""
         budget = self.options.time_budget
         return max(self.state.step / self.options.steps, 0.0 if budget is None else self.state.seconds / budget)
 
     def _has_ended(self) -> bool:
-        """Whether the steps or the seconds are over, or the target is reached."""
+        """Return whether the steps or the seconds are over, or the target is reached."""
         return self._done() >= 1 or (self.options.target is not None and min(self.state.best) >= self.options.target)

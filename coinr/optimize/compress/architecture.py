@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from coinr.codec.api import encode_state_dict
-from coinr.fitting import new_network
+from coinr.fitting.new_networks import count_parameters, new_network
 from coinr.optimize.compress.scaling import Observation, ScalingCurves, decibels
 from coinr.signal_files.api import signal_meta
 from coinr.signals.signal import Signal
@@ -145,7 +145,7 @@ class ArchitectureChooser:
         return self._bytes(observed.hidden_layers, observed.parameters, observed.quality, decibels(self._signal, score))
 
     def _expected(self, observed: Observation, least: float) -> dict[tuple[int, float], float]:
-        """The predicted quality by (hidden layers, parameters)."""
+        """Predict the quality by (hidden layers, parameters)."""
         sizes = ((depth, size) for depth in self.curves.depths for size in self._sizes(least))
         return {size: self.curves.quality(*size, observed) for size in sizes}
 
@@ -159,7 +159,7 @@ class ArchitectureChooser:
         )
 
     def _bytes(self, depth: int, parameters: float, quality: float, target: float) -> float:
-        """Bytes of a file that keeps a quality; infinite if the network does not reach it or needs too many bits."""
+        """Predict the bytes of a file that keeps a quality; infinite if the network cannot, or needs too many bits."""
         if quality <= target or self.curves.bits_for_loss(quality, parameters, quality - target) > _MAX_BITS:
             return math.inf
         return self._overhead(depth) + math.ceil(self._bits(parameters, quality, quality - target) * parameters / 8)
@@ -173,13 +173,10 @@ class ArchitectureChooser:
         return (least * 2.0 ** (k / _SIZES_PER_OCTAVE) for k in range(math.ceil(_SIZES_PER_OCTAVE * octaves) + 1))
 
     def _count_parameters(self, hidden_layers: int, width: int) -> int:
-        """Real parameters of a network."""
-        with torch.device("meta"):  # shapes only: nothing is allocated
-            made = self._new(hidden_layers, width)
-        return sum(p.numel() * (2 if p.is_complex() else 1) for p in made.parameters())
+        return count_parameters(self._signal, self._network, width, hidden_layers)
 
     def _width(self, hidden_layers: int, parameters: float) -> int:
-        """The largest width with at most so many parameters; 1 if even the smallest width has more."""
+        """Return the largest width with at most so many parameters; 1 if even the smallest width has more."""
         # parameters are a quadratic function of the width, up to rounding of halves
         at = (_MIN_WIDTH, 10 * _MIN_WIDTH, 100 * _MIN_WIDTH)
         square, linear, constant = map(float, np.polyfit(at, [self._count(hidden_layers, width) for width in at], 2))
@@ -192,10 +189,7 @@ class ArchitectureChooser:
         return width
 
     def _measure_overhead(self, hidden_layers: int) -> int:
-        """Bytes of a file besides its weights: of a file whose weights are all zero."""
-        network = self._new(hidden_layers, _HEADER_WIDTH)
+        """Measure the bytes of a file besides its weights: of a file whose weights are all zero."""
+        network = new_network(self._signal, self._network, width=_HEADER_WIDTH, hidden_layers=hidden_layers)
         zeros = {name: torch.zeros_like(tensor) for name, tensor in network.state_dict().items()}
         return len(encode_state_dict(zeros, meta=signal_meta(network, self._signal)))
-
-    def _new(self, hidden_layers: int, width: int) -> torch.nn.Module:
-        return new_network(self._signal, self._network, width=width, hidden_layers=hidden_layers)

@@ -83,13 +83,13 @@ def polish(
 
 
 def _scales(lost: float, spare: float) -> Iterator[float]:
-    """Scales of all errors around the one at which ``spare`` would be lost."""
+    """Yield scales of all errors around the one at which ``spare`` would be lost."""
     way = math.sqrt(spare / lost) - 1 if lost > 0 else 0.0
     return (1 + way * (_FROM + (_TO - _FROM) * k / (_LUCKY - 1)) for k in range(_LUCKY if way > 0 else 0))
 
 
 def _last_layer(sd: Mapping[str, Any], errors: Mapping[str, float]) -> set[str]:
-    """Names of the last matrix and of the tensors after it."""
+    """Return the names of the last matrix and of the tensors after it."""
     names = list(errors)
     matrices = [k for k, name in enumerate(names) if sd[name].ndim > 1]
     return set(names[matrices[-1] :]) if matrices else set()

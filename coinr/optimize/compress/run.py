@@ -71,7 +71,7 @@ class Compressed:
     network : nn.Module
         The fitted network, before encoding.
     score : float
-        Of the decoded network, over the whole signal (the held views of a scene).
+        Of the decoded network, over the whole signal (the held-out views of a scene).
     report : list of Step
         The steps in order.
     """

@@ -132,7 +132,7 @@ class ScalingCurves:
         return (log_added - constant - by_size * math.log2(parameters) - by_quality * quality) / by_bits
 
     def _measured(self, hidden_layers: int, parameters: float) -> NDArray[np.float64]:
-        """Quality of each measured signal at a size, interpolated in log2 of the parameters."""
+        """Return the quality of each measured signal at a size, interpolated in log2 of the parameters."""
         sizes, qualities = self._curves[hidden_layers]
         at = math.log2(parameters)
         left = int(np.clip(np.searchsorted(sizes, at) - 1, 0, len(sizes) - 2))

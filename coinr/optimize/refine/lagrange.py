@@ -90,7 +90,7 @@ class SizeController(LagrangeMultiplier):
         self._updates = list(_SIZES_AT)
 
     def update(self, network: NoisyNetwork, generator: torch.Generator, done: float, limit: WorkLimit) -> None:
-        """As :meth:`LagrangeMultiplier.update`."""
+        """Adapt to the network before a step, as :meth:`LagrangeMultiplier.update`."""
         if not self._updates or done < self._updates[0]:
             return
         self._updates.pop(0)
@@ -120,7 +120,7 @@ class ScoreController(LagrangeMultiplier):
         self._updates = list(_SCORES_AT)
 
     def update(self, network: NoisyNetwork, generator: torch.Generator, done: float, limit: WorkLimit) -> None:
-        """As :meth:`LagrangeMultiplier.update`."""
+        """Adapt to the network before a step, as :meth:`LagrangeMultiplier.update`."""
         if not self._updates or done < self._updates[0]:
             return
         self._updates.pop(0)

@@ -126,8 +126,8 @@ class NoisyNetwork:
         Returns
         -------
         HessianFactor or None
-            None if the profile does not use it, for more than 13 312 trained parameters or another network than a plain
-            chain of layers, for too few samples, and where the time is over before all derivatives are taken.
+            None if the profile does not use it. None also for more than 13 312 trained parameters, for a network that
+            is no plain chain of layers, for too few samples, and where the time ends before.
         """
         state = self.value()
         count = sum(tensor.values.numel() for tensor in self.trained.values())
@@ -144,7 +144,7 @@ class NoisyNetwork:
 
 
 def _takes_gradient(loss_fn: LossFunction, state: Mapping[str, Tensor], name: str) -> bool:
-    """Whether the loss can be computed when one tensor needs a gradient; running statistics, for one, refuse it."""
+    """Return whether the loss can be computed when one tensor needs a gradient; running statistics refuse it."""
     leaf = state[name].detach().requires_grad_()
     try:
         loss_fn({other: leaf if tensor is state[name] else tensor for other, tensor in state.items()})

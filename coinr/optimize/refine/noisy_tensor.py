@@ -107,7 +107,7 @@ class NoisyTensor:
         return float((left * weights).mean().sqrt()), weights[:, 0].cpu().numpy()
 
     def _gain(self) -> Tensor:
-        """The Wiener gain a of each weight: p / (p + c²), for the power p of a Laplace density."""
+        """Return the Wiener gain a of each weight: p / (p + c²), for the power p of a Laplace density."""
         power = 2 * expected_magnitudes(self.values.detach()).square()
         return power / (power + (2 * self.log_errors).exp())
 

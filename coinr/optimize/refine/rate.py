@@ -32,7 +32,7 @@ def expected_magnitudes(values: Tensor) -> Tensor:
 
 
 def _shrunk_ratios(means: Tensor, mean: Tensor, count: int) -> Tensor:
-    """Ratios of the means of ``count`` weights to that of all; 1 for means of a single weight, which tell nothing."""
+    """Return ratios of the means of ``count`` weights to that of all, shrunk to 1: fully for means of one weight."""
     return ((means + _EPSILON) / mean).pow((count - 1) / (count - 1 + _PRIOR))
 
 

@@ -124,7 +124,7 @@ def train(
 
 
 def _time_done(passed: float, seconds: float, step: int, thorough: bool) -> float:
-    """The share of the training's time that is over, where ``seconds`` also hold the work after it."""
+    """Return the share of the training's time that is over, where ``seconds`` also hold the work after it."""
     kept = _OTHER_SHARE * seconds if thorough else min(_OTHER_SHARE * seconds, _OTHER_STEPS * passed / step)
     return passed / max(seconds - kept, sys.float_info.min) if seconds < math.inf else 0.0
 
@@ -177,6 +177,6 @@ class _JointOptimizer:
 
 
 def _averaged(history: History) -> History:
-    """Means over equal parts."""
+    """Return means over equal parts of a history."""
     parts = torch.tensor(history, dtype=torch.float64).tensor_split(min(_ENTRIES, len(history)))
     return [(int(part[-1, 0]), float(part[:, 1].mean()), float(part[:, 2].mean())) for part in parts]
