@@ -18,6 +18,7 @@ from typing import Any
 from PIL import Image
 
 from bench.harness import tables
+from bench.harness.results import read_csv
 from bench.paper import images, sparsity_plot
 from bench.paper.ablations import bits, cut, entropy, kinds, learned, solver, training
 from bench.rate import plots
@@ -35,7 +36,7 @@ Draw = Callable[[Path], None]
 
 def _ablation(name: str, plot: Callable[[list[dict[str, Any]], Path], None]) -> Draw:
     def draw(path: Path) -> None:
-        rows = tables.read_csv(RESULTS / "paper" / f"{name}.csv")
+        rows = read_csv(RESULTS / "paper" / f"{name}.csv")
         plot([{key: value for key, value in row.items() if value is not None} for row in rows], path)
 
     return draw
@@ -53,13 +54,13 @@ def _means(name: str) -> Draw:
     def draw(path: Path) -> None:
         about = _json(f"paper/{name}.json")
         title = f"{name}: {len(about['pictures'])} pictures, {about['budget']['name']} budget"
-        images.plot(path, title, tables.read_csv(RESULTS / "paper" / f"{name}.csv"))
+        images.plot(path, title, read_csv(RESULTS / "paper" / f"{name}.csv"))
 
     return draw
 
 
 def _sparsity(path: Path) -> None:
-    curves, table = (tables.read_csv(RESULTS / "paper" / f"{name}.csv") for name in ("sparsity", "sparsity_smallest"))
+    curves, table = (read_csv(RESULTS / "paper" / f"{name}.csv") for name in ("sparsity", "sparsity_smallest"))
     sparsity_plot.plot(curves, table, _json("paper/sparsity.json")["pictures"], path)
 
 

@@ -143,15 +143,16 @@ class Entry:
         return next(iter(self.scores(state_dict).values()))
 
 
-def data_folder(given: Path | None = None) -> Path | None:
-    """The folder given, else that of the environment variable ``COINR_DATA``, else None."""
-    found = os.environ.get("COINR_DATA")
-    return given or (Path(found) if found else None)
+def add_data_option(parser: argparse.ArgumentParser, *, needed: bool = False) -> None:
+    """Add ``--data``, a Path or None: the data folder, by default that of the environment variable ``COINR_DATA``."""
+    default = os.environ.get("COINR_DATA")
+    text = "data folder; also COINR_DATA" + ("" if needed else "; else bundled and generated signals")
+    parser.add_argument("--data", type=Path, default=default, required=needed and default is None, help=text)
 
 
 def names(data: Path | None = None) -> list[str]:
     """Names of all entries, trained or not."""
-    return [recipe.name for recipe in recipes(data_folder(data))]
+    return [recipe.name for recipe in recipes(data)]
 
 
 def ready(cache: Path = CACHE) -> list[str]:
@@ -207,12 +208,12 @@ def build(recipe: Recipe, data: Path | None, cache: Path = CACHE) -> Entry:
 def main() -> None:
     """Train what is missing and print what there is."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="data folder; also COINR_DATA")
+    add_data_option(parser)
     parser.add_argument("--networks", help="names, with commas between; all by default")
     parser.add_argument("--cache", type=Path, default=CACHE)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    data = data_folder(options.data)
+    data = options.data
     wanted = [r for r in recipes(data) if not options.networks or r.name in options.networks.split(",")]
     for recipe in track(wanted, "training", disable=not sys.stderr.isatty()):
         entry = build(recipe, data, options.cache)

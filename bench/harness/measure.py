@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
 
@@ -143,8 +142,3 @@ def source_version(*paths: Path) -> str:
     for path in sorted(paths):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:12]
-
-
-def plain(value: Any) -> Any:
-    """A number for a table: six significant digits."""
-    return float(f"{value:.6g}") if isinstance(value, float) else value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,8 +15,8 @@ import numpy as np
 from skimage.measure import approximate_polygon
 
 from bench.harness.curves import LOSSES, Point, bd_rate, bytes_at, envelope
-from bench.harness.measure import COLUMNS, Row, plain
-from coinr.files.writing import write_atomic
+from bench.harness.measure import COLUMNS, Row
+from bench.harness.results import plain, write_csv
 
 BITS_FAMILY = "b-bit + Brotli"
 NNCODEC = "nncodec"
@@ -144,33 +143,6 @@ def medians(table: Sequence[Mapping[str, Any]], loss: float = 0.1) -> dict[str, 
                 if " / " in key and value is not None:
                     found[key].append(value)
     return {key: plain(median(values)) for key, values in found.items()}
-
-
-def write_csv(path: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence[str] | None = None) -> None:
-    """Write dicts as CSV; columns in the order in which they first appear."""
-    if columns is None:
-        columns = list(dict.fromkeys(key for row in rows for key in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, extrasaction="ignore", lineterminator="\n", restval="")
-    writer.writeheader()
-    for row in rows:
-        writer.writerow({key: "" if value is None else plain(value) for key, value in row.items()})
-    write_atomic(path, text.getvalue().encode())
-
-
-def read_csv(path: Path) -> list[dict[str, Any]]:
-    """The dicts of a CSV that :func:`write_csv` wrote: numbers as numbers, nothing as None."""
-    with path.open(newline="") as file:
-        return [{key: _value(text) for key, text in row.items()} for row in csv.DictReader(file)]
-
-
-def _value(text: str) -> int | float | str | None:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
-    return text or None
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:

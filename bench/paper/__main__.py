@@ -20,7 +20,7 @@ from pathlib import Path
 
 import torch
 
-from bench.harness.corpus import data_folder
+from bench.harness import corpus
 from bench.paper.context import BUDGETS, CACHE, Context
 from bench.paper.experiments import EXPERIMENTS, run
 
@@ -43,7 +43,7 @@ def main() -> None:
     """Run what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiment", choices=[*EXPERIMENTS, "all"])
-    parser.add_argument("--data", type=Path, help="data folder, also COINR_DATA; else bundled and generated signals")
+    corpus.add_data_option(parser)
     parser.add_argument("--out", type=Path, default=Path("bench/results/paper"))
     parser.add_argument("--budget", choices=BUDGETS, default="quick")
     parser.add_argument("--images", type=numbers, help="numbers of Kodak pictures; the budget's by default")
@@ -58,7 +58,7 @@ def main() -> None:
         budget = replace(budget, images=options.images)
     if options.seeds:
         budget = replace(budget, seeds=options.seeds)
-    context = Context(data_folder(options.data), options.out, budget, options.cache, options.experiment, options.again)
+    context = Context(options.data, options.out, budget, options.cache, options.experiment, options.again)
     if options.experiment != "all":
         run(options.experiment, context)
         return

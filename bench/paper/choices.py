@@ -10,7 +10,6 @@ brings normal vectors to the rule's relative error, by n and M). Networks are fi
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections import OrderedDict
@@ -24,14 +23,13 @@ import torch
 from rich.progress import track
 
 import coinr
-from bench.harness.machine import machine
+from bench.harness.results import write_json
 from coinr.codec import baselines
 from coinr.codec.coders import DICTIONARY, UNIFORM, DictionaryParams, UniformParams
 from coinr.codec.profiles import paper_rules
 from coinr.codec.profiles.paper import solve
 from coinr.codec.tensors import Cut, Layout, from_planes, to_planes
 from coinr.files.state_dicts import read_state_dict_file, write_state_dict_file
-from coinr.files.writing import write_atomic
 from coinr.signals.image.signal import render_image
 from coinr.signals.metrics import psnr
 
@@ -171,7 +169,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("bench/results/paper_choices.json"))
     parser.add_argument("--cache", type=Path, default=Path("bench/cache"))
     options = parser.parse_args(arguments)
-    result: dict[str, Any] = {"machine": machine(), "seed": 0, "networks": []}
+    result: dict[str, Any] = {"seed": 0, "networks": []}
     for photo, hidden_layers, width, steps in track(NETWORKS, "networks", disable=not sys.stderr.isatty()):
         picture, network = fitted(photo, hidden_layers, width, steps, options.cache)
         row = {
@@ -184,9 +182,9 @@ def main(arguments: list[str] | None = None) -> None:
         }
         result["networks"].append(row)
         print(f"{photo} ({hidden_layers}, {width}): {row['psnr']:.2f} dB", flush=True)
-        write_atomic(options.out, json.dumps(result, indent=1).encode() + b"\n")
+        write_json(options.out, result)
     result["rule"] = list(rule())
-    write_atomic(options.out, json.dumps(result, indent=1).encode() + b"\n")
+    write_json(options.out, result)
 
 
 if __name__ == "__main__":

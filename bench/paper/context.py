@@ -13,10 +13,8 @@ from typing import Any, TypeVar
 from rich.progress import track
 
 from bench.harness import coders, corpus, signals
-from bench.harness.machine import machine
 from bench.harness.measure import Bench
-from bench.harness.tables import read_csv, write_csv
-from coinr.files.writing import write_atomic
+from bench.harness.results import read_csv, write_csv, write_json
 
 CACHE = Path("bench/cache/paper")
 
@@ -153,15 +151,13 @@ class Context:
 
     def write(self, name: str, rows: Sequence[Mapping[str, Any]], **more: Any) -> None:
         """``NAME.csv`` of the rows, and ``NAME.json`` with machine, versions, budget, seconds and ``more``."""
-        self.out.mkdir(parents=True, exist_ok=True)
         write_csv(self.out / f"{name}.csv", rows)
         about = {
-            "machine": machine(),
             "budget": vars(self.budget),
             "pictures": self.pictures,
             "seconds": round(time.perf_counter() - self.begin, 1),
         }
-        write_atomic(self.out / f"{name}.json", json.dumps(about | more, indent=1).encode() + b"\n")
+        write_json(self.out / f"{name}.json", about | more)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from scipy import stats
 from torch import Tensor
 
 from bench.harness.networks import Siren
+from bench.harness.results import draw_figure
 from bench.paper import normality
 from bench.paper.context import Context
 
@@ -105,26 +106,18 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def plot(panels: list[tuple[str, int, str, NDArray[np.float64]]], path: Path) -> None:
     """A histogram of every hidden layer with the normal of its mean and deviation; a network in each row."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     networks_shown = list(dict.fromkeys((picture, width) for picture, width, _, _ in panels))
     columns = max(sum((p, w) == key for p, w, _, _ in panels) for key in networks_shown)
-    figure, axes = plt.subplots(
-        len(networks_shown), columns, figsize=(3.6 * columns, 2.7 * len(networks_shown)), constrained_layout=True,
-        squeeze=False,
-    )  # fmt: skip
-    for row, key in enumerate(networks_shown):
-        own = [panel for panel in panels if panel[:2] == key]
-        for column in range(columns):
-            if column < len(own):
-                _panel(axes[row, column], *own[column])
-            else:
-                axes[row, column].set_axis_off()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    rows = len(networks_shown)
+    size = (3.6 * columns, 2.7 * rows)
+    with draw_figure(path, rows, columns, figsize=size, constrained_layout=True, squeeze=False) as (_, axes):
+        for row, key in enumerate(networks_shown):
+            own = [panel for panel in panels if panel[:2] == key]
+            for column in range(columns):
+                if column < len(own):
+                    _panel(axes[row, column], *own[column])
+                else:
+                    axes[row, column].set_axis_off()
 
 
 def _panel(axes: Any, picture: str, width: int, layer: str, matrix: NDArray[np.float64]) -> None:

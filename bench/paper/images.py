@@ -7,11 +7,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
-
 from bench.harness.corpus import Recipe
 from bench.harness.curves import Point as RatePoint
 from bench.harness.curves import bd_rate
+from bench.harness.results import draw_figure
 from bench.paper import table
 from bench.paper.codecs import CHOSEN, LOSS, RULE, all_rows
 from bench.paper.context import Context, Point
@@ -99,17 +98,15 @@ def ratios(means: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 def plot(path: Path, title: str, means: Sequence[dict[str, Any]]) -> None:
     """Draw mean PSNR over mean bits per pixel of every codec, and the same from one bit per pixel down."""
-    figure, axes = plt.subplots(figsize=(9, 6))
-    for codec in DRAWN:
-        curve = sorted((line["bpp"], line["quality_db"]) for line in means if line["codec"] == codec)
-        if curve:
-            axes.plot(*zip(*curve, strict=True), marker="o", markersize=4, label=codec)
-    axes.set_xscale("log")
-    axes.set_xlabel("bits per pixel (mean)")
-    axes.set_ylabel("PSNR in dB (mean)")
-    axes.set_title(title)
-    axes.grid(alpha=0.3, which="both")
-    axes.legend(fontsize=8)
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    with draw_figure(path, figsize=(9, 6)) as (figure, axes):
+        for codec in DRAWN:
+            curve = sorted((line["bpp"], line["quality_db"]) for line in means if line["codec"] == codec)
+            if curve:
+                axes.plot(*zip(*curve, strict=True), marker="o", markersize=4, label=codec)
+        axes.set_xscale("log")
+        axes.set_xlabel("bits per pixel (mean)")
+        axes.set_ylabel("PSNR in dB (mean)")
+        axes.set_title(title)
+        axes.grid(alpha=0.3, which="both")
+        axes.legend(fontsize=8)
+        figure.tight_layout()

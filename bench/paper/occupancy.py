@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.harness import corpus, signals
+from bench.harness.results import draw_figure
 from bench.harness.training import values_of
 from bench.paper import table
 from bench.paper.codecs import all_rows, decoded
@@ -81,11 +81,10 @@ def _render(
     for codec, values in shown.items():
         line = lines[codec]
         panels.append((codec, values, f"IoU {line['iou']:.4f}, {line['bytes'] / 1000:.1f} kB"))
-    figure, axes = plt.subplots(1, len(panels), figsize=(3 * len(panels), 4))
-    for axis, (title, values, below) in zip(axes, panels, strict=True):
-        axis.imshow(shade(np.ascontiguousarray(values, np.float32), camera), cmap="gray", vmin=0, vmax=255)
-        axis.set_title(f"{title}\n{below}", fontsize=8)
-        axis.axis("off")
-    figure.tight_layout()
-    figure.savefig(context.out / f"occupancy_{name}.png", dpi=110)
-    plt.close(figure)
+    path = context.out / f"occupancy_{name}.png"
+    with draw_figure(path, 1, len(panels), figsize=(3 * len(panels), 4)) as (figure, axes):
+        for axis, (title, values, below) in zip(axes, panels, strict=True):
+            axis.imshow(shade(np.ascontiguousarray(values, np.float32), camera), cmap="gray", vmin=0, vmax=255)
+            axis.set_title(f"{title}\n{below}", fontsize=8)
+            axis.axis("off")
+        figure.tight_layout()

@@ -123,7 +123,7 @@ def run(context: Context) -> None:
         mark = tensors_hash(OrderedDict((k, v.cpu()) for k, v in network.state_dict().items()))
         for bits in inric.BITS:
             work = partial(measured, context, network, samples, bits)
-            found = log.measured(f"{name} {mark} {bits} {version}", work)
+            found = log.recall(f"{name} {mark} {bits} {version}", work)
             bpp, quality = PUBLISHED[width] if bits == 8 else (None, None)
             row = {"picture": name, "width": width, "bits": bits, **found}
             rows.append(row | {"published_bpp": bpp, "published_psnr_db": quality, "differs": differences(context)})

@@ -23,9 +23,9 @@ from torch import Tensor
 import coinr
 from bench.harness.corpus import Recipe
 from bench.harness.measure import source_version, tensors_hash
+from bench.harness.results import Kept
 from bench.paper import choices, lines
 from bench.paper.context import Context, Point
-from bench.paper.kept import Kept
 from bench.paper.sparsity_plot import plot
 from coinr.codec.coders import DICTIONARY, DictionaryParams, dictionary, uniform
 from coinr.codec.profiles import paper, paper_rules
@@ -213,7 +213,7 @@ def run(context: Context) -> None:
         for mode, cut in cuts(point.entry.recipe.sizes[1]).items():
             for M in ATOMS:
                 job = Job(point, cut, mode, M)
-                found = log.measured(job.key, partial(measure, job))
+                found = log.recall(job.key, partial(measure, job))
                 curves += [job.label | row for row in found["curve"]]
                 table.append(smallest_row(job.label, found))
     regressions = fits(table, context.pictures)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.harness.results import draw_figure
 from bench.paper.lines import line
 from coinr.codec.profiles import paper_rules
 
@@ -20,27 +21,19 @@ def plot(
     curves: Sequence[dict[str, Any]], table: Sequence[dict[str, Any]], pictures: Sequence[str], path: Path
 ) -> None:
     """Draw rows of ``sparsity.csv`` and ``sparsity_smallest.csv``, a column of panels for each M."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     sizes = sorted({row["M"] for row in table})
-    figure, axes = plt.subplots(
-        3, len(sizes), figsize=(5.2 * len(sizes), 13), constrained_layout=True, squeeze=False, sharey="row"
-    )
-    for column, M in enumerate(sizes):
-        power = M.bit_length() - 1
-        _losses(axes[0, column], [row for row in curves if row["M"] == M], pictures, column == 0)
-        axes[0, column].set_title(f"M = $2^{{{power}}}$")
-        for place, mode in ((1, "standard"), (2, "flattened")):
-            chosen = [row for row in table if row["M"] == M and row["mode"] == mode]
-            _sizes(axes[place, column], chosen, pictures, mode, column == 0)
-    axes[0, 0].set_ylabel("loss against the network before coding, dB")
-    axes[1, 0].set_ylabel("smallest s within 0.1 dB, rows")
-    axes[2, 0].set_ylabel("smallest s within 0.1 dB, flattened")
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    style = {"figsize": (5.2 * len(sizes), 13), "constrained_layout": True, "squeeze": False, "sharey": "row"}
+    with draw_figure(path, 3, len(sizes), **style) as (_, axes):
+        for column, M in enumerate(sizes):
+            power = M.bit_length() - 1
+            _losses(axes[0, column], [row for row in curves if row["M"] == M], pictures, column == 0)
+            axes[0, column].set_title(f"M = $2^{{{power}}}$")
+            for place, mode in ((1, "standard"), (2, "flattened")):
+                chosen = [row for row in table if row["M"] == M and row["mode"] == mode]
+                _sizes(axes[place, column], chosen, pictures, mode, column == 0)
+        axes[0, 0].set_ylabel("loss against the network before coding, dB")
+        axes[1, 0].set_ylabel("smallest s within 0.1 dB, rows")
+        axes[2, 0].set_ylabel("smallest s within 0.1 dB, flattened")
 
 
 def _losses(axes: Any, curves: Sequence[dict[str, Any]], pictures: Sequence[str], first: bool) -> None:

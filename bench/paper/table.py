@@ -8,10 +8,9 @@ from pathlib import Path
 from statistics import mean, pstdev
 from typing import Any
 
-import matplotlib.pyplot as plt
-
 from bench.harness.curves import bytes_at, envelope
 from bench.harness.measure import Row
+from bench.harness.results import draw_figure
 from bench.paper.codecs import LOSS
 from bench.paper.context import Point
 
@@ -83,21 +82,21 @@ def _finest(points: Sequence[Any]) -> float:
 
 def draw(path: Path, title: str, unit: str, rows: Sequence[Row]) -> None:
     """Quality over bytes of one network's files: a line through the best of each codec, a mark where it has but one."""
-    figure, axes = plt.subplots(figsize=(9, 6))
-    for k, coder in enumerate(dict.fromkeys(row.coder for row in rows if row.coder not in _BESIDE)):
-        edge = envelope([row.point for row in rows if row.coder == coder])
-        original = rows[0].quality + rows[0].loss_db
-        curve = sorted((point.bytes, original - point.loss) for point in edge)
-        axes.plot(*zip(*curve, strict=True), marker="os^vD"[k // 10 % 5], color=f"C{k % 10}", markersize=4, label=coder)
-    axes.set_xscale("log")
-    axes.set_xlabel("bytes of the file")
-    axes.set_ylabel(unit)
-    axes.set_title(title)
-    axes.grid(alpha=0.3, which="both")
-    axes.legend(fontsize=8)
-    figure.tight_layout()
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    with draw_figure(path, figsize=(9, 6)) as (figure, axes):
+        for k, coder in enumerate(dict.fromkeys(row.coder for row in rows if row.coder not in _BESIDE)):
+            edge = envelope([row.point for row in rows if row.coder == coder])
+            original = rows[0].quality + rows[0].loss_db
+            curve = sorted((point.bytes, original - point.loss) for point in edge)
+            axes.plot(
+                *zip(*curve, strict=True), marker="os^vD"[k // 10 % 5], color=f"C{k % 10}", markersize=4, label=coder
+            )
+        axes.set_xscale("log")
+        axes.set_xlabel("bytes of the file")
+        axes.set_ylabel(unit)
+        axes.set_title(title)
+        axes.grid(alpha=0.3, which="both")
+        axes.legend(fontsize=8)
+        figure.tight_layout()
 
 
 def configuration(point: Point) -> str:

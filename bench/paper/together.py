@@ -7,7 +7,6 @@ measured networks recall it.
 
 from __future__ import annotations
 
-import json
 import multiprocessing
 import os
 import sys
@@ -24,11 +23,10 @@ import torch
 from rich.progress import track
 
 from bench.harness.corpus import Recipe
-from bench.harness.machine import machine
+from bench.harness.results import write_json
 from bench.paper import ablations, audio, experiments, images, occupancy
 from bench.paper.codecs import all_rows
 from bench.paper.context import Context
-from coinr.files.writing import write_atomic
 
 #: What is done in one process.
 Task = Callable[[Context], None]
@@ -75,7 +73,6 @@ def run(context: Context, processes: int) -> None:
         experiments.run(name, replace(context, experiment=name, begin=start))
         seconds[f"tables, {name}"] = time.perf_counter() - start
     about = {
-        "machine": machine(),
         "budget": vars(context.budget),
         "pictures": context.pictures,
         "processes": processes,
@@ -83,7 +80,7 @@ def run(context: Context, processes: int) -> None:
         "seconds": round(time.perf_counter() - begin, 1),
         "seconds_of_tasks": {name: round(value, 1) for name, value in seconds.items()},
     }
-    write_atomic(context.out / "all.json", json.dumps(about, indent=1).encode() + b"\n")
+    write_json(context.out / "all.json", about)
 
 
 def _side_by_side(wanted: dict[str, Task], context: Context, processes: int) -> dict[str, float]:

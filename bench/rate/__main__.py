@@ -22,11 +22,10 @@ from rich.progress import Progress
 
 import coinr
 from bench.harness import coders, corpus, nncodec, tables
-from bench.harness.machine import machine
 from bench.harness.measure import Bench, Row
+from bench.harness.results import write_csv, write_json
 from bench.rate import plots
 from coinr.codec.profiles.tasks import PROFILES
-from coinr.files.writing import write_atomic
 
 ALL_PROFILES = ("search", "auto", "direct", "sparse", "paper", "uniform")
 
@@ -99,28 +98,26 @@ def write(rows: list[Row], failures: dict[str, str], networks: dict[str, Any], o
     """Write ``curves``, ``summary``, ``bd_rate``, ``default`` (``.csv``) and ``results.json``."""
     curves = tables.by_coder(rows)
     summary = tables.summary(curves)
-    out.mkdir(parents=True, exist_ok=True)
     tables.write_rows(out / "curves.csv", rows)
-    tables.write_csv(out / "summary.csv", summary)
-    tables.write_csv(out / "bd_rate.csv", tables.bd_rates(curves, rows))
+    write_csv(out / "summary.csv", summary)
+    write_csv(out / "bd_rate.csv", tables.bd_rates(curves, rows))
     if defaults := tables.at_default(rows, curves):
-        tables.write_csv(out / "default.csv", defaults)
+        write_csv(out / "default.csv", defaults)
     peers = {name: version(name) for name in ("safetensors", "scipy")} | {"nncodec": nncodec.VERSION}
     report = {
-        "machine": machine() | {"threads": torch.get_num_threads(), "also": peers},
         "networks": networks,
         "medians_at_0.1_db": tables.medians(summary),
         "rows_that_lose": sum(bool(row["loses"]) for row in summary),
         "rows": len(summary),
         "failures": failures,
     }
-    write_atomic(out / "results.json", json.dumps(report, indent=1).encode() + b"\n")
+    write_json(out / "results.json", report, extra={"threads": torch.get_num_threads(), "also": peers})
 
 
 def main() -> None:
     """Train, measure, tabulate and draw what was asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="data folder, also COINR_DATA; else bundled and generated signals")
+    corpus.add_data_option(parser)
     parser.add_argument("--out", type=Path, default=Path("bench/results/rate"))
     parser.add_argument("--networks", help="names, with commas between; all by default")
     parser.add_argument("--profiles", default=",".join(ALL_PROFILES), help="of ours, with commas between; search too")
@@ -131,7 +128,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     if options.only != "plots":
-        data = corpus.data_folder(options.data)
+        data = options.data
         names = options.networks.split(",") if options.networks else corpus.names(data)
         recipes = [recipe for recipe in corpus.recipes(data) if recipe.name in names]
         entries = [corpus.build(recipe, data, options.cache) for recipe in recipes]

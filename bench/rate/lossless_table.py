@@ -10,8 +10,6 @@ planes; the better of the two for each tensor is ``brotli_best``. ``coinr`` is w
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,7 +21,7 @@ import torch
 from torch import Tensor
 
 from bench.harness import corpus
-from bench.harness.machine import machine
+from bench.harness.results import write_csv, write_json
 from coinr.codec.candidates import cost, lossless
 from coinr.codec.coders import CODERS, EXACT, ExactParams
 from coinr.codec.state_dict import Entry
@@ -127,12 +125,8 @@ def main() -> None:
         for name, tensors in kind():
             rows.append(measure(name, tensors))
             print(rows[-1]["name"], rows[-1]["coinr / brotli_raw"], rows[-1]["coinr / brotli_best"], flush=True)
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    with (RESULTS / "lossless.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    (RESULTS / "lossless.json").write_text(json.dumps({"machine": machine(), "rows": len(rows)}, indent=1) + "\n")
+    write_csv(RESULTS / "lossless.csv", rows)
+    write_json(RESULTS / "lossless.json", {"rows": len(rows)})
 
 
 if __name__ == "__main__":

@@ -36,8 +36,8 @@ import coinr
 from bench.harness import coders, corpus, nncodec
 from bench.harness.curves import bytes_at
 from bench.harness.fitted import BATCH, Fitted
-from bench.harness.machine import machine
 from bench.harness.measure import Bench, Row, source_version, tensors_hash
+from bench.harness.results import write_json
 from bench.harness.signals import pixels_of
 from bench.harness.tables import write_rows
 from coinr.errors import InputError
@@ -225,7 +225,7 @@ def low_table(rows: Iterable[Row], original: Mapping[str, float]) -> str:
 def main() -> None:
     """Measure, then write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="data folder; also COINR_DATA")
+    corpus.add_data_option(parser)
     parser.add_argument("--images", default=",".join(IMAGES), help="Kodak names, or photos of scikit-image")
     parser.add_argument("--sparse", default=",".join(SPARSE), help="those that are refined by dictionaries, too")
     parser.add_argument("--low", default="", help="those that are coded in small sizes too")
@@ -238,7 +238,7 @@ def main() -> None:
     rows: list[Row] = []
     lines, original, begin = [], {}, time.process_time()
     for image in track(options.images.split(","), "refine", disable=not sys.stderr.isatty()):
-        case = Case(image, options.steps, corpus.data_folder(options.data))
+        case = Case(image, options.steps, options.data)
         sparse, low = (image in names.split(",") for names in (options.sparse, options.low))
         found = measure(case, sparse, low, options.environment)
         rows += found
@@ -253,8 +253,7 @@ def write(
 ) -> None:
     """The three files, after every picture."""
     write_rows(out / "refine.csv", rows)
-    document = {"machine": machine(), "steps": steps, "cpu_seconds": seconds, "summary": lines}
-    write_atomic(out / "refine.json", json.dumps(document, indent=1).encode() + b"\n")
+    write_json(out / "refine.json", {"steps": steps, "cpu_seconds": seconds, "summary": lines})
     ratios = [ratio for line in lines if (ratio := line["direct, refined / nncodec"]) is not None]
     text = (
         f"# Refinement\n\nMade by `python -m bench.rate.refine`; machine in `refine.json`. SIRENs (3, 64), {steps} "

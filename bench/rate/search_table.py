@@ -19,11 +19,9 @@ from typing import Any
 import torch
 
 import coinr
-from bench.harness import corpus, tables
+from bench.harness import corpus
 from bench.harness.coders import ours_version
-from bench.harness.machine import machine
-from bench.harness.measure import plain
-from coinr.files.writing import write_atomic
+from bench.harness.results import plain, write_csv, write_json
 
 LOSSES = (0.1, 0.5)
 SHARES = (0.6, 0.8)
@@ -90,9 +88,9 @@ def main() -> None:
             rows.append(searched(entry, target_bytes=int(share * size))[0])
         for row in rows[-len(LOSSES) - len(SHARES) :]:
             print(json.dumps(row), flush=True)
-        tables.write_csv(options.out / "search.csv", rows)
-    report = {"machine": machine() | {"threads": torch.get_num_threads()}, "code": ours_version(), "rows": rows}
-    write_atomic(options.out / "search.json", json.dumps(report, indent=1).encode() + b"\n")
+        write_csv(options.out / "search.csv", rows)
+    threads = {"threads": torch.get_num_threads()}
+    write_json(options.out / "search.json", {"code": ours_version(), "rows": rows}, extra=threads)
 
 
 if __name__ == "__main__":

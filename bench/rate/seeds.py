@@ -9,8 +9,6 @@ file, which ``seeds=16`` keeps.
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import math
 import statistics
 from collections.abc import Mapping
@@ -22,7 +20,7 @@ from torch import Tensor
 
 import coinr
 from bench.harness import corpus
-from bench.harness.machine import machine
+from bench.harness.results import plain, write_csv, write_json
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "rate"
 NETWORKS = ("siren-2x32-kodim03", "siren-3x64-kodim03")
@@ -68,14 +66,6 @@ def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return line | {"bytes best": best["bytes"], "bytes best / mean": best["bytes"] / line["bytes mean"]}
 
 
-def _write(path: Path, rows: list[dict[str, Any]]) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        for row in rows:
-            writer.writerow({key: f"{value:.6g}" if isinstance(value, float) else value for key, value in row.items()})
-
-
 def main() -> None:
     """Measure and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -89,12 +79,10 @@ def main() -> None:
         for setting in SETTINGS:
             rows += (made := [measure(entry, setting, seed) for seed in range(options.seeds)])
             lines.append(summary(made))
-            print({key: f"{v:.6g}" if isinstance(v, float) else v for key, v in lines[-1].items()}, flush=True)
-    RESULTS.mkdir(parents=True, exist_ok=True)
-    _write(RESULTS / "seeds.csv", lines)
-    _write(RESULTS / "seeds_all.csv", rows)
-    result = {"machine": machine(), "seeds": options.seeds, "settings": SETTINGS}
-    (RESULTS / "seeds.json").write_text(json.dumps(result, indent=1) + "\n")
+            print({key: plain(value) for key, value in lines[-1].items()}, flush=True)
+    write_csv(RESULTS / "seeds.csv", lines)
+    write_csv(RESULTS / "seeds_all.csv", rows)
+    write_json(RESULTS / "seeds.json", {"seeds": options.seeds, "settings": SETTINGS})
 
 
 if __name__ == "__main__":

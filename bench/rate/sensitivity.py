@@ -10,17 +10,13 @@ the linear range (seed 1, mean of two draws); and the noise, relative to the oth
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from bench.harness import corpus
-from bench.harness.machine import machine
-from coinr.files.writing import write_atomic
+from bench.harness.results import write_csv, write_json
 
 # Relative rises between which noise is in the linear range.
 _LEAST, _MOST = 0.003, 0.3
@@ -79,12 +75,8 @@ def main() -> None:
     for name in corpus.ready():
         found += rows(corpus.load(name))
         print(name, flush=True)
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(found[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(found)
-    write_atomic(options.out, text.getvalue().encode())
-    write_atomic(options.out.with_suffix(".json"), json.dumps({"machine": machine()}, indent=1).encode() + b"\n")
+    write_csv(options.out, found)
+    write_json(options.out.with_suffix(".json"), {})
 
 
 if __name__ == "__main__":

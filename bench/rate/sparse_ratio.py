@@ -9,18 +9,16 @@ one envelope), and ``sparse`` and ``direct`` by ``coinr.search`` with the networ
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
 import torch
 
 import coinr
-from bench.harness import coders, corpus, tables
+from bench.harness import coders, corpus
 from bench.harness.curves import bytes_at
-from bench.harness.machine import machine
 from bench.harness.measure import Bench
-from coinr.files.writing import write_atomic
+from bench.harness.results import write_csv, write_json
 
 LOSS = 0.1
 NETWORKS = "siren-2x32-kodim03,siren-3x64-kodim03,siren-3x128-kodim03"
@@ -75,9 +73,8 @@ def main() -> None:
     for name in options.networks.split(","):
         lines.append(ratios(Bench(corpus.load(name, cache=options.cache), options.cache)))
         print(lines[-1], flush=True)
-        tables.write_csv(options.out / "sparse_ratio.csv", lines)
-        about = json.dumps({"machine": machine(), "code": coders.ours_version()}, indent=1)
-        write_atomic(options.out / "sparse_ratio.json", about.encode() + b"\n")
+        write_csv(options.out / "sparse_ratio.csv", lines)
+        write_json(options.out / "sparse_ratio.json", {"code": coders.ours_version()})
 
 
 if __name__ == "__main__":

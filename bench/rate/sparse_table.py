@@ -13,8 +13,6 @@ envelope of what that gives, with the logarithm of the bits linear in dB between
 from __future__ import annotations
 
 import argparse
-import csv
-import json
 import math
 import statistics
 from collections.abc import Iterator
@@ -29,7 +27,7 @@ from torch import Tensor
 
 from bench.harness import corpus, training
 from bench.harness.curves import Point, bytes_at
-from bench.harness.machine import machine
+from bench.harness.results import write_csv, write_json
 from bench.harness.signals import Samples
 from coinr.codec.candidates import Candidate, Settings, cost
 from coinr.codec.coders import DirectParams, SparseParams
@@ -285,13 +283,9 @@ def main() -> None:
             table.append(line)
             cells = [_cell(line, coder) for coder in ("direct", "dense", "sparse")]
             print(" | ".join([name, f"{line.relative_error:.3f}", *cells]))
-    options.out.mkdir(parents=True, exist_ok=True)
-    with (options.out / "sparse_vs_direct.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(asdict(table[0])))
-        writer.writeheader()
-        writer.writerows(asdict(line) for line in table)
+    write_csv(options.out / "sparse_vs_direct.csv", [asdict(line) for line in table])
     (options.out / "sparse_vs_direct.md").write_text(markdown(table) + "\n")
-    (options.out / "sparse_vs_direct.json").write_text(json.dumps(machine(), indent=1) + "\n")
+    write_json(options.out / "sparse_vs_direct.json", {})
 
 
 if __name__ == "__main__":

@@ -11,10 +11,6 @@ the same steps in all. Rows are kept in ``bench/cache/budget_met``, so that a ru
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import json
-import os
 import statistics
 import time
 from collections.abc import Iterator
@@ -27,7 +23,8 @@ import torch
 from PIL import Image
 
 import coinr
-from bench.harness.machine import machine
+from bench.harness import corpus
+from bench.harness.results import Kept, write_csv, write_json
 from coinr.files.writing import write_atomic
 from coinr.signals.image.signal import ImageSignal
 
@@ -110,15 +107,12 @@ def rows(data: Path, steps: int, batch: int) -> Iterator[Row]:
     work = [(budget, wanted, False, steps) for budget, wanted in BUDGETS]
     # refinement takes half as many steps again
     work += [(*REFINED, True, steps), (*REFINED, False, steps + steps // 2)]
+    kept = Kept(CACHE / "rows.jsonl")
     for budget, wanted, refine, count in work:
         for name in PICTURES:
-            path = CACHE / f"{name}-{budget}-{wanted:g}-{count}x{batch}{'-refined' * refine}.json"
-            if not path.exists():
-                row = measure(name, picture(name, data), budget, wanted, refine, count, batch)
-                CACHE.mkdir(parents=True, exist_ok=True)
-                write_atomic(path, json.dumps(asdict(row)).encode())
-                print({name: value for name, value in asdict(row).items() if name != "report"}, flush=True)
-            yield Row(**json.loads(path.read_text()))
+            key = f"{name} {budget} {wanted:g} {count}x{batch}{' refined' * refine}"
+            arguments = name, picture(name, data), budget, wanted, refine, count, batch
+            yield Row(**kept.recall(key, lambda arguments=arguments: asdict(measure(*arguments))))
 
 
 def summary(made: list[Row]) -> str:
@@ -158,26 +152,19 @@ def summary(made: list[Row]) -> str:
 
 def write(made: list[Row]) -> None:
     """All three files."""
-    text = io.StringIO()
-    columns = [f.name for f in fields(Row) if f.name != "report"]
-    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in made)
-    write_atomic(OUT.with_suffix(".csv"), text.getvalue().encode())
-    report = {"machine": machine(), "rows": [asdict(row) for row in made]}
-    write_atomic(OUT.with_suffix(".json"), json.dumps(report, indent=1).encode() + b"\n")
+    rows = [asdict(row) for row in made]
+    write_csv(OUT.with_suffix(".csv"), rows, [f.name for f in fields(Row) if f.name != "report"])
+    write_json(OUT.with_suffix(".json"), {"rows": rows})
     write_atomic(OUT.with_suffix(".md"), summary(made).encode())
 
 
 def main() -> None:
     """Measure what is missing and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("COINR_DATA"), help="data folder; also COINR_DATA")
+    corpus.add_data_option(parser, needed=True)
     parser.add_argument("--steps", type=int, default=1000, help="of a fit")
     parser.add_argument("--batch", type=int, default=4096, help="pixels of a step")
     options = parser.parse_args()
-    if options.data is None:
-        parser.error("the pictures are in the data folder: give --data or COINR_DATA")
     torch.set_num_threads(1)
     made: list[Row] = []
     for row in rows(options.data, options.steps, options.batch):

@@ -13,12 +13,9 @@ rows) and ``budget_table.json`` (machine and versions) in ``bench/results``, and
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
-import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +24,8 @@ import torch
 from PIL import Image
 
 import coinr
-from bench.harness.machine import machine
+from bench.harness import corpus
+from bench.harness.results import Kept, write_csv, write_json
 from coinr.files.writing import write_atomic
 from coinr.fitting import new_network
 from coinr.networks import Mlp
@@ -144,17 +142,12 @@ def measure(kind: str, name: str, signal: Signal, size: tuple[int, int], work: W
 
 def rows_of(kind: str, data: Path) -> Iterator[Row]:
     """All rows of a kind, made where they are missing."""
-    work = WORK[kind]
+    work, kept = WORK[kind], Kept(CACHE / "rows.jsonl")
     for size in work.sizes:
         for name, signal in signals(kind, data).items():
-            label = f"{kind}-{name}-{size[0]}x{size[1]}-{work.steps}x{work.batch}".replace(" ", "_")
-            path = CACHE / f"{label}.json"
-            if not path.exists():
-                row = measure(kind, name, signal, size, work)
-                CACHE.mkdir(parents=True, exist_ok=True)
-                write_atomic(path, json.dumps(asdict(row)).encode())
-                print(row, flush=True)
-            yield Row(**json.loads(path.read_text()))
+            key = f"{kind} {name} {size[0]}x{size[1]} {work.steps}x{work.batch}"
+            arguments = kind, name, signal, size, work
+            yield Row(**kept.recall(key, lambda arguments=arguments: asdict(measure(*arguments))))
 
 
 def packed(rows: list[Row], signal: Signal) -> dict[str, Any]:
@@ -196,16 +189,12 @@ def header(signal: Signal, hidden_layers: int, width: int) -> int:
 
 def write(rows: list[Row], data: Path) -> None:
     """All three files."""
-    text = io.StringIO()
-    columns = [f.name for f in fields(Row) if f.name != "coded"] + [f"at {bits:g} bits" for bits in BITS]
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
+    lines = []
     for row in rows:
-        coded = {f"at {bits} bits": value for bits, value in row.coded.items()}
-        writer.writerow({name: value for name, value in asdict(row).items() if name != "coded"} | coded)
-    write_atomic(RESULTS / "budget_table.csv", text.getvalue().encode())
-    about = {"machine": machine(), "bits": list(BITS), "rows": len(rows)}
-    write_atomic(RESULTS / "budget_table.json", json.dumps(about, indent=1).encode() + b"\n")
+        line = asdict(row)
+        lines.append(line | {f"at {bits} bits": value for bits, value in line.pop("coded").items()})
+    write_csv(RESULTS / "budget_table.csv", lines)
+    write_json(RESULTS / "budget_table.json", {"bits": list(BITS), "rows": len(rows)})
     kinds = {
         kind: packed([row for row in rows if row.kind == kind], next(iter(signals(kind, data).values())))
         for kind in dict.fromkeys(row.kind for row in rows)
@@ -217,11 +206,9 @@ def write(rows: list[Row], data: Path) -> None:
 def main() -> None:
     """Measure what is missing and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("COINR_DATA"), help="data folder; also COINR_DATA")
+    corpus.add_data_option(parser, needed=True)
     parser.add_argument("--kinds", default=",".join(WORK), help="kinds of signals, with commas between")
     options = parser.parse_args()
-    if options.data is None:
-        parser.error("the signals of the table are in the data folder: give --data or COINR_DATA")
     torch.set_num_threads(1)
     rows = [row for kind in options.kinds.split(",") for row in rows_of(kind, options.data)]
     write(rows, options.data)

@@ -16,9 +16,7 @@ Fits and measurements are kept under ``bench/cache/kodak``. Written are ``kodak.
 from __future__ import annotations
 
 import argparse
-import csv
 import io
-import json
 import math
 import sys
 from collections.abc import Iterator, Mapping
@@ -33,8 +31,8 @@ from rich.progress import track
 import coinr
 from bench.harness import coders, corpus, nncodec
 from bench.harness.fitted import BATCH, Fitted
-from bench.harness.machine import machine
 from bench.harness.measure import Bench, Row
+from bench.harness.results import draw_figure, write_csv, write_json
 from coinr.files.writing import write_atomic
 from coinr.signals.image.signal import ImageSignal
 
@@ -130,23 +128,17 @@ def table(found: Mapping[str, Mapping[str, Curve]], image: str | None = None) ->
 
 def plot(path: Path, found: Mapping[str, Mapping[str, Curve]], images: list[str]) -> None:
     """Curves of every picture side by side."""
-    from matplotlib import pyplot as plt
-
-    figure, axes = plt.subplots(1, len(images), figsize=(4.2 * len(images), 4), squeeze=False)
-    for axis, image in zip(axes[0], images, strict=True):
-        for coder, of in found.items():
-            curve = [point for point in of[image] if point[0] <= 1]
-            axis.plot(*zip(*curve, strict=True), "--" if coder in CODECS else "o-", markersize=3, label=coder)
-        axis.set(title=image, xlabel="bits per pixel", xscale="log", ylabel="PSNR, dB")
-        axis.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
-        axis.tick_params(axis="x", which="minor", labelbottom=False)
-        axis.grid(alpha=0.3)
-    axes[0][0].legend()
-    figure.tight_layout()
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110)
-    plt.close(figure)
-    write_atomic(path, buffer.getvalue())
+    with draw_figure(path, 1, len(images), figsize=(4.2 * len(images), 4), squeeze=False) as (figure, axes):
+        for axis, image in zip(axes[0], images, strict=True):
+            for coder, of in found.items():
+                curve = [point for point in of[image] if point[0] <= 1]
+                axis.plot(*zip(*curve, strict=True), "--" if coder in CODECS else "o-", markersize=3, label=coder)
+            axis.set(title=image, xlabel="bits per pixel", xscale="log", ylabel="PSNR, dB")
+            axis.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
+            axis.tick_params(axis="x", which="minor", labelbottom=False)
+            axis.grid(alpha=0.3)
+        axes[0][0].legend()
+        figure.tight_layout()
 
 
 def measure(image: str, signal: ImageSignal, fits: list[Fitted], environment: Path) -> list[dict[str, Any]]:
@@ -168,13 +160,9 @@ def measure(image: str, signal: ImageSignal, fits: list[Fitted], environment: Pa
 
 def write(out: Path, files: list[dict[str, Any]], networks: list[dict[str, Any]], steps: int) -> None:
     """The four files."""
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, list(files[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(file | {"psnr": f"{file['psnr']:.4f}", "bpp": f"{file['bpp']:.5f}"} for file in files)
-    write_atomic(out / "kodak.csv", buffer.getvalue().encode())
-    document = {"machine": machine(), "networks": networks}
-    write_atomic(out / "kodak.json", json.dumps(document, indent=1).encode() + b"\n")
+    rows = [file | {"psnr": round(file["psnr"], 4), "bpp": round(file["bpp"], 5)} for file in files]
+    write_csv(out / "kodak.csv", rows)
+    write_json(out / "kodak.json", {"networks": networks})
     found, images = curves(files), list(dict.fromkeys(file["image"] for file in files))
     shown = ", ".join(images)
     text = (
@@ -191,16 +179,14 @@ def write(out: Path, files: list[dict[str, Any]], networks: list[dict[str, Any]]
 def main() -> None:
     """Measure, then write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="data folder; also COINR_DATA")
+    corpus.add_data_option(parser, needed=True)
     parser.add_argument("--images", default=",".join(IMAGES), help="names of Kodak pictures")
     parser.add_argument("--widths", default="40,64,96", help="of the networks' layers")
     parser.add_argument("--steps", type=int, default=5000, help="of every fit")
     parser.add_argument("--environment", type=Path, default=nncodec.ENVIRONMENT)
     parser.add_argument("--out", type=Path, default=Path("bench/results"))
     options = parser.parse_args()
-    data = corpus.data_folder(options.data)
-    if data is None:
-        parser.error("no data folder: --data or COINR_DATA")
+    data = options.data
     torch.set_num_threads(1)
     CACHE.mkdir(parents=True, exist_ok=True)
     files: list[dict[str, Any]] = []

@@ -16,15 +16,12 @@ again), and beside it ``.json`` (with machine and versions) and ``.md`` (with me
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
-import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, astuple, dataclass, fields
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from unittest import mock
 
@@ -36,7 +33,8 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 import coinr
-from bench.harness.machine import machine
+from bench.harness import corpus
+from bench.harness.results import write_csv, write_json
 from bench.harness.signals import pixels_of
 from coinr.files.writing import write_atomic
 from coinr.fitting import fit, optimizers
@@ -227,13 +225,9 @@ def _cells(rows: Sequence[Row]) -> list[str]:
 
 def write(out: Path, rows: Sequence[Row], how: str) -> None:
     """All three files."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, [f.name for f in fields(Row)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(asdict(row) for row in rows)
-    write_atomic(out.with_suffix(".csv"), text.getvalue().encode())
-    report = {"machine": machine(), "rows": [asdict(row) for row in rows]}
-    write_atomic(out.with_suffix(".json"), json.dumps(report, indent=1).encode() + b"\n")
+    listed = [asdict(row) for row in rows]
+    write_csv(out.with_suffix(".csv"), listed)
+    write_json(out.with_suffix(".json"), {"rows": listed})
     write_atomic(out.with_suffix(".md"), summary(rows, out.name, how).encode())
 
 
@@ -246,7 +240,7 @@ def stored(out: Path) -> list[Row]:
 def main() -> None:
     """Fit what is missing and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("COINR_DATA"), help="data folder; also COINR_DATA")
+    corpus.add_data_option(parser)
     parser.add_argument("--sizes", default="2x32,3x64,3x128", help="hidden layers x width, with commas between")
     parser.add_argument("--seconds", default="6,12,16", help="CPU seconds of a fit for each size")
     parser.add_argument("--pictures", help="names of Kodak, or of scikit-image's photos")

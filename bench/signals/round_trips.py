@@ -11,8 +11,6 @@ the same arguments are not made again, and a fit that was stopped goes on from i
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 import json
 import os
 import resource
@@ -29,7 +27,9 @@ from typing import Any
 import torch
 
 import coinr
+from bench.harness import corpus
 from bench.harness.machine import machine
+from bench.harness.results import write_csv, write_json
 from coinr.files.writing import write_atomic
 from coinr.networks import Network
 
@@ -208,15 +208,10 @@ def _seconds(value: float | None) -> str:
 def write(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """All three files."""
     names = [name for name in dict.fromkeys(key for row in rows for key in row) if name != "psnr_by_view"]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, names, lineterminator="\n", extrasaction="ignore")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomic(out.with_suffix(".csv"), text.getvalue().encode())
-    where = machine()
+    write_csv(out.with_suffix(".csv"), rows, names)
     libraries = ("scikit-image", "trimesh", "soundfile", "pytorch-msssim")
-    where["versions"] |= {name: version(name) for name in libraries}
-    write_atomic(out.with_suffix(".json"), json.dumps({"machine": where, "rows": rows}, indent=1).encode() + b"\n")
+    versions = machine()["versions"] | {name: version(name) for name in libraries}
+    write_json(out.with_suffix(".json"), {"rows": rows}, extra={"versions": versions})
     write_atomic(out.with_suffix(".md"), table(rows).encode())
 
 
@@ -231,15 +226,13 @@ def _steps(text: str) -> dict[str, int]:
 def main() -> None:
     """Make the rows that are missing, and the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, default=os.environ.get("COINR_DATA"), help="data folder; also COINR_DATA")
+    corpus.add_data_option(parser, needed=True)
     parser.add_argument("--only", default="", help="names of signals with commas between; all by default")
     parser.add_argument("--steps", type=_steps, default=STEPS, help=f"such as image=8000; by default {STEPS}")
     parser.add_argument("--threads", type=int, default=1, help="of every command")
     parser.add_argument("--files", type=Path, default=Path("bench/cache/signals"), help="where files and pictures go")
     parser.add_argument("--out", type=Path, default=Path("bench/results/signals"), help="the tables without suffix")
     options = parser.parse_args()
-    if options.data is None:
-        parser.error("--data is needed")
     names = options.only.split(",") if options.only else [item.name for item in ITEMS]
     if others := set(names) - {item.name for item in ITEMS}:
         parser.error(f"no signal of these: {', '.join(sorted(others))}")

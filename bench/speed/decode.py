@@ -11,7 +11,6 @@ one fixed normal distribution in float, without adaptation or trellis.
 from __future__ import annotations
 
 import argparse
-import csv
 import importlib.util
 import json
 import math
@@ -30,6 +29,8 @@ from threadpoolctl import threadpool_limits
 
 import coinr
 from bench.harness.machine import machine
+from bench.harness.results import write_csv, write_json
+from bench.harness.timing import cpu_times
 from coinr.codec.candidates import Candidate, Settings
 from coinr.codec.coders import DICTIONARY, SPARSE, DictionaryParams, SparseParams
 from coinr.codec.coders.sparse import SparseIntegers
@@ -78,15 +79,10 @@ TARGETS = {
 }
 
 
-def cpu_seconds(run: Callable[[], Any], repeats: int = REPEATS) -> float:
-    """Median CPU time of a call, after one that warms up."""
+def cpu_seconds(run: Callable[[], Any]) -> float:
+    """Return the median CPU time of a call, after one that warms up."""
     run()
-    times = []
-    for _ in range(repeats):
-        start = time.process_time()
-        run()
-        times.append(time.process_time() - start)
-    return statistics.median(times)
+    return statistics.median(cpu_times(run, least=REPEATS))
 
 
 def siren(layers: int, width: int) -> dict[str, torch.Tensor]:
@@ -266,15 +262,9 @@ def with_target(row: Row) -> Row:
 
 
 def save(out: Path, report: dict[str, Any]) -> None:
-    """Writes ``out``.json and .csv."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
-    fields = list(dict.fromkeys(key for row in report["results"] for key in row))
-    with out.with_suffix(".csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fields, lineterminator="\n")
-        writer.writeheader()
-        for row in report["results"]:
-            writer.writerow({key: f"{value:.5g}" if isinstance(value, float) else value for key, value in row.items()})
+    """Write ``out``.json and .csv."""
+    write_json(out.with_suffix(".json"), report)
+    write_csv(out.with_suffix(".csv"), report["results"])
 
 
 def main() -> None:

@@ -26,8 +26,7 @@ from rich.progress import track
 
 import coinr
 from bench.harness import corpus
-from bench.harness.machine import machine
-from coinr.files.writing import write_atomic
+from bench.harness.results import write_json
 
 SHIPPED = ("astronaut", "coffee", "chelsea", "rocket")
 WIDTH, HIDDEN_LAYERS, BATCH = 64, 3, 4096
@@ -59,14 +58,14 @@ def timed(run: Callable[[], list[coinr.Fit]], device: str) -> tuple[float, float
 def main() -> None:
     """Measure, then write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="data folder; also COINR_DATA")
+    corpus.add_data_option(parser)
     parser.add_argument("--pictures", type=int, default=8)
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path, default=Path("bench/results"))
     options = parser.parse_args()
-    images = pictures(options.pictures, corpus.data_folder(options.data))
+    images = pictures(options.pictures, options.data)
     settings: dict[str, Any] = {
         "width": WIDTH, "hidden_layers": HIDDEN_LAYERS, "steps": options.steps, "batch": BATCH,
         "device": options.device, "progress": False,
@@ -79,7 +78,7 @@ def main() -> None:
         rounds.append({"single": single, "many": many, "ratio": many[0] / single[0], "cpu_ratio": many[1] / single[1]})
     last = rounds[-1]
     document = {
-        "machine": machine(), "threads": torch.get_num_threads(), "pictures": options.pictures,
+        "threads": torch.get_num_threads(), "pictures": options.pictures,
         "size": list(images[0].shape), "settings": settings,
         "median_ratio": statistics.median(one["ratio"] for one in rounds),
         "median_cpu_ratio": statistics.median(one["cpu_ratio"] for one in rounds),
@@ -87,7 +86,7 @@ def main() -> None:
         "largest_difference_db": max(abs(a - b) for a, b in zip(last["single"][2], last["many"][2], strict=True)),
         "rounds": rounds,
     }  # fmt: skip
-    write_atomic(options.out / "fit_many.json", json.dumps(document, indent=1).encode() + b"\n")
+    write_json(options.out / "fit_many.json", document)
     print(json.dumps({key: value for key, value in document.items() if key != "rounds"}, indent=1))
 
 

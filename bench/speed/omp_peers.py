@@ -10,7 +10,6 @@ residual reduction, so its supports differ: only its time and residual compare.
 from __future__ import annotations
 
 import argparse
-import csv
 import json
 import os
 import resource
@@ -24,7 +23,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.harness.machine import machine
+from bench.harness.results import draw_figure, write_csv, write_json
+from bench.harness.timing import cpu_times
 from bench.speed.omp_shapes import SEED, SHAPES, atoms, targets, wrong_picks
 from coinr.engine import _C, philox
 
@@ -131,20 +131,13 @@ def peaks() -> dict[str, float]:
     block = np.zeros(1 << 27, np.uint8)
 
     def best(run: Run) -> float:
-        return min(spend(run) for _ in range(8))
+        return min(cpu_times(run, least=8))
 
     return {
         "sgemm": 2 * 1024**3 / best(lambda: a @ a) / 1e9,
         "int8": 2 * 1024**3 / best(lambda: torch._int_mm(q, q)) / 1e9,
         "copy": 2 * block.nbytes / best(block.copy) / 1e9,
     }
-
-
-def spend(run: Run) -> float:
-    """CPU seconds of one call."""
-    start = time.process_time()
-    run()
-    return time.process_time() - start
 
 
 def work(name: str, n: int, M: int, B: int, s: int) -> dict[str, Any]:
@@ -157,8 +150,7 @@ def work(name: str, n: int, M: int, B: int, s: int) -> dict[str, Any]:
     result = run()
     times = [time.process_time() - start]
     memory = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    while sum(times) < ENOUGH and len(times) < 15:
-        times.append(spend(run))
+    times += cpu_times(run, least=0, enough=ENOUGH - times[0], most=14)
     W = targets(n, B)
     left = energies(result) / (W.astype(np.float64) ** 2).sum(1)
     out = {
@@ -226,26 +218,20 @@ def rows(results: list[dict[str, Any]], peak: dict[str, float]) -> list[dict[str
 
 def plot(results: list[dict[str, Any]], path: Path) -> None:
     """Time of every implementation on every shape, log axis."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, axes = plt.subplots(figsize=(11, 5.5), constrained_layout=True)
-    shapes = list(dict.fromkeys(tuple(r["shape"]) for r in results))
-    for name in [*PEERS, *OURS]:
-        points = [
-            (shapes.index(tuple(r["shape"])), r["seconds"]) for r in results if r["name"] == name and "seconds" in r
-        ]
-        if points:
-            axes.plot(*zip(*points, strict=True), "o-" if name in OURS else "x--", label=name)
-    axes.set_yscale("log")
-    axes.set_xticks(range(len(shapes)), [f"n={n}\nM={M}\nB={B}\ns={s}" for n, M, B, s in shapes])
-    axes.set_ylabel("CPU seconds, one core")
-    axes.set_title("Orthogonal matching pursuit: time by shape")
-    axes.grid(True, which="both", alpha=0.25)
-    figure.legend(fontsize=8, loc="outside right upper")
-    figure.savefig(path, dpi=120)
+    with draw_figure(path, dpi=120, figsize=(11, 5.5), constrained_layout=True) as (figure, axes):
+        shapes = list(dict.fromkeys(tuple(r["shape"]) for r in results))
+        for name in [*PEERS, *OURS]:
+            points = [
+                (shapes.index(tuple(r["shape"])), r["seconds"]) for r in results if r["name"] == name and "seconds" in r
+            ]
+            if points:
+                axes.plot(*zip(*points, strict=True), "o-" if name in OURS else "x--", label=name)
+        axes.set_yscale("log")
+        axes.set_xticks(range(len(shapes)), [f"n={n}\nM={M}\nB={B}\ns={s}" for n, M, B, s in shapes])
+        axes.set_ylabel("CPU seconds, one core")
+        axes.set_title("Orthogonal matching pursuit: time by shape")
+        axes.grid(True, which="both", alpha=0.25)
+        figure.legend(fontsize=8, loc="outside right upper")
 
 
 def main() -> None:
@@ -281,18 +267,13 @@ def save(out: Path | None, peak: dict[str, float], results: list[dict[str, Any]]
     """Writes ``out``.json, .csv and .png."""
     if out is None:
         return
-    out.parent.mkdir(parents=True, exist_ok=True)
-    report = {"machine": machine() | {"simd": _C.simd_level()}, "peaks": peak, "results": results}
-    out.with_suffix(".json").write_text(json.dumps(report, indent=1) + "\n")
+    write_json(out.with_suffix(".json"), {"peaks": peak, "results": results}, extra={"simd": _C.simd_level()})
     fields = [
         "name", "n", "M", "B", "s", "seconds", "times_fastest_peer", "residual_db", "peak_mib", "gflop",
         "share_of_sgemm", "share_of_int8", "skipped",
     ]  # fmt: skip
-    with out.with_suffix(".csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, fields, extrasaction="ignore", lineterminator="\n")
-        writer.writeheader()
-        for row in results:
-            writer.writerow(row | dict(zip("nMBs", row["shape"], strict=True)))
+    shaped = [row | dict(zip("nMBs", row["shape"], strict=True)) for row in results]
+    write_csv(out.with_suffix(".csv"), shaped, fields)
     plot(results, out.with_suffix(".png"))
 
 

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.harness.machine import machine
+from bench.harness.results import draw_figure, write_json
+from bench.harness.timing import cpu_times
 from bench.speed.omp_shapes import SEED, SHAPES, targets
 from coinr.engine import _C, philox
 
@@ -31,11 +32,8 @@ SWEEPS: dict[str, list[tuple[int, int, int, int]]] = {
 def seconds(shape: tuple[int, int, int, int], kind: str) -> float:
     """Median CPU seconds of one pursuit on one core."""
     n, M, B, s = shape
-    W, times = targets(n, B), []
-    while len(times) < 3 or (sum(times) < 0.3 and len(times) < 9):
-        start = time.process_time()
-        _C.omp(W, philox.KINDS[kind], M, SEED, 0, s, 1)
-        times.append(time.process_time() - start)
+    W = targets(n, B)
+    times = cpu_times(lambda: _C.omp(W, philox.KINDS[kind], M, SEED, 0, s, 1), least=3, enough=0.3, most=9)
     return float(np.median(times))
 
 
@@ -59,24 +57,18 @@ def product(threads: int) -> None:
 
 def plot(sweeps: dict[str, Any], path: Path) -> None:
     """Time against n, M and B."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    figure, panels = plt.subplots(1, 3, figsize=(13, 4), constrained_layout=True, sharey=True)
-    for axes, (variable, rows) in zip(panels, sweeps.items(), strict=True):
-        x = [row["shape"]["nMBs".index(variable)] for row in rows]
-        for kind in philox.KINDS:
-            axes.loglog(x, [row[kind] for row in rows], "o-", label=kind, base=2)
-        axes.loglog(x, [rows[-1]["gaussian"] * value / x[-1] for value in x], "k:", label="linear")
-        axes.set_xlabel(variable)
-        fixed = [f"{name}={value}" for name, value in zip("nMBs", rows[0]["shape"], strict=True) if name != variable]
-        axes.set_title(", ".join(fixed))
-        axes.grid(True, alpha=0.3)
-    panels[0].set_ylabel("CPU seconds, one core")
-    panels[0].legend()
-    figure.savefig(path, dpi=120)
+    with draw_figure(path, 1, 3, dpi=120, figsize=(13, 4), constrained_layout=True, sharey=True) as (_, panels):
+        for axes, (variable, rows) in zip(panels, sweeps.items(), strict=True):
+            x = [row["shape"]["nMBs".index(variable)] for row in rows]
+            for kind in philox.KINDS:
+                axes.loglog(x, [row[kind] for row in rows], "o-", label=kind, base=2)
+            axes.loglog(x, [rows[-1]["gaussian"] * value / x[-1] for value in x], "k:", label="linear")
+            axes.set_xlabel(variable)
+            fixed = [f"{name}={n}" for name, n in zip("nMBs", rows[0]["shape"], strict=True) if name != variable]
+            axes.set_title(", ".join(fixed))
+            axes.grid(True, alpha=0.3)
+        panels[0].set_ylabel("CPU seconds, one core")
+        panels[0].legend()
 
 
 def gains() -> dict[str, float]:
@@ -108,12 +100,12 @@ def main() -> None:
             for variable, shapes in SWEEPS.items()
         }
         report = {"sweeps": sweeps}
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
         plot(sweeps, arguments.out.with_suffix(".png"))
-    report |= {"machine": machine() | {"simd": _C.simd_level()}, "gain_of_second_core": gains()}
+    report.pop("machine", None)
+    report["gain_of_second_core"] = gains()
     # Other work on the machine takes the second core away: gains mean nothing beside a load of more than one.
     report["load_average"] = os.getloadavg()[0]
-    report_path.write_text(json.dumps(report, indent=1) + "\n")
+    write_json(report_path, report, extra={"simd": _C.simd_level()})
     print(json.dumps(report["gain_of_second_core"], indent=1))
 
 

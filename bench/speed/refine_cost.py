@@ -20,10 +20,9 @@ import torch
 
 from bench.harness import corpus
 from bench.harness.fitted import Fitted
-from bench.harness.machine import machine
+from bench.harness.results import write_json
 from bench.harness.signals import pixels_of
 from bench.rate.refine import CACHE, loss_of
-from coinr.files.writing import write_atomic
 from coinr.optimize.refine import Refined, refine
 from coinr.signals.image.signal import ImageSignal
 
@@ -33,7 +32,7 @@ _LAYERS = 3
 def main() -> None:
     """Measure, then write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, help="data folder; also COINR_DATA")
+    corpus.add_data_option(parser)
     parser.add_argument("--image", default="kodim03", help="a Kodak name, or a photo of scikit-image")
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--fit-steps", type=int, default=1000)
@@ -43,7 +42,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     CACHE.mkdir(parents=True, exist_ok=True)
-    signal = ImageSignal(pixels_of(options.image, corpus.data_folder(options.data)))
+    signal = ImageSignal(pixels_of(options.image, options.data))
     base = Fitted.of(options.image, signal, (_LAYERS, options.width), options.fit_steps, CACHE)
     before = base.evaluate(base.state_dict)
 
@@ -67,7 +66,6 @@ def main() -> None:
         print(json.dumps(row), flush=True)
         rows.append(row)
     document = {
-        "machine": machine(),
         "image": options.image,
         "hidden_layers": _LAYERS,
         "width": options.width,
@@ -75,7 +73,7 @@ def main() -> None:
         "loss": options.loss,
     }
     document |= {"cpu_seconds_of_a_step": step, "refinements": rows}
-    write_atomic(options.out / "refine_cost.json", json.dumps(document, indent=1).encode() + b"\n")
+    write_json(options.out / "refine_cost.json", document)
 
 
 if __name__ == "__main__":

@@ -5,13 +5,12 @@ python -m pytest bench/speed/test_codec.py -m bench --benchmark-only
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
 import numpy as np
 import pytest
 import torch
 
 import coinr
+from bench.speed.decode import siren
 from coinr.codec.allocate.tensors import TOLERANCE
 
 pytestmark = pytest.mark.bench
@@ -23,17 +22,6 @@ LARGE = 1 << 20
 # Seconds on one core (decode) or on all cores (encode) that a (3, 64) network may take.
 DECODE_LIMIT = 0.010
 ENCODE_LIMIT = 5.0
-
-
-def siren(hidden_layers: int, width: int) -> OrderedDict[str, torch.Tensor]:
-    """Weights as large as a SIREN's, from a fixed seed."""
-    generator = np.random.default_rng(0)
-    sizes = [2] + [width] * (hidden_layers + 1) + [3]
-    sd = OrderedDict()
-    for k, (a, b) in enumerate(zip(sizes, sizes[1:], strict=False)):
-        for name, shape in ((f"layers.{k}.weight", (b, a)), (f"layers.{k}.bias", (b,))):
-            sd[name] = torch.from_numpy((generator.standard_normal(shape) / 20).astype(np.float32))
-    return sd
 
 
 def error(decoded, sd) -> float:

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from bench.harness.results import Kept
 from bench.paper import sparsity
-from bench.paper.kept import Kept
 from bench.paper.lines import crossing, line, passing, second_factor, smallest
 
 #: Loss in dB halves with each unit of s.
@@ -120,10 +120,10 @@ def test_pictures_that_need_the_same_are_said_to(generator):
 
 def test_a_kept_row_is_measured_once_and_a_cut_line_again(tmp_path):
     path = tmp_path / "rows.jsonl"
-    assert Kept(path).measured("a", lambda: [1]) == [1]
-    assert Kept(path).measured("b", lambda: [2]) == [2]
-    assert Kept(path).measured("a", lambda: pytest.fail("measured")) == [1]
+    assert Kept(path).recall("a", lambda: [1]) == [1]
+    assert Kept(path).recall("b", lambda: [2]) == [2]
+    assert Kept(path).recall("a", lambda: pytest.fail("measured")) == [1]
     path.write_text(path.read_text()[:-4])
-    assert Kept(path).measured("b", lambda: [3]) == [3]
+    assert Kept(path).recall("b", lambda: [3]) == [3]
     assert [json.loads(line)["key"] for line in path.read_text().splitlines() if line.endswith("}")] == ["a", "b"]
-    assert Kept(path).measured("b", lambda: pytest.fail("measured")) == [3]
+    assert Kept(path).recall("b", lambda: pytest.fail("measured")) == [3]

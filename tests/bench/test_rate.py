@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from bench.harness import coders, curves, nncodec, tables
+from bench.harness import coders, curves, nncodec, results, tables
 from bench.harness.curves import Point, bd_rate, bytes_at, climb, envelope
 from bench.harness.measure import Row
 
@@ -129,7 +129,7 @@ def test_what_is_written_is_read_again(measured, tmp_path):
     tables.write_rows(path, measured[:3])
     assert [line.network for line in tables.read_rows(path)] == ["good"] * 3
     assert tables.read_rows(path)[1].bytes == pytest.approx(measured[1].bytes, rel=1e-5)
-    tables.write_csv(path, [{"a": 1, "b": None}, {"a": 0.123456789, "c": "x, y"}])
+    results.write_csv(path, [{"a": 1, "b": None}, {"a": 0.123456789, "c": "x, y"}])
     with path.open(newline="") as file:
         assert list(csv.reader(file)) == [["a", "b", "c"], ["1", "", ""], ["0.123457", "", "x, y"]]
 

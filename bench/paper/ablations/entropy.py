@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 import coinr
 from bench.harness.coders import entropy_bytes
+from bench.harness.results import draw_figure
 from bench.paper.ablations.hidden import Hidden
 from bench.paper.ablations.streams import STREAMS, Code, ideal_bytes
 from bench.paper.context import Context, Point
@@ -110,36 +111,29 @@ def run(context: Context) -> None:
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
     """Bars of bits per hidden weight: a panel for each network, a group for each kind of integers."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     networks = list(dict.fromkeys(row["network"] for row in rows))
     codings = list(dict.fromkeys(row["coding"] for row in rows))
-    figure, grid = plt.subplots(1, len(networks), figsize=(8 * len(networks), 7), squeeze=False, layout="constrained")
-    for axes, network in zip(grid.flat, networks, strict=True):
-        own = [row for row in rows if row["network"] == network]
-        groups = list(dict.fromkeys(row["integers"] for row in own))
-        ticks, place = [], 0.0
-        for group in groups:
-            members = [row for row in own if row["integers"] == group]
-            ticks.append(place + (len(members) - 1) / 2)
-            for row in members:
-                color = f"C{codings.index(row['coding'])}"
-                axes.barh(place, row["bits_per_weight"], color=color, label=row["coding"])
-                axes.text(row["bits_per_weight"], place, f" {row['bits_per_weight']:.2f}", va="center", fontsize=8)
-                place += 1
-            place += 0.8
-        axes.set_yticks(ticks, groups)
-        axes.invert_yaxis()
-        axes.margins(x=0.12)
-        axes.set(title=network, xlabel="bits per hidden weight")
-        axes.grid(True, axis="x", alpha=0.25)
-    handles, labels = grid[0, 0].get_legend_handles_labels()
-    once = dict(zip(labels, handles, strict=True))
-    figure.legend(once.values(), once.keys(), fontsize=9, loc="outside lower center", ncols=4)
-    figure.suptitle("the same integers by several entropy coders")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    size = (8 * len(networks), 7)
+    with draw_figure(path, 1, len(networks), figsize=size, squeeze=False, layout="constrained") as (figure, grid):
+        for axes, network in zip(grid.flat, networks, strict=True):
+            own = [row for row in rows if row["network"] == network]
+            groups = list(dict.fromkeys(row["integers"] for row in own))
+            ticks, place = [], 0.0
+            for group in groups:
+                members = [row for row in own if row["integers"] == group]
+                ticks.append(place + (len(members) - 1) / 2)
+                for row in members:
+                    color = f"C{codings.index(row['coding'])}"
+                    axes.barh(place, row["bits_per_weight"], color=color, label=row["coding"])
+                    axes.text(row["bits_per_weight"], place, f" {row['bits_per_weight']:.2f}", va="center", fontsize=8)
+                    place += 1
+                place += 0.8
+            axes.set_yticks(ticks, groups)
+            axes.invert_yaxis()
+            axes.margins(x=0.12)
+            axes.set(title=network, xlabel="bits per hidden weight")
+            axes.grid(True, axis="x", alpha=0.25)
+        handles, labels = grid[0, 0].get_legend_handles_labels()
+        once = dict(zip(labels, handles, strict=True))
+        figure.legend(once.values(), once.keys(), fontsize=9, loc="outside lower center", ncols=4)
+        figure.suptitle("the same integers by several entropy coders")

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.harness.results import draw_figure
+
 Row = Mapping[str, Any]
 _STROKES = ("-", "--", ":", "-.")
 _MARKERS = "osd^vP*X<>"
@@ -54,32 +56,25 @@ def lines_of(rows: Iterable[Row], label: Callable[[Row], str], x: str, y: str) -
 
 def draw(path: Path, title: str, panels: Sequence[Panel], columns: int = 2) -> None:
     """Write the panels as one picture, each with its legend beside the lines."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    figure, grid = plt.subplots(rows, columns, figsize=(7.2 * columns, 4.6 * rows), squeeze=False, layout="constrained")
-    for axes in grid.flat[len(panels) :]:
-        axes.set_visible(False)
-    for axes, panel in zip(grid.flat, panels, strict=False):
-        for label, points in panel.lines.items():
-            color, stroke, marker = panel.style(label)
-            axes.plot(*zip(*points, strict=True), stroke, color=color, marker=marker, ms=4.5, lw=1.4, label=label)
-        if panel.log_x:
-            axes.set_xscale("log")
-        if panel.log_y:
-            axes.set_yscale("log")
-        if panel.symlog_y is not None:
-            axes.set_yscale("symlog", linthresh=panel.symlog_y)
-        if panel.level is not None:
-            axes.axhline(panel.level, color="#777777", lw=0.8, ls=":")
-        axes.set(title=panel.title, xlabel=panel.x, ylabel=panel.y)
-        axes.grid(True, which="both", alpha=0.2)
-        axes.legend(fontsize=7.5, framealpha=0.7)
-    figure.suptitle(title)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    size = (7.2 * columns, 4.6 * rows)
+    with draw_figure(path, rows, columns, figsize=size, squeeze=False, layout="constrained") as (figure, grid):
+        for axes in grid.flat[len(panels) :]:
+            axes.set_visible(False)
+        for axes, panel in zip(grid.flat, panels, strict=False):
+            for label, points in panel.lines.items():
+                color, stroke, marker = panel.style(label)
+                axes.plot(*zip(*points, strict=True), stroke, color=color, marker=marker, ms=4.5, lw=1.4, label=label)
+            if panel.log_x:
+                axes.set_xscale("log")
+            if panel.log_y:
+                axes.set_yscale("log")
+            if panel.symlog_y is not None:
+                axes.set_yscale("symlog", linthresh=panel.symlog_y)
+            if panel.level is not None:
+                axes.axhline(panel.level, color="#777777", lw=0.8, ls=":")
+            axes.set(title=panel.title, xlabel=panel.x, ylabel=panel.y)
+            axes.grid(True, which="both", alpha=0.2)
+            axes.legend(fontsize=7.5, framealpha=0.7)
+        figure.suptitle(title)
