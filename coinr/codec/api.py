@@ -1,4 +1,4 @@
-"""The codec's doors: a state dict to bytes and back. It knows no network and no signal."""
+"""The public functions of the codec: encode, decode, inspect and verify."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def encode_state_dict(
     threads: int | None = None,
     **options: Any,
 ) -> bytes:
-    """A coinr file that decodes to the state dict: same names, order, shapes, dtypes and ties.
+    """Encode a state dict as a coinr file that decodes to the same names, order, shapes, dtypes and ties.
 
     The same input, options and backend give the same bytes. A ``_metadata`` attribute is not stored.
 
@@ -64,33 +64,32 @@ def encode_state_dict(
     seed
         Key of the random dictionaries, ``0 … 2**64 - 1``.
     profile
-        ``"auto"``: each tensor by the coder that takes fewest bytes. ``"direct"``: trellis quantization and adaptive
-        arithmetic coding. ``"sparse"``: every matrix in a seeded dictionary, well coded. ``"paper"``: the published
-        method (:mod:`coinr.codec.profiles.paper`). ``"uniform"``: one step a tensor and Brotli. ``"lossless"``:
-        bit-exact.
+        ``"auto"``: each tensor by the coder that needs fewest bytes. ``"direct"``: trellis quantization and adaptive
+        arithmetic coding. ``"sparse"``: every matrix in a seeded dictionary, with an arithmetic coder. ``"paper"``: the
+        published method (:mod:`coinr.codec.profiles.paper`). ``"uniform"``: one step a tensor and Brotli.
+        ``"lossless"``: bit-exact.
     tolerance
-        The scale of all errors, and a bound on each: with twice the tolerance every tensor may be off twice as far.
-        Every lossy tensor decodes with ‖ŵ − w‖ ≤ tolerance · ‖w‖, verified before this returns. A rule shares the error
-        among tensors so that every parameter contributes about equally to the output error
-        (:mod:`coinr.codec.allocate.tensors`): the first hidden matrix gets a twelfth of the tolerance, relative to a
-        typical weight. So most tensors stay far below the bound. Those that cannot meet it are stored with more bits or
-        losslessly. By default 0.15 for ``auto``, ``direct`` and ``sparse``, so that 0.1 is
-        finer and larger than the default; ``uniform`` has 16 bits and ``paper`` a rule of its own.
+        The scale of all errors, and a bound on the error of each tensor: ‖ŵ − w‖ ≤ tolerance · ‖w‖, which is verified.
+        A rule (:mod:`coinr.codec.allocate.tensors`) sets the error of each tensor so that every parameter contributes
+        about equally to the output error. The first hidden matrix gets a twelfth of the tolerance, relative to a
+        typical weight, so most tensors stay far below the bound. A tensor that cannot meet it gets more bits, or is
+        stored losslessly. The default is 0.15 for ``auto``, ``direct`` and ``sparse``; ``uniform`` has 16 bits and
+        ``paper`` a rule of its own.
 
-        Scales, variances and other tensors of one sign or of wide range (:mod:`coinr.codec.elements`) keep the
-        relative error of each element, in every lossy profile: at most 1/256 of the tolerance.
+        Scales, variances and other tensors of one sign or of wide range (:mod:`coinr.codec.elements`) are bounded
+        element by element, in every lossy profile: each relative error is at most 1/256 of the tolerance.
     lossless
-        Shell patterns of names to store bit-exactly, for example ``("*.running_*",)``; each must match one. So are,
-        without being named, tensors whose largest magnitude is no normal float32.
+        Shell patterns of names to store bit-exactly, for example ``("*.running_*",)``; each must match one. Tensors
+        whose largest magnitude is not a normal float32 are stored bit-exactly too.
     nonfinite
         ``"error"``: NaN or Inf is a StateDictError. ``"lossless"``: such tensors are stored bit-exactly.
     base
-        A state dict that whoever decodes the file has too: a common start, an earlier checkpoint. Tensors that it
-        holds under the same name, dtype and shape are stored as differences to it where that takes fewer bytes at the
-        same allowed error. The file names it by a hash; decoding needs it.
+        The state dict of a reference network that the decoder has too: a common start, an earlier checkpoint. A
+        tensor with the same name, dtype and shape there is stored as a difference where that takes fewer bytes at the
+        same error. The file holds a hash of it; decoding needs the same state dict.
     seeds
-        How many seeds to try, from ``seed`` on; the smallest file is kept, the first of equals. Only tensors whose
-        coder depends on the seed are coded anew.
+        How many seeds to try, from ``seed`` on. The smallest file is kept, the first of equals. Only tensors whose
+        coder depends on the seed are coded again.
     calibrate
         What sensitivities are measured with, for activation-aware rounding in ``auto`` and ``direct``: ``(module,
         inputs)``, called with single samples, or a callable that returns layers' inputs by the names of their weights;
@@ -99,26 +98,26 @@ def encode_state_dict(
         Root mean squared errors of single tensors, by name, in place of the rule's; rows that affect the output less
         weigh less. ``tolerance`` still bounds the relative error. Needs one, as ``calibrate`` does.
     target_bytes
-        In place of ``tolerance``: the largest size that is allowed. The file is at most 2 % smaller, where tolerances
-        give such a size.
+        The largest size of the file, in place of ``tolerance``. The file is at most 2 % smaller where some tolerance
+        gives such a size.
     target_bits
-        The same as bits for each floating-point parameter of ``sd`` (complex ones count twice): 8 · size / parameters.
+        The same, as bits per floating-point parameter (complex ones count twice): 8 · size / parameters.
     meta
         JSON values stored with the file, at most 1 MiB.
     limits
-        What decoding the file may cost; the default is what readers allow by default. ``auto`` takes other coders
-        where those of fewest bytes pass it.
+        What decoding the file may cost; by default what readers allow by default. ``auto`` chooses other coders
+        where the smallest file would exceed it.
     backend, threads
-        Of the pursuit, as for :func:`coinr.omp`. Decoding, also to verify, runs on the default backend, which the
-        environment variable ``COINR_BACKEND`` changes; it gives the same bits on each.
+        Backend and threads of the pursuit, as for :func:`coinr.omp`. Decoding, also to verify, runs on the default
+        backend, which the environment variable ``COINR_BACKEND`` sets; all backends decode the same bits.
     **options
-        The profile's own: ``bits`` (uniform); ``kind``, ``M``, ``s``, ``bits``, ``sorted``, ``rule`` (paper);
+        Options of the profile: ``bits`` (uniform); ``kind``, ``M``, ``s``, ``bits``, ``sorted``, ``rule`` (paper);
         ``form``, ``n``, ``M``, ``beam`` (sparse).
 
     Raises
     ------
     StateDictError
-        If the state dict is nested or holds what cannot be coded; the message names the key.
+        If the state dict is nested or holds a value that cannot be coded; the message names the key.
     InputError
         If an argument is out of range.
     LimitError
@@ -159,26 +158,25 @@ def decode_state_dict(
     device: str | torch.device = "cpu",
     limits: Limits | None = None,
 ) -> OrderedDict[str, torch.Tensor]:
-    """The state dict of a coinr file, bit for bit the same on every machine and backend.
+    """Decode a coinr file to its state dict, bit for bit the same on every machine and backend.
 
     Parameters
     ----------
     blob
-        Bytes of a whole file; they may come from a stranger.
+        Bytes of a whole file, which may be untrusted.
     base
-        The state dict that the file is relative to, if it is; not looked at otherwise.
+        The state dict of the reference network, for a file with differences; ignored otherwise.
     device
-        Where the tensors go. Tensors that were tied are one tensor.
+        The device of the tensors. Tied tensors are one tensor.
     limits
         What decoding may cost; :class:`Limits` by default.
 
     Raises
     ------
     CoinrError
-        FormatError, VersionError, TruncatedError or ChecksumError for bytes that are no intact coinr file,
-        LimitError where the limits are too low, ReferenceNetworkError where the file holds differences to a network
-        that was not given or is another one, BackendError where ``COINR_THREADS`` is no number of threads; never a
-        partial result.
+        FormatError, VersionError, TruncatedError or ChecksumError if the bytes are no intact coinr file. LimitError
+        if the file exceeds the limits. ReferenceNetworkError if it holds differences to a network that was not given,
+        or to another one. BackendError if ``COINR_THREADS`` is no number of threads. There is no partial result.
     """
     target = _device(device)
     file = _open(blob, limits, base)
@@ -199,7 +197,7 @@ def decode_tensor(
     device: str | torch.device = "cpu",
     limits: Limits | None = None,
 ) -> torch.Tensor:
-    """One tensor of a coinr file, without decoding the others; arguments and errors as for decode_state_dict.
+    """Decode one tensor of a coinr file and none of the others; arguments and errors as for decode_state_dict.
 
     Raises
     ------
@@ -220,14 +218,14 @@ def decode_tensor(
 @independent
 @checked
 def inspect(blob: bytes | bytearray | memoryview, *, limits: Limits | None = None) -> Report:
-    """What the file holds, from its header: prints as a table, ``.to_dict()`` gives plain values."""
+    """Read the header of a file and report its content: it prints as a table, ``.to_dict()`` gives plain values."""
     return make_report(File(blob, limits))
 
 
 @independent
 @checked
 def read_meta(blob: bytes | bytearray | memoryview, *, limits: Limits | None = None) -> dict[str, Any]:
-    """The metadata that was given to encode_state_dict."""
+    """Read the metadata that was given to encode_state_dict."""
     return File(blob, limits).header.meta
 
 
@@ -236,7 +234,7 @@ def read_meta(blob: bytes | bytearray | memoryview, *, limits: Limits | None = N
 def verify(
     blob: bytes | bytearray | memoryview, *, base: Mapping[str, Any] | None = None, limits: Limits | None = None
 ) -> Report:
-    """Check all of a file: header, checksums, and that each tensor decodes; holds one tensor at a time.
+    """Check a whole file: its header, its checksums, and that each tensor decodes. Hold one tensor at a time.
 
     Raises
     ------
@@ -254,7 +252,7 @@ def verify(
 @independent
 @checked
 def save(path: str | os.PathLike[str], sd: Mapping[str, Any], **arguments: Any) -> int:
-    """Encode a state dict into a file, atomically; arguments as for encode_state_dict. Returns bytes written."""
+    """Encode a state dict into a file, atomically, and return the bytes written; arguments as encode_state_dict."""
     blob = encode_state_dict(sd, **arguments)
     write_atomic(path, blob)
     return len(blob)
@@ -276,7 +274,7 @@ def _device(device: str | torch.device) -> torch.device:
 
 
 def _size(target_bytes: int | None, target_bits: float | None, parameters: int) -> int:
-    """In bytes; InputError unless the one that is given is positive."""
+    """Return the target size in bytes; raise InputError unless the one that is given is a positive number."""
     for name, value in {"target_bytes": target_bytes, "target_bits": target_bits}.items():
         if value is not None and (isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf):
             raise InputError(f"{name} must be a positive number, not {value!r}")
@@ -287,7 +285,7 @@ def _size(target_bytes: int | None, target_bits: float | None, parameters: int) 
 
 
 def _open(blob: bytes | bytearray | memoryview, limits: Limits | None, base: Mapping[str, Any] | None) -> File:
-    available_threads()  # a bad setting is an error whether this file needs threads or not
+    available_threads()  # a bad setting raises whether this file needs threads or not
     file = File(blob, limits, None if base is None else ReferenceNetwork(base))
     (limits or Limits()).check(file.header)
     return file

@@ -1,8 +1,8 @@
-"""Tensors whose elements must each keep their relative error, and the fewest digits that do.
+"""Tensors whose errors are bounded element by element, and how they are rounded.
 
-A scale, a variance or a frequency multiplies what a whole channel computes: one that is a hundredth of its neighbours
-matters as much as they do. So errors of such tensors follow each element and not the tensor. What a tensor is, its
-values tell: weights and biases have both signs and one size. Names only say which tensors belong to one layer.
+A scale, a variance or a frequency multiplies the output of a whole channel, so a small one matters as much as a large
+one. The relative error of each element of such a tensor is bounded, not that of the tensor. They are found by their
+values: weights and biases have both signs and one order of magnitude. Names only say which tensors share a layer.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ from numpy.typing import NDArray
 from coinr.codec.state_dict import Entry
 from coinr.codec.tensors import from_planes
 
-#: From so many elements on, values tell what a tensor is.
+#: Tensors with fewer elements are not judged by their values.
 FEWEST = 8
 
-# Magnitudes are of wide range where their last decile is at least so many times their first: of normal weights it is 13
-# times as large, of Cauchy's distribution 40 times.
+# A tensor has a wide range where the ninth decile of its magnitudes is at least this many times the first. The ratio is
+# 13 for a normal distribution and 40 for Cauchy's.
 _WIDE = 100.0
 
 
 def by_element(entries: list[Entry]) -> set[int]:
-    """Positions of the tensors whose elements each keep their relative error.
+    """Return the positions of the tensors whose errors are bounded element by element.
 
-    Vectors of one sign or of wide range, other tensors of both, vectors of fewer than :data:`FEWEST` elements in layers
-    without a matrix, and all vectors beside one of these in such a layer.
+    These are vectors of one sign or of wide range, and other tensors of one sign and of wide range. In layers without a
+    matrix they are also vectors of fewer than :data:`FEWEST` elements, and all vectors beside one of the former.
     """
     with_matrix = {layer_of(entry) for entry in entries if len(entry.layout.shape) > 1}
     alone = [layer_of(entry) not in with_matrix for entry in entries]
@@ -43,12 +43,12 @@ def by_element(entries: list[Entry]) -> set[int]:
 
 
 def layer_of(entry: Entry) -> str:
-    """The name without its last part: what a layer's weight and bias share."""
+    """Return the name without its last part, which the weight and the bias of a layer share."""
     return entry.name.rpartition(".")[0]
 
 
 def _holds_scales(entry: Entry) -> bool:
-    """Whether its values say that a tensor holds scales, as far as there are enough."""
+    """Return whether the values of a tensor look like scales; False for too few values."""
     if entry.layout.size == max(entry.layout.shape, default=1):
         return _one_sign(entry.planes) or _wide(entry.planes)
     return _one_sign(entry.planes) and _wide(entry.planes)
@@ -68,18 +68,18 @@ def _wide(planes: NDArray[np.float64]) -> bool:
 
 
 def rounded(entry: Entry, relative: float) -> Entry:
-    """The tensor, each element with the fewest leading bits that keep its relative error: the exact coder's zeros.
+    """Round each element to the fewest leading bits within a relative error; the exact coder stores the zeros cheaply.
 
     Parameters
     ----------
     relative
-        Largest relative error of any element, 0 or more; from 1 on all is zero.
+        Largest relative error of any element, 0 or more; from 1 on every element becomes zero.
     """
     if not relative > 0:
         return entry
     planes = np.zeros_like(entry.planes)
     if relative < 1:
-        # one bit before the point, so many after it; rounding leaves half of the last
+        # One bit before the point and ``digits`` after it: rounding errs by half of the last.
         digits = max(0, math.ceil(-math.log2(relative)) - 1)
         mantissa, exponent = np.frexp(entry.planes)
         planes = np.ldexp(np.rint(np.ldexp(mantissa, digits + 1)), exponent - digits - 1)

@@ -1,4 +1,4 @@
-"""The network that the receiver has, and to which tensors of a file are relative."""
+"""The reference network: tensors that encoder and decoder both have, to which a file may hold differences."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ HASH_BYTES = 16
 
 
 class ReferenceNetwork:
-    """Tensors by name.
+    """The tensors of a reference network, by name.
 
     Parameters
     ----------
@@ -35,12 +35,12 @@ class ReferenceNetwork:
         self._tensors = {entry.name: entry.tensor for entry in read_state_dict(sd)}
 
     def find(self, name: str, layout: Layout) -> torch.Tensor | None:
-        """The tensor of that name, on the CPU and contiguous; None without one of that dtype and shape."""
+        """Return the tensor of a name, on the CPU and contiguous; None unless it has that dtype and shape."""
         tensor = self._tensors.get(name)
         return tensor if tensor is not None and (tensor.dtype, tuple(tensor.shape)) == _kind(layout) else None
 
     def take(self, name: str, layout: Layout) -> torch.Tensor:
-        """As :meth:`find`; ReferenceNetworkError instead of None."""
+        """Return the tensor as :meth:`find` does; raise ReferenceNetworkError where that gives None."""
         tensor = self.find(name, layout)
         if tensor is None:
             here = "has none" if name not in self._tensors else "has another dtype or shape"
@@ -49,7 +49,7 @@ class ReferenceNetwork:
         return tensor
 
     def digest(self, tensors: Iterable[tuple[str, Layout]]) -> bytes:
-        """SHA-256, truncated, over names, dtypes, shapes and bytes of the given tensors, in their order."""
+        """Return the truncated SHA-256 of names, dtypes, shapes and bytes of the given tensors, in their order."""
         state = hashlib.sha256()
         for name, layout in tensors:
             tensor = self.take(name, layout)

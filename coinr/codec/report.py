@@ -15,20 +15,19 @@ _COLUMNS = ("name", "shape", "dtype", "coder", "inner", "kind", "n", "M", "s", "
 
 @dataclass(frozen=True)
 class Report:
-    """Content of a coinr file; prints as a table.
+    """The content of a coinr file; prints as a table.
 
     Attributes
     ----------
     tensors
-        One dict a tensor: name, shape, dtype, coder, bytes, and for coded vectors kind, n, M, s, B, bits. The coder
-        ``difference`` has the coder of the difference as ``inner``, or ``same``.
+        One dict a tensor: name, shape, dtype, coder, bytes, and for coded vectors kind, n, M, s, B, bits. For the
+        coder ``difference``, ``inner`` is the coder of the difference, or ``same``.
     totals
-        ``file_bytes``, ``payload_bytes``, ``name_bytes`` (what the names and their lengths take of the header, which is
-        compressed), ``overhead_bytes`` (the file less payloads and names), ``parameters`` (floating-point values,
-        complex ones count twice), ``bits_per_parameter``, ``decoded_bytes``, ``work`` (dictionary entries that decoding
-        generates).
+        ``file_bytes``, ``payload_bytes``, ``name_bytes`` (the share of the names and their lengths in the compressed
+        header), ``overhead_bytes`` (file less payloads and names), ``parameters`` (floating-point values, complex ones
+        count twice), ``bits_per_parameter``, ``decoded_bytes``, ``work`` (dictionary entries that decoding generates).
     base
-        Hash of the network that the differences are relative to, in hexadecimal; None without any.
+        Hash of the reference network, in hexadecimal; None without differences.
     """
 
     version: int
@@ -39,7 +38,7 @@ class Report:
     base: str | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything as JSON values."""
+        """Return everything as JSON values."""
         return {
             "version": self.version,
             "seed": self.seed,
@@ -86,10 +85,10 @@ def _row(record: TensorRecord, records: tuple[TensorRecord, ...]) -> dict[str, A
 
 
 def make_report(file: File) -> Report:
-    """The report of a parsed file; decodes nothing."""
+    """Make the report of a parsed file, from its header alone."""
     header = file.header
     payload = sum(record.length for record in header.records)
-    # the table is compressed as a whole; names take a part of it as long as theirs before
+    # The table is compressed as a whole: names take the same share of it as before.
     names = round(name_bytes(header) * file.table_ratio)
     parameters = sum(
         record.layout.size * record.layout.planes

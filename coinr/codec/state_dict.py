@@ -1,4 +1,4 @@
-"""From a state dict as it is in the wild to tensors that can be coded."""
+"""Entries of a state dict: its tensors in plain form, with their ties."""
 
 from __future__ import annotations
 
@@ -33,27 +33,27 @@ class Entry:
 
     @property
     def layout(self) -> Layout:
-        """Dtype and shape."""
+        """Return dtype and shape."""
         return Layout(self.tensor.dtype, tuple(self.tensor.shape))
 
     @cached_property
     def planes(self) -> NDArray[np.float64]:
-        """Values as float64 ``[planes, size]``."""
+        """Return the values as float64 ``[planes, size]``."""
         return to_planes(self.tensor)
 
     @property
     def allows_loss(self) -> bool:
-        """Whether this dtype may be coded with loss."""
+        """Return whether a tensor of this dtype may be coded with loss; False for an empty one."""
         return self.layout.dtype in LOSSY_DTYPES and self.layout.size > 0
 
     def finite(self) -> bool:
-        """Whether no value is NaN or Inf; true of integers."""
+        """Return whether no value is NaN or infinite; True for integers."""
         kind = self.tensor.dtype
         return not (kind.is_floating_point or kind.is_complex) or bool(np.isfinite(self.planes).all())
 
 
 def _identity(value: Any, tensor: torch.Tensor) -> tuple[Any, ...] | None:
-    """What two entries share when they are tied: same memory, same geometry."""
+    """Return a key that two entries share if they are tied: the same memory in the same shape and strides."""
     if not tensor.numel():
         return None
     if isinstance(value, np.ndarray):
@@ -63,7 +63,7 @@ def _identity(value: Any, tensor: torch.Tensor) -> tuple[Any, ...] | None:
 
 
 def read_state_dict(sd: Mapping[str, Any]) -> list[Entry]:
-    """The entries in their order.
+    """Return the entries of a state dict, in its order.
 
     Raises
     ------

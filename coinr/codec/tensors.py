@@ -1,4 +1,4 @@
-"""Tensors as the codec sees them: dtype codes, real planes, and the cut into vectors with its inverse."""
+"""Tensors in the codec: dtype codes, real planes, and the cut into vectors with its inverse."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from numpy.typing import NDArray
 from coinr.errors import FormatError
 from coinr.inputs.dtypes import DTYPES
 
-# The position among them is the code in the file.
+# The position of a dtype is its code in the file.
 DTYPE_CODES = {dtype: code for code, dtype in enumerate(DTYPES)}
 
-# Those that may be coded with loss; all others are lossless.
+# The dtypes that may be coded with loss; all others are lossless.
 LOSSY_DTYPES = frozenset(DTYPES[:6])
 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a decoded tensor looks like, whatever coder made it."""
+    """Dtype and shape of a decoded tensor."""
 
     dtype: torch.dtype
     shape: tuple[int, ...]
 
     @property
     def size(self) -> int:
-        """Number of elements."""
+        """Return the number of elements."""
         return math.prod(self.shape)
 
     @property
     def planes(self) -> int:
-        """2 for complex tensors (real, imaginary), else 1."""
+        """Return 2 for complex tensors (real, imaginary), else 1."""
         return 2 if self.dtype.is_complex else 1
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the decoded tensor."""
+        """Return the bytes of the decoded tensor."""
         return self.size * self.dtype.itemsize
 
 
 def to_planes(tensor: torch.Tensor) -> NDArray[np.float64]:
-    """Values as float64 ``[planes, size]``: the real parts, then for complex tensors the imaginary parts."""
+    """Return the values as float64 ``[planes, size]``: real parts, then imaginary parts of a complex tensor."""
     flat = tensor.reshape(-1)
     if tensor.dtype.is_complex:
         flat = torch.view_as_real(flat).T
@@ -52,7 +52,7 @@ def to_planes(tensor: torch.Tensor) -> NDArray[np.float64]:
 
 
 def from_planes(planes: torch.Tensor, layout: Layout) -> torch.Tensor:
-    """The tensor of float32 ``[planes, size]``, each value rounded to the layout's dtype."""
+    """Return the tensor of planes, float32 or float64 ``[planes, size]``, each value rounded to the layout's dtype."""
     if layout.dtype.is_complex:
         wide = torch.complex(planes[0], planes[1])
         return wide.to(layout.dtype).reshape(layout.shape)
@@ -60,13 +60,13 @@ def from_planes(planes: torch.Tensor, layout: Layout) -> torch.Tensor:
 
 
 def to_bytes(tensor: torch.Tensor) -> bytes:
-    """Raw little-endian bytes in C order."""
+    """Return the raw little-endian bytes of a tensor, in C order."""
     raw: bytes = tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
     return raw
 
 
 def from_bytes(raw: bytes | bytearray, layout: Layout) -> torch.Tensor:
-    """Inverse of :func:`to_bytes`."""
+    """Return the tensor whose bytes :func:`to_bytes` gave."""
     if not layout.size:
         return torch.empty(layout.shape, dtype=layout.dtype)
     return torch.frombuffer(bytearray(raw), dtype=torch.uint8).view(layout.dtype).reshape(layout.shape)
@@ -76,24 +76,24 @@ def from_bytes(raw: bytes | bytearray, layout: Layout) -> torch.Tensor:
 class Cut:
     """How a tensor becomes vectors ``[B, n]``.
 
-    Each plane is seen as a matrix ``[shape[0], rest]``, transposed if ``transposed``, laid out in C order and
-    chopped into runs of n; the last run is padded with zeros. Planes follow each other.
+    Each plane is a matrix ``[shape[0], rest]``, transposed if ``transposed``. It is read in C order and chopped into
+    runs of n; the last run is padded with zeros. Planes follow each other.
     """
 
     transposed: bool
     n: int
 
     def check(self, layout: Layout) -> None:
-        """FormatError unless this cut can belong to a tensor of this layout."""
+        """Raise FormatError unless this cut can belong to a tensor of this layout."""
         if not 1 <= self.n <= layout.size:
             raise FormatError(f"vectors of {self.n} cannot come from a tensor of {layout.size} elements")
 
     def vectors_per_plane(self, layout: Layout) -> int:
-        """ceil(size / n)."""
+        """Return ceil(size / n)."""
         return -(-layout.size // self.n)
 
     def batch(self, layout: Layout) -> int:
-        """B, over all planes."""
+        """Return B, the vectors of all planes."""
         return layout.planes * self.vectors_per_plane(layout)
 
     def _matrix(self, layout: Layout) -> tuple[int, int]:
@@ -101,14 +101,14 @@ class Cut:
         return rows, layout.size // rows
 
     def apply(self, planes: NDArray[np.float64], layout: Layout) -> NDArray[np.float64]:
-        """Vectors ``[B, n]`` of the planes ``[planes, size]``."""
+        """Return the vectors ``[B, n]`` of planes, float64 ``[planes, size]``."""
         if self.transposed:
             planes = planes.reshape(-1, *self._matrix(layout)).transpose(0, 2, 1).reshape(len(planes), -1)
         padding = self.vectors_per_plane(layout) * self.n - layout.size
         return np.pad(planes, ((0, 0), (0, padding))).reshape(-1, self.n)
 
     def undo(self, vectors: torch.Tensor, layout: Layout) -> torch.Tensor:
-        """Planes ``[planes, size]`` of the vectors ``[B, n]``."""
+        """Return the planes ``[planes, size]`` of vectors ``[B, n]``."""
         planes = vectors.reshape(layout.planes, -1)[:, : layout.size]
         if self.transposed:
             rows, columns = self._matrix(layout)

@@ -1,7 +1,7 @@
-"""The file: header, tensor table, sections, checksums. ``FORMAT.md`` is its specification.
+"""The container: header, tensor table, sections and checksums. ``FORMAT.md`` is its specification.
 
-Everything read here is untrusted. Sizes and work are computed from the header with exact integers and compared
-with the caller's limits before anything is allocated for them.
+Files are untrusted. Sizes and work are computed from the header with exact integers, and compared with the caller's
+limits before anything is allocated for them.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ from coinr.inputs.naming import known_names
 
 _DIFFERENCES = 2
 
-# A payload of at least this many bytes is a section of its own.
+# A payload of at least this many bytes has a section, and so a checksum, of its own.
 SECTION_BYTES = 4096
 CHECKSUM_BYTES = 4
 
 
 def _sections(records: tuple[TensorRecord, ...]) -> Iterator[list[int]]:
-    """Rows whose payloads make up each section: all small ones first, then one section for each large one."""
+    """Yield the rows of each section: all small payloads share the first, each large one has its own."""
     small = [row for row, record in enumerate(records) if 0 < record.length < SECTION_BYTES]
     if small:
         yield small
@@ -55,7 +55,7 @@ def _sections(records: tuple[TensorRecord, ...]) -> Iterator[list[int]]:
 
 
 def write(header: Header, payloads: list[bytes]) -> bytes:
-    """The file. Each checksum is the CRC-32 of all bytes before it except earlier checksums."""
+    """Write a file from its header and payloads. Each checksum is the CRC-32 of all bytes before it but checksums."""
     packed = pack_table(write_table(header))
     flags = packed[0] | (_DIFFERENCES if header.reference_hash else 0)
     out = bytearray(MAGIC + bytes([VERSION, flags]) + packed[1:])
@@ -69,14 +69,14 @@ def write(header: Header, payloads: list[bytes]) -> bytes:
 
 
 class File:
-    """A parsed file: its header is checked, its payloads are read one by one on demand.
+    """A parsed file. The header is checked at once; payloads are read one by one on demand.
 
     Parameters
     ----------
     data
         The bytes of a whole file.
     limits
-        Only ``tensors`` matters here.
+        Only ``tensors`` is checked here.
     reference
         The network that tensors may be stored as differences to; needed to decode those.
 
@@ -129,7 +129,7 @@ class File:
             raise ChecksumError(f"checksum of bytes {start} … {stop - 1} differs: the file is damaged")
 
     def _place_sections(self, reader: Reader) -> None:
-        """Bounds of each section and offset of each payload, all checked against the file's length."""
+        """Find the bounds of each section and the offset of each payload; check them against the length of the file."""
         self._spans: list[tuple[int, int]] = []
         self._section_of: dict[int, int] = {}
         self._offsets: dict[int, int] = {}
@@ -145,7 +145,7 @@ class File:
         self._checked = [False] * len(self._spans)
 
     def payload(self, row: int) -> memoryview:
-        """Payload of a row of the table, its section's checksum verified."""
+        """Return the payload of a row of the table, after its section's checksum was verified."""
         section = self._section_of.get(row)
         if section is None:
             return self.data[:0]
@@ -158,7 +158,7 @@ class File:
         return self.data[offset : offset + self.header.records[row].length]
 
     def row(self, name: str) -> int:
-        """Row of the named tensor; InputError if there is none."""
+        """Return the row of the named tensor; raise InputError if there is none."""
         for row, record in enumerate(self.header.records):
             if record.name == name:
                 return row
@@ -174,7 +174,7 @@ class File:
         return CODERS[record.coder].decode(self.payload(row), record.params, record.layout, seed, device)
 
     def check_reference(self) -> None:
-        """Raise ReferenceNetworkError if tensors are differences, and not to the network that was given."""
+        """Raise ReferenceNetworkError if the file holds differences to another network than the given one."""
         if self.header.reference_hash:
             self._checked_reference()
 

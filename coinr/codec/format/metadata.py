@@ -16,12 +16,12 @@ _DEPTH = 64
 _DIGITS = 40
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"')
-# What each byte outside of strings adds to the depth.
+# What each byte outside of strings adds to the depth of nesting, modulo 256.
 _STEPS = bytes((dict.fromkeys(b"[{", 1) | dict.fromkeys(b"]}", 255)).get(byte, 0) for byte in range(256))
 
 
 def check_meta(meta: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The metadata as a file gives it back; InputError unless it is a mapping of JSON values."""
+    """Return the metadata as a file gives it back; raise InputError unless it is a mapping of JSON values."""
     if meta is None:
         return {}
     try:
@@ -36,7 +36,7 @@ def check_meta(meta: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def write_meta(meta: Mapping[str, Any]) -> bytes:
-    """As stored; nothing for an empty mapping. TypeError or ValueError for what is no JSON."""
+    """Return the metadata as stored: JSON, or nothing if empty. Raise TypeError or ValueError for other values."""
     return json.dumps(meta, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode() if meta else b""
 
 
@@ -51,13 +51,13 @@ def _bounded_int(digits: str) -> int:
 
 
 def _depth(raw: bytes) -> int:
-    """Objects and lists within each other, of well-formed JSON; its text is cheaper to look at than its values."""
+    """Return the depth of nesting of well-formed JSON, from its text, which is faster than from its values."""
     brackets = np.frombuffer(_STRING.sub(b"", raw).translate(_STEPS), np.int8)
     return int(brackets.cumsum(dtype=np.int64).max())
 
 
 def read_meta(raw: bytes) -> dict[str, Any]:
-    """Inverse of :func:`write_meta`; FormatError for damaged or excessive metadata."""
+    """Read what :func:`write_meta` wrote; raise FormatError if it is damaged, too large or too deep."""
     if not raw:
         return {}
     if len(raw) > _BYTES:

@@ -1,4 +1,4 @@
-"""The tensor table: what a file says of its tensors before their payloads. ``FORMAT.md`` is its specification."""
+"""The tensor table: names, layouts, coders and sizes of all tensors. ``FORMAT.md`` is its specification."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from coinr.inputs.dtypes import DTYPES
 
 VERSION = 1
 
-# Flags of a table's stored form.
+# Flags of the form in which a table is stored.
 BROTLI, MODELED = 1, 4
 
-TIED = 7  # in place of a coder id: the tensor shares the storage of an earlier one
+TIED = 7  # in place of a coder id: the tensor is an earlier one
 _MAX_NDIM = 32
 _MAX_ELEMENTS = 1 << 48
 
-# A compressed table may expand to this much, or to this many times its size; the names in a table likewise.
+# A compressed table may expand to this many bytes, or to this many times its size. So may the names in a table.
 _FREE_TABLE_BYTES = 1 << 16
 _FREE_NAME_BYTES = 1 << 20
 _TABLE_EXPANSION = 32
 
-# More than the parameters of any coder and the length of a payload take in a row of the table.
+# An upper bound of the parameters of a coder and the length of a payload in a row of the table.
 _ROW_BYTES = 64
 
 
@@ -36,13 +36,13 @@ _ROW_BYTES = 64
 class Limits:
     """What decoding may cost; checked from the header before any allocation.
 
-    Encoding checks bytes and tensors before anything is coded, and the least work where a profile puts every matrix in
-    a dictionary; the work itself is known in the end.
+    Encoding checks bytes and tensors before it codes anything. Where a profile puts every matrix in a dictionary, it
+    checks a lower bound of the work too. The work itself is known only at the end.
 
     Attributes
     ----------
     decoded_bytes
-        Bytes of all decoded tensors together. Decoding one tensor takes up to six times its bytes on the way.
+        Bytes of all decoded tensors together. Decoding one tensor takes up to six times its bytes of memory.
     work
         Dictionary entries that decoding generates.
     tensors
@@ -59,7 +59,7 @@ class Limits:
                 raise InputError(f"{name} must be an integer >= 0, got {value!r}")
 
     def check(self, header: Header) -> None:
-        """LimitError if the file of this header costs more than allowed."""
+        """Raise LimitError if the file of this header costs more than allowed."""
         self.check_tensors(len(header.records))
         decoded_bytes, work = header.cost()
         if decoded_bytes > self.decoded_bytes:
@@ -69,14 +69,14 @@ class Limits:
         self.check_work(work)
 
     def check_work(self, work: int, least: str = "") -> None:
-        """LimitError if decoding generates more dictionary entries; ``least``: ``"at least "`` where more may come."""
+        """Raise LimitError if decoding generates more dictionary entries; ``least`` is ``"at least "`` for a bound."""
         if work > self.work:
             raise LimitError(
                 f"decoding generates {least}{work} dictionary entries, the limit is {self.work} (raise it with Limits)"
             )
 
     def check_tensors(self, count: int) -> None:
-        """LimitError if a table of this many rows is too long."""
+        """Raise LimitError if a table of this many rows is too long."""
         if count > self.tensors:
             raise LimitError(f"holds {count} tensors, the limit is {self.tensors} (raise it with Limits)")
 
@@ -88,7 +88,7 @@ class TensorRecord:
     Attributes
     ----------
     coder, params
-        How the payload is decoded; meaningless for a tied tensor.
+        How the payload is decoded; without meaning for a tied tensor.
     tied_to
         Row of the earlier tensor whose storage this one shares, else None.
     length
@@ -105,7 +105,7 @@ class TensorRecord:
 
 @dataclass(frozen=True)
 class Header:
-    """All that a file says before its payloads.
+    """The content of a file before its payloads.
 
     Attributes
     ----------
@@ -124,7 +124,7 @@ class Header:
         return [(record.name, record.layout) for record in self.records if record.coder == DIFFERENCE.id]
 
     def cost(self) -> tuple[int, int]:
-        """Decoded bytes and dictionary entries of the whole file."""
+        """Return the decoded bytes and the dictionary entries of the whole file."""
         stored = [record for record in self.records if record.params is not None]
         return (
             sum(record.layout.nbytes for record in stored),
@@ -133,7 +133,7 @@ class Header:
 
 
 def _shared(first: bytes, second: bytes) -> int:
-    """Length of the common prefix."""
+    """Return the length of the common prefix."""
     same = 0
     for a, b in zip(first, second, strict=False):
         if a != b:
@@ -143,7 +143,7 @@ def _shared(first: bytes, second: bytes) -> int:
 
 
 def _write_names(header: Header) -> bytes:
-    """The column of names, each without what it shares with the one before."""
+    """Write the column of names, each without the prefix that it shares with the name before."""
     out, previous = bytearray(), b""
     for record in header.records:
         name = record.name.encode()
@@ -154,12 +154,12 @@ def _write_names(header: Header) -> bytes:
 
 
 def name_bytes(header: Header) -> int:
-    """Bytes that the names and their lengths take in a table before it is compressed."""
+    """Return the bytes that the names and their lengths take in a table before compression."""
     return len(_write_names(header))
 
 
 def write_table(header: Header) -> bytes:
-    """The table as FORMAT.md lists its columns."""
+    """Write the table, column by column as FORMAT.md lists them."""
     meta = write_meta(header.meta)
     out = bytearray(
         varint(header.seed) + varint(len(meta)) + meta + header.reference_hash + varint(len(header.records))
@@ -182,7 +182,7 @@ def write_table(header: Header) -> bytes:
 
 
 def _room(stored: int, free: int = _FREE_TABLE_BYTES) -> int:
-    """Bytes that ``stored`` bytes may expand to."""
+    """Return the bytes that ``stored`` bytes may expand to."""
     return max(free, _TABLE_EXPANSION * stored)
 
 
@@ -220,7 +220,7 @@ def _read_shape(reader: Reader) -> tuple[int, ...]:
 
 
 def check_names(header: Header) -> None:
-    """FormatError for names that no table of these tensors may expand to, however they are coded."""
+    """Raise FormatError for names longer than a table of these tensors may expand to, however they are coded."""
     room = _room(len(write_table(header)) + _ROW_BYTES * len(header.records), _FREE_NAME_BYTES)
     total = sum(len(record.name.encode()) for record in header.records)
     if total > room:
@@ -228,7 +228,7 @@ def check_names(header: Header) -> None:
 
 
 def check_shape(shape: tuple[int, ...]) -> None:
-    """FormatError for a shape that no file holds."""
+    """Raise FormatError for a shape that no file may hold."""
     if len(shape) > _MAX_NDIM:
         raise FormatError(f"{len(shape)} dimensions are more than {_MAX_NDIM}")
     if math.prod(max(side, 1) for side in shape) > _MAX_ELEMENTS:
@@ -236,7 +236,7 @@ def check_shape(shape: tuple[int, ...]) -> None:
 
 
 def read_table(raw: bytes, limits: Limits, differences: bool) -> Header:
-    """Inverse of :func:`write_table`; ``differences``: whether the file has the flag of differences.
+    """Read what :func:`write_table` wrote; ``differences`` is the flag of the file.
 
     Raises
     ------
@@ -283,7 +283,7 @@ def read_table(raw: bytes, limits: Limits, differences: bool) -> Header:
 
 
 def pack_table(table: bytes) -> bytes:
-    """Flags, sizes and the table in whichever form is smallest."""
+    """Return flags, sizes and the table in its smallest form: as it is, through Brotli, or by the exact coder."""
     forms = [bytes([0]) + varint(len(table)) + table]
     packed = compress(table)
     if len(table) <= _room(len(packed)):
@@ -295,7 +295,7 @@ def pack_table(table: bytes) -> bytes:
 
 
 def unpack_table(stored: bytes, size: int, flags: int) -> bytes:
-    """The table of ``size`` bytes from its stored form."""
+    """Return the table of ``size`` bytes from its stored form."""
     if size > _room(len(stored)):
         raise FormatError(f"a table of {len(stored)} bytes may not expand to {size}")
     if flags & BROTLI:
