@@ -208,9 +208,9 @@ def info(file: Path | None, backends: bool, as_json: bool) -> None:
                 click.echo(f"{row['backend']:<10} {state:<11} {row['detail']}" + ("  (default)" * bool(row["default"])))
         return
     from coinr.codec.api import inspect
-    from coinr.files.reading import named, read_bytes
+    from coinr.files.reading import name_in_errors, read_bytes
 
-    with named(file):
+    with name_in_errors(file):
         blob = read_bytes(file, FormatError)
         report = inspect(blob)
     signal, network = _described(blob, report)
@@ -268,12 +268,12 @@ def _described(blob: bytes, report: Report) -> tuple[str | None, dict[str, Any] 
 def verify(file: Path, base: Path | None, base_key: str | None, as_json: bool) -> None:
     """Check all of FILE: header, checksums, and that every tensor decodes."""
     from coinr.codec.api import verify as verify_bytes
-    from coinr.files.reading import named, read_bytes
+    from coinr.files.reading import name_in_errors, read_bytes
 
     show_command_progress()
     known = _read_base(base, base_key)
     try:
-        with named(file):
+        with name_in_errors(file):
             report = verify_bytes(read_bytes(file, FormatError), base=known)
     except CoinrError as error:
         if as_json:

@@ -20,7 +20,7 @@ from coinr.codec.reference import ReferenceNetwork
 from coinr.codec.report import Report, make_report
 from coinr.engine.threads import available_threads
 from coinr.errors import FormatError, InputError, first_line
-from coinr.files.reading import named, read_bytes
+from coinr.files.reading import name_in_errors, read_bytes
 from coinr.files.writing import write_atomic
 from coinr.inputs.arguments import checked
 from coinr.runtime.ambient import independent
@@ -262,7 +262,7 @@ def save(path: str | os.PathLike[str], sd: Mapping[str, Any], **arguments: Any) 
 @checked
 def load(path: str | os.PathLike[str], **arguments: Any) -> OrderedDict[str, torch.Tensor]:
     """Decode a file; arguments and errors as for decode_state_dict, whose messages name the file."""
-    with named(path):
+    with name_in_errors(path):
         return decode_state_dict(read_bytes(path, FormatError), **arguments)
 
 

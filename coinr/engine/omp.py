@@ -20,7 +20,7 @@ from coinr.engine.dictionary import Dictionary
 from coinr.engine.threads import check_threads
 from coinr.errors import InputError
 from coinr.inputs.arguments import checked
-from coinr.inputs.dense import in_full, to_tensor
+from coinr.inputs.dense import exact_repr, to_tensor
 from coinr.runtime.ambient import independent
 
 
@@ -109,7 +109,7 @@ def omp(
     indices, values, path = select(backend, tensor.device).omp(tensor / scale, dictionary, int(s), threads, exact)
     values, path = values * scale, _squares(path.double(), scale.double())
     if not bool(values.isfinite().all()):
-        raise InputError(f"W holds {in_full(float(tensor.abs().max()))}: values of its code are beyond float64")
+        raise InputError(f"W holds {exact_repr(float(tensor.abs().max()))}: values of its code are beyond float64")
     if is_tensor:
         return SparseCode(indices, values, path)
     return SparseCode(indices.numpy(), values.numpy(), path.numpy())

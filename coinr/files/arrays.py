@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coinr.errors import InputError, first_line
-from coinr.files.reading import TRUNCATED, check_head, named
+from coinr.files.reading import TRUNCATED, check_head, name_in_errors
 
 #: First bytes of a zip archive, of one without members, and of a single array.
 ZIP, NPY = (b"PK\x03\x04", b"PK\x05\x06"), b"\x93NUMPY"
@@ -31,7 +31,7 @@ def read_arrays(path: str | os.PathLike[str]) -> OrderedDict[str, NDArray[Any]]:
         If the file cannot be opened.
     """
     head = check_head(path)
-    with named(path):
+    with name_in_errors(path):
         if head.startswith(ZIP):
             return read_npz(Path(path))
         if head.startswith(NPY):
@@ -41,15 +41,15 @@ def read_arrays(path: str | os.PathLike[str]) -> OrderedDict[str, NDArray[Any]]:
         raise InputError("damaged or unsupported array file; arrays are .npy or .npz as NumPy writes them")
 
 
-def read_npz(source: Path) -> OrderedDict[str, NDArray[Any]]:
+def read_npz(path: Path) -> OrderedDict[str, NDArray[Any]]:
     """Return the arrays of an archive; InputError without the file's name."""
-    names = [info.filename for info in members(source)]
+    names = [info.filename for info in zip_members(path)]
     if not all(name.endswith(".npy") for name in names):
         raise InputError(
             "a zip archive of more than arrays (.npy); weights of torch are no signal, coinr.save stores them"
         )
     try:
-        with np.load(source, allow_pickle=False) as arrays:
+        with np.load(path, allow_pickle=False) as arrays:
             return OrderedDict((name, _native(arrays[name])) for name in arrays.files)
     except (OSError, MemoryError):
         raise
@@ -57,10 +57,10 @@ def read_npz(source: Path) -> OrderedDict[str, NDArray[Any]]:
         raise _damaged(error) from error
 
 
-def read_npy(source: Path) -> OrderedDict[str, NDArray[Any]]:
+def read_npy(path: Path) -> OrderedDict[str, NDArray[Any]]:
     """Return the array of a file, named as the file is; InputError without the file's name."""
     try:
-        with source.open("rb") as stream:
+        with path.open("rb") as stream:
             array = np.lib.format.read_array(stream, allow_pickle=False)
     except (OSError, MemoryError):
         raise
@@ -68,15 +68,15 @@ def read_npy(source: Path) -> OrderedDict[str, NDArray[Any]]:
         if any(words in str(error) for words in ("EOF", "cannot reshape", "could only read", "expected")):
             raise InputError(TRUNCATED) from error
         raise _damaged(error) from error
-    return OrderedDict({source.stem: _native(array)})
+    return OrderedDict({path.stem: _native(array)})
 
 
-def members(source: Path) -> list[zipfile.ZipInfo]:
+def zip_members(path: Path) -> list[zipfile.ZipInfo]:
     """Return what a zip archive lists; InputError, without the file's name, if its end is missing or damaged."""
-    if not zipfile.is_zipfile(source):  # the list is at the end
+    if not zipfile.is_zipfile(path):  # the list is at the end
         raise InputError(TRUNCATED)
     try:
-        with zipfile.ZipFile(source) as archive:
+        with zipfile.ZipFile(path) as archive:
             return archive.infolist()
     except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
         raise _damaged(error) from error

@@ -30,7 +30,7 @@ _TAGS = {
     b"<?xml": "an XML document, as servers send in place of a file that they do not have or give",
 }
 
-#: Bytes that :func:`stranger` looks at.
+#: Bytes that :func:`describe_other_file` looks at.
 HEAD_BYTES = 1024
 
 
@@ -51,7 +51,7 @@ def check_path(path: str | os.PathLike[str]) -> Path:
     return checked
 
 
-def stranger(head: bytes) -> str | None:
+def describe_other_file(head: bytes) -> str | None:
     """Return what a file is that begins with ``head``, if it is one that is often taken for another; else None."""
     if not head:
         return "the file is empty"
@@ -72,14 +72,14 @@ def check_head(path: str | os.PathLike[str]) -> bytes:
     Raises
     ------
     InputError
-        If :func:`stranger` knows them, or it is a pipe or a device.
+        If :func:`describe_other_file` knows them, or it is a pipe or a device.
     OSError
         If the file cannot be read.
     """
-    source = check_path(path)
-    if source.exists() and not source.is_file() and not source.is_dir():
+    file = check_path(path)
+    if file.exists() and not file.is_file() and not file.is_dir():
         raise InputError(f"{path}: only regular files are read, not pipes and devices")
-    with source.open("rb") as stream:
+    with file.open("rb") as stream:
         return _checked(path, stream.read(HEAD_BYTES), InputError)
 
 
@@ -89,7 +89,7 @@ def read_bytes(path: str | os.PathLike[str], error: type[CoinrError] = InputErro
     Raises
     ------
     CoinrError
-        ``error``, if :func:`stranger` knows its first bytes.
+        ``error``, if :func:`describe_other_file` knows its first bytes.
     InputError
         If ``path`` is no path.
     OSError
@@ -99,13 +99,13 @@ def read_bytes(path: str | os.PathLike[str], error: type[CoinrError] = InputErro
 
 
 def _checked(path: str | os.PathLike[str], data: bytes, error: type[CoinrError]) -> bytes:
-    if fault := stranger(data[:HEAD_BYTES]):
+    if fault := describe_other_file(data[:HEAD_BYTES]):
         raise error(f"{path}: {fault}")
     return data
 
 
 @contextlib.contextmanager
-def named(path: str | os.PathLike[str]) -> Iterator[None]:
+def name_in_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     """Put the name of the file before the message of a CoinrError that does not begin with it."""
     try:
         yield

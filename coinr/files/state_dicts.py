@@ -12,10 +12,10 @@ import safetensors.torch
 import torch
 
 from coinr.errors import InputError
-from coinr.files.reading import check_path, named
+from coinr.files.reading import check_path, name_in_errors
 from coinr.files.weights import read_weights
 from coinr.files.writing import write_atomic
-from coinr.inputs.checkpoints import pick
+from coinr.inputs.checkpoints import pick_state_dict
 
 STATE_DICT_SUFFIXES = (".safetensors", ".pt", ".pth", ".npz")
 
@@ -31,7 +31,7 @@ def read_state_dict_file(
         The file; its suffix does not matter.
     key, strip_prefix : str, optional
         Which entry of a checkpoint is the state dict, and what is taken off its names: see
-        :func:`coinr.inputs.checkpoints.pick`.
+        :func:`coinr.inputs.checkpoints.pick_state_dict`.
 
     Raises
     ------
@@ -41,8 +41,8 @@ def read_state_dict_file(
     OSError
         If it cannot be read.
     """
-    with named(path):
-        return pick(read_weights(path), key, strip_prefix)
+    with name_in_errors(path):
+        return pick_state_dict(read_weights(path), key, strip_prefix)
 
 
 def write_state_dict_file(path: str | os.PathLike[str], sd: Mapping[str, torch.Tensor]) -> None:

@@ -16,8 +16,8 @@ import safetensors
 import torch
 
 from coinr.errors import InputError, first_line
-from coinr.files.arrays import NPY, ZIP, members, read_npy, read_npz
-from coinr.files.reading import MAGIC, TRUNCATED, check_head, named
+from coinr.files.arrays import NPY, ZIP, read_npy, read_npz, zip_members
+from coinr.files.reading import MAGIC, TRUNCATED, check_head, name_in_errors
 
 #: What is read, for messages.
 READABLE = ".safetensors, .pt (also .pth, .ckpt, .bin) as torch.save writes them, .npz and .npy"
@@ -51,7 +51,7 @@ def read_weights(path: str | os.PathLike[str]) -> Any:
         If it cannot be read.
     """
     head = check_head(path)
-    with named(path):
+    with name_in_errors(path):
         try:
             return _read(Path(path), head)
         except (OSError, MemoryError, InputError):
@@ -60,16 +60,16 @@ def read_weights(path: str | os.PathLike[str]) -> Any:
             raise InputError(f"damaged: {first_line(error)}") from error
 
 
-def _read(source: Path, head: bytes) -> Any:
+def _read(path: Path, head: bytes) -> Any:
     if head.startswith(ZIP):
-        return _read_zip(source)
+        return _read_zip(path)
     if head.startswith(NPY):
-        return read_npy(source)
+        return read_npy(path)
     if head[0] == 0x80 and b"\x02" <= head[1:2] <= b"\x05":
-        return _read_pickle(source, head)
+        return _read_pickle(path, head)
     if head[8:9] == b"{":
-        return _read_safetensors(source, int.from_bytes(head[:8], "little"))
-    if any(mark.startswith(head) for mark in (*ZIP, NPY, _LEGACY)) or _is_short_safetensors(source, head):
+        return _read_safetensors(path, int.from_bytes(head[:8], "little"))
+    if any(mark.startswith(head) for mark in (*ZIP, NPY, _LEGACY)) or _is_short_safetensors(path, head):
         raise InputError(TRUNCATED)
     for mark, words in _OTHERS.items():
         if head.startswith(mark):
@@ -77,27 +77,27 @@ def _read(source: Path, head: bytes) -> Any:
     raise InputError(f"not a file of weights: coinr reads {READABLE}")
 
 
-def _is_short_safetensors(source: Path, head: bytes) -> bool:
-    return source.suffix.lower() == ".safetensors" and len(head) <= 8
+def _is_short_safetensors(path: Path, head: bytes) -> bool:
+    return path.suffix.lower() == ".safetensors" and len(head) <= 8
 
 
-def _read_zip(source: Path) -> Any:
-    listed = members(source)
+def _read_zip(path: Path) -> Any:
+    listed = zip_members(path)
     names = {info.filename.rpartition("/")[2] for info in listed}
     if "constants.pkl" in names:
         raise InputError("a TorchScript archive, which holds code: save the module's state_dict() with torch.save")
     if "data.pkl" in names:
         if any(info.compress_type != zipfile.ZIP_STORED for info in listed):
             raise InputError("an archive of torch that was packed anew: torch reads members only as it wrote them")
-        return _load_torch(source)
+        return _load_torch(path)
     if not all(name.endswith(".npy") for name in names):
         raise InputError(f"a zip archive without weights: coinr reads {READABLE}")
-    return read_npz(source)
+    return read_npz(path)
 
 
-def _read_pickle(source: Path, head: bytes) -> Any:
+def _read_pickle(path: Path, head: bytes) -> Any:
     legacy = head.startswith(_LEGACY)
-    with source.open("rb") as stream:
+    with path.open("rb") as stream:
         if not _pickles_are_whole(stream, _LEGACY_PICKLES if legacy else 1):
             raise InputError(TRUNCATED)
     if not legacy:
@@ -105,7 +105,7 @@ def _read_pickle(source: Path, head: bytes) -> Any:
             "a pickle that torch.save did not write, which is not safe to read as it needs unpickling of objects: "
             "save a plain state dict with torch.save, or as .safetensors"
         )
-    return _load_torch(source)
+    return _load_torch(path)
 
 
 def _pickles_are_whole(stream: BinaryIO, count: int) -> bool:
@@ -119,11 +119,11 @@ def _pickles_are_whole(stream: BinaryIO, count: int) -> bool:
     return True
 
 
-def _load_torch(source: Path) -> Any:
+def _load_torch(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of pickle protocols: what cannot be read safely is an error here
-            with source.open("rb") as stream:  # of a path, torch would look at the suffix
+            with path.open("rb") as stream:  # of a path, torch would look at the suffix
                 return torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:
         text = str(error)
@@ -141,21 +141,21 @@ def _load_torch(source: Path) -> Any:
         ) from error
 
 
-def _read_safetensors(source: Path, header: int) -> Any:
+def _read_safetensors(path: Path, header: int) -> Any:
     try:
-        with safetensors.safe_open(source, "pt") as file:
+        with safetensors.safe_open(path, "pt") as file:
             return OrderedDict((name, file.get_tensor(name)) for name in file.keys())  # noqa: SIM118 - no mapping
     except safetensors.SafetensorError as error:
-        if 8 + header + _values_end(source, header) > source.stat().st_size:
+        if 8 + header + _values_end(path, header) > path.stat().st_size:
             raise InputError(TRUNCATED) from error
         raise
 
 
-def _values_end(source: Path, header: int) -> int:
+def _values_end(path: Path, header: int) -> int:
     """Bytes of values that the header of a safetensors file promises; 0 if it cannot be read."""
-    if 8 + header > source.stat().st_size:
+    if 8 + header > path.stat().st_size:
         return 0
-    with source.open("rb") as stream:
+    with path.open("rb") as stream:
         stream.seek(8)
         try:
             rows = json.loads(stream.read(header))

@@ -17,7 +17,7 @@ from coinr.inputs.arguments import describe_value
 from coinr.runtime.ambient import callers_settings
 
 
-def copied(state_dict: Mapping[str, Any]) -> OrderedDict[str, Any]:
+def copy_state_dict(state_dict: Mapping[str, Any]) -> OrderedDict[str, Any]:
     """Return a copy of every tensor and array; tensors that are one stay one, and gradients flow through."""
     made: dict[int, Any] = {}
     for value in state_dict.values():
@@ -26,7 +26,7 @@ def copied(state_dict: Mapping[str, Any]) -> OrderedDict[str, Any]:
     return OrderedDict((name, made[id(value)]) for name, value in state_dict.items())
 
 
-def called(module: nn.Module, *inputs: Tensor) -> Any:
+def call_module(module: nn.Module, *inputs: Tensor) -> Any:
     """Return what a module, perhaps the caller's, gives: tensors that it makes are on the caller's default device."""
     with callers_settings("device"):
         return module(*inputs)
@@ -63,7 +63,7 @@ class Metric:
     def __call__(self, state_dict: Mapping[str, Any]) -> float:
         """The score of a copy; may be NaN or infinite."""
         with callers_settings():
-            score = self._evaluate(copied(state_dict))
+            score = self._evaluate(copy_state_dict(state_dict))
         return _number(score)
 
 
@@ -96,7 +96,7 @@ class Loss:
     def __call__(self, state_dict: Mapping[str, Tensor]) -> Tensor:
         """The loss of a copy, 0-dim, at least float32."""
         with callers_settings("autocast", "device", "errors", "products"):
-            loss = self._loss_fn(copied(state_dict))
+            loss = self._loss_fn(copy_state_dict(state_dict))
         if not isinstance(loss, Tensor) or loss.ndim or not loss.is_floating_point():
             raise InputError(f"loss_fn must give a 0-dim floating-point tensor, not {describe_value(loss)}")
         value = float(loss.detach())

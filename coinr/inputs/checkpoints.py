@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from coinr.errors import InputError
-from coinr.inputs.naming import known_names
+from coinr.inputs.naming import list_names
 
 #: Levels below the checkpoint that are searched for state dicts.
 _DEPTH = 4
@@ -18,7 +18,7 @@ _DEPTH = 4
 _LISTED = 8
 
 
-def pick(checkpoint: Any, key: str | None = None, strip_prefix: str | None = None) -> Mapping[str, Any]:
+def pick_state_dict(checkpoint: Any, key: str | None = None, strip_prefix: str | None = None) -> Mapping[str, Any]:
     """Return a state dict out of what a file holds.
 
     Parameters
@@ -113,7 +113,7 @@ def _entry(checkpoint: Any, key: str, within: str = "") -> Any:
     for name in sorted(children, key=len, reverse=True):
         if key.startswith(f"{name}.") and _children(children[name]) is not None:
             return _entry(children[name], key[len(name) + 1 :], f" in {name!r}")
-    raise InputError(f"there is no entry {key!r}{within}; {known_names(key, children)}")
+    raise InputError(f"there is no entry {key!r}{within}; {list_names(key, children)}")
 
 
 def _advice(checkpoint: Any, chosen: Any = None) -> str:

@@ -124,17 +124,17 @@ def in_unit_range(array: NDArray[Any], what: str) -> NDArray[Any]:
     low, high = float(array.min()), float(array.max())
     rounding = max(_ROUNDING, 8 * float(np.finfo(array.dtype).eps))
     if low < -rounding or high > 1 + rounding:
-        raise InputError(f"{what} must lie in [0, 1] if floating, got {in_full(low)} to {in_full(high)}")
+        raise InputError(f"{what} must lie in [0, 1] if floating, got {exact_repr(low)} to {exact_repr(high)}")
     return array if low >= 0 and high <= 1 else np.clip(array, 0, 1)
 
 
-def nonfinite(tensor: torch.Tensor) -> str:
+def count_nonfinite(tensor: torch.Tensor) -> str:
     """Return how many NaN and infinite values a floating or complex tensor holds, in words."""
     counts = {"NaN": int(tensor.isnan().sum()), "infinite": int(tensor.isinf().sum())}
     return " and ".join(f"{count} {kind}" for kind, count in counts.items() if count) + " values"
 
 
-def in_full(value: float) -> str:
+def exact_repr(value: float) -> str:
     """Return all digits of a number, for messages: it may be near a limit that it exceeds."""
     return repr(float(value)).removesuffix(".0")
 

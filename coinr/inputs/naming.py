@@ -13,7 +13,7 @@ from coinr.errors import InputError
 _LISTED, _SHOWN = 12, 60
 
 
-def known_names(name: str, known: Iterable[str]) -> str:
+def list_names(name: str, known: Iterable[str]) -> str:
     """Return the nearest of the known names as a question, and a list of the first of them."""
     names = list(known)
     if not names:
@@ -35,4 +35,4 @@ def check_patterns(patterns: Any, names: Iterable[str] | None = None) -> None:
     known = list(names)
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in known):
-            raise InputError(f"lossless pattern {pattern!r} matches no tensor; {known_names(pattern, known)}")
+            raise InputError(f"lossless pattern {pattern!r} matches no tensor; {list_names(pattern, known)}")

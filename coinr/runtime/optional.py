@@ -15,7 +15,7 @@ _PACKAGES = {
 }
 
 
-def optional(module: str, extra: str = "signals") -> Any:
+def import_optional(module: str, extra: str = "signals") -> Any:
     """The module of an optional library.
 
     Raises

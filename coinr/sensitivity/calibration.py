@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from coinr.errors import InputError
 from coinr.inputs.arguments import describe_value
 from coinr.inputs.callbacks import gradients
-from coinr.inputs.dense import nonfinite, to_tensor
+from coinr.inputs.dense import count_nonfinite, to_tensor
 from coinr.inputs.dtypes import check_dtype
-from coinr.inputs.naming import known_names
+from coinr.inputs.naming import list_names
 from coinr.inputs.state_dicts import plain_tensors
 from coinr.runtime.ambient import callers_settings
 from coinr.sensitivity.hessian import HessianFactor
@@ -141,7 +141,7 @@ def _from_inputs(given: Any, state_dict: Mapping[str, Tensor]) -> dict[str, Tens
         weight = state_dict.get(name)
         if weight is None:
             raise InputError(
-                f"calibrate names {name!r}, which is none of the tensors; {known_names(str(name), state_dict)}"
+                f"calibrate names {name!r}, which is none of the tensors; {list_names(str(name), state_dict)}"
             )
         rest = math.prod(weight.shape[1:]) if len(weight.shape) > 1 else 0
         values = to_tensor(inputs, f"the input of {name!r}").resolve_conj().resolve_neg().cpu()
@@ -151,7 +151,7 @@ def _from_inputs(given: Any, state_dict: Mapping[str, Tensor]) -> dict[str, Tens
         if not rest or not values.ndim or values.shape[-1] != rest:
             raise InputError(f"inputs of {name!r} must be finite and [N, {rest}], not {list(values.shape)}")
         if not bool(values.isfinite().all()):
-            raise InputError(f"inputs of {name!r} must be finite; they hold {nonfinite(values)}")
+            raise InputError(f"inputs of {name!r} must be finite; they hold {count_nonfinite(values)}")
         flat = values.reshape(-1, rest).numpy()
         flat = flat / _unit(float(np.abs(flat).max(initial=0.0)))
         found[name] = of_input_moments(flat.T @ flat)

@@ -12,7 +12,7 @@ from torch.func import functional_call
 from torch.utils._pytree import tree_leaves
 
 from coinr.errors import InputError, first_line
-from coinr.inputs.dense import nonfinite, to_tensor
+from coinr.inputs.dense import count_nonfinite, to_tensor
 from coinr.inputs.dtypes import check_dtype, dtype_name
 from coinr.runtime.ambient import callers_settings
 
@@ -115,7 +115,7 @@ class SampledModule:
             fine = column[first:last].isfinite().reshape(last - first, -1).all(1)
             if not bool(fine.all()):
                 sample = first + int(fine.int().argmin())
-                held = nonfinite(column[sample])
+                held = count_nonfinite(column[sample])
                 return f"; input {k} of the calibration must be finite, sample {sample} holds {held}"
         return ""
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from coinr.codec.api import decode_state_dict, encode_state_dict, read_meta
 from coinr.codec.format.tensor_table import Limits
 from coinr.errors import FormatError, InputError
-from coinr.files.reading import named, read_bytes
+from coinr.files.reading import name_in_errors, read_bytes
 from coinr.inputs.arguments import checked
 from coinr.networks import network_from, network_meta
 from coinr.networks.precision import single_state
@@ -139,4 +139,4 @@ def _bytes(file: bytes | str | os.PathLike[str]) -> bytes:
 
 def _naming(file: bytes | str | os.PathLike[str]) -> AbstractContextManager[None]:
     """Return a context in which messages name the file, if there is one."""
-    return nullcontext() if isinstance(file, bytes) else named(file)
+    return nullcontext() if isinstance(file, bytes) else name_in_errors(file)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from coinr.errors import DependencyError
 from coinr.progress import show_progress
-from coinr.runtime.optional import optional
+from coinr.runtime.optional import import_optional
 from coinr.signals.audio.signal import AudioSignal
 from coinr.signals.image.files import encode_image
 from coinr.signals.image.signal import ImageSignal
@@ -110,7 +110,7 @@ def _picture(signal: ImageSignal, name: str, quality: int) -> tuple[int, float] 
 
 def _of_audio(signal: AudioSignal, score: float) -> list[CommonFormat]:
     try:
-        soundfile = optional("soundfile")
+        soundfile = import_optional("soundfile")
     except DependencyError:
         return []
     found = []

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from coinr.errors import InputError
 from coinr.inputs.arguments import checked
 from coinr.runtime.ambient import independent
-from coinr.runtime.optional import optional
+from coinr.runtime.optional import import_optional
 from coinr.signals.image.signal import Picture, unit_image
 
 #: Least side of a picture for SSIM, whose window has 11 pixels, and for five scales of it.
@@ -60,7 +60,7 @@ def ssim(image: Picture, other: Picture) -> float | None:
     a, b = _pair(image, other)
     if min(a.shape[:2]) < _SSIM_SIDE:
         return None
-    value = optional("skimage.metrics").structural_similarity(
+    value = import_optional("skimage.metrics").structural_similarity(
         a,
         b,
         data_range=1.0,
@@ -89,7 +89,7 @@ def ms_ssim(image: Picture, other: Picture) -> float | None:
     if min(a.shape[:2]) < _MS_SSIM_SIDE:
         return None
     tensors = (torch.from_numpy(x.reshape(1, *x.shape[:2], -1)).permute(0, 3, 1, 2) for x in (a, b))
-    return float(optional("pytorch_msssim").ms_ssim(*tensors, data_range=1.0))
+    return float(import_optional("pytorch_msssim").ms_ssim(*tensors, data_range=1.0))
 
 
 def image_metrics(image: Picture, other: Picture) -> dict[str, float | None]:
@@ -148,8 +148,8 @@ def chamfer(mesh: Any, other: Any, points: int = 50_000) -> float:
     DependencyError
         If trimesh or SciPy is not installed.
     """
-    tree = optional("scipy.spatial").cKDTree
-    sample = optional("trimesh").sample.sample_surface
+    tree = import_optional("scipy.spatial").cKDTree
+    sample = import_optional("trimesh").sample.sample_surface
     a, b = (np.asarray(sample(surface, points, seed=k)[0]) for k, surface in enumerate((mesh, other)))
     there, back = tree(b).query(a)[0].mean(), tree(a).query(b)[0].mean()
     return float((there + back) / 2 / np.ptp(np.asarray(mesh.bounds), axis=0).max())

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from coinr.errors import InputError
 from coinr.files.arrays import NPY, ZIP, read_arrays
-from coinr.files.reading import MAGIC, check_head, check_path, named
+from coinr.files.reading import MAGIC, check_head, check_path, name_in_errors
 from coinr.inputs.arguments import checked
 from coinr.runtime.ambient import independent
 from coinr.signals.arrays import VOLUME_SUFFIXES, volume_of_arrays
@@ -68,7 +68,7 @@ def open_signal(
         If it cannot be opened.
     """
     source = check_path(path)
-    with named(source):
+    with name_in_errors(source):
         signal = _open(source, grid, samples, near, far)
     signal.source = str(source)
     return signal

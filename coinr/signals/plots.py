@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coinr.runtime.optional import optional
+from coinr.runtime.optional import import_optional
 
 _INCHES, _DPI = (9.0, 2.6), 100
 
 
 def _draw(figure: Any) -> NDArray[np.uint8]:
-    canvas = optional("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)
+    canvas = import_optional("matplotlib.backends.backend_agg").FigureCanvasAgg(figure)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def _axes() -> tuple[Any, Any]:
-    figure = optional("matplotlib.figure").Figure(_INCHES, dpi=_DPI, layout="constrained")
+    figure = import_optional("matplotlib.figure").Figure(_INCHES, dpi=_DPI, layout="constrained")
     axes = figure.add_subplot()
     axes.set_xlabel("time in s")
     return figure, axes
@@ -40,7 +40,7 @@ def spectrogram(sound: NDArray[np.float32], rate: int) -> NDArray[np.uint8]:
     """Return a plot, uint8 [H, W, 3], of the power of a mono sound [N] over time and frequency, 0 to -100 dB."""
     figure, axes = _axes()
     window = min(1024, len(sound))
-    shape = optional("scipy.signal").stft(sound, fs=rate, nperseg=window, noverlap=window // 2)
+    shape = import_optional("scipy.signal").stft(sound, fs=rate, nperseg=window, noverlap=window // 2)
     power = 20 * np.log10(np.abs(shape[2]) + 1e-6)
     axes.imshow(
         power,
@@ -58,6 +58,6 @@ def spectrogram(sound: NDArray[np.float32], rate: int) -> NDArray[np.uint8]:
 def color_depths(depth: NDArray[np.float32], near: float, far: float) -> NDArray[np.uint8]:
     """Return depths [H, W] as a picture uint8 [H, W, 3], near bright and far dark."""
     unit = np.clip((far - depth) / (far - near), 0, 1)
-    colors = optional("matplotlib").colormaps["magma"](unit)[..., :3]
+    colors = import_optional("matplotlib").colormaps["magma"](unit)[..., :3]
     picture: NDArray[np.uint8] = np.rint(colors * 255).astype(np.uint8)
     return picture

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from coinr.errors import InputError
-from coinr.inputs.callbacks import called
+from coinr.inputs.callbacks import call_module
 from coinr.networks.precision import single_network
 from coinr.progress import show_progress, steps
 from coinr.runtime.ambient import independent
@@ -53,7 +53,7 @@ def sample(
     for start in steps(range(0, count, CHUNK), label):
         coordinates = place(torch.arange(start, min(start + CHUNK, count), device=device))
         try:
-            out = called(network, coordinates)
+            out = call_module(network, coordinates)
         except (RuntimeError, TypeError) as error:
             if type(error) not in (RuntimeError, TypeError):  # out of memory
                 raise

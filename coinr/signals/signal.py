@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import torch
 from torch import Tensor, nn
 
-from coinr.inputs.callbacks import called
+from coinr.inputs.callbacks import call_module
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,7 @@ class Signal(ABC):
 
     def predict(self, network: nn.Module, inputs: Tensor) -> Tensor:
         """Return the network's values for inputs, ``[N, out]``; a scene renders its rays here."""
-        out: Tensor = called(network, inputs)
+        out: Tensor = call_module(network, inputs)
         return out
 
     def squared_error(self, network: nn.Module, inputs: Tensor, targets: Tensor) -> Tensor:

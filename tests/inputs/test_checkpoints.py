@@ -5,7 +5,7 @@ import torch
 
 import coinr
 from coinr.files.state_dicts import read_state_dict_file
-from coinr.inputs.checkpoints import pick, state_dicts
+from coinr.inputs.checkpoints import pick_state_dict, state_dicts
 
 WEIGHTS = {"a.weight": torch.ones(3, 2), "a.bias": torch.zeros(3)}
 
@@ -63,14 +63,14 @@ def test_every_entry_that_is_named_can_be_taken():
     found = state_dicts(whole)
     assert len(found) == 5
     for path, count in found:
-        assert len(pick(whole, ".".join(path))) == count
+        assert len(pick_state_dict(whole, ".".join(path))) == count
 
 
 @pytest.mark.parametrize("key", [None, "optimizer"])
 def test_an_optimizers_state_is_told_to_be_one(key):
     whole = trained()[1] if key is None else {"optimizer": trained()[1], "net": WEIGHTS}
     with pytest.raises(coinr.InputError, match="looks like an optimizer's state") as caught:
-        pick(whole, key)
+        pick_state_dict(whole, key)
     assert (key is None) != ("give key='net' (2 tensors)" in str(caught.value))
     assert str(caught.value).count("optimizer's state") == 1
     with pytest.raises(coinr.StateDictError, match="looks like an optimizer's state"):
@@ -92,41 +92,41 @@ def test_an_optimizers_state_is_told_to_be_one(key):
 )
 def test_keys_that_lead_nowhere_are_told(key, words):
     with pytest.raises(coinr.InputError, match=words):
-        pick(checkpoint(), key)
+        pick_state_dict(checkpoint(), key)
 
 
 def test_a_plain_state_dict_needs_no_key():
-    assert pick(WEIGHTS) is WEIGHTS
+    assert pick_state_dict(WEIGHTS) is WEIGHTS
     with pytest.raises(coinr.InputError, match="without a key the whole is taken"):
-        pick(WEIGHTS, "a.bias")
+        pick_state_dict(WEIGHTS, "a.bias")
     with pytest.raises(coinr.InputError, match="no state dict in it"):
-        pick({"epoch": {"value": 3}})
+        pick_state_dict({"epoch": {"value": 3}})
 
 
 def test_values_that_are_no_tensors_are_left_to_the_codec():
     sd = WEIGHTS | {"epoch": 3, "loss": [1.0, 2.0]}
-    assert pick(sd) is sd
+    assert pick_state_dict(sd) is sd
 
 
 def test_lists_that_hold_themselves_are_no_entries():
     endless: list[object] = []
     endless += [endless, 3]
     sd = WEIGHTS | {"a": endless}
-    assert pick(sd) is sd
+    assert pick_state_dict(sd) is sd
     endless.append(WEIGHTS)
     with pytest.raises(coinr.InputError, match="a checkpoint of several entries"):
-        pick(sd)
+        pick_state_dict(sd)
 
 
 def test_a_prefix_is_taken_off_the_names_that_have_it():
     sd = {"module._orig_mod.a": torch.ones(1), "module.b": torch.ones(2), "c": torch.ones(3)}
-    assert list(pick(sd, strip_prefix="module.")) == ["_orig_mod.a", "b", "c"]
-    assert list(pick(sd, strip_prefix="module._orig_mod.")) == ["a", "module.b", "c"]
-    assert list(pick({"net": sd}, "net", "module.")) == ["_orig_mod.a", "b", "c"]
+    assert list(pick_state_dict(sd, strip_prefix="module.")) == ["_orig_mod.a", "b", "c"]
+    assert list(pick_state_dict(sd, strip_prefix="module._orig_mod.")) == ["a", "module.b", "c"]
+    assert list(pick_state_dict({"net": sd}, "net", "module.")) == ["_orig_mod.a", "b", "c"]
     with pytest.raises(coinr.InputError, match=r"no name begins with the prefix 'model\.'; names are 'module\."):
-        pick(sd, strip_prefix="model.")
+        pick_state_dict(sd, strip_prefix="model.")
     with pytest.raises(coinr.InputError, match="two tensors are named 'b'"):
-        pick(sd | {"b": torch.ones(1)}, strip_prefix="module.")
+        pick_state_dict(sd | {"b": torch.ones(1)}, strip_prefix="module.")
 
 
 def test_the_codec_names_the_entries_too():
@@ -135,4 +135,4 @@ def test_the_codec_names_the_entries_too():
 
 
 def test_names_with_dots_go_before_levels():
-    assert pick({"a": {"b": WEIGHTS}, "a.b": {"c": {"w": torch.ones(1)}}}, "a.b.c").keys() == {"w"}
+    assert pick_state_dict({"a": {"b": WEIGHTS}, "a.b": {"c": {"w": torch.ones(1)}}}, "a.b.c").keys() == {"w"}

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from coinr.errors import DependencyError, InputError
-from coinr.runtime.optional import _PACKAGES, optional
+from coinr.runtime.optional import _PACKAGES, import_optional
 from coinr.signals.sampling import sample
 
 
@@ -53,19 +53,19 @@ def _module(function):
 def test_a_missing_library_is_named_with_what_installs_it(module, package, monkeypatch):
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(DependencyError) as caught:
-        optional(module)
+        import_optional(module)
     assert str(caught.value) == (
         f"this needs {package}, which is not installed: pip install {package}, "
         "or pip install '.[signals]' in coinr's source folder for all that belongs to it"
     )
-    assert "'.[video]'" in str(pytest.raises(DependencyError, optional, module, "video").value)
+    assert "'.[video]'" in str(pytest.raises(DependencyError, import_optional, module, "video").value)
 
 
 def test_what_a_library_itself_lacks_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "_soundfile", None)
     monkeypatch.delitem(sys.modules, "soundfile", raising=False)
     with pytest.raises(DependencyError, match="needs _soundfile"):
-        optional("soundfile")
+        import_optional("soundfile")
 
 
 @pytest.mark.parametrize("fault", [OSError("sndfile library not found"), ImportError("a symbol is missing")])
@@ -75,7 +75,7 @@ def test_a_library_that_cannot_be_loaded_is_named(fault, monkeypatch):
 
     monkeypatch.setattr("coinr.runtime.optional.importlib.import_module", fail)
     with pytest.raises(DependencyError, match=f"needs soundfile, which cannot be loaded: {fault}"):
-        optional("soundfile")
+        import_optional("soundfile")
 
 
 def test_the_packages_that_messages_name_are_those_of_the_extras():
@@ -93,4 +93,4 @@ def test_the_packages_that_messages_name_are_those_of_the_extras():
 
 
 def test_modules_that_are_there_are_given():
-    assert optional("json").loads("1") == 1
+    assert import_optional("json").loads("1") == 1

@@ -35,7 +35,7 @@ from coinr.errors import (
     VersionError,
 )
 from coinr.files.reading import MAGIC
-from coinr.inputs.naming import known_names
+from coinr.inputs.naming import list_names
 
 _DIFFERENCES = 2
 
@@ -163,7 +163,7 @@ class File:
             if record.name == name:
                 return row
         names = [record.name for record in self.header.records]
-        raise InputError(f"no tensor is named {name!r}; {known_names(name, names)}")
+        raise InputError(f"no tensor is named {name!r}; {list_names(name, names)}")
 
     def decode(self, row: int, device: torch.device) -> torch.Tensor:
         """Return the tensor of a row that is not tied to another, on the device."""

@@ -25,7 +25,7 @@ from coinr.codec.quantize.sparse import encode_sparse, sparse_work
 from coinr.codec.quantize.sparse import encode_tensor as encode_in_dictionary
 from coinr.codec.state_dict import Entry
 from coinr.errors import InputError, StateDictError
-from coinr.inputs.naming import known_names
+from coinr.inputs.naming import list_names
 from coinr.sensitivity.calibration import SensitivityInfo
 from coinr.sensitivity.hessian import HessianFactor
 
@@ -135,7 +135,7 @@ def _of_bits(limit: DistortionLimit | None) -> DistortionLimit | None:
 def _check_requested(requested: Mapping[str, float], names: list[str], lossy: set[str]) -> None:
     for name, error in requested.items():
         if name not in names:
-            raise InputError(f"errors names {name!r}, which is none of the tensors; {known_names(name, names)}")
+            raise InputError(f"errors names {name!r}, which is none of the tensors; {list_names(name, names)}")
         if name not in lossy:
             raise InputError(f"errors names {name!r}, which is no tensor that is stored with loss")
         if isinstance(error, bool) or not isinstance(error, Real) or not 0 <= error < float("inf"):

@@ -10,7 +10,7 @@ from pathlib import Path
 from coinr.errors import InputError
 from coinr.files.writing import write_atomic
 from coinr.inputs.arguments import checked
-from coinr.runtime.optional import optional
+from coinr.runtime.optional import import_optional
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class SearchResult:
         DependencyError
             If it is not installed.
         """
-        figure = optional("matplotlib.figure").Figure(figsize=(6, 4), layout="constrained")
+        figure = import_optional("matplotlib.figure").Figure(figsize=(6, 4), layout="constrained")
         axes = figure.subplots()
         axes.plot([row["bytes"] for row in self.curve], [row["score"] for row in self.curve], "o-", label="tried")
         axes.plot([len(self.blob)], [self.score], "*", markersize=14, label=f"{len(self.blob)} bytes")

@@ -24,13 +24,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from coinr.errors import InputError
-from coinr.files.reading import TRUNCATED, named, read_bytes
+from coinr.files.reading import TRUNCATED, name_in_errors, read_bytes
 from coinr.files.writing import write_atomic
 from coinr.inputs.arguments import checked, describe_value
 from coinr.inputs.dense import to_array
 from coinr.progress import show_progress
 from coinr.runtime.ambient import independent
-from coinr.runtime.optional import optional
+from coinr.runtime.optional import import_optional
 from coinr.signals.sampling import sample
 from coinr.signals.signal import Recipe, Signal
 
@@ -108,7 +108,7 @@ def is_sound(data: bytes) -> bool:
     DependencyError
         If soundfile is not installed.
     """
-    soundfile = optional("soundfile")
+    soundfile = import_optional("soundfile")
     try:
         soundfile.info(_Bytes(data))
     except soundfile.LibsndfileError as error:
@@ -164,13 +164,13 @@ def read_audio(path: str | os.PathLike[str]) -> tuple[NDArray[np.float32], int]:
     OSError
         If the file cannot be opened.
     """
-    with named(path):
+    with name_in_errors(path):
         return _decode(read_bytes(path))
 
 
 def _decode(data: bytes) -> tuple[NDArray[np.float32], int]:
     """Return the sound in the bytes of a file, and its rate; errors of :func:`read_audio` without the file's name."""
-    soundfile = optional("soundfile")
+    soundfile = import_optional("soundfile")
     try:
         with soundfile.SoundFile(_Bytes(data)) as file:
             if file.frames > MAX_SAMPLES:
@@ -225,7 +225,7 @@ def write_audio(path: str | os.PathLike[str], samples: NDArray[np.float32], rate
     OSError
         If the file cannot be written.
     """
-    soundfile = optional("soundfile")
+    soundfile = import_optional("soundfile")
     suffix = Path(path).suffix.lower()
     if suffix not in AUDIO_SUFFIXES:
         raise InputError(f"{path}: the suffix must be one of {' '.join(AUDIO_SUFFIXES)}")

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
 from coinr.errors import DependencyError
-from coinr.runtime.optional import optional
+from coinr.runtime.optional import import_optional
 
 #: What Pillow calls pictures of so many color channels.
 _MODES = {1: "L", 3: "RGB", 4: "CMYK"}
@@ -82,7 +82,7 @@ def lab_to_srgb(lab: NDArray[np.float64], dtype: np.dtype[Any]) -> NDArray[Any]:
         If the library that converts them is not installed.
     """
     source = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()
-    converted: NDArray[Any] = optional("imagecodecs").cms_transform(
+    converted: NDArray[Any] = import_optional("imagecodecs").cms_transform(
         lab, source, _srgb(), colorspace="lab", outcolorspace="rgb", outdtype=dtype.name, intent=0
     )
     return converted
@@ -106,7 +106,7 @@ def profile_of_chunks(info: Mapping[str, Any]) -> bytes | None:
     if "srgb" in info or like_srgb or not (gamma > 0 and min(points) > 0):
         return None
     white, *primaries = ((x, y, 1.0) for x, y in zip(points[::2], points[1::2], strict=True))
-    profile: bytes = optional("imagecodecs").cms_profile(
+    profile: bytes = import_optional("imagecodecs").cms_profile(
         "rgb", whitepoint=white, primaries=[value for point in primaries for value in point], gamma=1 / gamma
     )
     return profile
@@ -142,7 +142,7 @@ def _transform(colors: NDArray[Any], profile: bytes) -> NDArray[Any]:
     """Convert colors [H, W, C] to sRGB, [H, W, 3]."""
     height, width, channels = colors.shape
     if colors.dtype == np.uint16:
-        wide: NDArray[np.uint16] = optional("imagecodecs").cms_transform(
+        wide: NDArray[np.uint16] = import_optional("imagecodecs").cms_transform(
             colors[..., 0] if channels == 1 else np.ascontiguousarray(colors),
             profile,
             _srgb(),

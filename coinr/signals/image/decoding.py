@@ -21,7 +21,7 @@ from PIL import TiffImagePlugin as TIFF
 
 from coinr.errors import InputError
 from coinr.files.reading import TRUNCATED
-from coinr.runtime.optional import optional
+from coinr.runtime.optional import import_optional
 from coinr.signals.image.colors import profile_of_chunks
 from coinr.signals.image.jpeg2000 import color_profile, deep_samples
 from coinr.signals.image.rasters import Raster, first_of, to_full_scale
@@ -111,7 +111,7 @@ def _decode(file: Image.Image, data: bytes) -> Raster:
             return read_tiff(data)
         _check_parts(file.tag_v2)  # type: ignore[attr-defined]
     if file.format == "PNG" and data[24] == 16:
-        samples = optional("imagecodecs").png_decode(data)
+        samples = import_optional("imagecodecs").png_decode(data)
         samples = samples[..., None] if samples.ndim == 2 else samples
         return _raster(file, samples, alpha=samples.shape[2] in (2, 4))
     if file.format == "PPM" and _is_wide_pnm(file):
@@ -243,7 +243,7 @@ def _pnm(data: bytes) -> Raster:
     header, end, rest = data.partition(b"ENDHDR")
     if end and data.startswith(_PAM):
         data = _EMPTY_TYPE.sub(b"", header) + end + rest
-    with optional("netpbmfile").NetpbmFile(io.BytesIO(data)) as file:
+    with import_optional("netpbmfile").NetpbmFile(io.BytesIO(data)) as file:
         kind = _tuple_type(file.tupltype, file.depth)
         if file.maxval > 65535:
             raise InputError(f"the greatest value of a picture is at most 65535, got {file.maxval}")

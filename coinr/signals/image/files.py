@@ -11,11 +11,11 @@ import numpy as np
 from PIL import Image
 
 from coinr.errors import CoinrError, InputError
-from coinr.files.reading import TRUNCATED, named, read_bytes
+from coinr.files.reading import TRUNCATED, name_in_errors, read_bytes
 from coinr.files.writing import write_atomic
 from coinr.inputs.arguments import checked
 from coinr.runtime.ambient import independent
-from coinr.runtime.optional import optional
+from coinr.runtime.optional import import_optional
 from coinr.signals.image.decoding import begins_as_picture, decode_picture
 from coinr.signals.image.signal import Picture, check_image
 from coinr.signals.image.truncation import is_truncated
@@ -64,7 +64,7 @@ def read_image(path: str | os.PathLike[str]) -> Picture:
 def read_picture(path: str | os.PathLike[str]) -> tuple[Picture, tuple[str, ...]]:
     """Return the picture as :func:`read_image` does, and notes on what was converted or left out."""
     data = read_bytes(path)
-    with named(path):
+    with name_in_errors(path):
         try:
             return decode_picture(data).picture()
         except (CoinrError, MemoryError):
@@ -144,7 +144,7 @@ def encode_image(path: str | os.PathLike[str], image: Picture) -> bytes:
 def _write_wide(buffer: io.BytesIO, image: Picture, suffix: str) -> None:
     """Write 16-bit colors, which Pillow cannot write."""
     if suffix == ".png":
-        buffer.write(optional("imagecodecs").png_encode(image, level=9))
+        buffer.write(import_optional("imagecodecs").png_encode(image, level=9))
     else:
         extra = ["unassalpha"] if image.shape[2] == 4 else None
-        optional("tifffile").imwrite(buffer, image, photometric="rgb", extrasamples=extra, planarconfig="contig")
+        import_optional("tifffile").imwrite(buffer, image, photometric="rgb", extrasamples=extra, planarconfig="contig")

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coinr.errors import InputError
-from coinr.runtime.optional import optional
+from coinr.runtime.optional import import_optional
 from coinr.signals.image.rasters import to_full_scale
 
 #: Markers that begin a stream, and one of its sizes.
@@ -70,7 +70,7 @@ def deep_samples(data: bytes) -> NDArray[np.uint16] | None:
             "JPEG 2000 pictures of more than 8 bits are read if they are grey, RGB or CMYK, of up to 16 bits, the "
             f"same in all channels, unsigned, without a palette; this one has {count} channels of up to {bits} bits"
         )
-    samples: NDArray[np.uint16] = optional("imagecodecs").jpeg2k_decode(data[at:])  # without the box of colors
+    samples: NDArray[np.uint16] = import_optional("imagecodecs").jpeg2k_decode(data[at:])  # without the box of colors
     return to_full_scale(samples if samples.ndim == 3 else samples[..., None], 2**bits - 1, np.dtype(np.uint16))
 
 

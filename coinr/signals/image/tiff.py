@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from coinr.errors import InputError
 from coinr.files.reading import TRUNCATED
-from coinr.runtime.optional import optional
+from coinr.runtime.optional import import_optional
 from coinr.signals.image.colors import lab_to_srgb
 from coinr.signals.image.rasters import Raster, first_of, to_full_scale, unpremultiply
 from coinr.signals.image.signal import MAX_PIXELS
@@ -57,8 +57,8 @@ def read_tiff(data: bytes) -> Raster:
     DependencyError
         If the libraries that read it are not installed.
     """
-    optional("imagecodecs")  # tifffile needs it for most compressions
-    with optional("tifffile").TiffFile(io.BytesIO(data)) as file:
+    import_optional("imagecodecs")  # tifffile needs it for most compressions
+    with import_optional("tifffile").TiffFile(io.BytesIO(data)) as file:
         pages = [page for page in _pages(file) if not page.is_reduced and not page.is_mask]
         if not pages and is_truncated(data):
             raise InputError(TRUNCATED)

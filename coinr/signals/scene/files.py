@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coinr.errors import InputError
-from coinr.files.reading import named
+from coinr.files.reading import name_in_errors
 from coinr.progress import steps
 from coinr.signals.image.files import read_picture
 from coinr.signals.image.signal import Picture
@@ -67,7 +67,7 @@ def read_scene_folder(
         If a file is missing, damaged or truncated, says what is not supported, or as
         :class:`~coinr.signals.SceneSignal`.
     """
-    with named(path):
+    with name_in_errors(path):
         main, test_file, notes = _files(path)
         transforms = _read_transforms(main)
         views, test_views, more = _read_views(main, transforms)

@@ -16,7 +16,7 @@ from PIL import Image
 
 from coinr.errors import InputError
 from coinr.files.writing import write_atomic, write_folder
-from coinr.runtime.optional import optional
+from coinr.runtime.optional import import_optional
 from coinr.signals.image.files import write_image
 
 _Frames = NDArray[np.uint8]
@@ -48,7 +48,7 @@ def write_views(path: Path, pictures: NDArray[Any]) -> None:
 def check_movie(path: Path) -> None:
     """Raise DependencyError if the library that writes such a movie is not installed."""
     if path.suffix.lower() == ".mp4":
-        optional("imageio_ffmpeg", "video")
+        import_optional("imageio_ffmpeg", "video")
 
 
 def write_movie(path: Path, frames: _Frames, rate: int) -> None:
@@ -77,7 +77,7 @@ def _gif(frames: _Frames, rate: int) -> bytes:
 
 
 def _mp4(frames: _Frames, rate: int) -> Callable[[BinaryIO], object]:
-    ffmpeg = optional("imageio_ffmpeg", "video")
+    ffmpeg = import_optional("imageio_ffmpeg", "video")
 
     def write(stream: BinaryIO) -> None:
         # ffmpeg writes to a name of its own and goes back in it; sides must be even

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coinr.errors import InputError
-from coinr.runtime.optional import optional
+from coinr.runtime.optional import import_optional
 
 #: Vertices closer than this part of the longest side are one, where equal positions do not close the surface.
 _NEAR = 1e-6
@@ -47,7 +47,7 @@ def repair_mesh(mesh: Any) -> tuple[Any, tuple[str, ...]]:
     InputError
         If it is no mesh, has no triangles, coordinates that are not finite or out of range, or no inside.
     """
-    if not isinstance(mesh, optional("trimesh").Trimesh) or len(mesh.faces) == 0:
+    if not isinstance(mesh, import_optional("trimesh").Trimesh) or len(mesh.faces) == 0:
         raise InputError(f"not a mesh, or one without triangles: {type(mesh).__name__}")
     vertices, faces = np.asarray(mesh.vertices, np.float64), np.asarray(mesh.faces, np.int64)
     if faces.min() < 0 or faces.max() >= len(vertices):
@@ -62,7 +62,7 @@ def repair_mesh(mesh: Any) -> tuple[Any, tuple[str, ...]]:
             closed, turned = _close(candidate)
             if closed is not None:
                 notes = (*note, *_repair_notes(len(faces) - len(closed), turned))
-                return optional("trimesh").Trimesh(vertices, closed, process=False), notes
+                return import_optional("trimesh").Trimesh(vertices, closed, process=False), notes
         opened = whole if opened is None else opened
     assert opened is not None
     raise InputError(_fault(opened))
@@ -93,7 +93,7 @@ def _same_place(unit: NDArray[np.float64], nearness: float) -> NDArray[np.int64]
     labels: NDArray[np.int64] = first[inverse.reshape(-1)].astype(np.int64)
     if nearness == 0:
         return labels
-    pairs = optional("scipy.spatial").cKDTree(unit[first]).query_pairs(nearness, output_type="ndarray")
+    pairs = import_optional("scipy.spatial").cKDTree(unit[first]).query_pairs(nearness, output_type="ndarray")
     groups = _groups(len(first), pairs)
     _, leader = np.unique(groups, return_index=True)
     place = np.empty(len(unit), np.int64)
@@ -104,8 +104,8 @@ def _same_place(unit: NDArray[np.float64], nearness: float) -> NDArray[np.int64]
 def _groups(count: int, pairs: NDArray[Any]) -> NDArray[Any]:
     """Return the connected group of each of ``count`` things that pairs [P, 2] link, [count]."""
     ones = np.ones(len(pairs), np.int8)
-    links = optional("scipy.sparse").coo_matrix((ones, (pairs[:, 0], pairs[:, 1])), (count, count))
-    groups: NDArray[Any] = optional("scipy.sparse.csgraph").connected_components(links, directed=False)[1]
+    links = import_optional("scipy.sparse").coo_matrix((ones, (pairs[:, 0], pairs[:, 1])), (count, count))
+    groups: NDArray[Any] = import_optional("scipy.sparse.csgraph").connected_components(links, directed=False)[1]
     return groups
 
 
@@ -137,7 +137,7 @@ def _each_once(faces: _Faces) -> _Faces:
 
 def _unique(faces: _Faces) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return indices of the first of equal rows, and the number of each row among the unique ones."""
-    first, inverse = optional("trimesh.grouping").unique_rows(faces)
+    first, inverse = import_optional("trimesh.grouping").unique_rows(faces)
     return first, inverse.reshape(-1)
 
 

@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coinr.errors import InputError
-from coinr.files.reading import named, read_bytes
+from coinr.files.reading import name_in_errors, read_bytes
 from coinr.files.writing import write_atomic
 from coinr.progress import show_progress, steps
-from coinr.runtime.optional import optional
+from coinr.runtime.optional import import_optional
 from coinr.signals.shape.mesh_bytes import check_mesh_bytes, mesh_kind, parsable
 from coinr.signals.shape.ply import write_ply
 
@@ -46,10 +46,10 @@ def read_mesh(path: str | os.PathLike[str]) -> tuple[Any, tuple[str, ...]]:
     OSError
         If the file cannot be opened.
     """
-    trimesh = optional("trimesh")
+    trimesh = import_optional("trimesh")
     source, data = Path(path), read_bytes(path).removeprefix(codecs.BOM_UTF8)
     kind = mesh_kind(data, source.suffix)
-    with named(path):
+    with name_in_errors(path):
         try:
             notes = check_mesh_bytes(data, kind)
             extra = {"resolver": _files_beside(source)} if kind == "gltf" else {}
@@ -65,7 +65,7 @@ def read_mesh(path: str | os.PathLike[str]) -> tuple[Any, tuple[str, ...]]:
 
 def _files_beside(source: Path) -> Any:
     """Return what finds files that a glTF file names, as they are or with %20 and the like for other characters."""
-    resolvers = optional("trimesh").resolvers
+    resolvers = import_optional("trimesh").resolvers
 
     class Resolver(resolvers.FilePathResolver):  # type: ignore[misc, name-defined]
         def get(self, name: str) -> bytes:
@@ -80,7 +80,7 @@ def _files_beside(source: Path) -> Any:
 
 def _join(scene: Any) -> Any:
     """Return one mesh of all meshes of a ``trimesh.Scene``, in float64 where the scene places them."""
-    trimesh = optional("trimesh")
+    trimesh = import_optional("trimesh")
     vertices, faces, count = [], [], 0
     for node in scene.graph.nodes_geometry:
         matrix, name = scene.graph[node]
@@ -203,12 +203,12 @@ def surface(field: NDArray[np.float32], level: float, corner: NDArray[np.float64
     """
     if not (field > level).any():
         raise InputError("there is no surface: the whole grid lies outside")
-    measure = optional("skimage.measure")
+    measure = import_optional("skimage.measure")
     # a border that is outside closes what touches the sides
     border = np.pad(field, 1, constant_values=min(float(field.min()), level - 1))
     vertices, faces, _, _ = measure.marching_cubes(border, level, gradient_direction="ascent")
     # processed, trimesh would take vertices for one that are less than 1e-8 apart, whatever the size
-    return optional("trimesh").Trimesh((vertices - 0.5) * pitch + corner, faces, process=False)
+    return import_optional("trimesh").Trimesh((vertices - 0.5) * pitch + corner, faces, process=False)
 
 
 def write_mesh(path: str | os.PathLike[str], mesh: Any) -> None:
@@ -239,10 +239,10 @@ def write_mesh(path: str | os.PathLike[str], mesh: Any) -> None:
     if suffix == ".ply":
         data: Any = write_ply(vertices, np.asarray(mesh.faces), "<f4" if short else "<f8")
     elif suffix == ".glb" and not short:
-        local = optional("trimesh").Trimesh((vertices - middle) / size, mesh.faces, process=False)
+        local = import_optional("trimesh").Trimesh((vertices - middle) / size, mesh.faces, process=False)
         place = np.diag([size, size, size, 1.0])
         place[:3, 3] = middle
-        data = optional("trimesh").Scene({"mesh": local}).apply_transform(place).export(file_type="glb")
+        data = import_optional("trimesh").Scene({"mesh": local}).apply_transform(place).export(file_type="glb")
     else:
         digits = {"digits": max(8, 8 - math.floor(math.log10(size)))} if suffix in (".obj", ".off") else {}
         data = mesh.export(file_type=suffix[1:], **digits)

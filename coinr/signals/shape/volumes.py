@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from coinr.errors import InputError
-from coinr.inputs.dense import in_full, to_array
+from coinr.inputs.dense import exact_repr, to_array
 from coinr.progress import show_progress
 from coinr.runtime.ambient import independent
 from coinr.signals.sampling import device_of, sample
@@ -89,13 +89,13 @@ def _floating(volume: NDArray[Any], low: float, high: float) -> NDArray[Any]:
     if low < 0 < high:
         if not _LEAST <= max(-low, high) <= _MOST:
             raise InputError(
-                f"signed distances are {_LEAST:g} to {_MOST:g} at most, got {in_full(low)} to {in_full(high)}"
+                f"signed distances are {_LEAST:g} to {_MOST:g} at most, got {exact_repr(low)} to {exact_repr(high)}"
             )
         return volume.astype(np.float32)
     if low < 0 or high > 1:
         raise InputError(
             f"a floating volume is a signed distance, negative inside and positive outside, or a density in "
-            f"[0, 1]; got {in_full(low)} to {in_full(high)}"
+            f"[0, 1]; got {exact_repr(low)} to {exact_repr(high)}"
         )
     return volume > 0.5
 
