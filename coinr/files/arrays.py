@@ -1,4 +1,4 @@
-"""NumPy's array files: ``.npy`` and ``.npz``, detected from their content; nothing is unpickled."""
+"""NumPy's array files: ``.npy`` and ``.npz``, detected from their content. Nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from coinr.errors import InputError, first_line
 from coinr.files.reading import TRUNCATED, check_head, name_in_errors
 
-#: First bytes of a zip archive, of one without members, and of a single array.
+#: First bytes of a zip archive, of an empty one, and of a single array.
 ZIP, NPY = (b"PK\x03\x04", b"PK\x05\x06"), b"\x93NUMPY"
 
 
 def read_arrays(path: str | os.PathLike[str]) -> OrderedDict[str, NDArray[Any]]:
     """Return the arrays in a ``.npz`` file, or the one in a ``.npy`` file under the name of the file.
 
-    They come in this machine's byte order.
+    They have the native byte order.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def read_arrays(path: str | os.PathLike[str]) -> OrderedDict[str, NDArray[Any]]:
 
 
 def read_npz(path: Path) -> OrderedDict[str, NDArray[Any]]:
-    """Return the arrays of an archive; InputError without the file's name."""
+    """Return the arrays of an archive; an InputError does not name the file."""
     names = [info.filename for info in zip_members(path)]
     if not all(name.endswith(".npy") for name in names):
         raise InputError(
@@ -58,7 +58,7 @@ def read_npz(path: Path) -> OrderedDict[str, NDArray[Any]]:
 
 
 def read_npy(path: Path) -> OrderedDict[str, NDArray[Any]]:
-    """Return the array of a file, named as the file is; InputError without the file's name."""
+    """Return the array of a file, under the name of the file; an InputError does not name the file."""
     try:
         with path.open("rb") as stream:
             array = np.lib.format.read_array(stream, allow_pickle=False)
@@ -72,7 +72,7 @@ def read_npy(path: Path) -> OrderedDict[str, NDArray[Any]]:
 
 
 def zip_members(path: Path) -> list[zipfile.ZipInfo]:
-    """Return what a zip archive lists; InputError, without the file's name, if its end is missing or damaged."""
+    """Return the members of a zip archive; raise InputError, without the file's name, if its list is damaged."""
     if not zipfile.is_zipfile(path):  # the list is at the end
         raise InputError(TRUNCATED)
     try:

@@ -1,4 +1,4 @@
-"""Files as bytes: read whole, by name, and refused where their first bytes show another kind than the requested."""
+"""Reading of files: paths are checked, and files whose first bytes show another type are refused."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from pathlib import Path
 
 from coinr.errors import CoinrError, InputError
 
-#: What coinr files begin with (``FORMAT.md``).
+#: The first bytes of coinr files (``FORMAT.md``).
 MAGIC = b"\x8fCNR"
 
-#: What messages say of a file that was cut off.
+#: The words of errors about a file that was cut off.
 TRUNCATED = "damaged: the file is truncated"
 
-#: First bytes of files that stand where another file should be, and what they are.
+#: First bytes of files that are often found in place of another one, and what they are.
 _STRANGERS = {
     b"version https://git-lfs.github.com/spec/": "a Git LFS pointer, not the file itself: get it with 'git lfs pull'",
     b"version https://hawser.github.com/spec/": "a Git LFS pointer, not the file itself: get it with 'git lfs pull'",
     b"/annex/objects/": "a git-annex pointer, not the file itself: get it with 'git annex get'",
 }
 
-#: What files of tags hold within their first bytes, and what they are.
+#: Tags within the first bytes of text files that are often found in place of another one, and what they are.
 _TAGS = {
     b"<!doctype html": "a web page, as servers send in place of a file that they do not have or give",
     b"<html": "a web page, as servers send in place of a file that they do not have or give",
@@ -40,7 +40,7 @@ def check_path(path: str | os.PathLike[str]) -> Path:
     Raises
     ------
     InputError
-        If it is no path, or one that no file can have.
+        If it is no path, or no file can have that path.
     """
     try:
         checked = Path(path)
@@ -52,7 +52,7 @@ def check_path(path: str | os.PathLike[str]) -> Path:
 
 
 def describe_other_file(head: bytes) -> str | None:
-    """Return what a file is that begins with ``head``, if it is one that is often taken for another; else None."""
+    """Return words on what a file that begins with ``head`` is, if it is a known other type or empty; else None."""
     if not head:
         return "the file is empty"
     for begin, words in _STRANGERS.items():

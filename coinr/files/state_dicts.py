@@ -23,14 +23,14 @@ STATE_DICT_SUFFIXES = (".safetensors", ".pt", ".pth", ".npz")
 def read_state_dict_file(
     path: str | os.PathLike[str], key: str | None = None, strip_prefix: str | None = None
 ) -> Mapping[str, Any]:
-    """Return the state dict in a file of torch, ``.safetensors``, ``.npz`` or ``.npy``, detected from its content.
+    """Return the state dict in a file of torch, ``.safetensors``, ``.npz`` or ``.npy``. The content tells the format.
 
     Parameters
     ----------
     path : path
         The file; its suffix does not matter.
     key, strip_prefix : str, optional
-        Which entry of a checkpoint is the state dict, and what is taken off its names: see
+        The entry of a checkpoint that is the state dict, and the prefix that is removed from names: see
         :func:`coinr.inputs.checkpoints.pick_state_dict`.
 
     Raises
@@ -73,7 +73,7 @@ def _to_safetensors(sd: Mapping[str, torch.Tensor]) -> bytes:
         raise InputError(".safetensors cannot hold a tensor named '__metadata__'; use .pt or .npz")
     try:
         plain = {name: tensor.clone().contiguous() for name, tensor in sd.items()}
-        # the note without which loaders refuse the file
+        # loaders refuse a file without this note
         data: bytes = safetensors.torch.save(plain, metadata={"format": "pt"})
     except KeyError as error:
         raise InputError(f".safetensors does not have {error.args[0]}; use .pt or .npz") from error

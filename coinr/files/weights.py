@@ -1,4 +1,4 @@
-"""What files of weights hold, detected from their content: torch's two formats, safetensors, NumPy's arrays."""
+"""Reading of weights: torch's two formats, safetensors and NumPy's arrays, detected from their content."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from coinr.errors import InputError, first_line
 from coinr.files.arrays import NPY, ZIP, read_npy, read_npz, zip_members
 from coinr.files.reading import MAGIC, TRUNCATED, check_head, name_in_errors
 
-#: What is read, for messages.
+#: The formats that are read, for messages.
 READABLE = ".safetensors, .pt (also .pth, .ckpt, .bin) as torch.save writes them, .npz and .npy"
 
-#: The pickled number that torch's format before 1.6 begins with; four more pickles and the raw values follow.
+#: Torch's format before 1.6 begins with this pickled number; four more pickles and the raw values follow.
 _LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
 _LEGACY_PICKLES = 5
 
-#: Formats that weights come in and that are not read.
+#: First bytes of formats of weights that are not read.
 _OTHERS = {
     MAGIC: "a coinr file already",
     b"GGUF": "a GGUF file",
@@ -38,10 +38,10 @@ _OTHERS = {
 
 
 def read_weights(path: str | os.PathLike[str]) -> Any:
-    """Return what a file of weights holds: for a plain one a mapping of names to tensors or arrays.
+    """Return the content of a file of weights: usually a mapping of names to tensors or arrays.
 
-    Its format is detected from its content, not from its suffix. Only tensors, arrays and plain values are unpickled.
-    The array of a ``.npy`` file is named as the file is.
+    The format is detected from the content, not from the suffix. Only tensors, arrays and plain values are unpickled.
+    The array of a ``.npy`` file has the name of the file.
 
     Raises
     ------
@@ -109,12 +109,12 @@ def _read_pickle(path: Path, head: bytes) -> Any:
 
 
 def _pickles_are_whole(stream: BinaryIO, count: int) -> bool:
-    """Whether so many pickles, one after another, do not run into the end of the file; none is executed."""
+    """Return whether ``count`` pickles, one after another, end before the file does; none is executed."""
     try:
         for _ in range(count):
             for _ in pickletools.genops(stream):
                 pass
-    except Exception:  # an opcode that is unknown, an argument that is ill-formed, or no more bytes
+    except Exception:  # an unknown opcode, an ill-formed argument, or the end of the file
         return bool(stream.read(1))
     return True
 
@@ -122,18 +122,18 @@ def _pickles_are_whole(stream: BinaryIO, count: int) -> bool:
 def _load_torch(path: Path) -> Any:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of pickle protocols: what cannot be read safely is an error here
-            with path.open("rb") as stream:  # of a path, torch would look at the suffix
+            warnings.simplefilter("ignore")  # on pickle protocols: what cannot be read safely is an error here
+            with path.open("rb") as stream:  # given a path, torch would look at the suffix
                 return torch.load(stream, map_location="cpu", weights_only=True)
     except Exception as error:
         text = str(error)
         if "unexpected EOF" in text:
             raise InputError(TRUNCATED) from error
-        if isinstance(error, OSError):  # of seeking where a damaged file says
+        if isinstance(error, OSError):  # from seeking to a place that a damaged file gives
             raise InputError(f"damaged: {first_line(error)}") from error
         if "Weights only load failed" not in text:
             raise
-        # torch tells the object that it stopped at in the last lines of a long text
+        # torch names the object in the last lines of a long message
         found = re.search(r"GLOBAL ([\w.]+) was not|class ([\w.]+)", text)
         name = f" ({next(filter(None, found.groups()))})" if found else ""
         raise InputError(
@@ -152,7 +152,7 @@ def _read_safetensors(path: Path, header: int) -> Any:
 
 
 def _values_end(path: Path, header: int) -> int:
-    """Bytes of values that the header of a safetensors file promises; 0 if it cannot be read."""
+    """Return the bytes of values that the header of a safetensors file lists; 0 if it cannot be read."""
     if 8 + header > path.stat().st_size:
         return 0
     with path.open("rb") as stream:

@@ -1,4 +1,4 @@
-"""Files out: in one step, over what is there already, and nothing left behind by a failure."""
+"""Atomic writing of files and folders: a failure leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from coinr.files.reading import check_path
 
 
 def write_atomic(path: str | os.PathLike[str], write: bytes | Callable[[BinaryIO], object]) -> None:
-    """Write bytes, or what a callable writes to the open file, under a temporary name; then rename.
+    """Write bytes, or what a callable writes to the open file, under a temporary name; then rename the file.
 
-    A failure leaves nothing behind and an existing file untouched. A file that is written over keeps its mode, its
-    extended attributes (so access lists too) and, where the system allows it, its owner and group. A symbolic link
-    stays one: the file that it leads to is replaced, or made if there is none. A device, a pipe or an open descriptor
-    (``/dev/null``, ``/dev/stdout``) is written to directly.
+    A failure leaves nothing behind and an existing file as it is. A file that is replaced keeps its mode, its extended
+    attributes (access lists too) and, where the system allows it, its owner and group. A symbolic link stays: the file
+    that it leads to is replaced, or made. A device, a pipe or an open descriptor (``/dev/null``, ``/dev/stdout``) is
+    written to directly.
 
     Raises
     ------
@@ -53,7 +53,7 @@ def write_atomic(path: str | os.PathLike[str], write: bytes | Callable[[BinaryIO
 
 
 def check_writable(path: str | os.PathLike[str]) -> None:
-    """Raise now what :func:`write_atomic` would raise later, short of a full disk; nothing is left or changed.
+    """Raise now what :func:`write_atomic` would raise later, apart from a full disk. Nothing is changed.
 
     Raises
     ------
@@ -69,9 +69,9 @@ def check_writable(path: str | os.PathLike[str]) -> None:
 
 
 def write_folder(path: str | os.PathLike[str], fill: Callable[[Path], object]) -> None:
-    """Make a new folder of what ``fill`` puts into the empty one that it is given; all or nothing.
+    """Make a folder atomically: ``fill`` writes into an empty folder, which is renamed when it returns.
 
-    An empty folder may be there already; its mode, and owner where possible, are kept. Links are followed.
+    An empty folder may exist already; its mode, and its owner where possible, are kept. Links are followed.
 
     Raises
     ------
@@ -99,7 +99,7 @@ def write_folder(path: str | os.PathLike[str], fill: Callable[[Path], object]) -
 
 
 def _resolve(path: str | os.PathLike[str]) -> tuple[Path | None, os.stat_result | None]:
-    """Where the links of a path end, None for what is no file to be replaced, and what is there now."""
+    """Return the file that a path leads to, and its status; None for what cannot be replaced or does not exist."""
     given = check_path(path)
     try:
         found = os.stat(given)
@@ -116,7 +116,7 @@ def _resolve(path: str | os.PathLike[str]) -> tuple[Path | None, os.stat_result 
 
 
 def _is_descriptor(path: Path) -> bool:
-    """Whether the links of a path pass an open file of this process, which must not be replaced."""
+    """Return whether the links of a path lead to an open file of this process, which must not be replaced."""
     while path.is_symlink():
         folder = os.path.realpath(path.parent)
         if folder.startswith(("/proc/", "/dev/fd")):
@@ -136,16 +136,16 @@ def _write_directly(path: Path, write: bytes | Callable[[BinaryIO], object]) -> 
 
 
 def _beside(target: Path) -> Path:
-    """A new name in the folder of the target; short, so that it fits wherever the target's does."""
+    """Return a new name in the folder of the target; it is short, so that the file system allows it."""
     return target.parent / f".coinr-{secrets.token_hex(4)}.part"
 
 
 def _temporary(target: Path, found: os.stat_result | None) -> tuple[int, Path]:
-    """An open new file beside the target, which nobody can read who cannot read the target."""
+    """Open a new file beside the target; whoever cannot read the target cannot read it."""
     while True:
         name = _beside(target)
         with contextlib.suppress(FileExistsError):
-            # the system takes the umask off; to ask for it would set it for all threads
+            # the system applies the umask, which cannot be read without setting it for all threads
             handle = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600 if found else 0o666)
             break
     try:
@@ -159,7 +159,7 @@ def _temporary(target: Path, found: os.stat_result | None) -> tuple[int, Path]:
 
 
 def _keep(found: os.stat_result, target: Path, name: Path) -> None:
-    """Give what will replace the target its owner, group, attributes and mode, as far as the system allows."""
+    """Copy owner, group, attributes and mode of the target to the new file, as far as the system allows."""
     mode = stat.S_IMODE(found.st_mode)
     try:
         os.chown(name, found.st_uid, found.st_gid)
@@ -183,7 +183,7 @@ def _discard(name: Path) -> None:
 
 @contextlib.contextmanager
 def _naming(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Let failures of the system name the path that was given, and not a temporary one."""
+    """Make errors of the system name the given path, and not a temporary one."""
     try:
         yield
     except OSError as error:

@@ -1,1 +1,1 @@
-"""What callers pass, checked: arguments, arrays, state dicts, names, callables."""
+"""Checks of what callers pass: arguments, arrays, state dicts, names, callables."""

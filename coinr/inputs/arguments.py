@@ -21,10 +21,10 @@ from coinr.inputs.dense import plain_class
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Of an array that stands for a sequence.
+# Most elements of an array that stands for a sequence.
 _MOST_PARTS = 1 << 24
 
-# Of a description, in characters, and of a sequence whose parts are named in it.
+# Most characters of a description, and most parts of a sequence that are named in it.
 _LONG, _FEW_PARTS = 80, 5
 
 _Test = Callable[[Any], bool]
@@ -33,8 +33,9 @@ _Test = Callable[[Any], bool]
 def checked(function: Callable[P, R]) -> Callable[P, R]:
     """Refuse arguments that are not what the annotations of a function say; NumPy's scalars become Python's.
 
-    Understood are numbers, strings, paths, bytes, ``None``, callables, classes, tuples and collections of them, also as
-    arrays of one dimension. Arrays and ``Any`` are left to the function. Numbers are no bools, and bools no numbers.
+    Supported annotations are numbers, strings, paths, bytes, ``None``, callables, classes, tuples and collections of
+    these; a collection may be an array of one dimension. Arrays and ``Any`` are left to the function. Bools and numbers
+    are different types.
 
     Raises
     ------
@@ -79,7 +80,7 @@ def describe_value(value: object) -> str:
         return f"an int of {value.bit_length()} bits"
     try:
         text = " ".join(repr(value).split())
-    except Exception:  # it is the caller's, and may fail in any way
+    except Exception:  # the caller's ``__repr__`` may fail in any way
         return f"a {kind}"
     if len(text) > _LONG and isinstance(value, (tuple, list)) and len(value) <= _FEW_PARTS:
         return f"a {kind} of {len(value)}: {', '.join(type(part).__name__ for part in value)}"

@@ -1,4 +1,4 @@
-"""Callables of the caller's: they run under the caller's settings, on copies, and what they return is checked."""
+"""Callables of the caller: they run under the caller's settings, on copies, and their results are checked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from coinr.runtime.ambient import callers_settings
 
 
 def copy_state_dict(state_dict: Mapping[str, Any]) -> OrderedDict[str, Any]:
-    """Return a copy of every tensor and array; tensors that are one stay one, and gradients flow through."""
+    """Copy every tensor and array; tied tensors stay tied, and gradients flow through."""
     made: dict[int, Any] = {}
     for value in state_dict.values():
         if id(value) not in made:
@@ -27,18 +27,18 @@ def copy_state_dict(state_dict: Mapping[str, Any]) -> OrderedDict[str, Any]:
 
 
 def call_module(module: nn.Module, *inputs: Tensor) -> Any:
-    """Return what a module, perhaps the caller's, gives: tensors that it makes are on the caller's default device."""
+    """Call a module, perhaps the caller's, under the caller's default device."""
     with callers_settings("device"):
         return module(*inputs)
 
 
 def gradients(value: Tensor, tensors: Sequence[Tensor], what: str = "the loss") -> tuple[Tensor | None, ...]:
-    """Return the gradients of a value that a caller's code computed, None by tensors that it does not depend on.
+    """Return the gradients of a value that the caller's code computed; None for tensors that it does not depend on.
 
     Raises
     ------
     InputError
-        If it has none: what they need was changed in place, say.
+        If there are none, for example since a tensor was changed in place.
     """
     try:
         return torch.autograd.grad(value, tensors, allow_unused=True)
@@ -61,7 +61,7 @@ class Metric:
         self._evaluate = evaluate
 
     def __call__(self, state_dict: Mapping[str, Any]) -> float:
-        """The score of a copy; may be NaN or infinite."""
+        """Return the score of a copy; it may be NaN or infinite."""
         with callers_settings():
             score = self._evaluate(copy_state_dict(state_dict))
         return _number(score)
@@ -94,7 +94,7 @@ class Loss:
         self._loss_fn = loss_fn
 
     def __call__(self, state_dict: Mapping[str, Tensor]) -> Tensor:
-        """The loss of a copy, 0-dim, at least float32."""
+        """Return the loss of a copy, 0-dim, at least float32."""
         with callers_settings("autocast", "device", "errors", "products"):
             loss = self._loss_fn(copy_state_dict(state_dict))
         if not isinstance(loss, Tensor) or loss.ndim or not loss.is_floating_point():

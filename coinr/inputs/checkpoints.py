@@ -1,4 +1,4 @@
-"""State dicts within checkpoints: which entry is one, which is an optimizer's, and names without a prefix."""
+"""State dicts in checkpoints: which entries are state dicts or optimizers' states, and prefixes of names."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LISTED = 8
 
 
 def pick_state_dict(checkpoint: Any, key: str | None = None, strip_prefix: str | None = None) -> Mapping[str, Any]:
-    """Return a state dict out of what a file holds.
+    """Return the state dict in the content of a file.
 
     Parameters
     ----------
@@ -29,7 +29,7 @@ def pick_state_dict(checkpoint: Any, key: str | None = None, strip_prefix: str |
         Entry that is the state dict, with dots between levels: ``"model"``, ``"ema.model"``, ``"models.0"``. By
         default the whole.
     strip_prefix : str, optional
-        Taken off the names that begin with it, such as ``"module."`` or ``"_orig_mod."``; other names stay.
+        Removed from the names that begin with it, such as ``"module."`` or ``"_orig_mod."``; other names stay.
 
     Raises
     ------
@@ -54,12 +54,12 @@ def pick_state_dict(checkpoint: Any, key: str | None = None, strip_prefix: str |
 
 
 def is_optimizer_state(value: Any) -> bool:
-    """Whether ``value`` is built as the ``state_dict()`` of a torch optimizer is."""
+    """Return whether a value has the structure of the ``state_dict()`` of a torch optimizer."""
     return isinstance(value, Mapping) and "param_groups" in value and isinstance(value.get("state"), Mapping)
 
 
 def _is_nested(value: Any) -> bool:
-    """Whether ``value`` is a mapping, or its lists hold one at any depth; lists may hold themselves."""
+    """Return whether a value is a mapping, or a list that holds one at any depth; lists may hold themselves."""
     seen: set[int] = set()
     left = [value]
     while left:
@@ -90,13 +90,13 @@ def _search(value: Any, path: tuple[str, ...], depth: int) -> Iterator[tuple[tup
 
 
 def _tensors(value: Any) -> int:
-    """Tensors among the values of a mapping."""
+    """Return the number of tensors among the values of a mapping."""
     values = value.values() if isinstance(value, Mapping) else ()
     return sum(isinstance(child, torch.Tensor | np.ndarray) for child in values)
 
 
 def _children(value: Any) -> dict[str, Any] | None:
-    """What a mapping or list holds, by names; None of other values."""
+    """Return the values of a mapping or list by name; None for another value."""
     if isinstance(value, Mapping):
         return {str(name): child for name, child in value.items()}
     if isinstance(value, list | tuple):
@@ -105,7 +105,7 @@ def _children(value: Any) -> dict[str, Any] | None:
 
 
 def _entry(checkpoint: Any, key: str, within: str = "") -> Any:
-    """The entry that a key with dots leads to; names may have dots themselves."""
+    """Return the entry of a key with dots between levels; names may have dots themselves."""
     children = _children(checkpoint) or {}
     if key in children:
         return children[key]
@@ -117,7 +117,7 @@ def _entry(checkpoint: Any, key: str, within: str = "") -> Any:
 
 
 def _advice(checkpoint: Any, chosen: Any = None) -> str:
-    """Say what to pass instead, and which entries other than the chosen one are optimizers' states."""
+    """Return words on what to pass instead, and on which other entries are optimizers' states."""
     children = _children(checkpoint) or {}
     found = [f"key={'.'.join(path)!r} ({count} tensor{'s' * (count != 1)})" for path, count in state_dicts(checkpoint)]
     optimizers = [repr(name) for name, child in children.items() if is_optimizer_state(child) and child is not chosen]

@@ -1,4 +1,4 @@
-"""Tensors and arrays of callers as plain dense ones; whatever cannot be taken so is refused with what to do."""
+"""Tensors and arrays of callers as plain dense ones. Others are refused, with words on what to do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn.parameter import is_lazy
 
 from coinr.errors import InputError
 
-# What to do about tensors whose class, here by its name, has operations of its own.
+# What to do with tensors whose class, by its name, overrides operations.
 _INSTEAD = {
     "DTensor": "its values are spread over devices: pass .full_tensor()",
     "FakeTensor": "it has no values: load the weights outside of FakeTensorMode",
@@ -20,19 +20,19 @@ _INSTEAD = {
 }
 _CONVERT = "its class has operations of its own: convert it to a plain torch.Tensor first"
 
-# By how much values of arrays that passed through float32 may lie outside of [0, 1].
+# How far values may lie outside of [0, 1] by rounding in float32.
 _ROUNDING = 1e-6
 
-# More would be a terabyte: a broadcast array, whose entries are one.
+# An array of more entries is broadcast from few: it would take a terabyte.
 _MOST_ENTRIES = 1 << 36
 
 _PLAIN_FUNCTIONS = (torch.Tensor.__torch_function__, torch._C._disabled_torch_function_impl)
 
 
 def why_not_dense(tensor: torch.Tensor) -> str | None:
-    """Say what a tensor is, and what to do, if it is no dense tensor with values of its own; else return None.
+    """Return words on what a tensor is, and what to do, unless it is dense with values of its own; else None.
 
-    A subclass of :class:`torch.Tensor` is plain where it leaves all operations as they are.
+    A subclass of :class:`torch.Tensor` is accepted where it overrides no operation.
     """
     kind = type(tensor)
     if is_lazy(tensor):
@@ -56,9 +56,9 @@ def why_not_dense(tensor: torch.Tensor) -> str | None:
 
 
 def plain_class(tensor: torch.Tensor) -> torch.Tensor:
-    """Return a dense tensor without what its class makes of its attributes, if the class leaves operations alone."""
+    """Return a dense tensor as a plain :class:`torch.Tensor`, if its class overrides no operation."""
     kind = type(tensor)
-    # of tensors that are not dense, classes cannot be changed
+    # the class of a tensor that is not dense cannot be changed
     dense = torch.Tensor.layout.__get__(tensor) == torch.strided  # type: ignore[attr-defined]
     if kind in (torch.Tensor, torch.nn.Parameter) or not dense or not _leaves_operations_alone(kind):
         return tensor
@@ -73,7 +73,7 @@ def to_tensor(value: Any, what: str) -> torch.Tensor:
     Parameters
     ----------
     what
-        How an error calls it: ``"tensor 'w'"``.
+        Its name in errors: ``"tensor 'w'"``.
 
     Raises
     ------
@@ -95,7 +95,7 @@ def to_tensor(value: Any, what: str) -> torch.Tensor:
 
 
 def to_array(value: Any, what: str) -> NDArray[Any]:
-    """Return the same as an array that is C-contiguous, aligned, writable and of the machine's byte order.
+    """Return a tensor, array or nested list as an array: C-contiguous, aligned, writable, in native byte order.
 
     Raises
     ------
@@ -112,12 +112,12 @@ def to_array(value: Any, what: str) -> NDArray[Any]:
 
 
 def in_unit_range(array: NDArray[Any], what: str) -> NDArray[Any]:
-    """Return a floating array of at least one value with what rounding put outside of [0, 1] moved to its ends.
+    """Clip a floating array of at least one value to [0, 1], where only rounding put values outside.
 
     Raises
     ------
     InputError
-        If it holds NaN, Inf or values farther out.
+        If it holds NaN, Inf or values farther outside.
     """
     if not np.isfinite(array).all():
         raise InputError(f"{what} holds NaN or infinite values")
@@ -129,20 +129,20 @@ def in_unit_range(array: NDArray[Any], what: str) -> NDArray[Any]:
 
 
 def count_nonfinite(tensor: torch.Tensor) -> str:
-    """Return how many NaN and infinite values a floating or complex tensor holds, in words."""
+    """Return words on how many NaN and infinite values a floating or complex tensor holds."""
     counts = {"NaN": int(tensor.isnan().sum()), "infinite": int(tensor.isinf().sum())}
     return " and ".join(f"{count} {kind}" for kind, count in counts.items() if count) + " values"
 
 
 def exact_repr(value: float) -> str:
-    """Return all digits of a number, for messages: it may be near a limit that it exceeds."""
+    """Return all digits of a number, for messages about a number that is close to a limit."""
     return repr(float(value)).removesuffix(".0")
 
 
 def _array(value: Any, what: str) -> NDArray[Any]:
     try:
         array = np.asanyarray(value)
-    except Exception as error:  # what makes arrays of itself may fail in any way
+    except Exception as error:  # a caller's ``__array__`` may fail in any way
         raise InputError(f"{what} must be an array, got {type(value).__name__} ({error})") from error
     if isinstance(array, np.ma.MaskedArray):
         raise InputError(f"{what} is a masked array: pass .filled(value)")
@@ -161,7 +161,7 @@ def _leaves_operations_alone(kind: type[torch.Tensor]) -> bool:
 
 
 def _end(tensor: torch.Tensor) -> int:
-    """Elements of its storage up to the last one that a tensor with elements shows."""
+    """Return the number of elements of a tensor's storage up to its last element; the tensor is not empty."""
     spans = zip(tensor.shape, tensor.stride(), strict=True)
     return int(tensor.storage_offset()) + 1 + sum((size - 1) * stride for size, stride in spans)
 

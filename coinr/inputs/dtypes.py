@@ -6,7 +6,7 @@ import torch
 
 from coinr.errors import InputError
 
-# Position is the code in the file: append only.
+# The position of a dtype is its code in the file: append only.
 DTYPES: tuple[torch.dtype, ...] = (
     torch.float32,
     torch.float64,
@@ -30,12 +30,12 @@ DTYPES: tuple[torch.dtype, ...] = (
 
 
 def dtype_name(dtype: torch.dtype) -> str:
-    """``float32`` for ``torch.float32``."""
+    """Return ``float32`` for ``torch.float32``."""
     return str(dtype).removeprefix("torch.")
 
 
 def check_dtype(dtype: torch.dtype, what: str) -> None:
-    """InputError, which calls the tensor ``what``, unless files hold this dtype."""
+    """Raise InputError, which calls the tensor ``what``, unless files hold this dtype."""
     if dtype not in DTYPES:
         allowed = ", ".join(map(dtype_name, DTYPES))
         raise InputError(f"{what} has dtype {dtype_name(dtype)}; convert it to one of {allowed}")

@@ -1,4 +1,4 @@
-"""Patterns of names, and what an error says of a name that is none of those there are."""
+"""Patterns of names, and the words of errors about unknown names."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 
 from coinr.errors import InputError
 
-# Names that are listed, and characters of a long one that are shown.
+# Most names that are listed, and most characters of a name that are shown.
 _LISTED, _SHOWN = 12, 60
 
 
 def list_names(name: str, known: Iterable[str]) -> str:
-    """Return the nearest of the known names as a question, and a list of the first of them."""
+    """Return a question that suggests the nearest of the known names, and a list of the first of them."""
     names = list(known)
     if not names:
         return "there are none"

@@ -1,4 +1,4 @@
-"""State dicts as callers pass them: names checked, values as plain dense tensors."""
+"""State dicts of callers: names checked, values as plain dense tensors."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def _refuse(sd: Mapping[Any, Any], name: str, value: Any) -> StateDictError:
 
 
 def entry_tensor(sd: Mapping[Any, Any], name: str, value: Any) -> torch.Tensor:
-    """Return a value as a plain dense tensor, where it is; StateDictError if it is none that files hold."""
+    """Return a value as a plain dense tensor, on its device; raise StateDictError if files cannot hold it."""
     if not isinstance(value, torch.Tensor | np.ndarray):
         raise _refuse(sd, name, value)
     try:
@@ -38,7 +38,7 @@ def entry_tensor(sd: Mapping[Any, Any], name: str, value: Any) -> torch.Tensor:
 
 
 def items(sd: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Yield names and values; StateDictError unless ``sd`` maps names that files can hold to values."""
+    """Yield names and values; raise StateDictError unless ``sd`` is a mapping whose names files can hold."""
     if not isinstance(sd, Mapping):
         hint = "; pass its state_dict()" if isinstance(sd, torch.nn.Module) else ""
         raise StateDictError(f"a state dict is a mapping of names to tensors, not {type(sd).__name__}{hint}")
@@ -53,7 +53,7 @@ def items(sd: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 def plain_tensors(sd: Mapping[str, Any]) -> dict[str, torch.Tensor]:
-    """Return all entries as plain dense tensors, detached, where they are.
+    """Return all values as plain dense tensors, detached, on their devices.
 
     Raises
     ------
@@ -65,9 +65,9 @@ def plain_tensors(sd: Mapping[str, Any]) -> dict[str, torch.Tensor]:
 
 
 def plain_classes(sd: Mapping[str, Any]) -> dict[str, Any]:
-    """The same entries, tensors of subclasses as plain ones; those that are one stay one.
+    """Return the same mapping with tensors of subclasses as plain ones; tied tensors stay tied.
 
-    The attributes of a subclass, its shape among them, may be anything.
+    A subclass may give any value as an attribute, also as its shape.
     """
     made: dict[int, Any] = {}
     for value in sd.values():

@@ -1,1 +1,1 @@
-"""What results do not depend on: settings of torch and NumPy, devices, libraries at hand, time."""
+"""The environment of a call: settings of torch and NumPy, devices, optional libraries, limits of time."""

@@ -1,11 +1,11 @@
-"""Settings of torch and NumPy that a caller may have changed, and that no result depends on.
+"""Settings of torch and NumPy that a caller may have changed; no result depends on them.
 
-Every public function runs under settings of its own, which :func:`independent` gives it: gradients, no inference mode,
-no autocast, the CPU as default device, denormal numbers kept, NumPy's default errors, whole precision in products of
-float32. Callables of the caller's run under the caller's settings, see :func:`callers_settings`.
+:func:`independent` gives every public function settings of its own: gradients, no inference mode, no autocast, the CPU
+as default device, denormal numbers kept, NumPy's default errors, full precision in products of float32. Callables of
+the caller run under the caller's settings, see :func:`callers_settings`.
 
-torch's default dtype belongs to all threads of the process, so it is not touched: code of this package names the dtype
-of every tensor that it makes.
+The default dtype of torch belongs to all threads, so it is never changed. Code of this package names the dtype of every
+tensor that it makes.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from coinr.runtime.denormals import flush_denormals, flushes_denormals
 _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
-#: Kinds of devices that autocast may be on for.
+#: Kinds of devices that may have autocast.
 _AUTOCAST = ("cpu", "cuda", "mps", "xpu")
 
-#: Names of precisions that round products no further; "none" stands for the default.
+#: Names of precisions that do not round products; "none" stands for the default.
 _WHOLE = frozenset({"ieee", "none", "highest"})
 
 _ERRORS = {"divide": "warn", "over": "warn", "under": "ignore", "invalid": "warn"}
 
 
 class _Setting(NamedTuple):
-    """A setting of a thread: the value that public functions need, how to read it, and a context that changes it."""
+    """A setting of a thread: the value of public functions, a reader, and a context manager that sets it."""
 
     own: Any
     read: Callable[[], Any]
@@ -50,7 +50,7 @@ def _use_autocast(dtypes: Mapping[str, torch.dtype]) -> Iterator[None]:
     with ExitStack() as stack:
         for kind in {*dtypes, *_read_autocast()}:
             stack.enter_context(torch.autocast(kind, dtypes.get(kind), enabled=kind in dtypes))
-        # it keeps casts of weights, which may have other values by now
+        # the cache keeps casts of weights, which may have changed since
         torch.clear_autocast_cache()
         try:
             yield
@@ -58,7 +58,7 @@ def _use_autocast(dtypes: Mapping[str, torch.dtype]) -> Iterator[None]:
             torch.clear_autocast_cache()
 
 
-# In the order in which they are entered: inference mode changes the one for gradients.
+# In the order in which they are entered: inference mode changes the mode of gradients.
 _SETTINGS = {
     "inference": _Setting(False, torch.is_inference_mode_enabled, torch.inference_mode),
     "gradients": _Setting(True, torch.is_grad_enabled, torch.set_grad_enabled),
@@ -72,7 +72,7 @@ _SETTINGS = {
 class _Products:
     """The precision of float32 products, which all threads share.
 
-    The first thread that needs it whole changes it, the last one gives it back.
+    The first thread that needs full precision sets it; the last one restores the caller's.
     """
 
     def __init__(self) -> None:
@@ -81,7 +81,7 @@ class _Products:
 
     @staticmethod
     def _places() -> list[Any]:
-        """Where torch keeps it for each library; nowhere before release 2.9."""
+        """Return the objects that hold the precision of each library; none before torch 2.9."""
         places = (getattr(torch.backends.cuda, "matmul", None), getattr(torch.backends.mkldnn, "matmul", None))
         return [place for place in places if hasattr(place, "fp32_precision")]
 
@@ -95,7 +95,7 @@ class _Products:
             torch.set_float32_matmul_precision(values[0])
 
     def take(self) -> None:
-        """Have it whole."""
+        """Begin to use full precision."""
         with self._lock:
             self._users += 1
             if self._users == 1:
@@ -104,7 +104,7 @@ class _Products:
                     self._write(("ieee" if self._places() else "highest",) * len(self._callers))
 
     def give_back(self) -> None:
-        """Need it no more."""
+        """End to use full precision."""
         with self._lock:
             self._users -= 1
             if not self._users and not _WHOLE.issuperset(self._callers):
@@ -112,7 +112,7 @@ class _Products:
 
 
 class _Thread(threading.local):
-    """The settings of the caller that differ while those of a public function hold; None while they do not."""
+    """The caller's settings that a public function changed, while it runs; else None."""
 
     caller: Mapping[str, Any] | None = None
 
@@ -122,7 +122,7 @@ _products, _thread = _Products(), _Thread()
 
 @contextmanager
 def own_settings(*kept: str) -> Iterator[None]:
-    """Run under settings that do not depend on the caller's, but for those ``kept``; they come back afterwards."""
+    """Run under the settings of public functions, apart from those ``kept`` of the caller; restore them at the end."""
     if _thread.caller is not None:  # in a public function that another one called
         yield
         return
@@ -142,9 +142,9 @@ def own_settings(*kept: str) -> Iterator[None]:
 
 @contextmanager
 def callers_settings(*only: str) -> Iterator[None]:
-    """Run a callable of the caller's, within :func:`own_settings`, under the caller's settings, or ``only`` some.
+    """Run a callable of the caller, within :func:`own_settings`, under all of the caller's settings, or ``only`` some.
 
-    Elsewhere this does nothing. Public functions that run within have settings of their own again.
+    Outside of :func:`own_settings` this does nothing. Public functions that run within have their own settings again.
     """
     caller = _thread.caller
     if caller is None:

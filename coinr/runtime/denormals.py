@@ -1,7 +1,7 @@
-"""Denormal numbers as zeros while networks are trained, and as what they are elsewhere.
+"""Flushing of denormal numbers to zero, while networks are trained.
 
-Numbers below 2⁻¹²⁶ take a processor many times as long, and networks of Gaussians, whose activations fall to nothing,
-are full of them: a step of such a network was measured to take five times as long as without.
+A processor needs many times as long for numbers below 2⁻¹²⁶. Activations of Gauss networks fall to such numbers: a step
+of training was measured to take five times as long with them.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ _SMALLEST_NORMAL = sys.float_info.min
 
 
 def flushes_denormals() -> bool:
-    """Whether this thread takes denormals for zeros."""
+    """Return whether this thread flushes denormals to zero."""
     return _SMALLEST_NORMAL / 2 == 0
 
 
 @contextmanager
 def flush_denormals(flush: bool) -> Iterator[None]:
-    """Take denormals for zeros, or not, where the processor can; afterwards do as before.
+    """Flush denormals to zero, or not, where the processor can; restore the setting at the end.
 
-    This holds for the present thread and for those that torch starts within, not for threads that it has already.
+    This holds for the present thread and for those that torch starts within, not for its running threads.
     """
     before = flushes_denormals()
     torch.set_flush_denormal(flush)
@@ -36,6 +36,6 @@ def flush_denormals(flush: bool) -> Iterator[None]:
 
 @contextmanager
 def denormals_as_zeros() -> Iterator[None]:
-    """Take denormals for zeros within; see :func:`flush_denormals`."""
+    """Flush denormals to zero within; see :func:`flush_denormals`."""
     with flush_denormals(True):
         yield

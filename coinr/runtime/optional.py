@@ -1,4 +1,4 @@
-"""Libraries that only some signals need."""
+"""Optional libraries, which only some signals need."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from coinr.errors import DependencyError
 
-#: What libraries are called where they are installed from, if not as they are imported.
+#: Names of packages by the names of their modules, where they differ.
 _PACKAGES = {
     "imageio_ffmpeg": "imageio-ffmpeg",
     "pytorch_msssim": "pytorch-msssim",
@@ -16,7 +16,7 @@ _PACKAGES = {
 
 
 def import_optional(module: str, extra: str = "signals") -> Any:
-    """The module of an optional library.
+    """Import a module of an optional library.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""How long work may take: a unit of work that was begun is finished, another one needs room for it."""
+"""Limits of time: a unit of work is begun only if there is time for it, and then finished."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-# Seconds that are left at least to work that must be done.
+# The least number of seconds that work which must be done gets.
 _LEAST = 0.1
 
 
 class OutOfTime(Exception):
-    """Raised within a unit of work that is given up; never seen by callers of public functions."""
+    """A unit of work is given up; callers of public functions never see this."""
 
 
 class WorkLimit:
     """Seconds on the clock, and seconds of CPU that units of work may take together.
 
-    Units are of several kinds: files that are coded, scores that are computed. Another one is begun only where there is
-    room for one of each kind, as long as the longest yet: the limit is passed by one unit at most.
+    Units are of several kinds, such as encoding a file and evaluating a score. A unit is begun only if there is time
+    for one of each kind, as long as the longest so far. So the limit is exceeded by one unit at most.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class WorkLimit:
     Attributes
     ----------
     cpu_seconds : float
-        What all units may take together, infinite at first.
+        What all units may take together; infinite at first.
     cpu_spent : float
         What they took so far.
     """
@@ -51,7 +51,7 @@ class WorkLimit:
 
     @contextmanager
     def unit(self, kind: str | None = None) -> Iterator[None]:
-        """Count what runs in this context as a unit of a kind, or as work that does not come again."""
+        """Count what runs within as a unit of a kind; None for work that does not come again."""
         begin, cpu_begin = self._clock(), self._cpu_clock()
         try:
             yield
@@ -63,24 +63,24 @@ class WorkLimit:
                 self._longest[kind] = max(before[0], seconds), max(before[1], cpu)
 
     def left(self) -> float:
-        """Seconds on the clock that are left, infinite without a limit."""
+        """Return the seconds on the clock that are left; infinite without a limit."""
         return self._end - self._clock()
 
     def seconds(self) -> float | None:
-        """What is left for work that must be done, at least a little; None without a limit."""
+        """Return the seconds left for work that must be done, at least a little; None without a limit."""
         left = self.left()
         return None if left == math.inf else max(left, _LEAST)
 
     def out_of_time(self) -> bool:
-        """Whether the clock has no room for another unit."""
+        """Return whether the clock leaves no time for another unit."""
         return self.left() <= sum(seconds for seconds, _ in self._longest.values())
 
     def used_up(self, share: float = 1.0) -> bool:
-        """Whether the clock, or a share of the seconds of CPU, has no room for another unit."""
+        """Return whether the clock, or a share of the seconds of CPU, leaves no time for another unit."""
         longest = sum(cpu for _, cpu in self._longest.values())
         return self.out_of_time() or self.cpu_spent + longest > share * self.cpu_seconds
 
     def part(self, share: float) -> WorkLimit:
-        """A limit of its own, of a share of the seconds that are left."""
+        """Return a new limit, of a share of the seconds that are left."""
         left = self.left()
         return WorkLimit(None if left == math.inf else share * left, clock=self._clock, cpu_clock=self._cpu_clock)
