@@ -15,8 +15,8 @@ from coinr.runtime.work_limit import WorkLimit
 #: How far above the target score a file may end.
 ABOVE = 0.05
 
-# Files at larger errors of all tensors, in even steps between these shares of the way to the target score: the score
-# varies at random with small changes of all errors, and one of the files may be better than expected.
+# Files at larger errors of all tensors, in even steps between these shares of the way to the target score. The score
+# varies at random with small changes of all errors, so one of the files may be better than expected.
 _LUCKY, _FROM, _TO = 8, 0.2, 2.2
 
 # Files at errors of the last layer that are up to so many times larger. No later tensor changes with them, so the score
@@ -25,7 +25,7 @@ _SMOOTH, _COARSEST = 8, 8.0
 
 
 @dataclass(frozen=True)
-class _Candidate:
+class _File:
     errors: Mapping[str, float]
     blob: bytes
     score: float
@@ -56,7 +56,7 @@ def polish(
     limit
         Once it is out of time, the smallest file so far is returned.
     """
-    best = _Candidate(found.errors, found.blob, found.score)
+    best = _File(found.errors, found.blob, found.score)
 
     def keeps(errors: Mapping[str, float]) -> bool:
         nonlocal best
@@ -65,7 +65,7 @@ def polish(
         with limit.unit("score"):
             score = evaluate(decode_state_dict(blob))
         if score >= min_score and len(blob) < len(best.blob):
-            best = _Candidate(errors, blob, score)
+            best = _File(errors, blob, score)
         return score >= min_score
 
     for scale in _scales(found.full_score - found.score, found.full_score - min_score):
