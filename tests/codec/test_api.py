@@ -263,6 +263,36 @@ def test_a_failed_save_leaves_the_old_file_and_nothing_else(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
+@pytest.mark.parametrize(
+    ("options", "coder", "expected"),
+    [
+        ({"profile": "direct"}, "direct", {"step": float, "states": int}),
+        (
+            {"profile": "sparse", "form": "dense"},
+            "sparse",
+            {"kind": str, "n": int, "M": int, "step": float, "form": "dense"},
+        ),
+        (
+            {"profile": "sparse", "form": "sparse", "M": 256, "beam": 1, "tolerance": 0.5},
+            "sparse",
+            {"kind": str, "n": int, "M": 256, "s": int, "B": int, "step": float, "form": "sparse"},
+        ),
+        (
+            {"profile": "paper", "M": 512},
+            "dictionary",
+            {"kind": str, "n": int, "M": 512, "s": int, "B": int, "bits": int},
+        ),
+    ],
+    ids=["direct", "dense", "sparse", "paper"],
+)
+def test_a_report_says_how_a_tensor_is_coded(options, coder, expected):
+    report = coinr.inspect(coinr.encode_state_dict({"w": torch.randn(32, 32)}, **options)).to_dict()
+    row = report["tensors"][0]
+    assert row["coder"] == coder
+    for name, value in expected.items():
+        assert isinstance(row[name], value) if isinstance(value, type) else row[name] == value
+
+
 def test_verify_returns_the_report():
     blob = coinr.encode_state_dict(matrices(**NET), profile="paper", M=256)
     assert coinr.verify(blob).to_dict() == coinr.inspect(blob).to_dict()

@@ -127,6 +127,7 @@ def test_a_size_is_met_from_below(name):
         ({"target_bytes": 5}, "out of reach"),
         ({"target_bytes": -5}, "target_bytes"),
         ({"target_bits": float("nan")}, "target_bits"),
+        ({"target_bits": float("inf")}, "target_bits must be a positive number, not inf"),
         ({"target_bits": 3.0, "tolerance": 0.1}, "one of them"),
         ({"target_bits": 3.0, "target_bytes": 100}, "one of them"),
     ],

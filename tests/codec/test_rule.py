@@ -6,6 +6,7 @@ import torch
 
 from coinr.codec.allocate.rows import TRUST, row_weights
 from coinr.codec.allocate.tensors import DEPTH_GROWTH, MOST_DEPTH_GROWTH, distortion_limits, rule_errors
+from coinr.codec.profiles.paper_rules import RULES, sparsity
 from coinr.codec.state_dict import read_state_dict
 from coinr.sensitivity.calibration import SensitivityInfo
 
@@ -61,3 +62,8 @@ def test_a_branch_that_the_last_layer_ignores_is_coarse_from_the_first_layer_on(
     assert found.keys() == {0, 1, 2, 3}
     for weights in found.values():
         assert weights[8:].max() < 1e-4 * weights[:8].min()
+
+
+def test_the_sparsity_of_the_published_method_is_one_at_least():
+    assert sparsity(RULES[1], 4, 1 << 16, 0.9) == 1
+    assert sparsity(RULES[1], 64, 1 << 16, 0.5) > 1

@@ -46,10 +46,11 @@ def test_dots_lead_to_an_entry(tmp_path, key, names):
 
 
 def test_a_nested_checkpoint_is_refused_with_the_entries_that_are_state_dicts(tmp_path):
-    torch.save(checkpoint(), tmp_path / "run.ckpt")
+    torch.save(checkpoint() | {"zero": WEIGHTS | {"c": torch.ones(1), "d": torch.ones(1)}}, tmp_path / "run.ckpt")
     with pytest.raises(coinr.InputError, match=r"run\.ckpt: .*several entries") as caught:
         read_state_dict_file(tmp_path / "run.ckpt")
     message = str(caught.value)
+    assert message.index("key='zero' (4 tensors)") < message.index("ema.shadow.net"), "those with most tensors first"
     for part in ("key='model' (2 tensors)", "key='ema.shadow.net' (3 tensors)", "key='models.1' (2 tensors)"):
         assert part in message
     assert message.index("ema.shadow.net") < message.index("key='model'"), "those with most tensors first"

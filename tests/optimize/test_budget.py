@@ -12,6 +12,7 @@ from coinr.fitting import new_network
 from coinr.optimize.compress.architecture import ArchitectureChooser
 from coinr.optimize.compress.scaling import Observation, ScalingCurves, decibels, score_of_decibels
 from coinr.optimize.compress.targets import Budget, check_encode_options, count_samples, resolve_budget
+from coinr.optimize.compress.training import TrainingRuns
 from coinr.signals.audio.signal import AudioSignal
 from coinr.signals.image.signal import ImageSignal
 from coinr.signals.shape.signal import ShapeSignal
@@ -213,3 +214,10 @@ def test_nothing_is_fitted_for_what_cannot_be(monkeypatch):
             coinr.compress(picture, target_bytes=900, **bad)
     with pytest.raises(coinr.InputError, match="tolerance"):
         coinr.compress(picture, target_bytes=900, tolerance=0.1)
+
+
+def test_the_batch_of_a_fit_is_the_one_that_was_given_or_the_recipe_s():
+    signal = ImageSignal(np.zeros((4, 4, 3), np.uint8))
+    given = TrainingRuns(signal, None, 0, None, None, {"batch": 77})
+    by_recipe = TrainingRuns(signal, None, 0, None, None, {})
+    assert (given.batch, by_recipe.batch) == (77, signal.recipe.batch)
