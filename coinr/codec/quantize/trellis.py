@@ -9,11 +9,12 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 
 import numpy as np
 from numpy.typing import NDArray
 
+from coinr.codec.bracket import Bracket
 from coinr.codec.coders.levels import LARGEST_VALUE, SHAPES, LevelForm, decoded_scale, scale_code, step_factors
 from coinr.codec.distortion import rms
 from coinr.codec.quantize.problem import QuantizationProblem
@@ -76,26 +77,18 @@ class Quantized:
 def quantize_to(problem: QuantizationProblem, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> Quantized | None:
     """Integers whose errors are allowed and close to it; None where no step gives that."""
     log_states = _log_states(problem)
-    step = first_step(problem, row, column, log_states)
-    best: Quantized | None = None
-    coarse: Quantized | None = None
-    tried: set[float] = set()
+    start = first_step(problem, row, column, log_states)
     fine = problem.matrix.size > _LARGE and problem.limit <= _FINE * rms(problem.matrix)
-    for _ in range(_FINE_PASSES if fine else _PASSES):
-        if step is None or step in tried:
-            break
-        tried.add(step)
+    steps = Bracket[Quantized](partial(_next_step, problem), start, tries=_FINE_PASSES if fine else _PASSES)
+    for step in steps if start is not None else ():
         found = quantize(problem, row, column, step, log_states)
         if found is None:
             break
-        if problem.constraint_ratio(found.weighted_error, found.error) > 1:
-            coarse = found if coarse is None or step < coarse.step else coarse
-        elif best is None or step > best.step:
-            best = found
-            if problem.constraint_ratio(found.weighted_error, found.error) >= _CLOSE:
-                break
-        step = _next_step(problem, found, best, coarse)
-    return best
+        ratio = problem.constraint_ratio(found.weighted_error, found.error)
+        steps.add(step, ratio, not ratio > 1, found)
+        if _CLOSE <= ratio <= 1:
+            break
+    return None if steps.good is None else steps.good.made
 
 
 def _log_states(problem: QuantizationProblem) -> int:
@@ -114,27 +107,25 @@ def first_step(
     return problem.storable_step(step, row, column)
 
 
-def _next_step(
-    problem: QuantizationProblem, found: Quantized, best: Quantized | None, coarse: Quantized | None
-) -> float | None:
-    """A step between the widest that is good and the finest that is not; None where there is none.
+def _next_step(problem: QuantizationProblem, steps: Bracket[Quantized]) -> float | None:
+    """Return a step between the widest that is good and the finest that is not; None where there is none.
 
     Where only one of them is known, it follows from how far the error is off.
     """
-    if best is not None and coarse is not None:
-        low, high = (problem.constraint_ratio(one.weighted_error, one.error) for one in (best, coarse))
-        straight = best.step + (coarse.step - best.step) * min(max((_AIM - low) / (high - low), 0.0), 1.0)
-        step = problem.storable_step((straight + math.sqrt(best.step * coarse.step)) / 2, found.row, found.column)
-        return step if step is not None and best.step < step < coarse.step else None
-    if found.weighted_error == 0:
-        return problem.storable_step(found.step * 2, found.row, found.column)
-    weighted, size = problem.weighted_rms(problem.matrix), rms(problem.matrix)
-    off = min(
-        _step_for(_AIM * problem.error / weighted) / _step_for(found.weighted_error / weighted),
-        _step_for(_AIM * problem.limit / size) / _step_for(found.error / size),
-    )
-    step = problem.storable_step(found.step * off, found.row, found.column)
-    return None if step is None or (best is not None and step <= best.step) else step
+    good, bad, found = steps.good, steps.bad, steps.points[-1].made
+    if good is not None and bad is not None:
+        wanted = (steps.inside(steps.between(_AIM), 0.0) + math.sqrt(good.at * bad.at)) / 2
+    elif found.weighted_error == 0:
+        wanted = found.step * 2
+    else:
+        weighted, size = problem.weighted_rms(problem.matrix), rms(problem.matrix)
+        wanted = found.step * min(
+            _step_for(_AIM * problem.error / weighted) / _step_for(found.weighted_error / weighted),
+            _step_for(_AIM * problem.limit / size) / _step_for(found.error / size),
+        )
+    step = problem.storable_step(wanted, found.row, found.column)
+    low, high = steps.ends()
+    return step if step is not None and low < step < high else None
 
 
 def _step_for(relative: float) -> float:
