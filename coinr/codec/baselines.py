@@ -5,8 +5,8 @@ per tensor one float32 step, max|w| / (2^(B-1) - 1), and integers q = round(w / 
 Brotli stream at quality 11. Several layouts of the integers are tried and the smallest stream is kept; a stored one
 where Brotli gains nothing.
 
-All of this favours the baselines: they are told the names, shapes and dtypes, which a coinr file has to carry, and
-they carry no checksum. Complex tensors are coded as their real and imaginary parts.
+All of this favours the baselines: their decoders know the names, shapes and dtypes, which a coinr file has to carry,
+and there is no checksum. Complex tensors are coded as their real and imaginary parts.
 
 Stream of ``uniformB``: one byte (layout, plus 0x80 if Brotli is used), one float32 step per tensor, then the integers
 of all tensors as u = q + 2^(B-1) - 1 in the layout ``symbols`` (one byte each, little-endian 16-bit words for B > 8),

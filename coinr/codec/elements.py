@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from coinr.codec.state_dict import Entry
 from coinr.codec.tensors import from_planes
 
-#: Tensors with fewer elements are not judged by their values.
+#: Tensors with fewer elements are not classified by their values.
 FEWEST = 8
 
 # A tensor has a wide range where the ninth decile of its magnitudes is at least this many times the first. The ratio is

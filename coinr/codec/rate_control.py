@@ -1,4 +1,4 @@
-"""The tolerance that gives a file of a wanted size."""
+"""Rate control: the tolerance that gives a file of a target size."""
 
 from __future__ import annotations
 

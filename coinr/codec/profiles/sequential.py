@@ -36,7 +36,7 @@ def encode_sequentially(
         moved = _moved(entry, hessian.compensation(name, errors))
         found = encode_tensor(moved, replace(limit, hessian=hessian.of_tensor(name)), settings)
         error = _error(found, entry, settings.seed)
-        # what it makes up for is no error of its own: without weights, all of the difference must be small enough
+        # the difference holds its compensation for others' errors, too: unweighted, it must keep the limit as a whole
         plain = replace(limit, weighted_error=limit.error, distortion_weights=None, input_covariance=None)
         if not plain.satisfied_by(measure(error.reshape(entry.planes.shape), entry.planes, plain)):
             found = encode_tensor(entry, limit, settings)

@@ -1,7 +1,7 @@
 """From a matrix to integers: step, trellis and model for errors that must not be exceeded.
 
-Where the inputs of a layer are known, each weight makes up for the errors of those before it in its row (feedback;
-Frantar et al., 2022, here with every survivor of the trellis search following its own errors).
+Where the inputs of a layer are known, each weight compensates for the errors of those before it in its row. This is
+error feedback as in Frantar et al., 2022, but every survivor of the trellis search follows its own errors.
 """
 
 from __future__ import annotations
