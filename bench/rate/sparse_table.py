@@ -29,12 +29,13 @@ from bench.harness import corpus, training
 from bench.harness.curves import Point, bytes_at
 from bench.harness.results import write_csv, write_json
 from bench.harness.signals import Samples
-from coinr.codec.candidates import Candidate, Settings, cost
+from coinr.codec.candidates import Candidate, cost
 from coinr.codec.coders import DirectParams, SparseParams
 from coinr.codec.coders.coder import short_step
 from coinr.codec.coders.levels import NO_STEPS, LevelForm, decoded_scale, scale_code
 from coinr.codec.coders.sparse import decode_integers
 from coinr.codec.distortion import DistortionLimit
+from coinr.codec.options import EncodeOptions
 from coinr.codec.quantize import direct, sparse, trellis
 from coinr.codec.quantize.problem import QuantizationProblem
 from coinr.codec.state_dict import Entry, read_state_dict
@@ -164,7 +165,7 @@ def _point(entry: Entry, coded: Candidate, error: float) -> Point:
     return Point(8 * cost(coded) / entry.planes.size, 20 * math.log10(error))
 
 
-def lines(name: str, tensor: Tensor, settings: Settings) -> Iterator[Line]:
+def lines(name: str, tensor: Tensor, settings: EncodeOptions) -> Iterator[Line]:
     """The matrix at every error, coarse to fine."""
     (entry,) = read_state_dict({"w": tensor})
     size = math.sqrt(float(np.square(entry.planes).mean()))
@@ -179,10 +180,10 @@ def lines(name: str, tensor: Tensor, settings: Settings) -> Iterator[Line]:
         if ideal > GRID_BITS - 0.3:
             plain += [_point(entry, coded, error) for coded in direct.candidates(entry, limit, settings)]
             for n in sparse.DENSE_RUNS:
-                found = sparse.candidates(entry, limit, replace(settings, options={"form": "dense", "n": n}))
+                found = sparse.candidates(entry, limit, replace(settings, profile_options={"form": "dense", "n": n}))
                 dense.setdefault(n, []).extend(_point(entry, coded, error) for coded in found)
         options = {"form": "sparse"} if ideal < PATIENT_BITS else QUICK
-        few = next(iter(sparse.candidates(entry, limit, replace(settings, options=options))), None)
+        few = next(iter(sparse.candidates(entry, limit, replace(settings, profile_options=options))), None)
         rates = {n: rate for n, points in dense.items() if (rate := bytes_at(points, loss)) is not None}
         best = min(rates, key=lambda n: rates[n], default=None)
         yield _line(name, entry, ideal, bytes_at(plain, loss), (best, rates), few)
@@ -276,7 +277,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    settings = Settings(0, None, None, options.threads, {})
+    settings = EncodeOptions(threads=options.threads)
     table: list[Line] = []
     for name, tensor in matrices():
         for line in lines(name, tensor, settings):

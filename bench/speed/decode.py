@@ -31,12 +31,13 @@ import coinr
 from bench.harness.machine import machine
 from bench.harness.results import write_csv, write_json
 from bench.harness.timing import cpu_times
-from coinr.codec.candidates import Candidate, Settings
+from coinr.codec.candidates import Candidate
 from coinr.codec.coders import DICTIONARY, SPARSE, DictionaryParams, SparseParams
 from coinr.codec.coders.sparse import SparseIntegers
 from coinr.codec.distortion import NO_DISTORTION, DistortionLimit
 from coinr.codec.format import container
 from coinr.codec.format.tensor_table import Header, TensorRecord
+from coinr.codec.options import EncodeOptions
 from coinr.codec.quantize import direct, sparse
 from coinr.codec.state_dict import Entry, read_state_dict
 from coinr.codec.tensors import Cut, Layout
@@ -163,14 +164,16 @@ def direct_files() -> Iterator[Row]:
         power = float(np.square(entry.planes).mean())
         error = math.sqrt(power) * 2.0**-bits
         limit = DistortionLimit(error, error)
-        (coded,) = direct.candidates(entry, limit, Settings(0, None, None, 1, {}))
+        (coded,) = direct.candidates(entry, limit, EncodeOptions(threads=1))
         size = entry.planes.size
         yield decoded(f"direct {size} at {bits} bits", "direct", file_of(entry.layout, coded), size)
         peer = constriction(coded, entry, error)
         if peer is not None:
             yield peer | {"name": f"constriction {size} at {bits} bits"}
         if size == SIZES[0] and bits == 4:
-            (dense,) = sparse.candidates(entry, limit, Settings(0, None, None, 1, {"n": 64, "form": "dense"}))
+            (dense,) = sparse.candidates(
+                entry, limit, EncodeOptions(threads=1, profile_options={"n": 64, "form": "dense"})
+            )
             yield decoded(f"dense {size} at {bits} bits", "dense", file_of(entry.layout, dense), size)
 
 

@@ -12,6 +12,7 @@ from coinr.cli.fit_options import budget_arguments, budget_options, fit_argument
 from coinr.cli.options import (
     COINR_FILE,
     Numbers,
+    check_codec,
     codec_arguments,
     codec_options,
     echo_json,
@@ -21,7 +22,6 @@ from coinr.cli.options import (
     quiet,
     quiet_option,
     show_command_progress,
-    try_codec,
 )
 from coinr.cli.outputs import check_distinct, check_output, check_place, output_beside, output_option
 from coinr.cli.words import profile_keys
@@ -109,7 +109,7 @@ def encode(
     from coinr.signals.opening import open_signal
 
     show_command_progress()
-    try_codec(arguments)
+    check_codec(arguments)
     opened = open_signal(signal, grid=grid or 128, samples=samples or (32, 32), near=near, far=far)
     _refuse_others(opened, {"grid": grid, "samples": samples, "near": near, "far": far})
     echo_notes(signal, opened.notes)

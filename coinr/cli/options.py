@@ -16,28 +16,6 @@ from coinr.progress import finish, show_progress
 
 COINR_FILE = ".coinr"
 
-# Arguments of the codec that are no options of a profile.
-_RESERVED = frozenset(
-    {
-        "sd",
-        "seed",
-        "seeds",
-        "base",
-        "calibrate",
-        "errors",
-        "lossless",
-        "nonfinite",
-        "meta",
-        "limits",
-        "threads",
-        "profile",
-        "target_bytes",
-        "target_bits",
-        "tolerance",
-        "backend",
-    }
-)
-
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 _QUIET = "coinr.quiet"
@@ -141,22 +119,31 @@ def examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
+def _codec_default(name: str) -> Callable[[], Any]:
+    """Return what gives the default of an argument of ``encode_state_dict``, once a command runs: imports take long."""
+
+    def default() -> Any:
+        from coinr.codec.options import EncodeOptions
+
+        return getattr(EncodeOptions, name)
+
+    return default
+
+
 #: Options that go to the codec; :func:`codec_arguments` turns them into its arguments.
 codec_options = option_group(
     click.option(
         "--seeds",
         metavar="COUNT",
         type=click.IntRange(1, 2**16),
-        default=1,
-        show_default=True,
-        help="Seeds to try, from --seed on; the smallest file is kept.",
+        default=_codec_default("seeds"),
+        help="Seeds to try, from --seed on; the smallest file is kept.  [default: 1]",
     ),
     click.option(
         "--seed",
         type=click.IntRange(0, 2**64 - 1),
-        default=0,
-        show_default=True,
-        help="Key of the random dictionaries, and of a fit.",
+        default=_codec_default("seed"),
+        help="Key of the random dictionaries, and of a fit.  [default: 0]",
     ),
     click.option(
         "--profile", metavar="NAME", help="auto, direct, sparse, paper, uniform or lossless.  [default: auto]"
@@ -200,7 +187,9 @@ def codec_arguments(options: dict[str, Any]) -> dict[str, Any]:
         name: options[name] for name in ("profile", "tolerance", "backend", "threads") if options[name] is not None
     }
     extra = dict(options["option"])
-    if reserved := _RESERVED & set(extra):
+    from coinr.codec.options import option_names
+
+    if reserved := {"sd", *option_names()} & set(extra):
         raise click.UsageError(f"-O is for options of the profile, not {', '.join(sorted(reserved))}")
     return {
         "seed": options["seed"],
@@ -212,16 +201,12 @@ def codec_arguments(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def try_codec(arguments: dict[str, Any]) -> None:
+def check_codec(arguments: dict[str, Any]) -> None:
     """Raise now the errors that the codec would raise for these arguments after a long fit."""
-    import torch
+    from coinr.codec.options import EncodeOptions
+    from coinr.codec.profiles.tasks import check_options
 
-    from coinr.codec.api import encode_state_dict
-    from coinr.engine.backends import select
-
-    select(arguments.get("backend"))
-    # patterns can only be checked against the names of the network
-    encode_state_dict({"w": torch.zeros(2, 2, dtype=torch.float32)}, **{**arguments, "lossless": ()})
+    check_options(EncodeOptions.from_arguments(arguments))
 
 
 def show_command_progress() -> None:

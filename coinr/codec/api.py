@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from typing import Any
 
 import torch
@@ -14,6 +12,7 @@ import torch
 from coinr.codec.encoder import Encoder
 from coinr.codec.format.container import File
 from coinr.codec.format.tensor_table import Header, Limits
+from coinr.codec.options import DEFAULT_PROFILE, EncodeOptions
 from coinr.codec.profiles.tasks import uses_calibration
 from coinr.codec.rate_control import encode_to_size
 from coinr.codec.reference import ReferenceNetwork
@@ -26,8 +25,6 @@ from coinr.inputs.arguments import checked
 from coinr.runtime.ambient import independent
 from coinr.sensitivity.calibration import Calibration
 from coinr.sensitivity.gauss_newton import resolve_calibration
-
-DEFAULT_PROFILE = "auto"
 
 
 @independent
@@ -125,27 +122,30 @@ def encode_state_dict(
     BackendError
         If the backend cannot run here.
     """
-    encoder = Encoder(
-        sd,
-        seed,
+    asked = EncodeOptions(
+        seed=seed,
         profile=profile,
+        tolerance=tolerance,
         lossless=lossless,
         nonfinite=nonfinite,
         base=base,
         seeds=seeds,
+        calibrate=calibrate,
+        errors=errors,
+        target_bytes=target_bytes,
+        target_bits=target_bits,
         meta=meta,
         limits=limits,
         backend=backend,
         threads=threads,
-        **options,
+        profile_options=options,
     )
+    encoder = Encoder(sd, asked)
     if calibrate is not None:
-        encoder.sensitivity = resolve_calibration(calibrate, sd, seed, uses_calibration(encoder.profile))
-    if target_bytes is None and target_bits is None:
+        encoder.sensitivity = resolve_calibration(calibrate, sd, seed, uses_calibration(profile))
+    size = asked.target_size(encoder.parameters)
+    if size is None:
         return encoder.encode(tolerance, errors)
-    if tolerance is not None or errors is not None or None not in (target_bytes, target_bits):
-        raise InputError("give tolerance (and errors), target_bytes or target_bits: one of them")
-    size = _size(target_bytes, target_bits, encoder.parameters)
     return encode_to_size(encoder.encode, size, encoder.parameters)[0]
 
 
@@ -271,17 +271,6 @@ def _device(device: str | torch.device) -> torch.device:
         return torch.empty(0, dtype=torch.uint8, device=device).device
     except (RuntimeError, AssertionError, TypeError) as error:
         raise InputError(f"device {device!r} cannot be used here: {first_line(error)}") from error
-
-
-def _size(target_bytes: int | None, target_bits: float | None, parameters: int) -> int:
-    """Return the target size in bytes; raise InputError unless the one that is given is a positive number."""
-    for name, value in {"target_bytes": target_bytes, "target_bits": target_bits}.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, Real) or not 0 < value < math.inf):
-            raise InputError(f"{name} must be a positive number, not {value!r}")
-    if target_bytes is not None:
-        return int(target_bytes)
-    assert target_bits is not None
-    return int(target_bits * parameters / 8)
 
 
 def _open(blob: bytes | bytearray | memoryview, limits: Limits | None, base: Mapping[str, Any] | None) -> File:

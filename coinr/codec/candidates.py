@@ -1,13 +1,10 @@
-"""What every profile works with: settings, candidates to store a tensor, and the choice between them."""
+"""Candidates to store a tensor, and the choice between them."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
-from inspect import signature
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -21,7 +18,6 @@ from coinr.codec.state_dict import Entry
 from coinr.codec.tensors import to_bytes, to_planes
 from coinr.codec.wire import Reader, quick_size
 from coinr.engine.threads import parallel_map
-from coinr.errors import InputError
 from coinr.progress import steps
 
 # From this many elements on, lossless storage is tried only where a quick look says that it might win.
@@ -33,26 +29,6 @@ _HOPELESS = 1.05
 
 # What storage without loss takes at least of a quick look at planes of bytes: 0.86 measured of bfloat16 weights.
 _EXACT_SHARE = 0.85
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What the caller asked for, beyond the tensors.
-
-    Attributes
-    ----------
-    tolerance
-        Largest ‖ŵ − w‖ / ‖w‖ of any lossy tensor, see :mod:`coinr.codec.allocate.tensors`; None leaves it to the
-        profile.
-    options
-        The profile's own keyword arguments.
-    """
-
-    seed: int
-    tolerance: float | None
-    backend: str | None
-    threads: int | None
-    options: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -176,29 +152,3 @@ def each_tensor(
     """Encode every tensor, several at the same time; the results do not depend on how many."""
     pairs = list(zip(entries, limits, strict=True))
     return list(steps(parallel_map(lambda pair: encode(*pair), pairs), "tensors", len(pairs)))
-
-
-def known_options(options: dict[str, Any], **defaults: Any) -> dict[str, Any]:
-    """The options over their defaults; InputError for a name that the profile does not know."""
-    unknown = sorted(set(options) - set(defaults))
-    if unknown:
-        allowed = ", ".join(defaults) or "none"
-        near = get_close_matches(unknown[0], [*defaults, *(name for name in _arguments() if name != unknown[0])], 1)
-        meant = f"did you mean {near[0]!r}? " if near else ""
-        raise InputError(f"unknown option {unknown[0]!r}; {meant}this profile has: {allowed}")
-    return {**defaults, **options}
-
-
-def _arguments() -> list[str]:
-    """Names of the arguments of encode_state_dict, whatever the profile."""
-    from coinr.codec.api import encode_state_dict
-
-    return [name for name, one in signature(encode_state_dict).parameters.items() if one.kind is one.KEYWORD_ONLY]
-
-
-def check_range(name: str, value: Any, low: int, high: int, *, optional: bool = False) -> None:
-    """InputError unless the value is an integer in the range, or None where optional."""
-    if value is None and optional:
-        return
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise InputError(f"{name} must be an integer in {low} … {high}, not {value!r}")

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from glob import escape
-from numbers import Real
 from typing import Any
 
 from coinr.codec.allocate.tensors import rule_errors
-from coinr.codec.candidates import Candidate, Settings, cost
+from coinr.codec.candidates import Candidate, cost
 from coinr.codec.coders import EXACT, LOSSLESS, LosslessParams
 from coinr.codec.distortion import NO_DISTORTION
 from coinr.codec.format import container
 from coinr.codec.format.container import File
 from coinr.codec.format.metadata import check_meta
 from coinr.codec.format.tensor_table import TIED, Header, Limits, TensorRecord, check_names, check_shape
+from coinr.codec.options import EncodeOptions, check_tolerance
 from coinr.codec.profiles.difference import encode_differences
-from coinr.codec.profiles.tasks import PROFILES, Task, encode, least_work, lossy_entries, make_tasks
+from coinr.codec.profiles.tasks import Task, check_options, encode, least_work, lossy_entries, make_tasks
 from coinr.codec.reference import ReferenceNetwork
 from coinr.codec.state_dict import read_state_dict
-from coinr.engine.backends import select
-from coinr.engine.threads import available_threads, check_threads, limited_threads
+from coinr.engine.threads import limited_threads
 from coinr.errors import FormatError, InputError, LimitError
 from coinr.inputs.arguments import checked
 from coinr.inputs.naming import check_patterns
@@ -34,55 +32,35 @@ _WITHOUT_LOSS = {LOSSLESS.id, EXACT.id}
 
 
 class Encoder:
-    """What :func:`~coinr.encode_state_dict` is asked, but for how much may be lost; arguments and errors as there.
+    """Encodes a state dict, perhaps several times with different errors.
 
-    It takes no ``calibrate``: callers set ``sensitivity`` before encoding where they have measured it.
+    It runs no network, so it does not look at ``calibrate``: callers set ``sensitivity`` before encoding where they
+    have measured it. Tolerance and errors are arguments of :meth:`encode`.
+
+    Parameters
+    ----------
+    sd
+        As for :func:`~coinr.encode_state_dict`; errors as there.
     """
 
     @checked
-    def __init__(
-        self,
-        sd: Mapping[str, Any],
-        seed: int = 0,
-        *,
-        profile: str = "auto",
-        lossless: Sequence[str] = (),
-        nonfinite: str = "error",
-        base: Mapping[str, Any] | None = None,
-        seeds: int = 1,
-        meta: Mapping[str, Any] | None = None,
-        limits: Limits | None = None,
-        backend: str | None = None,
-        threads: int | None = None,
-        **options: Any,
-    ) -> None:
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 1 << 64:
-            raise InputError(f"seed must be an integer in 0 … 2**64 - 1, not {seed!r}")
-        if isinstance(seeds, bool) or not isinstance(seeds, int) or not 1 <= seeds <= (1 << 64) - seed:
-            raise InputError(f"seeds must be an integer ≥ 1 with seed + seeds at most 2**64, not {seeds!r}")
-        if nonfinite not in ("error", "lossless"):
-            raise InputError(f"nonfinite must be 'error' or 'lossless', not {nonfinite!r}")
-        check_patterns(lossless)
-        if not isinstance(profile, str) or profile not in PROFILES:
-            raise InputError(f"profile {profile!r} is not one of {', '.join(PROFILES)}")
-        select(backend)
-        check_threads(threads)
-        available_threads(threads)
-        self.meta = check_meta(meta)
+    def __init__(self, sd: Mapping[str, Any], options: EncodeOptions | None = None) -> None:
+        options = options or EncodeOptions()
+        check_options(options)
+        self.options = options
+        self.meta = check_meta(options.meta)
         self.entries = read_state_dict(sd)
         self.stored = [entry for entry in self.entries if entry.tied_to is None]
-        self.limits = limits or Limits()
+        self.limits = options.limits or Limits()
         self._check_sizes()
-        check_patterns(lossless, [entry.name for entry in self.entries])
-        self.exact = tuple(lossless) + tuple(
+        check_patterns(options.lossless, [entry.name for entry in self.entries])
+        exact = tuple(options.lossless) + tuple(
             escape(self.entries[entry.tied_to].name)
             for entry in self.entries
-            if entry.tied_to is not None and any(fnmatchcase(entry.name, pattern) for pattern in lossless)
+            if entry.tied_to is not None and any(fnmatchcase(entry.name, pattern) for pattern in options.lossless)
         )
-        self.lossy_entries = lossy_entries(self.stored, profile, self.exact, nonfinite)
-        self.settings = Settings(seed, None, backend, threads, options)
-        self.profile, self.seeds = profile, seeds
-        self.reference = None if base is None else ReferenceNetwork(base)
+        self.lossy_entries = lossy_entries(self.stored, options.profile, exact, options.nonfinite)
+        self.reference = None if options.base is None else ReferenceNetwork(options.base)
         self.sensitivity = SensitivityInfo()
 
     def _check_sizes(self) -> None:
@@ -112,23 +90,22 @@ class Encoder:
 
     def encode(self, tolerance: float | None, errors: Mapping[str, float] | None = None) -> bytes:
         """The file."""
-        with limited_threads(self.settings.threads):
+        with limited_threads(self.options.threads):
             return self._encode(tolerance, errors)
 
     def _encode(self, tolerance: float | None, errors: Mapping[str, float] | None) -> bytes:
-        if tolerance is not None and not (isinstance(tolerance, Real) and 0 <= tolerance < math.inf):
-            raise InputError(f"tolerance must be a number ≥ 0, not {tolerance!r}")
-        settings = replace(self.settings, tolerance=tolerance)
-        tasks = make_tasks(self.stored, self.lossy_entries, self.profile, settings, self.sensitivity, errors)
+        check_tolerance(tolerance)
+        settings = replace(self.options, tolerance=tolerance)
+        tasks = make_tasks(self.stored, self.lossy_entries, settings, self.sensitivity, errors)
         # those that the reference has too may be differences, which need no dictionary
         alone = [
             t for t in tasks if self.reference is None or self.reference.find(t.entry.name, t.entry.layout) is None
         ]
-        self.limits.check_work(least_work(alone, self.profile, settings), "at least ")
+        self.limits.check_work(least_work(alone, settings), "at least ")
         chosen = self._encode_tasks(tasks, settings)
         blob = min(self._assemble_all(_alternatives(chosen), settings.seed), key=len)
         seeded = [row for row, candidate in enumerate(chosen) if candidate.params.work(self.stored[row].layout)]
-        for other in range(settings.seed + 1, settings.seed + self.seeds) if seeded else ():
+        for other in range(settings.seed + 1, settings.seed + self.options.seeds) if seeded else ():
             again = self._encode_tasks([tasks[row] for row in seeded], replace(settings, seed=other))
             mixed = list(chosen)
             for row, candidate in zip(seeded, again, strict=True):
@@ -137,11 +114,11 @@ class Encoder:
                 blob = min(blob, self._assemble(mixed, other), key=len)
         return blob
 
-    def _encode_tasks(self, tasks: list[Task], settings: Settings) -> list[Candidate]:
+    def _encode_tasks(self, tasks: list[Task], settings: EncodeOptions) -> list[Candidate]:
         if self.reference is None:
-            return encode(tasks, self.profile, settings, self.sensitivity.hessian)
+            return encode(tasks, settings, self.sensitivity.hessian)
         # a difference to a reference stands alone
-        return encode_differences(tasks, encode(tasks, self.profile, settings), self.reference, self.profile, settings)
+        return encode_differences(tasks, encode(tasks, settings), self.reference, settings)
 
     def _assemble_all(self, choices: Iterable[list[Candidate]], seed: int) -> list[bytes]:
         """Return the files of those choices that the limits allow; LimitError where they allow none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections.abc
+import dataclasses
 import functools
 import inspect
 import numbers
@@ -68,6 +69,19 @@ def check(name: str, value: Any, test: _Test, allowed: str) -> Any:
         error = StateDictError if name == "sd" else InputError
         raise error(f"{name} must be {allowed}, got {describe_value(value)}")
     return value
+
+
+def check_fields(instance: object) -> None:
+    """Refuse fields of a frozen dataclass that are not what its annotations say; NumPy's scalars become Python's."""
+    kind: Any = type(instance)
+    for name, test in _field_tests(kind).items():
+        object.__setattr__(instance, name, check(name, getattr(instance, name), *test))
+
+
+@functools.cache
+def _field_tests(kind: Any) -> dict[str, tuple[_Test, str]]:
+    hints = typing.get_type_hints(kind, include_extras=True)
+    return {field.name: _test(hints[field.name]) for field in dataclasses.fields(kind)}
 
 
 def describe_value(value: object) -> str:

@@ -6,14 +6,14 @@ import pytest
 import torch
 
 import coinr
-from coinr.codec.candidates import Settings
 from coinr.codec.coders import CODERS
 from coinr.codec.distortion import DistortionLimit, measure
+from coinr.codec.options import EncodeOptions
 from coinr.codec.quantize import direct, sparse, uniform
 from coinr.codec.state_dict import read_state_dict
 from coinr.codec.tensors import to_planes
 
-SETTINGS = Settings(0, None, None, 1, {})
+SETTINGS = EncodeOptions(threads=1)
 
 
 @pytest.fixture

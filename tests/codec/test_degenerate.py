@@ -8,10 +8,10 @@ import torch
 
 import coinr
 from coinr.codec.allocate.tensors import distortion_limits
-from coinr.codec.candidates import Settings
 from coinr.codec.coders.levels import NO_STEPS
 from coinr.codec.distortion import DistortionLimit
 from coinr.codec.encoder import Encoder
+from coinr.codec.options import EncodeOptions
 from coinr.codec.profiles.auto import encode_tensor
 from coinr.codec.quantize import sparse, trellis
 from coinr.codec.quantize.problem import QuantizationProblem
@@ -131,14 +131,14 @@ def test_large_ones_are_tried_in_no_dictionary_and_settle_soon(name, monkeypatch
     quantize = trellis.quantize
     monkeypatch.setattr(trellis, "quantize", lambda *given: passes.append(given) or quantize(*given))
     monkeypatch.setattr(sparse, "candidates", None)
-    encode_tensor(entry[0], limit, Settings(0, None, None, 1, {}))
+    encode_tensor(entry[0], limit, EncodeOptions(threads=1))
     assert 1 <= len(passes) <= 5
 
 
 def test_small_complex_matrices_may_be_pursued():
     planes = normal(2, 3, 20)
     entry = read_state_dict({"w": torch.complex(*planes)})[0]
-    found = sparse.candidates(entry, DistortionLimit(0.9, 0.9), Settings(0, None, None, 1, {}))
+    found = sparse.candidates(entry, DistortionLimit(0.9, 0.9), EncodeOptions(threads=1))
     assert found
     assert all(candidate.distortion.error <= 0.9 for candidate in found)
 

@@ -9,12 +9,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import coinr
-from coinr.codec.candidates import Settings, cost
+from coinr.codec.candidates import cost
 from coinr.codec.coders import SPARSE, SparseParams
 from coinr.codec.coders.levels import LevelForm
 from coinr.codec.coders.sparse import SparseIntegers, combine_all, decode_integers
 from coinr.codec.distortion import DistortionLimit, weighted_rms
 from coinr.codec.format.container import File
+from coinr.codec.options import EncodeOptions
 from coinr.codec.quantize import direct, sparse
 from coinr.codec.quantize.sparse_rdo import Search
 from coinr.codec.state_dict import read_state_dict
@@ -26,7 +27,7 @@ from coinr.errors import CoinrError, FormatError, InputError
 from coinr.sensitivity.hessian import TensorHessian
 
 CPU = torch.device("cpu")
-PLAIN = Settings(0, None, None, 1, {})
+PLAIN = EncodeOptions(threads=1)
 FAST = {"M": 1 << 10, "beam": 2}
 
 
@@ -44,7 +45,7 @@ def within(error):
 
 def smallest(entry, limit, settings=PLAIN, **options):
     """The smallest candidate in a dictionary, or None."""
-    found = sparse.candidates(entry, limit, replace(settings, options=options))
+    found = sparse.candidates(entry, limit, replace(settings, profile_options=options))
     assert all(candidate.satisfies(limit) for candidate in found)
     return min(found, key=cost, default=None)
 

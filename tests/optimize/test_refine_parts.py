@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from coinr.codec.encoder import Encoder
+from coinr.codec.options import EncodeOptions
 from coinr.codec.state_dict import read_state_dict
 from coinr.optimize.refine.encode import EncodingResult, ScaledEncoder
 from coinr.optimize.refine.lagrange import LagrangeMultiplier, ScoreController, SizeController
@@ -124,7 +125,7 @@ def test_the_bits_are_close_to_those_of_a_file():
     one = noisy_tensor(weights, 0.02)
     with torch.no_grad():
         expected = float(one.noisy(one.noise(generator))[1]) / 8
-    blob = Encoder({"w": weights}, profile="direct").encode(1.0, {"w": one.allowed_error()[0]})
+    blob = Encoder({"w": weights}, EncodeOptions(profile="direct")).encode(1.0, {"w": one.allowed_error()[0]})
     assert len(blob) == pytest.approx(expected, rel=0.05)
 
 
@@ -212,15 +213,15 @@ def test_where_much_may_be_lost_half_of_it_goes_to_noise():
 
 def test_tensors_of_a_hessian_contribute_equally_in_a_file_of_the_size_that_was_trained():
     sd = {"one": laplace(40, 50), "two": laplace(30, 40, seed=1), "alone": laplace(20, 20, seed=2)}
-    arguments = {"profile": "direct"}
-    tensors = _make_network(sd, Encoder(sd, **arguments)).trained
+    options = EncodeOptions(profile="direct")
+    tensors = _make_network(sd, Encoder(sd, options)).trained
     with torch.no_grad():
         for tensor, error in zip(tensors.values(), (0.02, 0.05, 0.03), strict=True):
             tensor.log_errors.fill_(math.log(error))
     hessian = HessianFactor.of_matrix({"one": 2000, "two": 1200}, np.diag(np.repeat([9.0, 1.0], [2000, 1200])))
 
     def errors(hessian):
-        encoder = ScaledEncoder(sd, tensors, hessian, WorkLimit(), arguments)
+        encoder = ScaledEncoder(sd, tensors, hessian, WorkLimit(), options)
         decoded = encoder.decode(encoder.encode(1.0))
         return {name: float((decoded[name] - tensor).square().mean().sqrt()) for name, tensor in sd.items()}
 
@@ -236,7 +237,7 @@ def test_zeros_have_no_rule_to_share_errors_by(scale):
     sd = {"zeros": torch.zeros(10, 10), "others": scale * laplace(10, 10)}
     tensors = _make_network(sd, Encoder(sd)).trained
     encoder = ScaledEncoder(
-        sd, tensors, HessianFactor.of_matrix({"zeros": 100, "others": 100}, np.eye(200)), WorkLimit(), {}
+        sd, tensors, HessianFactor.of_matrix({"zeros": 100, "others": 100}, np.eye(200)), WorkLimit(), EncodeOptions()
     )
     decoded = encoder.decode(encoder.encode(1.0))
     assert torch.equal(decoded["zeros"], sd["zeros"])
@@ -263,12 +264,14 @@ def test_the_file_with_the_least_loss_and_bits_is_kept():
 
 def test_the_learning_rate_goes_with_what_weights_bear():
     def rate(scale):
-        return _default_learning_rate(Encoder({"w": scale * laplace(40, 40), "steps": torch.tensor(3)}, profile="auto"))
+        return _default_learning_rate(
+            Encoder({"w": scale * laplace(40, 40), "steps": torch.tensor(3)}, EncodeOptions())
+        )
 
     assert rate(1.0) == 2e-4
     assert rate(1e-6) < 1e-6
     assert rate(2e-6) == pytest.approx(2 * rate(1e-6))
-    assert _default_learning_rate(Encoder({"w": torch.zeros(4, 4)}, profile="auto")) == 2e-4
+    assert _default_learning_rate(Encoder({"w": torch.zeros(4, 4)}, EncodeOptions())) == 2e-4
 
 
 def test_vectors_are_vectors_to_every_optimizer():
@@ -289,7 +292,7 @@ def test_vectors_are_vectors_to_every_optimizer():
 def test_second_derivatives_take_calls_until_there_are_samples_to_choose_from(batch, calls):
     net = torch.nn.Sequential(torch.nn.Linear(2, 24), torch.nn.Tanh(), torch.nn.Linear(24, 24), torch.nn.Linear(24, 2))
     sd = net.state_dict()
-    encoder = Encoder(sd, profile="direct")
+    encoder = Encoder(sd, EncodeOptions(profile="direct"))
     network = _make_network(sd, encoder)
     made = []
 

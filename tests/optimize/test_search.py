@@ -5,6 +5,7 @@ import torch
 
 import coinr
 from coinr.codec.encoder import Encoder
+from coinr.codec.options import EncodeOptions
 from coinr.optimize.search.run import _find_coarsest, _narrow_by_tensor
 from coinr.optimize.search.trials import Trial, Trials
 from coinr.runtime.work_limit import WorkLimit
@@ -64,7 +65,9 @@ def test_files_between_a_good_and_a_bad_one_come_close_to_a_score():
     def score(state):  # 0.03 for each tensor that is coarse
         return -0.03 * sum(float((state[name] - value).norm() / value.norm()) > 0.1 for name, value in sd.items())
 
-    trials = Trials(sd, score, Encoder(sd, profile="direct"), None, dict.fromkeys(sd, 0.05), 10, WorkLimit())
+    trials = Trials(
+        sd, score, Encoder(sd, EncodeOptions(profile="direct")), None, dict.fromkeys(sd, 0.05), 10, WorkLimit()
+    )
     good, bad = trials.run(1.0), trials.run(4.0)
     assert (good.score, bad.score) == (0, pytest.approx(-0.24))
     between = trials.run_between(good, bad)

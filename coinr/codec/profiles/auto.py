@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from coinr.codec.candidates import Candidate, Settings, cost, each_tensor, faithful, known_options, smallest
+from coinr.codec.candidates import Candidate, cost, each_tensor, faithful, smallest
 from coinr.codec.coders import DIRECT
 from coinr.codec.distortion import DistortionLimit
+from coinr.codec.options import EncodeOptions
 from coinr.codec.quantize import direct, sparse, uniform
 from coinr.codec.state_dict import Entry
 
@@ -20,13 +21,12 @@ _BITS_WITH_INPUTS = 0.75
 _UNIFORM_MOST = 1 << 18
 
 
-def encode_auto(entries: list[Entry], limits: list[DistortionLimit], settings: Settings) -> list[Candidate]:
+def encode_auto(entries: list[Entry], limits: list[DistortionLimit], settings: EncodeOptions) -> list[Candidate]:
     """Encode each tensor by the coder with fewest bytes, within its limit."""
-    known_options(settings.options)
     return each_tensor(lambda entry, limit: encode_tensor(entry, limit, settings), entries, limits)
 
 
-def encode_tensor(entry: Entry, limit: DistortionLimit, settings: Settings) -> Candidate:
+def encode_tensor(entry: Entry, limit: DistortionLimit, settings: EncodeOptions) -> Candidate:
     """Return the tensor in the fewest bytes within its limit, and what the other coders make of it."""
     found = direct.candidates(entry, limit, settings)
     if entry.planes.size <= _UNIFORM_MOST:

@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from coinr.codec.candidates import Candidate, Settings, cost
+from coinr.codec.candidates import Candidate, cost
 from coinr.codec.coders import CODERS, DIFFERENCE, DifferenceParams
 from coinr.codec.coders.difference import subtract
 from coinr.codec.distortion import NO_DISTORTION, Distortion, DistortionLimit, measure
+from coinr.codec.options import EncodeOptions
 from coinr.codec.profiles.tasks import Task, encode
 from coinr.codec.reference import HASH_BYTES, ReferenceNetwork
 from coinr.codec.state_dict import Entry
@@ -21,7 +22,7 @@ _TRIES, _FINER = 4, 0.99
 
 
 def encode_differences(
-    tasks: list[Task], absolute: list[Candidate], reference: ReferenceNetwork, profile: str, settings: Settings
+    tasks: list[Task], absolute: list[Candidate], reference: ReferenceNetwork, settings: EncodeOptions
 ) -> list[Candidate]:
     """Return for each task the smaller of its candidate and, within the same limit, a difference to the reference.
 
@@ -41,7 +42,7 @@ def encode_differences(
             best[row] = min(absolute[row], same, key=cost)
         elif not task.exact and (difference := _difference(task, counterpart)) is not None:
             pending[row] = task, difference
-    for row, candidate in _solve_differences(pending, reference, profile, settings).items():
+    for row, candidate in _solve_differences(pending, reference, settings).items():
         best[row] = min(best[row], candidate, key=cost)
     saved = sum(cost(before) - cost(after) for before, after in zip(absolute, best, strict=True))
     return best if saved > HASH_BYTES else absolute
@@ -82,14 +83,14 @@ def _difference(task: Task, counterpart: torch.Tensor) -> Task | None:
 
 
 def _solve_differences(
-    pending: dict[int, tuple[Task, Task]], reference: ReferenceNetwork, profile: str, settings: Settings
+    pending: dict[int, tuple[Task, Task]], reference: ReferenceNetwork, settings: EncodeOptions
 ) -> dict[int, Candidate]:
     """Return differences whose sums with the reference keep their limits, by row; others are made again, finer."""
     done: dict[int, Candidate] = {}
     finer = 1.0
     for _ in range(_TRIES):
         rows = [row for row in pending if row not in done]
-        results = encode([_scaled(pending[row][1], finer) for row in rows], profile, settings)
+        results = encode([_scaled(pending[row][1], finer) for row in rows], settings)
         for row, found in zip(rows, results, strict=True):
             candidate = _restored(found, pending[row][0], reference, settings.seed)
             if candidate.satisfies(pending[row][0].limit):

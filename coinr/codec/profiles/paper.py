@@ -10,19 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from coinr.codec.candidates import (
-    Candidate,
-    Settings,
-    check_range,
-    known_options,
-    make_candidate,
-    needs_loss,
-    quick_bits,
-    smallest,
-)
+from coinr.codec.candidates import Candidate, make_candidate, needs_loss, quick_bits, smallest
 from coinr.codec.coders import DICTIONARY, UNIFORM, DictionaryParams
 from coinr.codec.coders.symbols import MAX_BITS
 from coinr.codec.distortion import DistortionLimit, DistortionLimits, rms
+from coinr.codec.options import EncodeOptions, check_range, read_profile_options
 from coinr.codec.profiles import paper_rules
 from coinr.codec.quantize import uniform
 from coinr.codec.state_dict import Entry
@@ -50,14 +42,14 @@ class PaperOptions:
     rule: int
 
 
-def encode_paper(entries: list[Entry], limits: DistortionLimits, settings: Settings) -> list[Candidate]:
+def encode_paper(entries: list[Entry], limits: DistortionLimits, settings: EncodeOptions) -> list[Candidate]:
     """Encode by the paper's method: sparse codes in a seeded dictionary, 16-bit values, Brotli (sections 3.2–3.4).
 
     Options: ``kind`` (``"gaussian"``), ``M`` (65536), ``s`` (nonzeros per vector, 2s < n; by default the rule of
     :mod:`coinr.codec.profiles.paper_rules`), ``rule`` (its version, the latest), ``bits`` (16, of every quantized
     value), ``sorted`` (True: atoms stored by ascending index; False: in order of selection).
     """
-    options = _options(settings)
+    options = read_paper_options(settings)
     groups: dict[int, list[tuple[int, _Job]]] = defaultdict(list)
     for row, job in _jobs(entries, limits, options):
         groups[job.cut.n].append((row, job))
@@ -71,13 +63,13 @@ def encode_paper(entries: list[Entry], limits: DistortionLimits, settings: Setti
     ]
 
 
-def paper_work(entries: list[Entry], limits: DistortionLimits, settings: Settings) -> int:
+def paper_work(entries: list[Entry], limits: DistortionLimits, settings: EncodeOptions) -> int:
     """Return the dictionary entries that decoding generates at least.
 
     They are those of s where that is known, else of one atom a vector.
     A tensor that may be smaller without loss, or with one uniform step, counts as none.
     """
-    options = _options(settings)
+    options = read_paper_options(settings)
     total = 0
     for _, job in _jobs(entries, limits, options):
         if job.limit is not None and job.limit.relative_error is not None:
@@ -98,8 +90,8 @@ def _beats_uniform(entry: Entry, bits: float, options: PaperOptions) -> bool:
     return quantized is None or bits * entry.planes.size < quick_bits(quantized[0].astype("<i2").tobytes(), 2)
 
 
-def _options(settings: Settings) -> PaperOptions:
-    """The options of the settings; InputError for those out of range."""
+def read_paper_options(settings: EncodeOptions) -> PaperOptions:
+    """Return the options of the profile; InputError for those out of range."""
     defaults = {
         "kind": "gaussian",
         "M": paper_rules.ATOMS,
@@ -108,7 +100,7 @@ def _options(settings: Settings) -> PaperOptions:
         "sorted": True,
         "rule": paper_rules.LATEST,
     }
-    options = PaperOptions(**known_options(settings.options, **defaults))
+    options = PaperOptions(**read_profile_options(settings, **defaults))
     if not isinstance(options.kind, str) or not isinstance(options.sorted, bool):
         raise InputError(f"kind must be a string and sorted a bool, not {options.kind!r} and {options.sorted!r}")
     Dictionary(options.kind, 1, options.M, settings.seed)
@@ -161,7 +153,7 @@ def _atoms_to_pursue(choice: paper_rules.CutChoice, target: float | None, option
     return min(most, expected + expected // 4 + 2) if expected <= most else None
 
 
-def _pursue(n: int, jobs: list[_Job], options: PaperOptions, settings: Settings) -> list[list[Candidate]]:
+def _pursue(n: int, jobs: list[_Job], options: PaperOptions, settings: EncodeOptions) -> list[list[Candidate]]:
     """Pursue the vectors of all tensors that share a dictionary at once; return a candidate, or none, for each."""
     dictionary = Dictionary(options.kind, n, options.M, settings.seed)
     vectors = [job.cut.apply(job.entry.planes, job.entry.layout) for job in jobs]

@@ -9,23 +9,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from coinr.codec.candidates import Candidate, Settings, smallest
+from coinr.codec.candidates import Candidate, smallest
 from coinr.codec.coders import CODERS
 from coinr.codec.distortion import DistortionLimit, measure
+from coinr.codec.options import EncodeOptions
 from coinr.codec.quantize import direct, uniform
 from coinr.codec.state_dict import Entry
 from coinr.codec.tensors import from_planes, to_planes
 from coinr.sensitivity.hessian import HessianFactor
 
 #: Encodes one tensor.
-EncodeTensor = Callable[[Entry, DistortionLimit, Settings], Candidate]
+EncodeTensor = Callable[[Entry, DistortionLimit, EncodeOptions], Candidate]
 
 
 def encode_sequentially(
     hessian: HessianFactor,
     entries: dict[str, Entry],
     limits: dict[str, DistortionLimit],
-    settings: Settings,
+    settings: EncodeOptions,
     encode_tensor: EncodeTensor,
 ) -> dict[str, Candidate]:
     """Encode the tensors of a Hessian in its order, each within its limit; return them by name."""
@@ -50,7 +51,7 @@ def _moved(entry: Entry, by: NDArray[np.float64]) -> Entry:
     return Entry(entry.name, from_planes(planes, entry.layout), None)
 
 
-def encode_directly(entry: Entry, limit: DistortionLimit, settings: Settings) -> Candidate:
+def encode_directly(entry: Entry, limit: DistortionLimit, settings: EncodeOptions) -> Candidate:
     """Return the tensor by the direct coder, or as a few distinct numbers."""
     found = direct.candidates(entry, limit, settings) + uniform.candidates(entry, limit, settings)
     return smallest(entry, found, limit)

@@ -12,16 +12,17 @@ from typing import Any
 import numpy as np
 
 from coinr.codec.allocate.tensors import TOLERANCE, distortion_limits
-from coinr.codec.candidates import Candidate, Settings, lossless
+from coinr.codec.candidates import Candidate, lossless
 from coinr.codec.coders.coder import FLOAT32_MAX, FLOAT32_TINY
 from coinr.codec.coders.symbols import MAX_BITS
 from coinr.codec.distortion import DistortionLimit, DistortionLimits
+from coinr.codec.options import EncodeOptions, read_profile_options
 from coinr.codec.profiles.auto import encode_auto
-from coinr.codec.profiles.paper import encode_paper, paper_work
+from coinr.codec.profiles.paper import encode_paper, paper_work, read_paper_options
 from coinr.codec.profiles.sequential import encode_directly, encode_sequentially
-from coinr.codec.profiles.simple import encode_lossless, encode_uniform
+from coinr.codec.profiles.simple import encode_lossless, encode_uniform, read_bits
 from coinr.codec.quantize.direct import encode_direct
-from coinr.codec.quantize.sparse import encode_sparse, sparse_work
+from coinr.codec.quantize.sparse import SparseOptions, encode_sparse, sparse_work
 from coinr.codec.quantize.sparse import encode_tensor as encode_in_dictionary
 from coinr.codec.state_dict import Entry
 from coinr.errors import InputError, StateDictError
@@ -36,25 +37,44 @@ class Profile:
 
     Attributes
     ----------
+    read_options
+        Reads and checks the options that only this profile has.
     tolerance
         What it has by default; None for a rule of its own.
     least_work
         Dictionary entries that decoding generates at least, told before coding; None where it may be none.
     """
 
-    encode: Callable[[list[Entry], Any, Settings], list[Candidate]]
+    encode: Callable[[list[Entry], Any, EncodeOptions], list[Candidate]]
+    read_options: Callable[[EncodeOptions], Any] = read_profile_options
     tolerance: float | None = None
-    least_work: Callable[[list[Entry], Any, Settings], int] | None = None
+    least_work: Callable[[list[Entry], Any, EncodeOptions], int] | None = None
 
 
 PROFILES = {
-    "auto": Profile(encode_auto, TOLERANCE),
-    "direct": Profile(encode_direct, TOLERANCE),
-    "sparse": Profile(encode_sparse, TOLERANCE, sparse_work),
-    "paper": Profile(encode_paper, least_work=paper_work),
-    "uniform": Profile(encode_uniform),
+    "auto": Profile(encode_auto, tolerance=TOLERANCE),
+    "direct": Profile(encode_direct, tolerance=TOLERANCE),
+    "sparse": Profile(encode_sparse, SparseOptions.read, TOLERANCE, sparse_work),
+    "paper": Profile(encode_paper, read_paper_options, least_work=paper_work),
+    "uniform": Profile(encode_uniform, read_bits),
     "lossless": Profile(encode_lossless),
 }
+
+
+def check_options(options: EncodeOptions) -> None:
+    """Check the options of an encoding as far as that is possible without a state dict.
+
+    Raises
+    ------
+    InputError
+        If one is out of range, or the profile does not know it.
+    BackendError
+        If the backend cannot run here.
+    """
+    options.check()
+    if options.profile not in PROFILES:
+        raise InputError(f"profile {options.profile!r} is not one of {', '.join(PROFILES)}")
+    PROFILES[options.profile].read_options(options)
 
 
 def uses_calibration(profile: str) -> bool:
@@ -96,8 +116,7 @@ def lossy_entries(entries: list[Entry], profile: str, exact_names: tuple[str, ..
 def make_tasks(
     entries: list[Entry],
     lossy: list[Entry],
-    profile: str,
-    settings: Settings,
+    settings: EncodeOptions,
     sensitivity: SensitivityInfo,
     requested: Mapping[str, float] | None,
 ) -> list[Task]:
@@ -111,11 +130,13 @@ def make_tasks(
     InputError
         If errors are requested of a tensor that is kept exactly, or without a tolerance.
     """
-    tolerance = PROFILES[profile].tolerance if settings.tolerance is None else settings.tolerance
+    tolerance = PROFILES[settings.profile].tolerance if settings.tolerance is None else settings.tolerance
     coarse = {entry.name for entry in lossy} | {entry.name for entry in entries if not in_range(entry)}
     _check_requested(requested or {}, [entry.name for entry in entries], coarse)
     if tolerance is None and (requested or sensitivity):
-        raise InputError(f"errors and calibrate need a tolerance, which profile {profile!r} has not of its own")
+        raise InputError(
+            f"errors and calibrate need a tolerance, which profile {settings.profile!r} has not of its own"
+        )
     limits: DistortionLimits
     if tolerance is None:
         limits = [_of_bits(limit) for limit in distortion_limits(lossy, TOLERANCE, sensitivity, requested)]
@@ -170,30 +191,30 @@ def in_range(entry: Entry) -> bool:
     return peak == 0 or FLOAT32_TINY <= peak <= FLOAT32_MAX or not math.isfinite(peak)
 
 
-def least_work(tasks: list[Task], profile: str, settings: Settings) -> int:
+def least_work(tasks: list[Task], settings: EncodeOptions) -> int:
     """Dictionary entries that decoding will generate at least, as far as can be told before coding.
 
     Tensors that may be stored without loss count as none: those with exceptions, and where a quick look says that
     storage without loss may be smaller.
     """
-    work = PROFILES[profile].least_work
+    work = PROFILES[settings.profile].least_work
     lossy = [task for task in tasks if not task.exact]
     return 0 if work is None else work([task.entry for task in lossy], [task.limit for task in lossy], settings)
 
 
-def encode(
-    tasks: list[Task], profile: str, settings: Settings, hessian: HessianFactor | None = None
-) -> list[Candidate]:
+def encode(tasks: list[Task], settings: EncodeOptions, hessian: HessianFactor | None = None) -> list[Candidate]:
     """Encode every task's tensor; those of a Hessian together, where the profile uses it."""
     lossy = {task.entry.name: task for task in tasks if not task.exact}
     chosen: dict[str, Candidate] = {}
-    if hessian is not None and uses_calibration(profile):
+    if hessian is not None and uses_calibration(settings.profile):
         limits = {name: task.limit for name, task in lossy.items() if task.limit is not None}
         if all(name in limits for name in hessian.slices):
-            one = encode_in_dictionary if profile == "sparse" else encode_directly
+            one = encode_in_dictionary if settings.profile == "sparse" else encode_directly
             together = {name: lossy[name].entry for name in hessian.slices}
             chosen = encode_sequentially(hessian, together, limits, settings, one)
     alone = [task for name, task in lossy.items() if name not in chosen]
-    results = PROFILES[profile].encode([task.entry for task in alone], [task.limit for task in alone], settings)
+    results = PROFILES[settings.profile].encode(
+        [task.entry for task in alone], [task.limit for task in alone], settings
+    )
     chosen |= {task.entry.name: found for task, found in zip(alone, results, strict=True)}
     return [lossless(task.entry) if task.exact else chosen[task.entry.name] for task in tasks]

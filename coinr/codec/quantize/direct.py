@@ -7,11 +7,12 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from coinr.codec.candidates import Candidate, Settings, each_tensor, known_options, make_candidate, smallest
+from coinr.codec.candidates import Candidate, each_tensor, make_candidate, smallest
 from coinr.codec.coders import DIRECT, DirectParams
 from coinr.codec.coders.direct import matrix_shape
 from coinr.codec.coders.levels import NO_STEPS, worth_decoding
 from coinr.codec.distortion import DistortionLimit, rms
+from coinr.codec.options import EncodeOptions
 from coinr.codec.quantize.problem import QuantizationProblem
 from coinr.codec.quantize.trellis import quantize_to, smallest_form
 from coinr.codec.state_dict import Entry
@@ -34,13 +35,12 @@ _SPARE = 0.5
 _FINER, _RETRIES = 0.9, 4
 
 
-def encode_direct(entries: list[Entry], limits: list[DistortionLimit], settings: Settings) -> list[Candidate]:
+def encode_direct(entries: list[Entry], limits: list[DistortionLimit], settings: EncodeOptions) -> list[Candidate]:
     """Encode every tensor by the direct coder, within its limit."""
-    known_options(settings.options)
     return each_tensor(lambda entry, limit: smallest(entry, candidates(entry, limit, settings), limit), entries, limits)
 
 
-def candidates(entry: Entry, limit: DistortionLimit, settings: Settings) -> list[Candidate]:
+def candidates(entry: Entry, limit: DistortionLimit, settings: EncodeOptions) -> list[Candidate]:
     """Return the tensor in about the fewest bytes within the limit: with equal steps, steps by row and column, or both.
 
     Nothing where no step of a normal float32 does, or the error is out of reach of 2**20 steps.

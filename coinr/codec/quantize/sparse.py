@@ -12,20 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from coinr.codec.candidates import (
-    Candidate,
-    Settings,
-    check_range,
-    cost,
-    known_options,
-    make_candidate,
-    needs_loss,
-    smallest,
-)
+from coinr.codec.candidates import Candidate, cost, make_candidate, needs_loss, smallest
 from coinr.codec.coders import SPARSE, SparseParams
 from coinr.codec.coders.levels import NO_STEPS, worth_decoding
 from coinr.codec.coders.sparse import LARGEST_DENSE
 from coinr.codec.distortion import DistortionLimit, rms
+from coinr.codec.options import EncodeOptions, check_range, read_profile_options
 from coinr.codec.quantize import direct
 from coinr.codec.quantize.problem import QuantizationProblem
 from coinr.codec.quantize.sparse_rdo import Search, water_level
@@ -94,9 +86,9 @@ class SparseOptions:
     form: str | None = None
 
     @classmethod
-    def read(cls, settings: Settings) -> SparseOptions:
-        """The options of the settings; InputError for those out of range."""
-        options = cls(**known_options(settings.options, M=None, beam=None, n=None, form=None))
+    def read(cls, settings: EncodeOptions) -> SparseOptions:
+        """Return the options of the profile; InputError for those out of range."""
+        options = cls(**read_profile_options(settings, M=None, beam=None, n=None, form=None))
         check_range("M", options.M, 2, 1 << 24, optional=True)
         check_range("n", options.n, 1, 1 << 16, optional=True)
         check_range("beam", options.beam, 1, 256, optional=True)
@@ -112,7 +104,7 @@ def eligible(entry: Entry) -> bool:
     return len(entry.layout.shape) > 1 and entry.planes.size >= SMALLEST
 
 
-def candidates(entry: Entry, limit: DistortionLimit, settings: Settings) -> list[Candidate]:
+def candidates(entry: Entry, limit: DistortionLimit, settings: EncodeOptions) -> list[Candidate]:
     """Return a dense code and a sparse code within the limit, as far as there are any and they may be worth their time.
 
     None of them where each element has a relative error to keep. Sparse codes do not use the weights of errors.
@@ -147,7 +139,7 @@ def promising(entry: Entry, limit: DistortionLimit, bits: float, options: Sparse
     return _LEAST_OF_ESTIMATE * _water_filled_bits(vectors, limit.weighted_error) <= bits
 
 
-def _dense(entry: Entry, limit: DistortionLimit, options: SparseOptions, settings: Settings) -> Candidate | None:
+def _dense(entry: Entry, limit: DistortionLimit, options: SparseOptions, settings: EncodeOptions) -> Candidate | None:
     """Return a dense code within the limit, in the cut that seems best."""
     runs = [options.n] if options.n else [n for n in DENSE_RUNS if n <= entry.layout.size]
     cuts = [Cut(transposed, n) for n in runs for transposed in (False, True)]
@@ -267,7 +259,7 @@ def _dense_code(entry: Entry, limit: DistortionLimit, finer: float, cut: Cut, se
     return make_candidate(entry, SPARSE, params, payload, limit, seed)
 
 
-def _sparse(entry: Entry, limit: DistortionLimit, options: SparseOptions, settings: Settings) -> Candidate | None:
+def _sparse(entry: Entry, limit: DistortionLimit, options: SparseOptions, settings: EncodeOptions) -> Candidate | None:
     """Return a sparse code whose error without weights is within the limit."""
     cut = _sparse_cut(entry, limit.weighted_error, options)
     vectors = cut.apply(entry.planes, entry.layout)
@@ -314,17 +306,16 @@ def _water_filled(vectors: NDArray[np.float64], allowed: float) -> NDArray[np.fl
     return rates
 
 
-def encode_sparse(entries: list[Entry], limits: list[DistortionLimit], settings: Settings) -> list[Candidate]:
+def encode_sparse(entries: list[Entry], limits: list[DistortionLimit], settings: EncodeOptions) -> list[Candidate]:
     """Encode every matrix in a dictionary, the rest by the direct coder, all within their limits.
 
     Options: ``form`` (``"dense"``, ``"sparse"``; by default the smaller), ``n`` (length of the vectors), ``M`` (atoms
     of sparse codes), ``beam`` (codes that their search follows).
     """
-    SparseOptions.read(settings)
     return [encode_tensor(entry, limit, settings) for entry, limit in zip(entries, limits, strict=True)]
 
 
-def sparse_work(entries: list[Entry], limits: list[DistortionLimit], settings: Settings) -> int:
+def sparse_work(entries: list[Entry], limits: list[DistortionLimit], settings: EncodeOptions) -> int:
     """Return the dictionary entries that decoding generates at least: one a value, or n of dense codes."""
     options = SparseOptions.read(settings)
     n = options.n or DENSE_RUNS[0]
@@ -346,7 +337,7 @@ def _surely_in_dictionary(entry: Entry, limit: DistortionLimit) -> bool:
     return bits < _SURE_BITS and needs_loss(entry, bits)
 
 
-def encode_tensor(entry: Entry, limit: DistortionLimit, settings: Settings) -> Candidate:
+def encode_tensor(entry: Entry, limit: DistortionLimit, settings: EncodeOptions) -> Candidate:
     """Return the tensor in a dictionary where that keeps it within its limit, else by the direct coder."""
     found = candidates(entry, limit, settings) or direct.candidates(entry, limit, settings)
     return smallest(entry, found, limit)

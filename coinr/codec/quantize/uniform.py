@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from coinr.codec.candidates import Candidate, Settings, make_candidate
+from coinr.codec.candidates import Candidate, make_candidate
 from coinr.codec.coders import UNIFORM, UniformParams
 from coinr.codec.coders.symbols import MAX_BITS
 from coinr.codec.distortion import DistortionLimit, measure
+from coinr.codec.options import EncodeOptions
 from coinr.codec.state_dict import Entry
 
 
-def candidates(entry: Entry, limit: DistortionLimit, settings: Settings) -> list[Candidate]:
+def candidates(entry: Entry, limit: DistortionLimit, settings: EncodeOptions) -> list[Candidate]:
     """Return the tensor with the fewest value bits that satisfy the limit; nothing if 16 do not."""
     for bits in range(2, MAX_BITS + 1):
         quantized = UNIFORM.quantize(entry.planes, bits)

@@ -10,6 +10,7 @@ from torch import nn
 
 from coinr.codec.api import decode_state_dict
 from coinr.codec.encoder import Encoder
+from coinr.codec.options import EncodeOptions
 from coinr.codec.profiles.tasks import uses_calibration
 from coinr.errors import CoinrError, InputError
 from coinr.optimize.compress.evaluate import BatchLoss, Evaluator
@@ -77,7 +78,7 @@ def encode_by_search(
         blob, score = found.blob, found.score
         if target is not None and score > target + ABOVE:
             with show_progress("polish"):
-                encoder = Encoder(sd, **codec)
+                encoder = Encoder(sd, EncodeOptions.from_arguments(codec))
                 encoder.sensitivity = sensitivity or SensitivityInfo()
                 blob, score = polish(sd, some, found, target, encoder, limit)
         if not some.whole:

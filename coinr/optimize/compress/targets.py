@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 
-from coinr.codec.api import encode_state_dict
+from coinr.codec.options import EncodeOptions
+from coinr.codec.profiles.tasks import check_options
 from coinr.errors import InputError
 from coinr.inputs.naming import check_patterns
 from coinr.signals.audio.signal import AudioSignal
@@ -85,6 +85,9 @@ def check_encode_options(codec: Mapping[str, Any]) -> None:
         raise InputError(f"a budget decides {', '.join(decided)}")
     # whether patterns match is only known once there is a network
     check_patterns(codec.get("lossless", ()))
-    encode_state_dict({"w": torch.zeros(2, 2, dtype=torch.float32)}, **{**codec, "lossless": ()})
-    if (profile := codec.get("profile", "auto")) not in _PROFILES:
-        raise InputError(f"profile {profile!r} cannot be given a budget; it must be one of {', '.join(_PROFILES)}")
+    options = EncodeOptions.from_arguments(codec)
+    check_options(options)
+    if options.profile not in _PROFILES:
+        raise InputError(
+            f"profile {options.profile!r} cannot be given a budget; it must be one of {', '.join(_PROFILES)}"
+        )

@@ -13,6 +13,7 @@ from torch import Tensor
 from coinr.codec.api import decode_state_dict
 from coinr.codec.bracket import Bracket
 from coinr.codec.encoder import Encoder
+from coinr.codec.options import EncodeOptions
 from coinr.codec.rate_control import encode_to_size
 from coinr.optimize.refine.noisy_tensor import NoisyTensor
 from coinr.optimize.search.trials import log_lost
@@ -71,8 +72,8 @@ class ScaledEncoder:
         trained errors.
     limit
         Of the work on files.
-    arguments
-        Of :class:`~coinr.codec.encoder.Encoder`.
+    options
+        Of the encoding.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class ScaledEncoder:
         trained: Mapping[str, NoisyTensor],
         hessian: HessianFactor | None,
         limit: WorkLimit,
-        arguments: Mapping[str, Any],
+        options: EncodeOptions,
     ) -> None:
         allowed = {name: tensor.allowed_error() for name, tensor in trained.items()}
         sensitivities = {
@@ -89,13 +90,13 @@ class ScaledEncoder:
             for name, (_, weights) in allowed.items()
             if weights is not None
         }
-        self._encoder = Encoder(sd, **arguments)
+        self._encoder = Encoder(sd, options)
         self._encoder.sensitivity = SensitivityInfo(sensitivities, hessian)
         self._errors = {name: error for name, (error, _) in allowed.items()}
         if hessian is not None:
             self._errors |= self._equalize(hessian)
         self._limit = limit
-        self._base, self._limits = arguments.get("base"), arguments.get("limits")
+        self._base, self._limits = options.base, options.limits
 
     def _equalize(self, hessian: HessianFactor) -> dict[str, float]:
         """Return errors at which every parameter contributes equally, with the geometric mean of the trained errors.

@@ -7,7 +7,7 @@ import sys
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from glob import escape
 from typing import Any
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from coinr.codec.encoder import Encoder
+from coinr.codec.options import EncodeOptions
 from coinr.codec.profiles.tasks import uses_calibration
 from coinr.errors import InputError
 from coinr.fitting.optimizers import OPTIMIZERS
@@ -159,18 +160,19 @@ def refine(
     for name, value, allowed in (("profile", profile, _PROFILES), ("optimizer", optimizer, OPTIMIZERS)):
         if value not in allowed:
             raise InputError(f"{name} {value!r} cannot be refined with; it must be one of {', '.join(allowed)}")
-    arguments: dict[str, Any] = {"seed": seed, "profile": profile} | options
+    decided = ("tolerance", "errors", "calibrate", "target_bits")
+    asked = EncodeOptions.from_arguments({"seed": seed, "profile": profile} | options, decided)
     loss_fn, evaluate = Loss(loss_fn), None if evaluate is None else Metric(evaluate)
     limit = WorkLimit(seconds)
     with show_progress("refine", progress):
         report(0, total=steps, seconds=seconds)
         with limit.unit():
-            encoder = Encoder(sd, **arguments)
+            encoder = Encoder(sd, asked)
             network = _make_network(sd, encoder)
             generator = torch.Generator(next(iter(network.trained.values())).values.device).manual_seed(seed)
             if fixed := network.drop_unused(loss_fn, generator):
-                arguments["lossless"] = (*options.get("lossless", ()), *map(escape, fixed))
-                encoder = Encoder(sd, **arguments)
+                asked = replace(asked, lossless=(*asked.lossless, *map(escape, fixed)))
+                encoder = Encoder(sd, asked)
             multiplier = _make_multiplier(encoder, network, loss_increase, target_bytes, min_score, evaluate)
         begin = time.perf_counter()
         rate = _default_learning_rate(encoder) if learning_rate is None else learning_rate
@@ -188,10 +190,10 @@ def refine(
         else:
             encode = ScaledEncoder.encode_as_trained
         report(text="coding")
-        scaled = ScaledEncoder(plain, network.trained, None, limit, arguments)
+        scaled = ScaledEncoder(plain, network.trained, None, limit, asked)
         results = [encode(scaled)]
         if thorough and encoder.reference is None:
-            results += _encode_with_hessian(encode, plain, network, loss_fn, limit, arguments)
+            results += _encode_with_hessian(encode, plain, network, loss_fn, limit, asked)
         found = [one for one in results if one.blob]
         if not found:
             reached = _describe_reached(results, full, history[-1][0])
@@ -212,7 +214,7 @@ def _encode_with_hessian(
     network: NoisyNetwork,
     loss_fn: LossFunction,
     limit: WorkLimit,
-    arguments: Mapping[str, Any],
+    options: EncodeOptions,
 ) -> list[EncodingResult]:
     """Encode by second derivatives of the loss, where they can be had in time.
 
@@ -225,7 +227,7 @@ def _encode_with_hessian(
     if hessian is None or limit.out_of_time():
         return []
     report(text="coding by second derivatives")
-    return [encode(ScaledEncoder(plain, network.trained, hessian, limit, arguments))]
+    return [encode(ScaledEncoder(plain, network.trained, hessian, limit, options))]
 
 
 def _make_multiplier(
@@ -305,7 +307,7 @@ def _make_network(sd: Mapping[str, Any], encoder: Encoder) -> NoisyNetwork:
     }
     if not trained:
         raise InputError("the state dict holds no tensor that is coded with loss")
-    return NoisyNetwork(tensors, trained, ties, uses_calibration=uses_calibration(encoder.profile))
+    return NoisyNetwork(tensors, trained, ties, uses_calibration=uses_calibration(encoder.options.profile))
 
 
 def _default_learning_rate(encoder: Encoder) -> float:

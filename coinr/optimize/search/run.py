@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from coinr.codec.encoder import Encoder
+from coinr.codec.options import EncodeOptions
 from coinr.codec.profiles.tasks import uses_calibration
 from coinr.codec.rate_control import COARSEST, FINEST, START, encode_to_size
 from coinr.errors import InputError
@@ -121,9 +122,10 @@ def search(
         raise InputError("give min_score or target_bytes, one of them")
     if seconds is not None and not 0 < seconds < math.inf:
         raise InputError(f"seconds must be positive and finite, not {seconds!r}")
+    options = EncodeOptions.from_arguments(arguments, decided=("tolerance", "errors", "target_bits"))
     metric = Metric(evaluate)
     with show_progress("search", progress):
-        return _search(sd, metric, min_score, target_bytes, calibrate, thorough, WorkLimit(seconds), arguments)
+        return _search(sd, metric, min_score, target_bytes, calibrate, thorough, WorkLimit(seconds), options)
 
 
 def _search(
@@ -134,13 +136,11 @@ def _search(
     calibrate: Calibration | None,
     thorough: bool,
     limit: WorkLimit,
-    arguments: Mapping[str, Any],
+    options: EncodeOptions,
 ) -> SearchResult:
-    encoder = Encoder(sd, **arguments)
+    encoder = Encoder(sd, options)
     if calibrate is not None:
-        encoder.sensitivity = resolve_calibration(
-            calibrate, sd, encoder.settings.seed, uses_calibration(encoder.profile)
-        )
+        encoder.sensitivity = resolve_calibration(calibrate, sd, options.seed, uses_calibration(options.profile))
     sd = plain_classes(sd)
     inputs = InputStatsRecorder(sd)
     report(0, total=CALLS)
@@ -154,11 +154,11 @@ def _search(
         raise InputError(
             f"min_score {min_score} is above the score of the state dict itself, {full}: nothing was coded"
         )
-    if calibrate is None and uses_calibration(encoder.profile):
+    if calibrate is None and uses_calibration(options.profile):
         most = MAX_PARAMETERS_THOROUGH if thorough else MAX_PARAMETERS
         hessian, calls = accumulate_gauss_newton(sd, metric, inputs, most, limit.part(0.5))
         encoder.sensitivity = SensitivityInfo(inputs.sensitivities(), hessian)
-    trials = Trials(sd, metric, encoder, arguments.get("base"), encoder.rule(), CALLS - calls, limit)
+    trials = Trials(sd, metric, encoder, options.base, encoder.rule(), CALLS - calls, limit)
     if target_bytes is not None:
         best = _search_size(trials, full, target_bytes)
     else:
@@ -215,7 +215,7 @@ def _search_score(trials: Trials, full: float, target: float) -> Trial:
     passing = [trial for trial in trials.tried if trial.score >= target]
     if passing:
         return min(passing, key=lambda trial: len(trial.blob))
-    blob = Encoder(trials.sd, profile="lossless", base=trials.base).encode(None)
+    blob = Encoder(trials.sd, EncodeOptions(profile="lossless", base=trials.base)).encode(None)
     return Trial(0.0, dict.fromkeys(trials.budget, 0.0), blob, trials.sd, full)
 
 
