@@ -49,7 +49,7 @@ def _kodak(path: Path) -> None:
 
 
 def _means(name: str) -> Draw:
-    """Means over the pictures of one experiment of the paper."""
+    """Return means over the pictures of one experiment of the paper."""
 
     def draw(path: Path) -> None:
         about = _json(f"paper/{name}.json")
@@ -100,7 +100,7 @@ def drawings() -> dict[str, Draw]:
 
 
 def shrink(path: Path, width: int) -> None:
-    """Replace a plot by one of ``width`` pixels and at most 128 colours."""
+    """Replace a plot by one of ``width`` pixels and at most 128 colors."""
     with Image.open(path) as image:
         height = round(image.height * width / image.width)
         small = image.convert("RGB").resize((width, height), Image.Resampling.LANCZOS).quantize(128)
@@ -110,7 +110,7 @@ def shrink(path: Path, width: int) -> None:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Draw what was asked for."""
+    """Draw the given plots."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     known = drawings()
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"all by default; of {', '.join(known)}")

@@ -60,7 +60,7 @@ class Row:
     decode_seconds: float
 
 
-def timed(function: Callable[[], Any], enough: float = 0.2) -> tuple[Any, float]:
+def time_call(function: Callable[[], Any], enough: float = 0.2) -> tuple[Any, float]:
     """Return what a call gives and its median wall-clock time, repeated until ``enough`` seconds are spent."""
     times: list[float] = []
     while sum(times) < enough:
@@ -79,10 +79,10 @@ def measure(
     fit: coinr.Fit,
 ) -> tuple[Row, coinr.Siren]:
     """Write what ``encode`` gives to ``path``; return its row and the network decoded from that file."""
-    blob, encode_seconds = timed(encode)
+    blob, encode_seconds = time_call(encode)
     write_atomic(path, blob)
     data = path.read_bytes()
-    weights, decode_seconds = timed(lambda: decode(data))
+    weights, decode_seconds = time_call(lambda: decode(data))
     network = coinr.Siren.from_state_dict(weights, fit.network.omega)
     height, width = photo.shape[:2]
     size = path.stat().st_size

@@ -37,14 +37,14 @@ BESIDE_THE_CODEC = {"cli", "fitting", "networks", "refine", "signal_files", "sig
 
 @cache
 def ours_version() -> str:
-    """Name of the codec's code as it is now."""
+    """Return name of the codec's code as it is now."""
     home = Path(coinr.__file__).parent
     sources = [path for path in home.rglob("*.py") if BESIDE_THE_CODEC.isdisjoint(path.relative_to(home).parts)]
     return source_version(*sources, *home.glob("engine/_C*.so"))
 
 
 def baseline_rows(bench: Bench) -> Iterator[Row]:
-    """fp16 and the b-bit uniform quantizers with Brotli, each through its decoder."""
+    """Yield fp16 and the b-bit uniform quantizers with Brotli, each through its decoder."""
     sd = bench.entry.state_dict
     version = source_version(Path(baselines.__file__))
     for method in ("fp16", *(f"uniform{bits}" for bits in BITS)):
@@ -54,7 +54,7 @@ def baseline_rows(bench: Bench) -> Iterator[Row]:
 
 
 def _planes(sd: OrderedDict[str, Tensor]) -> dict[str, NDArray[np.float64]]:
-    """The real numbers of every tensor, flat."""
+    """Return the real numbers of every tensor, flat."""
     return {
         name: (torch.view_as_real(tensor) if tensor.is_complex() else tensor).double().numpy().ravel()
         for name, tensor in sd.items()
@@ -62,13 +62,13 @@ def _planes(sd: OrderedDict[str, Tensor]) -> dict[str, NDArray[np.float64]]:
 
 
 def entropy_bytes(levels: NDArray[np.int64]) -> float:
-    """Bytes of integers under an ideal code for their own frequencies, which cost nothing to send."""
+    """Return bytes of integers under an ideal code for their own frequencies, which cost nothing to send."""
     counts = np.unique_counts(levels).counts
     return float(-(counts * np.log2(counts / levels.size)).sum() / 8)
 
 
 def _quantized(bench: Bench, steps: dict[str, float]) -> tuple[float, OrderedDict[str, Tensor]]:
-    """Ideal bytes of all tensors rounded to multiples of their steps, and the rounded tensors."""
+    """Return ideal bytes of all tensors rounded to multiples of their steps, and the rounded tensors."""
     size, decoded = 0.0, OrderedDict()
     for name, values in _planes(bench.entry.state_dict).items():
         like = bench.entry.state_dict[name]
@@ -90,7 +90,7 @@ def _bound(bench: Bench, coder: str, setting: str, steps: dict[str, float]) -> R
 
 
 def bound_rows(bench: Bench) -> Iterator[Row]:
-    """What plain rounding needs with ideal order-0 entropy coding per tensor: bounds, not files.
+    """Yield what plain rounding needs with ideal order-0 entropy coding per tensor: bounds, not files.
 
     Frequencies, steps, names and shapes cost nothing here, which favours small tensors much. One absolute step for all
     tensors, then b bits per tensor.
@@ -115,7 +115,7 @@ def bound_rows(bench: Bench) -> Iterator[Row]:
 
 
 def _dictionary_shares(blob: bytes) -> dict[str, float]:
-    """Shares of tensors, weights and payload bytes coded in a dictionary; ``wide``: one of more atoms than entries."""
+    """Return shares of tensors, weights and bytes coded in a dictionary; ``wide``: of more atoms than entries."""
     tensors = [tensor for tensor in coinr.inspect(blob).tensors if tensor["coder"] != "tied"]
     shares = {}
     for kind, chosen in (
@@ -138,39 +138,39 @@ def _ours(bench: Bench, coder: str, setting: str, **options: Any) -> Row:
 
 
 def profile_rows(bench: Bench, profile: str, per_octave: int = 4) -> Iterator[Row]:
-    """One of our profiles over a grid of tolerances, fine where the loss matters."""
+    """Yield one of our profiles over a grid of tolerances, fine where the loss matters."""
     rows: dict[str, Row] = {}
 
-    def measured(rung: int) -> float:
+    def measure(rung: int) -> float:
         tolerance = FINEST * 2.0 ** (rung / per_octave)
         row = _ours(bench, profile, f"tolerance={tolerance:.4g}", profile=profile, tolerance=tolerance)
         rows[row.setting] = row
         return row.loss_db
 
-    climb(per_octave * OCTAVES, measured)
+    climb(per_octave * OCTAVES, measure)
     yield from rows.values()
 
 
 def default_rows(bench: Bench, profile: str) -> Iterator[Row]:
-    """A profile as it comes, without any option."""
+    """Yield a profile as it comes, without any option."""
     yield _ours(bench, profile + DEFAULT, "", profile=profile)
 
 
 def paper_rows(bench: Bench) -> Iterator[Row]:
-    """The published method at several M: by tolerance, and with s a part of the width of the hidden layers."""
+    """Yield the published method at several M: by tolerance, and with s a part of the width of the hidden layers."""
     width = bench.entry.recipe.sizes[1]
     for log in PAPER_ATOMS:
         coder = f"paper M=2^{log}"
         rows: dict[str, Row] = {}
 
-        def measured(rung: int, coder: str = coder, log: int = log, rows: dict[str, Row] = rows) -> float:
+        def measure(rung: int, coder: str = coder, log: int = log, rows: dict[str, Row] = rows) -> float:
             tolerance = FINEST * 2.0 ** (rung / 2)
             setting = f"tolerance={tolerance:.4g}"
             row = _ours(bench, coder, setting, profile="paper", tolerance=tolerance, M=1 << log)
             rows[setting] = row
             return row.loss_db
 
-        climb(2 * OCTAVES, measured)
+        climb(2 * OCTAVES, measure)
         yield from rows.values()
         n = width * width if width < 50 else width
         for s in sorted({math.floor(part * n) for part in PAPER_WIDTHS}):
@@ -179,7 +179,7 @@ def paper_rows(bench: Bench) -> Iterator[Row]:
 
 
 def search_rows(bench: Bench) -> Iterator[Row]:
-    """``coinr.search`` with the network's own metric, one file for each loss of the tables."""
+    """Yield ``coinr.search`` with the network's own metric, one file for each loss of the tables."""
     search: Callable[..., Any] = coinr.search
     sd, entry = bench.entry.state_dict, bench.entry
     for loss in LOSSES:

@@ -49,7 +49,7 @@ class Recipe:
 
     @property
     def name(self) -> str:
-        """As ``siren-3x64-kodim03``; ``-seed1`` follows where the seed is not 0."""
+        """Return a name such as ``siren-3x64-kodim03``; ``-seed1`` follows where the seed is not 0."""
         seeded = f"-seed{self.seed}" if self.seed else ""
         return f"{self.family}-{self.sizes[0]}x{self.sizes[1]}-{self.signal}{seeded}"
 
@@ -58,7 +58,7 @@ _ENDS = {"photo": (2, 3), "picture": (2, 3), "sound": (1, 1), "shape": (3, 1), "
 
 
 def untrained(recipe: Recipe) -> nn.Module:
-    """The untrained network of a recipe."""
+    """Return the untrained network of a recipe."""
     generator = torch.Generator().manual_seed(recipe.seed)
     hidden, width = recipe.sizes
     if recipe.family == "nerf":
@@ -77,7 +77,7 @@ def untrained(recipe: Recipe) -> nn.Module:
 
 
 def recipes(data: Path | None) -> list[Recipe]:
-    """All entries, in the order they are trained; with the data folder its signals, else bundled and generated."""
+    """Return all entries in the order of training; signals are those of the data folder, else bundled and generated."""
     one, two = ("kodim03", "kodim19") if data else ("coffee", "astronaut")
     music, statue, view = ("bach", "lucy", "lego") if data else ("tones", "knot", "spheres")
     return [
@@ -119,27 +119,27 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """The recipe's name."""
+        """Return the recipe's name."""
         return self.recipe.name
 
     @property
     def parameters(self) -> int:
-        """Floating-point numbers; a complex one counts twice."""
+        """Return floating-point numbers; a complex one counts twice."""
         return sum(t.numel() * (2 if t.is_complex() else 1) for t in self.state_dict.values())
 
     def network(self) -> nn.Module:
-        """A module that holds the trained tensors."""
+        """Return a module that holds the trained tensors."""
         network = untrained(self.recipe)
         network.load_state_dict(self.state_dict)
         return network
 
     def scores(self, state_dict: Mapping[str, Tensor]) -> dict[str, float]:
-        """All quality numbers with these tensors, see :func:`bench.harness.training.scores`."""
+        """Return all quality numbers with these tensors, see :func:`bench.harness.training.scores`."""
         values = training.values_of(untrained(self.recipe), state_dict, self.eval_samples["inputs"])
         return training.scores(self.recipe.kind, values, self.eval_samples["targets"])
 
     def evaluate(self, state_dict: Mapping[str, Tensor]) -> float:
-        """Quality in dB with these tensors: PSNR, or SNR of a sound. Deterministic on one machine."""
+        """Return quality in dB with these tensors: PSNR, or SNR of a sound. Deterministic on one machine."""
         return next(iter(self.scores(state_dict).values()))
 
 
@@ -151,18 +151,18 @@ def add_data_option(parser: argparse.ArgumentParser, *, needed: bool = False) ->
 
 
 def names(data: Path | None = None) -> list[str]:
-    """Names of all entries, trained or not."""
+    """Return names of all entries, trained or not."""
     return [recipe.name for recipe in recipes(data)]
 
 
 def ready(cache: Path = CACHE) -> list[str]:
-    """Names of the entries in the cache, in the order they were trained."""
+    """Return names of the entries in the cache, in the order they were trained."""
     stored = sorted(cache.glob("*.json"), key=lambda path: path.stat().st_mtime)
     return [path.stem for path in stored]
 
 
 def load(name: str, *, cache: Path = CACHE) -> Entry:
-    """A trained entry.
+    """Return a trained entry.
 
     Raises
     ------
@@ -214,8 +214,8 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     data = options.data
-    wanted = [r for r in recipes(data) if not options.networks or r.name in options.networks.split(",")]
-    for recipe in track(wanted, "training", disable=not sys.stderr.isatty()):
+    chosen = [r for r in recipes(data) if not options.networks or r.name in options.networks.split(",")]
+    for recipe in track(chosen, "training", disable=not sys.stderr.isatty()):
         entry = build(recipe, data, options.cache)
         numbers = ", ".join(f"{key} {value:.3f}" for key, value in entry.info["scores"].items())
         print(f"{entry.name}: {numbers}; {entry.parameters} parameters, {entry.info['seconds']:.0f} s", flush=True)

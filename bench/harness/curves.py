@@ -1,6 +1,6 @@
 """Envelopes of rate–distortion points, and what is read off them.
 
-A point is (bytes, loss in dB against the network before coding). Between two neighbouring points of an envelope the
+A point is (bytes, loss in dB against the network before coding). Between two neighboring points of an envelope the
 logarithm of the bytes is taken as linear in the loss.
 """
 
@@ -24,7 +24,7 @@ class Point(NamedTuple):
 
 
 def envelope(points: Iterable[Point]) -> list[Point]:
-    """The points that no other beats in both numbers, by rising loss and strictly falling bytes."""
+    """Return the points that no other beats in both numbers, by rising loss and strictly falling bytes."""
     best: list[Point] = []
     for point in sorted(points, key=lambda p: (p.loss, p.bytes)):
         if not best or point.bytes < best[-1].bytes:
@@ -33,7 +33,7 @@ def envelope(points: Iterable[Point]) -> list[Point]:
 
 
 def bytes_at(points: Iterable[Point], loss: float) -> float | None:
-    """The bytes that reach ``loss`` or better; None if no point does.
+    """Return the bytes that reach ``loss`` or better; None if no point does.
 
     Beyond the lossiest point its bytes are taken: they reach the loss too.
     """
@@ -50,7 +50,7 @@ def bytes_at(points: Iterable[Point], loss: float) -> float | None:
 def bd_rate(
     points: Sequence[Point], reference: Sequence[Point], best: float = LOSSES[0], worst: float = LOSSES[-1]
 ) -> float | None:
-    """Bjøntegaard rate difference to a reference in percent, negative where ``points`` need fewer bytes.
+    """Return Bjøntegaard rate difference to a reference in percent, negative where ``points`` need fewer bytes.
 
     The mean difference of the log-bytes over the losses that both envelopes span between ``best`` and ``worst``, each
     envelope interpolated by a piecewise cubic (PCHIP). None where they share no range, or an envelope has only a point.
@@ -80,14 +80,14 @@ def climb(rungs: int, loss: Callable[[int], float], fine: float = 0.01, coarse: 
         The rungs from the first to the last that matter.
     """
     first, last = (_passing(rungs, loss, bound) for bound in (fine, coarse))
-    wanted = range(max(0, first - 1), min(rungs, last + 1))
-    for rung in wanted:
+    measured = range(max(0, first - 1), min(rungs, last + 1))
+    for rung in measured:
         loss(rung)
-    return wanted
+    return measured
 
 
 def _passing(rungs: int, loss: Callable[[int], float], bound: float) -> int:
-    """The first rung whose loss exceeds ``bound``; ``rungs`` if none does."""
+    """Return the first rung whose loss exceeds ``bound``; ``rungs`` if none does."""
     low, high = 0, rungs
     while low < high:
         middle = (low + high) // 2

@@ -64,11 +64,11 @@ class Fitted:
 
     @property
     def parameters(self) -> int:
-        """Numbers in the state dict."""
+        """Return numbers in the state dict."""
         return sum(tensor.numel() for tensor in self.state_dict.values())
 
     def network(self) -> nn.Module:
-        """A module that holds the tensors."""
+        """Return a module that holds the tensors."""
         network = new_network(self.signal, width=self.width, hidden_layers=self.hidden_layers)
         network.load_state_dict(self.state_dict)
         return network
@@ -78,10 +78,10 @@ class Fitted:
         return Evaluator(self.network(), self.signal)
 
     def scores(self, state_dict: Mapping[str, Tensor]) -> dict[str, float]:
-        """PSNR of the 8-bit picture."""
+        """Return PSNR of the 8-bit picture."""
         return {"psnr": self.evaluate(state_dict)}
 
     @torch.no_grad()
     def evaluate(self, state_dict: Mapping[str, Tensor]) -> float:
-        """The same number alone."""
+        """Return the same number alone."""
         return self._evaluator(state_dict)

@@ -11,7 +11,7 @@ from typing import Any
 
 
 def machine() -> dict[str, Any]:
-    """CPU name, cores, versions, commit and date, to be stored beside every number."""
+    """Return CPU name, cores, versions, commit and date, to be stored beside every number."""
     from coinr.engine.threads import available_threads
 
     return {

@@ -42,12 +42,12 @@ class Row:
 
     @property
     def point(self) -> Point:
-        """The row as a point of a rate–distortion curve."""
+        """Return the row as a point of a rate–distortion curve."""
         return Point(self.bytes, self.loss_db)
 
 
 def tensors_hash(state_dict: Mapping[str, Tensor]) -> str:
-    """A name for the exact tensors of a state dict."""
+    """Return a name for the exact tensors of a state dict."""
     digest = hashlib.sha256()
     for name, tensor in state_dict.items():
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
@@ -81,11 +81,11 @@ class Bench:
                 self._known[key] = Row(**stored)
 
     def known(self, coder: str, setting: str, version: str) -> Row | None:
-        """What was measured before of this coder, setting and version of the coder's code."""
+        """Return what was measured before of this coder, setting and version of the coder's code."""
         return self._known.get(f"{coder} {setting} {version}")
 
     def file(self, coder: str) -> Path:
-        """Where the coder's last file of this network is."""
+        """Return where the coder's last file of this network is."""
         return self._files / f"{self.entry.name}-{coder}.bin"
 
     def keep(self, row: Row, version: str) -> Row:
@@ -99,7 +99,7 @@ class Bench:
     def row(
         self, coder: str, setting: str, size: float, quality: float, seconds: tuple[float, float], **extra: float
     ) -> Row:
-        """A row of this network."""
+        """Return a row of this network."""
         bits = 8 * size / self.entry.parameters
         return Row(
             self.entry.name, coder, setting, size, quality, self.original - quality, bits, seconds[0], seconds[1], extra
@@ -137,7 +137,7 @@ class Bench:
 
 
 def source_version(*paths: Path) -> str:
-    """A name for the contents of source files; measurements of other contents are not recalled."""
+    """Return a name for the contents of source files; measurements of other contents are not recalled."""
     digest = hashlib.sha256()
     for path in sorted(paths):
         digest.update(path.read_bytes())

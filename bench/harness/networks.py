@@ -18,7 +18,7 @@ def _uniform(tensor: Tensor, bound: float, generator: torch.Generator) -> None:
 
 
 def _default(layer: nn.Linear, generator: torch.Generator) -> nn.Linear:
-    """The usual initial weights, U(±1/√fan_in), drawn from ``generator``."""
+    """Return the usual initial weights, U(±1/√fan_in), drawn from ``generator``."""
     for parameter in (layer.weight, layer.bias):
         _uniform(parameter, 1 / math.sqrt(layer.in_features), generator)
     return layer
@@ -57,7 +57,7 @@ class Siren(nn.Module):
             _uniform(self.layers[0].bias, 1.0, generator)  # type: ignore[arg-type]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Values of the signal at ``x``."""
+        """Return values of the signal at ``x``."""
         *sines, last = self.layers
         for layer, omega in zip(sines, self.omegas, strict=True):
             assert isinstance(layer, nn.Linear)
@@ -71,7 +71,7 @@ class Siren(nn.Module):
 
 
 def render_rays(network: RadianceField, rays: Tensor, depths: Tensor) -> Tensor:
-    """Colours ``[R, 3]`` over white of ``rays`` [R, 6] (origin, direction) at ``depths`` [R, S] along them."""
+    """Return colors ``[R, 3]`` over white of ``rays`` [R, 6] (origin, direction) at ``depths`` [R, S] along them."""
     origins, directions = rays[:, None, :3], rays[:, None, 3:]
     length = directions.norm(dim=-1)
     color, density = network(origins + directions * depths[..., None], directions[:, 0] / length)

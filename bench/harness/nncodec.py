@@ -56,12 +56,12 @@ class Setting:
 
     @property
     def text(self) -> str:
-        """As in the tables."""
+        """Return the setting as it stands in the tables."""
         return f"qp={self.qp} nonweight_qp={self.nonweight_qp} use_dq={int(self.use_dq)} unary={self.unary}"
 
     @property
     def job(self) -> dict[str, Any]:
-        """The arguments by nncodec's names."""
+        """Return the arguments by nncodec's names."""
         return {
             "qp": self.qp,
             "nonweight_qp": self.nonweight_qp,
@@ -79,7 +79,7 @@ def make_environment(folder: Path) -> None:
 
 
 def to_arrays(state_dict: Mapping[str, Tensor]) -> dict[str, NDArray[np.float32]]:
-    """Float32 arrays that nncodec takes."""
+    """Return Float32 arrays that nncodec takes."""
     arrays = {}
     for name, tensor in state_dict.items():
         if tensor.is_complex():
@@ -90,7 +90,7 @@ def to_arrays(state_dict: Mapping[str, Tensor]) -> dict[str, NDArray[np.float32]
 
 
 def from_arrays(arrays: Mapping[str, NDArray[np.float32]], like: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
-    """The state dict of decoded arrays."""
+    """Return the state dict of decoded arrays."""
     decoded = OrderedDict()
     for name, tensor in like.items():
         real = torch.from_numpy(arrays[name])
@@ -134,19 +134,19 @@ def _run(bench: Bench, settings: list[Setting], environment: Path) -> None:
 
 
 def _range(bench: Bench, environment: Path, limits: tuple[float, float]) -> range:
-    """The values of qp whose loss matters, found half an octave apart."""
+    """Return the values of qp whose loss matters, found half an octave apart."""
     ladder = range(_FINEST, _COARSEST, _OCTAVE // 2)
     settings = [Setting(qp, qp - 2 * _OCTAVE, True, _UNARY[-1]) for qp in ladder]
     _run(bench, settings, environment)
     rows = [bench.known("nncodec", s.text, VERSION) for s in settings]
-    wanted = [qp for qp, row in zip(ladder, rows, strict=True) if row and limits[0] < row.loss_db < limits[1]]
-    if not wanted:
+    chosen = [qp for qp, row in zip(ladder, rows, strict=True) if row and limits[0] < row.loss_db < limits[1]]
+    if not chosen:
         return range(0)
-    return range(wanted[0] - _OCTAVE // 2, wanted[-1] + _OCTAVE // 2 + 1)
+    return range(chosen[0] - _OCTAVE // 2, chosen[-1] + _OCTAVE // 2 + 1)
 
 
 def rows(bench: Bench, environment: Path = ENVIRONMENT, limits: tuple[float, float] = LIMITS) -> Iterator[Row]:
-    """Every setting of nncodec where its loss in dB matters.
+    """Yield every setting of nncodec where its loss in dB matters.
 
     Raises
     ------
@@ -155,9 +155,9 @@ def rows(bench: Bench, environment: Path = ENVIRONMENT, limits: tuple[float, flo
     """
     if not (environment / "bin" / "python").exists():
         raise RuntimeError(f"no nncodec here: python -m bench.harness.nncodec --make-env {environment}")
-    wanted = _range(bench, environment, limits)
+    chosen = _range(bench, environment, limits)
     settings = []
-    for qp in wanted:
+    for qp in chosen:
         for use_dq, below in ((True, (0, 1, 2, 3, 4)), (False, (1, 2, 3))):
             others = [qp - octaves * _OCTAVE for octaves in below] + [_DEFAULT] * use_dq
             settings += [Setting(qp, other, use_dq, unary) for other in dict.fromkeys(others) for unary in _UNARY]

@@ -42,7 +42,7 @@ class Samples:
 
 
 def photo(name: str, data: Path | None) -> Samples:
-    """Pixels (y, x) -> RGB in [-1, 1]; every second pixel of every second row is evaluated."""
+    """Return pixels (y, x) -> RGB in [-1, 1]; every second pixel of every second row is evaluated."""
     grid, values = _pixels(pixels_of(name, data))
     return Samples(
         grid.reshape(-1, 2), values.reshape(-1, 3), grid[::2, ::2].reshape(-1, 2), values[::2, ::2].reshape(-1, 3)
@@ -50,15 +50,15 @@ def photo(name: str, data: Path | None) -> Samples:
 
 
 def picture(name: str, data: Path | None) -> Samples:
-    """As :func:`photo`, all pixels evaluated; ``NAME-half`` is averaged to half the height and width first."""
+    """Make samples as :func:`photo`, all pixels evaluated; ``NAME-half`` is averaged to half the size first."""
     pixels = pixels_of(name.removesuffix("-half"), data)
-    grid, values = _pixels(halved(pixels) if name.endswith("-half") else pixels)
+    grid, values = _pixels(halve(pixels) if name.endswith("-half") else pixels)
     inputs, targets = grid.reshape(-1, 2), values.reshape(-1, 3)
     return Samples(inputs, targets, inputs, targets)
 
 
-def halved(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Means of 2 × 2 pixels, rounded; an odd last row or column is left out."""
+def halve(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return means of 2 × 2 pixels, rounded; an odd last row or column is left out."""
     height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
     blocks = pixels[: 2 * height, : 2 * width].reshape(height, 2, width, 2, -1)
     means: NDArray[np.uint8] = np.rint(blocks.mean((1, 3))).astype(np.uint8)
@@ -66,7 +66,7 @@ def halved(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def pixels_of(name: str, data: Path | None) -> NDArray[np.uint8]:
-    """8-bit pixels ``[height, width, 3]``: of Kodak, else a photo of scikit-image."""
+    """Return 8-bit pixels ``[height, width, 3]``: of Kodak, else a photo of scikit-image."""
     if name.startswith("kodim"):
         from coinr import read_image
 
@@ -79,7 +79,7 @@ def pixels_of(name: str, data: Path | None) -> NDArray[np.uint8]:
 
 
 def _pixels(pixels: NDArray[np.uint8]) -> tuple[Tensor, Tensor]:
-    """Coordinates ``[height, width, 2]`` and values ``[height, width, 3]``, both in [-1, 1]."""
+    """Return coordinates ``[height, width, 2]`` and values ``[height, width, 3]``, both in [-1, 1]."""
     height, width = pixels.shape[:2]
     y = (2 * torch.arange(height) + 1) / height - 1
     x = (2 * torch.arange(width) + 1) / width - 1
@@ -106,7 +106,7 @@ def sound(name: str, data: Path | None) -> Samples:
 
 
 def _tones() -> NDArray[np.float32]:
-    """Eight plucked notes with six partials each."""
+    """Return eight plucked notes with six partials each."""
     t = np.arange(44_100) / 22_050
     out = np.zeros_like(t)
     for k, pitch in enumerate((110.0, 165.0, 220.0, 262.0, 196.0, 147.0, 131.0, 98.0)):
@@ -118,15 +118,15 @@ def _tones() -> NDArray[np.float32]:
 
 
 def shape(name: str, data: Path | None) -> Samples:
-    """Voxel centres of the tight box, each side [-1, 1] -> occupancy 0 or 1; a fixed random choice is evaluated."""
+    """Return voxel centers of the tight box, in [-1, 1]³ -> occupancy 0 or 1; a fixed random choice is evaluated."""
     whole = volume("lucy_128" if name == "lucy" else name, data)
     chosen = torch.randperm(len(whole.inputs), generator=torch.Generator().manual_seed(0))[:_EVAL_VOXELS]
     return Samples(whole.inputs, whole.targets, whole.inputs[chosen], whole.targets[chosen])
 
 
 def volume(name: str, data: Path | None) -> Samples:
-    """As :func:`shape`, all voxels evaluated."""
-    voxels = cropped(occupancy(name, data))
+    """Make samples as :func:`shape`, all voxels evaluated."""
+    voxels = crop(occupancy(name, data))
     axes = [(2 * torch.arange(n) + 1) / n - 1 for n in voxels.shape]
     grid = torch.stack(torch.meshgrid(*axes, indexing="ij"), -1).reshape(-1, 3)
     values = torch.from_numpy(voxels.reshape(-1, 1).astype(np.float32))
@@ -134,7 +134,7 @@ def volume(name: str, data: Path | None) -> Samples:
 
 
 def occupancy(name: str, data: Path | None) -> NDArray[np.bool_]:
-    """Voxels ``[x, y, z]``: a file of the data folder's ``shapes``, or the generated ``knot``."""
+    """Return voxels ``[x, y, z]``: a file of the data folder's ``shapes``, or the generated ``knot``."""
     if name == "knot":
         return _knot(96)
     assert data is not None, "this shape needs the data folder"
@@ -143,8 +143,8 @@ def occupancy(name: str, data: Path | None) -> NDArray[np.bool_]:
     return np.unpackbits(stored["occupancy"])[: int(np.prod(size))].reshape(size).astype(bool)
 
 
-def cropped(voxels: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The smallest box that holds all voxels set."""
+def crop(voxels: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return the smallest box that holds all voxels set."""
     for axis in range(3):
         used = np.flatnonzero(voxels.any(axis=tuple(k for k in range(3) if k != axis)))
         voxels = np.take(voxels, np.arange(used[0], used[-1] + 1), axis)
@@ -152,7 +152,7 @@ def cropped(voxels: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 
 def _knot(size: int) -> NDArray[np.bool_]:
-    """A trefoil tube with bumps in a cube of ``size`` voxels a side."""
+    """Return a trefoil tube with bumps in a cube of ``size`` voxels a side."""
     axis = (2 * np.arange(size) + 1) / size - 1
     grid = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1).astype(np.float32)
     nearest = np.full(grid.shape[:3], np.inf, np.float32)
@@ -166,7 +166,7 @@ def _knot(size: int) -> NDArray[np.bool_]:
 
 
 def scene(name: str, data: Path | None) -> Samples:
-    """Rays -> RGB in [0, 1] over white; two held-out views at half resolution are evaluated."""
+    """Return rays -> RGB in [0, 1] over white; two held-out views at half resolution are evaluated."""
     if name == "lego":
         assert data is not None, "the scene needs the data folder"
         stored = np.load(data / "nerf" / "lego_100.npz", allow_pickle=False)
@@ -192,7 +192,7 @@ def _over_white(rgba: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _rays(poses: NDArray[np.float32], focal: float, size: int) -> NDArray[np.float32]:
-    """Rays float32 ``[V, size, size, 6]`` through the pixel centres; directions have depth 1 along the view."""
+    """Return rays float32 ``[V, size, size, 6]`` through the pixel centers; directions have depth 1 along the view."""
     center = (np.arange(size) + 0.5 - size / 2) / focal
     x, y = np.meshgrid(center, -center)
     camera = np.stack([x, y, -np.ones_like(x)], -1)
@@ -202,7 +202,7 @@ def _rays(poses: NDArray[np.float32], focal: float, size: int) -> NDArray[np.flo
 
 
 def _orbit(views: int, seed: int) -> NDArray[np.float32]:
-    """Camera-to-world poses ``[views, 4, 4]`` on the upper half of a sphere of radius 4, looking at the origin."""
+    """Return camera-to-world poses ``[views, 4, 4]`` on an upper half sphere of radius 4, looking at the origin."""
     rng = np.random.default_rng(seed)
     poses = np.zeros((views, 4, 4), np.float32)
     for pose in poses:
@@ -217,7 +217,7 @@ def _orbit(views: int, seed: int) -> NDArray[np.float32]:
 
 
 def _spheres(poses: NDArray[np.float32], focal: float, size: int) -> NDArray[np.float32]:
-    """Pictures ``[V, size, size, 3]`` of a ring of painted spheres around a large one."""
+    """Return pictures ``[V, size, size, 3]`` of a ring of painted spheres around a large one."""
     rays = _rays(poses, focal, size)
     origins, directions = rays[..., :3], rays[..., 3:]
     directions = directions / np.linalg.norm(directions, axis=-1, keepdims=True)

@@ -37,7 +37,7 @@ Curves = Mapping[str, Sequence[Point]]
 
 
 def by_coder(rows: Iterable[Row]) -> dict[str, dict[str, list[Point]]]:
-    """Points by network, then by coder."""
+    """Return points by network, then by coder."""
     found: dict[str, dict[str, list[Point]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         found[row.network][row.coder].append(row.point)
@@ -45,7 +45,7 @@ def by_coder(rows: Iterable[Row]) -> dict[str, dict[str, list[Point]]]:
 
 
 def at_default(rows: Sequence[Row], curves: Mapping[str, Curves]) -> list[dict[str, Any]]:
-    """Files of ours made without any option, beside nncodec's bytes at the very loss each has."""
+    """Return files of ours made without any option, beside nncodec's bytes at the very loss each has."""
     table = []
     for row in rows:
         if row.coder.endswith(DEFAULT):
@@ -66,7 +66,7 @@ def at_default(rows: Sequence[Row], curves: Mapping[str, Curves]) -> list[dict[s
 
 
 def is_ours(coder: str) -> bool:
-    """Whether a coder is one of our profiles or our search."""
+    """Return whether a coder is one of our profiles or our search."""
     return not coder.startswith((*OTHERS, "entropy bound"))
 
 
@@ -75,10 +75,10 @@ def _ratio(ours: float | None, theirs: float | None) -> float | None:
 
 
 def compare(network: str, curves: Curves, loss: float) -> dict[str, Any]:
-    """One row of the summary: bytes of all coders that reach a loss, and ours over nncodec's and over the best."""
+    """Return a row of the summary: bytes of all coders that reach a loss, ours over nncodec's and over the best."""
     sizes = {coder: bytes_at(points, loss) for coder, points in curves.items()}
-    rivals = [size for coder in OTHERS if (size := sizes.get(coder))]
-    best = min(rivals, default=None)
+    others = [size for coder in OTHERS if (size := sizes.get(coder))]
+    best = min(others, default=None)
     row: dict[str, Any] = {"network": network, "loss_db": loss}
     ours = [coder for coder in curves if is_ours(coder) and not coder.endswith(DEFAULT)]
     ratios = {coder: _ratio(sizes[coder], best) for coder in ours}
@@ -92,26 +92,26 @@ def compare(network: str, curves: Curves, loss: float) -> dict[str, Any]:
 
 
 def _worst(row: Mapping[str, Any]) -> float:
-    """The largest ratio to the best other of a leading coder, else of any of ours; unreached counts as worst."""
-    for wanted in (LEADING, None):
+    """Return the largest ratio to the best other of a leading coder, else of any of ours; unreached counts as worst."""
+    for coders in (LEADING, None):
         ratios = [
             value if value is not None else math.inf
             for key, value in row.items()
-            if key.endswith(" / best other") and (wanted is None or key.removesuffix(" / best other") in wanted)
+            if key.endswith(" / best other") and (coders is None or key.removesuffix(" / best other") in coders)
         ]
         if ratios:
-            return max(ratios) if wanted else min(ratios)
+            return max(ratios) if coders else min(ratios)
     return 0.0
 
 
 def summary(curves: Mapping[str, Curves]) -> list[dict[str, Any]]:
-    """All networks at all losses of the tables; rows that lose first, the worst of them leading."""
+    """Return all networks at all losses of the tables; rows that lose first, the worst of them leading."""
     rows = [compare(network, coders, loss) for network, coders in curves.items() for loss in LOSSES]
     return sorted(rows, key=lambda row: (not row["loses"], -_worst(row)))
 
 
 def bd_rates(curves: Mapping[str, Curves], rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """BD-rate of every coder against nncodec and the b-bit + Brotli family, and bytes over 16-bit + Brotli.
+    """Return BD-rate of every coder against nncodec and the b-bit + Brotli family, and bytes over 16-bit + Brotli.
 
     16 bits are one file, over which there is no BD-rate: the plain ratio of the coder's bytes at 0.1 dB to it is given,
     and the loss of that file.
@@ -135,7 +135,7 @@ def bd_rates(curves: Mapping[str, Curves], rows: Sequence[Row]) -> list[dict[str
 
 
 def medians(table: Sequence[Mapping[str, Any]], loss: float = 0.1) -> dict[str, float]:
-    """Median over networks of every ratio of the summary at one loss."""
+    """Return median over networks of every ratio of the summary at one loss."""
     found: dict[str, list[float]] = defaultdict(list)
     for row in table:
         if row["loss_db"] == loss:
@@ -169,7 +169,7 @@ def drawn(points: Iterable[Point]) -> set[Point]:
 
 
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a ``curves.csv``."""
+    """Return the rows of a ``curves.csv``."""
     with path.open(newline="") as file:
         return [
             Row(**{key: float(line[key]) if key in COLUMNS[3:] else line[key] for key in COLUMNS})  # type: ignore[arg-type]

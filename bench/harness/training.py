@@ -42,19 +42,19 @@ def train(network: nn.Module, samples: Samples, *, steps: int, batch: int, learn
 
 
 def _depths(rays: int) -> Tensor:
-    """The middles of ``DEPTHS`` equal parts of a ray, ``[rays, DEPTHS]``."""
+    """Return the middles of ``DEPTHS`` equal parts of a ray, ``[rays, DEPTHS]``."""
     return (NEAR + (torch.arange(DEPTHS) + 0.5) * (FAR - NEAR) / DEPTHS).expand(rays, -1)
 
 
 @torch.no_grad()
 @denormals_as_zeros()
 def values_of(network: nn.Module, state_dict: Mapping[str, Tensor], inputs: Tensor) -> Tensor:
-    """What ``network`` shows at ``inputs`` with the tensors of ``state_dict``, ``[N, b]``."""
+    """Return what ``network`` shows at ``inputs`` with the tensors of ``state_dict``, ``[N, b]``."""
 
     def part(chunk: Tensor) -> Tensor:
         arguments = (chunk,)
         if isinstance(network, RadianceField):
-            return _rendered(network, state_dict, chunk)
+            return _render(network, state_dict, chunk)
         out: Tensor = functional_call(network, dict(state_dict), arguments)
         return out
 
@@ -62,7 +62,7 @@ def values_of(network: nn.Module, state_dict: Mapping[str, Tensor], inputs: Tens
     return torch.cat([part(chunk) for chunk in torch.split(inputs, size)])
 
 
-def _rendered(network: RadianceField, state_dict: Mapping[str, Tensor], rays: Tensor) -> Tensor:
+def _render(network: RadianceField, state_dict: Mapping[str, Tensor], rays: Tensor) -> Tensor:
     class Holder(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -76,7 +76,7 @@ def _rendered(network: RadianceField, state_dict: Mapping[str, Tensor], rays: Te
 
 
 def scores(kind: str, values: Tensor, targets: Tensor) -> dict[str, float]:
-    """Quality of shown ``values``; the first number is the one that losses are measured in.
+    """Return quality of shown ``values``; the first number is the one that losses are measured in.
 
     ``psnr`` of a picture or scene clipped to its range and not rounded, ``snr`` of a sound, ``psnr`` and ``iou`` at 0.5
     of an occupancy field; in dB but for the last.
@@ -88,6 +88,6 @@ def scores(kind: str, values: Tensor, targets: Tensor) -> dict[str, float]:
     error = float((values.clamp(low, low + peak) - targets).square().mean())
     result = {"psnr": 10 * math.log10(peak**2 / error)}
     if kind in ("shape", "volume"):
-        inside, wanted = values > 0.5, targets > 0.5
-        result["iou"] = float((inside & wanted).sum() / (inside | wanted).sum().clamp(min=1))
+        inside, inside_targets = values > 0.5, targets > 0.5
+        result["iou"] = float((inside & inside_targets).sum() / (inside | inside_targets).sum().clamp(min=1))
     return result

@@ -26,7 +26,7 @@ from bench.paper.experiments import EXPERIMENTS, run
 
 
 def numbers(text: str) -> tuple[int, ...]:
-    """Numbers of pictures: ``1-24``, ``3,19``, ``1-4,20``."""
+    """Return numbers of pictures: ``1-24``, ``3,19``, ``1-4,20``."""
     found: list[int] = []
     for part in text.split(","):
         first, dash, last = part.partition("-")
@@ -40,7 +40,7 @@ def numbers(text: str) -> tuple[int, ...]:
 
 
 def main() -> None:
-    """Run what was asked for."""
+    """Run the given experiment."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("experiment", choices=[*EXPERIMENTS, "all"])
     corpus.add_data_option(parser)

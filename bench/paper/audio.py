@@ -9,13 +9,13 @@ from bench.paper.context import Context, Line, Point
 
 
 def recipes(context: Context) -> list[corpus.Recipe]:
-    """The one network."""
+    """Return the one network."""
     sound = "bach" if context.data else "tones"
     return [corpus.Recipe("siren", (3, 128), "sound", sound, 2 * context.budget.steps, 4096, 5e-4)]
 
 
 def run(context: Context) -> None:
-    """Two seconds of Bach's cello, or of generated notes without the data folder."""
+    """Measure two seconds of Bach's cello, or of generated notes without the data folder."""
     [recipe] = recipes(context)
 
     def measure(point: Point) -> list[Line]:

@@ -46,8 +46,8 @@ RULE_SIZES = ((16, 256), (32, 256), (64, 128), (128, 64), (256, 32), (512, 8), (
 EXACT_BITS = 16
 
 
-def fitted(photo: str, hidden_layers: int, width: int, steps: int, cache: Path) -> tuple[Any, coinr.Siren]:
-    """The picture and a network fitted to it, from the cache if it is there."""
+def fit_network(photo: str, hidden_layers: int, width: int, steps: int, cache: Path) -> tuple[Any, coinr.Siren]:
+    """Return the picture and a network fitted to it, from the cache if it is there."""
     picture = getattr(skimage.data, photo)()
     path = cache / f"{photo}-{hidden_layers}x{width}-{steps}.safetensors"
     if not path.exists():
@@ -58,12 +58,12 @@ def fitted(photo: str, hidden_layers: int, width: int, steps: int, cache: Path) 
 
 
 def quality(picture: Any, network: coinr.Siren, sd: OrderedDict[str, torch.Tensor]) -> float:
-    """PSNR in dB of the picture that the network shows with these tensors."""
+    """Return PSNR in dB of the picture that the network shows with these tensors."""
     return psnr(picture, render_image(coinr.Siren.from_state_dict(sd), *picture.shape[:2]))
 
 
 def at_16_bit(sd: OrderedDict[str, torch.Tensor]) -> tuple[OrderedDict[str, torch.Tensor], dict[str, int]]:
-    """Every tensor after a 16-bit uniform quantizer, and its payload bytes."""
+    """Return every tensor after a 16-bit uniform quantizer, and its payload bytes."""
     decoded, sizes = OrderedDict(), {}
     for name, tensor in sd.items():
         params, layout = UniformParams(EXACT_BITS), Layout(tensor.dtype, tuple(tensor.shape))
@@ -74,13 +74,13 @@ def at_16_bit(sd: OrderedDict[str, torch.Tensor]) -> tuple[OrderedDict[str, torc
 
 
 def cuts(width: int) -> dict[str, Cut]:
-    """The ways to cut a hidden matrix."""
+    """Return the ways to cut a hidden matrix."""
     ways = {"rows": Cut(False, width), "columns": Cut(True, width)}
     return ways | ({"flattened": Cut(False, width * width)} if width <= 32 else {})
 
 
 def curves(picture: Any, network: coinr.Siren) -> Iterator[dict[str, Any]]:
-    """One row for each cut, M and s: bytes of hidden layers and of the whole, loss against the fp32 network."""
+    """Yield one row for each cut, M and s: bytes of hidden layers and of the whole, loss against the fp32 network."""
     sd = OrderedDict(network.state_dict())
     hidden = [name for name, tensor in sd.items() if tuple(tensor.shape) == (network.width, network.width)]
     whole = quality(picture, network, sd)
@@ -101,7 +101,7 @@ def curves(picture: Any, network: coinr.Siren) -> Iterator[dict[str, Any]]:
 
 
 def _path(sd: OrderedDict[str, torch.Tensor], hidden: list[str], cut: Cut, M: int) -> Iterator[dict[str, Any]]:
-    """The hidden layers at several s from one pursuit."""
+    """Yield the hidden layers at several s from one pursuit."""
     layouts = {name: Layout(sd[name].dtype, tuple(sd[name].shape)) for name in hidden}
     vectors = {name: cut.apply(to_planes(sd[name]), layouts[name]) for name in hidden}
     stack = np.concatenate(list(vectors.values()))
@@ -125,7 +125,7 @@ def _path(sd: OrderedDict[str, torch.Tensor], hidden: list[str], cut: Cut, M: in
 
 
 def sensitivity(picture: Any, network: coinr.Siren) -> dict[str, float]:
-    """Rise of the squared error when one weight matrix alone is off by 1 % (normal noise), mean of 3 draws."""
+    """Return rise of the squared error when one weight matrix alone is off by 1 % (normal noise), mean of 3 draws."""
     sd = OrderedDict(network.state_dict())
     clean = 10 ** (-quality(picture, network, sd) / 10)
     rises = {}
@@ -145,7 +145,7 @@ def sensitivity(picture: Any, network: coinr.Siren) -> dict[str, float]:
 
 
 def rule() -> Iterator[dict[str, Any]]:
-    """The smallest s / n with which normal vectors reach the rule's relative error; None where 2s < n does not."""
+    """Yield the smallest s / n with which normal vectors reach the rule's error; None where 2s < n does not."""
     target = paper_rules.RULES[paper_rules.LATEST].tolerance ** 2
     for n, B in RULE_SIZES:
         W = np.random.default_rng(n).standard_normal((B, n)).astype(np.float32)
@@ -171,7 +171,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     result: dict[str, Any] = {"seed": 0, "networks": []}
     for photo, hidden_layers, width, steps in track(NETWORKS, "networks", disable=not sys.stderr.isatty()):
-        picture, network = fitted(photo, hidden_layers, width, steps, options.cache)
+        picture, network = fit_network(photo, hidden_layers, width, steps, options.cache)
         row = {
             "photo": photo,
             "hidden_layers": hidden_layers,

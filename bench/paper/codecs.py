@@ -51,18 +51,18 @@ StateDict = OrderedDict[str, Tensor]
 
 
 def fp32_brotli(sd: Mapping[str, Tensor]) -> bytes:
-    """The float32 values in one Brotli stream at quality 11."""
+    """Return the float32 values in one Brotli stream at quality 11."""
     data: bytes = brotli.compress(baselines.encode(sd, "fp32"), quality=11)
     return data
 
 
 def from_fp32_brotli(blob: bytes, like: Mapping[str, Tensor]) -> StateDict:
-    """What :func:`fp32_brotli` coded; names and shapes of ``like``."""
+    """Return what :func:`fp32_brotli` coded; names and shapes of ``like``."""
     return baselines.decode(brotli.decompress(blob), method="fp32", like=like)
 
 
 def coin_rows(bench: Bench) -> Iterator[Row]:
-    """COIN: fp16 as its authors store it (Dupont et al. 2021), and fp32 with Brotli, which the paper's figure fits."""
+    """Yield COIN: fp16 as its authors store it (Dupont et al. 2021), and fp32 with Brotli, as in the paper's figure."""
     sd = bench.entry.state_dict
     decode = partial(baselines.decode, method="fp16", like=sd)
     version = _baselines_version()
@@ -73,7 +73,7 @@ def coin_rows(bench: Bench) -> Iterator[Row]:
 
 
 def uniform_rows(bench: Bench) -> Iterator[Row]:
-    """Uniform quantizers with Brotli: 16 bits are "INRIC" as the paper runs it, fewer are what it leaves out."""
+    """Yield uniform quantizers with Brotli: 16 bits are "INRIC" as the paper runs it, fewer are what it leaves out."""
     sd = bench.entry.state_dict
     for bits in range(6, 17):
         method = f"uniform{bits}"
@@ -83,7 +83,7 @@ def uniform_rows(bench: Bench) -> Iterator[Row]:
 
 
 def paper_rows(bench: Bench) -> Iterator[Row]:
-    """The published method: by our rule, and for each M over s, from the largest down to one that loses too much."""
+    """Yield the published method: by our rule, and for each M over s, from the largest to one that loses too much."""
     yield _ours(bench, RULE, "", profile="paper")
     width = bench.entry.recipe.sizes[1]
     n = width * width if width < 50 else width
@@ -97,7 +97,7 @@ def paper_rows(bench: Bench) -> Iterator[Row]:
 
 
 def composed_rows(bench: Bench) -> Iterator[Row]:
-    """The paper's method on top of other codecs: on the weights that COIN and INRIC decode, and with 8-bit values."""
+    """Yield the paper's method on the weights that COIN and INRIC decode, and with 8-bit values."""
     sd = bench.entry.state_dict
     of_coin = baselines.decode(baselines.encode(sd, "fp16"), method="fp16", like=sd)
     of_inric = inric.decode(bench.file("INRIC 8 bit").read_bytes(), sd)
@@ -107,7 +107,7 @@ def composed_rows(bench: Bench) -> Iterator[Row]:
 
 
 def auto_rows(bench: Bench) -> Iterator[Row]:
-    """``auto`` over tolerances, some of them far from what quality needs, and where codecs are compared."""
+    """Yield ``auto`` over tolerances, some of them far from what quality needs, and where codecs are compared."""
     for tolerance in FAR:
         yield _ours(bench, "auto", f"tolerance={tolerance:.4g}", profile="auto", tolerance=tolerance)
     yield from coders.profile_rows(bench, "auto")
@@ -115,7 +115,7 @@ def auto_rows(bench: Bench) -> Iterator[Row]:
 
 
 def closing_rows(bench: Bench, profile: str) -> Iterator[Row]:
-    """A profile at tolerances that close in on the loss at which codecs are compared."""
+    """Yield a profile at tolerances that close in on the loss at which codecs are compared."""
     fine, coarse = _FINEST, _COARSEST
     tolerance = 0.15
     while coarse / fine > _ALIKE:
@@ -126,13 +126,13 @@ def closing_rows(bench: Bench, profile: str) -> Iterator[Row]:
 
 
 def _between(fine: float, coarse: float, tolerance: float, loss: float) -> float:
-    """The next tolerance: a loss goes about with its square, and never outside what is known."""
+    """Return the next tolerance: a loss goes about with its square, and never outside what is known."""
     guess = tolerance * math.sqrt(LOSS / loss) if loss > 0 else math.sqrt(fine * coarse)
     return guess if fine * _ALIKE**0.25 < guess < coarse / _ALIKE**0.25 else math.sqrt(fine * coarse)
 
 
 def search_rows(bench: Bench) -> Iterator[Row]:
-    """``coinr.search`` with the network's own metric."""
+    """Yield ``coinr.search`` with the network's own metric."""
     sd, evaluate = bench.entry.state_dict, bench.entry.evaluate
     least = bench.original - LOSS
     version = coders.ours_version()
@@ -144,30 +144,30 @@ def search_rows(bench: Bench) -> Iterator[Row]:
 
 
 def refined_rows(point: Point, context: Context) -> Iterator[Row]:
-    """``auto`` refined with the signal at hand, and the fp32 network trained as long without noise."""
+    """Yield ``auto`` refined with the signal at hand, and the fp32 network trained as long without noise."""
     bench, steps = point.bench, context.budget.refine_steps
     entry = bench.entry
     inputs, targets = point.samples.inputs, point.samples.targets
     loss_fn = refine.loss_of(entry.network(), lambda chosen: (inputs[chosen], targets[chosen]), len(inputs))
-    version = refine.refined_version()
+    version = refine.refine_version()
     for loss in REFINED:
 
         def encode(loss: float = loss) -> bytes:
-            wanted = {"min_score": bench.original - loss, "evaluate": entry.evaluate}
-            return coinr.refine(entry.state_dict, loss_fn, steps=steps, thorough=True, progress=False, **wanted).blob  # type: ignore[arg-type]
+            goal = {"min_score": bench.original - loss, "evaluate": entry.evaluate}
+            return coinr.refine(entry.state_dict, loss_fn, steps=steps, thorough=True, progress=False, **goal).blob  # type: ignore[arg-type]
 
         yield bench.measure("auto, refined", f"loss={loss:g} steps={steps}", version, encode, coinr.decode_state_dict)
-    longer = partial(_longer, entry, loss_fn, steps)
+    longer = partial(_train_longer, entry, loss_fn, steps)
     decode = partial(baselines.decode, method="fp32", like=entry.state_dict)
     yield bench.measure("fp32, trained as long", f"steps={steps}", version, longer, decode)
 
 
-def _longer(entry: Any, loss_fn: Callable[..., Tensor], steps: int) -> bytes:
-    return baselines.encode(refine.trained(entry.state_dict, loss_fn, "adam", steps, _RATE), "fp32")
+def _train_longer(entry: Any, loss_fn: Callable[..., Tensor], steps: int) -> bytes:
+    return baselines.encode(refine.train_further(entry.state_dict, loss_fn, "adam", steps, _RATE), "fp32")
 
 
 def all_rows(point: Point, context: Context) -> list[Row]:
-    """Every codec on a network."""
+    """Return every codec on a network."""
     bench = point.bench
     rows = [*coin_rows(bench), *uniform_rows(bench), *inric.rows(point, context.budget), *paper_rows(bench)]
     rows += [*composed_rows(bench), *closing_rows(bench, "sparse"), *auto_rows(bench), *search_rows(bench)]
@@ -180,7 +180,7 @@ def all_rows(point: Point, context: Context) -> list[Row]:
 
 
 def decoded(point: Point, codec: str) -> Mapping[str, Tensor]:
-    """The tensors of the file that a codec wrote last."""
+    """Return the tensors of the file that a codec wrote last."""
     like = point.entry.state_dict
     decode = {
         "COIN, fp32 + Brotli": partial(from_fp32_brotli, like=like),

@@ -93,31 +93,31 @@ class Context:
 
     @property
     def folder(self) -> Path:
-        """The cache of this budget: networks of different budgets have the same names."""
+        """Return the cache of this budget: networks of different budgets have the same names."""
         return self.cache / self.budget.name
 
     @property
     def pictures(self) -> list[str]:
-        """Names of the pictures, as :func:`bench.harness.signals.picture` takes them."""
+        """Return names of the pictures, as :func:`bench.harness.signals.picture` takes them."""
         suffix = "-half" if self.budget.half else ""
         names = [f"kodim{n:02}" for n in self.budget.images] if self.data else ["coffee", "astronaut"]
         return [name + suffix for name in names]
 
     def siren(self, picture: str, hidden_layers: int, width: int, seed: int = 0) -> Point:
-        """A SIREN of a picture, trained as the budget says."""
+        """Return a SIREN of a picture, trained as the budget says."""
         return self.point(self.siren_recipe(picture, hidden_layers, width, seed))
 
     def siren_recipe(self, picture: str, hidden_layers: int, width: int, seed: int = 0) -> corpus.Recipe:
-        """How it is trained."""
+        """Return how it is trained."""
         rate = 1e-3 if width > 64 or hidden_layers > 3 else 2e-3
         return corpus.Recipe("siren", (hidden_layers, width), "picture", picture, self.budget.steps, 4096, rate, seed)
 
     def point(self, recipe: corpus.Recipe) -> Point:
-        """The network of a recipe, trained once and kept, on the bench."""
+        """Return the network of a recipe, trained once and kept, on the bench."""
         return Point(Bench(corpus.build(recipe, self.data, self.folder), self.folder), self.data)
 
     def track(self, items: Sequence[T], label: str) -> Iterable[T]:
-        """The items with a bar on a terminal, with a line each elsewhere."""
+        """Yield the items with a bar on a terminal, with a line each elsewhere."""
         if sys.stderr.isatty():
             yield from track(items, f"{self.experiment}: {label}")
             return
@@ -126,7 +126,7 @@ class Context:
             yield item
 
     def known(self, tables: Sequence[str], recipe: corpus.Recipe) -> list[Line]:
-        """A network's lines in the first table that has it, as it was before this run, by the same budget."""
+        """Return a network's lines in the first table that has it, as it was before this run, by the same budget."""
         for name in tables:
             if name not in self._tables:
                 self._tables[name] = [] if self.again else self._table(name)
@@ -135,11 +135,11 @@ class Context:
         return []
 
     def known_first(self, tables: Sequence[str], recipes: Sequence[corpus.Recipe]) -> list[corpus.Recipe]:
-        """The networks in an order in which a run that is stopped leaves no known line out of its table."""
+        """Return the networks in an order in which a run that is stopped leaves no known line out of its table."""
         return sorted(recipes, key=lambda recipe: not self.known(tables, recipe))
 
     def lines(self, tables: Sequence[str], recipe: corpus.Recipe, measure: Callable[[Point], list[Line]]) -> list[Line]:
-        """A network's lines: those that are known, or measured now."""
+        """Return a network's lines: those that are known, or measured now."""
         version = coders.ours_version()
         return self.known(tables, recipe) or [line | {"code": version} for line in measure(self.point(recipe))]
 
@@ -150,7 +150,7 @@ class Context:
         return read_csv(path) if json.loads(about.read_text())["budget"]["name"] == self.budget.name else []
 
     def write(self, name: str, rows: Sequence[Mapping[str, Any]], **more: Any) -> None:
-        """``NAME.csv`` of the rows, and ``NAME.json`` with machine, versions, budget, seconds and ``more``."""
+        """Write ``NAME.csv`` of the rows, and ``NAME.json`` with machine, versions, budget, seconds and ``more``."""
         write_csv(self.out / f"{name}.csv", rows)
         about = {
             "budget": vars(self.budget),
@@ -169,11 +169,11 @@ class Point:
 
     @property
     def entry(self) -> corpus.Entry:
-        """The network."""
+        """Return the network."""
         return self.bench.entry
 
     @property
     def samples(self) -> signals.Samples:
-        """What it was trained on."""
+        """Return what it was trained on."""
         recipe = self.entry.recipe
         return signals.KINDS[recipe.kind](recipe.signal, self.data)

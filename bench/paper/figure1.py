@@ -28,30 +28,30 @@ Matrices = dict[str, NDArray[np.float64]]
 
 
 def matrices(tensors: dict[str, Tensor]) -> Matrices:
-    """The weight matrices, float64 ``[fan_out, fan_in]``."""
+    """Return the weight matrices, float64 ``[fan_out, fan_in]``."""
     return {name: tensor.detach().double().numpy() for name, tensor in tensors.items() if name.endswith("weight")}
 
 
 def networks(context: Context) -> list[tuple[str, tuple[int, int]]]:
-    """Pictures and sizes: width 64 of every picture, 256 of the first in ``quick`` and of all in ``full``."""
+    """Return pictures and sizes: width 64 of every picture, 256 of the first in ``quick`` and of all in ``full``."""
     large = context.pictures if context.budget.name == "full" else context.pictures[:1]
     return [(name, SMALL) for name in context.pictures] + [(name, LARGE) for name in large]
 
 
-def untrained(sizes: tuple[int, int], seed: int = 0) -> Matrices:
-    """The matrices that training of a network of these sizes begins with."""
+def initial_matrices(sizes: tuple[int, int], seed: int = 0) -> Matrices:
+    """Return the matrices that training of a network of these sizes begins with."""
     hidden, width = sizes
     return matrices(Siren((2, hidden, width, 3), torch.Generator().manual_seed(seed)).state_dict())
 
 
-def tested(picture: str, width: int, state: str, found: Matrices) -> Iterator[dict[str, Any]]:
-    """A row for each matrix; layers are counted from 1, as in the paper."""
+def normality_rows(picture: str, width: int, state: str, found: Matrices) -> Iterator[dict[str, Any]]:
+    """Yield a row for each matrix; layers are counted from 1, as in the paper."""
     for layer, (name, matrix) in enumerate(found.items(), 1):
         values = matrix.ravel()
         hidden = matrix.shape == (width, width)
         label = {"picture": picture, "width": width, "state": state, "layer": layer, "tensor": name, "hidden": hidden}
         moments = {"n": values.size, "mean": float(values.mean()), "deviation": float(values.std())}
-        vectors = normality.rejected(matrix) if hidden else {}
+        vectors = normality.rejection_shares(matrix) if hidden else {}
         yield label | moments | normality.tests(values) | normality.alternatives(values) | vectors
 
 
@@ -62,9 +62,9 @@ def run(context: Context) -> None:
     shown: set[int] = set()
     for picture, sizes in context.track(networks(context), "network"):
         found = matrices(context.siren(picture, *sizes).entry.state_dict)
-        rows += tested(picture, sizes[1], "trained", found)
+        rows += normality_rows(picture, sizes[1], "trained", found)
         if sizes[1] not in shown:
-            rows += tested(picture, sizes[1], "initial", untrained(sizes))
+            rows += normality_rows(picture, sizes[1], "initial", initial_matrices(sizes))
         if sizes == LARGE and LARGE[1] in shown or sizes == SMALL and len(panels) >= 4 * SMALL[0]:
             continue
         shown.add(sizes[1])
@@ -73,7 +73,7 @@ def run(context: Context) -> None:
             for layer, matrix in enumerate(found.values(), 1)
             if matrix.shape[0] == matrix.shape[1]
         ]
-    control = untrained(SMALL)
+    control = initial_matrices(SMALL)
     panels += [
         ("initial", SMALL[1], f"layer {layer}", matrix)
         for layer, matrix in enumerate(control.values(), 1)
@@ -90,7 +90,7 @@ def run(context: Context) -> None:
 
 
 def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """By width and state: hidden layers, how many each test rejects at 5 %, means of the shares of rows rejected."""
+    """Return by width and state: hidden layers, how many each test rejects at 5 %, mean shares of rejected rows."""
     table = []
     for width, state in dict.fromkeys((row["width"], row["state"]) for row in rows):
         chosen = [r for r in rows if (r["width"], r["state"], r["hidden"]) == (width, state, True)]
@@ -105,7 +105,7 @@ def summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def plot(panels: list[tuple[str, int, str, NDArray[np.float64]]], path: Path) -> None:
-    """A histogram of every hidden layer with the normal of its mean and deviation; a network in each row."""
+    """Draw a histogram of every hidden layer with the normal of its mean and deviation; a network in each row."""
     networks_shown = list(dict.fromkeys((picture, width) for picture, width, _, _ in panels))
     columns = max(sum((p, w) == key for p, w, _, _ in panels) for key in networks_shown)
     rows = len(networks_shown)

@@ -24,7 +24,7 @@ _CROP = 96
 
 
 def run(context: Context) -> None:
-    """A row of crops for each of the first three pictures; sizes and PSNR are of whole pictures."""
+    """Measure a row of crops for each of the first three pictures; sizes and PSNR are of whole pictures."""
     pictures = context.pictures[:3]
     table = []
     rows, columns = len(pictures), len(SHOWN) + 1
@@ -33,12 +33,12 @@ def run(context: Context) -> None:
         for axes, picture in zip(grid, context.track(pictures, "picture"), strict=True):
             point = context.siren(picture, 3, 64)
             files = chosen(all_rows(point, context))
-            original = signals.halved(_whole(picture, context)) if context.budget.half else _whole(picture, context)
+            original = signals.halve(_whole(picture, context)) if context.budget.half else _whole(picture, context)
             height, width = original.shape[:2]
             _panel(axes[0], original, "original")
             for axis, codec in zip(axes[1:], SHOWN, strict=True):
                 row = files[codec]
-                shown = _shown(point, decoded(point, codec), height, width)
+                shown = _render(point, decoded(point, codec), height, width)
                 bpp = 8 * row.bytes / (height * width)
                 _panel(axis, shown, f"{codec}\n{row.quality:.2f} dB, {bpp:.3f} bpp, {row.bytes / 1000:.1f} kB")
                 table.append({"picture": picture, "codec": codec, "psnr": row.quality, "bpp": bpp, "bytes": row.bytes})
@@ -50,7 +50,7 @@ def _whole(picture: str, context: Context) -> NDArray[np.uint8]:
     return signals.pixels_of(picture.removesuffix("-half"), context.data)
 
 
-def _shown(point: Point, state_dict: Mapping[str, Tensor], height: int, width: int) -> NDArray[np.uint8]:
+def _render(point: Point, state_dict: Mapping[str, Tensor], height: int, width: int) -> NDArray[np.uint8]:
     values = values_of(point.entry.network(), state_dict, point.entry.eval_samples["inputs"]).reshape(height, width, 3)
     return np.rint((values.clamp(-1, 1).numpy() + 1) * 127.5).astype(np.uint8)
 

@@ -35,17 +35,17 @@ DRAWN = (
 
 
 def run_c1(context: Context) -> None:
-    """Widths: (2, 32), (3, 64), (3, 128); more seeds of the first, of all in ``full``."""
+    """Measure widths: (2, 32), (3, 64), (3, 128); more seeds of the first, of all in ``full``."""
     _run(context, "c1")
 
 
 def run_c2(context: Context) -> None:
-    """Depths: (3, 64), (5, 64), (7, 64)."""
+    """Measure depths: (3, 64), (5, 64), (7, 64)."""
     _run(context, "c2")
 
 
 def recipes(context: Context, name: str) -> list[Recipe]:
-    """Every network of ``c1`` or ``c2``."""
+    """Return every network of ``c1`` or ``c2``."""
     found = []
     for size in SIZES[name]:
         several = name == "c1" and (context.budget.name == "full" or size == SIZES[name][0])
@@ -67,13 +67,13 @@ def _run(context: Context, name: str) -> None:
 
 
 def picture_lines(context: Context, point: Point) -> list[dict[str, Any]]:
-    """The table's lines of one network of a picture, with bits per pixel."""
+    """Return the table's lines of one network of a picture, with bits per pixel."""
     pixels = len(point.entry.eval_samples["targets"])
     return table.lines(point, all_rows(point, context), lambda size: 8 * size / pixels)
 
 
 def bd_rates(means: Sequence[dict[str, Any]]) -> dict[str, float | None]:
-    """BD-rate in percent over the mean points of the configurations, against 16-bit + Brotli.
+    """Return BD-rate in percent over the mean points of the configurations, against 16-bit + Brotli.
 
     Configurations of which a codec has not all networks are left out of its curve.
     """
@@ -87,7 +87,7 @@ def bd_rates(means: Sequence[dict[str, Any]]) -> dict[str, float | None]:
 
 
 def ratios(means: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """Bytes of the paper's method over those of 16-bit + Brotli at a loss of at most 0.1 dB, by configuration."""
+    """Return bytes of the paper's method over 16-bit + Brotli at a loss of at most 0.1 dB, by configuration."""
     found: dict[str, float] = {}
     for line in means:
         if line["codec"] in (CHOSEN, RULE) and line["loss_db"] <= LOSS:

@@ -59,7 +59,7 @@ RETRAIN_RATE = 1e-6
 QUICK_BATCH, SAMPLED, EVAL_SAMPLES = 8192, 32768, 65536
 
 _CHUNK = 65536  # samples whose gradients are found at once
-_JUDGE_EVERY = 50  # steps in quick; each step in full
+_EVALUATE_EVERY = 50  # steps in quick; each step in full
 
 Tensors = Mapping[str, Tensor]
 
@@ -104,7 +104,7 @@ class _Watch(TorchFunctionMode):
 
 @torch.no_grad()
 def layer_calls(network: nn.Module, tensors: Tensors, inputs: Tensor) -> list[Call]:
-    """What each linear layer of a network is given, in order.
+    """Return what each linear layer of a network is given, in order.
 
     Networks of sines call their layers' weights times a frequency and not the layers, so hooks would see nothing.
 
@@ -129,7 +129,7 @@ def layer_calls(network: nn.Module, tensors: Tensors, inputs: Tensor) -> list[Ca
 
 
 def _factor(used: Tensor, weight: Tensor) -> float | None:
-    """The number whose product with a weight was used; None if there is none."""
+    """Return the number whose product with a weight was used; None if there is none."""
     if used.shape != weight.shape:
         return None
     energy = float(weight.square().sum())
@@ -138,38 +138,38 @@ def _factor(used: Tensor, weight: Tensor) -> float | None:
 
 
 def steps_of(tensors: Tensors, bits: int) -> dict[str, float]:
-    """The float32 step of every tensor: its largest magnitude is the largest integer; 0 of one that is all zero."""
+    """Return the float32 step of every tensor: its largest magnitude is the largest integer; 0 for one of zeros."""
     return {
         name: float(np.float32(float(tensor.abs().max()) / top(bits))) if tensor.numel() else 0.0
         for name, tensor in tensors.items()
     }
 
 
-def rounded(tensor: Tensor, step: float, bits: int) -> Tensor:
-    """The nearest multiples of a step within b bits."""
+def round_to_step(tensor: Tensor, step: float, bits: int) -> Tensor:
+    """Return the nearest multiples of a step within b bits."""
     if step == 0:
         return torch.zeros_like(tensor)
     return (tensor / step).round().clamp(-top(bits), top(bits)) * step
 
 
-def _all_rounded(tensors: Tensors, steps: Mapping[str, float], bits: int) -> OrderedDict[str, Tensor]:
-    return OrderedDict((name, rounded(tensor, steps[name], bits)) for name, tensor in tensors.items())
+def _round_all(tensors: Tensors, steps: Mapping[str, float], bits: int) -> OrderedDict[str, Tensor]:
+    return OrderedDict((name, round_to_step(tensor, steps[name], bits)) for name, tensor in tensors.items())
 
 
 def _share(alpha: Tensor) -> Tensor:
-    """The rectified sigmoid: the part of a step by which a weight is rounded up, 0 … 1."""
+    """Return the rectified sigmoid: the part of a step by which a weight is rounded up, 0 … 1."""
     low, high = STRETCH
     return (torch.sigmoid(alpha) * (high - low) + low).clamp(0, 1)
 
 
 def _beta(iteration: int) -> float:
-    """The regularization's exponent after the warm start: half a cosine from 20 to 2."""
+    """Return the regularization's exponent after the warm start: half a cosine from 20 to 2."""
     along = max(0.0, iteration / ITERATIONS - WARM) / (1 - WARM)
     return BETAS[1] + (BETAS[0] - BETAS[1]) * (1 + math.cos(math.pi * along)) / 2
 
 
 def soft_weight(weight: Tensor, step: float, bits: int, exact: Tensor, given: Tensor, factor: float) -> Tensor:
-    """A layer's weight as AdaRound leaves it: multiples of the step but for elements that have not settled.
+    """Return a layer's weight as AdaRound leaves it: multiples of the step but for elements that have not settled.
 
     Parameters
     ----------
@@ -201,7 +201,7 @@ def soft_weight(weight: Tensor, step: float, bits: int, exact: Tensor, given: Te
 
 
 def adaround(network: nn.Module, tensors: Tensors, inputs: Tensor, bits: int) -> OrderedDict[str, Tensor]:
-    """The tensors with all weights of linear layers as AdaRound leaves them, the others as they were.
+    """Return the tensors with all weights of linear layers as AdaRound leaves them, the others as they were.
 
     Parameters
     ----------
@@ -222,12 +222,12 @@ def adaround(network: nn.Module, tensors: Tensors, inputs: Tensor, bits: int) ->
         )
         bias = call.weight.removesuffix("weight") + "bias"
         for name in {call.weight, bias} & tensors.keys():
-            quantized[name] = rounded(found[name], steps[name], bits)
+            quantized[name] = round_to_step(found[name], steps[name], bits)
     return found
 
 
 def _error(network: nn.Module, tensors: Tensors, samples: tuple[Tensor, Tensor]) -> float:
-    """Mean squared error on samples."""
+    """Return mean squared error on samples."""
     return float((values_of(network, tensors, samples[0]) - samples[1]).square().mean())
 
 
@@ -235,7 +235,7 @@ def _error(network: nn.Module, tensors: Tensors, samples: tuple[Tensor, Tensor])
 def _retrain(
     network: nn.Module, tensors: Tensors, steps: Mapping[str, float], bits: int, samples: Samples, full: bool
 ) -> OrderedDict[str, Tensor]:
-    """The tensors after retraining through their quantizers, not yet rounded; the best that were met."""
+    """Return the tensors after retraining through their quantizers, not yet rounded; the best that were met."""
     device = next(iter(tensors.values())).device
     generator = torch.Generator().manual_seed(1)
     count = len(samples.inputs)
@@ -248,21 +248,21 @@ def _retrain(
         return OrderedDict((name, tensor.detach().clone()) for name, tensor in trained.items())
 
     best = detached()
-    least = _error(network, _all_rounded(best, steps, bits), eval_samples)
+    least = _error(network, _round_all(best, steps, bits), eval_samples)
     for epoch in range(1, EPOCHS + 1):
         batch = whole or _chosen(samples, torch.randint(count, (QUICK_BATCH,), generator=generator), device)
         optimizer.zero_grad(set_to_none=True)
         for inputs, targets in zip(*(torch.split(part, _CHUNK) for part in batch), strict=True):
             through = {
-                name: tensor + (rounded(tensor.detach(), steps[name], bits) - tensor.detach())
+                name: tensor + (round_to_step(tensor.detach(), steps[name], bits) - tensor.detach())
                 for name, tensor in trained.items()
             }
             values = functional_call(network, through, (inputs,))
             ((values - targets).square().sum() / batch[1].numel()).backward()
         optimizer.step()
-        if full or epoch % _JUDGE_EVERY == 0:
+        if full or epoch % _EVALUATE_EVERY == 0:
             now = detached()
-            if (error := _error(network, _all_rounded(now, steps, bits), eval_samples)) < least:
+            if (error := _error(network, _round_all(now, steps, bits), eval_samples)) < least:
                 best, least = now, error
     return best
 
@@ -272,7 +272,7 @@ def _chosen(samples: Samples, chosen: Tensor, device: torch.device) -> tuple[Ten
 
 
 def quantize(network: nn.Module, samples: Samples, bits: int, budget: Budget) -> OrderedDict[str, Levels]:
-    """Every tensor of a trained network after all of INRIC's steps; on the network's device, the same at each call.
+    """Return every tensor of a trained network after all of INRIC's steps, on its device; deterministic.
 
     Raises
     ------
@@ -296,12 +296,12 @@ def _levels(tensor: Tensor, step: float, bits: int) -> Levels:
 
 
 def compress(network: nn.Module, samples: Samples, bits: int, budget: Budget) -> bytes:
-    """INRIC's file of a trained network, see :func:`quantize`; :func:`decode` reads it."""
+    """Return INRIC's file of a trained network, see :func:`quantize`; :func:`decode` reads it."""
     return inric_stream.encode(quantize(network, samples, bits, budget), bits)
 
 
 def rows(point: Point, budget: Budget = BUDGETS["quick"]) -> Iterator[Row]:
-    """The file at 8 bits, then at 7."""
+    """Yield the file at 8 bits, then at 7."""
     version = source_version(*(Path(str(part.__file__)) for part in (inric_stream, levels, _C)), Path(__file__))
     like = point.entry.state_dict
     for bits in BITS:

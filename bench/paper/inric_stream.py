@@ -38,18 +38,18 @@ class Levels:
     step: float
 
     def tensor(self, like: Tensor) -> Tensor:
-        """float32(q) · step in the dtype of ``like``."""
+        """Return float32(q) · step in the dtype of ``like``."""
         values = self.q.astype(np.float32) * np.float32(self.step)
         return torch.from_numpy(values).reshape(like.shape).to(like.dtype)
 
 
 def top(bits: int) -> int:
-    """The largest magnitude of a symmetric b-bit integer."""
+    """Return the largest magnitude of a symmetric b-bit integer."""
     return (1 << (bits - 1)) - 1
 
 
 def check_tensor(name: str, tensor: Tensor) -> None:
-    """InputError unless a tensor is floating and finite."""
+    """Raise InputError unless a tensor is floating and finite."""
     if not tensor.is_floating_point():
         raise InputError(f"INRIC codes floating tensors; {name} is {tensor.dtype}")
     if not bool(torch.isfinite(tensor).all()):
@@ -57,7 +57,7 @@ def check_tensor(name: str, tensor: Tensor) -> None:
 
 
 def _rows(shape: tuple[int, ...], count: int) -> tuple[int, int]:
-    """Rows and columns that a tensor is coded in."""
+    """Return rows and columns that a tensor is coded in."""
     return (shape[0], count // shape[0]) if len(shape) > 1 and count else (1, count)
 
 
@@ -66,7 +66,7 @@ def _form(scale: int) -> LevelForm:
 
 
 def encode(tensors: Mapping[str, Levels], bits: int) -> bytes:
-    """The stream of quantized tensors.
+    """Encode the stream of quantized tensors.
 
     Raises
     ------
@@ -93,7 +93,7 @@ def encode(tensors: Mapping[str, Levels], bits: int) -> bytes:
 
 
 def decode(blob: bytes, like: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
-    """The tensors of a stream.
+    """Return the tensors of a stream.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def decode(blob: bytes, like: Mapping[str, Tensor]) -> OrderedDict[str, Tensor]:
 
 
 def _read(reader: Reader, bits: int, like: Tensor) -> Tensor:
-    """The next tensor of a stream."""
+    """Return the next tensor of a stream."""
     step = float(np.frombuffer(reader.take(4), "<f4")[0])
     if step == 0:
         return torch.zeros(like.shape, dtype=like.dtype)

@@ -15,7 +15,7 @@ LEAST_LOSS = 1e-4
 
 
 def passing(losses: Mapping[int, float], bound: float) -> tuple[int, int] | None:
-    """Neighbours among measured s between which the loss last falls to the bound; None if it stays above.
+    """Return neighbors among measured s between which the loss last falls to the bound; None if it stays above.
 
     The first is 0 where the smallest s is enough. At all measured s from the second on the loss is at most the bound.
     """
@@ -28,7 +28,7 @@ def passing(losses: Mapping[int, float], bound: float) -> tuple[int, int] | None
 
 
 def crossing(losses: Mapping[int, float], bound: float) -> float | None:
-    """The s, not rounded, at which the loss in dB falls to the bound: its logarithm is linear between neighbours.
+    """Return the s, not rounded, at which the loss in dB falls to the bound; its logarithm is taken as linear.
 
     None where :func:`passing` finds none; the smallest measured s where that is enough.
     """
@@ -41,9 +41,9 @@ def crossing(losses: Mapping[int, float], bound: float) -> float | None:
 
 
 def smallest(losses: dict[int, float], bound: float, measure: Callable[[int], float]) -> int | None:
-    """The smallest s whose loss, and that of every larger measured one, is at most the bound; None if there is none.
+    """Return the smallest s from which on every measured loss is at most the bound; None if there is none.
 
-    Measures between the neighbours that :func:`passing` finds, and adds to ``losses``, until these are consecutive.
+    Measures between the neighbors that :func:`passing` finds, and adds to ``losses``, until these are consecutive.
     """
     while (found := passing(losses, bound)) is not None:
         low, high = found
@@ -75,13 +75,13 @@ class Line:
     _error: float
 
     def band(self, x: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Half the width of the 95 % confidence band of the line at ``x``; NaN for fewer than three points."""
+        """Return half the width of the 95 % confidence band of the line at ``x``; NaN for fewer than three points."""
         width: NDArray[np.float64] = self._error * np.sqrt(1 / self.points + (x - self._mean) ** 2 / self._spread)
         return width
 
 
 def line(x: Sequence[float], y: Sequence[float]) -> Line | None:
-    """The line through points; None unless two x differ."""
+    """Return the line through points; None unless two x differ."""
     a, b = np.asarray(x, np.float64), np.asarray(y, np.float64)
     if len(np.unique(a)) < 2:
         return None
@@ -100,7 +100,7 @@ def line(x: Sequence[float], y: Sequence[float]) -> Line | None:
 
 
 def second_factor(table: NDArray[np.float64]) -> tuple[float, float] | None:
-    """Whether columns matter beside rows: F and p of a two-way analysis of variance without repetition.
+    """Return whether columns matter beside rows: F and p of a two-way analysis of variance without repetition.
 
     Parameters
     ----------

@@ -24,15 +24,15 @@ NORMAL_FREEDOM = 1e4
 Values = NDArray[np.float64]
 
 
-def standardized(values: Values) -> Values:
-    """Values ``[..., n]`` along the last axis with mean 0 and deviation 1 (n - 1), ascending."""
+def standardize(values: Values) -> Values:
+    """Return values ``[..., n]`` along the last axis with mean 0 and deviation 1 (n - 1), ascending."""
     centred = values - values.mean(-1, keepdims=True)
     ordered: Values = np.sort(centred / centred.std(-1, ddof=1, keepdims=True), -1)
     return ordered
 
 
 def lilliefors(ordered: Values) -> Values:
-    """Kolmogorov and Smirnov's distance to the normal of standardized values ``[..., n]``."""
+    """Return Kolmogorov and Smirnov's distance to the normal of standardized values ``[..., n]``."""
     n = ordered.shape[-1]
     below = stats.norm.cdf(ordered)
     steps = np.arange(n + 1) / n
@@ -41,7 +41,7 @@ def lilliefors(ordered: Values) -> Values:
 
 
 def anderson_darling(ordered: Values) -> Values:
-    """Anderson and Darling's A² of standardized values ``[..., n]``."""
+    """Return Anderson and Darling's A² of standardized values ``[..., n]``."""
     n = ordered.shape[-1]
     weights = (2 * np.arange(1, n + 1) - 1) / n
     logs = stats.norm.logcdf(ordered) + stats.norm.logsf(ordered[..., ::-1])
@@ -54,24 +54,24 @@ _STATISTICS = {"ks": lilliefors, "ad": anderson_darling}
 
 @cache
 def _null(n: int) -> dict[str, Values]:
-    """Statistics of :data:`DRAWS` normal samples of n values, ascending."""
+    """Return statistics of :data:`DRAWS` normal samples of n values, ascending."""
     rng = np.random.default_rng(n)
     found: dict[str, list[float]] = {name: [] for name in _STATISTICS}
     for _ in range(DRAWS):
-        ordered = standardized(rng.standard_normal(n))
+        ordered = standardize(rng.standard_normal(n))
         for name, statistic in _STATISTICS.items():
             found[name].append(float(statistic(ordered)))
     return {name: np.sort(values) for name, values in found.items()}
 
 
 def simulated_p(name: str, statistic: float, n: int) -> float:
-    """The share of normal samples whose statistic is as large, at least 1 / (DRAWS + 1)."""
+    """Return the share of normal samples whose statistic is as large, at least 1 / (DRAWS + 1)."""
     larger = DRAWS - int(np.searchsorted(_null(n)[name], statistic))
     return (1 + larger) / (1 + DRAWS)
 
 
 def tests(values: Values) -> dict[str, float]:
-    """Moments and tests of a sample ``[n]``, n at least 20.
+    """Return moments and tests of a sample ``[n]``, n at least 20.
 
     Excess kurtosis and skewness with the standard errors they have under normality, statistic and p of Shapiro–Wilk,
     D'Agostino's K², Anderson–Darling and Kolmogorov–Smirnov. Mean and deviation are fitted: the last two have p by
@@ -93,19 +93,19 @@ def tests(values: Values) -> dict[str, float]:
         "dagostino_k2": float(omnibus.statistic),
         "dagostino_p": float(omnibus.pvalue),
     }
-    ordered = standardized(values)
+    ordered = standardize(values)
     for name, statistic in _STATISTICS.items():
         found = float(statistic(ordered))
         row |= {f"{name}_statistic": found, f"{name}_p": simulated_p(name, found, n)}
     return row
 
 
-def rejected(vectors: Values) -> dict[str, Any]:
-    """Shares of vectors ``[B, n]`` that tests reject at 5 %, and the shares that normal ones exceed once in 40."""
+def rejection_shares(vectors: Values) -> dict[str, Any]:
+    """Return shares of vectors ``[B, n]`` that tests reject at 5 %, and those that normal ones exceed once in 40."""
     count, n = vectors.shape
     if n < 20:
         return {}
-    ordered = standardized(vectors)
+    ordered = standardize(vectors)
     critical = {name: values[math.ceil((1 - LEVEL) * (DRAWS + 1)) - 1] for name, values in _null(n).items()}
     return {
         "vectors": count,
@@ -119,7 +119,7 @@ def rejected(vectors: Values) -> dict[str, Any]:
 
 
 def alternatives(values: Values) -> dict[str, Any]:
-    """Log-likelihoods per value of fitted distributions, their AIC less the normal's, and the name of the least.
+    """Return log-likelihoods per value of fitted distributions, their AIC less the normal's, and the name of the least.
 
     Laplace (median and mean deviation), Student's t (location, scale, degrees of freedom by maximum likelihood) and the
     uniform over the sample's range.

@@ -28,7 +28,7 @@ DRAWN = ("COIN, fp32 + Brotli", "16-bit + Brotli", "CoINR paper, rule", "INRIC 8
 
 
 def run(context: Context) -> None:
-    """Lucy and the bunny at 128³, at 256³ too in ``full``; the generated knot without the data folder."""
+    """Measure Lucy and the bunny at 128³, at 256³ too in ``full``; the generated knot without the data folder."""
     rows: list[dict[str, Any]] = []
     for recipe in context.track(context.known_first(["occupancy_rows"], recipes(context)), "shape"):
         rows += context.lines(["occupancy_rows"], recipe, partial(_shape_lines, context))
@@ -37,7 +37,7 @@ def run(context: Context) -> None:
 
 
 def recipes(context: Context) -> list[corpus.Recipe]:
-    """Every network."""
+    """Return every network."""
     names = ["lucy_128", "bunny_128"] if context.data else ["knot"]
     if context.budget.name == "full" and context.data:
         names += ["lucy_256", "bunny_256"]
@@ -50,11 +50,11 @@ def _recipe(context: Context, name: str) -> corpus.Recipe:
 
 
 def _voxels(context: Context, name: str) -> NDArray[np.bool_]:
-    return signals.cropped(signals.occupancy(name, context.data))
+    return signals.crop(signals.occupancy(name, context.data))
 
 
 def _shape_lines(context: Context, point: Point) -> list[Line]:
-    """The table's lines of a shape's network; its curves and renders are drawn."""
+    """Return the table's lines of a shape's network; its curves and renders are drawn."""
     name = point.entry.recipe.signal
     voxels = _voxels(context, name)
     rows = all_rows(point, context)
@@ -74,7 +74,7 @@ def _render(
     shown: Mapping[str, NDArray[np.float32]],
     measured: Sequence[Mapping[str, Any]],
 ) -> None:
-    """The original and decoded shapes side by side, with IoU and size."""
+    """Draw the original and decoded shapes side by side, with IoU and size."""
     camera = turn(30, 15)
     lines = {line["codec"]: line for line in measured}
     panels = [("original", voxels.astype(np.float32), "")]

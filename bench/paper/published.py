@@ -35,7 +35,7 @@ QUICK_WIDTHS = (32, 48)
 
 
 def network_of(width: int, seed: int = 0) -> Siren:
-    """INRIC's network: 66 inputs, three hidden layers."""
+    """Return INRIC's network: 66 inputs, three hidden layers."""
     generator = torch.Generator().manual_seed(seed)
     return Siren(2, 3, width, HIDDEN_LAYERS, frequencies=FREQUENCIES, base=BASE, lowest=math.pi, generator=generator)
 
@@ -63,8 +63,8 @@ def train(network: nn.Module, samples: Samples, steps: int, batch: int | None) -
         schedule.step()
 
 
-def trained(context: Context, name: str, width: int, samples: Samples) -> Siren:
-    """A picture's network, trained once and kept."""
+def train_network(context: Context, name: str, width: int, samples: Samples) -> Siren:
+    """Return a picture's network, trained once and kept."""
     full = context.budget.name == "full"
     network = network_of(width)
     steps = FULL_STEPS if full else context.budget.steps
@@ -79,15 +79,15 @@ def trained(context: Context, name: str, width: int, samples: Samples) -> Siren:
 
 
 def psnr(network: nn.Module, tensors: dict[str, Tensor], samples: Samples) -> float:
-    """PSNR in dB of the whole picture."""
+    """Return PSNR in dB of the whole picture."""
     device = next(network.parameters()).device
     on_device = {name: tensor.to(device) for name, tensor in tensors.items()}
     values = values_of(network, on_device, samples.eval_inputs.to(device))
     return scores("picture", values.cpu(), samples.eval_targets)["psnr"]
 
 
-def measured(context: Context, network: Siren, samples: Samples, bits: int) -> dict[str, Any]:
-    """Bytes and quality of INRIC's file of a network."""
+def measure_network(context: Context, network: Siren, samples: Samples, bits: int) -> dict[str, Any]:
+    """Measure bytes and quality of INRIC's file of a network."""
     like = {name: tensor.cpu() for name, tensor in network.state_dict().items()}
     blob = inric.compress(network, samples, bits, context.budget)
     return {
@@ -100,7 +100,7 @@ def measured(context: Context, network: Siren, samples: Samples, bits: int) -> d
 
 
 def differences(context: Context) -> str:
-    """What the budget does otherwise than the published points."""
+    """Return what the budget does otherwise than the published points."""
     if context.budget.name == "full":
         return "rate of Adam falls along a cosine"
     size = "half-size" if context.budget.half else "full-size"
@@ -119,10 +119,10 @@ def run(context: Context) -> None:
     rows = []
     for name, width in context.track(jobs, "network"):
         samples = picture(name, context.data)
-        network = trained(context, name, width, samples)
+        network = train_network(context, name, width, samples)
         mark = tensors_hash(OrderedDict((k, v.cpu()) for k, v in network.state_dict().items()))
         for bits in inric.BITS:
-            work = partial(measured, context, network, samples, bits)
+            work = partial(measure_network, context, network, samples, bits)
             found = log.recall(f"{name} {mark} {bits} {version}", work)
             bpp, quality = PUBLISHED[width] if bits == 8 else (None, None)
             row = {"picture": name, "width": width, "bits": bits, **found}
@@ -131,7 +131,7 @@ def run(context: Context) -> None:
 
 
 def means(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Mean bits per pixel and PSNR over the pictures, by width and b."""
+    """Return mean bits per pixel and PSNR over the pictures, by width and b."""
     table = []
     for width, bits in sorted({(row["width"], row["bits"]) for row in rows}):
         chosen = [row for row in rows if (row["width"], row["bits"]) == (width, bits)]

@@ -55,7 +55,7 @@ class Job:
 
     @property
     def label(self) -> dict[str, Any]:
-        """The columns that name it."""
+        """Return the columns that name it."""
         recipe = self.point.entry.recipe
         hidden, width = recipe.sizes
         names = {"signal": recipe.signal, "family": recipe.family, "hidden_layers": hidden, "width": width}
@@ -63,26 +63,26 @@ class Job:
 
     @property
     def key(self) -> str:
-        """Names network, cut, M and the code that measures."""
+        """Return names network, cut, M and the code that measures."""
         tensors = tensors_hash(self.point.entry.state_dict)
         return f"{self.point.entry.name} {tensors} {self.mode} {self.M} {_version()}"
 
 
 @cache
 def _version() -> str:
-    """Name of the code that measures; pursuits of every backend find the same."""
+    """Return name of the code that measures; pursuits of every backend find the same."""
     parts = (lines, choices, omp, philox, paper, dictionary, uniform)
     return source_version(Path(__file__), *(Path(str(part.__file__)) for part in parts))
 
 
 def cuts(width: int) -> dict[str, Cut]:
-    """The paper's two ways to cut a hidden matrix: rows, and for small ones the whole."""
+    """Return the paper's two ways to cut a hidden matrix: rows, and for small ones the whole."""
     flat = {"flattened": Cut(False, width * width)} if width * width <= LARGEST_FLAT else {}
     return {"standard": Cut(False, width)} | flat
 
 
 def points(context: Context) -> Iterator[Callable[[], Point]]:
-    """Networks, trained when called: pictures at all widths, then a photo, a sound and a shape."""
+    """Yield networks, trained when called: pictures at all widths, then a photo, a sound and a shape."""
     for picture in context.pictures:
         for width in context.budget.widths:
             yield partial(context.siren, picture, 2 if width < paper_rules.TINY else 3, width)
@@ -95,12 +95,12 @@ def points(context: Context) -> Iterator[Callable[[], Point]]:
 
 
 def hidden_names(sd: OrderedDict[str, Tensor], width: int) -> list[str]:
-    """Names of the square matrices of a width."""
+    """Return names of the square matrices of a width."""
     return [name for name, tensor in sd.items() if tuple(tensor.shape) == (width, width)]
 
 
 def measure(job: Job) -> dict[str, Any]:
-    """The curve of a job, its smallest s, and the loss of 16 bit alone.
+    """Measure the curve of a job, its smallest s, and the loss of 16 bit alone.
 
     Keys: ``curve`` of rows (s, loss_db, residual_db, quality_db), ``needed`` and ``crossing`` (both None where the
     largest s of the grid is not enough), ``crossing_of_codes`` for which only what the codes lose beyond 16 bit counts,
@@ -146,7 +146,7 @@ def measure(job: Job) -> dict[str, Any]:
 
 
 def _decoded(vectors: Any, support: Any, atoms: coinr.Dictionary, job: Job, layout: Layout) -> Tensor:
-    """A hidden layer through the dictionary coder with 16-bit values on a given support."""
+    """Return a hidden layer through the dictionary coder with 16-bit values on a given support."""
     support = np.ascontiguousarray(support)
     params = DictionaryParams(job.cut, "gaussian", job.M, support.shape[1])
     quantized = DICTIONARY.quantize(support, paper.solve(vectors, support, atoms), params)
@@ -156,7 +156,7 @@ def _decoded(vectors: Any, support: Any, atoms: coinr.Dictionary, job: Job, layo
 
 
 def smallest_row(label: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
-    """A row of ``sparsity_smallest.csv``: ``s`` is empty where 2s < n is not enough, ``s_needed`` is what would be."""
+    """Return a row of ``sparsity_smallest.csv``: ``s`` is empty where 2s < n is not enough; ``s_needed`` is enough."""
     needed, n = found["needed"], label["n"]
     return label | {
         "s": needed if needed and needed <= paper_rules.most(n) else None,
@@ -171,7 +171,7 @@ def smallest_row(label: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]
 
 
 def fits(table: list[dict[str, Any]], pictures: list[str]) -> list[dict[str, Any]]:
-    """Lines of the pictures' needed s on n by mode and M, and whether the picture matters beside the width.
+    """Return lines of the pictures' needed s on n by mode and M, and whether the picture matters beside the width.
 
     In ``standard`` mode n is the width. ``picture_F`` and ``picture_p`` are of an analysis of variance of s / n, with
     s not rounded, over the widths at which every picture has one; ``spread_percent`` is the widths' mean of

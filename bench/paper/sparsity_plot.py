@@ -37,7 +37,7 @@ def plot(
 
 
 def _losses(axes: Any, curves: Sequence[dict[str, Any]], pictures: Sequence[str], first: bool) -> None:
-    """Loss over s / n of every network, coloured by width; signals that are no picture of the budget in black."""
+    """Draw loss over s / n of every network, colored by width; signals that are no picture of the budget in black."""
     import matplotlib.pyplot as plt
 
     widths = sorted({row["width"] for row in curves})
@@ -71,13 +71,13 @@ def _losses(axes: Any, curves: Sequence[dict[str, Any]], pictures: Sequence[str]
 
 
 def _other(rows: Sequence[dict[str, Any]], pictures: Sequence[str], signal: str) -> int:
-    """The place of a signal among those that are no picture of the budget."""
+    """Return the place of a signal among those that are no picture of the budget."""
     others = [name for name in dict.fromkeys(row["signal"] for row in rows) if name not in pictures]
     return others.index(signal) % len(_OTHERS)
 
 
 def _sizes(axes: Any, table: Sequence[dict[str, Any]], pictures: Sequence[str], mode: str, first: bool) -> None:
-    """The needed s over n, the pictures' line with its 95 % band, the rule and the limit 2s < n."""
+    """Draw the needed s over n, the pictures' line with its 95 % band, the rule and the limit 2s < n."""
     if not table:
         axes.set_axis_off()
         return

@@ -36,7 +36,7 @@ _BESIDE = ("fp32, trained as long",)
 
 
 def chosen(rows: Sequence[Row]) -> dict[str, Row]:
-    """One file a codec: its only one, or the smallest that loses at most 0.1 dB; codecs that have none are left out."""
+    """Return one file a codec: its only one, or the smallest that loses at most 0.1 dB; none of some codecs."""
     by_coder: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         by_coder[row.coder].append(row)
@@ -49,7 +49,7 @@ def chosen(rows: Sequence[Row]) -> dict[str, Row]:
 
 
 def lines(point: Point, rows: Sequence[Row], scale: Callable[[float], float] | None = None) -> list[dict[str, Any]]:
-    """A line for each codec on one network; ``scale`` makes bytes bits per pixel or the like."""
+    """Return a line for each codec on one network; ``scale`` makes bytes bits per pixel or the like."""
     curves = {ours: [row.point for row in rows if row.coder == ours] for ours in OURS}
     table = []
     for coder, row in chosen(rows).items():
@@ -75,13 +75,13 @@ def lines(point: Point, rows: Sequence[Row], scale: Callable[[float], float] | N
 
 
 def _finest(points: Sequence[Any]) -> float:
-    """The least loss that was measured: of rows that lose less, our file of that loss stands."""
+    """Return the least loss that was measured: of rows that lose less, our file of that loss stands."""
     edge = envelope(points)
     return edge[0].loss if edge else 0.0
 
 
 def draw(path: Path, title: str, unit: str, rows: Sequence[Row]) -> None:
-    """Quality over bytes of one network's files: a line through the best of each codec, a mark where it has but one."""
+    """Draw quality over bytes of one network's files: a line through the best of each codec, or a single mark."""
     with draw_figure(path, figsize=(9, 6)) as (figure, axes):
         for k, coder in enumerate(dict.fromkeys(row.coder for row in rows if row.coder not in _BESIDE)):
             edge = envelope([row.point for row in rows if row.coder == coder])
@@ -100,12 +100,12 @@ def draw(path: Path, title: str, unit: str, rows: Sequence[Row]) -> None:
 
 
 def configuration(point: Point) -> str:
-    """Hidden layers and width, as ``(3, 64)``."""
+    """Return hidden layers and width, as ``(3, 64)``."""
     return str(point.entry.recipe.sizes)
 
 
 def summary(table: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Means over networks of one configuration, lines in which ours is larger first.
+    """Return means over networks of one configuration, lines in which ours is larger first.
 
     ``sd over seeds`` are means over pictures of standard deviations over seeds, where there are several.
     """

@@ -42,7 +42,7 @@ _WIDE = 64
 
 
 def networks(context: Context) -> list[Recipe]:
-    """Networks that go through all codecs and that no table holds, the largest first."""
+    """Return networks that go through all codecs and that no table holds, the largest first."""
     found = [*occupancy.recipes(context), *audio.recipes(context)]
     found += [*images.recipes(context, "c1"), *images.recipes(context, "c2")]
     new = {recipe.name: recipe for recipe in found if not context.known(TABLES, recipe)}
@@ -50,7 +50,7 @@ def networks(context: Context) -> list[Recipe]:
 
 
 def tasks(context: Context) -> dict[str, Task]:
-    """What is run side by side, by name, in the order in which it is begun: what takes longest first."""
+    """Return what is run side by side, by name, in the order in which it is begun: what takes longest first."""
     wide, narrow = OrderedDict[str, Task](), OrderedDict[str, Task]()
     for recipe in networks(context):
         (wide if recipe.sizes[1] > _WIDE else narrow)[recipe.name] = partial(_measure, recipe)
@@ -83,7 +83,7 @@ def run(context: Context, processes: int) -> None:
     write_json(context.out / "all.json", about)
 
 
-def _side_by_side(wanted: dict[str, Task], context: Context, processes: int) -> dict[str, float]:
+def _side_by_side(named: dict[str, Task], context: Context, processes: int) -> dict[str, float]:
     """Run tasks, each process on a core of its own; what they print goes to files beside the cache. Seconds by name.
 
     The first task that fails ends the run, once those that were begun are done.
@@ -95,9 +95,11 @@ def _side_by_side(wanted: dict[str, Task], context: Context, processes: int) -> 
     for core in sorted(os.sched_getaffinity(0))[:processes]:
         cores.put(core)
     with ProcessPoolExecutor(processes, spawn, initializer=_settle, initargs=(cores, log)) as pool:
-        futures = {pool.submit(_timed, task, replace(context, experiment=name)): name for name, task in wanted.items()}
+        futures = {
+            pool.submit(_time_task, task, replace(context, experiment=name)): name for name, task in named.items()
+        }
         try:
-            return {futures[future]: future.result() for future in _shown(futures)}
+            return {futures[future]: future.result() for future in _report_done(futures)}
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -111,14 +113,14 @@ def _settle(cores: Any, log: Path) -> None:
     sys.stdout = sys.stderr = (log / f"core-{core}.txt").open("a", buffering=1)
 
 
-def _timed(task: Task, context: Context) -> float:
+def _time_task(task: Task, context: Context) -> float:
     begin = time.perf_counter()
     task(replace(context, begin=begin))
     return time.perf_counter() - begin
 
 
-def _shown(futures: dict[Future[float], str]) -> Iterable[Future[float]]:
-    """The futures as they are done, with a bar on a terminal, with a line each elsewhere."""
+def _report_done(futures: dict[Future[float], str]) -> Iterable[Future[float]]:
+    """Yield the futures as they are done, with a bar on a terminal, with a line each elsewhere."""
     if sys.stderr.isatty():
         yield from track(as_completed(futures), "all", total=len(futures))
         return

@@ -33,7 +33,7 @@ Job = Callable[[Bench], Iterator[Row]]
 
 
 def jobs(profiles: list[str], environment: Path, per_octave: int) -> dict[str, Job]:
-    """What measures each coder, by its name; those that are not here are named on stderr and left out."""
+    """Return what measures each coder, by its name; those that are not here are named on stderr and left out."""
     found: dict[str, Job] = {"baselines": coders.baseline_rows, "bounds": coders.bound_rows}
     if (environment / "bin" / "python").exists():
         found["nncodec"] = lambda bench: nncodec.rows(bench, environment)
@@ -81,7 +81,7 @@ def measure(
 
 
 def describe(entry: corpus.Entry) -> dict[str, Any]:
-    """What the results say of a network."""
+    """Return what the results say of a network."""
     recipe = entry.recipe
     return {
         "parameters": entry.parameters,
@@ -115,7 +115,7 @@ def write(rows: list[Row], failures: dict[str, str], networks: dict[str, Any], o
 
 
 def main() -> None:
-    """Train, measure, tabulate and draw what was asked for."""
+    """Train, measure, tabulate and draw."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     corpus.add_data_option(parser)
     parser.add_argument("--out", type=Path, default=Path("bench/results/rate"))

@@ -36,7 +36,7 @@ PATIENT_BYTES = 1 << 20
 
 
 def networks() -> Iterator[tuple[str, list[Tensor]]]:
-    """Trained networks, as they are and cast; complex ones as they are only."""
+    """Yield trained networks, as they are and cast; complex ones as they are only."""
     for name in corpus.ready():
         tensors = [tensor for tensor in corpus.load(name).state_dict.values() if tensor.is_floating_point()]
         waves = [tensor for tensor in corpus.load(name).state_dict.values() if tensor.is_complex()]
@@ -46,7 +46,7 @@ def networks() -> Iterator[tuple[str, list[Tensor]]]:
 
 
 def buffers() -> Iterator[tuple[str, list[Tensor]]]:
-    """What state dicts hold beside weights."""
+    """Yield what state dicts hold beside weights."""
     g = torch.Generator().manual_seed(0)
     axes = torch.meshgrid(*[torch.linspace(-1, 1, 48)] * 3, indexing="ij")
     yield "running variance float32", [torch.rand(512, generator=g) + 0.5]
@@ -65,7 +65,7 @@ def buffers() -> Iterator[tuple[str, list[Tensor]]]:
 
 
 def large() -> Iterator[tuple[str, list[Tensor]]]:
-    """Tensors of some megabytes, for speed."""
+    """Yield tensors of some megabytes, for speed."""
     g = torch.Generator().manual_seed(1)
     for dtype in (*CASTS, torch.float64):
         yield f"2M normal numbers {dtype_name(dtype)}", [torch.randn(1024, 2048, generator=g).to(dtype)]
@@ -76,7 +76,7 @@ def large() -> Iterator[tuple[str, list[Tensor]]]:
 
 
 def brotli_sizes(tensor: Tensor) -> tuple[int, int]:
-    """Bytes of Brotli, raw and of byte planes."""
+    """Return bytes of Brotli, raw and of byte planes."""
     raw = to_bytes(tensor)
     quality = 11 if len(raw) <= PATIENT_BYTES else 5
     planes = np.frombuffer(raw, np.uint8).reshape(-1, tensor.dtype.itemsize).T.tobytes()
@@ -85,7 +85,7 @@ def brotli_sizes(tensor: Tensor) -> tuple[int, int]:
 
 
 def measure(name: str, tensors: list[Tensor]) -> dict[str, Any]:
-    """One row of the table; what was coded is decoded and compared."""
+    """Measure one row of the table; what was coded is decoded and compared."""
     entries = [Entry("w", tensor.contiguous(), None) for tensor in tensors]
     start = time.process_time()
     coded = [lossless(entry) for entry in entries]

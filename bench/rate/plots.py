@@ -43,7 +43,7 @@ def _style(coder: str, used: list[str]) -> tuple[str, str, str]:
 
 
 def _order(coder: str) -> tuple[bool, bool, int]:
-    """Ours first, bounds last, else in the order of the styles."""
+    """Return ours first, bounds last, else in the order of the styles."""
     known = list(_STYLES)
     place = known.index(coder) if coder in known else -1
     return not is_ours(coder), coder.startswith("entropy"), place
@@ -108,6 +108,6 @@ def plot_one(name: str, coders: Mapping[str, Sequence[Point]], about: Mapping[st
 def plot_all(
     curves: Mapping[str, Mapping[str, Sequence[Point]]], networks: Mapping[str, Mapping[str, Any]], folder: Path
 ) -> None:
-    """One ``NETWORK.png`` each; ``networks`` tells parameters and scores by name."""
+    """Draw one ``NETWORK.png`` each; ``networks`` tells parameters and scores by name."""
     for name, coders in curves.items():
         plot_one(name, coders, networks[name], folder / f"{name}.png")

@@ -7,7 +7,7 @@
 To each whole picture :func:`coinr.fit` fits a SIREN of 3 hidden layers of 64 (8000 steps). From it start, with equal
 batches and as many steps: the fp32 network (several optimizers and learning rates, the best of which counts and is the
 one that nncodec, ``auto`` and ``coinr.search`` code), and :func:`coinr.refine` by the optimizer and at the learning
-rate that were best for the fp32 network, ``thorough=True``, asked for its PSNR less 0.1 dB, by the direct coder and,
+rate that were best for the fp32 network, ``thorough=True``, to its PSNR less 0.1 dB, by the direct coder and,
 pictures named by ``--sparse``, by dictionaries. Those named by ``--low`` are refined to small sizes by both, too.
 
 Everything measured is kept under ``bench/cache/refine``. Written are ``refine.csv`` (files on envelopes),
@@ -65,7 +65,7 @@ WAYS = (("muon", 1e-4), ("muon", 2e-4), ("adam", 1e-4))
 #: Sizes at which dictionaries are compared with the direct coder: 1 and 1.5 bits a weight.
 LOW = (1600, 2400)
 
-#: Inputs and wanted values of chosen samples.
+#: Inputs and targets of chosen samples.
 BatchOf = Callable[[Tensor], tuple[Tensor, Tensor]]
 
 #: Names of coders; their files are absent where the score was not reached.
@@ -75,25 +75,25 @@ _CHUNK = 2048
 
 
 def loss_of(network: nn.Module, batch_of: BatchOf, count: int) -> Callable[[Mapping[str, Tensor]], Tensor]:
-    """Mean squared error on random ones of ``count`` samples, the same in the same order for every such function."""
+    """Return the mean squared error on random samples of ``count``, in the same order for every such function."""
     generator = torch.Generator().manual_seed(5)
 
     def loss(state_dict: Mapping[str, Tensor]) -> Tensor:
         total = torch.zeros(())
         for chosen in torch.randint(count, (BATCH,), generator=generator).split(_CHUNK):
-            inputs, wanted = batch_of(chosen)
-            error = functional_call(network, dict(state_dict), (inputs,)) - wanted
-            total = total + error.square().sum() / (BATCH * wanted.shape[1])
+            inputs, targets = batch_of(chosen)
+            error = functional_call(network, dict(state_dict), (inputs,)) - targets
+            total = total + error.square().sum() / (BATCH * targets.shape[1])
         return total
 
     return loss
 
 
 @denormals_as_zeros()
-def trained(
+def train_further(
     state_dict: Mapping[str, Tensor], loss: Callable[..., Tensor], optimizer: str, steps: int, rate: float
 ) -> OrderedDict[str, Tensor]:
-    """The tensors after as many more steps without any noise, by an optimizer and the schedule of coinr.refine."""
+    """Train the tensors for more steps without any noise, by an optimizer and the schedule of coinr.refine."""
     tensors = OrderedDict((name, tensor.clone().requires_grad_()) for name, tensor in state_dict.items())
     stacks = [tensor.detach()[None] for tensor in tensors.values()]
     moving = OPTIMIZERS[optimizer](stacks, rate)
@@ -106,8 +106,8 @@ def trained(
     return OrderedDict((name, tensor.detach()) for name, tensor in tensors.items())
 
 
-def refined_version() -> str:
-    """Name of the code that makes refined files."""
+def refine_version() -> str:
+    """Return name of the code that makes refined files."""
     home = Path(coinr.__file__).parent
     return coders.ours_version() + source_version(
         *(home / "optimize" / "refine").glob("*.py"), home / "fitting" / "optimizers.py"
@@ -115,13 +115,13 @@ def refined_version() -> str:
 
 
 def fp32(base: Fitted, steps: int) -> tuple[Fitted, str, float]:
-    """The network trained further, the best over optimizers and learning rates, and these."""
+    """Return the network trained further, the best over optimizers and learning rates, and these."""
     made = []
     for optimizer, rate in WAYS:
         path = CACHE / f"{base.name}-{tensors_hash(base.state_dict)}-{steps}-{optimizer}-{rate:g}.safetensors"
         if not path.exists():
             loss = loss_of(base.network(), base.signal.batch, base.signal.count)
-            write_state_dict_file(path, trained(base.state_dict, loss, optimizer, steps, rate))
+            write_state_dict_file(path, train_further(base.state_dict, loss, optimizer, steps, rate))
         stored = read_state_dict_file(path)
         tensors = OrderedDict((name, stored[name]) for name in base.state_dict)
         made.append((replace(base, state_dict=tensors), optimizer, rate))
@@ -137,34 +137,34 @@ class Case:
         self.full, self.optimizer, self.rate = fp32(self.base, steps)
         self.bench, self.steps = Bench(self.full, CACHE), steps  # type: ignore[arg-type]
 
-    def unrefined(self, environment: Path) -> list[Row]:
-        """nncodec, ``auto`` over tolerances, and ``coinr.search``, of the fp32 network."""
+    def encode_unrefined(self, environment: Path) -> list[Row]:
+        """Encode nncodec, ``auto`` over tolerances, and ``coinr.search``, of the fp32 network."""
         rows = list(nncodec.rows(self.bench, environment))
         rows += coders.profile_rows(self.bench, "auto")
         search = partial(coinr.search, self.full.state_dict, self.full.evaluate, min_score=self.bench.original - LOSS)
         rows.append(self._row("search", f"loss={LOSS}", lambda: search().blob))
         return rows
 
-    def refined(self, profile: str, **wanted: Any) -> list[Row]:
-        """The base network refined by a profile; none where training does not reach the score."""
-        setting = ", ".join(f"{key}={value:g}" for key, value in wanted.items()) or f"loss={LOSS}"
-        wanted = wanted or {"min_score": self.bench.original - LOSS, "evaluate": self.base.evaluate}
+    def encode_refined(self, profile: str, **goal: Any) -> list[Row]:
+        """Encode the base network refined by a profile; none where training does not reach the score."""
+        setting = ", ".join(f"{key}={value:g}" for key, value in goal.items()) or f"loss={LOSS}"
+        goal = goal or {"min_score": self.bench.original - LOSS, "evaluate": self.base.evaluate}
 
         def encode() -> bytes:
             how = {"steps": self.steps, "optimizer": self.optimizer, "learning_rate": self.rate, "profile": profile}
             how["thorough"] = True
             loss = loss_of(self.base.network(), self.base.signal.batch, self.base.signal.count)
-            return refine(self.base.state_dict, loss, **how, **wanted).blob
+            return refine(self.base.state_dict, loss, **how, **goal).blob
 
         try:
             how = f"steps={self.steps}, {self.optimizer} {self.rate:g}"
-            return [self._row(f"{profile}, refined", f"{setting}, {how}", encode, refined_version())]
+            return [self._row(f"{profile}, refined", f"{setting}, {how}", encode, refine_version())]
         except InputError as error:
             print(f"{self.full.name}, {profile}: {error}", file=sys.stderr)
             return []
 
     def of_size(self, profile: str, size: int) -> Row:
-        """The fp32 network by a profile, in a size."""
+        """Return the fp32 network by a profile, in a size."""
         encode = partial(coinr.encode_state_dict, self.full.state_dict, profile=profile, target_bytes=size)
         return self._row(profile, f"target_bytes={size}", encode)
 
@@ -173,18 +173,18 @@ class Case:
 
 
 def measure(case: Case, sparse: bool, low: bool, environment: Path) -> list[Row]:
-    """All files of a picture."""
-    rows = case.unrefined(environment)
+    """Measure all files of a picture."""
+    rows = case.encode_unrefined(environment)
     for profile in ("direct", "sparse") if sparse else ("direct",):
-        rows += case.refined(profile)
+        rows += case.encode_refined(profile)
     for size in LOW if low else ():
         for profile in ("direct", "sparse"):
-            rows += [case.of_size(profile, size), *case.refined(profile, target_bytes=size)]
+            rows += [case.of_size(profile, size), *case.encode_refined(profile, target_bytes=size)]
     return rows
 
 
 def summary(image: str, case: Case, rows: list[Row]) -> dict[str, Any]:
-    """Bytes at the loss that is compared at, and ratios."""
+    """Return bytes at the loss that is compared at, and ratios."""
     points = {coder: [row.point for row in rows if row.coder == coder] for coder in {row.coder for row in rows}}
     found = {coder: bytes_at(points[coder], LOSS) for coder in ("nncodec", "auto", "search")}
     found |= dict.fromkeys(REFINED)
@@ -198,7 +198,7 @@ def summary(image: str, case: Case, rows: list[Row]) -> dict[str, Any]:
 
 
 def table(rows: Iterable[Mapping[str, Any]]) -> str:
-    """Markdown."""
+    """Return Markdown."""
     listed = list(rows)
     lines = [list(listed[0]), ["---"] * len(listed[0])]
     lines += [[_cell(value) for value in row.values()] for row in listed]
@@ -212,7 +212,7 @@ def _cell(value: object) -> str:
 
 
 def low_table(rows: Iterable[Row], original: Mapping[str, float]) -> str:
-    """Quality of every small file, a line for each picture and size."""
+    """Return quality of every small file, a line for each picture and size."""
     lines: dict[tuple[str, str], dict[str, Any]] = {}
     for row in rows:
         size = row.setting.partition(",")[0]
@@ -251,7 +251,7 @@ def main() -> None:
 def write(
     out: Path, rows: list[Row], lines: list[dict[str, Any]], original: Mapping[str, float], steps: int, seconds: float
 ) -> None:
-    """The three files, after every picture."""
+    """Write the three files, after every picture."""
     write_rows(out / "refine.csv", rows)
     write_json(out / "refine.json", {"steps": steps, "cpu_seconds": seconds, "summary": lines})
     ratios = [ratio for line in lines if (ratio := line["direct, refined / nncodec"]) is not None]

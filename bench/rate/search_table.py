@@ -34,7 +34,7 @@ class Metric:
         self.entry, self.calls, self.seconds, self.cpu = entry, 0, 0.0, 0.0
 
     def __call__(self, state_dict: Mapping[str, Any]) -> float:
-        """The score."""
+        """Return the score."""
         begin, cpu = time.perf_counter(), time.process_time()
         score = self.entry.evaluate(state_dict)
         self.calls += 1
@@ -43,15 +43,15 @@ class Metric:
         return score
 
 
-def searched(entry: corpus.Entry, **wanted: Any) -> tuple[dict[str, Any], coinr.SearchResult]:
-    """One search as a row, and what it found."""
+def search_network(entry: corpus.Entry, **target: Any) -> tuple[dict[str, Any], coinr.SearchResult]:
+    """Return one search as a row, and what it found."""
     metric = Metric(entry)
     begin, cpu = time.perf_counter(), time.process_time()
-    found = coinr.search(entry.state_dict, metric, **wanted)
+    found = coinr.search(entry.state_dict, metric, **target)
     wall, used = time.perf_counter() - begin, time.process_time() - cpu
     decoded = entry.evaluate(coinr.decode_state_dict(found.blob))
     assert decoded == found.score, (decoded, found.score)
-    (name, value), *_ = wanted.items()
+    (name, value), *_ = target.items()
     met = found.score - value if name == "min_score" else len(found.blob) / value - 1
     row = {
         "network": entry.name,
@@ -80,12 +80,12 @@ def main() -> None:
         entry = corpus.load(name, cache=options.cache)
         full, size = entry.evaluate(entry.state_dict), len(coinr.encode_state_dict(entry.state_dict))
         for loss in LOSSES:
-            row, found = searched(entry, min_score=full - loss)
+            row, found = search_network(entry, min_score=full - loss)
             rows.append(row)
             if loss == LOSSES[0]:
                 found.plot(options.out / f"search-{name}.png")
         for share in SHARES:
-            rows.append(searched(entry, target_bytes=int(share * size))[0])
+            rows.append(search_network(entry, target_bytes=int(share * size))[0])
         for row in rows[-len(LOSSES) - len(SHARES) :]:
             print(json.dumps(row), flush=True)
         write_csv(options.out / "search.csv", rows)

@@ -35,14 +35,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
 
 
 def error(decoded: Mapping[str, Tensor], original: Mapping[str, Tensor]) -> float:
-    """Relative error over all floating-point values of a network."""
+    """Return relative error over all floating-point values of a network."""
     lossy = [name for name, tensor in original.items() if tensor.is_floating_point() or tensor.is_complex()]
     square = sum(float((decoded[name] - original[name]).abs().double().square().sum()) for name in lossy)
     return math.sqrt(square / sum(float(original[name].abs().double().square().sum()) for name in lossy))
 
 
 def measure(entry: corpus.Entry, setting: str, seed: int) -> dict[str, Any]:
-    """One file: its size and what its network lost."""
+    """Measure one file: its size and what its network lost."""
     blob = coinr.encode_state_dict(entry.state_dict, seed, threads=1, **SETTINGS[setting])
     decoded = coinr.decode_state_dict(blob)
     return {
@@ -56,7 +56,7 @@ def measure(entry: corpus.Entry, setting: str, seed: int) -> dict[str, Any]:
 
 
 def summary(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """Mean and standard deviation over the seeds."""
+    """Return mean and standard deviation over the seeds."""
     line = {key: rows[0][key] for key in ("network", "profile")} | {"seeds": len(rows)}
     for key in ("bytes", "error", "quality_db"):
         values = [row[key] for row in rows]

@@ -23,7 +23,7 @@ _LEAST, _MOST = 0.003, 0.3
 
 
 def _rise(entry: corpus.Entry, name: str, noise: float) -> float:
-    """Mean relative rise of the squared error, over two draws."""
+    """Return mean relative rise of the squared error, over two draws."""
     clean = 10 ** (-entry.evaluate(entry.state_dict) / 10)
     tensor = entry.state_dict[name]
     plain = torch.view_as_real(tensor) if tensor.is_complex() else tensor
@@ -37,7 +37,7 @@ def _rise(entry: corpus.Entry, name: str, noise: float) -> float:
 
 
 def rows(entry: corpus.Entry) -> list[dict[str, Any]]:
-    """One row a tensor."""
+    """Return one row a tensor."""
     found = []
     for name, tensor in entry.state_dict.items():
         count = tensor.numel() * (2 if tensor.is_complex() else 1)

@@ -25,13 +25,13 @@ NETWORKS = "siren-2x32-kodim03,siren-3x64-kodim03,siren-3x128-kodim03"
 
 
 def ratios(bench: Bench) -> dict[str, Any]:
-    """Bytes at the loss, and ratios."""
+    """Return bytes at the loss, and ratios."""
     rows = [*coders.profile_rows(bench, "sparse", 8), *coders.profile_rows(bench, "direct", 8)]
     rows += coders.paper_rows(bench)
     names = dict.fromkeys(row.coder for row in rows)
     sizes = {name: bytes_at([row.point for row in rows if row.coder == name], LOSS) for name in names}
     for profile in ("sparse", "direct"):
-        sizes[f"search, {profile}"] = float(_searched(bench, profile))
+        sizes[f"search, {profile}"] = float(_search_bytes(bench, profile))
     papers = [size for name, size in sizes.items() if name.startswith("paper") and size]
     line: dict[str, Any] = {"network": bench.entry.name}
     for ours, direct in (("sparse", "direct"), ("search, sparse", "search, direct")):
@@ -49,7 +49,7 @@ def _ratio(mine: float, other: float | None) -> float | None:
     return mine / other if other else None
 
 
-def _searched(bench: Bench, profile: str) -> float:
+def _search_bytes(bench: Bench, profile: str) -> float:
     sd, evaluate = bench.entry.state_dict, bench.entry.evaluate
     row = bench.measure(
         f"search, {profile}",

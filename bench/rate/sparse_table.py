@@ -88,7 +88,7 @@ class Line:
 
 
 def matrices() -> Iterator[tuple[str, Tensor]]:
-    """Names and matrices, those whose networks are in the cache."""
+    """Yield names and matrices, those whose networks are in the cache."""
     generator = torch.Generator().manual_seed(0)
     yield "normal", torch.randn(64, 256, generator=generator)
     ready = corpus.ready()
@@ -100,18 +100,18 @@ def matrices() -> Iterator[tuple[str, Tensor]]:
         start = corpus.load(BASE)
         for target, words in ((BASE, "trained on"), (OTHER, "towards another picture")):
             if target in ready:
-                moved = _moved(start, corpus.load(target))
+                moved = _train_towards(start, corpus.load(target))
                 yield f"difference, {words}: layers.2.weight", moved["layers.2.weight"]
 
 
 def _hidden(weights: dict[str, Tensor]) -> Tensor:
-    """The second square matrix of a network with other names."""
+    """Return the second square matrix of a network with other names."""
     square = [t for t in weights.values() if t.ndim == 2 and t.shape[0] == t.shape[1]]
     return square[min(1, len(square) - 1)]
 
 
-def _moved(start: corpus.Entry, target: corpus.Entry) -> dict[str, Tensor]:
-    """What more training, on the pixels that the target is evaluated on, adds to the tensors of a network."""
+def _train_towards(start: corpus.Entry, target: corpus.Entry) -> dict[str, Tensor]:
+    """Return what more training, on the pixels that the target is evaluated on, adds to the tensors of a network."""
     network = deepcopy(start.network())
     pixels = target.eval_samples["inputs"], target.eval_samples["targets"]
     training.train(network, Samples(*pixels, *pixels), steps=STEPS, batch=4096, learning_rate=RATE, seed=5)
@@ -119,14 +119,14 @@ def _moved(start: corpus.Entry, target: corpus.Entry) -> dict[str, Tensor]:
 
 
 def trellis_points(matrix: NDArray[np.float64], scale: float) -> Iterator[Point]:
-    """Bits per weight and dB of trellis codes of a matrix whose error counts ``scale`` times, over a coarse grid."""
+    """Yield bits per weight and dB of trellis codes of a matrix, over a coarse grid; errors count ``scale`` times."""
     size = math.sqrt(float(np.square(matrix).mean()))
     for ideal in np.arange(0.05, GRID_BITS, 0.08):
         error = size * 2.0**-ideal
         for slope in (0.2, 0.4, 0.6, 0.8):
             for wide in (2.3, 2.6, 2.9, 3.4, 4.2) if ideal < 0.5 else (2.3, 2.6, 2.9, 3.4):
                 step, price = short_step(wide * error), 2 * math.log(2) * slope * error**2
-                for found in (_with_tables(matrix, step, price), _settled(matrix, step, price)):
+                for found in (_with_tables(matrix, step, price), _with_own_table(matrix, step, price)):
                     if found.k.any():
                         payload, form = trellis.smallest_form(found)
                         bits = 8 * (len(payload) + len(DirectParams(form, step).write())) / matrix.size
@@ -134,7 +134,7 @@ def trellis_points(matrix: NDArray[np.float64], scale: float) -> Iterator[Point]
 
 
 def _with_tables(matrix: NDArray[np.float64], step: float, price: float) -> trellis.Quantized:
-    """The direct coder's own choice of integers, a bit costing ``price`` of squared error."""
+    """Return the direct coder's own choice of integers, a bit costing ``price`` of squared error."""
     usual = trellis._SLOPE
     trellis._SLOPE = price / (2 * math.log(2) * trellis._NOISE[STATES] * step**2)
     try:
@@ -145,8 +145,8 @@ def _with_tables(matrix: NDArray[np.float64], step: float, price: float) -> trel
     return found
 
 
-def _settled(matrix: NDArray[np.float64], step: float, price: float) -> trellis.Quantized:
-    """One cost table, of the scale that the chosen values have: at low rates that of the targets is too wide."""
+def _with_own_table(matrix: NDArray[np.float64], step: float, price: float) -> trellis.Quantized:
+    """Return one cost table, of the scale that the chosen values have: at low rates that of the targets is too wide."""
     x = np.ascontiguousarray((matrix / step).reshape(-1))
     shape, mean = trellis.nearest_shape(matrix), float(np.abs(x).mean())
     weight, no_table = np.array([step**2 / price]), np.zeros(0, np.uint8)
@@ -166,7 +166,7 @@ def _point(entry: Entry, coded: Candidate, error: float) -> Point:
 
 
 def lines(name: str, tensor: Tensor, settings: EncodeOptions) -> Iterator[Line]:
-    """The matrix at every error, coarse to fine."""
+    """Yield the matrix at every error, coarse to fine."""
     (entry,) = read_state_dict({"w": tensor})
     size = math.sqrt(float(np.square(entry.planes).mean()))
     matrix = entry.planes.reshape(tensor.shape)
@@ -220,12 +220,12 @@ def _line(
 
 
 def _mean_atoms(payload: bytes, params: SparseParams, layout: Layout) -> float:
-    """Mean number of atoms of a vector."""
+    """Return mean number of atoms of a vector."""
     return float(np.count_nonzero(decode_integers(payload, params, layout)[1])) / params.cut.batch(layout)
 
 
 def markdown(table: list[Line]) -> str:
-    """The table for readers: bits per weight, the smallest of each row in bold."""
+    """Return the table for readers: bits per weight, the smallest of each row in bold."""
     out = ["# Bits per weight at equal error: direct, dense dictionary, sparse dictionary", "", *_summary(table), ""]
     out += [
         f"From a relative error of {2.0**-PATIENT_BITS} down, sparse codes are those of a quick search, M = 2^14.",
@@ -245,7 +245,7 @@ def markdown(table: list[Line]) -> str:
 
 
 def _summary(table: list[Line]) -> list[str]:
-    """Medians over the matrices, error by error, and how many each code won."""
+    """Return medians over the matrices, error by error, and how many each code won."""
     out = ["| relative error | direct, median | sparse / direct, median | direct wins | dense wins | sparse wins |"]
     out += ["|---|---|---|---|---|---|"]
     for error in dict.fromkeys(line.relative_error for line in table):

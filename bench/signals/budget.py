@@ -60,13 +60,13 @@ class Row:
 
 
 def picture(name: str, data: Path) -> ImageSignal:
-    """A picture at half size."""
+    """Return a picture at half size."""
     whole = coinr.read_image(data / "kodak" / f"{name}.png")
     return ImageSignal(np.asarray(Image.fromarray(whole).reduce(2)))
 
 
 def measure(name: str, signal: ImageSignal, budget: str, wanted: float, refine: bool, steps: int, batch: int) -> Row:
-    """One file and how it was come by."""
+    """Measure one file and how it was come by."""
     begin = time.process_time()
     made = coinr.compress(
         signal,
@@ -103,7 +103,7 @@ def measure(name: str, signal: ImageSignal, budget: str, wanted: float, refine: 
 
 
 def rows(data: Path, steps: int, batch: int) -> Iterator[Row]:
-    """All rows, made where they are missing."""
+    """Yield all rows, made where they are missing."""
     work = [(budget, wanted, False, steps) for budget, wanted in BUDGETS]
     # refinement takes half as many steps again
     work += [(*REFINED, True, steps), (*REFINED, False, steps + steps // 2)]
@@ -116,7 +116,7 @@ def rows(data: Path, steps: int, batch: int) -> Iterator[Row]:
 
 
 def summary(made: list[Row]) -> str:
-    """A Markdown table for each budget, and one of refinement."""
+    """Return a Markdown table for each budget, and one of refinement."""
     lines = ["# One budget", "", "Made by `python -m bench.signals.budget`; machine in `budget.json`.", ""]
     steps = made[0].steps
     for budget, wanted in BUDGETS:
@@ -151,7 +151,7 @@ def summary(made: list[Row]) -> str:
 
 
 def write(made: list[Row]) -> None:
-    """All three files."""
+    """Write all three files."""
     rows = [asdict(row) for row in made]
     write_csv(OUT.with_suffix(".csv"), rows, [f.name for f in fields(Row) if f.name != "report"])
     write_json(OUT.with_suffix(".json"), {"rows": rows})

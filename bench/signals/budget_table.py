@@ -83,7 +83,7 @@ class Row:
 
 
 def signals(kind: str, data: Path) -> dict[str, Signal]:
-    """Small signals of a kind."""
+    """Return small signals of a kind."""
     if kind == "image":
         names = ("kodim01", "kodim07", "kodim15")
         whole = {name: coinr.read_image(data / "kodak" / f"{name}.png") for name in names}
@@ -141,7 +141,7 @@ def measure(kind: str, name: str, signal: Signal, size: tuple[int, int], work: W
 
 
 def rows_of(kind: str, data: Path) -> Iterator[Row]:
-    """All rows of a kind, made where they are missing."""
+    """Yield all rows of a kind, made where they are missing."""
     work, kept = WORK[kind], Kept(CACHE / "rows.jsonl")
     for size in work.sizes:
         for name, signal in signals(kind, data).items():
@@ -150,8 +150,8 @@ def rows_of(kind: str, data: Path) -> Iterator[Row]:
             yield Row(**kept.recall(key, lambda arguments=arguments: asdict(measure(*arguments))))
 
 
-def packed(rows: list[Row], signal: Signal) -> dict[str, Any]:
-    """What the package needs of the rows of one kind: by network the qualities of all signals; bits without headers."""
+def pack_table(rows: list[Row], signal: Signal) -> dict[str, Any]:
+    """Return the rows of one kind as the package needs them: qualities by network, and bits without headers."""
     names = list(dict.fromkeys(row.signal for row in rows))
     by_size: dict[tuple[int, int], list[Row]] = {}
     for row in rows:
@@ -181,14 +181,14 @@ def packed(rows: list[Row], signal: Signal) -> dict[str, Any]:
 
 
 def header(signal: Signal, hidden_layers: int, width: int) -> int:
-    """Bytes of a file that are not those of weights."""
+    """Return bytes of a file that are not those of weights."""
     network = new_network(signal, hidden_layers=hidden_layers, width=width)
     zeros = {name: torch.zeros_like(tensor) for name, tensor in network.state_dict().items()}
     return len(coinr.encode_state_dict(zeros))
 
 
 def write(rows: list[Row], data: Path) -> None:
-    """All three files."""
+    """Write all three files."""
     lines = []
     for row in rows:
         line = asdict(row)
@@ -196,7 +196,7 @@ def write(rows: list[Row], data: Path) -> None:
     write_csv(RESULTS / "budget_table.csv", lines)
     write_json(RESULTS / "budget_table.json", {"bits": list(BITS), "rows": len(rows)})
     kinds = {
-        kind: packed([row for row in rows if row.kind == kind], next(iter(signals(kind, data).values())))
+        kind: pack_table([row for row in rows if row.kind == kind], next(iter(signals(kind, data).values())))
         for kind in dict.fromkeys(row.kind for row in rows)
     }
     table = {"source": "bench/results/budget_table.csv", "kinds": kinds}

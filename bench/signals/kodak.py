@@ -40,7 +40,7 @@ CACHE = Path("bench/cache/kodak")
 IMAGES = ("kodim03", "kodim13", "kodim19")
 HIDDEN_LAYERS = 4
 
-#: Losses in dB that ``coinr.search`` is asked for, and those between which settings of the others count.
+#: Losses in dB that ``coinr.search`` aims at, and those between which settings of the others count.
 LOSSES = (0.1, 0.3)
 LIMITS = (0.05, 0.5)
 
@@ -53,24 +53,24 @@ CODECS = ("JPEG", "WEBP")
 Curve = list[tuple[float, float]]
 
 
-def coded(fitted: Fitted, environment: Path) -> list[Row]:
-    """Files of a network."""
+def encode_network(fitted: Fitted, environment: Path) -> list[Row]:
+    """Encode files of a network."""
     bench = Bench(fitted, CACHE)  # type: ignore[arg-type]
     rows = list(nncodec.rows(bench, environment, LIMITS))
     rows = [row for row in rows if row.coder == "nncodec"] + list(coders.profile_rows(bench, "auto"))
     rows = [row for row in rows if LIMITS[0] <= row.loss_db <= LIMITS[1]]
     for loss in LOSSES:
-        wanted = bench.original - loss
+        goal = bench.original - loss
 
-        def encode(wanted: float = wanted) -> bytes:
-            return coinr.search(fitted.state_dict, fitted.evaluate, min_score=wanted).blob
+        def encode(goal: float = goal) -> bytes:
+            return coinr.search(fitted.state_dict, fitted.evaluate, min_score=goal).blob
 
         rows.append(bench.measure("search", f"loss={loss}", coders.ours_version(), encode, coinr.decode_state_dict))
     return rows
 
 
 def pictures(signal: ImageSignal) -> Iterator[tuple[str, str, int, float]]:
-    """(codec, setting, bytes, PSNR) of the picture codecs."""
+    """Yield (codec, setting, bytes, PSNR) of the picture codecs."""
     whole = Image.fromarray(signal.image)
     for codec in CODECS:
         options: dict[str, Any] = {"optimize": True} if codec == "JPEG" else {"method": 6}
@@ -82,7 +82,7 @@ def pictures(signal: ImageSignal) -> Iterator[tuple[str, str, int, float]]:
 
 
 def hull(files: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The files on the upper hull of PSNR over the logarithm of the rate, as far as it rises, by size."""
+    """Return the files on the upper hull of PSNR over the logarithm of the rate, as far as it rises, by size."""
     best: list[dict[str, Any]] = []
     for file in sorted(files, key=lambda file: (file["bpp"], -file["psnr"])):
         if best and file["psnr"] <= best[-1]["psnr"]:
@@ -99,7 +99,7 @@ def _slope(one: dict[str, Any], other: dict[str, Any]) -> float:
 
 
 def at(curve: Curve, rate: float) -> float | None:
-    """PSNR at a rate, linear in its logarithm; None outside the curve."""
+    """Return PSNR at a rate, linear in its logarithm; None outside the curve."""
     if not curve or not curve[0][0] <= rate <= curve[-1][0]:
         return None
     rates, scores = zip(*curve, strict=True)
@@ -107,7 +107,7 @@ def at(curve: Curve, rate: float) -> float | None:
 
 
 def curves(files: list[dict[str, Any]]) -> dict[str, dict[str, Curve]]:
-    """By coder and picture."""
+    """Return by coder and picture."""
     found: dict[str, dict[str, Curve]] = {}
     for file in files:
         found.setdefault(file["coder"], {}).setdefault(file["image"], []).append((file["bpp"], file["psnr"]))
@@ -115,7 +115,7 @@ def curves(files: list[dict[str, Any]]) -> dict[str, dict[str, Curve]]:
 
 
 def table(found: Mapping[str, Mapping[str, Curve]], image: str | None = None) -> str:
-    """Markdown: PSNR at rates, of a picture or the mean of all where each has one."""
+    """Return Markdown: PSNR at rates, of a picture or the mean of all where each has one."""
     text = "| coder | " + " | ".join(f"{rate:g} bpp" for rate in RATES) + " |\n" + "| --- " * (len(RATES) + 1) + "|\n"
     for coder, of in found.items():
         cells = []
@@ -127,7 +127,7 @@ def table(found: Mapping[str, Mapping[str, Curve]], image: str | None = None) ->
 
 
 def plot(path: Path, found: Mapping[str, Mapping[str, Curve]], images: list[str]) -> None:
-    """Curves of every picture side by side."""
+    """Draw curves of every picture side by side."""
     with draw_figure(path, 1, len(images), figsize=(4.2 * len(images), 4), squeeze=False) as (figure, axes):
         for axis, image in zip(axes[0], images, strict=True):
             for coder, of in found.items():
@@ -142,14 +142,14 @@ def plot(path: Path, found: Mapping[str, Mapping[str, Curve]], images: list[str]
 
 
 def measure(image: str, signal: ImageSignal, fits: list[Fitted], environment: Path) -> list[dict[str, Any]]:
-    """Files of a picture: all of the picture codecs, those of networks that are on the hulls of their coders."""
+    """Measure files of a picture: all of the picture codecs, and those of networks on the hulls of their coders."""
     plain = [
         {"image": image, "coder": codec, "network": "", "setting": setting, "bytes": size, "psnr": psnr}
         for codec, setting, size, psnr in pictures(signal)
     ]
     files: list[dict[str, Any]] = []
     for fitted in fits:
-        for row in coded(fitted, environment):
+        for row in encode_network(fitted, environment):
             of = {"image": image, "coder": row.coder, "network": fitted.name, "setting": row.setting}
             files.append(of | {"bytes": int(row.bytes), "psnr": row.quality})
     for file in plain + files:
@@ -159,7 +159,7 @@ def measure(image: str, signal: ImageSignal, fits: list[Fitted], environment: Pa
 
 
 def write(out: Path, files: list[dict[str, Any]], networks: list[dict[str, Any]], steps: int) -> None:
-    """The four files."""
+    """Write the four files."""
     rows = [file | {"psnr": round(file["psnr"], 4), "bpp": round(file["bpp"], 5)} for file in files]
     write_csv(out / "kodak.csv", rows)
     write_json(out / "kodak.json", {"networks": networks})

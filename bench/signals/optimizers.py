@@ -42,7 +42,7 @@ from coinr.signals.image.signal import ImageSignal
 
 
 def warm(inner: Callable[[list[Tensor], float], Optimizer], steps: int) -> Callable[[list[Tensor], float], Optimizer]:
-    """The optimizer with a learning rate that grows over its first steps."""
+    """Return the optimizer with a learning rate that grows over its first steps."""
 
     class Warm(Optimizer):
         def __init__(self, tensors: list[Tensor], lr: float) -> None:
@@ -106,7 +106,7 @@ class Row:
 
 
 def pictures(names: Sequence[str], data: Path | None, whole: bool) -> dict[str, ImageSignal]:
-    """Photos, at half size unless they are wanted whole."""
+    """Return photos, at half size unless ``whole``."""
     found = {name: Image.fromarray(pixels_of(name, data)) for name in names}
     return {name: ImageSignal(np.asarray(photo if whole else photo.reduce(2))) for name, photo in found.items()}
 
@@ -131,7 +131,7 @@ def _fit(signal: ImageSignal, size: str, method: Method, steps: int, seed: int) 
 
 
 def seconds_of_a_step(signal: ImageSignal, size: str, methods: Sequence[Method]) -> dict[tuple[str, int], float]:
-    """CPU seconds of a step for each optimizer and batch: a low quantile, by turns, of the time between steps."""
+    """Return CPU seconds of a step for each optimizer and batch: a low quantile of the time between steps."""
     pairs = {(m.optimizer, m.batch): m for m in methods}
     taken: dict[tuple[str, int], list[float]] = {pair: [] for pair in pairs}
     inner = dict(optimizers.OPTIMIZERS)
@@ -160,8 +160,8 @@ def lbfgs(network: nn.Module, signal: ImageSignal, calls: int) -> None:
     def closure() -> float:
         optimizer.zero_grad()
         total = 0.0
-        for inputs, wanted in chunks:
-            error = signal.squared_error(network, inputs, wanted) / (signal.count * signal.out_features)
+        for inputs, targets in chunks:
+            error = signal.squared_error(network, inputs, targets) / (signal.count * signal.out_features)
             error.backward()
             total += error.item()
         return total
@@ -172,7 +172,7 @@ def lbfgs(network: nn.Module, signal: ImageSignal, calls: int) -> None:
 def run(
     signal: ImageSignal, size: str, picture: str, method: Method, cost: float, seconds: float, seed: int, whole: bool
 ) -> Row:
-    """One fit of ``seconds``, of which a step takes ``cost``."""
+    """Return one fit of ``seconds``, of which a step takes ``cost``."""
     steps = max(20, round(seconds * (1 - method.finish) / cost))
     begin = time.process_time()
     fitted = _fit(signal, size, method, steps, seed)
@@ -194,7 +194,7 @@ def run(
 
 
 def summary(rows: Sequence[Row], name: str, how: str) -> str:
-    """A Markdown table for each size: dB of each method; ``how`` is what the command was given."""
+    """Return a Markdown table for each size: dB of each method; ``how`` is what the command was given."""
     lines = [
         "# Optimizers at equal CPU time",
         "",
@@ -224,15 +224,15 @@ def _cells(rows: Sequence[Row]) -> list[str]:
 
 
 def write(out: Path, rows: Sequence[Row], how: str) -> None:
-    """All three files."""
+    """Write all three files."""
     listed = [asdict(row) for row in rows]
     write_csv(out.with_suffix(".csv"), listed)
     write_json(out.with_suffix(".json"), {"rows": listed})
     write_atomic(out.with_suffix(".md"), summary(rows, out.name, how).encode())
 
 
-def stored(out: Path) -> list[Row]:
-    """The rows that are there."""
+def read_stored(out: Path) -> list[Row]:
+    """Return the rows that are there."""
     path = out.with_suffix(".json")
     return [Row(**row) for row in json.loads(path.read_text())["rows"]] if path.exists() else []
 
@@ -252,7 +252,7 @@ def main() -> None:
     torch.set_num_threads(1)
     seconds = dict(zip(options.sizes.split(","), map(float, options.seconds.split(",")), strict=True))
     names = options.pictures or ("kodim03,kodim19" if options.data else "coffee,astronaut")
-    signals, rows = pictures(names.split(","), options.data, options.whole), stored(options.out)
+    signals, rows = pictures(names.split(","), options.data, options.whole), read_stored(options.out)
     flags = {name: getattr(options, name) for name in ("rates", "pictures", "sizes", "seconds", "seeds", "out")}
     how = " --whole" * options.whole
     how += "".join(f" --{name} {value}" for name, value in flags.items() if value != parser.get_default(name))

@@ -80,9 +80,9 @@ SCORES = {"image": ("psnr", "dB", 2), "audio": ("snr", "dB", 2), "shape": ("iou"
 
 @dataclass(frozen=True)
 class Ran:
-    """What a command said, and the seconds that it took from start to end: of its processors, and by the clock."""
+    """The JSON that a command printed, and its seconds from start to end: of its processors, and by the clock."""
 
-    said: Mapping[str, Any]
+    out: Mapping[str, Any]
     cpu: float
     wall: float
 
@@ -107,7 +107,7 @@ def _children() -> float:
 
 
 def run(item: Item, data: Path, files: Path, arguments: Sequence[str], threads: int) -> dict[str, Any]:
-    """The row of a signal: encoded, decoded, compared and shown."""
+    """Return the row of a signal: encoded, decoded, compared and shown."""
     source, file, checkpoint = data / item.source, files / f"{item.name}.coinr", files / f"{item.name}.checkpoint"
     resumed = checkpoint.exists()
     encoded = command(
@@ -121,7 +121,7 @@ def run(item: Item, data: Path, files: Path, arguments: Sequence[str], threads: 
         if output.is_dir():
             shutil.rmtree(output)
         decoded.append(command(threads, "decode", str(file), "-o", str(output), *options))
-    compared = command(threads, "compare", str(source), str(file), "-o", str(files / f"{item.name}_compared.png")).said
+    compared = command(threads, "compare", str(source), str(file), "-o", str(files / f"{item.name}_compared.png")).out
     command(threads, "preview", str(file), "-o", str(files / f"{item.name}_preview.png"))
     coinr.load_network(file)  # the first call imports what the others need
     begin = time.process_time()
@@ -131,19 +131,19 @@ def run(item: Item, data: Path, files: Path, arguments: Sequence[str], threads: 
     score = SCORES[item.kind][0]
     return {
         "signal": item.name,
-        "what": encoded.said["signal"],
+        "what": encoded.out["signal"],
         "network": _network(network),
         "parameters": sum(p.numel() for p in network.parameters()),
         "arguments": " ".join(arguments),
-        "steps": encoded.said["steps"],
+        "steps": encoded.out["steps"],
         "threads": threads,
         "bytes": compared["bytes"],
         "original_bytes": source.stat().st_size,
         "score": compared[score],
-        "score_before_coding": encoded.said[f"{score}_before_coding"],
+        "score_before_coding": encoded.out[f"{score}_before_coding"],
         **{name: value for name, value in compared.items() if name not in ("file", "kind", "bytes", score)},
-        "fit_wall_seconds": encoded.said["fit_seconds"],
-        "coding_wall_seconds": encoded.said["encode_seconds"],
+        "fit_wall_seconds": encoded.out["fit_seconds"],
+        "coding_wall_seconds": encoded.out["encode_seconds"],
         # a fit that went on from a checkpoint spent seconds in a process that ended unobserved
         "encode_command_cpu_seconds": None if resumed else encoded.cpu,
         "encode_command_wall_seconds": None if resumed else encoded.wall,
@@ -160,7 +160,7 @@ def _network(network: torch.nn.Module) -> str:
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """A Markdown table."""
+    """Return a Markdown table."""
     kinds = {item.name: item.kind for item in ITEMS}
     lines = [
         "# Round trips through the command line",
@@ -206,7 +206,7 @@ def _seconds(value: float | None) -> str:
 
 
 def write(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
-    """All three files."""
+    """Write all three files."""
     names = [name for name in dict.fromkeys(key for row in rows for key in row) if name != "psnr_by_view"]
     write_csv(out.with_suffix(".csv"), rows, names)
     libraries = ("scikit-image", "trimesh", "soundfile", "pytorch-msssim")
@@ -216,7 +216,7 @@ def write(out: Path, rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _steps(text: str) -> dict[str, int]:
-    """``kind=count`` pairs with commas between."""
+    """Return ``kind=count`` pairs with commas between."""
     given = dict(pair.split("=") for pair in text.split(",") if pair)
     if others := set(given) - set(STEPS):
         raise ValueError(f"no kind of signal: {', '.join(sorted(others))}")

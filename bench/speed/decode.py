@@ -87,12 +87,12 @@ def cpu_seconds(run: Callable[[], Any]) -> float:
 
 
 def siren(layers: int, width: int) -> dict[str, torch.Tensor]:
-    """A SIREN's state dict with its initial scales: a picture's, 2 inputs and 3 outputs."""
+    """Return a SIREN's state dict with its initial scales: a picture's, 2 inputs and 3 outputs."""
     return network([2] + [width] * (layers + 1) + [3], "layers.{}")
 
 
 def network(widths: list[int], names: str) -> dict[str, torch.Tensor]:
-    """Layers with weights U(±√(6 / fan_in) / 30), the first U(±1 / fan_in)."""
+    """Return layers with weights U(±√(6 / fan_in) / 30), the first U(±1 / fan_in)."""
     rng = np.random.default_rng(0)
     made = {}
     for k, (a, b) in enumerate(zip(widths, widths[1:], strict=False)):
@@ -103,7 +103,7 @@ def network(widths: list[int], names: str) -> dict[str, torch.Tensor]:
 
 
 def nerf() -> dict[str, torch.Tensor]:
-    """nerf-pytorch's 8 x 256 network with view directions, 595 844 parameters.
+    """Return nerf-pytorch's 8 x 256 network with view directions, 595 844 parameters.
 
     Weights are as spread as those of a trained one: Laplace, rows of different size, deviation √(1 / fan_in).
     """
@@ -122,13 +122,13 @@ def nerf() -> dict[str, torch.Tensor]:
 
 
 def file_of(layout: Layout, coded: Candidate) -> bytes:
-    """A file that holds one tensor."""
+    """Return a file that holds one tensor."""
     record = TensorRecord("w", layout, coded.coder, coded.params, len(coded.payload))
     return container.write(Header(0, (record,)), [coded.payload])
 
 
-def decoded(name: str, group: str, blob: bytes, weights: int, **more: Any) -> Row:
-    """One measurement of decoding a file."""
+def measure_decoding(name: str, group: str, blob: bytes, weights: int, **more: Any) -> Row:
+    """Measure one measurement of decoding a file."""
     seconds = cpu_seconds(lambda: coinr.decode_state_dict(blob))
     row = {"name": name, "group": group, "weights": weights, "bytes": len(blob), "bits": 8 * len(blob) / weights}
     row |= {"seconds": seconds, "weights_per_second": weights / seconds} | more
@@ -138,17 +138,17 @@ def decoded(name: str, group: str, blob: bytes, weights: int, **more: Any) -> Ro
 
 
 def state_dicts() -> Iterator[Row]:
-    """Small networks, default profile and the paper's."""
+    """Yield small networks, default profile and the paper's."""
     for layers, width in SIRENS:
         sd = siren(layers, width)
         for profile in ("auto", "paper"):
             blob = coinr.encode_state_dict(sd, profile=profile)
             weights = sum(tensor.numel() for tensor in sd.values())
-            yield decoded(f"{profile} ({layers},{width})", f"({layers},{width})", blob, weights)
+            yield measure_decoding(f"{profile} ({layers},{width})", f"({layers},{width})", blob, weights)
 
 
 def matrices() -> Iterator[tuple[int, Entry]]:
-    """Square matrices of both sizes, normal with rows and columns of different size, and bits a weight."""
+    """Yield square matrices of both sizes, normal with rows and columns of different size, and bits a weight."""
     for size in SIZES:
         rng = np.random.default_rng(size)
         side = math.isqrt(size)
@@ -159,14 +159,14 @@ def matrices() -> Iterator[tuple[int, Entry]]:
 
 
 def direct_files() -> Iterator[Row]:
-    """The direct coder on large tensors, and the dense form of the sparse coder on one of them."""
+    """Yield the direct coder on large tensors, and the dense form of the sparse coder on one of them."""
     for bits, entry in matrices():
         power = float(np.square(entry.planes).mean())
         error = math.sqrt(power) * 2.0**-bits
         limit = DistortionLimit(error, error)
         (coded,) = direct.candidates(entry, limit, EncodeOptions(threads=1))
         size = entry.planes.size
-        yield decoded(f"direct {size} at {bits} bits", "direct", file_of(entry.layout, coded), size)
+        yield measure_decoding(f"direct {size} at {bits} bits", "direct", file_of(entry.layout, coded), size)
         peer = constriction(coded, entry, error)
         if peer is not None:
             yield peer | {"name": f"constriction {size} at {bits} bits"}
@@ -174,11 +174,11 @@ def direct_files() -> Iterator[Row]:
             (dense,) = sparse.candidates(
                 entry, limit, EncodeOptions(threads=1, profile_options={"n": 64, "form": "dense"})
             )
-            yield decoded(f"dense {size} at {bits} bits", "dense", file_of(entry.layout, dense), size)
+            yield measure_decoding(f"dense {size} at {bits} bits", "dense", file_of(entry.layout, dense), size)
 
 
 def constriction(coded: Candidate, entry: Entry, error: float) -> Row | None:
-    """The peer decoding integers of about the same rate; None where it is not installed."""
+    """Return the peer decoding integers of about the same rate; None where it is not installed."""
     if importlib.util.find_spec("constriction") is None:
         return None
     from constriction import stream
@@ -202,7 +202,7 @@ def constriction(coded: Candidate, entry: Entry, error: float) -> Row | None:
 
 
 def dictionary_files() -> Iterator[Row]:
-    """Files of the paper's coder (Rice-coded sets, Brotli) and of the sparse coder, with random codes."""
+    """Yield files of the paper's coder (Rice-coded sets, Brotli) and of the sparse coder, with random codes."""
     rng = np.random.default_rng(1)
     for kind, n, M, s, B in DICTIONARIES:
         layout, cut = Layout(torch.float32, (B, n)), Cut(False, n)
@@ -225,13 +225,13 @@ def dictionary_files() -> Iterator[Row]:
 
 
 def dictionary_row(name: str, n: int, s: int, B: int, layout: Layout, coded: Candidate) -> Row:
-    """One measurement of a dictionary code; s its mean number of atoms."""
+    """Return one measurement of a dictionary code; s its mean number of atoms."""
     group = "s <= 64" if s <= 64 else "s > 64"
-    return decoded(name, group, file_of(layout, coded), n * B, entries=n * s * B)
+    return measure_decoding(name, group, file_of(layout, coded), n * B, entries=n * s * B)
 
 
-def encoding() -> Iterator[Row]:
-    """The default profile: CPU and wall time of one call."""
+def measure_encoding() -> Iterator[Row]:
+    """Measure the default profile: CPU and wall time of one call."""
     for name, sd in (("auto (3,128)", siren(3, 128)), ("auto NeRF", nerf())):
         start, wall = time.process_time(), time.perf_counter()
         blob = coinr.encode_state_dict(sd)
@@ -252,7 +252,7 @@ GROUPS: dict[str, Callable[[], Iterator[Row]]] = {
     "networks": state_dicts,
     "direct": direct_files,
     "dictionary": dictionary_files,
-    "encode": encoding,
+    "encode": measure_encoding,
 }
 
 
@@ -271,7 +271,7 @@ def save(out: Path, report: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Measures what is asked for and writes or prints it."""
+    """Measure the given groups, and write or print the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, help="prefix of the results")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")

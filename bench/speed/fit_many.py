@@ -33,7 +33,7 @@ WIDTH, HIDDEN_LAYERS, BATCH = 64, 3, 4096
 
 
 def pictures(count: int, data: Path | None) -> list[np.ndarray]:
-    """Pictures of one size."""
+    """Return pictures of one size."""
     if data is not None:
         paths = sorted((data / "kodak").glob("*.png"))
         found = [np.asarray(Image.open(path).convert("RGB").reduce(2)) for path in paths]
@@ -46,8 +46,8 @@ def pictures(count: int, data: Path | None) -> list[np.ndarray]:
     return [np.ascontiguousarray(image) for image in found[:count]]
 
 
-def timed(run: Callable[[], list[coinr.Fit]], device: str) -> tuple[float, float, list[float]]:
-    """Wall and CPU seconds, and the scores."""
+def time_fits(run: Callable[[], list[coinr.Fit]], device: str) -> tuple[float, float, list[float]]:
+    """Measure wall and CPU seconds, and the scores."""
     begin, cpu = time.perf_counter(), time.process_time()
     fits = run()
     if device != "cpu":
@@ -73,8 +73,8 @@ def main() -> None:
     coinr.fit(images[0], **settings | {"steps": 2})  # what only the first call does is in neither
     rounds = []
     for _ in track(range(options.rounds), "rounds", disable=not sys.stderr.isatty()):
-        single = timed(lambda: [coinr.fit(image, **settings) for image in images], options.device)
-        many = timed(lambda: coinr.fit_many(images, **settings), options.device)
+        single = time_fits(lambda: [coinr.fit(image, **settings) for image in images], options.device)
+        many = time_fits(lambda: coinr.fit_many(images, **settings), options.device)
         rounds.append({"single": single, "many": many, "ratio": many[0] / single[0], "cpu_ratio": many[1] / single[1]})
     last = rounds[-1]
     document = {

@@ -104,8 +104,8 @@ def load(name: str, path: Path) -> Any:
     return module
 
 
-def timed(work: Callable[[], Any], device: torch.device, repeats: int = 10, most: float = 4.0) -> dict[str, float]:
-    """Median, smallest and largest milliseconds of a call, by device events; the first calls are not counted."""
+def time_call(work: Callable[[], Any], device: torch.device, repeats: int = 10, most: float = 4.0) -> dict[str, float]:
+    """Measure median, least and most milliseconds of a call, by device events; the first calls do not count."""
     cuda = device.type == "cuda"
     for _ in range(3 if cuda else 0):
         work()
@@ -127,7 +127,7 @@ def timed(work: Callable[[], Any], device: torch.device, repeats: int = 10, most
 
 
 def check_entries(kernels: Any, rng: Any, device: torch.device, tiny: bool) -> dict[str, bool]:
-    """Entries of every kind equal the NumPy reference."""
+    """Check that entries of every kind equal the NumPy reference."""
     sizes = (1, 3, 64, 300) if tiny else (1, 2, 3, 63, 64, 100, 128, 300, 1024, 16384)
     result = {}
     for kind in KINDS:
@@ -141,7 +141,7 @@ def check_entries(kernels: Any, rng: Any, device: torch.device, tiny: bool) -> d
 
 
 def check_synthesis(kernels: Any, rng: Any, device: torch.device, native: Any) -> dict[str, Any]:
-    """Weights made on the device have the bits that NumPy, and the extension where there is one, give."""
+    """Check that weights made on the device have the bits that NumPy, and the extension where there is one, give."""
     generator, step, result = np.random.default_rng(0), float(np.float32(0.00123)), {"native": native is not None}
     for kind in KINDS:
         for n, M, B, s, bits in ((3, 7, 3, 3, 16), (64, 4096, 9, 24, 16), (300, 2**24, 5, 33, 32)):
@@ -189,7 +189,7 @@ def warm(kernels: Any, device: torch.device, share: str) -> None:
 
 
 def check_pursuit(kernels: Any, device: torch.device, shape: tuple[int, ...], kind: str) -> dict[str, Any]:
-    """One shape against the float64 pursuit."""
+    """Check one shape against the float64 pursuit."""
     n, M, B, s = shape
     W = torch.randn(min(B, 192), n, generator=torch.Generator().manual_seed(n + M)).to(device)
     indices, _, path = kernels.omp(W, kind, M, SEED, STREAM, s)
@@ -201,15 +201,15 @@ def check_pursuit(kernels: Any, device: torch.device, shape: tuple[int, ...], ki
 
 
 def peaks(device: torch.device, tiny: bool) -> dict[str, Any]:
-    """Measured ceilings: matmuls per dtype (operations per second), a copy (bytes per second), launch floors (ms)."""
+    """Measure ceilings: matmuls per dtype (operations per second), a copy (bytes per second), launch floors (ms)."""
     size, result = (64 if tiny else 8192), {}
     for dtype in (torch.float16, torch.float32):
         a, b = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
-        ms = timed(lambda a=a, b=b: a @ b, device)["ms"]
+        ms = time_call(lambda a=a, b=b: a @ b, device)["ms"]
         result[f"matmul_{str(dtype)[6:]}_per_s"] = 2 * size**3 / ms * 1e3
     source = torch.randn(1 << (10 if tiny else 28), device=device)
     target = torch.empty_like(source)
-    result["copy_bytes_per_s"] = 8 * source.numel() / timed(lambda: target.copy_(source), device)["ms"] * 1e3
+    result["copy_bytes_per_s"] = 8 * source.numel() / time_call(lambda: target.copy_(source), device)["ms"] * 1e3
     if device.type == "cuda":
         one, count = torch.zeros(1, device=device), 100
         graph = torch.cuda.CUDAGraph()
@@ -218,18 +218,18 @@ def peaks(device: torch.device, tiny: bool) -> dict[str, Any]:
         with torch.cuda.graph(graph):
             for _ in range(count):
                 one.add_(1)
-        result["graph_kernel_ms"] = timed(graph.replay, device)["ms"] / count
-        result["launch_ms"] = timed(lambda: [one.add_(1) for _ in range(count)], device)["ms"] / count
+        result["graph_kernel_ms"] = time_call(graph.replay, device)["ms"] / count
+        result["launch_ms"] = time_call(lambda: [one.add_(1) for _ in range(count)], device)["ms"] / count
     return result
 
 
 def time_shape(kernels: Any, device: torch.device, shape: tuple[int, ...], peak: dict[str, Any]) -> dict[str, Any]:
-    """Whole pursuits of each kind and of the peers on one shape: milliseconds, operations, launch floor."""
+    """Measure whole pursuits of each kind and of the peers on one shape: milliseconds, operations, launch floor."""
     n, M, B, s = shape
     W = torch.randn(B, n, generator=torch.Generator().manual_seed(1)).to(device)
     result: dict[str, Any] = {"n": n, "M": M, "B": B, "s": s, "dense_operations": 2 * n * M * B * s}
     for kind in KINDS:
-        row = timed(lambda kind=kind: kernels.omp(W, kind, M, SEED, STREAM, s), device)
+        row = time_call(lambda kind=kind: kernels.omp(W, kind, M, SEED, STREAM, s), device)
         row["share_of_matmul_float32"] = result["dense_operations"] / row["ms"] * 1e3 / peak["matmul_float32_per_s"]
         if "graph_kernel_ms" in peak:
             row["launch_floor_ms"] = (2 * s + 2) * peak["graph_kernel_ms"]
@@ -241,17 +241,17 @@ def time_shape(kernels: Any, device: torch.device, shape: tuple[int, ...], peak:
     atoms = kernels.entries("gaussian", n, M, SEED, STREAM, torch.arange(M, device=device)).float()
     atoms /= atoms.norm(dim=1, keepdim=True).clamp_min(1e-20)
     torch_omp = importlib.import_module("gpu_reference").torch_omp
-    result["torch_omp"] = timed(lambda: torch_omp(W, atoms, s), device, repeats=5)
+    result["torch_omp"] = time_call(lambda: torch_omp(W, atoms, s), device, repeats=5)
     for name, work in peers(atoms, W, s).items():
         try:
-            result[name] = timed(work, device, repeats=3) if callable(work) else {"missing": work}
+            result[name] = time_call(work, device, repeats=3) if callable(work) else {"missing": work}
         except Exception as error:  # a peer's failure is a result
             result[name] = {"error": f"{type(error).__name__}: {error}"[:200]}
     return result
 
 
 def peers(atoms: torch.Tensor, W: torch.Tensor, s: int) -> dict[str, Any]:
-    """Public GPU pursuits on the same dictionary (columns of unit norm), or why they are missing."""
+    """Return public GPU pursuits on the same dictionary (columns of unit norm), or why they are missing."""
     try:
         omp = importlib.import_module("orthogonal_matching_pursuit_gpu.omp").run_omp
     except ImportError as cause:
@@ -265,7 +265,7 @@ def peers(atoms: torch.Tensor, W: torch.Tensor, s: int) -> dict[str, Any]:
 
 
 def time_headline(device: torch.device, shape: tuple[int, int, int], peak: dict[str, Any]) -> dict[str, Any]:
-    """One correlation pass per kind: executed matrix operations against the measured matmul, and the dense roofline.
+    """Measure one correlation pass per kind: matrix operations against the measured matmul, and the dense roofline.
 
     Dense kernels execute two float16 products (high and low part), so 4 n M B operations.
     """
@@ -300,7 +300,7 @@ def time_headline(device: torch.device, shape: tuple[int, int, int], peak: dict[
             parts = torch.empty(2, B, engine.stride, dtype=torch.float16, device=device)
             arrays = (residual, parts[0], parts[1])
             select.prepare(W, engine, torch.empty(B, 1, device=device), arrays)
-            row = timed(lambda engine=engine, arrays=arrays: engine.launch(*arrays), device)
+            row = time_call(lambda engine=engine, arrays=arrays: engine.launch(*arrays), device)
         except Exception as error:  # one tiling may not fit this device
             result[label] = {"error": f"{type(error).__name__}: {error}"[:200]}
             continue
@@ -313,7 +313,7 @@ def time_headline(device: torch.device, shape: tuple[int, int, int], peak: dict[
 
 
 def resources(device: torch.device) -> dict[str, Any]:
-    """Registers and spills of every kernel that was compiled in this process."""
+    """Return registers and spills of every kernel that was compiled in this process."""
     rows: dict[str, Any] = {}
     for module_name in ("philox", "correlate", "hadamard", "select", "lsq", "lsq_wide", "omp", "synthesize"):
         module = sys.modules[f"kernels.{module_name}"]
@@ -330,7 +330,7 @@ def resources(device: torch.device) -> dict[str, Any]:
 
 
 def draw(data: dict[str, Any], path: Path) -> str:
-    """Milliseconds per shape, ours and torch's, on log axes."""
+    """Return milliseconds per shape, ours and torch's, on log axes."""
     try:
         import matplotlib
     except ImportError:
@@ -356,7 +356,7 @@ def draw(data: dict[str, Any], path: Path) -> str:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """What this runs on."""
+    """Return what this runs on."""
     import triton
 
     cuda = device.type == "cuda"

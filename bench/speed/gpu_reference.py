@@ -8,7 +8,7 @@ import torch
 
 
 def float64_pursuit(W: torch.Tensor, atoms: torch.Tensor, s: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Plain float64 pursuit on int8 atoms [M, n]: indices [B, s], -1 after a stop, and path [B, s + 1]."""
+    """Return plain float64 pursuit on int8 atoms [M, n]: indices [B, s], -1 after a stop, and path [B, s + 1]."""
     B, n = W.shape
     target = W.double()
     scale = target.abs().amax(1, keepdim=True).clamp_min(1e-300)
@@ -42,12 +42,12 @@ def float64_pursuit(W: torch.Tensor, atoms: torch.Tensor, s: int) -> tuple[torch
 
 
 def blockwise_norms(atoms: torch.Tensor) -> torch.Tensor:
-    """Norms of the rows of a large int8 matrix: float64 [M]."""
+    """Return norms of the rows of a large int8 matrix: float64 [M]."""
     return torch.cat([part.double().square().sum(1).sqrt() for part in atoms.split(1 << 12)])
 
 
 def compare(W: torch.Tensor, atoms: torch.Tensor, mine: torch.Tensor, path: torch.Tensor, s: int) -> dict[str, Any]:
-    """Supports and energies against the float64 pursuit; the gap at each vector's first differing pick."""
+    """Return supports and energies against the float64 pursuit; the gap at each vector's first differing pick."""
     truth, energies = float64_pursuit(W, atoms, s)
     mine = mine.long()
     differing = (mine != truth).any(1).nonzero()[:, 0].tolist()
@@ -71,7 +71,7 @@ def compare(W: torch.Tensor, atoms: torch.Tensor, mine: torch.Tensor, path: torc
 
 
 def torch_omp(W: torch.Tensor, atoms: torch.Tensor, s: int) -> torch.Tensor:
-    """Plain batched pursuit in torch: matmul, argmax and an incremental Cholesky factor, float32 atoms [M, n]."""
+    """Run a plain batched pursuit in torch: matmul, argmax, incremental Cholesky factor; float32 atoms [M, n]."""
     B = len(W)
     L = torch.zeros(B, s, s, device=W.device)
     picked = torch.empty(B, s, dtype=torch.int64, device=W.device)

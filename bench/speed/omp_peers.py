@@ -36,7 +36,7 @@ PEERS = ["torch matmul + Cholesky", "omp-gpu naive", "omp-gpu v0", "spams", "skl
 
 
 def torch_pursuit(D: Any, W: Any, s: int) -> Any:
-    """Plain batched pursuit: product with the stored dictionary, argmax, growing Cholesky factor.
+    """Return plain batched pursuit: product with the stored dictionary, argmax, growing Cholesky factor.
 
     Args:
         D: float32 ``[n, M]``, unit columns.
@@ -81,13 +81,13 @@ Energies = Callable[[Any], NDArray[np.float64]]
 
 
 def ours(name: str, n: int, M: int, B: int, s: int) -> tuple[Run, Energies]:
-    """Our pursuit and how to read residual energies ``[B]`` from its result."""
+    """Return our pursuit and how to read residual energies ``[B]`` from its result."""
     code, W = philox.KINDS[name.removeprefix("coinr ")], targets(n, B)
     return (lambda: _C.omp(W, code, M, SEED, 0, s, 1)), (lambda result: result[2][:, -1].astype(np.float64))
 
 
 def peer(name: str, n: int, M: int, B: int, s: int) -> tuple[Run, Energies]:
-    """A public pursuit on the stored ``gaussian`` dictionary and how to read residual energies from its result."""
+    """Return a public pursuit on the stored ``gaussian`` dictionary, and a reader of residual energies."""
     W = targets(n, B)
     D = atoms("gaussian", n, M, 0, M).T.astype(np.float32)
     D /= np.maximum(np.linalg.norm(D, axis=0), 1e-12)
@@ -123,7 +123,7 @@ def peer(name: str, n: int, M: int, B: int, s: int) -> tuple[Run, Energies]:
 
 
 def peaks() -> dict[str, float]:
-    """Measured peaks of one core: float32 product (GFLOP/s), int8 product (GOP/s), copy (GB/s)."""
+    """Return measured peaks of one core: float32 product (GFLOP/s), int8 product (GOP/s), copy (GB/s)."""
     import torch
 
     torch.set_num_threads(1)
@@ -141,7 +141,7 @@ def peaks() -> dict[str, float]:
 
 
 def work(name: str, n: int, M: int, B: int, s: int) -> dict[str, Any]:
-    """Measures one implementation on one shape, in this process."""
+    """Measure one implementation on one shape, in this process."""
     if name == "peaks":
         return peaks()
     run, energies = (ours if name in OURS else peer)(name, n, M, B, s)
@@ -168,7 +168,7 @@ def work(name: str, n: int, M: int, B: int, s: int) -> dict[str, Any]:
 
 
 def measure(name: str, shape: tuple[int, int, int, int]) -> dict[str, Any]:
-    """The same in a process of its own, stopped after a while."""
+    """Measure the same in a process of its own, stopped after a while."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     # spams ships an OpenBLAS whose kernels for newer cores are slower than its Haswell ones.
     environment = os.environ | threads | ({"OPENBLAS_CORETYPE": "Haswell"} if name == "spams" else {})
@@ -186,7 +186,7 @@ def measure(name: str, shape: tuple[int, int, int, int]) -> dict[str, Any]:
 
 
 def too_large(name: str, n: int, M: int, B: int, s: int) -> str | None:
-    """Why a peer is not run on a shape: it needs a Gram matrix or a B x M x s array beyond this machine."""
+    """Return why a peer is not run on a shape: it needs a Gram matrix or a B x M x s array beyond this machine."""
     if name in ("omp-gpu naive", "omp-gpu v0", "spams", "sklearn gram") and M > 16384:
         return f"needs a Gram matrix of {4 * M * M / 2**30:.0f} GiB"
     if name == "omp-gpu v0" and 4 * B * s * M > 8 << 30:
@@ -235,7 +235,7 @@ def plot(results: list[dict[str, Any]], path: Path) -> None:
 
 
 def main() -> None:
-    """Measures every implementation on every shape and writes the results after each shape."""
+    """Measure every implementation on every shape and write the results after each shape."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, help="prefix of the results")
     parser.add_argument("--shapes", default=",".join(map(str, range(len(SHAPES)))), help="which shapes, by number")
@@ -264,7 +264,7 @@ def main() -> None:
 
 
 def save(out: Path | None, peak: dict[str, float], results: list[dict[str, Any]]) -> None:
-    """Writes ``out``.json, .csv and .png."""
+    """Write ``out``.json, .csv and .png."""
     if out is None:
         return
     write_json(out.with_suffix(".json"), {"peaks": peak, "results": results}, extra={"simd": _C.simd_level()})

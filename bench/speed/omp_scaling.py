@@ -30,7 +30,7 @@ SWEEPS: dict[str, list[tuple[int, int, int, int]]] = {
 
 
 def seconds(shape: tuple[int, int, int, int], kind: str) -> float:
-    """Median CPU seconds of one pursuit on one core."""
+    """Return median CPU seconds of one pursuit on one core."""
     n, M, B, s = shape
     W = targets(n, B)
     times = cpu_times(lambda: _C.omp(W, philox.KINDS[kind], M, SEED, 0, s, 1), least=3, enough=0.3, most=9)
@@ -38,7 +38,7 @@ def seconds(shape: tuple[int, int, int, int], kind: str) -> float:
 
 
 def gain(run: Any) -> float:
-    """Median wall time with one thread over that with two, in turns for a second and at least seven rounds."""
+    """Return median wall time with one thread over that with two, in turns for a second and at least seven rounds."""
     times: dict[int, list[float]] = {1: [], 2: []}
     while len(times[1]) < 7 or sum(times[1]) < 1:
         for threads, of_threads in times.items():
@@ -49,7 +49,7 @@ def gain(run: Any) -> float:
 
 
 def product(threads: int) -> None:
-    """A float32 matrix product."""
+    """Multiply float32 matrices."""
     torch.set_num_threads(threads)
     a = torch.ones(2048, 2048)
     a @ a
@@ -72,7 +72,7 @@ def plot(sweeps: dict[str, Any], path: Path) -> None:
 
 
 def gains() -> dict[str, float]:
-    """What the second core brings to a float32 product and to pursuits."""
+    """Return what the second core brings to a float32 product and to pursuits."""
     found = {"sgemm": gain(product)}
     for n, M, B, s in SHAPES:
         for kind in philox.KINDS:
@@ -86,7 +86,7 @@ def gains() -> dict[str, float]:
 
 
 def main() -> None:
-    """Measures, then writes ``--out``.json and .png."""
+    """Measure, then write ``--out``.json and .png."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="prefix of the results")
     parser.add_argument("--gains", action="store_true", help="measure the second core only; keep the other results")

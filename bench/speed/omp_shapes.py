@@ -24,19 +24,19 @@ _CHUNK = 1 << 24  # entries of the dictionary held at a time
 
 
 def targets(n: int, B: int, seed: int = 0) -> NDArray[np.float32]:
-    """Standard normal vectors float32 ``[B, n]``."""
+    """Return standard normal vectors float32 ``[B, n]``."""
     return np.random.default_rng(seed).standard_normal((B, n)).astype(np.float32)
 
 
 def atoms(kind: str, n: int, M: int, first: int, stop: int) -> NDArray[np.int8]:
-    """Atoms ``first … stop - 1``, int8 ``[stop - first, n]``."""
+    """Return atoms ``first … stop - 1``, int8 ``[stop - first, n]``."""
     return _C.entries(philox.KINDS[kind], n, M, SEED, 0, np.arange(first, stop), 1)
 
 
 def wrong_picks(
     W: NDArray[np.float32], kind: str, M: int, indices: NDArray[np.int32], vectors: int
 ) -> tuple[int, int, float]:
-    """How often a pick is not the best atom for the residual of the picks before it.
+    """Return how often a pick is not the best atom for the residual of the picks before it.
 
     The residuals of all prefixes of a support come from one QR factorization, so one product with the dictionary
     (float32, in chunks) certifies a whole pursuit; picks it doubts are decided in float64.

@@ -47,7 +47,7 @@ def main() -> None:
     before = base.evaluate(base.state_dict)
 
     def run(steps: int, **wish: Any) -> tuple[Refined, float]:
-        """What a refinement gives, and its seconds of CPU."""
+        """Return what a refinement gives, and its seconds of CPU."""
         loss = loss_of(base.network(), signal.batch, signal.count)
         begin = time.process_time()
         made = refine(base.state_dict, loss, steps=steps, optimizer="muon", **wish)

@@ -25,13 +25,13 @@ ENCODE_LIMIT = 5.0
 
 
 def error(decoded, sd) -> float:
-    """The largest relative error of a tensor."""
+    """Return the largest relative error of a tensor."""
     return max(float((decoded[name] - tensor).norm() / tensor.norm()) for name, tensor in sd.items())
 
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_encode(benchmark, network):
-    """State dict to bytes, all cores."""
+    """Measure state dict to bytes, all cores."""
     sd = siren(*NETWORKS[network])
     blob = benchmark.pedantic(coinr.encode_state_dict, (sd,), rounds=3, warmup_rounds=1)
     benchmark.extra_info |= {"bytes": len(blob), "parameters": coinr.inspect(blob).totals["parameters"]}
@@ -42,7 +42,7 @@ def test_encode(benchmark, network):
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_decode(benchmark, network, monkeypatch):
-    """Bytes to state dict, one core."""
+    """Measure bytes to state dict, one core."""
     monkeypatch.setenv("COINR_THREADS", "1")
     sd = siren(*NETWORKS[network])
     blob = coinr.encode_state_dict(sd)
@@ -55,7 +55,7 @@ def test_decode(benchmark, network, monkeypatch):
 
 @pytest.mark.parametrize("profile", ["uniform", "lossless"])
 def test_large_tensor(benchmark, profile, monkeypatch):
-    """A million weights in one tensor, one core."""
+    """Measure a million weights in one tensor, one core."""
     monkeypatch.setenv("COINR_THREADS", "1")
     sd = {"table": torch.from_numpy(np.random.default_rng(0).standard_normal(LARGE).astype(np.float32))}
     blob = coinr.encode_state_dict(sd, profile=profile)

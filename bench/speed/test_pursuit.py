@@ -18,19 +18,19 @@ ENTRIES_PER_ROUND = 1 << 22
 
 
 def shape_id(shape: tuple[int, int, int, int]) -> str:
-    """Name of a parametrized case."""
+    """Return name of a parametrized case."""
     return "n{}-M{}-B{}-s{}".format(*shape)
 
 
 def run(benchmark: BenchmarkFixture, rounds: int, function: Any, *arguments: object) -> Any:
-    """Result of the measured function; one call warms up."""
+    """Return result of the measured function; one call warms up."""
     return benchmark.pedantic(function, arguments, rounds=rounds, warmup_rounds=1)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n", [64, 256, 1024, 16384])
 def test_dictionary(benchmark: BenchmarkFixture, kind: str, n: int) -> None:
-    """Entries per second of each kind."""
+    """Measure entries per second of each kind."""
     indices = np.arange(ENTRIES_PER_ROUND // n)
     benchmark.extra_info["entries"] = ENTRIES_PER_ROUND
     got = run(benchmark, 5, _C.entries, philox.KINDS[kind], n, 2**24, SEED, 0, indices, 1)
@@ -40,7 +40,7 @@ def test_dictionary(benchmark: BenchmarkFixture, kind: str, n: int) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", SHAPES, ids=shape_id)
 def test_correlate_argmax(benchmark: BenchmarkFixture, kind: str, shape: tuple[int, int, int, int]) -> None:
-    """One pass over the dictionary."""
+    """Measure one pass over the dictionary."""
     n, M, B, _ = shape
     R = targets(n, B)
     benchmark.extra_info["operations"] = 2 * n * M * B
@@ -54,7 +54,7 @@ def test_correlate_argmax(benchmark: BenchmarkFixture, kind: str, shape: tuple[i
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("shape", SHAPES, ids=shape_id)
 def test_omp(benchmark: BenchmarkFixture, kind: str, shape: tuple[int, int, int, int], threads: int) -> None:
-    """A whole pursuit."""
+    """Measure a whole pursuit."""
     n, M, B, s = shape
     W = targets(n, B)
     benchmark.extra_info["operations"] = 2 * n * M * B * s
@@ -68,7 +68,7 @@ def test_omp(benchmark: BenchmarkFixture, kind: str, shape: tuple[int, int, int,
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("n", "B", "s"), [(64, 4096, 24), (256, 1024, 64), (4096, 64, 512)])
 def test_synthesis(benchmark: BenchmarkFixture, kind: str, n: int, B: int, s: int) -> None:
-    """Integer synthesis of weights."""
+    """Measure integer synthesis of weights."""
     generator = np.random.default_rng(0)
     M = 65536
     indices = generator.integers(0, M, (B, s)).astype(np.int32)

@@ -44,7 +44,7 @@ def random_code(B=12, s=5, M=200, bits=12, seed=0):
 @pytest.mark.parametrize("share", [0.0, 0.2, 0.5, 0.9])
 def test_exactly_the_share_asked_for_is_pruned_of_each_hidden_matrix(share):
     sd = tensors()
-    pruned = pruning.masked(sd, pruning.kept_weights(sd, share))
+    pruned = pruning.apply_masks(sd, pruning.kept_weights(sd, share))
     first, *hidden, last = pruning.matrices(sd)
     for name in hidden:
         assert int((pruned[name] == 0).sum()) == round(share * 256)
@@ -57,7 +57,7 @@ def test_exactly_the_share_asked_for_is_pruned_of_each_hidden_matrix(share):
 def test_pruned_weights_stay_zero_in_training_and_the_others_move():
     sd = tensors()
     masks = pruning.kept_weights(sd, 0.5)
-    start = pruning.masked(sd, masks)
+    start = pruning.apply_masks(sd, masks)
     found = pruning.fit(network(), start, plane(), steps=5, batch=64, rate=1e-3, seed=0, masks=masks)
     for name, mask in masks.items():
         assert (found[name][~mask] == 0).all()
@@ -100,7 +100,7 @@ def test_zeros_in_common_are_counted_against_chance():
 
 def test_a_masked_stream_decodes_to_what_16_bits_give():
     sd = tensors()
-    sd = pruning.masked(sd, pruning.kept_weights(sd, 0.75))
+    sd = pruning.apply_masks(sd, pruning.kept_weights(sd, 0.75))
     data = masked.encode(sd)
     decoded = masked.decode(data, sd)
     for name, tensor in sd.items():
@@ -181,7 +181,7 @@ def test_adaptively_coded_integers_are_near_their_entropy():
 def test_files_of_hidden_matrices_decode_and_fewer_bits_are_smaller():
     hidden = rows_of(tensors())
     dictionary = coinr.Dictionary("gaussian", 16, 256, 0)
-    indices = np.ascontiguousarray(hidden.pursued(dictionary, 7).indices)
+    indices = np.ascontiguousarray(hidden.pursue(dictionary, 7).indices)
     sizes, errors = [], []
     for width in (16, 6):
         blob, size = hidden.file(indices, dictionary, width)
@@ -192,7 +192,7 @@ def test_files_of_hidden_matrices_decode_and_fewer_bits_are_smaller():
         assert 0 < size < len(blob)
     assert sizes[1] < sizes[0]
     assert errors[0] < errors[1]
-    np.testing.assert_allclose(hidden.replaced(hidden.vectors)[hidden.names[1]], hidden.state_dict[hidden.names[1]])
+    np.testing.assert_allclose(hidden.with_vectors(hidden.vectors)[hidden.names[1]], hidden.state_dict[hidden.names[1]])
 
 
 def test_a_learned_code_is_read_back_with_its_dictionary():
@@ -200,7 +200,7 @@ def test_a_learned_code_is_read_back_with_its_dictionary():
     D, _ = ksvd.learn(W, 16, 3, 2)
     indices, values = ksvd.pursue(W, D, 4)
     indices[0, 3], values[0, 3] = -1, 0
-    size, back, amounts = learned.coded(indices, values, 16)
+    size, back, amounts = learned.encode_code(indices, values, 16)
     exact, near = ksvd.rebuilt(D, indices, values), ksvd.rebuilt(D, back, amounts)
     assert residual_db(exact, near) < -70
     bytes8, coarse = learned.sent(D, 8)

@@ -22,7 +22,7 @@ def _short(monkeypatch):
     monkeypatch.setattr(inric, "EPOCHS", 4)
     monkeypatch.setattr(inric, "ITERATIONS", 100)
     monkeypatch.setattr(inric, "QUICK_BATCH", 256)
-    monkeypatch.setattr(inric, "_JUDGE_EVERY", 2)
+    monkeypatch.setattr(inric, "_EVALUATE_EVERY", 2)
 
 
 def samples(inputs=2, outputs=3):
@@ -90,7 +90,9 @@ def test_adaround_reconstructs_a_layer_better_than_rounding_to_nearest(monkeypat
     inputs = torch.randn(512, 4, generator=generator) @ torch.randn(4, 16, generator=generator)
     step = steps_of({"weight": weight}, 5)["weight"]
     soft = inric.soft_weight(weight, step, 5, inputs, inputs, 1.0)
-    errors = [float((inputs @ (inric.rounded(chosen, step, 5) - weight).T).square().sum()) for chosen in (soft, weight)]
+    errors = [
+        float((inputs @ (inric.round_to_step(chosen, step, 5) - weight).T).square().sum()) for chosen in (soft, weight)
+    ]
     assert errors[0] < 0.8 * errors[1]
 
 
@@ -99,11 +101,11 @@ def test_adaround_takes_up_the_errors_of_earlier_layers():
     tensors = {name: tensor.detach() for name, tensor in network.state_dict().items()}
     steps = steps_of(tensors, bits)
     before, call = layer_calls(network, tensors, samples().inputs)[:2]
-    moved = tensors | {before.weight: inric.rounded(tensors[before.weight], steps[before.weight], bits)}
+    moved = tensors | {before.weight: inric.round_to_step(tensors[before.weight], steps[before.weight], bits)}
     given = layer_calls(network, moved, samples().inputs)[1].inputs
     weight, step = tensors[call.weight], steps[call.weight]
     errors = [
-        float((given @ inric.rounded(chosen, step, bits).T - call.inputs @ weight.T).square().sum())
+        float((given @ inric.round_to_step(chosen, step, bits).T - call.inputs @ weight.T).square().sum())
         for chosen in (inric.soft_weight(weight, step, bits, call.inputs, given, call.factor), weight)
     ]
     assert errors[0] < errors[1]

@@ -29,7 +29,7 @@ def test_losses_see_the_same_samples_and_training_lowers_them(tmp_path):
     losses = [float(one(base.state_dict)) for _ in range(3)]
     assert losses == [float(other(base.state_dict)) for _ in range(3)]
     assert losses[0] != losses[1]
-    further = refine.trained(base.state_dict, one, "muon", 30, 1e-3)
+    further = refine.train_further(base.state_dict, one, "muon", 30, 1e-3)
     assert base.evaluate(further) > base.evaluate(base.state_dict)
 
 
@@ -68,7 +68,7 @@ def test_a_score_out_of_reach_leaves_no_file_and_says_so(tmp_path, monkeypatch, 
     case.base = fitted(tmp_path)
     case.full, case.steps, case.optimizer, case.rate = case.base, 10, "muon", 1e-4
     case.bench = Bench(case.full, tmp_path)
-    assert case.refined("direct") == []
+    assert case.encode_refined("direct") == []
     assert "siren-1x8-face-20, direct: min_score 29.9 is out of reach" in capsys.readouterr().err
 
 

@@ -33,11 +33,11 @@ def out(tmp_path_factory, photo):
         "--refine-steps": 5,
         "--out": folder / "out",
     }
-    said = io.StringIO()
-    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(said):
-        patch.setattr(demo.timed, "__defaults__", (1e-9,))
+    printed = io.StringIO()
+    with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
+        patch.setattr(demo.time_call, "__defaults__", (1e-9,))
         demo.main([str(part) for pair in options.items() for part in pair])
-    (folder / "out" / "stdout.txt").write_text(said.getvalue())
+    (folder / "out" / "stdout.txt").write_text(printed.getvalue())
     return folder / "out"
 
 

@@ -9,6 +9,6 @@ PARTS = (entropy, solver, kinds, cut, bits, learned, training)
 
 
 def run(context: Context) -> None:
-    """All ablations, one after another."""
+    """Measure all ablations, one after another."""
     for part in PARTS:
         part.run(context)

@@ -31,12 +31,12 @@ LOSS = 0.1  # dB
 
 
 def _by_value(point: Point) -> Iterator[tuple[int, int, Row]]:
-    """s, bits and the file whose hidden matrices have such values, the rest at 16 bit."""
+    """Yield s, bits and the file whose hidden matrices have such values, the rest at 16 bit."""
     hidden, version = Hidden.of(point), ours_version()
     n = hidden.cut.n
     sparsities = sorted({max(1, min(paper_rules.most(n), round(part * n))) for part in FRACTIONS})
     dictionary = coinr.Dictionary("gaussian", n, ATOMS, 0)
-    code = hidden.pursued(dictionary, sparsities[-1])
+    code = hidden.pursue(dictionary, sparsities[-1])
     for s in sparsities:
         indices = np.ascontiguousarray(code.indices[:, :s])
         for bits in BITS:
@@ -50,7 +50,7 @@ def _file(hidden: Hidden, indices: NDArray[np.int32], dictionary: coinr.Dictiona
 
 
 def _by_profile(point: Point) -> Iterator[tuple[int, int, Row]]:
-    """The same by the profile's option, at one s."""
+    """Yield the same by the profile's option, at one s."""
     s = round(FIXED * point.entry.recipe.sizes[1])
     for bits in BITS:
         encode = partial(coinr.encode_state_dict, point.entry.state_dict, profile="paper", M=ATOMS, s=s, bits=bits)
@@ -61,7 +61,7 @@ def _by_profile(point: Point) -> Iterator[tuple[int, int, Row]]:
 
 
 def _in_dictionary(blob: bytes) -> dict[str, float]:
-    """How many tensors of a file are coded in a dictionary."""
+    """Return how many tensors of a file are coded in a dictionary."""
     return {"dictionary_tensors": float(sum(bool(tensor.get("M")) for tensor in coinr.inspect(blob).tensors))}
 
 
@@ -83,7 +83,7 @@ def _rows(point: Point) -> Iterator[dict[str, Any]]:
 
 
 def best(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Of each network the smallest file within 0.1 dB: with any bits, and with 16."""
+    """Return each network's smallest file within 0.1 dB: with any bits, and with 16."""
     table = []
     for network in dict.fromkeys(row["network"] for row in rows):
         for which, allowed in (("any", BITS), ("16", (16,))):
@@ -104,7 +104,7 @@ def run(context: Context) -> None:
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Loss over bits of a value and over bytes."""
+    """Draw loss over bits of a value and over bytes."""
 
     def label(row: Any) -> str:
         return f"s = {row['s']}" if row["rounded"] == "values" else f"s = {row['s']}, everything (profile)"

@@ -25,14 +25,14 @@ LOSS = 0.1  # dB at which bytes are compared
 
 
 def cuts(width: int) -> dict[str, Cut]:
-    """The ways to cut a hidden matrix; flattened ones into runs of 16 rows and more."""
+    """Return the ways to cut a hidden matrix; flattened ones into runs of 16 rows and more."""
     ways = {"rows": Cut(False, width), "columns": Cut(True, width)}
     runs = [n for n in (1024, 2048) if width < n <= width * width]
     return ways | {f"flattened, n = {n}": Cut(False, n) for n in runs}
 
 
 def _rows(point: Point, way: str, cut: Cut, atoms: int) -> Iterator[dict[str, Any]]:
-    """A row for each s, all of one pursuit; recalled where they were measured before."""
+    """Yield a row for each s, all of one pursuit; recalled where they were measured before."""
     coder, version = f"ablation cut {way}", ours_version()
     sparsities = sorted({max(1, min(paper_rules.most(cut.n), round(part * cut.n))) for part in FRACTIONS})
     settings = {s: f"M={atoms} s={s}" for s in sparsities}
@@ -40,7 +40,7 @@ def _rows(point: Point, way: str, cut: Cut, atoms: int) -> Iterator[dict[str, An
     if len(rows) < len(settings):
         hidden = Hidden.of(point, cut)
         dictionary = coinr.Dictionary("gaussian", cut.n, atoms, 0)
-        code = hidden.pursued(dictionary, sparsities[-1])
+        code = hidden.pursue(dictionary, sparsities[-1])
         for s, setting in settings.items():
             blob, size = hidden.file(np.ascontiguousarray(code.indices[:, :s]), dictionary)
             extra = {
@@ -65,7 +65,7 @@ def _rows(point: Point, way: str, cut: Cut, atoms: int) -> Iterator[dict[str, An
 
 
 def at_equal(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Of each network and cut: bytes of hidden matrices at a residual of -30 dB, and of files at a loss of 0.1 dB."""
+    """Return, by network and cut, bytes of hidden matrices at a residual of -30 dB, and of files at 0.1 dB."""
     table = []
     for network, way in dict.fromkeys((row["network"], row["cut"]) for row in rows):
         own = [row for row in rows if (row["network"], row["cut"]) == (network, way)]

@@ -30,9 +30,9 @@ _NORMAL = 4  # the shape that contexts start from: coinr.codec.coders.levels.SHA
 
 
 def code_of(hidden: Hidden, M: int, s: int, bits: int) -> Code:
-    """The paper's code of the hidden vectors, in order of selection, with one step for all matrices."""
+    """Return the paper's code of the hidden vectors, in order of selection, with one step for all matrices."""
     dictionary = coinr.Dictionary("gaussian", hidden.cut.n, M, 0)
-    indices = np.ascontiguousarray(hidden.pursued(dictionary, s).indices)
+    indices = np.ascontiguousarray(hidden.pursue(dictionary, s).indices)
     assert indices.min() >= 0, "a pursuit that stopped early"
     values = solve(hidden.vectors, indices, dictionary)
     step = np.abs(values).max() / largest(bits)
@@ -40,7 +40,7 @@ def code_of(hidden: Hidden, M: int, s: int, bits: int) -> Code:
 
 
 def adaptive(levels: NDArray[np.int32]) -> bytes:
-    """Integers ``[rows, columns]`` by the adaptive coder of the ``direct`` profile, read back and compared."""
+    """Return integers ``[rows, columns]`` by the adaptive coder of the ``direct`` profile, read back and compared."""
     scale = scale_code(float(np.abs(levels).mean()))
     form = LevelForm(0, _NORMAL, scale)
     data, form = smallest_form(Quantized(levels, NO_STEPS, NO_STEPS, form, 1.0, 0.0, 0.0))
@@ -68,7 +68,7 @@ def _sparse_rows(hidden: Hidden, network: str) -> Iterator[dict[str, Any]]:
 
 
 def _direct_rows(hidden: Hidden, network: str) -> Iterator[dict[str, Any]]:
-    """The hidden matrices as they are, one step each."""
+    """Yield the hidden matrices as they are, one step each."""
     matrices = {name: hidden.state_dict[name] for name in hidden.names}
     for bits in DIRECT_BITS:
         brotli = baselines.encode(matrices, f"uniform{bits}")
@@ -110,7 +110,7 @@ def run(context: Context) -> None:
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Bars of bits per hidden weight: a panel for each network, a group for each kind of integers."""
+    """Draw bars of bits per hidden weight: a panel for each network, a group for each kind of integers."""
     networks = list(dict.fromkeys(row["network"] for row in rows))
     codings = list(dict.fromkeys(row["coding"] for row in rows))
     size = (8 * len(networks), 7)

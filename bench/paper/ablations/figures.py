@@ -34,7 +34,7 @@ class Panel:
     paired: bool = False
 
     def style(self, label: str) -> tuple[str, str, str]:
-        """Colour, stroke and marker of a label."""
+        """Return colour, stroke and marker of a label."""
         first, second = list(self.lines).index(label), 0
         if self.paired:
             pairs = [one.partition(", ")[::2] for one in self.lines]
@@ -46,7 +46,7 @@ class Panel:
 
 
 def lines_of(rows: Iterable[Row], label: Callable[[Row], str], x: str, y: str) -> dict[str, list[tuple[float, float]]]:
-    """Points (x, y) of the rows by label, by rising x."""
+    """Return points (x, y) of the rows by label, by rising x."""
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for row in rows:
         if row.get(x) is not None and row.get(y) is not None:

@@ -27,7 +27,7 @@ EXACT_BITS = 16  # of all tensors that are not hidden matrices
 
 
 def hidden_names(sd: Mapping[str, Tensor], width: int) -> list[str]:
-    """Names of the width × width matrices, in order."""
+    """Return names of the width × width matrices, in order."""
     return [name for name, tensor in sd.items() if tuple(tensor.shape) == (width, width)]
 
 
@@ -54,22 +54,22 @@ class Hidden:
 
     @classmethod
     def of(cls, point: Point, cut: Cut | None = None) -> Hidden:
-        """Of a trained network; cut into rows by default."""
+        """Make it of a trained network; cut into rows by default."""
         sd, width = point.entry.state_dict, point.entry.recipe.sizes[1]
         names, cut = hidden_names(sd, width), cut or Cut(False, width)
         return cls(sd, names, cut, np.concatenate([cut.apply(to_planes(sd[name]), layout(sd[name])) for name in names]))
 
     @property
     def weights(self) -> int:
-        """Numbers in all hidden matrices."""
+        """Return numbers in all hidden matrices."""
         return sum(self.state_dict[name].numel() for name in self.names)
 
-    def pursued(self, dictionary: coinr.Dictionary, s: int) -> coinr.SparseCode:
-        """The vectors by orthogonal matching pursuit."""
+    def pursue(self, dictionary: coinr.Dictionary, s: int) -> coinr.SparseCode:
+        """Return the vectors by orthogonal matching pursuit."""
         return coinr.omp(self.vectors.astype(np.float32), dictionary, s)
 
-    def replaced(self, vectors: NDArray[np.floating]) -> OrderedDict[str, Tensor]:
-        """The network with other vectors in the place of these, all else as it was."""
+    def with_vectors(self, vectors: NDArray[np.floating]) -> OrderedDict[str, Tensor]:
+        """Return the network with other vectors in the place of these, all else as it was."""
         import torch
 
         changed = OrderedDict(self.state_dict)
@@ -86,7 +86,7 @@ class Hidden:
         bits: int = EXACT_BITS,
         values: NDArray[np.float64] | None = None,
     ) -> tuple[bytes, int]:
-        """A coinr file with these supports ``[B, s]``, and the bytes in it that are the hidden matrices'.
+        """Return a coinr file with these supports ``[B, s]``, and the bytes in it that are the hidden matrices'.
 
         Values ``[B, s]`` are the least-squares ones unless given, then rounded to ``bits`` bits.
         """
@@ -104,12 +104,12 @@ class Hidden:
 
 
 def layout(tensor: Tensor) -> Layout:
-    """What the codec must know of a tensor."""
+    """Return what the codec must know of a tensor."""
     return Layout(tensor.dtype, tuple(tensor.shape))
 
 
 def _file(sd: Mapping[str, Tensor], coded: Mapping[str, tuple[Params, int, bytes]], seed: int) -> bytes:
-    """A coinr file of the coded tensors, the others rounded to 16 bit."""
+    """Return a coinr file of the coded tensors, the others rounded to 16 bit."""
     records, payloads = [], []
     for name, tensor in sd.items():
         if name in coded:
@@ -127,7 +127,7 @@ def _file(sd: Mapping[str, Tensor], coded: Mapping[str, tuple[Params, int, bytes
 def combined(
     indices: NDArray[np.int32], values: NDArray[np.floating], dictionary: coinr.Dictionary
 ) -> NDArray[np.float64]:
-    """Σ_k values[k] · A[:, indices[k]] of each row, ``[B, n]``; an index of -1 stands for nothing."""
+    """Return Σ_k values[k] · A[:, indices[k]] of each row, ``[B, n]``; an index of -1 stands for nothing."""
     out = np.empty((len(indices), dictionary.n))
     for b, (row, amounts) in enumerate(zip(indices, values, strict=True)):
         used = row >= 0
@@ -136,16 +136,16 @@ def combined(
 
 
 def decibels(error: NDArray[np.floating] | float, energy: NDArray[np.floating] | float) -> float:
-    """An energy of errors relative to an energy, in dB; at least -200."""
+    """Return an energy of errors relative to an energy, in dB; at least -200."""
     return 10 * math.log10(max(float(np.sum(error)) / float(np.sum(energy)), 1e-20))
 
 
 def residual_db(vectors: NDArray[np.floating], approximation: NDArray[np.floating]) -> float:
-    """Energy of the difference over that of the vectors, in dB."""
+    """Return energy of the difference over that of the vectors, in dB."""
     return decibels(np.square(vectors - approximation), np.square(vectors))
 
 
 def decoded_residual_db(original: Mapping[str, Tensor], decoded: Mapping[str, Tensor], names: list[str]) -> float:
-    """The same of named tensors together."""
+    """Return the same of named tensors together."""
     before = np.concatenate([to_planes(original[name]).ravel() for name in names])
     return residual_db(before, np.concatenate([to_planes(decoded[name]).ravel() for name in names]))

@@ -57,7 +57,7 @@ def run(context: Context) -> None:
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Residual and loss over bytes, for each network."""
+    """Draw residual and loss over bytes, for each network."""
     panels = []
     for name in dict.fromkeys(row["network"] for row in rows):
         own = [row for row in rows if row["network"] == name]

@@ -10,7 +10,7 @@ Support = NDArray[np.int64]
 
 
 def pursue(W: Array, D: Array, s: int) -> tuple[Support, Array]:
-    """Supports and least-squares values ``[B, s]`` of vectors ``[B, n]`` in given atoms ``[M, n]`` of unit norm.
+    """Return supports and least-squares values ``[B, s]`` of vectors ``[B, n]`` in given atoms ``[M, n]`` of unit norm.
 
     Orthogonal matching pursuit. Slots of a vector that has no residual left, or whose best atom lies in the span of its
     support, are -1 with value 0.
@@ -40,7 +40,7 @@ def pursue(W: Array, D: Array, s: int) -> tuple[Support, Array]:
 
 
 def least_squares(W: Array, D: Array, indices: Support) -> Array:
-    """Values ``[B, s]`` on given supports; 0 where the index is -1."""
+    """Return values ``[B, s]`` on given supports; 0 where the index is -1."""
     values = np.zeros(indices.shape)
     for b, row in enumerate(indices):
         used = row >= 0
@@ -49,14 +49,14 @@ def least_squares(W: Array, D: Array, indices: Support) -> Array:
 
 
 def rebuilt(D: Array, indices: Support, values: Array) -> Array:
-    """Σ_k values[k] · D[indices[k]], ``[B, n]``."""
+    """Return Σ_k values[k] · D[indices[k]], ``[B, n]``."""
     weights = np.where(indices < 0, 0.0, values)
     vectors: Array = np.einsum("bs,bsn->bn", weights, D[np.maximum(indices, 0)])
     return vectors
 
 
 def learn(W: Array, M: int, s: int, iterations: int, seed: int = 0) -> tuple[Array, list[float]]:
-    """A dictionary ``[M, n]`` for vectors ``[B, n]``, and their residual energy after each iteration.
+    """Return a dictionary ``[M, n]`` for vectors ``[B, n]``, and their residual energy after each iteration.
 
     It starts from vectors themselves, as many as there are, and normal atoms. A vector keeps its earlier code where the
     pursuit in the new dictionary finds none better, so the residual never rises; atoms that no vector uses are left as
@@ -79,7 +79,7 @@ def learn(W: Array, M: int, s: int, iterations: int, seed: int = 0) -> tuple[Arr
 
 
 def _update(W: Array, D: Array, indices: Support, values: Array) -> None:
-    """Each atom and its values by the best rank-one fit of what the others leave, in place."""
+    """Update each atom and its values in place, by the best rank-one fit of what the others leave."""
     residual = W - rebuilt(D, indices, values)
     for atom in range(len(D)):
         users, slots = np.nonzero(indices == atom)

@@ -19,7 +19,7 @@ import coinr
 from bench.paper.ablations import ksvd
 from bench.paper.ablations.figures import Panel, draw, lines_of
 from bench.paper.ablations.hidden import Hidden, combined, residual_db
-from bench.paper.ablations.streams import Code, enumerated, read_enumerated
+from bench.paper.ablations.streams import Code, enumerate_code, read_enumeration
 from bench.paper.context import Context, Point
 from coinr.codec import baselines
 from coinr.codec.coders.symbols import largest
@@ -36,15 +36,15 @@ DICTIONARY_BITS = (8, 16)
 
 
 def sent(D: ksvd.Array, bits: int) -> tuple[int, ksvd.Array]:
-    """Bytes of a dictionary as b-bit integers with Brotli, and the dictionary read back from them."""
+    """Return bytes of a dictionary as b-bit integers with Brotli, and the dictionary read back from them."""
     method = f"uniform{bits}"
     tensor = OrderedDict(dictionary=torch.from_numpy(D.astype(np.float32)))
     blob = baselines.encode(tensor, method)
     return len(blob), baselines.decode(blob, method, tensor)["dictionary"].double().numpy()
 
 
-def coded(indices: ksvd.Support, values: ksvd.Array, M: int) -> tuple[int, ksvd.Support, ksvd.Array]:
-    """Bytes of supports and 16-bit values by the ``sparse`` profile's coder, and both read back; indices of -1 go."""
+def encode_code(indices: ksvd.Support, values: ksvd.Array, M: int) -> tuple[int, ksvd.Support, ksvd.Array]:
+    """Encode supports and 16-bit values by the ``sparse`` profile's coder, and read both back; indices of -1 go."""
     step = np.abs(values).max() / largest(VALUE_BITS)
     q = np.where(indices < 0, 0, np.rint(values / step)).astype(np.int32)
     atoms = indices.copy()
@@ -52,13 +52,13 @@ def coded(indices: ksvd.Support, values: ksvd.Array, M: int) -> tuple[int, ksvd.
         free = np.setdiff1d(np.arange(M), row)
         row[row < 0] = free[: (row < 0).sum()]
     code = Code(atoms.astype(np.int32), q, M, VALUE_BITS)
-    data = enumerated(code)
-    back, integers = read_enumerated(data, code)
+    data = enumerate_code(code)
+    back, integers = read_enumeration(data, code)
     return 4 + len(data), back.astype(np.int64), integers * step  # and the step
 
 
 def _learned(point: Point, hidden: Hidden, D: ksvd.Array, source: str, free: bool) -> Iterator[dict[str, Any]]:
-    """Rows of one dictionary: ``free``, as the decoder knows it, or not counted and sent with 8 and 16 bit."""
+    """Yield rows of one dictionary: ``free``, as the decoder knows it, or not counted and sent with 8 and 16 bit."""
     W, M = hidden.vectors, len(D)
     for s in SPARSITIES:
         indices, values = ksvd.pursue(W, D, s)
@@ -67,17 +67,17 @@ def _learned(point: Point, hidden: Hidden, D: ksvd.Array, source: str, free: boo
             choices += [(f"{bits} bit", *sent(D, bits)) for bits in DICTIONARY_BITS]
         for cost, size, used in choices:
             own = values if used is D else ksvd.least_squares(W, used, indices)
-            code_bytes, back, amounts = coded(indices, own, M)
+            code_bytes, back, amounts = encode_code(indices, own, M)
             yield _row(point, hidden, source, cost, M, s, code_bytes, size, ksvd.rebuilt(used, back, amounts))
 
 
 def _seeded(point: Point, hidden: Hidden, M: int) -> Iterator[dict[str, Any]]:
-    """Rows of the seeded dictionary, which costs nothing."""
+    """Yield rows of the seeded dictionary, which costs nothing."""
     dictionary = coinr.Dictionary("gaussian", hidden.cut.n, M, 0)
-    pursuit = hidden.pursued(dictionary, max(SPARSITIES))
+    pursuit = hidden.pursue(dictionary, max(SPARSITIES))
     for s in SPARSITIES:
         indices = np.ascontiguousarray(pursuit.indices[:, :s])
-        code_bytes, back, amounts = coded(indices.astype(np.int64), solve(hidden.vectors, indices, dictionary), M)
+        code_bytes, back, amounts = encode_code(indices.astype(np.int64), solve(hidden.vectors, indices, dictionary), M)
         vectors = combined(back.astype(np.int32), amounts, dictionary)
         yield _row(point, hidden, "seeded", "known", M, s, code_bytes, 0, vectors)
 
@@ -94,7 +94,7 @@ def _row(
         "s": s,
         "B": len(hidden.vectors),
         "residual_db": residual_db(hidden.vectors, vectors),
-        "loss_db": point.bench.original - point.entry.evaluate(hidden.replaced(vectors)),
+        "loss_db": point.bench.original - point.entry.evaluate(hidden.with_vectors(vectors)),
         "code_bytes": code,
         "dictionary_bytes": dictionary,
         "hidden_bytes": code + dictionary,
@@ -125,7 +125,7 @@ def run(context: Context) -> None:
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Residual over s and over bytes, for each network."""
+    """Draw residual over s and over bytes, for each network."""
     panels = []
     for name in dict.fromkeys(row["network"] for row in rows):
         # with as many atoms as rows the dictionary is the rows: nothing to draw

@@ -19,7 +19,7 @@ _TOP = (1 << 15) - 1
 
 
 def encode(sd: Mapping[str, Tensor]) -> bytes:
-    """The stream of float32 tensors."""
+    """Encode the stream of float32 tensors."""
     steps, masks, kept = [], [], []
     for tensor in sd.values():
         values = tensor.double().numpy().ravel()

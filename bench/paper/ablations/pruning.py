@@ -29,7 +29,7 @@ def fit(
     l1: float = 0.0,
     masks: Mapping[str, Tensor] | None = None,
 ) -> State:
-    """Tensors trained from ``start``: random batches, squared error, Adam with cosine decay to zero.
+    """Return tensors trained from ``start``: random batches, squared error, Adam with cosine decay to zero.
 
     Parameters
     ----------
@@ -65,12 +65,12 @@ def fit(
 
 
 def matrices(sd: Mapping[str, Tensor]) -> list[str]:
-    """Names of the weight matrices, from the first layer to the last."""
+    """Return names of the weight matrices, from the first layer to the last."""
     return [name for name, tensor in sd.items() if tensor.ndim > 1]
 
 
 def kept_weights(sd: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
-    """Masks of hidden matrices without their ``round(share · size)`` smallest weights each."""
+    """Return masks of hidden matrices without their ``round(share · size)`` smallest weights each."""
     masks = {}
     for name in matrices(sd)[1:-1]:
         magnitudes = sd[name].abs().flatten()
@@ -81,7 +81,7 @@ def kept_weights(sd: Mapping[str, Tensor], share: float) -> dict[str, Tensor]:
 
 
 def without_neurons(sd: Mapping[str, Tensor], share: float) -> State:
-    """A narrower network: every layer of neurons without its ``round(share · width)`` weakest.
+    """Return a narrower network: every layer of neurons without its ``round(share · width)`` weakest.
 
     A neuron is as strong as the product of the norms of its weights in and out.
     """
@@ -96,26 +96,26 @@ def without_neurons(sd: Mapping[str, Tensor], share: float) -> State:
     return OrderedDict((name, tensor.contiguous()) for name, tensor in small.items())
 
 
-def masked(sd: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> State:
-    """The tensors with zeros where a mask is False."""
+def apply_masks(sd: Mapping[str, Tensor], masks: Mapping[str, Tensor]) -> State:
+    """Return the tensors with zeros where a mask is False."""
     return OrderedDict((name, tensor * masks[name] if name in masks else tensor) for name, tensor in sd.items())
 
 
 def zeros(sd: Mapping[str, Tensor], names: list[str] | None = None) -> float:
-    """Share of weights (biases left out) that are exactly zero."""
+    """Return share of weights (biases left out) that are exactly zero."""
     found = [sd[name] for name in names or matrices(sd)]
     return sum(int((tensor == 0).sum()) for tensor in found) / sum(tensor.numel() for tensor in found)
 
 
 def dead_neurons(sd: Mapping[str, Tensor]) -> float:
-    """Share of neurons that nothing goes into, or nothing comes out of."""
+    """Return share of neurons that nothing goes into, or nothing comes out of."""
     names = matrices(sd)
     dead = [(sd[before] == 0).all(1) | (sd[after] == 0).all(0) for before, after in zip(names, names[1:], strict=False)]
     return float(torch.cat(dead).double().mean())
 
 
 def overlap(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> tuple[float, float]:
-    """Share of hidden weights that are zero in both, and what chance alone would give per matrix."""
+    """Return share of hidden weights that are zero in both, and what chance alone would give per matrix."""
     both, chance, count = 0.0, 0.0, 0
     for name in matrices(one)[1:-1]:
         a, b = one[name] == 0, other[name] == 0

@@ -33,7 +33,7 @@ Codes = tuple[NDArray[np.int32], NDArray[np.float64]]
 
 
 def lasso(W: NDArray[np.float64], dictionary: coinr.Dictionary, sparsities: list[int]) -> dict[tuple[str, int], Codes]:
-    """Codes of the vectors ``[B, n]`` for each s, ``"LASSO"`` and ``"basis pursuit"``; -1 and 0 where there are fewer.
+    """Return codes of the vectors ``[B, n]`` for each s, ``"LASSO"`` and ``"basis pursuit"``, padded by -1 and 0.
 
     Values are those of the path.
     """
@@ -67,7 +67,7 @@ def _rows(point: Point, network: str) -> Iterator[dict[str, Any]]:
     paths = lasso(hidden.vectors, dictionary, sparsities)
     seconds = {"path": time.perf_counter() - begin}
     begin = time.perf_counter()
-    pursuit = hidden.pursued(dictionary, sparsities[-1])
+    pursuit = hidden.pursue(dictionary, sparsities[-1])
     seconds["OMP"] = time.perf_counter() - begin
     for s in sparsities:
         support, shrunk = paths["LASSO", s]
@@ -119,5 +119,5 @@ def plot(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def _positive(rows: list[dict[str, Any]]) -> bool:
-    """Whether all losses can stand on a logarithmic axis."""
+    """Return whether all losses can stand on a logarithmic axis."""
     return all(row["loss_db"] > 0 for row in rows)

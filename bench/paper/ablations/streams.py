@@ -42,17 +42,17 @@ class Code:
     bits: int
 
     def sorted(self) -> Code:
-        """By ascending atom."""
+        """Return by ascending atom."""
         order = np.argsort(self.atoms, axis=1)
         atoms, q = np.take_along_axis(self.atoms, order, 1), np.take_along_axis(self.q, order, 1)
         return Code(np.ascontiguousarray(atoms), np.ascontiguousarray(q), self.M, self.bits)
 
     def same(self, atoms: NDArray[np.int32], q: NDArray[np.int32]) -> bool:
-        """Whether these are the same codes, in any order and but for atoms times 0."""
+        """Return whether these are the same codes, in any order and but for atoms times 0."""
         return np.array_equal(self.dense(self.atoms, self.q), self.dense(atoms, q))
 
     def dense(self, atoms: NDArray[np.int32], q: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Integers of all atoms, ``[B, M]``."""
+        """Return integers of all atoms, ``[B, M]``."""
         out = np.zeros((len(atoms), self.M), np.int32)
         np.add.at(out, (np.arange(len(atoms))[:, None], atoms), q)
         return out
@@ -62,25 +62,25 @@ class Code:
 Decoded = tuple[NDArray[np.int32], NDArray[np.int32]]
 
 
-def _shuffled(words: NDArray[np.uint16]) -> bytes:
-    """Byte planes of 16-bit words, low bytes first."""
+def _shuffle(words: NDArray[np.uint16]) -> bytes:
+    """Return byte planes of 16-bit words, low bytes first."""
     return words.astype("<u2").reshape(-1, 1).view(np.uint8).T.tobytes()
 
 
-def _joined(raw: bytes, count: int) -> NDArray[np.uint16]:
+def _join(raw: bytes, count: int) -> NDArray[np.uint16]:
     planes = np.frombuffer(raw, np.uint8).reshape(2, count)
     words: NDArray[np.uint16] = planes[0] | planes[1].astype(np.uint16) << np.uint16(8)
     return words
 
 
-def _squeezed(data: bytes) -> bytes:
+def _compress(data: bytes) -> bytes:
     packed: bytes = brotli.compress(data, quality=11, lgwin=24)
     return packed
 
 
 def lists(code: Code) -> bytes:
-    """16-bit atoms as they were selected, 16-bit integers, Brotli over both."""
-    return _squeezed(code.atoms.astype("<u2").tobytes() + code.q.astype("<i2").tobytes())
+    """Return 16-bit atoms as they were selected, 16-bit integers, Brotli over both."""
+    return _compress(code.atoms.astype("<u2").tobytes() + code.q.astype("<i2").tobytes())
 
 
 def read_lists(data: bytes, code: Code) -> Decoded:
@@ -92,22 +92,22 @@ def read_lists(data: bytes, code: Code) -> Decoded:
 
 
 def gaps(code: Code) -> bytes:
-    """Sorted: 16-bit differences of atoms and integers as byte planes, Brotli over both."""
+    """Return sorted: 16-bit differences of atoms and integers as byte planes, Brotli over both."""
     code = code.sorted()
     steps = np.diff(code.atoms, axis=1, prepend=0).astype(np.uint16)
-    return _squeezed(_shuffled(steps) + _shuffled(code.q.astype("<i2").view(np.uint16)))
+    return _compress(_shuffle(steps) + _shuffle(code.q.astype("<i2").view(np.uint16)))
 
 
 def read_gaps(data: bytes, code: Code) -> Decoded:
     """Inverse of :func:`gaps`."""
     raw = brotli.decompress(data)
     half = len(raw) // 2
-    atoms = np.cumsum(_joined(raw[:half], code.atoms.size).reshape(code.atoms.shape), axis=1, dtype=np.int32)
-    return atoms, _joined(raw[half:], code.q.size).view(np.int16).astype(np.int32).reshape(code.q.shape)
+    atoms = np.cumsum(_join(raw[:half], code.atoms.size).reshape(code.atoms.shape), axis=1, dtype=np.int32)
+    return atoms, _join(raw[half:], code.q.size).view(np.int16).astype(np.int32).reshape(code.q.shape)
 
 
 def rice(code: Code) -> bytes:
-    """As the ``paper`` profile's files: Rice-coded gaps, and packed integers or Brotli over their byte planes."""
+    """Encode as ``paper`` does: Rice-coded gaps, and packed integers or Brotli over their byte planes."""
     code = code.sorted()
     indices = packing.pack_sorted(code.atoms, code.M)
     return len(indices).to_bytes(4, "little") + indices + encode_symbols(code.q, code.bits)
@@ -122,20 +122,20 @@ def read_rice(data: bytes, code: Code) -> Decoded:
 
 
 def _sparse_params(code: Code) -> SparseParams:
-    """M is rounded up to a power of two, as that coder wants it; cut and step are not looked at here."""
+    """Return M is rounded up to a power of two, as that coder wants it; cut and step are not looked at here."""
     return SparseParams(Cut(False, 1), "gaussian", 1 << (code.M - 1).bit_length(), code.atoms.shape[1], 1.0)
 
 
-def enumerated(code: Code) -> bytes:
-    """As the ``sparse`` profile's files: counts, enumerated sets and adaptively coded integers; zeros are left out."""
+def enumerate_code(code: Code) -> bytes:
+    """Encode as ``sparse`` does: counts, enumerated sets and adaptively coded integers; zeros are left out."""
     code = code.sorted()
     used = code.q != 0
     counts = used.sum(1).astype(np.int32)
     return SPARSE.encode(SparseIntegers(counts, code.atoms[used], code.q[used]), _sparse_params(code))
 
 
-def read_enumerated(data: bytes, code: Code) -> Decoded:
-    """Inverse of :func:`enumerated`."""
+def read_enumeration(data: bytes, code: Code) -> Decoded:
+    """Inverse of :func:`enumerate_code`."""
     import torch
 
     return decode_integers(data, _sparse_params(code), Layout(torch.float32, (len(code.atoms),)))
@@ -146,12 +146,12 @@ STREAMS: dict[str, tuple[Callable[[Code], bytes], Callable[[bytes, Code], Decode
     "16-bit lists + values, Brotli": (lists, read_lists),
     "sorted gaps + values, Brotli": (gaps, read_gaps),
     "Rice gaps + Brotli (paper profile)": (rice, read_rice),
-    "sets + adaptive (sparse profile)": (enumerated, read_enumerated),
+    "sets + adaptive (sparse profile)": (enumerate_code, read_enumeration),
 }
 
 
 def ideal_bytes(code: Code) -> tuple[float, float]:
-    """log2 C(M, s) of every set, and the order-0 entropy of all integers; frequencies cost nothing."""
+    """Return log2 C(M, s) of every set, and the order-0 entropy of all integers; frequencies cost nothing."""
     B, s = code.atoms.shape
     log_choose = (math.lgamma(code.M + 1) - math.lgamma(s + 1) - math.lgamma(code.M - s + 1)) / math.log(2)
     return B * log_choose / 8, entropy_bytes(code.q.astype(np.int64).ravel())

@@ -45,7 +45,7 @@ class Variant:
 
 
 def gauss_recipe(context: Context) -> corpus.Recipe:
-    """The occupancy network, trained on random batches of all voxels, evaluated on a fixed choice of them.
+    """Return the occupancy network, trained on random batches of all voxels, evaluated on a fixed choice of them.
 
     Seed 1 gives it a name of its own, apart from networks trained otherwise.
     """
@@ -54,7 +54,7 @@ def gauss_recipe(context: Context) -> corpus.Recipe:
 
 
 def _variants(point: Point) -> Iterator[Variant]:
-    """All variants of a trained network; none is made before it is asked for."""
+    """Yield all variants of a trained network; each is made on demand."""
     recipe, sd = point.entry.recipe, point.entry.state_dict
     steps = max(1, recipe.steps // 4)
 
@@ -65,7 +65,7 @@ def _variants(point: Point) -> Iterator[Variant]:
 
     def pruned(share: float) -> State:
         masks = pruning.kept_weights(sd, share)
-        return trained(lambda: pruning.masked(sd, masks), masks=masks)
+        return trained(lambda: pruning.apply_masks(sd, masks), masks=masks)
 
     def narrowed(share: float) -> State:
         return trained(lambda: pruning.without_neurons(sd, share))
@@ -82,12 +82,12 @@ def _variants(point: Point) -> Iterator[Variant]:
 
 
 def _untrained(recipe: corpus.Recipe) -> State:
-    """The tensors that training started from."""
+    """Return the tensors that training started from."""
     return OrderedDict(corpus.untrained(recipe).state_dict())
 
 
-def _kept(path: Path, make: Callable[[], State]) -> State:
-    """What was made before, or is made and saved now; in the order in which it is made."""
+def _recall(path: Path, make: Callable[[], State]) -> State:
+    """Return what was made before, or is made and saved now; in the order in which it is made."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_state_dict_file(path, make())
@@ -95,10 +95,10 @@ def _kept(path: Path, make: Callable[[], State]) -> State:
 
 
 def _tensors(point: Point, variant: Variant, folder: Path) -> State:
-    """A variant's tensors; its file is named by the network's tensors and this code."""
+    """Return a variant's tensors; its file is named by the network's tensors and this code."""
     version = source_version(Path(pruning.__file__), Path(__file__))
     name = f"{point.entry.name}-{variant.way}-{variant.strength:g}-{tensors_hash(point.entry.state_dict)}-{version}"
-    stored = _kept(folder / f"{name.replace(' ', '-')}.safetensors", variant.make)
+    stored = _recall(folder / f"{name.replace(' ', '-')}.safetensors", variant.make)
     return OrderedDict((key, stored[key]) for key in point.entry.state_dict)
 
 
@@ -117,8 +117,8 @@ def _codings(sd: State) -> list[Coding]:
     ]
 
 
-def coded(point: Point, way: str, strength: float, sd: State, whole: int) -> Iterator[dict[str, Any]]:
-    """A row for each coding of a variant with these tensors; ``whole`` weights count as its full size."""
+def encode_variant(point: Point, way: str, strength: float, sd: State, whole: int) -> Iterator[dict[str, Any]]:
+    """Yield a row for each coding of a variant with these tensors; ``whole`` weights count as its full size."""
     weights = [sd[name] for name in pruning.matrices(sd)]
     left = sum(int((tensor != 0).sum()) for tensor in weights)
     about = {
@@ -149,11 +149,11 @@ def _whole(point: Point) -> int:
     return sum(point.entry.state_dict[name].numel() for name in pruning.matrices(point.entry.state_dict))
 
 
-def _smaller(context: Context, picture: str, point: Point) -> Iterator[dict[str, Any]]:
-    """Rows of narrower networks, trained as the whole one."""
+def _smaller_networks(context: Context, picture: str, point: Point) -> Iterator[dict[str, Any]]:
+    """Yield rows of narrower networks, trained as the whole one."""
     for width in SMALLER:
         other = context.siren(picture, 3, width)
-        for row in coded(other, "smaller network", width, other.entry.state_dict, _whole(point)):
+        for row in encode_variant(other, "smaller network", width, other.entry.state_dict, _whole(point)):
             yield row | {"network": point.entry.name, "loss_db": point.bench.original - row["psnr"]}
 
 
@@ -166,18 +166,18 @@ def run(context: Context) -> None:
     sparse: dict[float, list[tuple[str, State]]] = {strength: [] for strength in LAMBDAS}
     for picture, point, variant in context.track(jobs, "sparse training, variants"):
         sd = _tensors(point, variant, context.folder / "ablations")
-        rows += coded(point, variant.way, variant.strength, sd, _whole(point))
+        rows += encode_variant(point, variant.way, variant.strength, sd, _whole(point))
         if picture and variant.way == "L1 penalty":
             sparse[variant.strength].append((point.entry.name, sd))
     for picture, point in points:
         if picture:
-            rows += _smaller(context, picture, point)
+            rows += _smaller_networks(context, picture, point)
     context.write("ablation_training", rows, zeros_in_common=_in_common(sparse))
     plot(rows, context.out / "ablation_training.png")
 
 
 def _in_common(sparse: Mapping[float, list[tuple[str, State]]]) -> list[dict[str, Any]]:
-    """How far the zeros of two pictures' networks, which start from the same tensors, fall on the same weights."""
+    """Return how far the zeros of two pictures' networks, which start alike, fall on the same weights."""
     table = []
     for strength, found in sparse.items():
         for i, (one, a) in enumerate(found):
@@ -195,7 +195,7 @@ def _in_common(sparse: Mapping[float, list[tuple[str, State]]]) -> list[dict[str
 
 
 def plot(rows: list[dict[str, Any]], path: Path) -> None:
-    """Quality over the share of zeros of 16-bit networks, and over bytes in each one's best coding."""
+    """Draw quality over the share of zeros of 16-bit networks, and over bytes in each one's best coding."""
     panels = []
     for name in dict.fromkeys(row["network"] for row in rows):
         own = [row for row in rows if row["network"] == name]
