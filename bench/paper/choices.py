@@ -106,7 +106,7 @@ def _path(sd: OrderedDict[str, torch.Tensor], hidden: list[str], cut: Cut, M: in
     vectors = {name: cut.apply(to_planes(sd[name]), layouts[name]) for name in hidden}
     stack = np.concatenate(list(vectors.values()))
     dictionary = coinr.Dictionary("gaussian", cut.n, M, 0)
-    sparsities = sorted({min(paper_rules.most(cut.n), round(fraction * cut.n)) for fraction in FRACTIONS})
+    sparsities = sorted({min(paper_rules.largest_sparsity(cut.n), round(fraction * cut.n)) for fraction in FRACTIONS})
     code = coinr.omp(stack.astype(np.float32), dictionary, sparsities[-1])
     per_layer = len(stack) // len(hidden)
     for s in sparsities:
@@ -150,7 +150,7 @@ def rule() -> Iterator[dict[str, Any]]:
     for n, B in RULE_SIZES:
         W = np.random.default_rng(n).standard_normal((B, n)).astype(np.float32)
         for M in (1 << 14, 1 << 16):
-            code = coinr.omp(W, coinr.Dictionary("gaussian", n, M, 0), min(paper_rules.most(n), M))
+            code = coinr.omp(W, coinr.Dictionary("gaussian", n, M, 0), min(paper_rules.largest_sparsity(n), M))
             reached = np.flatnonzero(code.path.sum(0) <= target * code.path[:, 0].sum())
             s = int(reached[0]) if reached.size else None
             yield {

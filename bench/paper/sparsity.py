@@ -112,7 +112,9 @@ def measure(job: Job) -> dict[str, Any]:
     layouts = {name: Layout(sd[name].dtype, tuple(sd[name].shape)) for name in names}
     vectors = {name: job.cut.apply(to_planes(sd[name]), layouts[name]) for name in names}
     atoms = coinr.Dictionary("gaussian", n, job.M, 0)
-    sizes = sorted({max(1, min(paper_rules.most(n), round(f * n)) if f <= 0.5 else round(f * n)) for f in FRACTIONS})
+    sizes = sorted(
+        {max(1, min(paper_rules.largest_sparsity(n), round(f * n)) if f <= 0.5 else round(f * n)) for f in FRACTIONS}
+    )
     stack = np.concatenate(list(vectors.values())).astype(np.float32)
     code = coinr.omp(stack, atoms, sizes[-1])
     supports = dict(zip(names, np.split(code.indices, len(names)), strict=True))
@@ -159,7 +161,7 @@ def smallest_row(label: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]
     """Return a row of ``sparsity_smallest.csv``: ``s`` is empty where 2s < n is not enough; ``s_needed`` is enough."""
     needed, n = found["needed"], label["n"]
     return label | {
-        "s": needed if needed and needed <= paper_rules.most(n) else None,
+        "s": needed if needed and needed <= paper_rules.largest_sparsity(n) else None,
         "s_needed": needed,
         "s_needed_over_n": needed / n if needed else None,
         "s_crossing": found["crossing"],

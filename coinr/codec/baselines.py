@@ -1,12 +1,12 @@
-"""The coders that coinr must be compared with, each with its decoder.
+"""Baselines: fp32, fp16 and b-bit uniform quantization with Brotli, each with its decoder.
 
 ``fp32`` and ``fp16`` are the raw little-endian values. ``uniformB`` (B = 2..16) is the usual post-training quantizer:
 per tensor one float32 step, max|w| / (2^(B-1) - 1), and integers q = round(w / step), all tensors' integers in one
 Brotli stream at quality 11. Several layouts of the integers are tried and the smallest stream is kept; a stored one
 where Brotli gains nothing.
 
-All of this favours the baselines: their decoders know the names, shapes and dtypes, which a coinr file has to carry,
-and there is no checksum. Complex tensors are coded as their real and imaginary parts.
+The comparison favors the baselines: their decoder is given names, shapes and dtypes, which a coinr file holds, and
+they hold no checksum. Complex tensors are coded as their real and imaginary parts.
 
 Stream of ``uniformB``: one byte (layout, plus 0x80 if Brotli is used), one float32 step per tensor, then the integers
 of all tensors as u = q + 2^(B-1) - 1 in the layout ``symbols`` (one byte each, little-endian 16-bit words for B > 8),

@@ -97,7 +97,7 @@ class Bracket(Generic[Made]):
             at = None if self.narrow() else self._propose(self)
 
     def add(self, at: float, value: float, good: bool, made: Made) -> None:
-        """Note what was found at a position."""
+        """Add what was found at a position."""
         point = Point(at, value, good, made)
         self.points.append(point)
         if good and (self.good is None or at > self.good.at):

@@ -1,4 +1,4 @@
-"""Candidates to store a tensor, and the choice between them."""
+"""Candidates to store a tensor, and the choice among them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from coinr.codec.wire import Reader, quick_size
 from coinr.engine.threads import parallel_map
 from coinr.progress import steps
 
-# From this many elements on, lossless storage is tried only where a quick look says that it might win.
+# From this many elements on, lossless storage is tried only where a quick estimate says that it may be smaller.
 _LARGE = 512
 
-# From this many bytes on, Brotli is tried only where its fastest form comes close to the exact coder.
+# From this many bytes on, Brotli is tried only where its fastest quality comes this close to the exact coder.
 _PATIENT_BYTES = 1 << 13
 _HOPELESS = 1.05
 
-# What storage without loss takes at least of a quick look at planes of bytes: 0.86 measured of bfloat16 weights.
+# Lossless storage takes at least this share of quick Brotli of byte planes; 0.86 was measured for bfloat16 weights.
 _EXACT_SHARE = 0.85
 
 
@@ -56,7 +56,7 @@ class Candidate:
         return math.isfinite(self.distortion.error) if limit is None else limit.satisfied_by(self.distortion)
 
 
-# What each tensor takes without loss, for as long as it is tried in other ways: a file of a size takes many tries.
+# The lossless candidate of each tensor that is being encoded: rate control encodes the same tensors many times.
 _LOSSLESS: WeakKeyDictionary[Entry, Candidate] = WeakKeyDictionary()
 
 
@@ -72,7 +72,7 @@ def make_candidate(
     seed
         Of the dictionaries; coders without one do not look at it.
     """
-    # as readers have them, who check them
+    # the parameters as a reader gets them, checked
     read = coder.read(Reader(params.write()))
     tensor = coder.decode(memoryview(payload), read, entry.layout, seed, torch.device("cpu"))
     with np.errstate(invalid="ignore", over="ignore"):

@@ -1,4 +1,4 @@
-"""A state dict that is to be encoded, perhaps several times: read, checked and understood once."""
+"""The encoder of a state dict: the tensors are read and checked once, and encoded any number of times."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Encoder:
         self.sensitivity = SensitivityInfo()
 
     def _check_sizes(self) -> None:
-        """Refuse what no coder can change before any of them works: sizes, shapes, names, the number of tensors."""
+        """Raise InputError or LimitError for sizes, shapes, names or numbers of tensors that no coder can change."""
         empty = Candidate(LOSSLESS.id, LosslessParams(), b"", NO_DISTORTION)
         header = self._header([empty] * len(self.stored), 0)
         self.limits.check(header)
@@ -80,16 +80,16 @@ class Encoder:
 
     @property
     def parameters(self) -> int:
-        """Floating-point parameters of the state dict, each plane of a complex one."""
+        """Return the number of floating-point parameters; complex ones count twice."""
         return sum(entry.planes.size for entry in self.stored if entry.allows_loss)
 
     def rule(self) -> dict[str, float]:
-        """The error, by name, that the rule allows each lossy tensor at a tolerance of 1."""
+        """Return the error of each lossy tensor by the rule at a tolerance of 1, by name."""
         errors = rule_errors(self.lossy_entries, self.sensitivity)
         return {entry.name: error for entry, error in zip(self.lossy_entries, errors, strict=True)}
 
     def encode(self, tolerance: float | None, errors: Mapping[str, float] | None = None) -> bytes:
-        """The file."""
+        """Encode the file at a tolerance; ``errors`` replaces the rule for single tensors."""
         with limited_threads(self.options.threads):
             return self._encode(tolerance, errors)
 
@@ -97,7 +97,7 @@ class Encoder:
         check_tolerance(tolerance)
         settings = replace(self.options, tolerance=tolerance)
         tasks = make_tasks(self.stored, self.lossy_entries, settings, self.sensitivity, errors)
-        # those that the reference has too may be differences, which need no dictionary
+        # tensors that the reference has too may be differences, which need no dictionary
         alone = [
             t for t in tasks if self.reference is None or self.reference.find(t.entry.name, t.entry.layout) is None
         ]
@@ -110,7 +110,7 @@ class Encoder:
             mixed = list(chosen)
             for row, candidate in zip(seeded, again, strict=True):
                 mixed[row] = candidate
-            with suppress(LimitError):  # the file of the first seed is one that the limits allow
+            with suppress(LimitError):  # the file of the first seed is within the limits
                 blob = min(blob, self._assemble(mixed, other), key=len)
         return blob
 

@@ -11,26 +11,26 @@ from coinr.errors import InputError
 from coinr.progress import report
 from coinr.runtime.work_limit import WorkLimit
 
-# Tolerances between which files are tried, and where that starts.
+# The range of tolerances that are tried, and the first one.
 FINEST, COARSEST, START = 1e-7, 1e4, 0.2
 
-# A file that fills this share of its size is good enough.
+# A file of at least this share of the target size ends the search.
 _FULL = 0.985
 
-# Files that are tried at most, and the ratio of two tolerances that differ no more.
+# Most files that are tried, and the ratio of tolerances that counts as none.
 _TRIES, _ALIKE = 40, 1.001
 
-# Sizes of networks follow their tolerance, and a few tries find one. Those of tensors that repeat themselves go by
-# jumps: from this try on the rest is halved, and left where so many tries in a row bring no size that was not seen.
+# The size of a file usually follows the tolerance smoothly, and a few tries suffice. Sizes of repetitive tensors jump:
+# after this many tries the bracket is halved, and the search ends when this many in a row give no new size.
 _GUESSES, _FRUITLESS = 8, 3
 
-# Where so many files were all too large, the coarsest tells whether the size can be had at all.
+# After this many files that were all too large, the coarsest is tried: it shows whether the size is within reach.
 _TOO_LARGE = 4
 
-# A guess at the very edge of what is left would narrow it by nothing: this share at either end is kept out.
+# A guess keeps this share of the bracket from either end; nearer, it would hardly narrow the bracket.
 _EDGE = 1 / 16
 
-# By how many octaves the last file is coarser than foreseen where the time is over and none was small enough.
+# Octaves by which the last file is coarser than predicted, when time is up and no file was small enough.
 _CAUTION = 2.0
 
 
@@ -41,26 +41,26 @@ def encode_to_size(
     start: float = START,
     limit: WorkLimit | None = None,
 ) -> tuple[bytes, float]:
-    """The largest file of at most ``size`` bytes, within 2 % where tolerances allow, and its tolerance.
+    """Return the largest file of at most ``size`` bytes, within 2 % where a tolerance gives it, and its tolerance.
 
     Parameters
     ----------
     encode
-        The file at a tolerance; sizes fall about as its logarithm.
+        Encodes the file at a tolerance; its size falls about linearly in the logarithm of the tolerance.
     size
-        In bytes.
+        Target size, in bytes.
     parameters
-        Real numbers that are coded: what the first step goes by.
+        Number of real values that are coded, which sets the first step.
     start
         The tolerance that is tried first.
     limit
-        Where it is used up, the largest file so far is taken; without one that is small enough, only the clock counts,
-        and one last, coarser file is tried.
+        When it is used up, the largest file so far is returned. If none is small enough, only the clock counts, and
+        one last, coarser file is tried.
 
     Raises
     ------
     InputError
-        If the coarsest file is larger, or all that there was time for.
+        If the coarsest file is larger, or no file was small enough in the given time.
     """
     # positions are octaves of precision
     files = Bracket[bytes](

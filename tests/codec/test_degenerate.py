@@ -15,7 +15,7 @@ from coinr.codec.options import EncodeOptions
 from coinr.codec.profiles.auto import encode_tensor
 from coinr.codec.quantize import sparse, trellis
 from coinr.codec.quantize.problem import QuantizationProblem
-from coinr.codec.quantize.sparse_rdo import Search
+from coinr.codec.quantize.sparse_rdo import PursuitSearch
 from coinr.codec.state_dict import read_state_dict
 from tests.grids import fast_where
 
@@ -57,8 +57,8 @@ def structured(n=SIDE):
 def pursuits(monkeypatch):
     """How many pursuits were made."""
     made = []
-    pursue = Search.pursue
-    monkeypatch.setattr(Search, "pursue", lambda self, *rest: made.append(rest) or pursue(self, *rest))
+    pursue = PursuitSearch.pursue
+    monkeypatch.setattr(PursuitSearch, "pursue", lambda self, *rest: made.append(rest) or pursue(self, *rest))
     return made
 
 

@@ -17,7 +17,7 @@ from coinr.codec.distortion import DistortionLimit, weighted_rms
 from coinr.codec.format.container import File
 from coinr.codec.options import EncodeOptions
 from coinr.codec.quantize import direct, sparse
-from coinr.codec.quantize.sparse_rdo import Search
+from coinr.codec.quantize.sparse_rdo import PursuitSearch
 from coinr.codec.state_dict import read_state_dict
 from coinr.codec.tensors import Cut, Layout
 from coinr.codec.wire import Reader
@@ -237,7 +237,7 @@ def test_sparse_wins_at_low_rates_and_dense_at_high_ones():
 
 def test_errors_too_fine_for_any_dictionary_are_not_pursued(monkeypatch):
     entry = source_of(gaussian(64, 64))
-    monkeypatch.setattr(sparse, "Search", None)
+    monkeypatch.setattr(sparse, "PursuitSearch", None)
     assert smallest(entry, within(1e-6), form="dense") is None
     assert smallest(entry, within(1e-6)) is None
     with pytest.raises(TypeError):
@@ -358,7 +358,7 @@ def sparse_error(coded, entry):
 
 
 def test_the_prices_of_integers_are_bits_of_a_prefix_code_of_what_was_seen():
-    search = Search(np.random.default_rng(0).normal(size=(4, 32)), 0.3, 256, 1, 0, 1)
+    search = PursuitSearch(np.random.default_rng(0).normal(size=(4, 32)), 0.3, 256, 1, 0, 1)
     search._learn(np.array([1, -1, 1, 1, -2, 2, 70], np.int32))
     assert np.exp2(1 - search.value_bits).sum() == pytest.approx(1, abs=1e-9)
     assert search.value_bits[0] < search.value_bits[1] < search.value_bits[63]

@@ -34,7 +34,7 @@ def _by_value(point: Point) -> Iterator[tuple[int, int, Row]]:
     """Yield s, bits and the file whose hidden matrices have such values, the rest at 16 bit."""
     hidden, version = Hidden.of(point), ours_version()
     n = hidden.cut.n
-    sparsities = sorted({max(1, min(paper_rules.most(n), round(part * n))) for part in FRACTIONS})
+    sparsities = sorted({max(1, min(paper_rules.largest_sparsity(n), round(part * n))) for part in FRACTIONS})
     dictionary = coinr.Dictionary("gaussian", n, ATOMS, 0)
     code = hidden.pursue(dictionary, sparsities[-1])
     for s in sparsities:

@@ -34,7 +34,7 @@ def cuts(width: int) -> dict[str, Cut]:
 def _rows(point: Point, way: str, cut: Cut, atoms: int) -> Iterator[dict[str, Any]]:
     """Yield a row for each s, all of one pursuit; recalled where they were measured before."""
     coder, version = f"ablation cut {way}", ours_version()
-    sparsities = sorted({max(1, min(paper_rules.most(cut.n), round(part * cut.n))) for part in FRACTIONS})
+    sparsities = sorted({max(1, min(paper_rules.largest_sparsity(cut.n), round(part * cut.n))) for part in FRACTIONS})
     settings = {s: f"M={atoms} s={s}" for s in sparsities}
     rows = {s: row for s, setting in settings.items() if (row := point.bench.known(coder, setting, version))}
     if len(rows) < len(settings):

@@ -1,1 +1,1 @@
-"""How much error each tensor and each of its rows may have."""
+"""Allocation of the error budget: how much error each tensor, and each of its rows, may have."""

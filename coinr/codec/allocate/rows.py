@@ -52,14 +52,14 @@ def _passed_back(entry: Entry, later: NDArray[np.float64] | None) -> NDArray[np.
 
 
 def _power(entry: Entry) -> NDArray[np.float64]:
-    """Squared magnitude of each weight, over its planes: ``[shape[0], rest]``."""
+    """Return the squared magnitude of each weight, float64 ``[shape[0], rest]``."""
     planes = entry.planes / (np.abs(entry.planes).max() or 1.0)
     power: NDArray[np.float64] = np.square(planes).sum(0).reshape(entry.layout.shape[0], -1)
     return power
 
 
 def _follows(entry: Entry, after: Entry, passed: NDArray[np.float64]) -> bool:
-    """Whether the outputs of one layer are the inputs of the other: by size, and by name or evidence."""
+    """Return whether one layer follows the other: by size, and by their names or a significant correlation."""
     if entry.layout.shape[0] != len(passed):
         return False
     if _consecutive(entry.name, after.name):
@@ -72,7 +72,7 @@ def _follows(entry: Entry, after: Entry, passed: NDArray[np.float64]) -> bool:
 
 
 def _consecutive(name: str, after: str) -> bool:
-    """Whether names are alike up to a number that grows, as ``net.3.linear.weight`` and ``net.4.weight``."""
+    """Return whether names agree up to a number that grows, as ``net.3.linear.weight`` and ``net.4.weight``."""
     first, second = re.split(r"(\d+)", name), re.split(r"(\d+)", after)
     for k, (a, b) in enumerate(zip(first, second, strict=False)):
         if a != b:

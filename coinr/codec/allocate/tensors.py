@@ -1,9 +1,9 @@
-"""How much error each tensor may have, from the weights alone.
+"""Allocation of the error budget among tensors, from the weights alone.
 
-Equal noise has about the same effect on the output whatever a tensor's own size, so all tensors follow one absolute
-error and not one relative error. Measurements on trained networks (``bench/results/rate/sensitivity.csv``) refine this.
-First layers, whose inputs are coordinates, and biases are more sensitive for each parameter, and they are small.
-Sensitivity falls with depth.
+Equal noise has about the same effect on the output, whatever the size of a tensor's values. So one absolute error holds
+for all tensors, times a factor for the kind of layer. The factors follow sensitivities measured on trained networks
+(``bench/results/rate/sensitivity.csv``): first layers, whose inputs are coordinates, and biases are more sensitive per
+parameter, and they are small; sensitivity falls with depth.
 """
 
 from __future__ import annotations
@@ -19,47 +19,49 @@ from coinr.codec.elements import FEWEST, by_element, layer_of
 from coinr.codec.state_dict import Entry
 from coinr.sensitivity.calibration import SensitivityInfo
 
-# Keeps every network of the rate harness's corpus within 0.1 dB: bench/results/rate/default.csv.
+# The default tolerance: it keeps all networks of the corpus within 0.1 dB (bench/results/rate/default.csv).
 TOLERANCE = 0.15
 
-# A matrix whose rows are this many times shorter than its columns is a first layer.
+# A matrix with more than this many times as many rows as columns is a first layer; transposed, an output layer.
 FIRST_LAYER_RATIO = 4
 
-# Tolerances above this allow no more: at 1 a tensor may vanish, and files get no smaller far below.
+# Larger tolerances count as this one. At 1 a tensor may become zero; files stop to shrink far below this.
 _LARGEST_TOLERANCE = 1e4
 
-# The error of rows that matter, relative to a typical weight, as a share of the tolerance.
+# Error of the first hidden matrix, relative to the geometric mean of its magnitudes, as a share of the tolerance.
 HIDDEN_LAYER = 1 / 12
 
-# Shares of the common noise for tensors that are more sensitive, for each parameter, than hidden matrices.
+# Errors relative to that of hidden matrices, from bench/results/rate/sensitivity.csv: vectors, first layers, vectors of
+# first layers, output layers.
 VECTOR = 1 / 4
 FIRST_LAYER = 1 / 6
 FIRST_LAYER_VECTOR = 1 / 12
-
 OUTPUT_LAYER = 1 / 2
 
-# A signal of one coordinate (sound) is fitted with first-layer frequencies a hundred times those of pictures.
+# The same for the first layer of a one-dimensional signal (sound), whose frequencies are a hundred times those of
+# pictures; and a factor on all errors of such a network.
 FIRST_LAYER_1D = 1 / 20
 NETWORK_1D = 1 / 12
 
-# Where each element keeps its relative error, that error as a share of the tolerance. It takes about 15 bits an element
-# of vectors, which hold few, and is a twentieth of what the weights of the same channel may be off.
+# Largest relative error of tensors that are bounded element by element, as a share of the tolerance. An element takes
+# about 15 bits; its relative error is a twentieth of that of the weights of its channel.
 ELEMENTWISE = 1 / 256
 
-# Magnitudes below this share of the root mean square say nothing of what a network bears.
+# Magnitudes below this share of the root mean square do not count in geometric means.
 _NEGLIGIBLE = 1 / 256
 
-# Growth of the noise from one hidden matrix to the next, and at most, in networks that are fed raw coordinates.
+# Factor on the error from one hidden matrix to the next, and its largest product, in networks with a first layer as
+# above (bench/results/rate/sensitivity.csv).
 DEPTH_GROWTH = 1.4
 MOST_DEPTH_GROWTH = 4.0
 
-# Matrices that hold less than this share of all parameters do not set the common noise.
+# Matrices with less than this share of all parameters do not set the common error.
 _LEAST_HIDDEN_SHARE = 0.02
 
-# Smaller matrices may have two values by chance.
+# A matrix with fewer elements may have two values by chance, so it is never a mask.
 _FEWEST_OF_MASK = 16
 
-# A matrix far smaller than the rest (say, one that starts at zero) does not make the rest finer.
+# Least common magnitude, relative to the mean over hidden matrices: one matrix of tiny values does not set it.
 _SMALLEST_OF_MEAN = 1 / 4
 
 
@@ -101,11 +103,11 @@ def _by_element(entry: Entry, largest: float, error: float, rule: float, toleran
 
 
 def rule_errors(entries: list[Entry], sensitivity: SensitivityInfo) -> list[float]:
-    """The error of each tensor at a tolerance of 1, in which rows weigh by their sensitivity.
+    """Return the error of each tensor at a tolerance of 1, in which rows weigh by their sensitivity.
 
-    That of the first hidden matrix is a share of the typical magnitude in the smallest hidden matrix; the others
-    follow from it. Where sensitivities are known, they take the place of these rules: errors are set so that every
-    parameter contributes equally to the output error, and their geometric mean is the rule's.
+    The error of the first hidden matrix is ``HIDDEN_LAYER`` times the least geometric mean of magnitudes among hidden
+    matrices; the others follow by the factors above. Where sensitivities are known, they replace these rules:
+    every parameter contributes equally to the output error, and the geometric mean of errors is the rule's.
     """
     sizes = [rms(entry.planes) for entry in entries]
     hidden = _hidden_matrices(entries, sizes)
@@ -136,14 +138,14 @@ def _equalized(entries: list[Entry], errors: list[float], means: Mapping[str, fl
 
 
 def _geometric_mean(entry: Entry) -> float:
-    """Geometric mean of the magnitudes that are not zero or tiny: large weights do not make a network robust."""
+    """Return the geometric mean of the magnitudes that are not negligible; a few large weights hardly change it."""
     magnitudes = np.abs(entry.planes)
     floor = rms(entry.planes) * _NEGLIGIBLE
     return float(np.exp(np.log(magnitudes[magnitudes > floor]).mean()))
 
 
 def _hidden_matrices(entries: list[Entry], sizes: list[float]) -> set[int]:
-    """Rows of the hidden matrices that hold a fair share of the parameters; masks have no part in it."""
+    """Return the positions of hidden matrices that hold a fair share of the parameters; masks are left out."""
     weights = {row for row, entry in enumerate(entries) if not _is_mask(entry)}
     total = sum(entries[row].planes.size for row in weights)
     return {
@@ -158,7 +160,7 @@ def _hidden_matrices(entries: list[Entry], sizes: list[float]) -> set[int]:
 
 
 def _is_mask(entry: Entry) -> bool:
-    """Whether a matrix of some size has but two values: they say nothing of what weights bear."""
+    """Return whether a matrix has only two values, as a mask has."""
     if len(entry.layout.shape) < 2 or entry.planes.size < _FEWEST_OF_MASK:
         return False
     low, high = entry.planes.min(), entry.planes.max()
@@ -166,7 +168,7 @@ def _is_mask(entry: Entry) -> bool:
 
 
 def _smallest_magnitude(hidden: list[tuple[int, float]], sizes: list[float]) -> float:
-    """The smallest of the hidden matrices (count, magnitude); where there are none, the largest of these sizes."""
+    """Return the least magnitude of hidden matrices (count, magnitude); without any, the largest of the sizes."""
     if not hidden:
         return max(sizes, default=0.0)
     counts, values = np.array(hidden).T
@@ -175,7 +177,7 @@ def _smallest_magnitude(hidden: list[tuple[int, float]], sizes: list[float]) -> 
 
 
 def _first_layer_share(entry: Entry) -> float:
-    """The share of a first layer, a matrix much taller than wide; 1 for other tensors."""
+    """Return the factor of a first layer, a matrix much taller than wide; 1 for other tensors."""
     shape = entry.layout.shape
     if len(shape) < 2:
         return 1.0

@@ -1,1 +1,1 @@
-"""Profiles by name: which coder each tensor gets."""
+"""Profiles: which coders are tried for each tensor, and which one is chosen."""

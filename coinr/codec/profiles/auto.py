@@ -1,4 +1,4 @@
-"""The ``auto`` profile: each tensor by whichever coder needs fewest bytes at the error that it is allowed."""
+"""The ``auto`` profile: each tensor by the coder that needs fewest bytes within its limit."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from coinr.codec.options import EncodeOptions
 from coinr.codec.quantize import direct, sparse, uniform
 from coinr.codec.state_dict import Entry
 
-# Larger tensors are tried in a dictionary only below so many bits a weight: above, the dense form is within 1 % of the
-# direct coder and takes ten times as long (bench/results/rate/sparse_vs_direct.csv). So are all where the covariance of
-# the layer's inputs is known: sparse codes do not use it, so that they win later, and dense ones use it no better.
+# Larger tensors are tried in a dictionary only below this many bits a weight. Above, the dense form is within 1 % of
+# the direct coder and takes ten times as long (bench/results/rate/sparse_vs_direct.csv). The same holds for all tensors
+# whose input covariance is known: sparse codes do not use it.
 _DENSE_MOST = 1 << 15
 _BITS_WITH_INPUTS = 0.75
 
-# Brotli's integers win where weights repeat themselves; a large tensor is not worth the time.
+# The uniform coder is smaller for repetitive weights; for larger tensors it is not tried.
 _UNIFORM_MOST = 1 << 18
 
 

@@ -1,4 +1,4 @@
-"""Tensors as differences to a network that the receiver has, where that takes fewer bytes."""
+"""Tensors as differences to a reference network, where that takes fewer bytes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from coinr.codec.reference import HASH_BYTES, ReferenceNetwork
 from coinr.codec.state_dict import Entry
 from coinr.codec.tensors import to_bytes, to_planes
 
-# How often a difference that ends too far off, for the sum is rounded again, is made anew, and how much finer.
+# The sum with the reference is rounded, which may exceed the limit: most tries with a finer difference, and the factor.
 _TRIES, _FINER = 4, 0.99
 
 

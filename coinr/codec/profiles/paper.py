@@ -23,10 +23,10 @@ from coinr.engine.dictionary import Dictionary
 from coinr.engine.omp import omp
 from coinr.errors import InputError
 
-# Float64 entries of the supports that are solved at once.
+# Most float64 entries of the supports that are solved at once.
 _SOLVE_ENTRIES = 1 << 23
 
-# Tensors whose largest weight lies outside stay out of the dictionary: float32 could not hold their sums or steps.
+# Tensors whose largest weight is out of this range get no dictionary code: its sums or steps could leave float32.
 _SMALLEST, _LARGEST = 1e-30, 1e30
 
 
@@ -76,7 +76,7 @@ def paper_work(entries: list[Entry], limits: DistortionLimits, settings: EncodeO
             continue
         params = DictionaryParams(job.cut, options.kind, options.M, job.atoms if job.target is None else 1)
         gaps = math.log2(options.M / job.atoms) + 2 if options.sorted else params.index_bits
-        # a pursuit to a target takes a quarter more atoms than are expected
+        # a pursuit to a target error allows a quarter more atoms than expected
         expected = job.atoms if job.target is None else 0.8 * job.atoms
         bits = expected * (options.bits + gaps) / job.cut.n
         if needs_loss(job.entry, bits) and _beats_uniform(job.entry, bits, options):
@@ -85,13 +85,13 @@ def paper_work(entries: list[Entry], limits: DistortionLimits, settings: EncodeO
 
 
 def _beats_uniform(entry: Entry, bits: float, options: PaperOptions) -> bool:
-    """Whether so many bits for each value are fewer than one uniform step takes, at a quick look."""
+    """Return whether ``bits`` per value are fewer than the uniform coder takes, by a quick estimate."""
     quantized = UNIFORM.quantize(entry.planes, options.bits)
     return quantized is None or bits * entry.planes.size < quick_bits(quantized[0].astype("<i2").tobytes(), 2)
 
 
 def read_paper_options(settings: EncodeOptions) -> PaperOptions:
-    """Return the options of the profile; InputError for those out of range."""
+    """Return the options of the profile; raise InputError for those out of range."""
     defaults = {
         "kind": "gaussian",
         "M": paper_rules.ATOMS,
@@ -143,8 +143,8 @@ def _target(
 
 
 def _atoms_to_pursue(choice: paper_rules.CutChoice, target: float | None, options: PaperOptions) -> int | None:
-    """Atoms to pursue for a tensor; None where 2s < n or s ≤ M leaves no hope."""
-    most = min(paper_rules.most(choice.cut.n), options.M)
+    """Return the number of atoms to pursue for a tensor; None where 2s < n and s ≤ M do not allow enough."""
+    most = min(paper_rules.largest_sparsity(choice.cut.n), options.M)
     if options.s is not None:
         return options.s if options.s <= most else None
     expected = paper_rules.sparsity(paper_rules.RULES[options.rule], choice.cut.n, options.M, target)
@@ -164,13 +164,13 @@ def _pursue(n: int, jobs: list[_Job], options: PaperOptions, settings: EncodeOpt
     for job, own in zip(jobs, vectors, strict=True):
         rows = slice(start, start + len(own))
         start += len(own)
-        s = job.atoms if job.target is None else _enough(code.path[rows], job.atoms, job.target)
+        s = job.atoms if job.target is None else _smallest_sparsity(code.path[rows], job.atoms, job.target)
         results.append(_candidates(job, own, code.indices[rows, :s], dictionary, options) if s else [])
     return results
 
 
-def _enough(path: NDArray[np.float32], limit: int, target: float) -> int | None:
-    """The smallest s ≤ limit whose residual leaves room for quantization below the target; None if there is none."""
+def _smallest_sparsity(path: NDArray[np.float32], limit: int, target: float) -> int | None:
+    """Return the smallest s ≤ limit whose residual, with room for quantization, is below the target; else None."""
     energy = path.astype(np.float64).sum(0)
     good = np.flatnonzero(energy[: limit + 1] <= (0.99 * target) ** 2 * energy[0])
     return max(1, int(good[0])) if good.size else None
@@ -195,7 +195,7 @@ def _candidates(
 
 
 def solve(vectors: NDArray[np.float64], indices: NDArray[np.int32], dictionary: Dictionary) -> NDArray[np.float64]:
-    """Least-squares values ``[B, s]`` of the vectors ``[B, n]`` on given supports; 0 where the index is -1."""
+    """Return argmin ‖y − A x‖² on given supports, float64 ``[B, s]``, for vectors ``[B, n]``; 0 at index −1."""
     B, s = indices.shape
     values = np.zeros((B, s))
     step = max(1, _SOLVE_ENTRIES // (s * dictionary.n))

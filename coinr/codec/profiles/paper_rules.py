@@ -1,7 +1,7 @@
-"""What the encoder of the ``paper`` profile decides by measurement; decoding never looks here.
+"""Measured choices of the ``paper`` profile's encoder; decoding does not depend on them.
 
-The paper publishes neither M nor s nor rows against columns nor the quantizer's range. The choices below were
-measured by ``bench/paper/choices.py``; the numbers are in ``bench/results/paper_choices.json``.
+The paper does not publish M, s, whether rows or columns are coded, or the range of the quantizer. The choices below
+were measured by ``bench/paper/choices.py``; the numbers are in ``bench/results/paper_choices.json``.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ import numpy as np
 from coinr.codec.allocate.tensors import FIRST_LAYER_RATIO
 from coinr.codec.tensors import Cut, Layout
 
-# Fits the paper's remark that an index takes 16 bits; fewer atoms need more values, more atoms more time.
+# The paper says that an index takes 16 bits. Fewer atoms need more values; more atoms need more time.
 ATOMS = 1 << 16
 
 # Widths below this are "tiny" (paper, section 3.3.2): the matrix is flattened into one vector.
 TINY = 50
 
-# A first layer's error weighs 27 to 48 times the first hidden layer's in energy and more than the others', so its
-# tolerance is a tenth.
+# Factor on the tolerance of first layers: the energy of their error weighs 27 to 48 times that of the first hidden
+# layer.
 FIRST_LAYER_FACTOR = 0.1
 
-# Longer vectors are chopped into runs: beyond, 2s < n keeps the rule from its aim, and time grows with the square of n.
+# Vectors longer than LONGEST are chopped into runs of RUN: 2s < n would not allow enough atoms, and time grows with n².
 LONGEST = 2048
 RUN = 256
 SHORTEST = 16
@@ -46,7 +46,7 @@ class Rule:
     fractions: tuple[tuple[int, float], ...]
 
 
-# By version; a better rule is added, none is changed, so that earlier files can be made again.
+# Rules by version. A better rule is added under the next one; none is changed, so that files can be made again.
 RULES = {
     1: Rule(
         0.008,
@@ -65,7 +65,7 @@ class CutChoice:
 
 
 def choose_cut(layout: Layout) -> CutChoice | None:
-    """The cut of a tensor, from its shape alone; None for those that stay at 16 bit (vectors, tiny sizes)."""
+    """Choose the cut of a tensor from its shape; None for vectors and tiny tensors, which get 16-bit values."""
     if len(layout.shape) < 2 or layout.size < SHORTEST:
         return None
     rows, columns = layout.shape[0], layout.size // layout.shape[0]
@@ -83,10 +83,10 @@ def _runs(transposed: bool, n: int, factor: float) -> CutChoice | None:
 
 
 def sparsity(rule: Rule, n: int, M: int, tolerance: float | None) -> int:
-    """Nonzeros that a vector of dimension n needs for a relative error, by the rule; may exceed what 2s < n allows.
+    """Return the nonzeros that a vector of dimension n needs for a relative error; they may exceed 2s < n.
 
-    The residual of a pursuit falls by about the same number of decibels with each atom, and that number grows
-    about with log M: the rule's s is scaled by both.
+    With each atom the residual falls by about the same number of decibels, which grows about with log M. So s is
+    fraction(n) · n · log(tolerance) / log(tolerance of the rule) · log(ATOMS) / log(M).
     """
     if tolerance == 0:
         return n
@@ -96,6 +96,6 @@ def sparsity(rule: Rule, n: int, M: int, tolerance: float | None) -> int:
     return max(1, math.ceil(fraction * n * scale * math.log(ATOMS) / math.log(max(M, 2))))
 
 
-def most(n: int) -> int:
-    """The largest s that the paper's condition 2s < n allows."""
+def largest_sparsity(n: int) -> int:
+    """Return the largest s that the paper's condition 2s < n allows."""
     return (n - 1) // 2

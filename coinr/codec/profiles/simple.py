@@ -23,7 +23,7 @@ def encode_uniform(entries: list[Entry], limits: DistortionLimits, settings: Enc
     bits = read_bits(settings)
     chosen = []
     for entry, limit in zip(entries, limits, strict=True):
-        # without a tolerance, elements that keep their relative errors have 16 bits like all else
+        # without a tolerance, tensors that are bounded element by element have 16 bits like all others
         if bits is None and limit is not None and (settings.tolerance is not None or limit.relative_error is None):
             found = uniform.candidates(entry, limit, settings)
         else:

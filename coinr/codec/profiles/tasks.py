@@ -1,4 +1,4 @@
-"""What is to be coded and by which profile: one task a tensor."""
+"""The table of profiles, and the tasks of an encoding: one for each tensor."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Profile:
     tolerance
         What it has by default; None for a rule of its own.
     least_work
-        Dictionary entries that decoding generates at least, told before coding; None where it may be none.
+        Lower bound of the dictionary entries that decoding generates, known before coding; None for 0.
     """
 
     encode: Callable[[list[Entry], Any, EncodeOptions], list[Candidate]]
@@ -100,10 +100,10 @@ class Task:
 
 
 def lossy_entries(entries: list[Entry], profile: str, exact_names: tuple[str, ...], nonfinite: str) -> list[Entry]:
-    """Those that need not be exact.
+    """Return the entries that may be stored with loss.
 
-    Integers, named exceptions, (where allowed) tensors that are not finite, and those too large or too small for steps
-    of float32 must be exact.
+    Integers, named exceptions, tensors that are not finite (where allowed), and tensors too large or too small for
+    float32 steps are stored exactly.
 
     Raises
     ------
@@ -120,7 +120,7 @@ def make_tasks(
     sensitivity: SensitivityInfo,
     requested: Mapping[str, float] | None,
 ) -> list[Task]:
-    """A task for every entry.
+    """Make a task for every entry.
 
     ``requested`` names root mean squared errors of single tensors, see
     :func:`~coinr.codec.allocate.tensors.distortion_limits`.
@@ -180,9 +180,9 @@ def _must_be_exact(entry: Entry, profile: str, exact_names: tuple[str, ...], non
 
 
 def in_range(entry: Entry) -> bool:
-    """Whether the largest magnitude is one of float32's normal numbers, or zero; true of integers and where not finite.
+    """Return whether the largest magnitude is a normal float32 or zero; True for integers and if not finite.
 
-    Coders with loss hold no others: they end in a multiplication of float32 numbers. Squares of these do not leave
+    Lossy coders hold no others, as decoding ends in a product of float32 numbers. Squares of such numbers are finite in
     float64.
     """
     if not entry.allows_loss:
@@ -192,10 +192,10 @@ def in_range(entry: Entry) -> bool:
 
 
 def least_work(tasks: list[Task], settings: EncodeOptions) -> int:
-    """Dictionary entries that decoding will generate at least, as far as can be told before coding.
+    """Return a lower bound of the dictionary entries that decoding generates, known before coding.
 
-    Tensors that may be stored without loss count as none: those with exceptions, and where a quick look says that
-    storage without loss may be smaller.
+    Tensors that may be stored losslessly count as 0: exceptions, and those for which a quick estimate says that
+    lossless storage may be smaller.
     """
     work = PROFILES[settings.profile].least_work
     lossy = [task for task in tasks if not task.exact]

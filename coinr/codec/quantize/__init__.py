@@ -1,1 +1,1 @@
-"""From a matrix to integers whose error stays within a limit, at the fewest bits."""
+"""Quantization: the integers of a matrix with the fewest bits within a distortion limit."""

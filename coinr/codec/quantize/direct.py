@@ -17,21 +17,21 @@ from coinr.codec.quantize.problem import QuantizationProblem
 from coinr.codec.quantize.trellis import quantize_to, smallest_form
 from coinr.codec.state_dict import Entry
 
-# Rows that differ in weight get steps of their own where there are at least this many.
+# Rows that differ in weight get steps of their own in matrices of at least this many rows.
 _FEWEST_ROWS = 8
 
-# Steps of their own for rows and columns are tried beside equal ones where what they save, in multiples of what they
-# cost, is between these, or errors are so large that no such estimate holds.
+# Own steps of rows and columns are tried beside equal steps where the benefit ratio is between these bounds, or where
+# the relative error is above _COARSE, so that the ratio is no good estimate.
 _DOUBTFUL = 0.5, 3.0
 _COARSE = 0.25
 
-# The input covariance is used for matrices of at most so many elements: the search holds 40 bytes for each.
+# The input covariance is used for matrices of at most this many elements: the search holds 40 bytes for each.
 FEEDBACK_MOST = 1 << 23
 
-# The root mean squared error as a share of the largest.
+# The root mean squared error at first, as a share of the largest error that is allowed.
 _SPARE = 0.5
 
-# How much finer a code is made whose errors, in the tensor's own dtype, are not within the limit; and how often.
+# Rounding to the tensor's dtype may exceed the limit: the factor on the error of the next try, and the most tries.
 _FINER, _RETRIES = 0.9, 4
 
 
@@ -64,7 +64,7 @@ def candidates(entry: Entry, limit: DistortionLimit, settings: EncodeOptions) ->
 def _problems(matrix: NDArray[np.float64], limit: DistortionLimit) -> list[tuple[QuantizationProblem, bool]]:
     """Return the problems to solve, each with whether all steps are equal."""
     if limit.relative_error is not None:
-        # one step for all: its errors must suit the smallest element
+        # one step for all elements: the smallest of them sets the error
         least = float(np.abs(matrix[matrix != 0]).min(initial=np.inf))
         error = min(limit.weighted_error, _SPARE * limit.relative_error * least)
         return [(QuantizationProblem(matrix, error, error), True)]

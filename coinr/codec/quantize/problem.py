@@ -1,4 +1,4 @@
-"""A matrix that is to be quantized, what its errors weigh, and steps of rows and columns that level that."""
+"""The weighted quantization problem of a matrix, and step exponents that equalize its weighted errors."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from coinr.codec.coders.coder import FLOAT32_MAX, FLOAT32_TINY, short_step
 from coinr.codec.coders.levels import LARGEST_VALUE, MOST_EXPONENT, NO_STEPS, step_factors
 from coinr.codec.distortion import rms
 
-# What a row's or column's exponent costs, in bits.
+# Bits that the step exponent of a row or column takes.
 _EXPONENT = 2.0
 
 
 @dataclass(frozen=True, eq=False)
 class QuantizationProblem:
-    """A matrix and what may be lost of it.
+    """Quantize ``matrix`` with weighted error at most ``error`` and plain error at most ``limit``.
 
     Attributes
     ----------
@@ -27,12 +27,12 @@ class QuantizationProblem:
     error, limit
         The largest root mean squared errors: ``error`` with the weights of ``weight``, ``limit`` without.
     weight
-        Of each element's squared error, ``[rows, columns]``, or None.
+        Weight of each element's squared error, ``[rows, columns]``; None for 1.
     feedback
-        Upper triangular, unit diagonal, or None. Of ``[columns, columns]``, what weighs are the elements of ``E U``, E
-        the errors; of ``[size, size]``, those of the same with all elements as one row.
+        Upper triangular U with unit diagonal, or None. If it is ``[columns, columns]``, the weighted error is that of
+        E U, with E the errors. If it is ``[size, size]``, E has all elements in one row.
     terms
-        How many elements a decoder adds up for each value of the tensor.
+        Number of elements that a decoder adds up for each value of the tensor.
     """
 
     matrix: NDArray[np.float64]
@@ -43,9 +43,9 @@ class QuantizationProblem:
     terms: int = 1
 
     def storable_step(self, step: float, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> float | None:
-        """The base step that two bytes hold, at or below a given one, for rows and columns of these exponents.
+        """Return the base step that two bytes hold, at or below ``step``, for step exponents of rows and columns.
 
-        No wider than decoders accept; None where it is too fine for them.
+        It is no wider than decoders accept; None where it is too fine for them.
         """
         factor = 1 << MOST_EXPONENT if row.size or column.size else 1
         rounded = short_step(min(step, FLOAT32_MAX / (LARGEST_VALUE * self.terms * factor)))
@@ -77,21 +77,21 @@ class QuantizationProblem:
         return NO_STEPS, NO_STEPS
 
     def benefit_ratio(self, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> float:
-        """Bits that these exponents save at high rate, over what they cost themselves."""
+        """Return the bits that step exponents save at high rate, divided by the bits that they take."""
         halves = sum(float(exponent.mean()) / 2 for exponent in (row, column) if exponent.size)
         saved = halves + math.log2(self.distortion_factor(NO_STEPS, NO_STEPS) / self.distortion_factor(row, column)) / 2
         return self.matrix.size * saved / max(_EXPONENT * (row.size + column.size), 1.0)
 
     def distortion_factor(self, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> float:
-        """Mean weighted squared error where the base step's own is 1."""
+        """Return the mean of weight · factor², with factor the step of an element over the base step."""
         return float((self.weights() * np.square(step_factors(row, column).astype(np.float64))).mean())
 
     def weights(self) -> NDArray[np.float64]:
-        """Weight of the squared error of each element."""
+        """Return the weight of each element's squared error, ``[rows, columns]``."""
         return np.ones(self.matrix.shape) if self.weight is None else self.weight
 
     def constraint_ratio(self, weighted_error: float, error: float) -> float:
-        """The larger share of what is allowed that these errors take: at most 1 where they are allowed."""
+        """Return max(weighted_error / self.error, error / self.limit): at most 1 for errors within both bounds."""
         return max(weighted_error / self.error, error / self.limit)
 
     def weighted_rms(self, difference: NDArray[np.float64]) -> float:
@@ -101,7 +101,7 @@ class QuantizationProblem:
         return rms(difference if self.weight is None else difference * np.sqrt(self.weight))
 
     def _expected_error(self, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> float:
-        """Root mean squared error to expect: that of the steps, and no more than the weights themselves."""
+        """Estimate the plain root mean squared error: that of the steps, but no more than the weights themselves."""
         noise = (
             np.square(step_factors(row, column).astype(np.float64))
             * self.error**2
@@ -113,7 +113,7 @@ class QuantizationProblem:
 
 
 def _rounded(exponents: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Exponents from the smallest on: half octaves of a step are octaves of a squared error."""
+    """Round exponents and shift them to start at 0; one unit doubles the squared error of a step."""
     whole = np.rint(exponents)
     whole -= whole.min()
     return np.minimum(whole, MOST_EXPONENT) if whole.any() else NO_STEPS.astype(np.float64)

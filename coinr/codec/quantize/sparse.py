@@ -1,7 +1,7 @@
-"""The ``sparse`` profile: every matrix in a seeded dictionary, from dense and orthogonal to sparse in a huge one.
+"""The ``sparse`` profile: every matrix in a seeded dictionary, by a dense code or a sparse code.
 
-Which one is chosen for each tensor by measured bytes at the error it may have. Dense codes win from about one bit per
-weight on, sparse codes below (``bench/results/rate/sparse_vs_direct.csv``).
+For each tensor the smaller code within its limit is chosen. Dense codes are smaller from about one bit per weight on,
+sparse codes below (``bench/results/rate/sparse_vs_direct.csv``).
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from coinr.codec.distortion import DistortionLimit, rms
 from coinr.codec.options import EncodeOptions, check_range, read_profile_options
 from coinr.codec.quantize import direct
 from coinr.codec.quantize.problem import QuantizationProblem
-from coinr.codec.quantize.sparse_rdo import Search, water_level
+from coinr.codec.quantize.sparse_rdo import PursuitSearch, water_level
 from coinr.codec.quantize.trellis import first_step, quantize, quantize_to, smallest_form
 from coinr.codec.state_dict import Entry
 from coinr.codec.tensors import Cut
 from coinr.errors import InputError
 from coinr.sensitivity.hessian import TensorHessian
 
-# Runs of a dense code. Short ones keep more of a distribution that is not normal, where there is one.
+# Lengths of the runs of a dense code. Short runs mix fewer values, so they keep more of a non-normal distribution.
 DENSE_RUNS = (2, 4, 8, 16, 64, 256)
 
-# Runs of a sparse code, and by the number of values its atoms and the codes that are followed for each vector: time
-# grows with the product of all three.
+# Lengths of the runs of a sparse code. Below, by the largest number of values: its atoms and the beam of the pursuit.
+# Time grows with the product of all three.
 SPARSE_RUNS = (64, 128, 256)
 _EFFORT = (
     (1 << 12, 1 << 18, 64),
@@ -41,28 +41,28 @@ _EFFORT = (
     (1 << 62, 1 << 14, 4),
 )
 
-# Bits per value from which a dense code is always smaller than a sparse one: those are not tried.
+# Bits per value from which a dense code is always smaller (bench/results/rate/sparse_vs_direct.csv): there no sparse
+# code is tried.
 SPARSE_BITS = 1.3
 
-# No sparse code is smaller than this many times its estimate, which knows the vectors' energies and nothing else: where
-# the dense code is smaller by structure that a pursuit cannot see, as for constant or diagonal matrices, none is tried.
+# No sparse code is smaller than this many times its estimate from the energies of vectors. The dense code may be
+# smaller than that, as for constant or diagonal matrices: then no sparse code is tried.
 _LEAST_OF_ESTIMATE = 1.05
 
-# Nor is one tried where the vectors that it codes would take so many bits per value, in the mean: a dictionary saves a
-# percent or two at most there, and pursuits find as many atoms in a few vectors as usually in all.
+# Nor is one tried where coded vectors would take this many bits per value in the mean: a dictionary saves at most a
+# percent or two there, and a few vectors take as many atoms as all do usually.
 _MOST_RATE = 4.0
 
-# Tensors with fewer values than this, and vectors, go to the direct coder.
+# Tensors with fewer values, and vectors, go to the direct coder.
 SMALLEST = 64
 
-# How often a code that is decoded with too large an error is made again, and how much finer at least.
+# Most tries of a code whose decoded error exceeds the limit, and the largest factor on the error of the next try.
 _RETRIES, _FINER = 6, 0.998
 
-# Bits of a value of a dense code are fewer than those that the error needs and this, and always possible up to so many.
+# A value of a dense code takes fewer bits than log2(rms / error) + _MORE_BITS. Up to _SURE_BITS the code always exists.
 _MORE_BITS, _SURE_BITS = 2.0, 10.0
 
-# Bits of an atom in the estimate of a sparse code's size: with m atoms, the count of a vector takes about
-# log2(1 + 5 m) / 2 bits more.
+# Bits of an atom in the estimate of a sparse code's size. The count of a vector of m atoms adds log2(1 + 5 m) / 2.
 _ATOM_BITS = 16.0
 
 
@@ -87,7 +87,7 @@ class SparseOptions:
 
     @classmethod
     def read(cls, settings: EncodeOptions) -> SparseOptions:
-        """Return the options of the profile; InputError for those out of range."""
+        """Return the options of the profile; raise InputError for those out of range."""
         options = cls(**read_profile_options(settings, M=None, beam=None, n=None, form=None))
         check_range("M", options.M, 2, 1 << 24, optional=True)
         check_range("n", options.n, 1, 1 << 16, optional=True)
@@ -100,7 +100,7 @@ class SparseOptions:
 
 
 def eligible(entry: Entry) -> bool:
-    """Whether the tensor is a matrix of some size, rather than a vector or a few numbers."""
+    """Return whether the tensor is a matrix of at least ``SMALLEST`` values."""
     return len(entry.layout.shape) > 1 and entry.planes.size >= SMALLEST
 
 
@@ -146,7 +146,7 @@ def _dense(entry: Entry, limit: DistortionLimit, options: SparseOptions, setting
     tried = [(size, cut) for cut in cuts if (size := _dense_size(entry, limit, cut, settings.seed)) is not None]
     if not tried:
         return None
-    # a cut unlike those of other tensors takes about two bytes of the file's table
+    # an unusual cut takes about two bytes more in the tensor table
     cut = min(tried, key=lambda pair: pair[0] + 2 * (pair[1] != Cut(False, DENSE_RUNS[0])))[1]
     finer = 1.0
     for _ in range(_RETRIES):
@@ -163,7 +163,7 @@ def _correction(candidate: Candidate, limit: DistortionLimit) -> float:
 
 
 def coefficients(entry: Entry, params: SparseParams, seed: int) -> NDArray[np.float64]:
-    """What the integers of a dense code approximate, in the matrix in which they are coded."""
+    """Return the coefficients w A / n that the integers of a dense code quantize, in the shape of its matrix."""
     atoms = params.dictionary(seed).materialize().astype(np.float64)
     vectors = params.cut.apply(entry.planes, entry.layout)
     values: NDArray[np.float64] = (vectors @ atoms / params.cut.n).reshape(params.matrix_shape(entry.layout))
@@ -184,41 +184,41 @@ def _problem(
     if params.cut.transposed:
         return problem
     if limit.hessian is not None:
-        return _along_all(problem, limit.hessian, params, seed)
+        return _with_tensor_hessian(problem, limit.hessian, params, seed)
     covariance, weights = limit.input_covariance, limit.distortion_weights
     if covariance is not None and matrix.shape[1] == len(covariance) and matrix.size <= direct.FEEDBACK_MOST:
-        return problem.with_input_covariance(_turned(covariance, params, seed), weights)
+        return problem.with_input_covariance(_transformed_covariance(covariance, params, seed), weights)
     if weights is None or len(matrix) != len(weights):
         return problem
     return replace(problem, weight=np.repeat(weights[:, None], matrix.shape[1], 1))
 
 
-def _turned(moments: NDArray[np.float64], params: SparseParams, seed: int) -> NDArray[np.float64]:
-    """Second moments ``[N, N]`` of values as those of their coefficients in runs of n; the trace stays."""
+def _transformed_covariance(moments: NDArray[np.float64], params: SparseParams, seed: int) -> NDArray[np.float64]:
+    """Return Aᵀ C A / n over runs of n, for the covariance C ``[N, N]`` of values; the trace stays."""
     n = params.cut.n
     atoms = params.dictionary(seed).materialize().astype(np.float64) / math.sqrt(n)
     runs = moments.reshape(len(moments) // n, n, -1, n)
-    turned: NDArray[np.float64] = np.einsum("ik,aibj,jl->akbl", atoms, runs, atoms, optimize=True)
-    turned = turned.reshape(moments.shape)
-    return (turned + turned.T) / 2
+    transformed: NDArray[np.float64] = np.einsum("ik,aibj,jl->akbl", atoms, runs, atoms, optimize=True)
+    transformed = transformed.reshape(moments.shape)
+    return (transformed + transformed.T) / 2
 
 
-def _along_all(
+def _with_tensor_hessian(
     problem: QuantizationProblem, hessian: TensorHessian, params: SparseParams, seed: int
 ) -> QuantizationProblem:
-    """Where errors of all elements of a tensor weigh together; runs that padding completes are left as they are."""
+    """Return the problem with the Hessian of all elements; unchanged where the last run is padded."""
     size = len(hessian.pivots)
     if size % params.cut.n or problem.matrix.size != size:
         return problem
     moments = (hessian.upper * hessian.pivots) @ hessian.upper.T
     whole = replace(problem, matrix=problem.matrix.reshape(1, -1))
-    whole = whole.with_input_covariance(_turned(moments, params, seed), None)
+    whole = whole.with_input_covariance(_transformed_covariance(moments, params, seed), None)
     assert whole.weight is not None
     return replace(whole, matrix=problem.matrix, weight=whole.weight.reshape(problem.matrix.shape))
 
 
 def _row_choices(problem: QuantizationProblem) -> list[NDArray[np.uint8]]:
-    """Step exponents of rows to try; only those that promise more where the search is slow."""
+    """Return the step exponents of rows to try: one choice where the search is slow, else up to two."""
     if problem.weight is None:
         return [NO_STEPS]
     own = problem.exponents()[0]
@@ -267,7 +267,7 @@ def _sparse(entry: Entry, limit: DistortionLimit, options: SparseOptions, settin
     M, beam = options.M or M, options.beam or beam
     aim = limit.weighted_error
     for _ in range(_RETRIES):
-        search = Search(vectors, aim, M, beam, settings.seed, settings.threads)
+        search = PursuitSearch(vectors, aim, M, beam, settings.seed, settings.threads)
         found = search.run()
         if found is None:
             return None
@@ -284,7 +284,7 @@ def _sparse(entry: Entry, limit: DistortionLimit, options: SparseOptions, settin
 
 
 def _sparse_cut(entry: Entry, allowed: float, options: SparseOptions) -> Cut:
-    """The cut whose vectors differ most in energy, for then few of them take most of the bits."""
+    """Return the cut with the fewest bits by the estimate: its vectors differ most in energy."""
     size = entry.layout.size
     runs = [options.n] if options.n else [n for n in SPARSE_RUNS if n <= size] or [size]
     cuts = [Cut(transposed, min(n, size)) for n in runs for transposed in (False, True)]
@@ -292,14 +292,14 @@ def _sparse_cut(entry: Entry, allowed: float, options: SparseOptions) -> Cut:
 
 
 def _water_filled_bits(vectors: NDArray[np.float64], allowed: float) -> float:
-    """Bits of normal vectors whose energies are known, by their rate-distortion function, with their counts."""
+    """Estimate the bits of vectors from their energies: the rate-distortion function of normal ones, plus counts."""
     B, n = len(vectors), int(vectors.shape[1])
     bits = n * float(_water_filled(vectors, allowed).sum())
     return bits + B * math.log2(1 + 5 * bits / (_ATOM_BITS * B)) / 2
 
 
 def _water_filled(vectors: NDArray[np.float64], allowed: float) -> NDArray[np.float64]:
-    """Bits per value of each of those vectors that are coded."""
+    """Return log2(energy / level) / 2, the bits per value of each vector whose energy is above the water level."""
     energy = np.square(vectors).mean(1)
     level = water_level(energy, allowed)
     rates: NDArray[np.float64] = np.log2(energy[energy > level] / level) / 2

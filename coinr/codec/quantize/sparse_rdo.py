@@ -1,4 +1,4 @@
-"""The encoder of sparse codes: slope and step of the pursuit for an error that must not be exceeded."""
+"""The search for a sparse code: slope (λ) and step of the pursuit that give the largest error within a bound."""
 
 from __future__ import annotations
 
@@ -14,46 +14,46 @@ from coinr.codec.coders.sparse import LARGEST_INTEGER, MOST_ATOMS, SparseInteger
 from coinr.engine import native, philox
 from coinr.engine.threads import available_threads
 
-# At an optimum a bit more lowers the energy of a vector by lambda = 2 ln 2 · 0.95 · (mean squared error), the factor
-# 0.95 being how much of the ideal slope a pursuit over a million atoms reaches.
+# At the optimum one more bit lowers the energy of a vector by λ = 2 ln 2 · 0.95 · (mean squared error). A pursuit over
+# a million atoms reaches 0.95 of the ideal slope.
 _SLOPE = 2 * math.log(2) * 0.95
 
-# The step of the integers: about the correlation that the best atom has on the way from the first residual to the last,
-# so that most integers are ±1; but no wider than this in units of the root of lambda, where ±2 begin to pay. Measured
-# at 0.15, 0.4, 0.8 and 1.3 bits per weight: steps wider or narrower by a tenth need about 1 % more bits.
+# The step is about the correlation of the best atom midway in the pursuit, so that most integers are ±1. It is at most
+# _WIDEST √λ, where ±2 become useful. Measured at 0.15, 0.4, 0.8 and 1.3 bits per weight: steps wider or narrower by a
+# tenth need about 1 % more bits.
 _STEP, _WIDEST = 1.06, 5.5
 
-# Shares of it that are tried one after the other: short vectors do not reach every error on the first.
+# Factors on the step that are tried in turn: with the first, short vectors do not reach every error.
 _SHARES = (1.0, 0.7, 0.5, 0.35)
 
-# Pursuits of one code in a small dictionary find lambda in no time. In the full one, where codes are about so much
-# better, it is only corrected.
+# Fast pursuits without a beam in a small dictionary find λ. In the full dictionary, whose codes are better by about
+# _BETTER, λ is only corrected.
 _SMALL = 1 << 14
 _SMALL_TRIES, _TRIES = 8, 6
 _SMALL_CLOSE, _CLOSE = 0.005, 0.002
 _BETTER = 1.3
 
-# Squared error goes with about this power of lambda, the step being what it is.
+# At a fixed step the squared error is about proportional to this power of λ.
 _POWER = 0.65
 
-# How far beyond the target the next error is aimed at, so that two of them enclose it.
+# The next error is aimed this far (in logarithm) beyond the target, so that two errors enclose it.
 _BEYOND = 0.004
 
-# Bits of the integers ±1, ±2, ... before anything is known of them.
+# Bits of the integers ±1, ±2, … at first, before they are estimated from codes.
 _FIRST_BITS = (1.2, 4.0, 6.5, 8.5, 10.0)
 
 
 @dataclass(frozen=True)
-class Pursued:
-    """Codes on a step and the squared error they leave on their vectors."""
+class PursuitResult:
+    """Sparse codes, their squared error, and that of each vector, ``[B]``."""
 
     codes: SparseIntegers
     energy: float
     vector_energy: NDArray[np.float64]
 
 
-class Search:
-    """Pursuits of the same vectors on the same step, with what they learned of the price of integers.
+class PursuitSearch:
+    """Search for sparse codes of vectors: pursuits at changing λ, with estimates of the bits of integers.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ class Search:
         self._start(1.0)
 
     def _start(self, share: float) -> None:
-        """Sets the step to a share of the usual one, and lambda to what goes with the error of coded vectors."""
+        """Set the step to a factor of the usual one, and λ to the slope at the error of coded vectors."""
         typical = _STEP * math.sqrt(_largest_square(self.M)) * (self.size * self.level) ** 0.25
         widest = _WIDEST * math.sqrt(_SLOPE * self.level)
         self.step = short_step(share * min(typical, widest) / math.sqrt(self.vectors.shape[1]))
@@ -88,11 +88,11 @@ class Search:
         self._before: tuple[float, float] | None = None  # logarithms of lambda and error
 
     def _widest(self) -> float:
-        """The widest step whose products decoders accept."""
+        """Return the widest step whose products decoders accept."""
         return FLOAT32_MAX / (LARGEST_INTEGER * min(int(self.vectors.shape[1]), self.M, MOST_ATOMS))
 
-    def run(self) -> Pursued | None:
-        """Codes whose error is at most, and close to, the target; None where that is out of reach."""
+    def run(self) -> PursuitResult | None:
+        """Search for codes with an error at most, and close to, the target; None where that is out of reach."""
         for share in _SHARES:
             self._start(share)
             if not FLOAT32_TINY <= self.step <= self._widest():
@@ -104,7 +104,7 @@ class Search:
                 return found
         return None
 
-    def _on_this_step(self) -> Pursued | None:
+    def _on_this_step(self) -> PursuitResult | None:
         small = min(self.M, _SMALL)
         for _ in range(_SMALL_TRIES):
             found = self.pursue(small, 1)
@@ -114,8 +114,8 @@ class Search:
         if (small, 1) != (self.M, self.beam):
             self.slope *= _BETTER
         self._before = None
-        over: Pursued | None = None
-        under: Pursued | None = None
+        over: PursuitResult | None = None
+        under: PursuitResult | None = None
         for _ in range(_TRIES):
             found = self.pursue(self.M, self.beam)
             if found.energy > self.target:
@@ -127,8 +127,8 @@ class Search:
             self._correct(found)
         return under if under is None or over is None else self.mix(over, under)
 
-    def _correct(self, found: Pursued) -> None:
-        """Lambda for an error a little beyond the target, seen from this one."""
+    def _correct(self, found: PursuitResult) -> None:
+        """Correct λ for an error a little beyond the target."""
         here = math.log(self.slope), math.log(max(found.energy, 1e-300))
         if self._before is not None and here[0] != self._before[0]:
             power = (here[1] - self._before[1]) / (here[0] - self._before[0])
@@ -138,27 +138,27 @@ class Search:
         away = (math.log(self.target) + beyond - here[1]) / self._power
         self.slope *= math.exp(min(max(away, -2.0), 2.0))
 
-    def pursue(self, M: int, beam: int) -> Pursued:
-        """Codes of all vectors over the first M atoms; the price of integers follows from them."""
+    def pursue(self, M: int, beam: int) -> PursuitResult:
+        """Pursue codes of all vectors over the first M atoms, then update the bits of integers."""
         n = self.vectors.shape[1]
         s = min(n, M, MOST_ATOMS)
         scaled = np.ascontiguousarray(self.vectors / self.step, np.float32)
         bits, threads = self.value_bits, available_threads(self.threads)
-        counts, atoms, q = native.pursue(scaled, M, self.seed, self.slope, _set_bits(M, s), bits, beam, threads)
+        counts, atoms, q = native.pursue(scaled, M, self.seed, self.slope, _log_binomials(M, s), bits, beam, threads)
         made = native.synthesize(atoms, q, self.step, philox.KINDS["hadamard"], n, M, self.seed, 0, threads)
         energies = np.square(made - self.vectors).sum(1)
         used = np.arange(s) < counts[:, None]
         codes = SparseIntegers(counts, np.ascontiguousarray(atoms[used]), np.ascontiguousarray(q[used]))
         self._learn(codes.q)
-        return Pursued(codes, float(energies.sum()), energies)
+        return PursuitResult(codes, float(energies.sum()), energies)
 
     def _learn(self, q: NDArray[np.int32]) -> None:
         if len(q):
             seen = np.bincount(np.minimum(np.abs(q), 64), minlength=len(_FIRST_BITS) + 1)[1:] + 0.3
             self.value_bits = 1 - np.log2(seen / seen.sum())
 
-    def mix(self, over: Pursued, under: Pursued) -> Pursued:
-        """The codes of ``over`` for as many vectors as the target allows, those of ``under`` for the others."""
+    def mix(self, over: PursuitResult, under: PursuitResult) -> PursuitResult:
+        """Combine two results: ``over`` for as many vectors as the target allows, ``under`` for the others."""
         total = under.energy + np.cumsum(over.vector_energy - under.vector_energy)
         good = np.flatnonzero(total <= self.target)
         first = int(good[-1]) + 1 if good.size else 0
@@ -169,11 +169,11 @@ class Search:
             np.concatenate([over.codes.indices[:cut_over], under.codes.indices[cut_under:]]),
             np.concatenate([over.codes.q[:cut_over], under.codes.q[cut_under:]]),
         )
-        return Pursued(codes, float(energies.sum()), energies)
+        return PursuitResult(codes, float(energies.sum()), energies)
 
 
 def water_level(energy: NDArray[np.float64], allowed: float) -> float:
-    """The mean squared error of vectors that are coded, the others having less energy and being left out.
+    """Solve mean(min(energy, level)) = allowed² for the level (reverse water-filling); vectors below are not coded.
 
     Parameters
     ----------
@@ -192,13 +192,13 @@ def water_level(energy: NDArray[np.float64], allowed: float) -> float:
 
 
 def _largest_square(M: int) -> float:
-    """About the mean square of the largest magnitude among M standard normal numbers."""
+    """Estimate the mean square of the largest magnitude among M standard normal numbers."""
     L = math.log(2 * M)
     return 2 * L - math.log(L) - 1.38
 
 
 @cache
-def _set_bits(M: int, s: int) -> NDArray[np.float64]:
-    """log2 C(M, k) for k = 0 … s."""
+def _log_binomials(M: int, s: int) -> NDArray[np.float64]:
+    """Return log2 C(M, k) for k = 0 … s, float64 ``[s + 1]``."""
     k = np.arange(1, s + 1)
     return np.concatenate([[0.0], np.cumsum(np.log2((M - k + 1) / k))])

@@ -21,43 +21,43 @@ from coinr.codec.quantize.problem import QuantizationProblem
 from coinr.engine import native
 from coinr.sensitivity.hessian import MAX_PARAMETERS_THOROUGH
 
-# Share of the high-rate slope that the choice of integers is charged; where errors come near the weights themselves, a
-# smaller one with wider steps takes fewer bytes: 0.9 (1 - r^2) at a relative error of r, within these bounds.
+# The slope of the choice of integers, as a share of the high-rate slope. At a relative error of r it is 0.9 (1 − r²),
+# within these bounds: near r = 1 a smaller slope with wider steps takes fewer bytes.
 _SLOPE, _LEAST_SLOPE = 0.75, 0.3
 
-# The largest relative error that steps are derived from.
+# Larger relative errors count as this one when steps are derived from them.
 _COARSEST = 0.999
 
-# States of the trellis (log2) by number of elements: more states code better, in proportional time.
+# States of the trellis (log2) by the largest number of elements: more states take fewer bytes and more time.
 _STATES = ((24, 0), (1 << 17, 8), (1 << 19, 6), (1 << 21, 4))
 _FEWEST_STATES = 3
 
-# The same with feedback, where a state carries what its errors ask of the rest of a row, or of a whole tensor; 64
-# states cost 0.2 % in bytes.
+# The same with feedback, where each state holds its errors' effect on the rest of a row, or of the tensor. 64 states
+# take 0.2 % more bytes than 256.
 _STATES_ALONG_ROWS = ((24, 0), (1 << 13, 8), (1 << 17, 6), (1 << 20, 4))
 _STATES_ALONG_ALL = ((24, 0), (MAX_PARAMETERS_THOROUGH, 8))
 
 # Beyond this many elements, integers are coded by rANS: decoding is ten times as fast and costs under 0.3 % in bytes.
 _FAST = 1 << 18
 
-# Squared error of a trellis quantizer with a step of 1 at high rate, by log2 of its states.
+# Mean squared error of a trellis quantizer with a step of 1 at high rate, by log2 of its states.
 _NOISE = {0: 1 / 12, 2: 0.264, 3: 0.259, 4: 0.254, 5: 0.251, 6: 0.248, 7: 0.246, 8: 0.244}
 
-# Elements whose mean magnitude is below this many steps are coded alike.
+# Smaller mean magnitudes, in steps, count as this one in the choice of a cost table.
 _SMALLEST_MEAN = 0.05
 
-# Entries of the cost tables at most, entries beyond the largest magnitude, and passes that settle the step.
+# Most entries of a cost table, entries beyond the largest magnitude, and most passes of the search for the step.
 _ENTRIES, _MARGIN = 4096, 4
 _PASSES = 8
 
-# In matrices of more elements, errors of at most this share of the weights settle in three or four; where they jump,
-# as of one weight among zeros, more bring nothing.
+# In larger matrices, errors of at most this share of the weights converge in three or four passes; more passes do not
+# help where errors jump, as with one weight among zeros.
 _LARGE, _FINE, _FINE_PASSES = 1 << 15, 1 / 6, 5
 
-# A code that leaves this share of its error is close enough: 0.2 % in bytes.
+# A constraint ratio from _CLOSE to 1 ends the search (0.2 % in bytes); the next step aims at _AIM.
 _CLOSE, _AIM = 0.985, 0.9925
 
-# Elements on which the switches of a large tensor's model are tried.
+# Elements of a large tensor on which the switches of the model are tried.
 _SAMPLE = 1 << 15
 
 
@@ -75,7 +75,7 @@ class Quantized:
 
 
 def quantize_to(problem: QuantizationProblem, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> Quantized | None:
-    """Integers whose errors are allowed and close to it; None where no step gives that."""
+    """Search for the step whose integers have errors within, and close to, the bounds; None where no step has."""
     log_states = _log_states(problem)
     start = first_step(problem, row, column, log_states)
     fine = problem.matrix.size > _LARGE and problem.limit <= _FINE * rms(problem.matrix)
@@ -102,41 +102,41 @@ def _log_states(problem: QuantizationProblem) -> int:
 def first_step(
     problem: QuantizationProblem, row: NDArray[np.uint8], column: NDArray[np.uint8], log_states: int
 ) -> float | None:
-    """The base step whose errors at high rate are those allowed."""
+    """Return the base step at which the weighted error, at high rate, is ``problem.error``."""
     step = problem.error / math.sqrt(_NOISE[log_states] * problem.distortion_factor(row, column))
     return problem.storable_step(step, row, column)
 
 
 def _next_step(problem: QuantizationProblem, steps: Bracket[Quantized]) -> float | None:
-    """Return a step between the widest that is good and the finest that is not; None where there is none.
+    """Return a step between the widest within the bounds and the finest beyond; None where there is none.
 
-    Where only one of them is known, it follows from how far the error is off.
+    Where only one of them is known, the step follows from the ratio of errors.
     """
     good, bad, found = steps.good, steps.bad, steps.points[-1].made
     if good is not None and bad is not None:
-        wanted = (steps.inside(steps.between(_AIM), 0.0) + math.sqrt(good.at * bad.at)) / 2
+        target = (steps.inside(steps.between(_AIM), 0.0) + math.sqrt(good.at * bad.at)) / 2
     elif found.weighted_error == 0:
-        wanted = found.step * 2
+        target = found.step * 2
     else:
         weighted, size = problem.weighted_rms(problem.matrix), rms(problem.matrix)
-        wanted = found.step * min(
+        target = found.step * min(
             _step_for(_AIM * problem.error / weighted) / _step_for(found.weighted_error / weighted),
             _step_for(_AIM * problem.limit / size) / _step_for(found.error / size),
         )
-    step = problem.storable_step(wanted, found.row, found.column)
+    step = problem.storable_step(target, found.row, found.column)
     low, high = steps.ends()
     return step if step is not None and low < step < high else None
 
 
 def _step_for(relative: float) -> float:
-    """A step with this relative error, over the weights' size: in proportion to it while it is small, then wider."""
+    """Return √(−log(1 − r²)), to which the step of a relative error r is about proportional."""
     return math.sqrt(-math.log1p(-(min(relative, _COARSEST) ** 2)))
 
 
 def quantize(
     problem: QuantizationProblem, row: NDArray[np.uint8], column: NDArray[np.uint8], step: float, log_states: int
 ) -> Quantized | None:
-    """Integers by least weighted error plus bits; None where they would not fit."""
+    """Choose integers that minimize weighted squared error + slope · bits; None where they would not fit."""
     factors = step_factors(row, column).astype(np.float64)
     steps = np.broadcast_to(step * factors, problem.matrix.shape)
     x = problem.matrix / steps
@@ -144,15 +144,15 @@ def quantize(
     if peak > LARGEST_VALUE / 2 - 4:
         return None
     shape = nearest_shape(x)
-    # feedback moves targets to the tables of others
-    bits, table = _costs(x, factors, shape, log_states, None if problem.feedback is None else peak)
-    slope = 1 / (2 * math.log(2) * _NOISE[log_states] * _share(problem))
+    # with feedback, targets may move to larger magnitudes than those of their table
+    bits, table = _level_costs(x, factors, shape, log_states, None if problem.feedback is None else peak)
+    slope = 1 / (2 * math.log(2) * _NOISE[log_states] * _slope_share(problem))
     if problem.feedback is None:
         flat = np.ascontiguousarray(x.reshape(-1))
         k = native.choose_levels(log_states, flat, np.array([slope]), bits, table.reshape(-1)).reshape(x.shape)
     else:
         weight = problem.weights() * np.square(factors) * (slope / problem.distortion_factor(row, column))
-        # one row of all elements, where errors in any move all others
+        # all elements form one row where an error in one affects all others
         like = (-1, len(problem.feedback))
         matrix, wide, weight = (np.ascontiguousarray(one).reshape(like) for one in (problem.matrix, steps, weight))
         k = native.choose_levels_with_feedback(
@@ -174,8 +174,8 @@ def quantize(
     return Quantized(k, row, column, form, step, problem.weighted_rms(difference), rms(difference))
 
 
-def _share(problem: QuantizationProblem) -> float:
-    """What the choice of integers is charged, as a share of the high-rate slope."""
+def _slope_share(problem: QuantizationProblem) -> float:
+    """Return the slope of the choice of integers, as a share of the high-rate slope."""
     size = problem.weighted_rms(problem.matrix)
     relative = min(problem.error / size, 1.0) if size else 1.0
     return _SLOPE * min(1.0, max(1.2 * (1 - relative**2), _LEAST_SLOPE / _SLOPE))
@@ -193,13 +193,13 @@ def _ratios() -> NDArray[np.float64]:
     return np.array([math.gamma(2 / b) / math.sqrt(math.gamma(1 / b) * math.gamma(3 / b)) for b in SHAPES])
 
 
-def _costs(
+def _level_costs(
     x: NDArray[np.float64], factors: NDArray[np.float64], shape: int, log_states: int, peak: float | None
 ) -> tuple[NDArray[np.float64], NDArray[np.uint8]]:
-    """Bits of the integers by mean magnitude ``[tables, 2, entries]``, and the table of each element.
+    """Return bits of the integers by mean magnitude, ``[tables, 2, entries]``, and the table of each element, uint8.
 
-    An element's magnitude is expected to follow from its row's and column's. Each table is filled as far as its own
-    elements reach, or as ``peak`` does; zeros follow.
+    The expected magnitude of an element is the product of its row's and its column's mean, over the mean of all. Each
+    table is filled up to the largest magnitude of its elements, or up to ``peak``; zeros follow.
     """
     magnitude = np.abs(x) * factors
     rows, columns = magnitude.mean(1, keepdims=True), magnitude.mean(0, keepdims=True)
@@ -210,7 +210,7 @@ def _costs(
     peaks = np.full(len(used), 0.0 if peak is None else peak)
     np.maximum.at(peaks, which, np.abs(x))
     if peak is None and log_states:
-        # quantizers that take turns each have every other value
+        # the two quantizers of a trellis each have every other value
         peaks /= 2
     entries = np.minimum(peaks + _MARGIN, _ENTRIES).astype(int)
     bits = np.zeros((len(used), 2, int(entries.max())))
@@ -220,12 +220,12 @@ def _costs(
 
 
 def smallest_form(quantized: Quantized) -> tuple[bytes, LevelForm]:
-    """The smallest coding of the integers over the model's switches, and its form."""
+    """Return the smallest encoding of the integers over the switches of the model, and its form."""
     form, k, row, column = quantized.form, quantized.k, quantized.row, quantized.column
     rows = max(1, min(len(k), _SAMPLE // max(1, k.shape[1])))
 
     def size(one: LevelForm) -> int:
-        # a form unlike those of other tensors takes about a byte of the file's table
+        # an unusual form takes about a byte more in the tensor table
         odd = one.by_row + one.by_column + (one.shape != form.shape) + (one.mixed != form.mixed)
         return len(one.encode(k[:rows], row[:rows], column)) + odd
 
