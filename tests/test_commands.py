@@ -42,13 +42,13 @@ def test_a_module_named_in_a_text_has_help_and_the_options_named(module, monkeyp
     with pytest.raises(SystemExit) as end, mock.patch.dict(os.environ):
         runpy.run_module(module, run_name="__main__", alter_sys=True)
     assert end.value.code == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     named = {option for other, options in COMMANDS if other == module for option in options}
-    assert [option for option in sorted(named) if not re.search(rf"{option}(?![\w-])", told)] == []
+    assert [option for option in sorted(named) if not re.search(rf"{option}(?![\w-])", printed)] == []
 
 
 def test_targets_named_in_a_text_exist():
     made = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     assert made >= TARGETS
-    told = subprocess.run(["make", "--silent", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    assert set(re.findall(r"^make ([a-z-]+) ", told, re.MULTILINE)) <= made
+    printed = subprocess.run(["make", "--silent", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert set(re.findall(r"^make ([a-z-]+) ", printed, re.MULTILINE)) <= made

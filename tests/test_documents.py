@@ -1,10 +1,12 @@
 """Documents are plain: short sentences, words of the field, links that lead somewhere, small pictures."""
 
+import io
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
+import tokenize
 
 import pytest
 
@@ -30,6 +32,43 @@ INVENTED = {
     r"tokens?": "rANS levels",
     r"start distributions?": "prior",
 }
+
+
+#: Those that stand for nothing else in code either: in its names, comments and docstrings.
+OLD = re.compile(
+    r"(?<![a-z])(told|heed(s|ed|ing)?|harm(s|ful|ed)?|rivals?|fullness|levelled|wishes|nearing|bells?|sizing|of_a_bit"
+    r"|tall(y|ies)|judg(e|es|ed|ing|ements?))(?![a-z])",
+    re.IGNORECASE,
+)
+
+SOURCES = [
+    path
+    for folder in ("coinr", "kernels", "csrc", "bench", "examples", "tests")
+    for path in sorted((ROOT / folder).rglob("*"))
+    if path.suffix in (".py", ".pyi", ".hpp", ".cpp", ".inc") and path.name != "test_documents.py"
+]
+
+
+def spoken(path):
+    """Return the names, comments and docstrings of a source; all of one in C++."""
+    source = path.read_text()
+    if path.suffix not in (".py", ".pyi"):
+        return source
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    said = (tokenize.NAME, tokenize.COMMENT)
+    return "\n".join(t.string for t in tokens if t.type in said or t.string.startswith('"""'))
+
+
+def test_code_speaks_in_words_of_the_field():
+    assert len(SOURCES) > 400
+    found = {path.relative_to(ROOT).as_posix(): [m[0] for m in OLD.finditer(spoken(path))] for path in SOURCES}
+    assert {path: words for path, words in found.items() if words} == {}
+
+
+def test_old_words_are_found(tmp_path):
+    source = 'def row_harms(told):\n    """Judge a rival."""  # as heeded\n    return \'harm\'\n'
+    (tmp_path / "a.py").write_text(source)
+    assert [m[0] for m in OLD.finditer(spoken(tmp_path / "a.py"))] == ["harms", "told", "Judge", "rival", "heeded"]
 
 
 def test_sentences_are_measured():

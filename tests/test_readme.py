@@ -100,17 +100,17 @@ def test_every_named_file_exists():
 
 
 @pytest.mark.parametrize("name", coinr.__all__)
-def test_every_public_name_is_told(name):
+def test_every_public_name_is_reported(name):
     assert re.search(rf"\b{name}\b", text("docs/api.md"))
 
 
-def test_every_name_told_exists():
-    told = set(re.findall(r"\bcoinr\.([a-z_A-Z]+)\(", ALL)) | set(re.findall(r"`coinr\.([a-z_A-Z]+)`", ALL))
-    assert len(told) >= 10
-    assert [name for name in sorted(told) if not hasattr(coinr, name)] == []
+def test_every_name_named_exists():
+    named = set(re.findall(r"\bcoinr\.([a-z_A-Z]+)\(", ALL)) | set(re.findall(r"`coinr\.([a-z_A-Z]+)`", ALL))
+    assert len(named) >= 10
+    assert [name for name in sorted(named) if not hasattr(coinr, name)] == []
 
 
-def test_every_command_and_option_told_exists():
+def test_every_command_and_option_named_exists():
     from coinr.cli import cli
 
     for page in PAGES:

@@ -3,7 +3,7 @@
     python -m bench.harness.corpus [--data DIR] [--networks a,b] [--cache bench/cache/rate]
 
 Trains what is missing, smallest first, each saved as soon as it is ready: ``NAME.safetensors`` (the state dict),
-``NAME.judge.safetensors`` (inputs and targets on which it is evaluated) and ``NAME.json`` (how it was trained).
+``NAME.eval.safetensors`` (inputs and targets on which it is evaluated) and ``NAME.json`` (how it was trained).
 A trained entry needs the signal no more: ``load(name).evaluate(sd)`` is its quality in dB with any tensors.
 """
 
@@ -174,7 +174,7 @@ def load(name: str, *, cache: Path = CACHE) -> Entry:
     recipe = Recipe(**(stored | {"sizes": tuple(stored["sizes"])}))
     tensors = read_state_dict_file(cache / f"{name}.safetensors")
     ordered = OrderedDict((key, tensors[key]) for key in info.pop("tensors"))
-    return Entry(recipe, ordered, load_file(cache / f"{name}.judge.safetensors"), info)
+    return Entry(recipe, ordered, load_file(cache / f"{name}.eval.safetensors"), info)
 
 
 def build(recipe: Recipe, data: Path | None, cache: Path = CACHE) -> Entry:
@@ -199,7 +199,7 @@ def build(recipe: Recipe, data: Path | None, cache: Path = CACHE) -> Entry:
     reached = Entry(recipe, state, eval_samples, {}).scores(state)
     cache.mkdir(parents=True, exist_ok=True)
     write_state_dict_file(cache / f"{recipe.name}.safetensors", state)
-    write_state_dict_file(cache / f"{recipe.name}.judge.safetensors", eval_samples)
+    write_state_dict_file(cache / f"{recipe.name}.eval.safetensors", eval_samples)
     info = {"recipe": asdict(recipe), "tensors": list(state), "seconds": seconds, "scores": reached}
     write_atomic(path, json.dumps(info, indent=1).encode() + b"\n")
     return load(recipe.name, cache=cache)

@@ -93,7 +93,7 @@ def test_a_second_factor_is_seen_only_where_there_is_one(generator):
     assert second_factor(width + np.zeros((6, 3))) is None
 
 
-def test_rows_beyond_the_papers_condition_are_told_apart():
+def test_rows_beyond_the_papers_condition_are_distinguished():
     label = {"signal": "a", "mode": "standard", "M": 1 << 14, "n": 32}
     found = {"crossing": 1.0, "crossing_of_codes": 1.0, "loss_db_16_bit": 0.0, "quality_before_db": 30.0}
     assert [sparsity.smallest_row(label, found | {"needed": s})["s"] for s in (15, 16, None)] == [15, None, None]

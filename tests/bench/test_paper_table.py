@@ -64,8 +64,8 @@ def test_means_over_pictures_and_losing_rows_first():
 
 
 def test_overlap_of_shapes_goes_from_the_file_to_the_means():
-    judged = [replace(row("16-bit + Brotli", 1000, 0.0), extra={"iou": iou}) for iou in (0.9, 0.7)]
-    lines = [line for name, one in zip("ab", judged, strict=True) for line in table.lines(point(name), [one])]
+    rows_of_iou = [replace(row("16-bit + Brotli", 1000, 0.0), extra={"iou": iou}) for iou in (0.9, 0.7)]
+    lines = [line for name, one in zip("ab", rows_of_iou, strict=True) for line in table.lines(point(name), [one])]
     assert [line["iou"] for line in lines] == [0.9, 0.7]
     assert table.summary(lines)[0]["iou"] == pytest.approx(0.8)
 

@@ -102,7 +102,7 @@ def test_rows_that_lose_come_first(measured):
     assert {line["loses"] for line in table[:5]} == {"auto"}
     assert {line["loses"] for line in table[5:]} == {""}
     assert table[0]["auto / nncodec"] == pytest.approx(1.2)
-    assert table[-1]["auto / best other"] == pytest.approx(0.8), "a bound is no rival"
+    assert table[-1]["auto / best other"] == pytest.approx(0.8), "a bound is no candidate"
     assert table[0]["fp16 bytes"] == 4000
 
 

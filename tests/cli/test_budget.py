@@ -40,11 +40,11 @@ def test_a_size_is_met_and_reported(folder, tmp_path):
 def test_bits_per_pixel_for_scripts(folder, tmp_path):
     done = run("encode", folder / "a.png", "-o", tmp_path / "a.coinr", "--target-bpp", 1.5, *QUICK, "--json")
     assert done.exit_code == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert 1.47 <= told["bits_per_pixel"] <= 1.5
-    assert told["bytes"] == (tmp_path / "a.coinr").stat().st_size
-    assert [step["step"] for step in told["report"]] == ["choose", "fit", "code"]
-    assert told["report"][0]["hidden_layers"] == coinr.load_network(tmp_path / "a.coinr").hidden_layers
+    printed = json.loads(done.stdout)
+    assert 1.47 <= printed["bits_per_pixel"] <= 1.5
+    assert printed["bytes"] == (tmp_path / "a.coinr").stat().st_size
+    assert [step["step"] for step in printed["report"]] == ["choose", "fit", "code"]
+    assert printed["report"][0]["hidden_layers"] == coinr.load_network(tmp_path / "a.coinr").hidden_layers
 
 
 @pytest.mark.slow
@@ -52,11 +52,11 @@ def test_bits_per_pixel_for_scripts(folder, tmp_path):
 def test_a_score_is_met(folder, tmp_path, option):
     done = run("encode", folder / "a.png", "-o", tmp_path / "a.coinr", option, 17, *QUICK, "--json")
     assert done.exit_code == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["report"][0]["step"] == "short fit"
-    assert 17 <= told["psnr"] <= 17.05
+    printed = json.loads(done.stdout)
+    assert printed["report"][0]["step"] == "short fit"
+    assert 17 <= printed["psnr"] <= 17.05
     compared = json.loads(run("compare", folder / "a.png", tmp_path / "a.coinr", "--json").stdout)
-    assert compared["psnr"] == pytest.approx(told["psnr"], abs=1e-4)
+    assert compared["psnr"] == pytest.approx(printed["psnr"], abs=1e-4)
 
 
 @pytest.mark.parametrize(

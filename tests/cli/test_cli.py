@@ -122,9 +122,9 @@ def test_sizes_and_crops_have_rows_first(made, out):
     assert whole.shape == (40, 90, 3)
     assert part.shape == (30, 20, 3)
     assert np.abs(part.astype(int) - whole[3:33, 50:70]).max() <= 1
-    told = succeed("decode", "--help")
-    assert "--size HxW" in told
-    assert "--crop Y,X,H,W" in told
+    printed = succeed("decode", "--help")
+    assert "--size HxW" in printed
+    assert "--crop Y,X,H,W" in printed
 
 
 def test_decode_needs_nothing_else(made, out, photo):

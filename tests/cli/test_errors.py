@@ -76,7 +76,7 @@ def _bad_inputs(made, folder):
     yield ["verify", folder / "cut.coinr"], ""
 
 
-def test_bad_input_is_told_on_one_line_and_leaves_nothing(made, out):
+def test_bad_input_is_reported_on_one_line_and_leaves_nothing(made, out):
     for arguments, message in _bad_inputs(made, out):
         before = sorted(out.iterdir())
         assert message in fail(1, *arguments), arguments
@@ -111,7 +111,7 @@ def test_bad_input_is_told_on_one_line_and_leaves_nothing(made, out):
     ],
     ids=lambda value: " ".join(value[:1] + value[2:]) if isinstance(value, list) else None,
 )
-def test_wrong_usage_is_told_on_one_line(made, out, monkeypatch, arguments, message):
+def test_wrong_usage_is_reported_on_one_line(made, out, monkeypatch, arguments, message):
     monkeypatch.chdir(out)
     names = {"PHOTO": made / "photo.png", "FILE": made / "photo.coinr"}
     assert message in fail(2, *(names.get(argument, argument) for argument in arguments))
@@ -161,7 +161,7 @@ def test_failures_while_writing_leave_nothing(made, out, monkeypatch, error, cod
         ("encode", "photo.png", "a.coinr"),
     ],
 )
-def test_an_interruption_is_told_on_one_line_and_leaves_nothing(made, out, monkeypatch, command, source, to):
+def test_an_interruption_is_reported_on_one_line_and_leaves_nothing(made, out, monkeypatch, command, source, to):
     monkeypatch.setattr(os, "fsync", lambda _: signal.raise_signal(signal.SIGINT))
     result = run(command, made / source, "-o", out / to, *(QUICK if command == "encode" else ()))
     assert (result.exit_code, result.stdout, result.stderr) == (130, "", "coinr: interrupted\n")

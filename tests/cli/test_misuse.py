@@ -151,7 +151,7 @@ def numbered():
 
 
 @pytest.mark.parametrize("command", list(numbered()), ids=lambda command: f"{command[0]} {command[-1]}")
-def test_values_out_of_range_are_told_on_one_line(folder, command):
+def test_values_out_of_range_are_reported_on_one_line(folder, command):
     refused = 0
     for value in NUMBERS:
         if command[-1] == "--steps" and value.startswith("9"):
@@ -205,7 +205,7 @@ def test_volumes_have_a_grid_of_their_own(folder, tmp_path):
     assert "--grid is for meshes" in fail(2, "encode", tmp_path / "v.npy", "-o", tmp_path / "v.coinr", "--grid", 9)
 
 
-def test_what_the_system_refuses_is_told_on_one_line(folder, monkeypatch):
+def test_what_the_system_refuses_is_reported_on_one_line(folder, monkeypatch):
     def refuse(*_, **__):
         raise PermissionError(13, "Permission denied", "x")
 

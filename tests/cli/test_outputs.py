@@ -33,13 +33,13 @@ def test_an_output_that_is_not_named_lies_beside_the_source(copies, monkeypatch)
     assert succeed("encode", "photo.png", *QUICK).startswith("photo.coinr: ")
     assert (copies / "photo.coinr").read_bytes() == expected
     os.remove("photo.png")
-    told = succeed("decode", copies / "photo.coinr")
-    assert told == f"{copies / 'photo.png'}: {os.path.getsize('photo.png')} bytes\n"
+    printed = succeed("decode", copies / "photo.coinr")
+    assert printed == f"{copies / 'photo.png'}: {os.path.getsize('photo.png')} bytes\n"
     assert coinr.read_image("photo.png").shape == (50, 75, 3)
     assert succeed("preview", "photo.coinr") == f"photo.sheet.png: {os.path.getsize('photo.sheet.png')} bytes\n"
     os.remove("model.safetensors")
-    told = succeed("unpack", "model.coinr")
-    assert told == f"model.safetensors: {os.path.getsize('model.safetensors')} bytes\n"
+    printed = succeed("unpack", "model.coinr")
+    assert printed == f"model.safetensors: {os.path.getsize('model.safetensors')} bytes\n"
     os.remove("model.safetensors")
     report = json.loads(succeed("unpack", "model.coinr", "--json"))
     assert report == {"file": "model.safetensors", "bytes": os.path.getsize("model.safetensors"), "tensors": 3}
@@ -106,7 +106,7 @@ def test_an_output_is_no_input(copies, monkeypatch, arguments):
 
 
 @pytest.mark.parametrize("option", ["-o", "--checkpoint"])
-def test_what_cannot_be_written_is_told_before_the_fit(copies, monkeypatch, option):
+def test_what_cannot_be_written_is_reported_before_the_fit(copies, monkeypatch, option):
     def fitted(*_, **__):
         raise AssertionError("the fit began")
 
@@ -156,7 +156,7 @@ def test_json_has_no_infinities_and_no_nan(capsys):
     assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail) == {"a": [None, None, [1.5, None]]}
 
 
-def test_an_unreadable_file_and_standard_input_are_told(copies):
+def test_an_unreadable_file_and_standard_input_are_reported(copies):
     for command in ("info", "verify", "decode", "unpack", "pack", "encode", "preview"):
         for path in ("-", copies / "none.coinr", copies if command != "encode" else ""):
             assert run(command, path).exit_code == 2

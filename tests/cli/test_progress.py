@@ -32,11 +32,11 @@ def test_long_commands_say_how_far_they_are_and_keep_it_from_stdout(made, out, m
     arguments = [made / one if (made / one).exists() else one for one in COMMANDS[command]]
     arguments = [out / one if str(one).startswith("a.") else one for one in arguments]
     arguments += [] if command == "unpack" else ["--json"]
-    told = run(command, *arguments)
-    assert told.exit_code == 0, told.stderr
-    lines = [line for line in told.stderr.splitlines() if "bytes are more than" not in line]
+    printed = run(command, *arguments)
+    assert printed.exit_code == 0, printed.stderr
+    lines = [line for line in printed.stderr.splitlines() if "bytes are more than" not in line]
     assert lines[-1].startswith(f"{command}: ")
-    assert "elapsed" in told.stderr
-    assert command == "unpack" or json.loads(told.stdout)
+    assert "elapsed" in printed.stderr
+    assert command == "unpack" or json.loads(printed.stdout)
     quiet = run(command, *arguments, "--quiet")
     assert (quiet.exit_code, quiet.stderr) == (0, "")

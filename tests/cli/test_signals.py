@@ -217,7 +217,7 @@ def test_content_decides_and_not_the_suffix(made, tmp_path):
         assert type(coinr.open_signal(renamed)) is type(coinr.open_signal(made / original))
 
 
-def test_bad_originals_are_told_on_one_line_before_any_work(made, tmp_path):
+def test_bad_originals_are_reported_on_one_line_before_any_work(made, tmp_path):
     bad = tmp_path / "bad"
     bad.mkdir()
     soundfile.write(bad / "empty.wav", tones()[:0], RATE)
@@ -249,13 +249,13 @@ def test_bad_originals_are_told_on_one_line_before_any_work(made, tmp_path):
         "text.obj": "not a mesh",
         "text.dat": "its content is of no kind that can be read",
     }.items():
-        told = refuse("encode", bad / name, "-o", tmp_path / "a.coinr", "--steps", 10**9)
-        assert message in told
-        assert name in told
+        printed = refuse("encode", bad / name, "-o", tmp_path / "a.coinr", "--steps", 10**9)
+        assert message in printed
+        assert name in printed
     assert not (tmp_path / "a.coinr").exists()
 
 
-def test_originals_of_another_kind_or_size_are_told(made):
+def test_originals_of_another_kind_or_size_are_reported(made):
     assert "is of kind audio" in refuse("compare", made / "mono.wav", made / "wide-png.coinr")
     assert "2 channels" in refuse("compare", made / "stereo.flac", made / "mono-wav.coinr")
 

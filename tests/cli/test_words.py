@@ -95,7 +95,7 @@ def test_a_base_may_be_an_entry_of_a_checkpoint(folder):
         (["model.bin", "--strip-prefix", "net."], "no name begins with the prefix 'net.'; names are 'module."),
     ],
 )
-def test_what_is_no_state_dict_is_told(folder, arguments, words):
+def test_what_is_no_state_dict_is_reported(folder, arguments, words):
     message = fail(1, "pack", folder / arguments[0], *arguments[1:], "-o", folder / "a.coinr")
     assert words in message
     assert arguments[0] in message
@@ -109,7 +109,7 @@ def test_a_command_that_is_near_is_named(wrong, meant):
     assert f"no command '{wrong}'; did you mean '{meant}'?" in fail(2, wrong)
 
 
-def test_other_words_are_told_what_commands_there_are():
+def test_other_words_are_given_what_commands_there_are():
     assert "there are encode, decode, compare" in fail(2, "xyz")
     assert "Did you mean '--scale'?" in fail(2, "decode", "--scal", "2")
 
@@ -123,13 +123,13 @@ def test_every_option_tells_its_default(name):
             assert option.help
 
 
-def test_the_keys_of_profiles_are_all_told():
+def test_the_keys_of_profiles_are_all_reported():
     for profiles, keys in PROFILE_KEYS.items():
         for profile in profiles.split(", "):
             with pytest.raises(coinr.InputError, match="this profile has: ") as e:
                 coinr.encode_state_dict({"w": torch.ones(2, 2)}, profile=profile, unknown=1)
-            told = str(e.value).partition("this profile has: ")[2]
-            assert set(told.split(", ")) == (set(keys) or {"none"})
+            printed = str(e.value).partition("this profile has: ")[2]
+            assert set(printed.split(", ")) == (set(keys) or {"none"})
     for name in ("encode", "pack"):
         text = succeed(name, "--help")
         assert re.search(r"^ +paper: kind \(gaussian\), M \(65536\)", text, re.MULTILINE)
@@ -154,7 +154,7 @@ def test_the_defaults_of_fits_are_those_of_the_signals():
         assert re.search(rf"^ +{signal.kind} +{' +'.join(map(str, row))}$", text, re.MULTILINE), signal.kind
 
 
-def test_exit_codes_are_told():
+def test_exit_codes_are_reported():
     text = " ".join(run("--help").stdout.split())
     for words in ("0 when all was done", "1 when it failed", "2 when it was called", "130 when it was interrupted"):
         assert words in text

@@ -298,7 +298,7 @@ def test_verify_returns_the_report():
     assert coinr.verify(blob).to_dict() == coinr.inspect(blob).to_dict()
 
 
-def test_missing_names_are_told():
+def test_missing_names_are_reported():
     with pytest.raises(coinr.InputError, match="'x'.*'w'"):
         coinr.decode_tensor(coinr.encode_state_dict({"w": torch.ones(2)}), "x")
 

@@ -116,7 +116,7 @@ def test_the_environment_names_the_backend_where_no_argument_does(variable, call
     assert set(calls) == {variable}
 
 
-def test_a_wrong_backend_is_told_by_where_it_was_named(monkeypatch):
+def test_a_wrong_backend_is_reported_by_where_it_was_named(monkeypatch):
     monkeypatch.setenv("COINR_BACKEND", "cpu")
     sd = {"w": torch.ones(16, 16)}
     for work in (lambda: coinr.encode_state_dict(sd), _backend.backends, _backend.host_backend):

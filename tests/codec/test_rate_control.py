@@ -1,4 +1,4 @@
-"""The tolerance that gives a file of a size: few files are made, and what is told of them is true."""
+"""The tolerance that gives a file of a size: few files are made, and what is said of them is true."""
 
 import gc
 import math
@@ -75,7 +75,7 @@ def test_a_size_out_of_reach_is_known_after_few_files():
     assert max(asked) == pytest.approx(COARSEST)
 
 
-def test_a_size_out_of_reach_is_told_with_the_smallest_file():
+def test_a_size_out_of_reach_is_reported_with_the_smallest_file():
     with pytest.raises(InputError, match="^100 bytes are out of reach: the coarsest file has 321 bytes"):
         encode_to_size(lambda tolerance: bytes(321), 100, PARAMETERS)
 

@@ -39,7 +39,7 @@ def test_errors_do_not_grow_where_no_layer_takes_coordinates():
     assert errors == pytest.approx([errors[0]] * HIDDEN, rel=0.02)
 
 
-def test_harm_is_passed_back_through_all_layers():
+def test_sensitivity_is_passed_back_through_all_layers():
     sd = layers(first=False, sizes=[12, 16, 20, 18, 14, 3])
     spread = torch.logspace(-2, 2, 14)
     sd["net.4.weight"] *= spread  # some of the last hidden layer's outputs hardly count

@@ -76,10 +76,10 @@ def test_what_may_lose_a_tenth_of_a_decibel_loses_no_more(out):
     assert rows["coinr, search"]["bytes"] < rows["coinr, auto"]["bytes"] < rows["published method"]["bytes"]
 
 
-def test_three_commands_are_told_that_exist(out):
-    told = re.findall(r"^ *coinr (\w+)", (out / "stdout.txt").read_text(), re.MULTILINE)
-    assert told == ["decode", "encode", "pack"]
-    assert all(cli.get_command(None, name) is not None for name in told)
+def test_three_commands_are_named_that_exist(out):
+    printed = re.findall(r"^ *coinr (\w+)", (out / "stdout.txt").read_text(), re.MULTILINE)
+    assert printed == ["decode", "encode", "pack"]
+    assert all(cli.get_command(None, name) is not None for name in printed)
 
 
 def test_the_pictures_show_the_decoded_network(out):

@@ -97,7 +97,7 @@ STRANGERS = {
 
 
 @pytest.mark.parametrize("kind", STRANGERS)
-def test_pointers_web_pages_and_empty_files_are_told_wherever_a_file_is_read(tmp_path, kind):
+def test_pointers_web_pages_and_empty_files_are_reported_wherever_a_file_is_read(tmp_path, kind):
     content, words = STRANGERS[kind]
     readers = {
         "m.pt": read_state_dict_file,
@@ -161,7 +161,7 @@ def _objects():
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
-def test_what_needs_unpickling_is_told_with_its_class(tmp_path):
+def test_what_needs_unpickling_is_reported_with_its_class(tmp_path):
     for kind, (stream, words) in _objects().items():
         path = tmp_path / kind
         path.write_bytes(stream.getvalue())
@@ -170,7 +170,7 @@ def test_what_needs_unpickling_is_told_with_its_class(tmp_path):
         assert "\n" not in str(caught.value)
 
 
-def test_zip_archives_without_weights_are_told(tmp_path):
+def test_zip_archives_without_weights_are_reported(tmp_path):
     with zipfile.ZipFile(tmp_path / "m.pt", "w") as archive:
         archive.writestr("model.safetensors", b"x")
     with pytest.raises(coinr.InputError, match="zip archive without weights"):
@@ -222,7 +222,7 @@ def test_pipes_and_folders_are_no_files_of_weights(tmp_path):
 
 
 @pytest.mark.parametrize("which", ["transforms.json", "picture.png"])
-def test_pointers_within_a_scene_are_told(tmp_path, which):
+def test_pointers_within_a_scene_are_reported(tmp_path, which):
     coinr.write_image(tmp_path / "picture.png", np.zeros((4, 4, 3), np.uint8))
     frame = {"file_path": "picture.png", "transform_matrix": np.eye(4).tolist()}
     (tmp_path / "transforms.json").write_text(json.dumps({"camera_angle_x": 0.7, "frames": [frame, frame]}))
@@ -232,7 +232,7 @@ def test_pointers_within_a_scene_are_told(tmp_path, which):
     assert which in str(caught.value)
 
 
-def test_weights_and_coinr_files_are_told_to_be_no_signals(tmp_path):
+def test_weights_and_coinr_files_are_recognized_as_no_signals(tmp_path):
     written("safetensors", tmp_path / "a")
     written("zip", tmp_path / "b")
     coinr.save(tmp_path / "c", example())
@@ -241,7 +241,7 @@ def test_weights_and_coinr_files_are_told_to_be_no_signals(tmp_path):
             coinr.open_signal(tmp_path / name)
 
 
-def test_a_pointer_in_place_of_a_checkpoint_of_a_fit_is_told(tmp_path):
+def test_a_pointer_in_place_of_a_checkpoint_of_a_fit_is_reported(tmp_path):
     (tmp_path / "fit.checkpoint").write_bytes(STRANGERS["LFS"][0])
     signal = coinr.ImageSignal(np.zeros((4, 5), np.uint8))
     with pytest.raises(coinr.InputError, match=r"fit\.checkpoint: no checkpoint that can be read: .*git lfs pull"):

@@ -68,7 +68,7 @@ def test_every_entry_that_is_named_can_be_taken():
 
 
 @pytest.mark.parametrize("key", [None, "optimizer"])
-def test_an_optimizers_state_is_told_to_be_one(key):
+def test_an_optimizers_state_is_recognized_as_one(key):
     whole = trained()[1] if key is None else {"optimizer": trained()[1], "net": WEIGHTS}
     with pytest.raises(coinr.InputError, match="looks like an optimizer's state") as caught:
         pick_state_dict(whole, key)
@@ -91,7 +91,7 @@ def test_an_optimizers_state_is_told_to_be_one(key):
         ("", "no entry ''"),
     ],
 )
-def test_keys_that_lead_nowhere_are_told(key, words):
+def test_keys_that_lead_nowhere_are_reported(key, words):
     with pytest.raises(coinr.InputError, match=words):
         pick_state_dict(checkpoint(), key)
 

@@ -291,7 +291,7 @@ def test_pictures_a_rounding_error_beyond_the_range_are_taken(dtype):
 
 
 @pytest.mark.parametrize("top", [1.00001, 1.004, 255.0])
-def test_values_beyond_the_range_are_told_in_full(top):
+def test_values_beyond_the_range_are_shown_in_full(top):
     image = np.array([[0.0, top], [0.5, 0.25]])
     for make in (coinr.ImageSignal, lambda a: check_views(np.dstack([a] * 3)[None], np.eye(4)[None])):
         with pytest.raises(coinr.InputError, match=f"got 0 to {top!r}".removesuffix(".0")):

@@ -139,7 +139,7 @@ def test_work_beyond_the_limit_is_refused_before_anything_is_coded(
         )
 
 
-def test_the_work_of_a_known_number_of_atoms_is_told_exactly(matrices, nothing_is_coded, monkeypatch):
+def test_the_work_of_a_known_number_of_atoms_is_known_exactly(matrices, nothing_is_coded, monkeypatch):
     file = {"profile": "paper", "s": 5, "M": 64}
     monkeypatch.setattr("coinr.codec.encoder.make_tasks", tasks.make_tasks)
     with pytest.raises(LimitError, match="at least 20480 dictionary entries"):

@@ -133,7 +133,7 @@ PROFILES = ("auto", "direct", "sparse", "paper", "uniform", "lossless")
 CALLS: dict[str, Callable[[], Any]] = {
     **{f"encode {profile}": functools.partial(_encode, profile=profile) for profile in PROFILES},
     "encode calibrated": lambda: _encode(calibrate=(network(), POINTS[:20]), tolerance=0.1),
-    "encode told": lambda: _encode(calibrate=lambda: {"layers.1.weight": POINTS.repeat(1, 4)}, tolerance=0.1),
+    "encode given inputs": lambda: _encode(calibrate=lambda: {"layers.1.weight": POINTS.repeat(1, 4)}, tolerance=0.1),
     "encode base": lambda: coinr.encode_state_dict(STATE, base={k: v * 1.01 for k, v in STATE.items()}, tolerance=0.1),
     "encode size": lambda: coinr.encode_state_dict(STATE, target_bytes=250),
     "decode": lambda: list(coinr.decode_state_dict(BLOB).values()),

@@ -79,7 +79,7 @@ RUNS = [functional, loaded, transposed, scaled, wider]
 
 
 @pytest.mark.parametrize("run", RUNS)
-def test_matrices_that_are_multiples_of_each_other_are_told_apart(net, run):
+def test_matrices_that_are_multiples_of_each_other_are_distinguished(net, run):
     recorder = recorded(net, run)
     assert recorder.input_counts == {f"{k}.weight": 900 for k in (0, 2, 4, 6)}
     assert recorder.used == set(net.state_dict())

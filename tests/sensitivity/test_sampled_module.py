@@ -122,7 +122,7 @@ class Odd(nn.Module):
         return out
 
 
-def test_a_module_that_fails_without_words_is_told_by_the_kind_of_its_error():
+def test_a_module_that_fails_without_words_is_reported_by_the_kind_of_its_error():
     with pytest.raises(InputError, match=r"cannot take torch\.float32 \[1, 2\]: RuntimeError"):
         measure_sensitivity((Odd(RuntimeError()), POINTS), Odd().state_dict())
 

@@ -215,7 +215,7 @@ def test_networks_that_do_not_show_the_signal_are_refused():
             coinr.ImageFile.from_meta(siren(2, 3), {"image": size})
 
 
-def test_weights_and_other_signals_are_told_apart():
+def test_weights_and_other_signals_are_distinguished():
     blob = coinr.encode_state_dict(siren(2, 3).state_dict())
     with pytest.raises(InputError, match="weights and no signal"):
         open_file(blob)

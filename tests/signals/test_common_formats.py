@@ -88,7 +88,7 @@ def test_the_lowest_quality_that_is_good_enough_is_found_by_halves():
     assert _least("a", lambda _: None, range(1, 96), 1.0) == []
 
 
-def test_only_smaller_formats_are_told():
+def test_only_smaller_formats_are_reported():
     formats = [CommonFormat("PNG", 900, None), CommonFormat("WebP", 80, 30.0)]
     assert smaller_formats(80, formats) is None
     assert smaller_formats(81, formats) == "81 bytes are more than WebP of this quality, 80"
@@ -100,10 +100,10 @@ def test_the_command_line_says_so_on_one_line_and_in_json(tmp_path):
     coinr.write_image(tmp_path / "a.png", PICTURE)
     size = ("--width", 64, "--hidden-layers", 1, "--steps", 3, "--profile", "uniform")
     arguments = ("encode", tmp_path / "a.png", "-o", tmp_path / "a.coinr", *size)
-    told = run(*arguments)
-    assert told.exit_code == 0, told.stderr
-    assert told.stderr.count("\n") == 1
-    assert "bytes are more than WebP of this quality" in told.stderr
+    printed = run(*arguments)
+    assert printed.exit_code == 0, printed.stderr
+    assert printed.stderr.count("\n") == 1
+    assert "bytes are more than WebP of this quality" in printed.stderr
     assert run(*arguments, "--quiet").stderr == ""
     values = json.loads(run(*arguments, "--quiet", "--json").stdout)
     assert [one["name"] for one in values["common_formats"]] == ["PNG", "JPEG", "WebP"]

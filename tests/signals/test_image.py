@@ -88,7 +88,7 @@ def test_alpha_is_clipped_before_colours_are_divided_by_it(color, alpha, shown):
     assert render_image(network, 1, 1).tolist() == [[shown]]
 
 
-def test_tallies_add_up():
+def test_partial_scores_add_up():
     signal = ImageSignal(picture(3, np.uint8))
     network = siren(2, 3)
 

@@ -97,7 +97,7 @@ def test_random_ways_of_facing_are_made_one():
     assert "turned" in notes[0]
 
 
-def test_bodies_that_touch_stay_two_and_walls_between_them_do_no_harm():
+def test_bodies_that_touch_stay_two_and_walls_between_them_go():
     two = np.vstack((CORNERS, CORNERS + [1, 0, 0]))
     assert inside(two, np.vstack((FACES, FACES + 8)))[0] == 1
     along_an_edge = np.vstack((CORNERS, CORNERS + [1, 1, 0]))
@@ -261,7 +261,7 @@ def test_scenes_of_meshes_are_put_together_where_they_are_placed(tmp_path):
         open_signal(tmp_path / "model.gltf")
 
 
-def test_what_a_scene_of_meshes_holds_besides_is_told(tmp_path):
+def test_what_a_scene_of_meshes_holds_besides_is_reported(tmp_path):
     scene = trimesh.Scene([CUBE, trimesh.PointCloud(CORNERS)])
     (tmp_path / "a.glb").write_bytes(scene.export(file_type="glb"))
     assert open_signal(tmp_path / "a.glb", grid=4).notes == ("points and lines in it are not used",)

@@ -52,7 +52,7 @@ def test_corners_that_are_not_there_are_refused(tmp_path, face):
         open_signal(tmp_path / "a.obj")
 
 
-def test_what_comes_behind_the_triangles_of_stl_is_told(tmp_path):
+def test_what_comes_behind_the_triangles_of_stl_is_reported(tmp_path):
     (tmp_path / "a.stl").write_bytes(CUBE.export(file_type="stl") + b"behind")
     signal = open_signal(tmp_path / "a.stl", grid=4)
     assert signal.occupied.all()
@@ -134,7 +134,7 @@ def test_geometry_in_ways_that_are_not_read_is_refused_by_name(tmp_path, changes
         ),
     ],
 )
-def test_what_is_left_out_of_a_scene_is_told(tmp_path, changes, note):
+def test_what_is_left_out_of_a_scene_is_reported(tmp_path, changes, note):
     (tmp_path / "a.glb").write_bytes(glb(**changes))
     assert open_signal(tmp_path / "a.glb", grid=4).notes == (f"{note} in it are not used",)
 

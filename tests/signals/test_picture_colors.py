@@ -296,5 +296,5 @@ def test_encode_tells_of_the_conversion_and_info_of_srgb(tmp_path, adobe):
     result = CliRunner().invoke(cli, ["encode", str(tmp_path / "a.png"), "-o", str(tmp_path / "a.coinr"), *quick])
     assert result.exit_code == 0, result.stderr
     assert result.stderr.startswith(f"coinr: note: {tmp_path / 'a.png'}: the colours are converted to sRGB from")
-    told = CliRunner().invoke(cli, ["info", str(tmp_path / "a.coinr")])
-    assert "\ncolours: sRGB\n" in told.stdout
+    printed = CliRunner().invoke(cli, ["info", str(tmp_path / "a.coinr")])
+    assert "\ncolours: sRGB\n" in printed.stdout

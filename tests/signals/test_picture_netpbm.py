@@ -42,23 +42,23 @@ def test_pnm_files_that_lie_are_refused(tmp_path):
         read_image(path)
 
 
-def write_pam(path, unit, told):
-    """Write a PAM of 8 bits with a line ``told`` in its header."""
+def write_pam(path, unit, declared):
+    """Write a PAM of 8 bits with a line ``declared`` in its header."""
     height, width = unit.shape[:2]
     stored = levels(unit, 8).reshape(height, width, -1)
-    head = f"P7\nWIDTH {width}\nHEIGHT {height}\nDEPTH {stored.shape[2]}\nMAXVAL 255\n{told}ENDHDR\n"
+    head = f"P7\nWIDTH {width}\nHEIGHT {height}\nDEPTH {stored.shape[2]}\nMAXVAL 255\n{declared}ENDHDR\n"
     path.write_bytes(head.encode() + stored.tobytes())
 
 
-@pytest.mark.parametrize("told", ["", "TUPLTYPE \n", "TUPLTYPE\n"], ids=["no line", "an empty line", "a bare line"])
+@pytest.mark.parametrize("declared", ["", "TUPLTYPE \n", "TUPLTYPE\n"], ids=["no line", "an empty line", "a bare line"])
 @pytest.mark.parametrize("unit", [GREY, GREY_ALPHA, RGB, RGBA], ids=["grey", "grey and alpha", "rgb", "rgba"])
-def test_pam_without_a_kind_is_read_by_its_depth(tmp_path, unit, told):
-    write_pam(tmp_path / "a.pam", unit, told)
+def test_pam_without_a_kind_is_read_by_its_depth(tmp_path, unit, declared):
+    write_pam(tmp_path / "a.pam", unit, declared)
     check(tmp_path / "a.pam", np.rint(unit * 255) / 255, 8, 1 / 255)
 
 
 @pytest.mark.parametrize(
-    ("unit", "told", "message"),
+    ("unit", "declared", "message"),
     [
         (np.dstack((RGB, GREY_ALPHA)), "", "without TUPLTYPE has DEPTH 1 .. 4, got 5"),
         (RGB, "TUPLTYPE GRAYSCALE\n", "TUPLTYPE GRAYSCALE has DEPTH 1, got 3"),
@@ -67,7 +67,7 @@ def test_pam_without_a_kind_is_read_by_its_depth(tmp_path, unit, told):
         (RGB, "TUPLTYPE YCbCr\n", "kind YCbCr are not supported, only BLACKANDWHITE, .*, RGB_ALPHA"),
     ],
 )
-def test_pam_of_other_kinds_or_depths_is_refused_by_name(tmp_path, unit, told, message):
-    write_pam(tmp_path / "a.pam", unit, told)
+def test_pam_of_other_kinds_or_depths_is_refused_by_name(tmp_path, unit, declared, message):
+    write_pam(tmp_path / "a.pam", unit, declared)
     with pytest.raises(InputError, match=rf"a\.pam: .*{message}"):
         read_image(tmp_path / "a.pam")

@@ -178,7 +178,7 @@ def test_folders_of_one_file(tmp_path):
     assert (scene.lens.coarse, scene.lens.fine, len(scene.eval_split.images)) == (8, 4, 1)
 
 
-def test_folders_with_views_to_judge_by(tmp_path):
+def test_folders_with_views_to_test_on(tmp_path):
     write_folder(tmp_path, "transforms_train.json", near=1.0, far=7.0)
     write_folder(tmp_path, "transforms_test.json", (10, 20))
     scene = read_scene_folder(tmp_path, (8, 8))

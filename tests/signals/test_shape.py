@@ -68,7 +68,7 @@ def test_what_arrays_mean():
     ("outside", "inside"),
     [(0, 1), (0, 100), (0, -1), (1, 2), (2, 1), (-1, 1), (1, -1), (0, 0.25), (0.5, 0.75), (100, 50), (-7, -3), (-3, 7)],
 )
-def test_two_values_are_told_apart(outside, inside, dtype):
+def test_two_values_are_distinguished(outside, inside, dtype):
     with np.errstate(invalid="ignore"):
         kept = np.array([outside, inside], float).astype(dtype).astype(float)
     if (kept != (outside, inside)).any():
@@ -79,7 +79,7 @@ def test_two_values_are_told_apart(outside, inside, dtype):
 
 @pytest.mark.parametrize("dtype", [np.int8, np.float32])
 @pytest.mark.parametrize(("outside", "inside"), [(-1, 1), (1, -1), (1, 2)])
-def test_two_values_that_cannot_be_told_apart_are_refused_with_the_rule(outside, inside, dtype):
+def test_two_values_that_cannot_be_distinguished_are_refused_with_the_rule(outside, inside, dtype):
     half = np.zeros((4, 4, 4), bool)
     half[:2] = True
     with pytest.raises(InputError, match="does not tell inside from outside: neither is zero"):

@@ -57,7 +57,7 @@ def sounds(tmp_path_factory):
 
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("name", ["sound", "sound.png", "sound.npy"])
-def test_a_sound_is_told_by_its_content(tmp_path, sounds, kind, name):
+def test_a_sound_is_recognized_by_its_content(tmp_path, sounds, kind, name):
     path = tmp_path / name
     path.write_bytes(sounds[kind])
     signal = open_signal(path)

@@ -1,4 +1,4 @@
-"""transforms.json as its writers write it: what is used, what is refused by name, what is told."""
+"""transforms.json as its writers write it: what is used, what is refused by name, what is noted."""
 
 import numpy as np
 import pytest
@@ -36,7 +36,7 @@ def test_one_camera_said_in_many_ways(tmp_path, top):
 
 
 @pytest.mark.parametrize(
-    ("size", "told", "focal", "stretch"),
+    ("size", "declared", "focal", "stretch"),
     [
         ({"w": 17}, "17 x 12.75", 20 * 16 / 17, 1),
         ({"h": 13}, "17.3333 x 13", 20 * 12 / 13, 1),
@@ -50,13 +50,13 @@ def test_one_camera_said_in_many_ways(tmp_path, top):
         ({"w": 16}, None, 20, 1),
     ],
 )
-def test_sizes_other_than_the_pictures_scale_the_camera_with_a_note(tmp_path, size, told, focal, stretch):
+def test_sizes_other_than_the_pictures_scale_the_camera_with_a_note(tmp_path, size, declared, focal, stretch):
     scene = read(write(tmp_path, {"fl_x": 20, "fl_y": 20, **size}))
     assert scene.lens.focal == pytest.approx(focal)
     assert scene.lens.stretch == pytest.approx(stretch)
     assert scene.lens.shift == pytest.approx((0, 0))
-    note = f"the pictures have 16 x 12 pixels, w and h are {told}: the camera is scaled to them"
-    assert scene.notes == (() if told is None else (note,))
+    note = f"the pictures have 16 x 12 pixels, w and h are {declared}: the camera is scaled to them"
+    assert scene.notes == (() if declared is None else (note,))
 
 
 def test_a_camera_that_every_frame_repeats(tmp_path):
@@ -137,9 +137,9 @@ def test_frames_of_several_cameras_or_times_are_refused(tmp_path):
     assert read(write(tmp_path, {}, near)).notes == ("frames differ a little in fl_x: the middle is taken",)
 
 
-def test_what_is_not_used_is_told(tmp_path):
-    harmless = {"aabb_scale": 4, "applied_transform": [[1, 0, 0, 0]], "ply_file_path": "a.ply", "scale": 0.3}
-    scene = read(write(tmp_path, {**PINHOLE, **harmless}, frames(sharpness=3.0, colmap_im_id=1, rotation=0.1, time=0)))
+def test_what_is_not_used_is_reported(tmp_path):
+    ignored = {"aabb_scale": 4, "applied_transform": [[1, 0, 0, 0]], "ply_file_path": "a.ply", "scale": 0.3}
+    scene = read(write(tmp_path, {**PINHOLE, **ignored}, frames(sharpness=3.0, colmap_im_id=1, rotation=0.1, time=0)))
     assert scene.notes == ()
     scene = read(write(tmp_path, {**PINHOLE, "weather": "fine"}, frames(depth_file_path="d.png")))
     assert scene.notes == ("not used: weather", "not used of frames: depth_file_path")
@@ -213,7 +213,7 @@ def test_lists_tell_views_apart(tmp_path):
     assert scene.notes == ("1 of 6 views are both trained and evaluated on, as transforms.json says",)
 
 
-def test_files_to_judge_by(tmp_path):
+def test_files_to_test_on(tmp_path):
     write(tmp_path, name="transforms_train.json")
     write(tmp_path, listed=frames(2), name="transforms_val.json")
     scene = read(tmp_path)
