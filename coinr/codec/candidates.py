@@ -33,16 +33,16 @@ _EXACT_SHARE = 0.85
 
 @dataclass(frozen=True)
 class Candidate:
-    """One way to store a tensor, and the distortion that it leaves.
+    """One way to store a tensor, with its distortion.
 
     Attributes
     ----------
     coder
         Id of the coder.
     distortion
-        Measured by decoding the payload, with the weights of the limit that the candidate was made for.
+        Measured once, by decoding the payload, with the weights of the limit that the candidate was made for.
     alternatives
-        Other candidates within the same limit: a file whose tensors are all stored alike has a shorter table.
+        Candidates of all coders within the same limit: a file with one coder for all tensors has a shorter table.
     """
 
     coder: int
@@ -63,14 +63,14 @@ _LOSSLESS: WeakKeyDictionary[Entry, Candidate] = WeakKeyDictionary()
 def make_candidate(
     entry: Entry, coder: Coder, params: Params, payload: bytes, limit: DistortionLimit | None, seed: int = 0
 ) -> Candidate:
-    """Return a candidate; its payload is decoded once, for the distortion.
+    """Decode a payload, measure its distortion and return the candidate.
 
     Parameters
     ----------
     limit
-        Says how errors weigh. The candidate need not satisfy it.
+        Its weights are those of the distortion. The candidate need not satisfy it.
     seed
-        Of the dictionaries; coders without one do not look at it.
+        Key of the dictionary; ignored by coders that have none.
     """
     # the parameters as a reader gets them, checked
     read = coder.read(Reader(params.write()))
@@ -81,7 +81,7 @@ def make_candidate(
 
 
 def lossless(entry: Entry) -> Candidate:
-    """Return the tensor bit-exactly: by the exact coder, or by Brotli where the data repeat themselves; made once."""
+    """Return the smaller lossless candidate of the exact coder and Brotli, which wins where data repeat themselves."""
     candidate = _LOSSLESS.get(entry)
     if candidate is None:
         candidate = _LOSSLESS[entry] = _made_lossless(entry)
@@ -100,7 +100,7 @@ def _made_lossless(entry: Entry) -> Candidate:
 
 
 def faithful(entry: Entry, limit: DistortionLimit | None) -> Candidate:
-    """Return the tensor bit-exactly; where only each element's relative error counts, with as many bits as it needs."""
+    """Return the lossless candidate; under a limit on relative errors, with elements rounded as far as that allows."""
     if limit is not None and limit.relative_error:
         few = lossless(rounded(entry, limit.relative_error))
         candidate = make_candidate(entry, CODERS[few.coder], few.params, few.payload, limit)
@@ -112,14 +112,14 @@ def faithful(entry: Entry, limit: DistortionLimit | None) -> Candidate:
 def smallest(
     entry: Entry, candidates: list[Candidate], limit: DistortionLimit | None, exact: Candidate | None = None
 ) -> Candidate:
-    """Return the smallest of the candidates, or the faithful one if that is no larger or there are none.
+    """Return the smallest candidate, or that of :func:`faithful` if it is no larger or there are none.
 
     Parameters
     ----------
     candidates
         Each satisfies the limit.
     exact
-        The faithful candidate, where it was made before.
+        The candidate of :func:`faithful`, if the caller has made it.
     """
     if candidates:
         best = min(candidates, key=cost)
@@ -131,24 +131,24 @@ def smallest(
 
 
 def needs_loss(entry: Entry, bits: float) -> bool:
-    """Return whether so many bits for each real value are fewer than the tensor takes without loss, at a quick look."""
+    """Return whether so many bits for each real value are fewer than a fast estimate of the lossless size."""
     return bits * entry.planes.size < quick_bits(to_bytes(entry.tensor), entry.tensor.element_size())
 
 
 def quick_bits(data: bytes, width: int) -> float:
-    """Return the bits that numbers of ``width`` bytes take at least without loss, at a quick look."""
+    """Return a fast estimate, from below, of the bits that numbers of ``width`` bytes take without loss."""
     planes = np.frombuffer(data, np.uint8).reshape(-1, width).T
     return _EXACT_SHARE * 8 * quick_size(planes.tobytes())
 
 
 def cost(candidate: Candidate) -> int:
-    """Return the bytes that a candidate takes in the file: payload and parameters."""
+    """Return the encoded size of a candidate in bytes: payload and parameters."""
     return len(candidate.payload) + len(candidate.params.write())
 
 
 def each_tensor(
     encode: Callable[[Entry, DistortionLimit], Candidate], entries: list[Entry], limits: list[DistortionLimit]
 ) -> list[Candidate]:
-    """Encode every tensor, several at the same time; the results do not depend on how many."""
+    """Encode all tensors in parallel; the result does not depend on the number of threads."""
     pairs = list(zip(entries, limits, strict=True))
     return list(steps(parallel_map(lambda pair: encode(*pair), pairs), "tensors", len(pairs)))

@@ -32,15 +32,33 @@ _WITHOUT_LOSS = {LOSSLESS.id, EXACT.id}
 
 
 class Encoder:
-    """Encodes a state dict, perhaps several times with different errors.
+    """Encode a state dict, several times with different errors if need be.
 
-    It runs no network, so it does not look at ``calibrate``: callers set ``sensitivity`` before encoding where they
-    have measured it. Tolerance and errors are arguments of :meth:`encode`.
+    It runs no network, so it ignores ``calibrate``: callers set ``sensitivity`` before encoding where they have
+    measured it. It ignores tolerance, errors and targets of the options, too: :meth:`encode` is given the first two.
 
     Parameters
     ----------
     sd
-        As for :func:`~coinr.encode_state_dict`; errors as there.
+        As for :func:`~coinr.encode_state_dict`.
+    options
+        Defaults if None.
+
+    Attributes
+    ----------
+    entries
+        All entries of the state dict, in its order.
+    stored
+        Those that are not tied to an earlier one.
+    lossy_entries
+        Those of them that need not be stored bit-exactly.
+    sensitivity
+        What is known of the effect of errors on the output, beside the weights.
+
+    Raises
+    ------
+    CoinrError
+        As encode_state_dict.
     """
 
     @checked
@@ -115,6 +133,7 @@ class Encoder:
         return blob
 
     def _encode_tasks(self, tasks: list[Task], settings: EncodeOptions) -> list[Candidate]:
+        """Return a candidate for each task."""
         if self.reference is None:
             return encode(tasks, settings, self.sensitivity.hessian)
         # a difference to a reference stands alone

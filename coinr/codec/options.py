@@ -1,4 +1,4 @@
-"""What a caller asks of an encoding: the options of ``encode_state_dict`` as one value."""
+"""The options of ``encode_state_dict`` as one value, and checks of them that need no state dict."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _OWN = "profile_options"
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class EncodeOptions:
-    """The arguments of :func:`~coinr.encode_state_dict` after the state dict, with its names and defaults.
+    """The arguments of :func:`~coinr.encode_state_dict` after the state dict, under the same names and defaults.
 
     Attributes
     ----------
@@ -33,7 +33,7 @@ class EncodeOptions:
     Raises
     ------
     InputError
-        If a value is not of the annotated type. :meth:`check` looks at ranges.
+        If a value is not of the annotated type. :meth:`check` checks ranges.
     """
 
     seed: int = 0
@@ -58,7 +58,7 @@ class EncodeOptions:
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Any], decided: Sequence[str] = ()) -> Self:
-        """Return the options of keyword arguments, of which unknown ones are the profile's.
+        """Return the options that keyword arguments stand for; arguments of other names are the profile's.
 
         Parameters
         ----------
@@ -77,7 +77,15 @@ class EncodeOptions:
         return cls(**common, profile_options=own)
 
     def check(self) -> None:
-        """Check ranges, as far as they depend on neither the state dict nor the profile; InputError or BackendError."""
+        """Check ranges, as far as they depend on neither the state dict nor the profile.
+
+        Raises
+        ------
+        InputError
+            If a value is out of range, or several say how much may be lost.
+        BackendError
+            If the backend cannot run here.
+        """
         if not 0 <= self.seed < 1 << 64:
             raise InputError(f"seed must be an integer in 0 … 2**64 - 1, not {self.seed!r}")
         if not 1 <= self.seeds <= (1 << 64) - self.seed:
@@ -97,7 +105,7 @@ class EncodeOptions:
             raise InputError("give tolerance (and errors), target_bytes or target_bits: one of them")
 
     def target_size(self, parameters: int) -> int | None:
-        """Return the largest size in bytes that is asked for; None where a tolerance says how much may be lost."""
+        """Return the largest size of the file in bytes for a number of parameters; None without a target."""
         if self.target_bits is not None:
             return int(self.target_bits * parameters / 8)
         return self.target_bytes
@@ -109,7 +117,7 @@ def option_names() -> list[str]:
 
 
 def check_tolerance(tolerance: float | None) -> None:
-    """InputError unless a tolerance is None or a finite number ≥ 0."""
+    """Raise InputError unless a tolerance is None or a finite number ≥ 0."""
     if tolerance is not None and not 0 <= tolerance < math.inf:
         raise InputError(f"tolerance must be a number ≥ 0, not {tolerance!r}")
 
@@ -126,7 +134,7 @@ def read_profile_options(options: EncodeOptions, **defaults: Any) -> dict[str, A
 
 
 def check_range(name: str, value: Any, low: int, high: int, *, optional: bool = False) -> None:
-    """InputError unless the value is an integer in the range, or None where optional."""
+    """Raise InputError unless the value is an integer in the range, or None where optional."""
     if value is None and optional:
         return
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
