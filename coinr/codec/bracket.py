@@ -48,7 +48,8 @@ class Bracket(Generic[Made]):
     low, high : float
         Bounds of the positions.
     alike : float
-        The search ends where a good and a bad position, or one of them and a bound, are less than this apart.
+        The search ends where a good and a bad position, or one of them and a bound, are less than this apart; not for
+        that reason if absent.
     limit : WorkLimit, optional
         Where it is used up, the search ends with a good point. Without one only the clock counts, and one more position
         is tried.
@@ -73,7 +74,7 @@ class Bracket(Generic[Made]):
         tries: int,
         low: float = -math.inf,
         high: float = math.inf,
-        alike: float = 0.0,
+        alike: float = -math.inf,
         limit: WorkLimit | None = None,
         caution: float = 0.0,
     ) -> None:

@@ -48,7 +48,7 @@ def test_halfway_is_where_values_do_not_tell(value):
 
 
 def test_with_noise_the_ends_are_the_highest_good_and_the_lowest_bad_point():
-    bracket = Bracket(Bracket.middle, tries=9)
+    bracket = Bracket(Bracket.middle, tries=9, alike=0.1)
     for at, good in [(3.0, False), (1.0, True), (4.0, True), (2.0, False), (0.5, True), (5.0, False)]:
         bracket.add(at, at, good, f"made at {at}")
     assert (bracket.good.at, bracket.good.made) == (4.0, "made at 4.0")

@@ -1,5 +1,6 @@
 """The sparse coder and its profile: dense and sparse dictionary codes, exact decoding, errors that are kept."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -17,7 +18,7 @@ from coinr.codec.distortion import DistortionLimit, weighted_rms
 from coinr.codec.format.container import File
 from coinr.codec.options import EncodeOptions
 from coinr.codec.quantize import direct, sparse
-from coinr.codec.quantize.sparse_rdo import PursuitSearch
+from coinr.codec.quantize.sparse_rdo import PursuitSearch, water_level
 from coinr.codec.state_dict import read_state_dict
 from coinr.codec.tensors import Cut, Layout
 from coinr.codec.wire import Reader
@@ -363,3 +364,13 @@ def test_the_prices_of_integers_are_bits_of_a_prefix_code_of_what_was_seen():
     assert np.exp2(1 - search.value_bits).sum() == pytest.approx(1, abs=1e-9)
     assert search.value_bits[0] < search.value_bits[1] < search.value_bits[63]
     assert search.value_bits[63] < search.value_bits[2]
+
+
+@pytest.mark.parametrize("energy", [[1.0], [0.0, 1.0], [1.0, 2.0, 4.0], [3.0, 3.0, 3.0], [0.0, 0.0, 1e-9, 5.0]])
+@pytest.mark.parametrize("part", [1e-6, 0.3, 0.9, 1.0 - 1e-16, 1.0, 2.0])
+def test_vectors_below_the_water_level_are_left_out(energy, part):
+    energy = np.array(energy)
+    allowed = part * energy.mean()
+    level = water_level(energy, math.sqrt(allowed))
+    assert 0 < level <= energy.max()
+    assert np.minimum(energy, level).mean() == pytest.approx(min(allowed, energy.mean()), rel=1e-12)

@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from coinr.codec.bracket import Bracket, slope
 from coinr.codec.coders.coder import FLOAT32_MAX, FLOAT32_TINY, short_step
 from coinr.codec.coders.sparse import LARGEST_INTEGER, MOST_ATOMS, SparseIntegers
 from coinr.engine import native, philox
@@ -35,6 +36,9 @@ _BETTER = 1.3
 
 # At a fixed step the squared error is about proportional to this power of λ.
 _POWER = 0.65
+
+# Largest change of log λ from one pursuit to the next.
+_STRIDE = 2.0
 
 # The next error is aimed this far (in logarithm) beyond the target, so that two errors enclose it.
 _BEYOND = 0.004
@@ -85,7 +89,6 @@ class PursuitSearch:
         self.step = short_step(share * min(typical, widest) / math.sqrt(self.vectors.shape[1]))
         self.slope = _SLOPE * self.level / self.step**2 if self.step else 0.0
         self._power = _POWER
-        self._before: tuple[float, float] | None = None  # logarithms of lambda and error
 
     def _widest(self) -> float:
         """Return the widest step whose products decoders accept."""
@@ -105,38 +108,39 @@ class PursuitSearch:
         return None
 
     def _on_this_step(self) -> PursuitResult | None:
-        small = min(self.M, _SMALL)
-        for _ in range(_SMALL_TRIES):
-            found = self.pursue(small, 1)
+        small, at = min(self.M, _SMALL), math.log(self.slope)
+        quick = Bracket[PursuitResult](self._next, at, tries=_SMALL_TRIES)
+        for at in quick:
+            found = self._pursue_at(quick, at, small, 1)
             if abs(found.energy / self.target - 1) < _SMALL_CLOSE:
                 break
-            self._correct(found)
+        else:
+            at = self._next(quick)
         if (small, 1) != (self.M, self.beam):
-            self.slope *= _BETTER
-        self._before = None
-        over: PursuitResult | None = None
-        under: PursuitResult | None = None
-        for _ in range(_TRIES):
-            found = self.pursue(self.M, self.beam)
-            if found.energy > self.target:
-                over = found if over is None or found.energy < over.energy else over
-            else:
-                under = found if under is None or found.energy > under.energy else under
-            if under is not None and (over is not None or under.energy > self.target * (1 - _CLOSE)):
+            at += math.log(_BETTER)
+        full = Bracket[PursuitResult](self._next, at, tries=_TRIES)
+        for at in full:
+            found = self._pursue_at(full, at, self.M, self.beam)
+            enclosed = full.good is not None and full.bad is not None
+            if enclosed or self.target * (1 - _CLOSE) < found.energy <= self.target:
                 break
-            self._correct(found)
+        over = min((point.made for point in full.points if not point.good), key=_energy, default=None)
+        under = max((point.made for point in full.points if point.good), key=_energy, default=None)
         return under if under is None or over is None else self.mix(over, under)
 
-    def _correct(self, found: PursuitResult) -> None:
-        """Correct λ for an error a little beyond the target."""
-        here = math.log(self.slope), math.log(max(found.energy, 1e-300))
-        if self._before is not None and here[0] != self._before[0]:
-            power = (here[1] - self._before[1]) / (here[0] - self._before[0])
-            self._power = min(max(power, _POWER / 2), 2 * _POWER)
-        self._before = here
-        beyond = -_BEYOND if found.energy > self.target else _BEYOND
-        away = (math.log(self.target) + beyond - here[1]) / self._power
-        self.slope *= math.exp(min(max(away, -2.0), 2.0))
+    def _pursue_at(self, tried: Bracket[PursuitResult], at: float, M: int, beam: int) -> PursuitResult:
+        """Pursue with log λ, and add the result to what was tried."""
+        self.slope = math.exp(at)
+        found = self.pursue(M, beam)
+        tried.add(at, math.log(max(found.energy, 1e-300)), found.energy <= self.target, found)
+        return found
+
+    def _next(self, tried: Bracket[PursuitResult]) -> float:
+        """Return log λ for an error a little beyond the target, along the last two points."""
+        last, before = tried.points[-1], tried.points[-2] if len(tried.points) > 1 else None
+        self._power = slope(last, before, self._power, _POWER / 2, 2 * _POWER)
+        beyond = _BEYOND if last.good else -_BEYOND
+        return last.reach(math.log(self.target) + beyond, self._power, _STRIDE)
 
     def pursue(self, M: int, beam: int) -> PursuitResult:
         """Pursue codes of all vectors over the first M atoms, then update the bits of integers."""
@@ -182,13 +186,20 @@ def water_level(energy: NDArray[np.float64], allowed: float) -> float:
     allowed
         Root mean squared error of all together.
     """
-    low, high = 0.0, float(energy.max())
     if energy.mean() <= allowed**2:
-        return high
-    for _ in range(60):
-        level = (low + high) / 2
-        low, high = (level, high) if np.minimum(energy, level).mean() < allowed**2 else (low, level)
-    return high
+        return float(energy.max())
+    # with the k smallest energies below the level, the others share what these leave
+    energy = np.sort(energy)
+    below = np.concatenate([[0.0], np.cumsum(energy)[:-1]])
+    levels = (len(energy) * allowed**2 - below) / np.arange(len(energy), 0, -1)
+    fits = levels <= energy
+    # but for rounding it always does
+    fits[-1] = True
+    return float(levels[np.argmax(fits)])
+
+
+def _energy(found: PursuitResult) -> float:
+    return found.energy
 
 
 def _largest_square(M: int) -> float:

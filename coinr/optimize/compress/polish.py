@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from coinr.codec.api import decode_state_dict
+from coinr.codec.bracket import Bracket
 from coinr.codec.encoder import Encoder
 from coinr.optimize.search.run import SearchResult
 from coinr.runtime.work_limit import WorkLimit
@@ -72,13 +73,13 @@ def polish(
         if best.score <= min_score + ABOVE or limit.out_of_time():
             break
         keeps({name: scale * error for name, error in found.errors.items()})
-    last, errors, low, high = _last_layer(sd, found.errors), best.errors, 1.0, _COARSEST
-    for _ in range(_SMOOTH):
+    last, errors = _last_layer(sd, found.errors), best.errors
+    octaves = Bracket[None](Bracket.middle, low=0.0, high=math.log2(_COARSEST), tries=_SMOOTH)
+    for at in octaves:
         if best.score <= min_score + ABOVE or limit.out_of_time():
             break
-        scale = math.sqrt(low * high)
-        kept = keeps({name: error * (scale if name in last else 1.0) for name, error in errors.items()})
-        low, high = (scale, high) if kept else (low, scale)
+        kept = keeps({name: error * (2.0**at if name in last else 1.0) for name, error in errors.items()})
+        octaves.add(at, best.score, kept, None)
     return best.blob, best.score
 
 
