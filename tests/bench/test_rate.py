@@ -67,12 +67,12 @@ def test_a_ladder_is_climbed_only_where_it_matters():
         measured.append(rung)
         return 2.0 ** (rung / 4 - 12)
 
-    wanted = climb(80, loss)
-    losses = [2.0 ** (rung / 4 - 12) for rung in wanted]
+    expected = climb(80, loss)
+    losses = [2.0 ** (rung / 4 - 12) for rung in expected]
     assert losses[0] <= 0.01 < losses[1]
     assert losses[-2] <= 1.5 < losses[-1]
-    assert set(wanted) <= set(measured)
-    assert len(set(measured)) < len(wanted) + 12
+    assert set(expected) <= set(measured)
+    assert len(set(measured)) < len(expected) + 12
 
 
 @pytest.mark.parametrize("value", [0.0, 9.0])

@@ -95,12 +95,12 @@ def test_a_tensor_is_read_without_the_bytes_of_the_others():
         start, _ = file._spans[file._section_of[file.row(name)]]
         damaged = bytearray(blob)
         damaged[start + 7] ^= 1
-        for wanted in sd:
-            if wanted == name:
+        for other in sd:
+            if other == name:
                 with pytest.raises(coinr.ChecksumError):
-                    coinr.decode_tensor(damaged, wanted)
+                    coinr.decode_tensor(damaged, other)
             else:
-                assert torch.equal(coinr.decode_tensor(damaged, wanted), sd[wanted])
+                assert torch.equal(coinr.decode_tensor(damaged, other), sd[other])
         with pytest.raises(coinr.ChecksumError):
             coinr.decode_state_dict(damaged)
 

@@ -125,9 +125,9 @@ def test_what_rounding_would_make_infinite_is_exact():
     assert torch.equal(coinr.decode_state_dict(coinr.encode_state_dict(sd, tolerance=1.0))["scale"], sd["scale"])
 
 
-def test_wanted_errors_scale_the_relative_ones(network):
-    def off(wanted):
-        blob = coinr.encode_state_dict(network, tolerance=1.0, errors={"1.running_var": wanted})
+def test_requested_errors_scale_the_relative_ones(network):
+    def off(error):
+        blob = coinr.encode_state_dict(network, tolerance=1.0, errors={"1.running_var": error})
         return worst(network["1.running_var"], coinr.decode_tensor(blob, "1.running_var"))
 
     fine, coarse = off(1e-4), off(1e-2)
@@ -223,8 +223,8 @@ def test_outputs_of_trained_networks_move_little_at_the_default(name):
     model.eval()
     decoded = coinr.decode_state_dict(coinr.encode_state_dict(model.state_dict()))
     with torch.no_grad():
-        wanted = model(x)
+        expected = model(x)
         model.load_state_dict(decoded)
-        off = (model(x) - wanted).norm() / wanted.norm()
+        off = (model(x) - expected).norm() / expected.norm()
     # typical weights are off by a twelfth of the tolerance, 1.25 %, and all else by less
     assert 0 < off < TOLERANCE / 12 * math.sqrt(2)

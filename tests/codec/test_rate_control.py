@@ -1,4 +1,4 @@
-"""The tolerance that gives a file of a size: few files are made, and what is said of them is true."""
+"""The tolerance that gives a file of a size: few files are made, and what errors say of them is true."""
 
 import gc
 import math

@@ -227,10 +227,10 @@ def test_the_sum_is_rounded_as_the_format_says(dtype):
     difference = torch.complex(delta[0], delta[1]) if dtype.is_complex else delta[0]
     planes = torch.view_as_real(base).T if dtype.is_complex else base[None]
     total = planes.double().numpy() + delta.double().numpy()
-    wanted = torch.from_numpy(total if wide else total.astype(np.float32)).to(planes.dtype)
+    expected = torch.from_numpy(total if wide else total.astype(np.float32)).to(planes.dtype)
     got = add(base, difference)
     assert got.dtype == dtype
-    assert torch.equal(torch.view_as_real(got).T if dtype.is_complex else got[None], wanted)
+    assert torch.equal(torch.view_as_real(got).T if dtype.is_complex else got[None], expected)
     assert subtract(got, base).dtype == (torch.complex64 if dtype.is_complex else torch.float32)
 
 

@@ -14,7 +14,7 @@ HIDDEN = 8
 
 
 def layers(first=True, sizes=None):
-    """Matrices of equal magnitudes, behind a first layer of two coordinates where wanted."""
+    """Matrices of equal magnitudes, behind a first layer of two coordinates if given."""
     generator = torch.Generator().manual_seed(0)
     sizes = sizes or [24] * (HIDDEN + 1)
     shapes = [(sizes[0], 2)] * first + list(zip(sizes[1:], sizes[:-1], strict=True))
@@ -48,8 +48,8 @@ def test_sensitivity_is_passed_back_through_all_layers():
     passed = np.ones(3)
     for k in (3, 2, 1, 0):
         passed = np.square(sd[f"net.{k + 1}.weight"].double().numpy()).T @ passed
-        wanted = passed**TRUST
-        assert found[k] == pytest.approx(wanted / wanted.mean(), rel=1e-5)
+        expected = passed**TRUST
+        assert found[k] == pytest.approx(expected / expected.mean(), rel=1e-5)
 
 
 def test_a_branch_that_the_last_layer_ignores_is_coarse_from_the_first_layer_on():

@@ -331,8 +331,8 @@ def test_errors_of_dense_codes_weigh_as_those_of_the_weights_they_make(n):
     entry, inputs = source_of(gaussian(24, 64)), moments(64)
     params = sparse._dense_params(Cut(False, n))
     problem = sparse._problem(entry, DistortionLimit(0.1, 0.1, input_covariance=inputs), 1.0, params, 0)
-    ours, wanted = rms_in_weights(problem, params, inputs)
-    assert ours * np.sqrt(n) == pytest.approx(wanted, rel=1e-9)
+    ours, expected = rms_in_weights(problem, params, inputs)
+    assert ours * np.sqrt(n) == pytest.approx(expected, rel=1e-9)
 
 
 def test_errors_of_all_elements_together_weigh_as_those_of_the_weights_they_make():
@@ -341,8 +341,8 @@ def test_errors_of_all_elements_together_weigh_as_those_of_the_weights_they_make
     hessian = TensorHessian(lower / np.diag(lower), np.square(np.diag(lower)))
     params = sparse._dense_params(Cut(False, 4))
     problem = sparse._problem(entry, DistortionLimit(0.1, 0.1, hessian=hessian), 1.0, params, 0)
-    ours, wanted = rms_in_weights(problem, params, whole)
-    assert ours * 2 == pytest.approx(wanted, rel=1e-9)
+    ours, expected = rms_in_weights(problem, params, whole)
+    assert ours * 2 == pytest.approx(expected, rel=1e-9)
 
 
 def test_dense_codes_that_use_the_input_covariance_are_smaller_at_the_same_weighted_error():

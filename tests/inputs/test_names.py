@@ -23,10 +23,10 @@ def sd() -> dict[str, torch.Tensor]:
 def test_a_lossless_pattern_that_matches_nothing_is_refused_with_the_names(sd, pattern):
     with pytest.raises(InputError, match="matches no tensor") as caught:
         coinr.encode_state_dict(sd, lossless=["*.running_*", pattern])
-    said = str(caught.value)
-    assert repr(pattern) in said
-    assert all(repr(name) in said for name in sd)
-    assert "\n" not in said
+    message = str(caught.value)
+    assert repr(pattern) in message
+    assert all(repr(name) in message for name in sd)
+    assert "\n" not in message
 
 
 @pytest.mark.parametrize(

@@ -101,7 +101,7 @@ def work(clock, monkeypatch):
     """A loss whose gradient takes 100 seconds, a metric that takes one, files that take 4000; and what was done."""
     generator = torch.Generator().manual_seed(0)
     sd = {"w": torch.randn(8, 8, generator=generator), "v": torch.randn(8, generator=generator)}
-    wanted = {name: tensor + 0.01 for name, tensor in sd.items()}
+    expected = {name: tensor + 0.01 for name, tensor in sd.items()}
     events = []
     encode = ScaledEncoder.encode
 
@@ -113,12 +113,12 @@ def work(clock, monkeypatch):
     def loss(state_dict):
         clock.now += 100.0 if torch.is_grad_enabled() else 0.0
         events.append("step" if torch.is_grad_enabled() else "look")
-        return sum((state_dict[name] - wanted[name]).square().mean() for name in sd)
+        return sum((state_dict[name] - expected[name]).square().mean() for name in sd)
 
     def evaluate(state_dict):
         clock.now += 1.0
         events.append("score")
-        return -10 * math.log10(float(sum((state_dict[name] - wanted[name]).square().mean() for name in sd)))
+        return -10 * math.log10(float(sum((state_dict[name] - expected[name]).square().mean() for name in sd)))
 
     monkeypatch.setattr(ScaledEncoder, "encode", slowly)
     return sd, loss, evaluate, events
@@ -151,7 +151,7 @@ def test_it_is_lifted_where_one_can_wait(clock, work):
 def test_seconds_bound_all_of_a_refinement(clock, work, seconds, thorough, wish):
     sd, loss, evaluate, events = work
     coinr.refine(sd, loss, steps=10**9, evaluate=evaluate, seconds=float(seconds), thorough=thorough, **wish)
-    # a file and its score, or two where the first does not keep what is wanted
+    # a file and its score, or two where the first misses the target
     assert clock.now <= seconds + 4002 * (2 if seconds < 4000 and wish else 1)
     assert events.count("step") >= 0.0065 * seconds
 

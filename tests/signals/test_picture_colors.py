@@ -115,12 +115,12 @@ def test_colours_are_converted_by_their_profile(tmp_path, adobe, suffix, bits):
 
 @pytest.mark.parametrize("bits", [8, 16])
 def test_grey_stays_grey(tmp_path, gray, bits):
-    wanted = _encode(GREY)
+    expected = _encode(GREY)
     for suffix in (".png", ".tif"):
         save(tmp_path / f"a{suffix}", GREY, bits, gray)
         unit, notes = seen(tmp_path / f"a{suffix}")
         assert unit.shape == GREY.shape
-        assert np.abs(unit - wanted).max() < (1 / 255 if bits == 8 else 1e-4)
+        assert np.abs(unit - expected).max() < (1 / 255 if bits == 8 else 1e-4)
         assert "converted to sRGB" in notes[0]
     save(tmp_path / "b.png", GREY_ALPHA, bits, gray)
     assert seen(tmp_path / "b.png")[0].shape == GREY_ALPHA.shape
@@ -283,7 +283,7 @@ def test_missing_libraries_are_named(tmp_path, adobe, monkeypatch):
 
     save(tmp_path / "wide.png", RGB, 16, adobe)
     raster = decoding.decode_picture((tmp_path / "wide.png").read_bytes())
-    monkeypatch.setattr("coinr.signals.image.colors.optional", missing)
+    monkeypatch.setattr("coinr.signals.image.colors.import_optional", missing)
     with pytest.raises(DependencyError, match="imagecodecs"):
         raster.picture()
     save(tmp_path / "narrow.png", RGB, 8, adobe)

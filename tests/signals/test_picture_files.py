@@ -162,9 +162,9 @@ def test_8_bit_files_need_pillow_alone(tmp_path, monkeypatch):
     def missing(module, *_):
         raise AssertionError(f"{module} was asked for")
 
-    monkeypatch.setattr("coinr.signals.image.decoding.optional", missing)
-    monkeypatch.setattr("coinr.signals.image.tiff.optional", missing)
-    monkeypatch.setattr("coinr.signals.image.colors.optional", missing)
+    monkeypatch.setattr("coinr.signals.image.decoding.import_optional", missing)
+    monkeypatch.setattr("coinr.signals.image.tiff.import_optional", missing)
+    monkeypatch.setattr("coinr.signals.image.colors.import_optional", missing)
     for kind in ("grey", "rgb", "0 is white", "associated alpha", "planes", "cmyk", "LZW", "tiles", "turned left"):
         TIFF[kind](tmp_path / "a.tif", 8)
         read_image(tmp_path / "a.tif")

@@ -138,7 +138,7 @@ def test_ycbcr_colours_of_jpeg_in_tiff(tmp_path, subsampling):
 def test_lab_colours(tmp_path, kind, bits):
     # CIE 1976 values of D50 of sRGB grey 50 %, and of sRGB red and blue; from the definition, not from a library
     lab = np.array([[[53.585, 0, 0], [54.29, 80.81, 69.89], [29.57, 68.30, -112.03]]])
-    wanted = np.array([[[128, 128, 128], [255, 0, 0], [0, 0, 255]]]) / 255
+    expected = np.array([[[128, 128, 128], [255, 0, 0], [0, 0, 255]]]) / 255
     unit, full = 2 ** (bits - 8), 2**bits - 1
     signed = np.rint(lab[..., 1:] * unit).astype(int)
     if kind == "cielab":
@@ -147,7 +147,7 @@ def test_lab_colours(tmp_path, kind, bits):
         stored = np.dstack((np.rint(lab[..., 0] * 255 * unit / 100), signed + 128 * unit))
     stored = np.clip(stored, 0, full).astype(np.uint8 if bits == 8 else np.uint16)
     tifffile.imwrite(tmp_path / "a.tif", stored, photometric=kind, planarconfig="contig")
-    check(tmp_path / "a.tif", wanted, bits, 0.03)
+    check(tmp_path / "a.tif", expected, bits, 0.03)
 
 
 @pytest.mark.parametrize(

@@ -174,7 +174,7 @@ def test_a_sound_without_the_library_for_it(tmp_path, sounds, kind, monkeypatch)
     def missing(module):
         raise DependencyError(f"this needs {module}")
 
-    monkeypatch.setattr("coinr.signals.audio.signal.optional", missing)
+    monkeypatch.setattr("coinr.signals.audio.signal.import_optional", missing)
     (tmp_path / "a").write_bytes(sounds[kind])
     with pytest.raises(DependencyError, match="a: this needs soundfile"):
         open_signal(tmp_path / "a")
