@@ -226,7 +226,7 @@ def main(arguments: list[str] | None = None) -> None:
     console.print(table(rows, title))
     refined = f"Refinement trained for {options.refine_steps} steps more. " if options.refine_steps else ""
     console.print(
-        f"{refined}What is asked to keep the quality may lose {LOSS} dB.\n"
+        f"{refined}Search and refinement may lose {LOSS} dB.\n"
         f"The fit took {fit.seconds:.0f} s. Files and pictures are in {out}/. Three commands to try next:\n\n"
         f"  coinr decode {out}/{name}.coinr -o big.png --scale 3\n"
         f"  coinr encode YOUR_PHOTO.jpg -o yours.coinr --target-bytes 20000\n"

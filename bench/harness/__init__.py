@@ -1,1 +1,1 @@
-"""What measurements share: trained networks, coders and peers, curves and tables, the machine."""
+"""What measurements share: trained networks, coders and peers, curves and tables, results, times, the machine."""

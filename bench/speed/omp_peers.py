@@ -197,7 +197,7 @@ def too_large(name: str, n: int, M: int, B: int, s: int) -> str | None:
 
 
 def rows(results: list[dict[str, Any]], peak: dict[str, float]) -> list[dict[str, Any]]:
-    """Adds counted work, shares of peak and ratios to every measurement."""
+    """Add counted work, shares of peak and ratios to every measurement."""
     results.sort(key=lambda row: SHAPES.index(tuple(row["shape"])))
     for row in results:
         if "seconds" not in row or "gflop" in row:

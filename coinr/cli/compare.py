@@ -39,7 +39,7 @@ _device = click.option("--device", metavar="NAME", help="Where to render: cpu, c
 @json_option
 @quiet_option
 def compare(original: Path, file: Path, output: Path | None, device: str | None, as_json: bool) -> None:
-    """Tell how near the signal in FILE is to the ORIGINAL that it was made from.
+    """Compare the signal in FILE with the ORIGINAL that it was made from.
 
     \b
     image   PSNR in dB, SSIM, MS-SSIM

@@ -123,15 +123,15 @@ class SceneFile(SignalFile):
         """Return four views on the orbit, or the test views of ``signal``."""
         if signal is None:
             return self.render([k * 360 / _SHOWN for k in range(_SHOWN)])
-        held = self._eval_views(signal)
-        return render_views(self.network, list(held.poses), self.lens.resize(*held.images.shape[1:3]))
+        test_views = self._eval_views(signal)
+        return render_views(self.network, list(test_views.poses), self.lens.resize(*test_views.images.shape[1:3]))
 
     def _eval_views(self, signal: Signal) -> Views:
         self.check_kind(signal)
         assert isinstance(signal, Views)
-        held = signal.eval_split
-        assert isinstance(held, Views)
-        return held
+        test_views = signal.eval_split
+        assert isinstance(test_views, Views)
+        return test_views
 
     @checked
     def metrics(self, signal: Signal, restored: Shown) -> dict[str, Any]:
@@ -151,14 +151,16 @@ class SceneFile(SignalFile):
     def panels(self, restored: Shown, signal: Signal | None = None) -> tuple[Panels, int]:
         """Return up to four views and their depths; with a signal, the originals and the errors too."""
         pictures, depths = restored
-        held = None if signal is None else self._eval_views(signal).images
-        check_restored(pictures, (_SHOWN, self.lens.height, self.lens.width, 3) if held is None else held.shape)
+        test_views = None if signal is None else self._eval_views(signal).images
+        check_restored(
+            pictures, (_SHOWN, self.lens.height, self.lens.width, 3) if test_views is None else test_views.shape
+        )
         check_restored(depths, pictures.shape[:3])
         count = min(len(pictures), _SHOWN)
         chosen = [k * len(pictures) // count for k in range(count)]
         rows: dict[str, list[NDArray[np.uint8]]] = {"coinr": [pictures[k] for k in chosen]}
-        if held is not None:
-            originals = [held[k] for k in chosen]
+        if test_views is not None:
+            originals = [test_views[k] for k in chosen]
             errors = [error_map(a, b, gain=4.0) for a, b in zip(originals, rows["coinr"], strict=True)]
             rows = {"original": originals, **rows, "error, 4 times": errors}
         rows["depth"] = list(self.color_depths(depths[chosen]))

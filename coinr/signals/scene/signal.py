@@ -123,7 +123,7 @@ class SceneSignal(Views):
         return self._test_views
 
     def describe(self) -> str:
-        """Number and size of the views, and how many are held back."""
+        """Return number and size of the views, and how many are held out."""
         return f"{super().describe()}, {len(self._test_views.images)} more held back"
 
 

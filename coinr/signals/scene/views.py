@@ -130,7 +130,7 @@ class Views(Signal):
         self._poses = torch.from_numpy(poses)
 
     def describe(self) -> str:
-        """Number and size of the views."""
+        """Return number and size of the views."""
         return f"scene of {len(self.images)} views {self.lens.height} x {self.lens.width}"
 
     @property

@@ -172,7 +172,7 @@ def _back_to_back(faces: _Faces) -> tuple[_Faces, _Faces]:
 
 
 def _half_edges(faces: _Faces) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Number the edge of each side of each triangle, int64 [F, 3], and return the way along it, 1 or -1."""
+    """Return the number of the edge of each side of each triangle, int64 [F, 3], and the way along it, 1 or -1."""
     ends = np.roll(faces, -1, axis=1)
     _, edges = np.unique(np.minimum(faces, ends) * (faces.max() + 1) + np.maximum(faces, ends), return_inverse=True)
     return edges.reshape(faces.shape), np.where(faces < ends, 1, -1)

@@ -99,7 +99,7 @@ def _lines(longest: int) -> Iterator[Tensor]:
 
 def _look(volume: Tensor, points: Tensor, axes: Tensor, scale: Tensor) -> Tensor:
     """Sample values [...] of a volume [1, 1, X, Y, Z] at points [..., 3] in the camera's frame."""
-    places = (points @ axes.T * scale).flip(-1).to(torch.float32)  # grid_sample wants the last axis first
+    places = (points @ axes.T * scale).flip(-1).to(torch.float32)  # grid_sample takes the last axis first
     flat = places.reshape(1, 1, 1, -1, 3)
     return functional.grid_sample(volume, flat, align_corners=False).reshape(points.shape[:-1]).to(torch.float64)
 
