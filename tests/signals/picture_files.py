@@ -24,12 +24,12 @@ _ROW, _COLUMN = np.mgrid[0:HEIGHT, 0:WIDTH]
 
 #: What all files show: colours, grey, and alpha that is zero nowhere, in [0, 1]; whole levels of 8 bits.
 RGB: Unit = np.stack([_COLUMN * 28, _ROW * 40, (_ROW + _COLUMN) * 16], -1) / 255
-GREY: Unit = (_ROW * 20 + _COLUMN * 14) / 255
+GRAY: Unit = (_ROW * 20 + _COLUMN * 14) / 255
 ALPHA: Unit = (_COLUMN + 7) / 15
 RGBA: Unit = np.dstack((RGB, ALPHA))
-GREY_ALPHA: Unit = np.dstack((GREY, ALPHA))
-CMYK: Unit = np.dstack((1 - RGB, GREY / 2))
-CMYK_SHOWN: Unit = RGB * (1 - GREY[..., None] / 2)
+GRAY_ALPHA: Unit = np.dstack((GRAY, ALPHA))
+CMYK: Unit = np.dstack((1 - RGB, GRAY / 2))
+CMYK_SHOWN: Unit = RGB * (1 - GRAY[..., None] / 2)
 
 
 def levels(unit: Unit, bits: int) -> NDArray[Any]:
@@ -60,26 +60,26 @@ def _upright(orientation: int, turn: Callable[[Unit], Unit]) -> Callable[[Path, 
 
 #: Writers of TIFF files at 8 and 16 bits, which give back what is to be seen.
 TIFF: dict[str, Callable[[Path, int], Unit]] = {
-    "grey": _tiff(GREY, GREY, photometric="minisblack"),
-    "0 is white": _tiff(1 - GREY, GREY, photometric="miniswhite"),
+    "grey": _tiff(GRAY, GRAY, photometric="minisblack"),
+    "0 is white": _tiff(1 - GRAY, GRAY, photometric="miniswhite"),
     "rgb": _tiff(RGB, RGB, photometric="rgb"),
     "straight alpha": _tiff(RGBA, RGBA, photometric="rgb", extrasamples=["unassalpha"]),
     "associated alpha": _tiff(multiplied(RGBA), RGBA, photometric="rgb", extrasamples=["assocalpha"]),
     "grey, straight alpha": _tiff(
-        GREY_ALPHA, GREY_ALPHA, photometric="minisblack", extrasamples=["unassalpha"], planarconfig="contig"
+        GRAY_ALPHA, GRAY_ALPHA, photometric="minisblack", extrasamples=["unassalpha"], planarconfig="contig"
     ),
     "grey, associated alpha": _tiff(
-        multiplied(GREY_ALPHA), GREY_ALPHA, photometric="minisblack", extrasamples=["assocalpha"], planarconfig="contig"
+        multiplied(GRAY_ALPHA), GRAY_ALPHA, photometric="minisblack", extrasamples=["assocalpha"], planarconfig="contig"
     ),
     "an extra channel": _tiff(RGBA, RGB, photometric="rgb", extrasamples=["unspecified"]),
     "grey, an extra channel": _tiff(
-        GREY_ALPHA, GREY, photometric="minisblack", extrasamples=["unspecified"], planarconfig="contig"
+        GRAY_ALPHA, GRAY, photometric="minisblack", extrasamples=["unspecified"], planarconfig="contig"
     ),
     "an extra channel, alpha": _tiff(
-        np.dstack((RGB, GREY, ALPHA)), RGBA, photometric="rgb", extrasamples=["unspecified", "unassalpha"]
+        np.dstack((RGB, GRAY, ALPHA)), RGBA, photometric="rgb", extrasamples=["unspecified", "unassalpha"]
     ),
     "alpha, an extra channel": _tiff(
-        np.dstack((RGBA, GREY)), RGBA, photometric="rgb", extrasamples=["unassalpha", "unspecified"]
+        np.dstack((RGBA, GRAY)), RGBA, photometric="rgb", extrasamples=["unassalpha", "unspecified"]
     ),
     "planes": _tiff(RGB, RGB, photometric="rgb", planarconfig="separate"),
     "planes, alpha": _tiff(RGBA, RGBA, photometric="rgb", planarconfig="separate", extrasamples=["unassalpha"]),

@@ -19,7 +19,7 @@ from coinr.signals.metrics import psnr
 from coinr.signals.sheets import contact_sheet, error_map
 
 RGB = np.random.default_rng(0).integers(0, 256, (7, 5, 3), dtype=np.uint8)
-GREY = RGB[..., 0].copy()
+GRAY = RGB[..., 0].copy()
 
 
 class Ramp(torch.nn.Module):
@@ -42,10 +42,10 @@ def test_lossless_formats_round_trip(tmp_path, suffix):
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".bmp", ".pgm"])
 def test_grey_stays_grey(tmp_path, suffix):
-    write_image(tmp_path / f"a{suffix}", GREY)
+    write_image(tmp_path / f"a{suffix}", GRAY)
     back = read_image(tmp_path / f"a{suffix}")
     assert back.dtype == np.uint8
-    assert np.array_equal(back, GREY)
+    assert np.array_equal(back, GRAY)
 
 
 def test_jpeg_is_close(tmp_path):
@@ -62,14 +62,14 @@ def _save(path, mode, array, **options):
 def test_other_pillow_modes_become_grey_or_rgb(tmp_path):
     palette = _save(tmp_path / "p.png", "P", RGB)
     assert read_image(palette).shape == (7, 5, 3)
-    bilevel = _save(tmp_path / "1.png", "1", np.where(GREY > 128, 255, 0).astype(np.uint8))
-    assert np.array_equal(read_image(bilevel), np.where(GREY > 128, 255, 0))
+    bilevel = _save(tmp_path / "1.png", "1", np.where(GRAY > 128, 255, 0).astype(np.uint8))
+    assert np.array_equal(read_image(bilevel), np.where(GRAY > 128, 255, 0))
     cmyk = _save(tmp_path / "c.tif", "CMYK", RGB)
     assert read_image(cmyk).shape == (7, 5, 3)
     opaque = _save(tmp_path / "a.png", "RGBA", RGB)
     assert np.array_equal(read_image(opaque), RGB)
-    grey_opaque = _save(tmp_path / "la.png", "LA", GREY)
-    assert np.array_equal(read_image(grey_opaque), GREY)
+    gray_opaque = _save(tmp_path / "la.png", "LA", GRAY)
+    assert np.array_equal(read_image(gray_opaque), GRAY)
 
 
 @pytest.mark.parametrize(
@@ -149,10 +149,10 @@ def test_what_cannot_be_written_is_refused_and_leaves_nothing(tmp_path):
         ("a.pgm", RGB, "grey"),
         ("a.jpg", RGB.astype(np.uint16), "16-bit"),
         ("a.webp", RGB.astype(np.uint16), "16-bit"),
-        ("a.jpg", np.dstack((RGB, GREY)), "alpha"),
-        ("a.bmp", np.dstack((RGB, GREY)), "alpha"),
-        ("a.webp", np.dstack((GREY, GREY)), "grey with alpha"),
-        ("a.tif", np.dstack((GREY, GREY)).astype(np.uint16), "as .png only"),
+        ("a.jpg", np.dstack((RGB, GRAY)), "alpha"),
+        ("a.bmp", np.dstack((RGB, GRAY)), "alpha"),
+        ("a.webp", np.dstack((GRAY, GRAY)), "grey with alpha"),
+        ("a.tif", np.dstack((GRAY, GRAY)).astype(np.uint16), "as .png only"),
         ("a.jpg", np.zeros((1, 70000), np.uint8), "cannot hold"),
         ("a.webp", np.zeros((1, 20000, 3), np.uint8), "cannot hold"),
     ]:
@@ -283,12 +283,12 @@ def test_psnr_agrees_with_scikit_image():
     other = np.random.default_rng(1).integers(0, 256, RGB.shape, dtype=np.uint8)
     assert psnr(RGB, other) == pytest.approx(peak_signal_noise_ratio(RGB, other), abs=1e-9)
     assert psnr(RGB / 255, other) == pytest.approx(psnr(RGB, other), abs=1e-9)
-    assert psnr(GREY, np.zeros_like(GREY)) == pytest.approx(
-        10 * math.log10(255**2 / np.mean(GREY.astype(float) ** 2)), abs=1e-9
+    assert psnr(GRAY, np.zeros_like(GRAY)) == pytest.approx(
+        10 * math.log10(255**2 / np.mean(GRAY.astype(float) ** 2)), abs=1e-9
     )
     assert psnr(RGB, RGB) == math.inf
     with pytest.raises(InputError, match="one shape"):
-        psnr(RGB, GREY)
+        psnr(RGB, GRAY)
 
 
 def test_error_map_is_the_scaled_absolute_difference():

@@ -17,7 +17,7 @@ from coinr.errors import DependencyError, InputError
 from coinr.signals.image import decoding
 from coinr.signals.image.files import read_picture
 
-from .picture_files import ALPHA, CMYK, CMYK_SHOWN, GREY, GREY_ALPHA, RGB, RGBA, chunk, levels, write_png
+from .picture_files import ALPHA, CMYK, CMYK_SHOWN, GRAY, GRAY_ALPHA, RGB, RGBA, chunk, levels, write_png
 
 #: White, then red, green and blue, of Adobe RGB; x, y, Y of each.
 ADOBE = {"whitepoint": (0.3127, 0.329, 1), "primaries": (0.64, 0.33, 1, 0.21, 0.71, 1, 0.15, 0.06, 1), "gamma": 2.2}
@@ -115,26 +115,26 @@ def test_colours_are_converted_by_their_profile(tmp_path, adobe, suffix, bits):
 
 @pytest.mark.parametrize("bits", [8, 16])
 def test_grey_stays_grey(tmp_path, gray, bits):
-    expected = _encode(GREY)
+    expected = _encode(GRAY)
     for suffix in (".png", ".tif"):
-        save(tmp_path / f"a{suffix}", GREY, bits, gray)
+        save(tmp_path / f"a{suffix}", GRAY, bits, gray)
         unit, notes = seen(tmp_path / f"a{suffix}")
-        assert unit.shape == GREY.shape
+        assert unit.shape == GRAY.shape
         assert np.abs(unit - expected).max() < (1 / 255 if bits == 8 else 1e-4)
         assert "converted to sRGB" in notes[0]
-    save(tmp_path / "b.png", GREY_ALPHA, bits, gray)
-    assert seen(tmp_path / "b.png")[0].shape == GREY_ALPHA.shape
+    save(tmp_path / "b.png", GRAY_ALPHA, bits, gray)
+    assert seen(tmp_path / "b.png")[0].shape == GRAY_ALPHA.shape
 
 
 @pytest.mark.parametrize("bits", [8, 16])
 def test_grey_with_a_profile_of_colours(tmp_path, adobe, srgb, bits):
-    save(tmp_path / "a.png", GREY, bits, adobe)
+    save(tmp_path / "a.png", GRAY, bits, adobe)
     unit, notes = seen(tmp_path / "a.png")
-    assert np.abs(unit - _encode(GREY**2.2)).max() < (1.5 / 255 if bits == 8 else 1e-4)
+    assert np.abs(unit - _encode(GRAY**2.2)).max() < (1.5 / 255 if bits == 8 else 1e-4)
     assert len(notes) == 1
-    save(tmp_path / "a.png", GREY, bits, srgb)
+    save(tmp_path / "a.png", GRAY, bits, srgb)
     unit, notes = seen(tmp_path / "a.png")
-    assert np.array_equal(unit, GREY)
+    assert np.array_equal(unit, GRAY)
     assert notes == ()
 
 
@@ -221,10 +221,10 @@ def test_names_of_profiles_cannot_write_to_the_terminal(tmp_path, inks):
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-@pytest.mark.parametrize("unit", [GREY, RGB], ids=["grey", "rgb"])
+@pytest.mark.parametrize("unit", [GRAY, RGB], ids=["grey", "rgb"])
 def test_gamma_of_png(tmp_path, unit, bits):
     def write(*chunks):
-        write_png(tmp_path / "a.png", levels(unit, bits), b"".join(chunks), greyscale=unit is GREY, bitdepth=bits)
+        write_png(tmp_path / "a.png", levels(unit, bits), b"".join(chunks), greyscale=unit is GRAY, bitdepth=bits)
         return seen(tmp_path / "a.png")
 
     linear = chunk(b"gAMA", struct.pack(">I", 100000))

@@ -8,7 +8,7 @@ from PIL import Image
 from coinr.errors import InputError
 from coinr.signals.image.files import read_image, write_image
 
-from .picture_files import GREY, RGB, TIFF, check, jpeg_2000, levels, write_pnm
+from .picture_files import GRAY, RGB, TIFF, check, jpeg_2000, levels, write_pnm
 
 CUT = {
     "png": lambda path: write_image(path, _noise(8)),
@@ -56,7 +56,7 @@ def test_directories_beyond_all_files_are_refused(tmp_path):
 
 
 def test_tiff_files_of_very_many_channels_are_refused_before_they_are_read(tmp_path):
-    stored = np.dstack([levels(GREY, 16)] * 9)
+    stored = np.dstack([levels(GRAY, 16)] * 9)
     tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", planarconfig="contig")
     with pytest.raises(InputError, match=r"a\.tif: TIFF pictures have up to 8 channels, this one has 9"):
         read_image(tmp_path / "a.tif")

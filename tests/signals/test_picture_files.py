@@ -15,11 +15,11 @@ from coinr.errors import InputError
 from coinr.signals.image.decoding import decode_picture
 from coinr.signals.image.files import read_image, read_picture, write_image
 
-from .picture_files import GREY, GREY_ALPHA, HEIGHT, RGB, RGBA, TIFF, WIDTH, check, chunk, jpeg_2000, levels, write_png
+from .picture_files import GRAY, GRAY_ALPHA, HEIGHT, RGB, RGBA, TIFF, WIDTH, check, chunk, jpeg_2000, levels, write_png
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-@pytest.mark.parametrize("unit", [GREY, GREY_ALPHA, RGB, RGBA], ids=["grey", "grey and alpha", "rgb", "rgba"])
+@pytest.mark.parametrize("unit", [GRAY, GRAY_ALPHA, RGB, RGBA], ids=["grey", "grey and alpha", "rgb", "rgba"])
 @pytest.mark.parametrize("interlace", [False, True])
 def test_png_files(tmp_path, unit, bits, interlace):
     channels = np.atleast_3d(unit).shape[2]
@@ -35,7 +35,7 @@ def test_png_files(tmp_path, unit, bits, interlace):
 
 
 @pytest.mark.parametrize(("bits", "significant"), [(8, 5), (16, 5), (16, 8), (16, 10), (16, 12), (16, 16)])
-@pytest.mark.parametrize("unit", [GREY, RGB], ids=["grey", "rgb"])
+@pytest.mark.parametrize("unit", [GRAY, RGB], ids=["grey", "rgb"])
 def test_significant_bits_leave_the_brightness_alone(tmp_path, unit, bits, significant):
     stored = levels(unit, bits) >> (bits - significant) << (bits - significant)
     channels = np.atleast_3d(unit).shape[2]
@@ -46,7 +46,7 @@ def test_significant_bits_leave_the_brightness_alone(tmp_path, unit, bits, signi
 
 @pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
 def test_a_transparent_grey_level(tmp_path, bits):
-    stored = levels(GREY, bits)
+    stored = levels(GRAY, bits)
     key = int(stored[3, 4])
     write_png(tmp_path / "a.png", stored, greyscale=True, bitdepth=bits, transparent=key)
     check(tmp_path / "a.png", np.dstack((stored / (2**bits - 1), stored != key)), max(bits, 8), 1e-9)
@@ -69,14 +69,14 @@ def test_a_transparent_colour(tmp_path, bits):
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
 def test_png_of_few_bits(tmp_path, bits):
-    write_png(tmp_path / "a.png", levels(GREY, bits), greyscale=True, bitdepth=bits)
-    check(tmp_path / "a.png", levels(GREY, bits) / (2**bits - 1), 8, 1e-9)
+    write_png(tmp_path / "a.png", levels(GRAY, bits), greyscale=True, bitdepth=bits)
+    check(tmp_path / "a.png", levels(GRAY, bits) / (2**bits - 1), 8, 1e-9)
 
 
 @pytest.mark.parametrize("alpha", [False, True])
 def test_palettes_of_png(tmp_path, alpha):
     palette = np.arange(16 * (3 + alpha)).reshape(16, -1) * (255 // 64)
-    index = levels(GREY, 4)
+    index = levels(GRAY, 4)
     write_png(tmp_path / "a.png", index, palette=[tuple(map(int, row)) for row in palette], bitdepth=4)
     check(tmp_path / "a.png", palette[index] / 255, 8, 1e-9)
 
@@ -111,7 +111,7 @@ def test_notes_of_an_animation_reach_the_command_line(tmp_path):
 
 
 @pytest.mark.parametrize("bits", [8, 10, 12, 16])
-@pytest.mark.parametrize("unit", [GREY, GREY_ALPHA, RGB, RGBA], ids=["grey", "grey and alpha", "rgb", "rgba"])
+@pytest.mark.parametrize("unit", [GRAY, GRAY_ALPHA, RGB, RGBA], ids=["grey", "grey and alpha", "rgb", "rgba"])
 @pytest.mark.parametrize("kind", ["jp2", "j2k"])
 def test_jpeg_2000_of_more_than_8_bits_is_read_with_16(tmp_path, unit, bits, kind):
     unit = unit / unit.max()  # full scale is there, too
@@ -138,19 +138,19 @@ def test_jpeg_2000_of_other_kinds_is_refused_by_name(tmp_path, change, message):
 
 
 def test_sgi_files_say_when_they_are_read_with_fewer_bits(tmp_path):
-    stored = levels(GREY, 16)[::-1].astype(">u2").tobytes()
+    stored = levels(GRAY, 16)[::-1].astype(">u2").tobytes()
     for depth in (1, 2):
         head = struct.pack(">hBBHHHHii", 474, 0, depth, 2, WIDTH, HEIGHT, 1, 0, 65535).ljust(512, b"\0")
         (tmp_path / "a.sgi").write_bytes(head + (stored if depth == 2 else stored[::2]))
-        check(tmp_path / "a.sgi", GREY, 8, 1e-9)
+        check(tmp_path / "a.sgi", GRAY, 8, 1e-9)
         assert bool(read_picture(tmp_path / "a.sgi")[1]) == (depth == 2)
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-@pytest.mark.parametrize("unit", [GREY, GREY_ALPHA, RGB, RGBA], ids=["grey", "grey and alpha", "rgb", "rgba"])
+@pytest.mark.parametrize("unit", [GRAY, GRAY_ALPHA, RGB, RGBA], ids=["grey", "grey and alpha", "rgb", "rgba"])
 def test_what_is_written_reads_back_the_same(tmp_path, unit, bits):
     image = levels(unit, bits)
-    for suffix in (".png",) if unit is GREY_ALPHA and bits == 16 else (".png", ".tif"):
+    for suffix in (".png",) if unit is GRAY_ALPHA and bits == 16 else (".png", ".tif"):
         write_image(tmp_path / f"a{suffix}", image)
         found, notes = read_picture(tmp_path / f"a{suffix}")
         assert found.dtype == image.dtype

@@ -6,11 +6,11 @@ import pytest
 from coinr.errors import InputError
 from coinr.signals.image.files import read_image, read_picture
 
-from .picture_files import GREY, GREY_ALPHA, RGB, RGBA, check, levels, write_pnm
+from .picture_files import GRAY, GRAY_ALPHA, RGB, RGBA, check, levels, write_pnm
 
 
 @pytest.mark.parametrize("full", [1, 100, 255, 256, 1023, 4095, 65535])
-@pytest.mark.parametrize("unit", [GREY, RGB], ids=["pgm", "ppm"])
+@pytest.mark.parametrize("unit", [GRAY, RGB], ids=["pgm", "ppm"])
 @pytest.mark.parametrize("text", [False, True])
 def test_pnm_files_of_any_greatest_value(tmp_path, unit, full, text):
     write_pnm(tmp_path / "a.pnm", unit, full, text=text)
@@ -19,7 +19,7 @@ def test_pnm_files_of_any_greatest_value(tmp_path, unit, full, text):
 
 
 @pytest.mark.parametrize("full", [1, 255, 1023])
-@pytest.mark.parametrize("unit", [GREY_ALPHA, RGBA], ids=["grey", "rgb"])
+@pytest.mark.parametrize("unit", [GRAY_ALPHA, RGBA], ids=["grey", "rgb"])
 def test_pam_files_have_alpha(tmp_path, unit, full):
     write_pnm(tmp_path / "a.pam", unit, full)
     check(tmp_path / "a.pam", np.rint(unit * full) / full, 8 if full < 256 else 16, 1 / 255)
@@ -51,7 +51,7 @@ def write_pam(path, unit, declared):
 
 
 @pytest.mark.parametrize("declared", ["", "TUPLTYPE \n", "TUPLTYPE\n"], ids=["no line", "an empty line", "a bare line"])
-@pytest.mark.parametrize("unit", [GREY, GREY_ALPHA, RGB, RGBA], ids=["grey", "grey and alpha", "rgb", "rgba"])
+@pytest.mark.parametrize("unit", [GRAY, GRAY_ALPHA, RGB, RGBA], ids=["grey", "grey and alpha", "rgb", "rgba"])
 def test_pam_without_a_kind_is_read_by_its_depth(tmp_path, unit, declared):
     write_pam(tmp_path / "a.pam", unit, declared)
     check(tmp_path / "a.pam", np.rint(unit * 255) / 255, 8, 1 / 255)
@@ -60,9 +60,9 @@ def test_pam_without_a_kind_is_read_by_its_depth(tmp_path, unit, declared):
 @pytest.mark.parametrize(
     ("unit", "declared", "message"),
     [
-        (np.dstack((RGB, GREY_ALPHA)), "", "without TUPLTYPE has DEPTH 1 .. 4, got 5"),
+        (np.dstack((RGB, GRAY_ALPHA)), "", "without TUPLTYPE has DEPTH 1 .. 4, got 5"),
         (RGB, "TUPLTYPE GRAYSCALE\n", "TUPLTYPE GRAYSCALE has DEPTH 1, got 3"),
-        (GREY, "TUPLTYPE RGB_ALPHA\n", "TUPLTYPE RGB_ALPHA has DEPTH 4, got 1"),
+        (GRAY, "TUPLTYPE RGB_ALPHA\n", "TUPLTYPE RGB_ALPHA has DEPTH 4, got 1"),
         (RGB, "TUPLTYPE RGB_ALPHA\n", "TUPLTYPE RGB_ALPHA has DEPTH 4, got 3"),
         (RGB, "TUPLTYPE YCbCr\n", "kind YCbCr are not supported, only BLACKANDWHITE, .*, RGB_ALPHA"),
     ],

@@ -8,7 +8,7 @@ from PIL import Image
 from coinr.errors import InputError
 from coinr.signals.image.files import read_image, read_picture
 
-from .picture_files import GREY, RGB, RGBA, TIFF, check, levels, write_bare_tiff
+from .picture_files import GRAY, RGB, RGBA, TIFF, check, levels, write_bare_tiff
 
 LEFT_OUT = "channels that are neither colour nor alpha are left out"
 
@@ -48,7 +48,7 @@ def test_tiff_files_without_tags_that_have_a_default(tmp_path, bits):
 
 
 @pytest.mark.parametrize("bits", [8, 16])
-@pytest.mark.parametrize("unit", [GREY, RGB], ids=["grey", "rgb"])
+@pytest.mark.parametrize("unit", [GRAY, RGB], ids=["grey", "rgb"])
 def test_of_several_pages_the_first_is_read_with_a_note(tmp_path, unit, bits):
     pages = levels(np.stack((unit, unit[::-1], unit[::-1])), bits)
     tifffile.imwrite(tmp_path / "a.tif", pages, photometric="rgb" if unit is RGB else "minisblack")
@@ -79,7 +79,7 @@ def test_packed_samples_fill_16_bits(tmp_path, bits):
 
 @pytest.mark.parametrize("bits", [1, 2, 4])
 def test_samples_of_few_bits_fill_8(tmp_path, bits):
-    stored = levels(GREY, bits)
+    stored = levels(GRAY, bits)
     tifffile.imwrite(
         tmp_path / "a.tif",
         stored.astype(bool) if bits == 1 else stored,
@@ -91,15 +91,15 @@ def test_samples_of_few_bits_fill_8(tmp_path, bits):
 
 def test_palettes_of_tiff(tmp_path):
     table = (np.arange(3 * 256).reshape(3, 256) * 85).astype(np.uint16)
-    index = levels(GREY, 8)
+    index = levels(GRAY, 8)
     shown = np.moveaxis(table[:, index], 0, -1) / 65535
     tifffile.imwrite(tmp_path / "a.tif", index, photometric="palette", colormap=table)
     check(tmp_path / "a.tif", shown, 8, 1.5 / 255)
     tifffile.imwrite(tmp_path / "a.tif", index, photometric="palette", colormap=table // 257)
     check(tmp_path / "a.tif", shown, 16, 1.5 / 255)
     wide = np.arange(3 * 65536).reshape(3, 65536).astype(np.uint16)
-    tifffile.imwrite(tmp_path / "b.tif", levels(GREY, 16), photometric="palette", colormap=wide)
-    check(tmp_path / "b.tif", np.moveaxis(wide[:, levels(GREY, 16)], 0, -1) / 65535, 16, 1e-9)
+    tifffile.imwrite(tmp_path / "b.tif", levels(GRAY, 16), photometric="palette", colormap=wide)
+    check(tmp_path / "b.tif", np.moveaxis(wide[:, levels(GRAY, 16)], 0, -1) / 65535, 16, 1e-9)
 
 
 def test_webp_in_tiff(tmp_path):
@@ -154,14 +154,14 @@ def test_lab_colours(tmp_path, kind, bits):
     ("stored", "message"),
     [
         (RGB.astype(np.float32), r"32-bit samples \(float32\)"),
-        (GREY.astype(np.float64), r"64-bit samples \(float64\)"),
+        (GRAY.astype(np.float64), r"64-bit samples \(float64\)"),
         (RGB.astype(np.float16), r"16-bit samples \(float16\)"),
-        ((GREY * 100).astype(np.int8), r"8-bit samples \(int8\)"),
+        ((GRAY * 100).astype(np.int8), r"8-bit samples \(int8\)"),
         ((RGB * 100).astype(np.int8), r"8-bit samples \(int8\)"),
         ((RGB * 100).astype(np.int16), r"16-bit samples \(int16\)"),
-        ((GREY * 100).astype(np.int16), r"16-bit samples \(int16\)"),
-        ((GREY * 1e9).astype(np.uint32), r"32-bit samples \(uint32\)"),
-        (GREY.astype(np.complex64), "complex64"),
+        ((GRAY * 100).astype(np.int16), r"16-bit samples \(int16\)"),
+        ((GRAY * 1e9).astype(np.uint32), r"32-bit samples \(uint32\)"),
+        (GRAY.astype(np.complex64), "complex64"),
     ],
 )
 def test_other_samples_are_refused_by_name(tmp_path, stored, message):
@@ -172,11 +172,11 @@ def test_other_samples_are_refused_by_name(tmp_path, stored, message):
 
 def test_colours_that_are_not_known_are_refused_by_name(tmp_path):
     path = tmp_path / "a.tif"
-    tifffile.imwrite(path, levels(GREY, 16), photometric="cfa")
+    tifffile.imwrite(path, levels(GRAY, 16), photometric="cfa")
     with pytest.raises(InputError, match="kind CFA"):
         read_image(path)
     tifffile.imwrite(
-        path, levels(np.dstack((RGB, GREY)), 16), photometric="separated", extratags=[(332, 3, 1, 2, True)]
+        path, levels(np.dstack((RGB, GRAY)), 16), photometric="separated", extratags=[(332, 3, 1, 2, True)]
     )
     with pytest.raises(InputError, match="inks"):
         read_image(path)

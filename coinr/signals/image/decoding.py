@@ -204,10 +204,10 @@ def _lost_bits(file: Image.Image, data: bytes) -> tuple[str, ...]:
 
 def _key_to_alpha(file: Image.Image, bits: int) -> NDArray[np.uint8]:
     """Return grey and alpha [H, W, 2] of a grey picture of ``bits`` in which one level is transparent."""
-    grey, key = np.asarray(file.convert("L")), file.info["transparency"]
+    gray, key = np.asarray(file.convert("L")), file.info["transparency"]
     if bits in (2, 4) and key < 2**bits:
         key *= 255 // (2**bits - 1)  # Pillow scales the levels to 0 .. 255, and not the key
-    return np.dstack((grey, np.where(grey == key, 0, 255).astype(np.uint8)))
+    return np.dstack((gray, np.where(gray == key, 0, 255).astype(np.uint8)))
 
 
 def _raster(file: Any, samples: NDArray[Any], *, alpha: bool = False) -> Raster:

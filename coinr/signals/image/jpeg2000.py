@@ -19,7 +19,7 @@ from coinr.signals.image.rasters import to_full_scale
 STREAM = b"\xff\x4f\xff\x51"
 
 #: Numbers of colors that are known: those of two levels, CMYK, sRGB, grey, and YCbCr of sRGB.
-_BILEVEL, _CMYK, _SRGB, _GREY, _YCC = (0, 15), 12, 16, 17, 18
+_BILEVEL, _CMYK, _SRGB, _GRAY, _YCC = (0, 15), 12, 16, 17, 18
 
 #: What a channel is: alpha that the colors are multiplied by.
 _PREMULTIPLIED = 2
@@ -41,7 +41,7 @@ def color_profile(data: bytes) -> bytes | None:
     if color[:1] in (b"\2", b"\3"):
         return color[3:]
     kind = _kind(color)
-    if kind not in (None, *_BILEVEL, _CMYK, _SRGB, _GREY, _YCC):
+    if kind not in (None, *_BILEVEL, _CMYK, _SRGB, _GRAY, _YCC):
         raise InputError(f"JPEG 2000 pictures of colours of kind {kind} are not supported")
     return None
 
