@@ -202,7 +202,7 @@ def test_a_file_that_keeps_the_score_on_a_part_alone_is_not_taken(monkeypatch):
 @pytest.mark.parametrize("scores", [(29.9,), (29.9, 30.0), (30.1, 29.9), (float("nan"), 30.0), (29.0, 29.9)])
 def test_no_way_of_coding_ends_below_the_score(scores):
     """Files become smaller from way to way."""
-    run = _Run(ImageSignal(PICTURE), None, None, 1.0)
+    run = _Run(ImageSignal(PICTURE), None, None, 1.0, None)
     files = [encode.EncodedNetwork(b"0" * (9 - k), score, 1) for k, score in enumerate(scores)]
     encoders = [("way", lambda file=file: file) for file in files]
     if any(score >= 30 for score in scores):
@@ -228,3 +228,22 @@ def test_the_loss_of_a_refinement_is_that_of_the_signal():
     shown = coinr.render_image(network, 48, 64)
     exact = np.mean((shown / 127.5 - PICTURE / 127.5) ** 2)
     assert float(BatchLoss(network, signal, 10**6, 0).of_state_dict(before).detach()) == pytest.approx(exact, rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("codec", "error", "message"),
+    [
+        ({"limits": coinr.Limits(decoded_bytes=100)}, coinr.LimitError, "bytes"),
+        ({"limits": coinr.Limits(tensors=1)}, coinr.LimitError, "tensors"),
+        ({"lossless": ["nothing.*"]}, coinr.InputError, r"nothing\.\*"),
+    ],
+    ids=["bytes", "tensors", "pattern"],
+)
+def test_what_no_file_of_the_network_can_keep_is_refused_before_a_fit(codec, error, message, monkeypatch):
+    def fit(*_, **__):
+        raise AssertionError("a network was fitted")
+
+    monkeypatch.setattr("coinr.optimize.compress.training.fit", fit)
+    for budget in ({"target_bytes": 700}, {"min_score": 20.0}):
+        with pytest.raises(error, match=message):
+            coinr.compress(PICTURE, **budget, **QUICK, **codec)

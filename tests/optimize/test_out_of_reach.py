@@ -6,6 +6,7 @@ import pytest
 import skimage.data
 
 import coinr
+from coinr.codec.options import EncodeOptions
 from coinr.optimize.compress.architecture import ArchitectureChooser
 from coinr.optimize.compress.run import _Run
 from coinr.optimize.compress.training import TrainingRuns
@@ -35,7 +36,7 @@ def fitting(monkeypatch):
 
 def for_score(score, steps=None, time_budget=None):
     runs = TrainingRuns(SIGNAL, None, 0, steps, time_budget, {})
-    return _Run(SIGNAL, ArchitectureChooser(SIGNAL, None), runs, 1.0).fit_for_score(score)
+    return _Run(SIGNAL, ArchitectureChooser(SIGNAL, None), runs, 1.0, EncodeOptions()).fit_for_score(score)
 
 
 def test_a_short_fit_of_a_small_network_is_no_reason_to_give_up(fitting):

@@ -10,6 +10,8 @@ from typing import Any
 
 from torch import nn
 
+from coinr.codec.encoder import Encoder
+from coinr.codec.options import EncodeOptions
 from coinr.errors import CoinrError, InputError
 from coinr.fitting import Fit
 from coinr.inputs.arguments import checked
@@ -166,7 +168,8 @@ def compress(
     check_encode_options(codec)
     runs = TrainingRuns(opened, network, seed, steps, time_budget, fitting or {})
     chooser = ArchitectureChooser(opened, network)
-    run = _Run(opened, chooser, runs, _FITTING / (1 + _REFINEMENT) if refine else _FITTING)
+    share = _FITTING / (1 + _REFINEMENT) if refine else _FITTING
+    run = _Run(opened, chooser, runs, share, EncodeOptions.from_arguments(codec))
     with show_progress("compress", progress):
         if budget.size is not None:
             fitted = run.fit_for_size(budget.size)
@@ -196,10 +199,14 @@ class _Run:
         Of one signal.
     share : float
         Of the time, for fits.
+    options
+        How networks are encoded. What they do not allow is refused before a network is fitted.
     """
 
-    def __init__(self, signal: Signal, chooser: ArchitectureChooser, runs: TrainingRuns, share: float) -> None:
-        self.signal, self.chooser, self.runs, self.share = signal, chooser, runs, share
+    def __init__(
+        self, signal: Signal, chooser: ArchitectureChooser, runs: TrainingRuns, share: float, options: EncodeOptions
+    ) -> None:
+        self.signal, self.chooser, self.runs, self.share, self._options = signal, chooser, runs, share, options
         self.report: list[Step] = []
 
     def fit_for_size(self, size: int) -> Fit:
@@ -333,6 +340,7 @@ class _Run:
         return f"{self.signal.metric} {score:.{2 if self.signal.unit else 4}f} {self.signal.unit}".rstrip()
 
     def _fit(self, name: str, choice: Architecture, share: float, steps: int, target: float | None) -> Fit:
+        Encoder(self.runs.untrained(choice).state_dict(), self._options)  # limits and patterns, before a long fit
         fitted = self.runs.fit(choice, share=share, steps=steps, target=target)
         self._add_step(
             name,

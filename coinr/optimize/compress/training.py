@@ -10,6 +10,7 @@ from torch import nn
 
 from coinr.errors import InputError
 from coinr.fitting import Fit, fit
+from coinr.fitting.new_networks import new_network
 from coinr.fitting.optimizers import default_optimizer
 from coinr.fitting.options import TrainOptions
 from coinr.optimize.compress.architecture import Architecture
@@ -90,6 +91,12 @@ class TrainingRuns:
     def optimizer(self, network: nn.Module) -> str:
         """Return the name of the optimizer for a network."""
         return self._optimizer or default_optimizer(network)
+
+    def untrained(self, choice: Architecture) -> nn.Module:
+        """Return the network of an architecture with the weights that a fit begins with."""
+        return new_network(
+            self._signal, self._network, width=choice.width, hidden_layers=choice.hidden_layers, seed=self._seed
+        )
 
     def fit(self, choice: Architecture, *, share: float, steps: int, target: float | None) -> Fit:
         """Fit a network in a share of the remaining time, and end early once the score ``target`` is reached."""
