@@ -39,8 +39,7 @@ class Bracket(Generic[Made]):
     Parameters
     ----------
     propose : callable
-        Return the next position, given this bracket with all points so far; None ends the search. A position that was
-        tried already ends it, too.
+        Return the next position, given this bracket with all points so far; None ends the search.
     start : float, optional
         The first position; proposed like the others if absent, from points that were added before.
     tries : int
@@ -87,15 +86,15 @@ class Bracket(Generic[Made]):
         self.out_of_time = False
 
     def __iter__(self) -> Iterator[float]:
-        at = self._propose(self) if self._start is None else self._start
-        while at is not None and len(self.points) < self._tries and all(at != point.at for point in self.points):
+        at = self._following() if self._start is None else self._start
+        while at is not None and len(self.points) < self._tries:
             if self.points and (self._limit.out_of_time() if self.good is None else self._limit.used_up()):
                 if self.good is None:
                     self.out_of_time = True
                     yield at + self._caution
                 return
             yield at
-            at = None if self.narrow() else self._propose(self)
+            at = self._following()
 
     def add(self, at: float, value: float, good: bool, made: Made) -> None:
         """Add what was found at a position."""
@@ -111,9 +110,12 @@ class Bracket(Generic[Made]):
         return self._low if self.good is None else self.good.at, self._high if self.bad is None else self.bad.at
 
     def narrow(self) -> bool:
-        """Return whether the ends are alike."""
+        """Return whether the ends are alike, or a bound was reached that the target lies beyond."""
         low, high = self.ends()
-        return high - low < self._alike
+        return high - low < self._alike or low >= self._high or high <= self._low
+
+    def _following(self) -> float | None:
+        return None if self.narrow() else self._propose(self)
 
     def middle(self) -> float:
         """Return the position halfway between the ends."""

@@ -65,14 +65,17 @@ def test_a_flat_value_leads_to_a_bound(value, end):
     assert (bracket.bad is None) == (value < 2.0)
 
 
-def test_a_bound_that_was_tried_ends_the_search():
-    bracket = search(lambda at: 3.0, 2.0, lambda bracket: bracket.ends()[0], start=9.0)
-    assert tried(bracket) == [9.0, 0.0]
+@pytest.mark.parametrize(("value", "end"), [(1.0, 16.0), (3.0, 0.0)])
+def test_a_bound_beyond_which_the_target_lies_ends_the_search(value, end):
+    bracket = search(lambda at: value, 2.0, lambda bracket: end, start=9.0, alike=-math.inf)
+    assert tried(bracket) == [9.0, end]
+    assert bracket.narrow()
 
 
-def test_a_position_is_tried_once():
-    bracket = search(lambda at: at, 20.0, lambda bracket: 5.0 if len(bracket.points) % 2 else 7.0)
-    assert tried(bracket) == [7.0, 5.0]
+def test_what_is_tried_again_counts():
+    bracket = search(lambda at: at, 20.0, lambda bracket: 5.0, tries=3)
+    assert tried(bracket) == [5.0, 5.0, 5.0]
+    assert bracket.ends() == (5.0, 16.0)
 
 
 def test_the_proposal_ends_the_search_and_sees_all_points():

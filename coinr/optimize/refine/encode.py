@@ -16,7 +16,6 @@ from coinr.codec.encoder import Encoder
 from coinr.codec.options import EncodeOptions
 from coinr.codec.rate_control import encode_to_size
 from coinr.optimize.refine.noisy_tensor import NoisyTensor
-from coinr.optimize.search.trials import log_lost
 from coinr.progress import report
 from coinr.runtime.work_limit import WorkLimit
 from coinr.sensitivity.calibration import SensitivityInfo, TensorSensitivity
@@ -146,7 +145,7 @@ class ScaledEncoder:
             with self._limit.unit("score"):
                 score = float(evaluate(self.decode(blob)))
             report(text=f"score {score:.6g} of {target:.6g}, {len(blob)} bytes")
-            scales.add(at, log_lost(full, score), score >= target, (blob, score))
+            scales.add(at, _log_lost(full, score), score >= target, (blob, score))
             if 0 <= score - target <= _UNUSED * spare:
                 break
         best = max([-math.inf, *(point.made[1] for point in scales.points)])
@@ -161,3 +160,9 @@ def _next(scales: Bracket[tuple[bytes, float]], spare: float) -> float:
         return scales.inside(scales.between(target), _EDGE)
     at = scales.points[-1].reach(target, 2.0, math.log(_WIDEST))
     return at + math.log(_ALIKE) * (1 if scales.bad is None else -1)
+
+
+def _log_lost(full: float, score: float) -> float:
+    """Return the logarithm of what a score loses: -inf where that is nothing, inf where it is no number."""
+    lost = full - score
+    return -math.inf if lost <= 0 else math.log(lost) if lost < math.inf else math.inf

@@ -7,6 +7,7 @@ import statistics
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from coinr.codec.bracket import Bracket, Point
 from coinr.codec.encoder import Encoder
 from coinr.codec.options import EncodeOptions
 from coinr.codec.profiles.tasks import uses_calibration
@@ -206,7 +207,8 @@ def _search_score(trials: Trials, full: float, target: float) -> Trial:
     if full > near.score > -math.inf and spare > 0:
         before, after = dict(trials.budget), trials.tried[-1]
         if _reallocate(trials, near, full) and trials.left > 0:
-            after = trials.run(_predict_scale([near], full, spare))
+            point = Point(*_measured(near, full, target))
+            after = trials.run(_predict_scale([point], spare))
         if full - after.score > _SURPRISE * spare and after is not near:
             trials.budget = before
         else:
@@ -219,30 +221,35 @@ def _search_score(trials: Trials, full: float, target: float) -> Trial:
     return Trial(0.0, dict.fromkeys(trials.budget, 0.0), blob, trials.sd, full)
 
 
+def _measured(trial: Trial, full: float, target: float) -> tuple[float, float, bool, Trial]:
+    """Return a trial as a bracket takes it: its scale, what it loses, and whether it passes."""
+    return trial.scale, full - trial.score, trial.score >= target, trial
+
+
 def _find_near(trials: Trials, full: float, target: float) -> Trial:
     """Return a file that loses about as much as is allowed, or a little more, within three tries."""
-    scale, spare = START, full - target
-    for _ in range(3):
+    spare = full - target
+    scales = Bracket[Trial](lambda scales: _predict_scale(scales.points, 1.6 * spare), START, tries=3)
+    for scale in scales:
         trial = trials.run(scale)
-        lost = full - trial.score
-        if spare <= 0 or trials.left < 1 or _MEASURED[0] * spare <= lost <= _MEASURED[1] * spare:
+        scales.add(*_measured(trial, full, target))
+        if spare <= 0 or trials.left < 1 or _MEASURED[0] * spare <= full - trial.score <= _MEASURED[1] * spare:
             break
-        scale = _predict_scale(trials.tried, full, 1.6 * spare)
-    return trial
+    return scales.points[-1].made
 
 
-def _predict_scale(tried: list[Trial], full: float, lost: float) -> float:
-    """Predict at which scale so much is lost, by a power law through the two nearest trials, or a square law."""
-    known = [trial for trial in tried if full > trial.score > -math.inf]
+def _predict_scale(points: list[Point[Trial]], lost: float) -> float:
+    """Predict at which scale so much is lost, by a power law through the two nearest points, or a square law."""
+    known = [point for point in points if 0 < point.value < math.inf]
     if not known or lost <= 0:
-        return tried[-1].scale * (_STRIDE if full <= tried[-1].score else 1 / _STRIDE)
-    known.sort(key=lambda trial: abs(math.log(lost / (full - trial.score))))
+        return points[-1].at * (_STRIDE if points[-1].value <= 0 else 1 / _STRIDE)
+    known.sort(key=lambda point: abs(math.log(lost / point.value)))
     power = 2.0
-    if len(known) > 1 and known[0].scale != known[1].scale:
-        rise = math.log((full - known[0].score) / (full - known[1].score))
-        power = min(max(rise / math.log(known[0].scale / known[1].scale), _POWERS[0]), _POWERS[1])
-    factor = math.pow(lost / (full - known[0].score), 1 / power)
-    return known[0].scale * min(max(factor, 1 / _STRIDE), _STRIDE)
+    if len(known) > 1 and known[0].at != known[1].at:
+        rise = math.log(known[0].value / known[1].value)
+        power = min(max(rise / math.log(known[0].at / known[1].at), _POWERS[0]), _POWERS[1])
+    factor = math.pow(lost / known[0].value, 1 / power)
+    return known[0].at * min(max(factor, 1 / _STRIDE), _STRIDE)
 
 
 def _find_coarsest(trials: Trials, full: float, target: float, near: Trial) -> None:
@@ -251,36 +258,48 @@ def _find_coarsest(trials: Trials, full: float, target: float, near: Trial) -> N
     If too much of the allowed loss is then unused, the last calls go from a passing file to a failing one tensor by
     tensor.
     """
-    spare = full - target
-    close = min(_CLOSE, _UNUSED * spare)
-    tried = [near]
-    missed = 0
-    while trials.left > 0:
-        good = [trial for trial in tried if trial.score >= target]
-        bad = [trial for trial in tried if trial.score < target]
-        best = max(good, key=lambda trial: trial.scale, default=None)
-        worst = min(bad, key=lambda trial: trial.scale, default=None)
-        if best is not None and (best.score <= target + close or best.scale >= COARSEST):
+    close = min(_CLOSE, _UNUSED * (full - target))
+    scales = Bracket[Trial](
+        lambda scales: _next_scale(scales, trials, full, target),
+        tries=CALLS,
+        low=FINEST,
+        high=COARSEST,
+    )
+    scales.add(*_measured(near, full, target))
+    for scale in scales:
+        if trials.left < 1 or (scales.good is not None and scales.good.made.score <= target + close):
             return
-        if worst is not None and worst.scale <= FINEST:
-            return
-        if best is not None and worst is not None and worst.scale < _NARROW * best.scale:
-            near_enough = best.score <= target + _CLOSE
-            scale = None
-            if near_enough or trials.left > _CROSSING:
-                scale = _retry_scale(tried, full, spare, best.scale, missed)
-            if scale is None:
-                if near_enough:
-                    return
-                coarser = min((t for t in bad if t.scale > best.scale), key=lambda trial: trial.scale, default=None)
-                if coarser is not None:
-                    return _narrow_by_tensor(trials, target, best, coarser)
-                scale = best.scale * _NARROW
-        else:
-            stuck = len(tried) > 2 and len({trial.score >= target for trial in tried[-3:]}) == 1
-            scale = _clamp_scale(best, worst, _predict_scale(tried, full, spare), _STUCK if stuck else _EDGE)
-        tried.append(trials.run(min(max(scale, FINEST), COARSEST)))
-        missed = 0 if tried[-1].score >= target else missed + 1
+        scales.add(*_measured(trials.run(scale), full, target))
+    good, coarser = scales.good, _failing_above(scales)
+    if good is not None and coarser is not None and not scales.narrow():
+        _narrow_by_tensor(trials, target, good.made, coarser.made)
+
+
+def _next_scale(scales: Bracket[Trial], trials: Trials, full: float, target: float) -> float | None:
+    """Return the next scale; None where nothing is left to try, or only tensor by tensor."""
+    good, bad, spare = scales.good, scales.bad, full - target
+    if good is not None and bad is not None and bad.at < _NARROW * good.at:
+        close = good.made.score <= target + _CLOSE
+        scale = _retry_scale(scales.points, spare, good.at) if close or trials.left > _CROSSING else None
+        if scale is None and not close and _failing_above(scales) is None:
+            scale = good.at * _NARROW
+        return None if scale is None else min(max(scale, FINEST), COARSEST)
+    scale = _predict_scale(scales.points, spare)
+    if good is not None and bad is not None:
+        stuck = len(scales.points) > 2 and len({point.good for point in scales.points[-3:]}) == 1
+        width, edge = bad.at / good.at, _STUCK if stuck else _EDGE
+        scale = min(max(scale, good.at * math.pow(width, edge)), good.at * math.pow(width, 1 - edge))
+    elif good is not None:
+        scale = max(scale, good.at * _NARROW)
+    elif bad is not None:
+        scale = min(scale, bad.at / _NARROW)
+    return min(max(scale, FINEST), COARSEST)
+
+
+def _failing_above(scales: Bracket[Trial]) -> Point[Trial] | None:
+    """Return the failing trial of the least scale above that of the best passing one."""
+    low = scales.ends()[0]
+    return min((p for p in scales.points if not p.good and p.at > low), key=lambda p: p.at, default=None)
 
 
 def _narrow_by_tensor(trials: Trials, target: float, good: Trial, bad: Trial) -> None:
@@ -290,21 +309,12 @@ def _narrow_by_tensor(trials: Trials, target: float, good: Trial, bad: Trial) ->
         good, bad = (trial, bad) if trial.score >= target else (good, trial)
 
 
-def _retry_scale(tried: list[Trial], full: float, spare: float, good: float, missed: int) -> float | None:
+def _retry_scale(points: list[Point[Trial]], spare: float, good: float) -> float | None:
     """Return a scale a little coarser than the predicted one, by how much losses scatter; None if that is unknown."""
-    logs = [math.log((full - trial.score) / trial.scale**2) for trial in tried if full > trial.score > -math.inf]
+    logs = [math.log(point.value / point.at**2) for point in points if 0 < point.value < math.inf]
     if len(logs) < 2 or spare <= 0:
         return None
     scatter = min(max(statistics.pstdev(logs) / 2, _LEAST_SCATTER), _MOST_SCATTER)
     middle = math.sqrt(spare / math.exp(statistics.median(logs)))
+    missed = next((k for k, point in enumerate(reversed(points)) if point.good), len(points) - 1)
     return max(middle, good) * (1 + scatter * (0.5 + missed % 4) / 4)
-
-
-def _clamp_scale(good: Trial | None, bad: Trial | None, scale: float, edge: float) -> float:
-    """Return a scale between passing and failing ones, away from either end by a share of the bracket."""
-    if good is not None and bad is not None:
-        width = bad.scale / good.scale
-        return min(max(scale, good.scale * math.pow(width, edge)), good.scale * math.pow(width, 1 - edge))
-    if good is not None:
-        return max(scale, good.scale * _NARROW)
-    return scale if bad is None else min(scale, bad.scale / _NARROW)

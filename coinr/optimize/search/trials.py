@@ -126,9 +126,3 @@ class Trials:
         trial = Trial(scale, errors, blob, decoded, self.evaluate(decoded))
         self.tried.append(trial)
         return trial
-
-
-def log_lost(full: float, score: float) -> float:
-    """Return the logarithm of what a score loses: -inf where that is nothing, inf where it is no number."""
-    lost = full - score
-    return -math.inf if lost <= 0 else math.log(lost) if lost < math.inf else math.inf
