@@ -56,7 +56,7 @@ from .signals.image.files import write_image as write_image
 from .signals.image.signal import ImageSignal as ImageSignal
 from .signals.image.signal import render_image as render_image
 from .signals.metrics import psnr as psnr
-from .signals.opening import open_signal as open_signal
+from .signals.open_signal import open_signal as open_signal
 from .signals.scene.signal import SceneSignal as SceneSignal
 from .signals.shape.signal import ShapeSignal as ShapeSignal
 from .signals.signal import Signal as Signal

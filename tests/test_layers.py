@@ -48,7 +48,7 @@ FLOORS = {
         {"image", "audio"},
         {"shape", "scene"},
         {"metrics", "plots", "sheets"},
-        {"opening", "common_formats"},
+        {"open_signal", "common_formats"},
     ],
     "coinr.optimize": [{"search"}, {"refine"}, {"compress"}],
 }

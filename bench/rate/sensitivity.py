@@ -1,4 +1,4 @@
-"""Sensitivity of a network's output to errors of single tensors: what ``coinr/codec/allocate/tensors.py`` is made from.
+"""Sensitivity of a network's output to errors of single tensors; ``default_errors.py`` is made from it.
 
     python -m bench.rate.sensitivity [--out bench/results/rate/sensitivity.csv]
 

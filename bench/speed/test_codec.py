@@ -11,7 +11,7 @@ import torch
 
 import coinr
 from bench.speed.decode import siren
-from coinr.codec.allocate.tensors import TOLERANCE
+from coinr.codec.allocate.default_errors import TOLERANCE
 
 pytestmark = pytest.mark.bench
 

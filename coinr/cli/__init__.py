@@ -14,8 +14,8 @@ from typing import Any, NoReturn
 
 import click
 
+from coinr.cli.messages import in_options
 from coinr.cli.options import examples
-from coinr.cli.words import in_options
 from coinr.errors import CoinrError
 
 #: The module of each command, in the order of the help.
@@ -24,10 +24,10 @@ _HOMES = {
     "decode": "decode",
     "compare": "compare",
     "preview": "compare",
-    "pack": "weights",
-    "unpack": "weights",
-    "info": "weights",
-    "verify": "weights",
+    "pack": "state_dicts",
+    "unpack": "state_dicts",
+    "info": "state_dicts",
+    "verify": "state_dicts",
 }
 
 

@@ -51,7 +51,7 @@ def compare(original: Path, file: Path, output: Path | None, device: str | None,
     from coinr.signal_files.scene import SceneFile
     from coinr.signal_files.shape import ShapeFile
     from coinr.signals.image.files import IMAGE_SUFFIXES, write_image
-    from coinr.signals.opening import open_signal
+    from coinr.signals.open_signal import open_signal
     from coinr.signals.sheets import contact_sheet
 
     if output is not None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from coinr.cli.fit_options import budget_arguments, budget_options, fit_arguments, fit_options
+from coinr.cli.messages import profile_keys
 from coinr.cli.options import (
     COINR_FILE,
     Numbers,
@@ -24,7 +25,6 @@ from coinr.cli.options import (
     show_command_progress,
 )
 from coinr.cli.outputs import check_distinct, check_output, check_place, output_beside, output_option
-from coinr.cli.words import profile_keys
 from coinr.progress import finish
 
 
@@ -106,7 +106,7 @@ def encode(
     from coinr.files.writing import write_atomic
     from coinr.signal_files.api import open_file
     from coinr.signals.common_formats import common_formats, smaller_formats
-    from coinr.signals.opening import open_signal
+    from coinr.signals.open_signal import open_signal
 
     show_command_progress()
     check_codec(arguments)

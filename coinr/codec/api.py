@@ -67,11 +67,11 @@ def encode_state_dict(
         ``"lossless"``: bit-exact.
     tolerance
         The scale of all errors, and a bound on the error of each tensor: ‖ŵ − w‖ ≤ tolerance · ‖w‖, which is verified.
-        A rule (:mod:`coinr.codec.allocate.tensors`) sets the error of each tensor so that every parameter contributes
-        about equally to the output error. The first hidden matrix gets a twelfth of the tolerance, relative to a
-        typical weight, so most tensors stay far below the bound. A tensor that cannot meet it gets more bits, or is
-        stored losslessly. The default is 0.15 for ``auto``, ``direct`` and ``sparse``; ``uniform`` has 16 bits and
-        ``paper`` a rule of its own.
+        A rule (:mod:`coinr.codec.allocate.default_errors`) sets the error of each tensor so that every parameter
+        contributes about equally to the output error. The first hidden matrix gets a twelfth of the tolerance,
+        relative to a typical weight, so most tensors stay far below the bound. A tensor that cannot meet it
+        gets more bits, or is stored losslessly. The default is 0.15 for ``auto``, ``direct`` and ``sparse``;
+        ``uniform`` has 16 bits and ``paper`` a rule of its own.
 
         Scales, variances and other tensors of one sign or of wide range (:mod:`coinr.codec.elements`) are bounded
         element by element, in every lossy profile: each relative error is at most 1/256 of the tolerance.

@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from glob import escape
 from typing import Any
 
-from coinr.codec.allocate.tensors import rule_errors
+from coinr.codec.allocate.default_errors import rule_errors
 from coinr.codec.candidates import Candidate, cost
 from coinr.codec.coders import EXACT, LOSSLESS, LosslessParams
 from coinr.codec.distortion import NO_DISTORTION

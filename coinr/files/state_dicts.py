@@ -13,7 +13,7 @@ import torch
 
 from coinr.errors import InputError
 from coinr.files.reading import check_path, name_in_errors
-from coinr.files.weights import read_weights
+from coinr.files.weight_formats import read_weights
 from coinr.files.writing import write_atomic
 from coinr.inputs.checkpoints import pick_state_dict
 

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from coinr.errors import InputError
-from coinr.files.weights import read_weights
+from coinr.files.weight_formats import read_weights
 from coinr.files.writing import write_atomic
 from coinr.signals.signal import Signal
 

@@ -327,7 +327,7 @@ def test_a_fit_ends_at_its_target(made, tmp_path):
 def test_notes_of_a_signal_go_to_stderr_once_and_to_scripts_as_a_list(made, tmp_path, monkeypatch):
     signal = coinr.open_signal(made / "wide.png")
     signal.notes = ("the first of 12 frames is taken", "a second note")
-    monkeypatch.setattr("coinr.signals.opening.open_signal", lambda *_, **__: signal)
+    monkeypatch.setattr("coinr.signals.open_signal.open_signal", lambda *_, **__: signal)
     lines = [f"coinr: note: {made / 'wide.png'}: {note}" for note in signal.notes]
     for arguments in (
         ("encode", made / "wide.png", "-o", tmp_path / "out.coinr", *QUICK),

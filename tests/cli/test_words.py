@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 import coinr
 from coinr.cli import cli
-from coinr.cli.words import PROFILE_KEYS, in_options
+from coinr.cli.messages import PROFILE_KEYS, in_options
 from tests.cli.command import fail, run, succeed
 
 COMMANDS = ("encode", "decode", "compare", "preview", "pack", "unpack", "info", "verify")

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import coinr
-from coinr.codec.allocate.tensors import distortion_limits
+from coinr.codec.allocate.default_errors import distortion_limits
 from coinr.codec.coders.levels import NO_STEPS
 from coinr.codec.distortion import DistortionLimit
 from coinr.codec.encoder import Encoder

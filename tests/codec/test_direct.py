@@ -8,8 +8,8 @@ import pytest
 import torch
 
 import coinr
-from coinr.codec.allocate.rows import row_weights
-from coinr.codec.allocate.tensors import distortion_limits
+from coinr.codec.allocate.default_errors import distortion_limits
+from coinr.codec.allocate.row_weights import row_weights
 from coinr.codec.coders.levels import NO_STEPS, LevelForm, step_factors
 from coinr.codec.format.container import File
 from coinr.codec.quantize.problem import QuantizationProblem

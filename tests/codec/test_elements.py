@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import coinr
-from coinr.codec.allocate.tensors import ELEMENTWISE, TOLERANCE
+from coinr.codec.allocate.default_errors import ELEMENTWISE, TOLERANCE
 from coinr.codec.elements import by_element, rounded
 from coinr.codec.state_dict import read_state_dict
 

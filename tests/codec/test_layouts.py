@@ -8,7 +8,7 @@ from collections import OrderedDict
 import pytest
 
 import coinr
-from coinr.codec.allocate.tensors import ELEMENTWISE, TOLERANCE
+from coinr.codec.allocate.default_errors import ELEMENTWISE, TOLERANCE
 
 from .layouts import LAYOUTS, build, rebuild
 from .round_trip import PROFILES, bits, relative_error

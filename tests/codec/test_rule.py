@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from coinr.codec.allocate.rows import TRUST, row_weights
-from coinr.codec.allocate.tensors import DEPTH_GROWTH, MOST_DEPTH_GROWTH, distortion_limits, rule_errors
+from coinr.codec.allocate.default_errors import DEPTH_GROWTH, MOST_DEPTH_GROWTH, distortion_limits, rule_errors
+from coinr.codec.allocate.row_weights import TRUST, row_weights
 from coinr.codec.profiles.paper_rules import RULES, sparsity
 from coinr.codec.state_dict import read_state_dict
 from coinr.sensitivity.calibration import SensitivityInfo

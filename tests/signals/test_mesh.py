@@ -11,7 +11,7 @@ import trimesh
 import coinr
 from coinr.errors import InputError
 from coinr.signals.metrics import chamfer
-from coinr.signals.opening import open_signal
+from coinr.signals.open_signal import open_signal
 from coinr.signals.shape.mesh_repair import repair_mesh
 from coinr.signals.shape.meshes import read_mesh, surface, write_mesh
 from coinr.signals.shape.signal import ShapeSignal

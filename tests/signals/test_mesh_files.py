@@ -8,7 +8,7 @@ import pytest
 import trimesh
 
 from coinr.errors import InputError
-from coinr.signals.opening import open_signal
+from coinr.signals.open_signal import open_signal
 
 CUBE = trimesh.creation.box()
 CORNERS, FACES = CUBE.vertices.view(np.ndarray), CUBE.faces.view(np.ndarray)

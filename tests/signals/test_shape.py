@@ -9,7 +9,7 @@ from coinr.errors import InputError
 from coinr.files.arrays import read_arrays
 from coinr.signals.arrays import volume_of_arrays, write_volume
 from coinr.signals.metrics import chamfer, iou
-from coinr.signals.opening import open_signal
+from coinr.signals.open_signal import open_signal
 from coinr.signals.sampling import score_of
 from coinr.signals.shape.mesh_repair import repair_mesh
 from coinr.signals.shape.meshes import read_mesh, surface, voxelize, write_mesh

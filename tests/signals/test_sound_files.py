@@ -7,7 +7,7 @@ import soundfile
 import coinr
 from coinr.errors import DependencyError, InputError
 from coinr.signals.audio.signal import AudioSignal, read_audio, write_audio
-from coinr.signals.opening import open_signal
+from coinr.signals.open_signal import open_signal
 
 RATE = 8000
 

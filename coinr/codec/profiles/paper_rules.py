@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from coinr.codec.allocate.tensors import FIRST_LAYER_RATIO
+from coinr.codec.allocate.default_errors import FIRST_LAYER_RATIO
 from coinr.codec.tensors import Cut, Layout
 
 # The paper says that an index takes 16 bits. Fewer atoms need more values; more atoms need more time.

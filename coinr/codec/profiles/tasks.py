@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from coinr.codec.allocate.tensors import TOLERANCE, distortion_limits
+from coinr.codec.allocate.default_errors import TOLERANCE, distortion_limits
 from coinr.codec.candidates import Candidate, lossless
 from coinr.codec.coders.coder import FLOAT32_MAX, FLOAT32_TINY
 from coinr.codec.coders.symbols import MAX_BITS
@@ -123,7 +123,7 @@ def make_tasks(
     """Make a task for every entry.
 
     ``requested`` names root mean squared errors of single tensors, see
-    :func:`~coinr.codec.allocate.tensors.distortion_limits`.
+    :func:`~coinr.codec.allocate.default_errors.distortion_limits`.
 
     Raises
     ------

@@ -27,7 +27,7 @@ from coinr.signals.image.jpeg2000 import color_profile, deep_samples
 from coinr.signals.image.rasters import Raster, first_of, to_full_scale
 from coinr.signals.image.signal import MAX_PIXELS
 from coinr.signals.image.tiff import LEFT_OUT, read_tiff
-from coinr.signals.image.truncation import TIFF_MAGIC, is_truncated
+from coinr.signals.image.truncated_files import TIFF_MAGIC, is_truncated
 
 #: What Pillow may open: pictures of pixels. Others would run programs (EPS), or are no pictures (HDF5).
 FORMATS = (

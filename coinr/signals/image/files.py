@@ -18,7 +18,7 @@ from coinr.runtime.ambient import independent
 from coinr.runtime.optional import import_optional
 from coinr.signals.image.decoding import begins_as_picture, decode_picture
 from coinr.signals.image.signal import Picture, check_image
-from coinr.signals.image.truncation import is_truncated
+from coinr.signals.image.truncated_files import is_truncated
 
 #: Format and options of Pillow for each suffix; all but JPEG are lossless.
 _WRITERS: dict[str, tuple[str, dict[str, Any]]] = {

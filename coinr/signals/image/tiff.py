@@ -15,7 +15,7 @@ from coinr.runtime.optional import import_optional
 from coinr.signals.image.colors import lab_to_srgb
 from coinr.signals.image.rasters import Raster, first_of, to_full_scale, unpremultiply
 from coinr.signals.image.signal import MAX_PIXELS
-from coinr.signals.image.truncation import is_truncated
+from coinr.signals.image.truncated_files import is_truncated
 
 #: The note on extra samples.
 LEFT_OUT = "channels that are neither colour nor alpha are left out"

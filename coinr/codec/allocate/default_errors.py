@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from coinr.codec.allocate.rows import row_weights
+from coinr.codec.allocate.row_weights import row_weights
 from coinr.codec.distortion import DistortionLimit, rms
 from coinr.codec.elements import FEWEST, by_element, layer_of
 from coinr.codec.state_dict import Entry

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from coinr.cli.messages import profile_keys
 from coinr.cli.options import (
     COINR_FILE,
     codec_arguments,
@@ -21,7 +22,6 @@ from coinr.cli.options import (
     show_command_progress,
 )
 from coinr.cli.outputs import check_output, echo_written, output_beside, output_option
-from coinr.cli.words import profile_keys
 from coinr.errors import CoinrError, FormatError, InputError
 from coinr.progress import finish
 
