@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from bench.harness.measure import source_version, tensors_hash
+from bench.harness.results import Kept
 from bench.harness.signals import Samples, picture
 from bench.harness.training import scores, values_of
-from bench.paper import inric, inric_stream, kept
+from bench.paper import inric, inric_stream
 from bench.paper.context import Context
 from coinr import Siren
 from coinr.files.state_dicts import read_state_dict_file, write_state_dict_file
@@ -113,7 +114,7 @@ def differences(context: Context) -> str:
 def run(context: Context) -> None:
     """Write ``inric.csv``: a row for each picture, width and b, with the published point where there is one."""
     version = source_version(*(Path(str(part.__file__)) for part in (inric, inric_stream)), Path(__file__))
-    log = kept.Kept(context.folder / "inric" / "rows.jsonl")
+    log = Kept(context.folder / "inric" / "rows.jsonl")
     widths = tuple(PUBLISHED) if context.budget.name == "full" else QUICK_WIDTHS
     jobs = [(name, width) for name in context.pictures for width in widths]
     rows = []
