@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import math
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from coinr.codec.api import encode_state_dict
@@ -177,16 +177,9 @@ class ArchitectureChooser:
 
     def _width(self, hidden_layers: int, parameters: float) -> int:
         """Return the largest width with at most so many parameters; 1 if even the smallest width has more."""
-        # parameters are a quadratic function of the width, up to rounding of halves
-        at = (_MIN_WIDTH, 10 * _MIN_WIDTH, 100 * _MIN_WIDTH)
-        square, linear, constant = map(float, np.polyfit(at, [self._count(hidden_layers, width) for width in at], 2))
-        root = (math.sqrt(max(linear**2 - 4 * square * (constant - parameters), 0.0)) - linear) / (2 * square)
-        width = min(max(math.floor(root), _MIN_WIDTH - 1), _MAX_WIDTH)
-        while width < _MAX_WIDTH and self._count(hidden_layers, width + 1) <= parameters:
-            width += 1
-        while width >= _MIN_WIDTH and self._count(hidden_layers, width) > parameters:
-            width -= 1
-        return width
+        widths = range(_MIN_WIDTH, _MAX_WIDTH + 1)
+        fitting = bisect_right(widths, parameters, key=lambda width: self._count(hidden_layers, width))
+        return _MIN_WIDTH - 1 + fitting
 
     def _measure_overhead(self, hidden_layers: int) -> int:
         """Measure the bytes of a file besides its weights: of a file whose weights are all zero."""
