@@ -37,6 +37,9 @@ _BETTER = 1.3
 # At a fixed step the squared error is about proportional to this power of λ.
 _POWER = 0.65
 
+# The least water level, as a share of the largest energy: 30 bits a value, far more than any code has.
+_LEAST_LEVEL = 2.0**-60
+
 # Largest change of log λ from one pursuit to the next.
 _STRIDE = 2.0
 
@@ -195,7 +198,8 @@ def water_level(energy: NDArray[np.float64], allowed: float) -> float:
     fits = levels <= energy
     # but for rounding it always does
     fits[-1] = True
-    return float(levels[np.argmax(fits)])
+    # a tolerance may be so small that its square is 0, which no rate reaches
+    return float(max(levels[np.argmax(fits)], energy[-1] * _LEAST_LEVEL))
 
 
 def _energy(found: PursuitResult) -> float:
