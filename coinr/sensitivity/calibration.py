@@ -1,4 +1,4 @@
-"""TensorSensitivity of a network's output to errors of its weights, measured at sample inputs.
+"""Sensitivity of a network's output to errors of its weights, measured at sample inputs.
 
 An error E of a weight matrix changes the squared error of the output by Σ |J E|² over samples, to second order, where J
 is the derivative of the output (the Gauss-Newton approximation). For each matrix this is kept as a Kronecker product:

@@ -1,7 +1,7 @@
 """The kernels for the tests: on the CUDA device where there is one, else in Triton's interpreter.
 
 Import this before anything imports Triton: the variable is read when a kernel is defined. The tests of the compiled
-machine code (``test_kernels_aot.py``) therefore run in a process of their own.
+machine code (``test_aot.py``) therefore run in a process of their own.
 """
 
 import importlib

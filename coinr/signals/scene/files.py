@@ -57,7 +57,7 @@ def read_scene_folder(
     path : Path
         The folder or file.
     samples : (int, int)
-        As for :class:`~coinr.signals.SceneSignal`.
+        As for :class:`~coinr.SceneSignal`.
     near, far : float, optional
         Range of depths, in place of what the file says.
 
@@ -65,7 +65,7 @@ def read_scene_folder(
     ------
     InputError
         If a file is missing, damaged or truncated, says what is not supported, or as
-        :class:`~coinr.signals.SceneSignal`.
+        :class:`~coinr.SceneSignal`.
     """
     with name_in_errors(path):
         main, test_file, notes = _files(path)
@@ -212,12 +212,12 @@ def scene_of_arrays(
 ) -> SceneSignal:
     """Return the scene in named arrays: images, poses and focal.
 
-    There may be focal_y, center, near, far, test_images and test_poses besides.
+    There may be focal_y, centre, near, far, test_images and test_poses besides.
 
     Raises
     ------
     InputError
-        If one is missing, or as :class:`~coinr.signals.SceneSignal`.
+        If one is missing, or as :class:`~coinr.SceneSignal`.
     """
     if missing := {"poses", "focal"} - set(arrays):
         raise InputError(f"a scene has arrays images, poses and focal; {', '.join(sorted(missing))} missing")
