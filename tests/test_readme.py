@@ -10,7 +10,6 @@ import torch
 import coinr
 from tests.documents import PAGES, ROOT, fenced, text
 
-README = text("README.md")
 ALL = "".join(text(page) for page in PAGES)
 
 

@@ -77,13 +77,6 @@ def base() -> dict[str, Tensor]:
     return made | {"steps": torch.arange(40)}
 
 
-def difference_row(name: str, inner: Row, dtype: int = FLOAT32) -> Row:
-    """A tensor of the base plus what the inner row holds."""
-    return Row(
-        0, name.encode(), DIFFERENCE | dtype, inner.shape, [inner.code >> 5, *inner.params], payload=inner.payload
-    )
-
-
 def same_row(name: str, dtype: int = FLOAT32) -> Row:
     """A tensor that the base has."""
     return Row(0, name.encode(), DIFFERENCE | dtype, list(base()[name].shape), [SAME])
