@@ -15,6 +15,9 @@ from scipy.interpolate import PchipInterpolator  # type: ignore[import-untyped]
 #: Losses in dB at which tables compare coders.
 LOSSES = (0.05, 0.1, 0.2, 0.5, 1.0)
 
+#: Bounds in dB of the losses for which a ladder of settings is measured.
+MEASURED_LOSSES = (0.01, 1.5)
+
 
 class Point(NamedTuple):
     """A coded network: size of its file, and loss in dB (negative where coding happened to help)."""
@@ -69,17 +72,17 @@ def bd_rate(
     return 100 * math.expm1((float(ours) - float(theirs)) / (high - low))
 
 
-def climb(rungs: int, loss: Callable[[int], float], fine: float = 0.01, coarse: float = 1.5) -> range:
+def climb(rungs: int, loss: Callable[[int], float]) -> range:
     """Measure a ladder of settings from the finest (0) to the coarsest where its loss matters.
 
     ``loss`` measures a rung. Two bisections, for which the loss is taken to rise along the ladder, find where it passes
-    ``fine`` and ``coarse``; every rung between, and one more at each end, is measured.
+    the bounds of :data:`MEASURED_LOSSES`; every rung between, and one more at each end, is measured.
 
     Returns
     -------
         The rungs from the first to the last that matter.
     """
-    first, last = (_passing(rungs, loss, bound) for bound in (fine, coarse))
+    first, last = (_passing(rungs, loss, bound) for bound in MEASURED_LOSSES)
     measured = range(max(0, first - 1), min(rungs, last + 1))
     for rung in measured:
         loss(rung)

@@ -38,10 +38,10 @@ def networks(context: Context) -> list[tuple[str, tuple[int, int]]]:
     return [(name, SMALL) for name in context.pictures] + [(name, LARGE) for name in large]
 
 
-def initial_matrices(sizes: tuple[int, int], seed: int = 0) -> Matrices:
+def initial_matrices(sizes: tuple[int, int]) -> Matrices:
     """Return the matrices that training of a network of these sizes begins with."""
     hidden, width = sizes
-    return matrices(Siren((2, hidden, width, 3), torch.Generator().manual_seed(seed)).state_dict())
+    return matrices(Siren((2, hidden, width, 3), torch.Generator().manual_seed(0)).state_dict())
 
 
 def normality_rows(picture: str, width: int, state: str, found: Matrices) -> Iterator[dict[str, Any]]:

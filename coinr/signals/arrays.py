@@ -19,18 +19,21 @@ from coinr.inputs.dense import to_array
 #: Suffixes that :func:`write_volume` knows.
 VOLUME_SUFFIXES = (".npy", ".npz")
 
+# Numbers that describe a signal are below it.
+_MOST = 1e30
 
-def as_number(name: str, value: Any, least: float, most: float = 1e30) -> float:
+
+def as_number(name: str, value: Any, least: float) -> float:
     """Return ``value`` as a float.
 
     Raises
     ------
     InputError
-        Unless it is one number from ``least`` on, and below ``most``.
+        Unless it is one number from ``least`` on, and below 1e30.
     """
     array = to_array(value, name)
-    if array.size != 1 or array.dtype.kind not in "fiu" or not least <= float(array.reshape(())) < most:
-        raise InputError(f"{name} must be a number from {least:g} on and below {most:g}, got {str(value):.80}")
+    if array.size != 1 or array.dtype.kind not in "fiu" or not least <= float(array.reshape(())) < _MOST:
+        raise InputError(f"{name} must be a number from {least:g} on and below {_MOST:g}, got {str(value):.80}")
     return float(array.reshape(()))
 
 

@@ -55,14 +55,14 @@ def rebuilt(D: Array, indices: Support, values: Array) -> Array:
     return vectors
 
 
-def learn(W: Array, M: int, s: int, iterations: int, seed: int = 0) -> tuple[Array, list[float]]:
+def learn(W: Array, M: int, s: int, iterations: int) -> tuple[Array, list[float]]:
     """Return a dictionary ``[M, n]`` for vectors ``[B, n]``, and their residual energy after each iteration.
 
     It starts from vectors themselves, as many as there are, and normal atoms. A vector keeps its earlier code where the
     pursuit in the new dictionary finds none better, so the residual never rises; atoms that no vector uses are left as
     they are.
     """
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(0)
     chosen = W[rng.permutation(len(W))[:M]]
     D = np.concatenate([chosen, rng.standard_normal((M - len(chosen), W.shape[1]))])
     D /= np.maximum(np.linalg.norm(D, axis=1, keepdims=True), 1e-12)
