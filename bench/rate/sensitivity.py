@@ -57,8 +57,8 @@ def rows(entry: corpus.Entry) -> list[dict[str, Any]]:
                 "tensor": name,
                 "shape": "x".join(map(str, tensor.shape)),
                 "rms": f"{size:.5g}",
-                "harm_per_number": f"{sensitivity:.4g}",
-                "equal_harm_noise": f"{sensitivity**-0.5:.4g}",
+                "sensitivity_per_number": f"{sensitivity:.4g}",
+                "equal_effect_noise": f"{sensitivity**-0.5:.4g}",
                 "rise": f"{rise:.3g}",
             }
         )
