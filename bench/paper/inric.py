@@ -83,8 +83,8 @@ class Call:
     inputs: Tensor
 
 
-class _Watch(TorchFunctionMode):
-    """Remembers arguments of every affine map."""
+class _AffineMaps(TorchFunctionMode):
+    """Record the arguments of every affine map."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -114,13 +114,13 @@ def layer_calls(network: nn.Module, tensors: Tensors, inputs: Tensor) -> list[Ca
         If the network does not use its linear layers once each, in the order it holds them.
     """
     names = [f"{name}.weight" for name, module in network.named_modules() if isinstance(module, nn.Linear)]
-    watch = _Watch()
-    with watch:
+    recorder = _AffineMaps()
+    with recorder:
         functional_call(network, dict(tensors), (inputs,))
-    if len(watch.calls) != len(names):
-        raise InputError(f"{len(watch.calls)} affine maps of {len(names)} linear layers")
+    if len(recorder.calls) != len(names):
+        raise InputError(f"{len(recorder.calls)} affine maps of {len(names)} linear layers")
     calls = []
-    for name, (x, used) in zip(names, watch.calls, strict=True):
+    for name, (x, used) in zip(names, recorder.calls, strict=True):
         factor = _factor(used, tensors[name])
         if factor is None:
             raise InputError(f"{name} is not used in the order of the layers")

@@ -122,7 +122,7 @@ def encode_state_dict(
     BackendError
         If the backend cannot run here.
     """
-    asked = EncodeOptions(
+    requested = EncodeOptions(
         seed=seed,
         profile=profile,
         tolerance=tolerance,
@@ -140,10 +140,10 @@ def encode_state_dict(
         threads=threads,
         profile_options=options,
     )
-    encoder = Encoder(sd, asked)
+    encoder = Encoder(sd, requested)
     if calibrate is not None:
         encoder.sensitivity = resolve_calibration(calibrate, sd, seed, uses_calibration(profile))
-    size = asked.target_size(encoder.parameters)
+    size = requested.target_size(encoder.parameters)
     if size is None:
         return encoder.encode(tolerance, errors)
     return encode_to_size(encoder.encode, size, encoder.parameters)[0]

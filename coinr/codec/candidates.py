@@ -90,13 +90,13 @@ def lossless(entry: Entry) -> Candidate:
 
 def _made_lossless(entry: Entry) -> Candidate:
     exact = Candidate(EXACT.id, ExactParams(), EXACT.encode(entry.tensor, ExactParams()), NO_DISTORTION)
-    admitted = EXACT.admits(exact.payload, entry.layout)
+    decodable = EXACT.is_decodable(exact.payload, entry.layout)
     raw = to_bytes(entry.tensor)
-    if admitted and len(raw) > _PATIENT_BYTES and quick_size(raw) > _HOPELESS * len(exact.payload):
+    if decodable and len(raw) > _PATIENT_BYTES and quick_size(raw) > _HOPELESS * len(exact.payload):
         return exact
     payload = LOSSLESS.encode(entry.tensor, LosslessParams())
     plain = Candidate(LOSSLESS.id, LosslessParams(), payload, NO_DISTORTION)
-    return min(plain, exact, key=cost) if admitted else plain
+    return min(plain, exact, key=cost) if decodable else plain
 
 
 def faithful(entry: Entry, limit: DistortionLimit | None) -> Candidate:

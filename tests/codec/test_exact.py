@@ -97,7 +97,7 @@ def test_the_smaller_of_both_coders_is_taken():
 def test_a_payload_that_stands_for_too_many_bits_is_refused_and_not_written():
     zeros = torch.zeros(1 << 19, dtype=torch.int64)
     payload, layout = EXACT.encode(zeros, ExactParams()), Layout(zeros.dtype, tuple(zeros.shape))
-    assert not EXACT.admits(payload, layout)
+    assert not EXACT.is_decodable(payload, layout)
     with pytest.raises(coinr.FormatError, match="may stand for"):
         EXACT.decode(memoryview(payload), ExactParams(), layout, 0, torch.device("cpu"))
     coded = lossless(Entry("w", zeros, None))

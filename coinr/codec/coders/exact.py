@@ -115,7 +115,7 @@ class Exact:
         except ValueError as error:
             raise FormatError(f"exact code: {error}") from error
 
-    def admits(self, payload: bytes, layout: Layout) -> bool:
+    def is_decodable(self, payload: bytes, layout: Layout) -> bool:
         """Return whether decoders accept the payload: it may not stand for too many bits for its length."""
         modeled = 1 if layout.dtype == torch.bool else (payload[0] >> 2) + 1 if payload else 0
         return layout.size * layout.planes * modeled <= native.max_modeled_bits(len(payload) - 1)

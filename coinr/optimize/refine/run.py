@@ -161,18 +161,18 @@ def refine(
         if value not in allowed:
             raise InputError(f"{name} {value!r} cannot be refined with; it must be one of {', '.join(allowed)}")
     decided = ("tolerance", "errors", "calibrate", "target_bits")
-    asked = EncodeOptions.from_arguments({"seed": seed, "profile": profile} | options, decided)
+    requested = EncodeOptions.from_arguments({"seed": seed, "profile": profile} | options, decided)
     loss_fn, evaluate = Loss(loss_fn), None if evaluate is None else Metric(evaluate)
     limit = WorkLimit(seconds)
     with show_progress("refine", progress):
         report(0, total=steps, seconds=seconds)
         with limit.unit():
-            encoder = Encoder(sd, asked)
+            encoder = Encoder(sd, requested)
             network = _make_network(sd, encoder)
             generator = torch.Generator(next(iter(network.trained.values())).values.device).manual_seed(seed)
             if fixed := network.drop_unused(loss_fn, generator):
-                asked = replace(asked, lossless=(*asked.lossless, *map(escape, fixed)))
-                encoder = Encoder(sd, asked)
+                requested = replace(requested, lossless=(*requested.lossless, *map(escape, fixed)))
+                encoder = Encoder(sd, requested)
             multiplier = _make_multiplier(encoder, network, loss_increase, target_bytes, min_score, evaluate)
         begin = time.perf_counter()
         rate = _default_learning_rate(encoder) if learning_rate is None else learning_rate
@@ -190,10 +190,10 @@ def refine(
         else:
             encode = ScaledEncoder.encode_as_trained
         report(text="coding")
-        scaled = ScaledEncoder(plain, network.trained, None, limit, asked)
+        scaled = ScaledEncoder(plain, network.trained, None, limit, requested)
         results = [encode(scaled)]
         if thorough and encoder.reference is None:
-            results += _encode_with_hessian(encode, plain, network, loss_fn, limit, asked)
+            results += _encode_with_hessian(encode, plain, network, loss_fn, limit, requested)
         found = [one for one in results if one.blob]
         if not found:
             reached = _describe_reached(results, full, history[-1][0])
