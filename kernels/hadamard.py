@@ -179,7 +179,7 @@ def outer_kernel(
     B,
     n,
     stride,
-    inner,  # distance of neighbours along the factor's axis
+    inner,  # distance of neighbors along the factor's axis
     order,
     first_block,
     stream,

@@ -92,7 +92,7 @@ def _bound(bench: Bench, coder: str, setting: str, steps: dict[str, float]) -> R
 def bound_rows(bench: Bench) -> Iterator[Row]:
     """Yield what plain rounding needs with ideal order-0 entropy coding per tensor: bounds, not files.
 
-    Frequencies, steps, names and shapes cost nothing here, which favours small tensors much. One absolute step for all
+    Frequencies, steps, names and shapes cost nothing here, which favors small tensors much. One absolute step for all
     tensors, then b bits per tensor.
     """
     planes = _planes(bench.entry.state_dict)

@@ -1,6 +1,6 @@
 """Stream of INRIC's quantized tensors: integers of b bits with one step a tensor, arithmetic coded.
 
-The arithmetic coder is the package's adaptive one (``FORMAT.md``, "Levels") without trellis or neighbours in the
+The arithmetic coder is the package's adaptive one (``FORMAT.md``, "Levels") without trellis or neighbors in the
 model. INRIC's own coder stores one histogram of all integers and float64 steps, so this stream is the smaller one. As
 for :mod:`coinr.codec.baselines`, names, shapes and dtypes are known to the decoder and cost nothing.
 

@@ -17,7 +17,7 @@ Panels = list[tuple[str, Picture]]
 
 
 def opaque(image: Picture) -> NDArray[np.uint8]:
-    """Return a picture as uint8 grey [H, W] or RGB [H, W, 3], over white where it has alpha."""
+    """Return a picture as uint8 gray [H, W] or RGB [H, W, 3], over white where it has alpha."""
     unit = unit_image(image)
     if unit.ndim == 3 and unit.shape[2] in (2, 4):
         unit = unit[..., :-1] + (1 - unit[..., -1:])

@@ -48,7 +48,7 @@ def test_networks_of_a_stack_know_nothing_of_each_other(make):
 
         return _minimize(lambda v: make(v, 0.05), each, torch.zeros(3, 6, 4), 100)
 
-    # Soap's path is chaotic (a start moved by 1e-7 ends elsewhere): a network keeps its place, its neighbours change.
+    # Soap's path is chaotic (a start moved by 1e-7 ends elsewhere): a network keeps its place, its neighbors change.
     first = found([0, 1, 2])
     for place in range(3):
         others = found([k if k == place else k + 7 for k in range(3)])

@@ -19,7 +19,7 @@ def _nerf(**options):
 
 
 class _Fog(nn.Module):
-    """Density d between two depths along rays of direction z, colour (0.2, 0.5, 0.9)."""
+    """Density d between two depths along rays of direction z, color (0.2, 0.5, 0.9)."""
 
     def __init__(self, density, begin, end):
         super().__init__()

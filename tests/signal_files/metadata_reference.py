@@ -94,7 +94,7 @@ def volume(meta: Mapping[str, Any], tensors: Tensors, grid: tuple[int, int, int]
 
 
 def _field(tensors: Tensors, name: str, points: Array, direction: Array) -> tuple[Array, Array]:
-    """Densities [S] and colours [S, 3] of points [S, 3] seen from a unit direction [3]."""
+    """Densities [S] and colors [S, 3] of points [S, 3] seen from a unit direction [3]."""
     mine = {key.removeprefix(name): tensor for key, tensor in tensors.items() if key.startswith(name)}
     e = _encoded(points, (mine["pts_linears.0.weight"].shape[1] - 3) // 6, 2, 1)
     h = e
@@ -111,7 +111,7 @@ def _field(tensors: Tensors, name: str, points: Array, direction: Array) -> tupl
 
 
 def _march(tensors: Tensors, name: str, o: Array, towards: Array, t: Array) -> tuple[Array, Array]:
-    """The weights [S] of depths along a ray, and its colour [3]."""
+    """The weights [S] of depths along a ray, and its color [3]."""
     length = float(np.linalg.norm(towards))
     density, color = _field(tensors, name, o + t[:, None] * towards, towards / length)
     q = np.exp(-density * length * np.append(np.diff(t), 1e10))

@@ -55,7 +55,7 @@ def test_pictures(channels, dtype):
     shown = coinr.open_file(blob).render(15, 9).reshape(15, 9, channels)
     assert shown.dtype == dtype
     assert shown.std() > 0
-    # where alpha is next to nothing, colours are rounding errors divided by it
+    # where alpha is next to nothing, colors are rounding errors divided by it
     solid = shown[..., -1:] > np.iinfo(dtype).max // 50 if channels in (2, 4) else np.ones_like(shown[..., :1], bool)
     assert solid.mean() > 0.3
     difference = np.abs(reference.picture(*read(blob), 15, 9) - shown)

@@ -22,7 +22,7 @@ Unit = NDArray[np.float64]
 HEIGHT, WIDTH = 6, 9
 _ROW, _COLUMN = np.mgrid[0:HEIGHT, 0:WIDTH]
 
-#: What all files show: colours, grey, and alpha that is zero nowhere, in [0, 1]; whole levels of 8 bits.
+#: What all files show: colors, gray, and alpha that is zero nowhere, in [0, 1]; whole levels of 8 bits.
 RGB: Unit = np.stack([_COLUMN * 28, _ROW * 40, (_ROW + _COLUMN) * 16], -1) / 255
 GRAY: Unit = (_ROW * 20 + _COLUMN * 14) / 255
 ALPHA: Unit = (_COLUMN + 7) / 15
@@ -38,7 +38,7 @@ def levels(unit: Unit, bits: int) -> NDArray[Any]:
 
 
 def multiplied(unit: Unit) -> Unit:
-    """Colours multiplied by the alpha that is the last channel."""
+    """Colors multiplied by the alpha that is the last channel."""
     return np.dstack((unit[..., :-1] * unit[..., -1:], unit[..., -1]))
 
 
@@ -160,7 +160,7 @@ def write_pnm(path: Path, unit: Unit, full: int, *, text: bool = False) -> None:
 
 
 def check(path, shown, bits, tolerance):
-    """The file is read with ``bits`` a channel and shows that, colours being compared as they are seen."""
+    """The file is read with ``bits`` a channel and shows that, colors being compared as they are seen."""
     found = read_image(path)
     assert found.dtype == (np.uint8 if bits == 8 else np.uint16)
     assert found.shape == shown.shape

@@ -1,4 +1,4 @@
-"""Pictures with colour profiles come out in sRGB, with a note; broken profiles are noted and change nothing."""
+"""Pictures with color profiles come out in sRGB, with a note; broken profiles are noted and change nothing."""
 
 import io
 import struct
@@ -40,7 +40,7 @@ def gray():
 
 @pytest.fixture(scope="module")
 def inks():
-    """A CMYK profile of one table of 2^4 colours, in which each ink alone and all mixtures of them are neutral."""
+    """A CMYK profile of one table of 2^4 colors, in which each ink alone and all mixtures of them are neutral."""
     corners = np.stack(np.meshgrid(*[[0, 1]] * 4, indexing="ij"), -1).reshape(16, 4)
     lightness = 255 * (1 - corners @ (0.2, 0.2, 0.2, 0.4))
     table = np.dstack((lightness, np.full(16, 128), np.full(16, 128)))[0].round().astype(np.uint8)
@@ -66,7 +66,7 @@ def _encode(linear):
 
 
 def _adobe_shown():
-    """The colours in Adobe RGB as sRGB, by the definitions of both."""
+    """The colors in Adobe RGB as sRGB, by the definitions of both."""
 
     def to_xyz(x, y):
         points = np.array([x, y, 1 - np.add(x, y)])
@@ -276,7 +276,7 @@ def test_code_points_of_avif(tmp_path):
 
 
 def test_missing_libraries_are_named(tmp_path, adobe, monkeypatch):
-    """16-bit colours need imagecodecs, 8-bit ones do not."""
+    """16-bit colors need imagecodecs, 8-bit ones do not."""
 
     def missing(module):
         raise DependencyError(f"this needs {module}")

@@ -17,7 +17,7 @@ LEFT_OUT = "channels that are neither colour nor alpha are left out"
 @pytest.mark.parametrize("kind", TIFF)
 def test_tiff_files_show_what_they_mean(tmp_path, kind, bits):
     shown = TIFF[kind](tmp_path / "a.tif", bits)
-    # unmultiplied colours and CMYK of 8 bits are rounded twice
+    # unmultiplied colors and CMYK of 8 bits are rounded twice
     check(tmp_path / "a.tif", shown, bits, 1.5 / 255 if bits == 8 else 2 / 65535)
 
 
@@ -136,7 +136,7 @@ def test_ycbcr_colours_of_jpeg_in_tiff(tmp_path, subsampling):
 @pytest.mark.parametrize("kind", ["cielab", "icclab"])
 @pytest.mark.parametrize("bits", [8, 16])
 def test_lab_colours(tmp_path, kind, bits):
-    # CIE 1976 values of D50 of sRGB grey 50 %, and of sRGB red and blue; from the definition, not from a library
+    # CIE 1976 values of D50 of sRGB gray 50 %, and of sRGB red and blue; from the definition, not from a library
     lab = np.array([[[53.585, 0, 0], [54.29, 80.81, 69.89], [29.57, 68.30, -112.03]]])
     expected = np.array([[[128, 128, 128], [255, 0, 0], [0, 0, 255]]]) / 255
     unit, full = 2 ** (bits - 8), 2**bits - 1

@@ -21,7 +21,7 @@ def frames(count=6, **more):
 
 
 def write(folder, top=PINHOLE, listed=None, name="transforms.json", encoding="utf-8", count=6):
-    """A folder with pictures of one grey level each, and the file."""
+    """A folder with pictures of one gray level each, and the file."""
     (folder / "images").mkdir(exist_ok=True)
     for k in range(count):
         Image.new("RGB", SIZE, (40 * k,) * 3).save(folder / "images" / f"{k}.png")

@@ -19,7 +19,7 @@ _MARKERS = "osd^vP*X<>"
 class Panel:
     """Lines over one pair of axes: of each label, its points.
 
-    Where ``paired``, labels are "this, that": a colour for each this, a stroke and a marker for each that.
+    Where ``paired``, labels are "this, that": a color for each this, a stroke and a marker for each that.
     """
 
     title: str
@@ -34,7 +34,7 @@ class Panel:
     paired: bool = False
 
     def style(self, label: str) -> tuple[str, str, str]:
-        """Return colour, stroke and marker of a label."""
+        """Return color, stroke and marker of a label."""
         first, second = list(self.lines).index(label), 0
         if self.paired:
             pairs = [one.partition(", ")[::2] for one in self.lines]

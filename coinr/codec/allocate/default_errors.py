@@ -25,7 +25,7 @@ TOLERANCE = 0.15
 # A matrix with more than this many times as many rows as columns is a first layer; transposed, an output layer.
 FIRST_LAYER_RATIO = 4
 
-# Larger tolerances count as this one. At 1 a tensor may become zero; files stop to shrink far below this.
+# Larger tolerances count as this one. At 1 a tensor may become zero; files stop shrinking far below it.
 _LARGEST_TOLERANCE = 1e4
 
 # Error of the first hidden matrix, relative to the geometric mean of its magnitudes, as a share of the tolerance.

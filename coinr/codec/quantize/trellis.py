@@ -182,7 +182,7 @@ def _slope_share(problem: QuantizationProblem) -> float:
 
 
 def nearest_shape(matrix: NDArray[np.float64]) -> int:
-    """Code of the generalized normal distribution whose ratio of mean magnitude to deviation is nearest."""
+    """Return the code of the generalized normal distribution whose ratio of mean magnitude to deviation is nearest."""
     deviation = rms(matrix)
     ratio = float(np.abs(matrix / deviation).mean()) if deviation else 1.0
     return int(np.abs(_ratios() - ratio).argmin())

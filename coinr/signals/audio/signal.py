@@ -337,7 +337,7 @@ class AudioSignal(Signal):
         return sample_times(indices, self.count), self._values[indices]
 
     def partial_score(self, predicted: Tensor, targets: Tensor) -> Tensor:
-        """Sum of squared errors, and that of squared samples."""
+        """Return the sum of squared errors, and that of squared samples."""
         targets = targets.double()
         return torch.stack(((predicted.double() - targets).square().sum(), targets.square().sum()))
 

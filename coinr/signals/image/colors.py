@@ -1,4 +1,4 @@
-"""Colours of picture files, made sRGB."""
+"""Colors of picture files, made sRGB."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ def to_srgb(colors: NDArray[Any], profile: bytes | None) -> tuple[NDArray[Any], 
     Parameters
     ----------
     colors : ndarray
-        uint8 or uint16 [H, W, C], of full scale; C = 1 grey, 3 RGB, 4 CMYK (full scale is full ink).
+        uint8 or uint16 [H, W, C], of full scale; C = 1 gray, 3 RGB, 4 CMYK (full scale is full ink).
     profile : bytes or None
-        The ICC profile that the file holds. Grey and RGB without a profile, or with a broken one, are taken as sRGB;
+        The ICC profile that the file holds. Gray and RGB without a profile, or with a broken one, are taken as sRGB;
         CMYK is then converted by the formula (1 - ink) (1 - black).
 
     Returns
@@ -128,7 +128,7 @@ def _by_profile(colors: NDArray[Any], profile: bytes) -> NDArray[Any] | None:
         if np.abs(_transform(probe, profile).astype(int) - probe).max() <= 1:
             return None
     converted = _transform(colors, profile)
-    # grey has no color in any profile; Little CMS may leave a level of it
+    # gray has no color in any profile; Little CMS may leave a level of it
     return converted[..., 1:2] if channels == 1 else converted
 
 
@@ -158,7 +158,7 @@ def _transform(colors: NDArray[Any], profile: bytes) -> NDArray[Any]:
 
 
 def _plain(colors: NDArray[Any]) -> NDArray[Any]:
-    """Return grey and RGB unchanged, CMYK converted by the formula."""
+    """Return gray and RGB unchanged, CMYK converted by the formula."""
     if colors.shape[2] != 4:
         return colors
     full = np.iinfo(colors.dtype).max

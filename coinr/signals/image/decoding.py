@@ -203,7 +203,7 @@ def _lost_bits(file: Image.Image, data: bytes) -> tuple[str, ...]:
 
 
 def _key_to_alpha(file: Image.Image, bits: int) -> NDArray[np.uint8]:
-    """Return grey and alpha [H, W, 2] of a grey picture of ``bits`` in which one level is transparent."""
+    """Return gray and alpha [H, W, 2] of a gray picture of ``bits`` in which one level is transparent."""
     gray, key = np.asarray(file.convert("L")), file.info["transparency"]
     if bits in (2, 4) and key < 2**bits:
         key *= 255 // (2**bits - 1)  # Pillow scales the levels to 0 .. 255, and not the key

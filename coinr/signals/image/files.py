@@ -45,7 +45,7 @@ _WIDE, _ALPHA = (".png", ".tif", ".tiff"), (".png", ".tif", ".tiff", ".webp")
 def read_image(path: str | os.PathLike[str]) -> Picture:
     """Return the picture in the file ``path``, upright as its EXIF orientation says and in sRGB.
 
-    Grey pictures come back as [H, W], all others as RGB [H, W, 3]; uint8, or uint16 where a channel has more than 8
+    Gray pictures come back as [H, W], all others as RGB [H, W, 3]; uint8, or uint16 where a channel has more than 8
     bits. Alpha is a last channel more, straight, dropped where it is opaque everywhere. Colors with an ICC profile are
     converted to sRGB. Of an animation, or of several pages, the first is taken.
 

@@ -18,7 +18,7 @@ from coinr.signals.image.rasters import to_full_scale
 #: Markers that begin a stream, and one of its sizes.
 STREAM = b"\xff\x4f\xff\x51"
 
-#: Numbers of colors that are known: those of two levels, CMYK, sRGB, grey, and YCbCr of sRGB.
+#: Numbers of colors that are known: those of two levels, CMYK, sRGB, gray, and YCbCr of sRGB.
 _BILEVEL, _CMYK, _SRGB, _GRAY, _YCC = (0, 15), 12, 16, 17, 18
 
 #: What a channel is: alpha that the colors are multiplied by.

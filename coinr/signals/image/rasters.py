@@ -31,7 +31,7 @@ class Raster:
     Attributes
     ----------
     samples : ndarray
-        uint8 or uint16 [H, W, C], of full scale, C = 1 grey, 3 RGB, 4 CMYK (full scale is full ink), and one channel
+        uint8 or uint16 [H, W, C], of full scale, C = 1 gray, 3 RGB, 4 CMYK (full scale is full ink), and one channel
         more with alpha.
     alpha : bool
         Whether the last channel is alpha, straight.

@@ -1,6 +1,6 @@
 """Pictures as signals: which pixels stand where, what a network shows, how near that is.
 
-A picture is a NumPy array [H, W] (grey), [H, W, 2] (grey and alpha), [H, W, 3] (RGB) or [H, W, 4] (RGB and alpha),
+A picture is a NumPy array [H, W] (gray), [H, W, 2] (gray and alpha), [H, W, 3] (RGB) or [H, W, 4] (RGB and alpha),
 uint8, uint16 or floating in [0, 1] (up to rounding).
 
 The picture fills the square [-1, 1]² whatever its aspect ratio, and a pixel stands for its *center*: pixel (r, c) of
@@ -214,7 +214,7 @@ class ImageSignal(Signal):
         return pixel_coordinates(indices, self.height, self.width), targets
 
     def partial_score(self, predicted: Tensor, targets: Tensor) -> Tensor:
-        """Sum of squared errors of what is shown, full scale being 1, and number of values."""
+        """Return the sum of squared errors of what is shown, full scale being 1, and the number of values."""
         shown = _levels(predicted.double(), self.bits) / (2**self.bits - 1)
         if self.out_features in (2, 4):
             shown = torch.cat((shown[:, :-1] * shown[:, -1:], shown[:, -1:]), dim=1)

@@ -145,7 +145,7 @@ def _raster(
 
 
 def _colors(page: Any, stored: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
-    """Return grey, RGB or CMYK of full scale, [H, W, C]; L*a*b* is made sRGB."""
+    """Return gray, RGB or CMYK of full scale, [H, W, C]; L*a*b* is made sRGB."""
     kind, bits = _kind(page), page.bitspersample
     if kind == "PALETTE":
         table: NDArray[np.uint16] = np.asarray(page.colormap)

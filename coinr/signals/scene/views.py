@@ -169,7 +169,7 @@ class Views(Signal):
         return error + (shown.coarse - targets).square().sum() if self.lens.fine else error
 
     def partial_score(self, predicted: Tensor, targets: Tensor) -> Tensor:
-        """Sum of squared errors of colors in [0, 1], and number of values."""
+        """Return the sum of squared errors of colors in [0, 1], and the number of values."""
         error = (predicted.double().clamp(0, 1) - targets.double()).square().sum()
         return torch.stack((error, torch.full_like(error, targets.numel())))
 

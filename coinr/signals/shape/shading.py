@@ -45,7 +45,7 @@ def shade(inside: NDArray[np.float32], camera: NDArray[np.float64]) -> NDArray[n
     Returns
     -------
     ndarray
-        uint8 grey [H, H].
+        uint8 gray [H, H].
     """
     volume, axes, scale = _frame(inside, camera)
     smooth = functional.avg_pool3d(functional.avg_pool3d(volume, 3, 1, 1), 3, 1, 1)
@@ -64,7 +64,7 @@ def shade(inside: NDArray[np.float32], camera: NDArray[np.float64]) -> NDArray[n
 
 
 def see_through(values: NDArray[np.float32], camera: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Return a picture, uint8 grey [H, H], of the sums of a volume along lines of sight.
+    """Return a picture, uint8 gray [H, H], of the sums of a volume along lines of sight.
 
     White is 0, black the largest sum. Arguments as of :func:`shade`, with which it shares the frame.
     """
