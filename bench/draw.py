@@ -1,4 +1,4 @@
-"""Draws plots from the tables that are stored: ``python -m bench.draw [NAME ...] [--out FOLDER]``.
+"""Draw plots from the tables that are stored: ``python -m bench.draw [NAME ...] [--out FOLDER]``.
 
 Plots are not kept in the repository, but for the few that documents show: ``python -m bench.draw --documents`` draws
 those, small, into ``docs/images``. Every other plot is drawn beside its table. Plots that need more than a table (the

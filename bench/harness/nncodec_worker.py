@@ -20,7 +20,7 @@ STUBS = ("torchvision", "cv2", "pandas", "sklearn", "h5py", "tqdm", "flwr", "wan
 
 
 class _Anything(type):
-    """Makes classes whose every attribute is :class:`_Nothing` again."""
+    """Make classes whose every attribute is :class:`_Nothing` again."""
 
     def __getattr__(cls, name: str) -> Any:
         if name.startswith("__"):
@@ -47,7 +47,7 @@ class _Stub(types.ModuleType):
 
 
 class _Finder:
-    """Finds a stub for ``STUBS`` and their submodules that are not installed."""
+    """Find a stub for ``STUBS`` and their submodules that are not installed."""
 
     @staticmethod
     def find_spec(name: str, path: object = None, target: object = None) -> importlib.machinery.ModuleSpec | None:

@@ -1,4 +1,4 @@
-"""Runs the paper's experiments, and writes their tables and figures.
+"""Run the paper's experiments, and write their tables and figures.
 
     python -m bench.paper EXPERIMENT [--data DIR] [--out bench/results/paper] [--budget quick|full]
                           [--images 1-24] [--seeds k]

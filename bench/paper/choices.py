@@ -57,7 +57,7 @@ def fit_network(photo: str, hidden_layers: int, width: int, steps: int, cache: P
     return picture, coinr.Siren.from_state_dict(read_state_dict_file(path))
 
 
-def quality(picture: Any, network: coinr.Siren, sd: OrderedDict[str, torch.Tensor]) -> float:
+def quality(picture: Any, sd: OrderedDict[str, torch.Tensor]) -> float:
     """Return PSNR in dB of the picture that the network shows with these tensors."""
     return psnr(picture, render_image(coinr.Siren.from_state_dict(sd), *picture.shape[:2]))
 
@@ -83,7 +83,7 @@ def curves(picture: Any, network: coinr.Siren) -> Iterator[dict[str, Any]]:
     """Yield one row for each cut, M and s: bytes of hidden layers and of the whole, loss against the fp32 network."""
     sd = OrderedDict(network.state_dict())
     hidden = [name for name, tensor in sd.items() if tuple(tensor.shape) == (network.width, network.width)]
-    whole = quality(picture, network, sd)
+    whole = quality(picture, sd)
     exact, sizes = at_16_bit(sd)
     baseline = len(baselines.encode(sd, "uniform16"))
     for way, cut in cuts(network.width).items():
@@ -96,7 +96,7 @@ def curves(picture: Any, network: coinr.Siren) -> Iterator[dict[str, Any]]:
                     "M": M,
                     **row,
                     "ratio_to_16_bit_brotli": row["total_bytes"] / baseline,
-                    "loss_db": whole - quality(picture, network, values),
+                    "loss_db": whole - quality(picture, values),
                 }
 
 
@@ -127,7 +127,7 @@ def _path(sd: OrderedDict[str, torch.Tensor], hidden: list[str], cut: Cut, M: in
 def sensitivity(picture: Any, network: coinr.Siren) -> dict[str, float]:
     """Return rise of the squared error when one weight matrix alone is off by 1 % (normal noise), mean of 3 draws."""
     sd = OrderedDict(network.state_dict())
-    clean = 10 ** (-quality(picture, network, sd) / 10)
+    clean = 10 ** (-quality(picture, sd) / 10)
     rises = {}
     for name, tensor in sd.items():
         if tensor.ndim < 2:
@@ -139,7 +139,7 @@ def sensitivity(picture: Any, network: coinr.Siren) -> dict[str, float]:
         for draw in noise:
             layout = Layout(tensor.dtype, tuple(tensor.shape))
             moved = from_planes(torch.from_numpy(to_planes(tensor) + draw.reshape(1, -1)).float(), layout)
-            errors.append(10 ** (-quality(picture, network, OrderedDict(sd, **{name: moved})) / 10))
+            errors.append(10 ** (-quality(picture, OrderedDict(sd, **{name: moved})) / 10))
         rises[name] = float(np.mean(errors)) - clean
     return rises
 
@@ -176,7 +176,7 @@ def main(arguments: list[str] | None = None) -> None:
             "photo": photo,
             "hidden_layers": hidden_layers,
             "width": width,
-            "psnr": quality(picture, network, OrderedDict(network.state_dict())),
+            "psnr": quality(picture, OrderedDict(network.state_dict())),
             "sensitivity": sensitivity(picture, network),
             "curves": list(curves(picture, network)),
         }

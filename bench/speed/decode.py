@@ -167,7 +167,7 @@ def direct_files() -> Iterator[Row]:
         (coded,) = direct.candidates(entry, limit, EncodeOptions(threads=1))
         size = entry.planes.size
         yield measure_decoding(f"direct {size} at {bits} bits", "direct", file_of(entry.layout, coded), size)
-        peer = constriction(coded, entry, error)
+        peer = constriction(entry, error)
         if peer is not None:
             yield peer | {"name": f"constriction {size} at {bits} bits"}
         if size == SIZES[0] and bits == 4:
@@ -177,8 +177,8 @@ def direct_files() -> Iterator[Row]:
             yield measure_decoding(f"dense {size} at {bits} bits", "dense", file_of(entry.layout, dense), size)
 
 
-def constriction(coded: Candidate, entry: Entry, error: float) -> Row | None:
-    """Return the peer decoding integers of about the same rate; None where it is not installed."""
+def constriction(entry: Entry, error: float) -> Row | None:
+    """Return the peer decoding integers of about the same error; None where it is not installed."""
     if importlib.util.find_spec("constriction") is None:
         return None
     from constriction import stream

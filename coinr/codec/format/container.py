@@ -120,7 +120,6 @@ class File:
         raw = unpack_table(table, size, flags) if packed else table
         self.header = read_table(raw, limits or Limits(), bool(flags & _DIFFERENCES))
         self._reference, self._reference_checked = reference, False
-        self.header_bytes = reader.at
         self.table_ratio = stored / max(len(raw), 1)
         self._place_sections(reader)
 
