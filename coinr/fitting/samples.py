@@ -13,7 +13,7 @@ _EVAL_SAMPLES = 16384
 
 
 class Sampler:
-    """Draws random batches of samples of signals of one size, many steps at a time.
+    """Draw random batches of samples of signals of one size, many steps at a time.
 
     Batches depend only on the seed, the number of samples and the batch size. Signals of at most ``batch`` samples are
     taken whole in every step.

@@ -82,8 +82,8 @@ class Nerf(Network):
     depth, width : int
         Layers before density and their width; at least 1 and 2.
     skip : int, optional
-        The layer after which the encoded points are seen again, 0 .. depth - 2; by default 4, the middle of eight, or
-        none if there is no such layer.
+        The layer after which the encoded points are an input again, 0 .. depth - 2; by default 4, the middle of eight,
+        or none if there is no such layer.
     point_frequencies, view_frequencies : int
         Of the positional encodings.
     fine : bool

@@ -14,7 +14,7 @@ from coinr.networks.network import Mlp, bare_linear, fill_usual
 
 
 class Relu(Mlp):
-    """A ReLU network that sees the positional encoding of NeRF.
+    """A ReLU network whose inputs are the positional encoding of NeRF.
 
     The state dict is float32 and has the names of :class:`~coinr.Siren`, ``layers.i.weight`` and ``layers.i.bias``;
     ``layers.0.weight`` is [m, a (1 + 2 L)]. All start at U(±1/√fan_in).

@@ -31,8 +31,8 @@ def render_rays(
 ) -> Rays:
     """Return the colors that ``network`` shows along rays, over white.
 
-    The coarse network is seen at ``coarse_samples`` evenly spaced depths; where it finds opacity, ``fine_samples`` more
-    are drawn, and the fine network is seen at all of them.
+    The coarse network is evaluated at ``coarse_samples`` evenly spaced depths; where it finds opacity,
+    ``fine_samples`` more are drawn, and the fine network is evaluated at all of them.
 
     Parameters
     ----------

@@ -39,7 +39,7 @@ class _Entry:
 
 
 class TensorIdentifier:
-    """Finds which matrix or vector of a state dict a tensor is.
+    """Find which matrix or vector of a state dict a tensor is.
 
     Copies and multiples are followed from the tensors of the state dict on, by data pointer, shape and strides. So
     matrices that are multiples of each other are distinguished. If a metric makes its weights in other ways, a tensor

@@ -48,7 +48,7 @@ def open_signal(
     grid : int
         Voxels along the longest side of a mesh.
     samples : (int, int)
-        Depths along a ray of a scene that the coarse and the fine network are seen at.
+        Depths along a ray of a scene that the coarse and the fine network are evaluated at.
     near, far : float, optional
         Range of depths of a scene, in place of what its files say, or what follows from its cameras.
 

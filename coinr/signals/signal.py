@@ -51,7 +51,7 @@ class Signal(ABC):
     count : int
         Samples: pixels, audio samples, voxels, rays.
     points : int
-        Points at which a network is seen for one sample: 1, or the depths along a ray.
+        Points at which a network is evaluated for one sample: 1, or the depths along a ray.
     recipe : Recipe
         Network and training that suit this signal.
     notes : tuple of str

@@ -62,7 +62,7 @@ class Architecture:
 
 
 class ArchitectureChooser:
-    """Chooses architectures for a signal by the scaling curves of its kind.
+    """Choose architectures for a signal by the scaling curves of its kind.
 
     Parameters
     ----------

@@ -31,7 +31,7 @@ _ALLOWED = (
 
 
 class TrainingRuns:
-    """Fits networks of several sizes to one signal.
+    """Fit networks of several sizes to one signal.
 
     Parameters
     ----------

@@ -58,7 +58,7 @@ class EncodingResult:
 
 
 class ScaledEncoder:
-    """Encodes a state dict at a multiple of the errors that its tensors were trained for.
+    """Encode a state dict at a multiple of the errors that its tensors were trained for.
 
     Parameters
     ----------

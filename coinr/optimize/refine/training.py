@@ -150,7 +150,7 @@ class _StepTimer:
 
 
 class _JointOptimizer:
-    """Moves weights by the chosen optimizer, and the logarithms of their errors by Adam."""
+    """Move weights by the chosen optimizer, and the logarithms of their errors by Adam."""
 
     def __init__(self, tensors: Sequence[NoisyTensor], options: RefineOptions) -> None:
         self._weights = [tensor.values for tensor in tensors]

@@ -42,7 +42,7 @@ class Trial:
 
 @dataclass(eq=False)
 class Trials:
-    """Encodes files and evaluates them.
+    """Encode files and evaluate them.
 
     Attributes
     ----------

@@ -24,7 +24,7 @@ from coinr.signals.scene.views import Lens, Views, check_views, render
 #: Points that pass through a network at once.
 _POINTS = 16384
 
-#: The most depths that either network is seen at along a ray.
+#: The most depths that either network is evaluated at along a ray.
 _DEPTHS = 4096
 
 #: By how much of a side the camera's axis may pass off the middle; real lenses need less, cropped pictures more.
@@ -54,7 +54,7 @@ class SceneSignal(Views):
     test_images, test_poses : array, optional
         Views that the score is computed on; every eighth of the others if absent.
     samples : (int, int)
-        Depths that the coarse and the fine network are seen at along a ray.
+        Depths that the coarse and the fine network are evaluated at along a ray.
     focal_y : float, optional
         Focal length in pixels, down; as across if absent.
     center : (float, float), optional

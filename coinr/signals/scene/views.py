@@ -35,7 +35,7 @@ class Lens:
     near, far : float
         Range of depths.
     coarse, fine : int
-        Depths that the two networks are seen at, see :func:`coinr.networks.render_rays`.
+        Depths that the two networks are evaluated at, see :func:`coinr.networks.render_rays`.
     stretch : float
         How many times as long the focal length is down as across.
     shift : (float, float)

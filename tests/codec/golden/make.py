@@ -1,4 +1,4 @@
-"""Writes the golden files that this format version lacks; run by hand: ``python tests/codec/golden/make.py``.
+"""Write the golden files that this format version lacks; run by hand: ``python tests/codec/golden/make.py``.
 
 A test never runs this. Existing files are never overwritten; a new coder adds cases.
 """
