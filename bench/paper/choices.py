@@ -1,10 +1,14 @@
-"""Measures what the paper leaves open for its codec, on SIRENs fitted to bundled photos.
+"""Measure what the paper leaves open for its codec, on SIRENs fitted to bundled photos.
 
     python -m bench.paper.choices --out bench/results/paper_choices.json
 
-Questions, each a key of the result: ``curves`` (loss in dB and bytes for M, s, rows or columns or flattened, index
-order), ``sensitivity`` (loss when one tensor alone is off by the same relative error), ``rule`` (the smallest s that
-brings normal vectors to the rule's relative error, by n and M). Networks are fitted once and kept under ``--cache``.
+Each question is a key of the result:
+
+- ``curves``: loss in dB and bytes by M, s, cut (rows, columns or flattened) and order of the indices;
+- ``sensitivity``: the increase of the squared error when one matrix alone is off by the same relative error;
+- ``rule``: the smallest s that brings normal vectors to the rule's relative error, by n and M.
+
+Networks are fitted once and kept under ``--cache``.
 """
 
 from __future__ import annotations

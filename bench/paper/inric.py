@@ -5,11 +5,13 @@ layer after layer, whether weights round up or down: 1000 iterations, regulariza
 network is retrained through the quantizers (straight-through, Adam at 1e-6, the best tensors kept) and its integers
 are arithmetic coded: :mod:`bench.paper.inric_stream`.
 
-As in the authors' code, a layer's inputs while it is rounded are those after the rounding of earlier layers, biases are
-rounded to nearest, weights enter retraining as AdaRound left them, settled or not, and an epoch is one step on the
-whole signal; with the budget ``quick`` it is a step on 8192 samples. Ours are the quantizer's range, and that a layer
-is reconstructed before its activation, the frequency or scale of which counts: the squared error is summed over
-outputs and averaged over sampled inputs, so that second moments of these give it.
+As in the authors' code, a layer's inputs while it is rounded are those after the rounding of earlier layers. Biases are
+rounded to nearest. Weights enter retraining as AdaRound left them, settled or not. An epoch is one step on the whole
+signal; with the budget ``quick`` it is a step on 8192 samples.
+
+Two choices are ours: the quantizer's range, and that a layer is reconstructed before its activation, whose frequency or
+scale is counted. The squared error is summed over outputs and averaged over sampled inputs, so that second moments of
+the inputs give it.
 """
 
 from __future__ import annotations

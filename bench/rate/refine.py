@@ -4,11 +4,16 @@
     python -m bench.rate.refine [--data DIR] [--images kodim03,kodim19] [--steps 2500] [--sparse kodim20] \
         [--low kodim03]
 
-To each whole picture :func:`coinr.fit` fits a SIREN of 3 hidden layers of 64 (8000 steps). From it start, with equal
-batches and as many steps: the fp32 network (several optimizers and learning rates, the best of which counts and is the
-one that nncodec, ``auto`` and ``coinr.search`` code), and :func:`coinr.refine` by the optimizer and at the learning
-rate that were best for the fp32 network, ``thorough=True``, to its PSNR less 0.1 dB, by the direct coder and,
-pictures named by ``--sparse``, by dictionaries. Those named by ``--low`` are refined to small sizes by both, too.
+To each whole picture :func:`coinr.fit` fits a SIREN of 3 hidden layers of 64 (8000 steps). Two trainings start
+from it, with equal batches and as many steps:
+
+- The fp32 network is trained on by several optimizers at several learning rates. The best result counts; nncodec,
+  ``auto`` and ``coinr.search`` code it.
+- :func:`coinr.refine` (``thorough=True``) takes the optimizer and the learning rate that were best for the fp32
+  network. It aims at the PSNR of that network less 0.1 dB.
+
+Refinement uses the direct coder, and dictionaries too for pictures named by ``--sparse``. Pictures named by ``--low``
+are also refined to small sizes, by both.
 
 Everything measured is kept under ``bench/cache/refine``. Written are ``refine.csv`` (files on envelopes),
 ``refine.json`` (machine, versions, networks) and ``refine.md`` (the tables).

@@ -2,9 +2,10 @@
 
     python -m bench.rate.sensitivity [--out bench/results/rate/sensitivity.csv]
 
-For each trained network of the corpus and each of its tensors: the relative rise of the squared error of the output by
-a mean squared error of 1 in that tensor alone, for each of its numbers, found with normal noise small enough to be in
-the linear range (seed 1, mean of two draws); and the noise, relative to the others', that would have an equal effect.
+For each trained network of the corpus and each of its tensors, two numbers are measured. The sensitivity is the
+relative rise of the squared error of the output by a mean squared error of 1 in that tensor alone, for each of its
+numbers. Normal noise small enough to be in the linear range shows it (seed 1, mean of two draws). The other number is
+the noise, relative to the others', that would have an equal effect.
 """
 
 from __future__ import annotations

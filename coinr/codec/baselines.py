@@ -1,17 +1,20 @@
 """Baselines: fp32, fp16 and b-bit uniform quantization with Brotli, each with its decoder.
 
 ``fp32`` and ``fp16`` are the raw little-endian values. ``uniformB`` (B = 2..16) is the usual post-training quantizer:
-per tensor one float32 step, max|w| / (2^(B-1) - 1), and integers q = round(w / step), all tensors' integers in one
-Brotli stream at quality 11. Several layouts of the integers are tried and the smallest stream is kept; a stored one
-where Brotli gains nothing.
+per tensor one float32 step, max|w| / (2^(B-1) - 1), and integers q = round(w / step). The integers of all tensors go
+into one Brotli stream at quality 11. Several layouts of the integers are tried and the smallest stream is kept; it is
+stored as it is where Brotli does not make it smaller.
 
 The comparison favors the baselines: their decoder is given names, shapes and dtypes, which a coinr file holds, and
 they hold no checksum. Complex tensors are coded as their real and imaginary parts.
 
-Stream of ``uniformB``: one byte (layout, plus 0x80 if Brotli is used), one float32 step per tensor, then the integers
-of all tensors as u = q + 2^(B-1) - 1 in the layout ``symbols`` (one byte each, little-endian 16-bit words for B > 8),
-``planes`` (all low bytes, then all high bytes), ``packed`` (B bits each, least significant first) or ``top`` (the
-highest 8 bits as bytes, then the B - 8 low bits packed).
+A stream of ``uniformB`` holds one byte (layout, plus 0x80 if Brotli is used), one float32 step per tensor, then the
+integers of all tensors as u = q + 2^(B-1) - 1. The layouts:
+
+- ``symbols``: one byte each, little-endian 16-bit words for B > 8;
+- ``planes``: all low bytes, then all high bytes;
+- ``packed``: B bits each, least significant first;
+- ``top``: the highest 8 bits as bytes, then the B - 8 low bits packed.
 """
 
 from __future__ import annotations

@@ -34,9 +34,9 @@ def pick_state_dict(checkpoint: Any, key: str | None = None, strip_prefix: str |
     Raises
     ------
     InputError
-        If there is no such entry, it is no state dict but a checkpoint of several entries or an optimizer's state
-        (the message names the entries that are state dicts), or no name begins with the prefix, or two names would
-        become one.
+        If there is no such entry, no name begins with the prefix, or two names would become one. Also if the entry is
+        no state dict, but a checkpoint of several entries or an optimizer's state; the message then names the entries
+        that are state dicts.
     """
     chosen = checkpoint if key is None else _entry(checkpoint, key)
     what = "it" if key is None else f"the entry {key!r}"
