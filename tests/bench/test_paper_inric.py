@@ -83,6 +83,7 @@ def test_in_full_an_epoch_sees_the_whole_signal(monkeypatch):
     assert training.values_of(network, back, samples().inputs).isfinite().all()
 
 
+@pytest.mark.slow
 def test_adaround_reconstructs_a_layer_better_than_rounding_to_nearest(monkeypatch):
     monkeypatch.setattr(inric, "ITERATIONS", 1000)
     generator = torch.Generator().manual_seed(0)
@@ -96,6 +97,7 @@ def test_adaround_reconstructs_a_layer_better_than_rounding_to_nearest(monkeypat
     assert errors[0] < 0.8 * errors[1]
 
 
+@pytest.mark.slow
 def test_adaround_takes_up_the_errors_of_earlier_layers():
     network, bits = siren(), 5
     tensors = {name: tensor.detach() for name, tensor in network.state_dict().items()}

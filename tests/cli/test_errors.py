@@ -163,7 +163,12 @@ def test_failures_while_writing_leave_nothing(made, out, monkeypatch, error, cod
 )
 def test_an_interruption_is_reported_on_one_line_and_leaves_nothing(made, out, monkeypatch, command, source, to):
     monkeypatch.setattr(os, "fsync", lambda _: signal.raise_signal(signal.SIGINT))
-    result = run(command, made / source, "-o", out / to, *(QUICK if command == "encode" else ()))
+    # processes in the background of a shell begin with the signal ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        result = run(command, made / source, "-o", out / to, *(QUICK if command == "encode" else ()))
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (result.exit_code, result.stdout, result.stderr) == (130, "", "coinr: interrupted\n")
     assert list(out.iterdir()) == []
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from coinr.engine import philox
+from tests.grids import fast_where
 from tests.kernels.on_device import DEVICE, KINDS, kernels
 
 STEP = float(np.float32(0.00123))
@@ -29,15 +30,18 @@ def synthesize(indices, q, step, *dictionary):
 @pytest.mark.parametrize("bits", [8, 32])
 @pytest.mark.parametrize(
     ("n", "M", "B", "s"),
-    [
-        (1, 5, 2, 3),
-        (2, 3, 3, 1),
-        (3, 7, 1, 3),
-        (63, 777, 3, 17),
-        (64, 999, 2, 5),
-        (130, 5000, 2, 16),
-        (300, 2**24, 1, 33),
-    ],
+    fast_where(
+        lambda n, M, B, s: n in (3, 64, 130),
+        [
+            (1, 5, 2, 3),
+            (2, 3, 3, 1),
+            (3, 7, 1, 3),
+            (63, 777, 3, 17),
+            (64, 999, 2, 5),
+            (130, 5000, 2, 16),
+            (300, 2**24, 1, 33),
+        ],
+    ),
 )
 @pytest.mark.parametrize("kind", KINDS)
 def test_bits_equal_numpy(kind, n, M, B, s, bits, generator):

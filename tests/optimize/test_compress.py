@@ -138,6 +138,7 @@ def test_every_kind_of_signal():
             assert 0.98 * size <= made.bytes <= size
 
 
+@pytest.mark.slow
 def test_checkpoints_of_single_networks_are_found_again(tmp_path):
     options = {"target_bytes": 500, "profile": "direct", "progress": False, "steps": 60}
     fitting = {"batch": 512, "threads": 1, "checkpoint": tmp_path / "a"}

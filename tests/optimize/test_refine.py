@@ -143,6 +143,7 @@ def test_differences_to_a_base_take_no_second_derivatives(monkeypatch):
     assert all(torch.equal(decoded[name], tensor) for name, tensor in refined.state_dict.items())
 
 
+@pytest.mark.slow
 def test_the_better_of_two_files_of_a_size_is_kept(monkeypatch):
     files = spied(monkeypatch, "encode_to_size")
     refined = coinr.refine(trained(), make_loss(), steps=STEPS, target_bytes=500, evaluate=evaluate, thorough=True)

@@ -115,7 +115,15 @@ def failing(*names: str) -> type[Tensor]:
     return type("Failing", (Tensor,), {name: property(fail) for name in names})
 
 
-@pytest.mark.parametrize("names", [("shape",), ("ndim",), ("shape", "ndim", "dtype", "device")], ids=",".join)
+@pytest.mark.parametrize(
+    "names",
+    [
+        pytest.param(("shape",), marks=pytest.mark.slow),
+        pytest.param(("ndim",), marks=pytest.mark.slow),
+        ("shape", "ndim", "dtype", "device"),
+    ],
+    ids=",".join,
+)
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("calibrated", [False, True])
 def test_attributes_of_a_class_of_tensors_do_not_matter(module, points, call, names, calibrated):
