@@ -71,8 +71,8 @@ def check_audio(samples: Any, rate: int) -> NDArray[np.float32]:
     Raises
     ------
     InputError
-        If it is not [N] or [N, C] with at least one sample and at most 8 channels, is neither int16 nor floating, holds
-        NaN or Inf or only zeros, or ``rate`` is no whole number of Hz.
+        If it is not [N] or [N, C] with at least one sample and at most 8 channels, or is neither int16 nor floating.
+        If it holds NaN, Inf or only zeros, or ``rate`` is no whole number of Hz.
     """
     array = to_array(samples, "the sound")
     if array.ndim not in (1, 2) or (array.ndim == 2 and not 1 <= array.shape[1] <= _CHANNELS):

@@ -41,8 +41,8 @@ def check_volume(array: Any) -> NDArray[Any]:
     Raises
     ------
     InputError
-        If it is not [X, Y, Z] with at least one voxel, holds NaN or Inf, has whole numbers of more than two values, two
-        values of which neither can be taken for outside, an SDF without a surface or beyond 1e30, or nothing inside.
+        If it is not [X, Y, Z] with at least one voxel, or holds NaN or Inf. If whole numbers have more than two values,
+        or two of which neither can be taken for outside. If an SDF has no surface or exceeds 1e30. If nothing is inside.
     """
     volume = to_array(array, "a volume")
     if volume.ndim != 3 or volume.size == 0:
