@@ -42,7 +42,7 @@ def check_volume(array: Any) -> NDArray[Any]:
     ------
     InputError
         If it is not [X, Y, Z] with at least one voxel, or holds NaN or Inf. If whole numbers have more than two values,
-        or two of which neither can be taken for outside. If an SDF has no surface or exceeds 1e30. If nothing is inside.
+        or two of which neither can be taken for outside. If an SDF has no surface or exceeds 1e30. If it is empty.
     """
     volume = to_array(array, "a volume")
     if volume.ndim != 3 or volume.size == 0:
