@@ -42,6 +42,8 @@ from .optimize.search.run import SearchResult as SearchResult
 from .optimize.search.run import search as search
 from .signal_files.api import load_network as load_network
 from .signal_files.api import open_file as open_file
+from .signal_files.api import open_image as open_image
+from .signal_files.api import pack_image as pack_image
 from .signal_files.api import pack_signal as pack_signal
 from .signal_files.audio import AudioFile as AudioFile
 from .signal_files.image import ImageFile as ImageFile

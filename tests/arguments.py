@@ -405,6 +405,16 @@ def publics() -> dict[str, Public]:
             {"path": [lambda: folder() / "a.png", lambda: folder() / "a.wav", lambda: folder() / "a.npy"],
              "grid": choose(8), "samples": choose((2, 2)), "near": choose(None, 1.0), "far": choose(None, 2.0)},
         ),  # fmt: skip
+        "open_image": Public(
+            lambda: coinr.open_image, {"blob": [lambda: Path(PATHS[1]()).read_bytes()], "limits": LIMITS}
+        ),
+        "pack_image": Public(
+            lambda: coinr.pack_image,
+            {"network": [lambda: siren(2, 3, 4)], "height": choose(4), "width": choose(5), "profile": choose("uniform"),
+             **without(CODEC, "profile", "meta")},
+            ("profile",),
+            ("seeds",),
+        ),  # fmt: skip
         "pack_signal": Public(
             lambda: coinr.pack_signal,
             {"network": [lambda: siren(2, 3, 4)], "signal": [image], "profile": choose("uniform"),

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from coinr.networks import Nerf, Siren
-from coinr.signals.scene.cameras import Orbit
+from coinr.signals.cameras import Orbit
 from coinr.signals.scene.signal import SceneSignal
 
 RATE = 8000

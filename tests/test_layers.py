@@ -44,10 +44,10 @@ FLOORS = {
     ],
     "coinr.signals": [
         {"signal"},
-        {"sampling", "arrays"},
+        {"sampling", "arrays", "cameras"},
         {"image", "audio"},
         {"shape", "scene"},
-        {"metrics", "plots", "sheets"},
+        {"metrics", "plots", "sheets", "meshes"},
         {"open_signal", "common_formats"},
     ],
     "coinr.optimize": [{"search"}, {"refine"}, {"compress"}],

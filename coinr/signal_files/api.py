@@ -51,6 +51,31 @@ def pack_signal(network: nn.Module, signal: Signal, seed: int = 0, **options: An
     return encode_state_dict(_state_of(network, meta), seed, meta=meta, **options)
 
 
+@independent
+@checked
+def pack_image(network: nn.Module, height: int, width: int, seed: int = 0, **options: Any) -> bytes:
+    """Return a coinr file of the picture that ``network`` shows at ``height`` × ``width`` pixels, 8 bits a channel.
+
+    It is :func:`pack_signal` where the picture is not at hand.
+
+    Parameters
+    ----------
+    network : nn.Module
+        One of :data:`coinr.networks.NETWORKS` with 2 inputs and 1 to 4 outputs; stored in single precision.
+    height, width : int
+        Size of the picture in pixels.
+    seed, **options
+        As for :func:`~coinr.encode_state_dict`, without ``meta``.
+
+    Raises
+    ------
+    InputError
+        If the network does not show a picture, or an option is out of range.
+    """
+    meta = _check_meta(ImageFile, network, {"image": [height, width]})
+    return encode_state_dict(_state_of(network, meta), seed, meta=meta, **options)
+
+
 def signal_meta(network: nn.Module, signal: Signal) -> dict[str, Any]:
     """Return the metadata of a file of ``network`` and ``signal``.
 
@@ -59,12 +84,17 @@ def signal_meta(network: nn.Module, signal: Signal) -> dict[str, Any]:
     InputError
         If the network does not show such a signal.
     """
-    meta = signal.meta() | network_meta(network)
+    return _check_meta(FILES[signal.kind], network, signal.meta())
+
+
+def _check_meta(kind: type[SignalFile], network: nn.Module, meta: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the metadata of a signal and its network; raise InputError unless a file of this kind can hold both."""
+    whole = {**meta, **network_meta(network)}
     try:
-        FILES[signal.kind].from_meta(network, meta)
+        kind.from_meta(network, whole)
     except FormatError as error:
         raise InputError(str(error)) from None
-    return meta
+    return whole
 
 
 def _state_of(network: nn.Module, meta: Mapping[str, Any]) -> Mapping[str, Tensor]:
@@ -112,6 +142,16 @@ def open_file(file: bytes | str | os.PathLike[str], *, limits: Limits | None = N
         if len(kinds) > 1:
             raise FormatError(f"the metadata names several signals: {', '.join(kinds)}")
         return FILES[kinds[0]].from_meta(load_network(blob, limits=limits), meta)
+
+
+@independent
+@checked
+def open_image(blob: bytes, *, limits: Limits | None = None) -> ImageFile:
+    """Return the picture in a coinr file; as :func:`open_file`, and InputError if it holds something else."""
+    file = open_file(blob, limits=limits)
+    if not isinstance(file, ImageFile):
+        raise InputError(f"the file holds a signal of kind {file.kind} and no image")
+    return file
 
 
 @independent

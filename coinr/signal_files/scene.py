@@ -15,9 +15,9 @@ from coinr.inputs.arguments import checked
 from coinr.inputs.dense import to_array
 from coinr.networks import Nerf
 from coinr.signal_files.signal_file import SignalFile, check_restored, numbers, whole
+from coinr.signals.cameras import Orbit
 from coinr.signals.metrics import psnr, ssim
 from coinr.signals.plots import color_depths
-from coinr.signals.scene.cameras import Orbit
 from coinr.signals.scene.signal import render_views
 from coinr.signals.scene.views import Lens, Views
 from coinr.signals.sheets import Panels, enlarge, error_map

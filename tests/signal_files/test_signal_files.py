@@ -295,3 +295,27 @@ def test_huge_sizes_in_metadata_cost_nothing_until_they_are_rendered():
     file = open_file(coinr.encode_state_dict(network.state_dict(), meta=meta))
     with pytest.raises(InputError, match="samples"):
         file.render()
+
+
+def test_a_picture_is_packed_by_its_size_and_opened_as_a_picture():
+    network = siren(2, 3)
+    blob = coinr.pack_image(network, 6, 8, profile="lossless")
+    assert blob == pack_signal(network, ImageSignal(np.zeros((6, 8), np.uint8)), profile="lossless")
+    assert np.array_equal(coinr.open_image(blob).render(), render_image(network, 6, 8))
+    for size in ((0, 4), (4, 2**31)):
+        with pytest.raises(InputError, match="image metadata"):
+            coinr.pack_image(network, *size)
+    with pytest.raises(InputError, match="height must be an integer"):
+        coinr.pack_image(network, 4.0, 4)
+    with pytest.raises(InputError, match="weights and no signal"):
+        coinr.open_image(coinr.encode_state_dict(network.state_dict()))
+    with pytest.raises(InputError, match="kind audio and no image"):
+        coinr.open_image(pack_signal(siren(1, 1), AudioSignal(tones(), RATE)))
+
+
+def test_meshes_cameras_and_weights_have_short_names():
+    from coinr.files import read_state_dict_file, write_state_dict_file
+    from coinr.signals.cameras import Orbit
+    from coinr.signals.meshes import surface, write_mesh
+
+    assert all(map(callable, (read_state_dict_file, write_state_dict_file, Orbit, surface, write_mesh)))

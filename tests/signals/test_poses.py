@@ -9,7 +9,7 @@ from click.testing import CliRunner
 import coinr
 from coinr.cli import cli
 from coinr.errors import InputError
-from coinr.signals.scene.cameras import Orbit, focus_of, orbit_of
+from coinr.signals.cameras import Orbit, focus_of, orbit_of
 from coinr.signals.scene.files import scene_of_arrays
 from coinr.signals.scene.signal import SceneSignal
 from tests.small_signals import disc_views, nerf

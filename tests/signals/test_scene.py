@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from coinr.errors import InputError
+from coinr.signals.cameras import Orbit, orbit_of, pixel_rays
 from coinr.signals.sampling import score_of
-from coinr.signals.scene.cameras import Orbit, orbit_of, pixel_rays
 from coinr.signals.scene.files import is_scene_folder, read_scene_folder, scene_of_arrays
 from coinr.signals.scene.signal import SceneSignal, render_views
 from coinr.signals.scene.views import Lens, check_views

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from coinr.signals.scene.cameras import Orbit
+from coinr.signals.cameras import Orbit
 from coinr.signals.scene.files import read_scene_folder
 
 SIZE = 16, 12  # across, down

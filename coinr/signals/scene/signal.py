@@ -17,8 +17,8 @@ from coinr.networks.precision import single_network
 from coinr.progress import show_progress, steps
 from coinr.runtime.ambient import independent
 from coinr.signals.arrays import as_number
+from coinr.signals.cameras import focus_of, orbit_of
 from coinr.signals.sampling import device_of
-from coinr.signals.scene.cameras import focus_of, orbit_of
 from coinr.signals.scene.views import Lens, Views, check_views, render
 
 #: Points that pass through a network at once.
@@ -45,7 +45,7 @@ class SceneSignal(Views):
     images : array
         [V, H, W, 3] or [V, H, W, 4] with straight alpha, which is laid over white; uint8 or floating in [0, 1].
     poses : array
-        [V, 4, 4] or [V, 3, 4], see :mod:`coinr.signals.scene.cameras`.
+        [V, 4, 4] or [V, 3, 4], see :mod:`coinr.signals.cameras`.
     focal : float
         Focal length in pixels, across.
     near, far : float, optional

@@ -15,7 +15,7 @@ from coinr.errors import InputError
 from coinr.inputs.arguments import checked
 from coinr.inputs.dense import in_unit_range, to_array
 from coinr.networks import Nerf, Rays, render_rays
-from coinr.signals.scene.cameras import Orbit, orbit_of, pixel_rays
+from coinr.signals.cameras import Orbit, orbit_of, pixel_rays
 from coinr.signals.signal import Recipe, Signal
 
 #: By how much a pose may be off a turn and a move: digits that files leave out.
@@ -183,7 +183,7 @@ class Views(Signal):
     def meta(self) -> dict[str, Any]:
         """Return ``{"scene": [H, W, focal, near, far, coarse, fine, radius, elevation, ...]}``; center and up follow.
 
-        The last are those of an :class:`~coinr.signals.scene.cameras.Orbit`; defaults at the end are left out. Where
+        The last are those of an :class:`~coinr.signals.cameras.Orbit`; defaults at the end are left out. Where
         pixels are not square, or the axis does not pass the middle, ``"lens": [focal_y, cx, cy]`` comes with it, in
         pixels.
         """

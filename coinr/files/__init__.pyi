@@ -1,0 +1,2 @@
+from .state_dicts import read_state_dict_file as read_state_dict_file
+from .state_dicts import write_state_dict_file as write_state_dict_file
