@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -37,18 +39,20 @@ quiet_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON value on stdout, for scripts.")
 
 
-def _limit_threads(ctx: click.Context, param: click.Parameter, value: int | None) -> None:
-    """Let torch and the decoders run so many threads until the command ends."""
-    if value is None or ctx.resilient_parsing:
+@contextmanager
+def _limited_threads(count: int | None) -> Iterator[None]:
+    """Let torch and the decoders run so many threads."""
+    if count is None:
+        yield
         return
     import torch
 
     before, given = torch.get_num_threads(), os.environ.get("COINR_THREADS")
-    torch.set_num_threads(value)
-    os.environ["COINR_THREADS"] = str(value)
-
-    @ctx.call_on_close
-    def restore() -> None:
+    torch.set_num_threads(count)
+    os.environ["COINR_THREADS"] = str(count)
+    try:
+        yield
+    finally:
         torch.set_num_threads(before)
         if given is None:
             del os.environ["COINR_THREADS"]
@@ -56,13 +60,15 @@ def _limit_threads(ctx: click.Context, param: click.Parameter, value: int | None
             os.environ["COINR_THREADS"] = given
 
 
-threads_option = click.option(
-    "--threads",
-    type=click.IntRange(1, 256),
-    callback=_limit_threads,
-    expose_value=False,
-    help="CPU threads.  [default: all cores]",
-)
+def threads_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add ``--threads`` to a command, which runs within them. Options alone change nothing: others may be wrong."""
+
+    @functools.wraps(command)
+    def run(*arguments: Any, threads: int | None, **options: Any) -> Any:
+        with _limited_threads(threads):
+            return command(*arguments, **options)
+
+    return click.option("--threads", type=click.IntRange(1, 256), help="CPU threads.  [default: all cores]")(run)
 
 
 class _ProfileOption(click.ParamType[tuple[str, Any]]):

@@ -149,6 +149,8 @@ def test_threads_are_limited_while_a_command_runs(copies, monkeypatch, command):
         assert seen.pop() == ((3, "3") if threads else (before, "7"))
         assert (torch.get_num_threads(), os.environ["COINR_THREADS"]) == (before, "7")
     assert "--threads" in fail(2, command, *original, copies / "photo.coinr", "-o", copies / "b.png", "--threads", 0)
+    assert "--nothing" in fail(2, command, copies / "photo.coinr", "--threads", 3, "--nothing")
+    assert (torch.get_num_threads(), os.environ["COINR_THREADS"]) == (before, "7")
 
 
 def test_json_has_no_infinities_and_no_nan(capsys):

@@ -180,6 +180,8 @@ def test_a_budget_is_one_of_three_numbers():
         ("image", (1.5, None, None), "target_bytes must be an integer, got 1.5"),
         ("image", (None, -1.0, None), "target_bpp must be a positive"),
         ("image", (None, None, math.nan), "min_score must be a finite number, got nan"),
+        ("image", (10**400, None, None), r"target_bytes must be at most 2\*\*63, got a number of 1329 bits"),
+        ("image", (None, 1e300, None), r"target_bpp must be at most 2\*\*63, got a number of 997 bits"),
         ("shape", (None, None, 1.0), "below 1 for a IoU"),
         ("scene", (None, 1.0, None), "a scene has no samples"),
     ],

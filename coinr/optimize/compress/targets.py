@@ -21,6 +21,9 @@ from coinr.signals.signal import Signal
 # Options of ``encode_state_dict`` that the budget sets.
 _SET_BY_BUDGET = ("tolerance", "errors", "target_bits", "calibrate", "base", "meta")
 
+# The largest target: beyond it, numbers of bits are no floats.
+_LARGEST = 1 << 63
+
 # Profiles whose files can have almost any size, and that ``refine`` supports.
 _PROFILES = ("auto", "direct", "sparse")
 
@@ -49,7 +52,13 @@ def resolve_budget(
     if target_bytes is not None and (isinstance(target_bytes, bool) or not isinstance(target_bytes, int)):
         raise InputError(f"target_bytes must be an integer, got {target_bytes!r}")
     for name, value in given.items():
-        if value is not None and not (math.isfinite(value) and (value > 0 or name == "min_score")):
+        if value is None:
+            continue
+        # a whole number beyond floats is compared, never converted or printed
+        finite = -math.inf < value < math.inf
+        if finite and not -_LARGEST <= value <= _LARGEST:
+            raise InputError(f"{name} must be at most 2**63, got a number of {int(abs(value)).bit_length()} bits")
+        if not (finite and (value > 0 or name == "min_score")):
             raise InputError(f"{name} must be a {'' if name == 'min_score' else 'positive '}finite number, got {value}")
     if min_score is not None and not signal.unit and min_score >= 1:
         raise InputError(f"min_score must be below 1 for a {signal.metric}, got {min_score}")
