@@ -11,6 +11,7 @@ import coinr
 from coinr.codec.allocate.default_errors import ELEMENTWISE, TOLERANCE
 from coinr.codec.elements import by_element, rounded
 from coinr.codec.state_dict import read_state_dict
+from tests.grids import fast_where
 
 LOSSY = ("auto", "direct", "sparse", "uniform", "paper")
 CHANNELS = 48
@@ -209,7 +210,7 @@ def samples(words):
     return x * sizes, (x[:, 0].mean((1, 2)) > 0).long() + 2 * (x[:, 2].mean((1, 2)) > 0)
 
 
-@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("name", fast_where(lambda name: name in ("batch", "layer", "attention"), NETWORKS))
 def test_outputs_of_trained_networks_move_little_at_the_default(name):
     model = NETWORKS[name]()
     x, y = samples(words=isinstance(model, Words))

@@ -111,7 +111,7 @@ SHAPES = [
 
 @pytest.mark.parametrize("exact", [False, True])
 @pytest.mark.parametrize("kind", philox.KINDS)
-@pytest.mark.parametrize(("n", "M", "B", "s"), fast_where(lambda n, M, B, s: M < 80000, SHAPES))
+@pytest.mark.parametrize(("n", "M", "B", "s"), fast_where(lambda n, M, B, s: M <= 4096 and n <= 512, SHAPES))
 def test_equals_reference(kind, n, M, B, s, exact):
     W = targets(B, n, n + M)
     indices, values, path = _C.omp(W, philox.KINDS[kind], M, 2**64 - 3, 0, s, 1, exact)
@@ -204,7 +204,7 @@ def test_subnormal_vectors_are_coded():
 @pytest.mark.parametrize(
     ("n", "M", "B", "s"),
     fast_where(
-        lambda n, M, B, s: n not in (256, 1030),
+        lambda n, M, B, s: n in (600, 200, 2100),
         [
             (600, 9000, 3, 40),
             (9000, 1100, 2, 6),
