@@ -25,6 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 import coinr
+from bench.harness import nncodec
 from coinr.codec import baselines
 from coinr.files.writing import write_atomic
 from coinr.signals.sheets import contact_sheet, error_map
@@ -83,6 +84,18 @@ def measure(
     write_atomic(path, blob)
     data = path.read_bytes()
     weights, decode_seconds = time_call(lambda: decode(data))
+    return row_of(name, path, weights, (encode_seconds, decode_seconds), photo, fit)
+
+
+def row_of(
+    name: str,
+    path: Path,
+    weights: Mapping[str, torch.Tensor],
+    seconds: tuple[float, float],
+    photo: np.ndarray,
+    fit: coinr.Fit,
+) -> tuple[Row, coinr.Siren]:
+    """Return the row of a file and the network of the weights that were decoded from it."""
     network = coinr.Siren.from_state_dict(weights, fit.network.omega)
     height, width = photo.shape[:2]
     size = path.stat().st_size
@@ -93,9 +106,29 @@ def measure(
         bits_per_pixel=8 * size / (height * width),
         psnr_fp32=coinr.psnr(photo, coinr.render_image(fit.network, height, width)),
         psnr=coinr.psnr(photo, coinr.render_image(network, height, width)),
-        encode_seconds=encode_seconds,
-        decode_seconds=decode_seconds,
+        encode_seconds=seconds[0],
+        decode_seconds=seconds[1],
     ), network
+
+
+def measure_nncodec(path: Path, photo: np.ndarray, fit: coinr.Fit) -> Row:
+    """Write nncodec's smallest file that loses at most :data:`LOSS` by its trellis; return its row."""
+    weights = fit.network.state_dict()
+    octave = 1 << nncodec.DENSITY
+    settings = [
+        nncodec.Setting(qp, qp - 2 * octave, use_dq=True, unary=unary)
+        for qp in range(-14 * octave, -2 * octave)
+        for unary in (0, 10)
+    ]
+
+    def row(coded: nncodec.Coded) -> Row:
+        write_atomic(path, coded.blob)
+        seconds = coded.encode_seconds, coded.decode_seconds
+        decoded = nncodec.from_arrays(coded.arrays, weights)
+        return row_of(f"nncodec {nncodec.VERSION}", path, decoded, seconds, photo, fit)[0]
+
+    rows = map(row, sorted(nncodec.code(weights, settings), key=lambda one: len(one.blob)))
+    return next(row for row in rows if row.psnr_fp32 - row.psnr <= LOSS)
 
 
 def table(rows: list[Row], title: str) -> Table:
@@ -198,6 +231,8 @@ def main(arguments: list[str] | None = None) -> None:
         folder = out / "baselines" if suffix in BASELINES else out
         row, networks[label] = measure(label, folder / f"{name}.{suffix}", encode, decode, photo, fit)
         rows.append(row)
+    if nncodec.is_installed():
+        rows.insert(len(rows) - len(BASELINES) - 1, measure_nncodec(out / "baselines" / f"{name}.nnc", photo, fit))
     by_name = {row.name: row for row in rows}
     shown, raw, network = by_name["coinr, auto"], by_name["fp32"], networks["coinr, auto"]
 
@@ -225,8 +260,9 @@ def main(arguments: list[str] | None = None) -> None:
     write_atomic(out / "table.json", json.dumps(report, indent=1).encode())
     console.print(table(rows, title))
     refined = f"Refinement trained for {options.refine_steps} steps more. " if options.refine_steps else ""
+    missing = f"To add a row of nncodec: {nncodec.INSTALL}\n"
     console.print(
-        f"{refined}Search and refinement may lose {LOSS} dB.\n"
+        f"{refined}Search, refinement and nncodec may lose {LOSS} dB.\n{'' if nncodec.is_installed() else missing}"
         f"The fit took {fit.seconds:.0f} s. Files and pictures are in {out}/. Three commands to try next:\n\n"
         f"  coinr decode {out}/{name}.coinr -o big.png --scale 3\n"
         f"  coinr encode YOUR_PHOTO.jpg -o yours.coinr --target-bytes 20000\n"

@@ -35,6 +35,10 @@ from bench.harness.measure import Bench, Row
 
 ENVIRONMENT = Path("bench/cache/nncodec-env")
 VERSION = "2.1.3"
+
+#: The command that installs nncodec.
+INSTALL = f"python -m bench.harness.nncodec --make-env {ENVIRONMENT}"
+
 _PACKAGES = (("torch==2.13.0", "numpy>=2"), ("--no-deps", f"nncodec=={VERSION}"))
 
 DENSITY = 3  # quantizer steps per octave: 2**DENSITY
@@ -99,16 +103,28 @@ def from_arrays(arrays: Mapping[str, NDArray[np.float32]], like: Mapping[str, Te
     return decoded
 
 
-def _run(bench: Bench, settings: list[Setting], environment: Path) -> None:
-    """Code, decode and evaluate the settings that are not known yet; they are kept in the cache."""
-    missing = [s for s in settings if bench.known("nncodec", s.text, VERSION) is None]
-    if not missing:
-        return
-    scored: dict[bytes, tuple[float, dict[str, float]]] = {}  # many settings decode to the same tensors
+@dataclass(frozen=True)
+class Coded:
+    """What nncodec makes of a state dict with one setting, and its seconds."""
+
+    blob: bytes
+    arrays: dict[str, NDArray[np.float32]]
+    encode_seconds: float
+    decode_seconds: float
+
+
+def code(state_dict: Mapping[str, Tensor], settings: list[Setting], environment: Path = ENVIRONMENT) -> Iterator[Coded]:
+    """Yield what nncodec makes of a state dict with each setting: its files, read back by its own decoder.
+
+    Raises
+    ------
+    RuntimeError
+        If nncodec fails.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        np.savez(folder / "tensors.npz", allow_pickle=False, **to_arrays(bench.entry.state_dict))
-        (folder / "jobs.json").write_text(json.dumps([s.job for s in missing]))
+        np.savez(folder / "tensors.npz", allow_pickle=False, **to_arrays(state_dict))
+        (folder / "jobs.json").write_text(json.dumps([s.job for s in settings]))
         worker = Path(__file__).with_name("nncodec_worker.py")
         command: list[str | Path] = [
             environment / "bin" / "python",
@@ -121,16 +137,30 @@ def _run(bench: Bench, settings: list[Setting], environment: Path) -> None:
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             raise RuntimeError(f"nncodec: {done.stderr.strip()[-600:]}")
-        times = json.loads((folder / "times.json").read_text())
-        for k, (setting, seconds) in enumerate(zip(missing, times, strict=True)):
+        for k, seconds in enumerate(json.loads((folder / "times.json").read_text())):
             with np.load(folder / f"{k}.npz", allow_pickle=False) as stored:
                 arrays = {name: stored[name] for name in stored.files}
-            key = b"".join(array.tobytes() for array in arrays.values())
-            if key not in scored:
-                scored[key] = bench.evaluate(from_arrays(arrays, bench.entry.state_dict))
-            size = (folder / f"{k}.nnc").stat().st_size
-            quality, others = scored[key]
-            bench.keep(bench.row("nncodec", setting.text, size, quality, tuple(seconds), **others), VERSION)
+            yield Coded((folder / f"{k}.nnc").read_bytes(), arrays, *seconds)
+
+
+def is_installed(environment: Path = ENVIRONMENT) -> bool:
+    """Return whether nncodec's environment was made."""
+    return (environment / "bin" / "python").exists()
+
+
+def _run(bench: Bench, settings: list[Setting], environment: Path) -> None:
+    """Code, decode and evaluate the settings that are not known yet; they are kept in the cache."""
+    missing = [s for s in settings if bench.known("nncodec", s.text, VERSION) is None]
+    if not missing:
+        return
+    scored: dict[bytes, tuple[float, dict[str, float]]] = {}  # many settings decode to the same tensors
+    for setting, coded in zip(missing, code(bench.entry.state_dict, missing, environment), strict=True):
+        key = b"".join(array.tobytes() for array in coded.arrays.values())
+        if key not in scored:
+            scored[key] = bench.evaluate(from_arrays(coded.arrays, bench.entry.state_dict))
+        quality, others = scored[key]
+        seconds = (coded.encode_seconds, coded.decode_seconds)
+        bench.keep(bench.row("nncodec", setting.text, len(coded.blob), quality, seconds, **others), VERSION)
 
 
 def _range(bench: Bench, environment: Path, limits: tuple[float, float]) -> range:
@@ -153,8 +183,8 @@ def rows(bench: Bench, environment: Path = ENVIRONMENT, limits: tuple[float, flo
     RuntimeError
         If nncodec fails, or its environment was not made.
     """
-    if not (environment / "bin" / "python").exists():
-        raise RuntimeError(f"no nncodec here: python -m bench.harness.nncodec --make-env {environment}")
+    if not is_installed(environment):
+        raise RuntimeError(f"no nncodec in {environment}: {INSTALL}")
     chosen = _range(bench, environment, limits)
     settings = []
     for qp in chosen:
