@@ -303,7 +303,7 @@ def method(make: Make, name: str, **right: list[Make]) -> Public:
 
 def publics() -> dict[str, Public]:
     """Everything public by name."""
-    state = [weights]
+    state = [weights, lambda: layer()[0]]
     made: dict[str, Public] = {
         "encode_state_dict": Public(lambda: coinr.encode_state_dict, {"sd": state, **CODEC}, (), ("seeds",), 30),
         "decode_state_dict": Public(

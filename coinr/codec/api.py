@@ -22,6 +22,7 @@ from coinr.errors import FormatError, InputError, first_line
 from coinr.files.reading import name_in_errors, read_bytes
 from coinr.files.writing import write_atomic
 from coinr.inputs.arguments import checked
+from coinr.inputs.state_dicts import StateDict, to_state_dict
 from coinr.runtime.ambient import independent
 from coinr.sensitivity.calibration import Calibration
 from coinr.sensitivity.gauss_newton import resolve_calibration
@@ -30,14 +31,14 @@ from coinr.sensitivity.gauss_newton import resolve_calibration
 @independent
 @checked
 def encode_state_dict(
-    sd: Mapping[str, Any],
+    sd: StateDict,
     seed: int = 0,
     *,
     profile: str = DEFAULT_PROFILE,
     tolerance: float | None = None,
     lossless: Sequence[str] = (),
     nonfinite: str = "error",
-    base: Mapping[str, Any] | None = None,
+    base: StateDict | None = None,
     seeds: int = 1,
     calibrate: Calibration | None = None,
     errors: Mapping[str, float] | None = None,
@@ -57,7 +58,8 @@ def encode_state_dict(
     ----------
     sd
         Names to dense tensors or arrays, on any device, of any real, complex, integer or bool dtype. Integers
-        and bools are stored bit-exactly.
+        and bools are stored bit-exactly. A :class:`torch.nn.Module` stands for its ``state_dict()``, here and in
+        every other argument that is a state dict.
     seed
         Key of the random dictionaries, ``0 … 2**64 - 1``.
     profile
@@ -140,6 +142,7 @@ def encode_state_dict(
         threads=threads,
         profile_options=options,
     )
+    sd = to_state_dict(sd)
     encoder = Encoder(sd, requested)
     if calibrate is not None:
         encoder.sensitivity = resolve_calibration(calibrate, sd, seed, uses_calibration(profile))
@@ -154,7 +157,7 @@ def encode_state_dict(
 def decode_state_dict(
     blob: bytes | bytearray | memoryview,
     *,
-    base: Mapping[str, Any] | None = None,
+    base: StateDict | None = None,
     device: str | torch.device = "cpu",
     limits: Limits | None = None,
 ) -> OrderedDict[str, torch.Tensor]:
@@ -193,7 +196,7 @@ def decode_tensor(
     blob: bytes | bytearray | memoryview,
     name: str,
     *,
-    base: Mapping[str, Any] | None = None,
+    base: StateDict | None = None,
     device: str | torch.device = "cpu",
     limits: Limits | None = None,
 ) -> torch.Tensor:
@@ -232,7 +235,7 @@ def read_meta(blob: bytes | bytearray | memoryview, *, limits: Limits | None = N
 @independent
 @checked
 def verify(
-    blob: bytes | bytearray | memoryview, *, base: Mapping[str, Any] | None = None, limits: Limits | None = None
+    blob: bytes | bytearray | memoryview, *, base: StateDict | None = None, limits: Limits | None = None
 ) -> Report:
     """Check a whole file: its header, its checksums, and that each tensor decodes. Hold one tensor at a time.
 
@@ -251,7 +254,7 @@ def verify(
 
 @independent
 @checked
-def save(path: str | os.PathLike[str], sd: Mapping[str, Any], **arguments: Any) -> int:
+def save(path: str | os.PathLike[str], sd: StateDict, **arguments: Any) -> int:
     """Encode a state dict into a file, atomically, and return the bytes written; arguments as encode_state_dict."""
     blob = encode_state_dict(sd, **arguments)
     write_atomic(path, blob)
@@ -273,7 +276,7 @@ def _device(device: str | torch.device) -> torch.device:
         raise InputError(f"device {device!r} cannot be used here: {first_line(error)}") from error
 
 
-def _open(blob: bytes | bytearray | memoryview, limits: Limits | None, base: Mapping[str, Any] | None) -> File:
+def _open(blob: bytes | bytearray | memoryview, limits: Limits | None, base: StateDict | None) -> File:
     available_threads()  # a bad setting raises whether this file needs threads or not
     file = File(blob, limits, None if base is None else ReferenceNetwork(base))
     (limits or Limits()).check(file.header)

@@ -32,7 +32,7 @@ from torch import Tensor
 from coinr.engine import packing
 from coinr.errors import FormatError, InputError
 from coinr.inputs.arguments import checked
-from coinr.inputs.state_dicts import plain_tensors
+from coinr.inputs.state_dicts import StateDict, plain_tensors, to_state_dict
 
 #: Every name that :func:`encode` and :func:`decode` know.
 METHODS = ("fp32", "fp16", *(f"uniform{bits}" for bits in range(2, 17)))
@@ -43,18 +43,19 @@ _BROTLI = 0x80
 
 
 @checked
-def encode(state_dict: Mapping[str, Tensor], method: str) -> bytes:
+def encode(state_dict: StateDict, method: str) -> bytes:
     """Return the whole state dict coded by one of :data:`METHODS`.
 
     Raises
     ------
     StateDictError
-        If ``state_dict`` is no mapping of names to dense tensors or arrays.
+        If ``state_dict`` is no module or mapping of names to dense tensors or arrays.
     InputError
         If the method is unknown, or a tensor is not floating or complex, is not finite, or so large or small that
         numbers or steps of float16 or float32 cannot stand for it.
     """
     _check_method(method)
+    state_dict = to_state_dict(state_dict)
     values = [_to_floats(name, tensor) for name, tensor in plain_tensors(state_dict).items()]
     for name, v in zip(state_dict, values, strict=True):
         _check_fits(name, v, np.float16 if method == "fp16" else np.float32)

@@ -7,7 +7,6 @@ from contextlib import suppress
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from glob import escape
-from typing import Any
 
 from coinr.codec.allocate.default_errors import rule_errors
 from coinr.codec.candidates import Candidate, cost
@@ -26,6 +25,7 @@ from coinr.engine.threads import limited_threads
 from coinr.errors import FormatError, InputError, LimitError
 from coinr.inputs.arguments import checked
 from coinr.inputs.naming import check_patterns
+from coinr.inputs.state_dicts import StateDict, to_state_dict
 from coinr.sensitivity.calibration import SensitivityInfo
 
 _WITHOUT_LOSS = {LOSSLESS.id, EXACT.id}
@@ -62,12 +62,12 @@ class Encoder:
     """
 
     @checked
-    def __init__(self, sd: Mapping[str, Any], options: EncodeOptions | None = None) -> None:
+    def __init__(self, sd: StateDict, options: EncodeOptions | None = None) -> None:
         options = options or EncodeOptions()
         check_options(options)
         self.options = options
         self.meta = check_meta(options.meta)
-        self.entries = read_state_dict(sd)
+        self.entries = read_state_dict(to_state_dict(sd))
         self.stored = [entry for entry in self.entries if entry.tied_to is None]
         self.limits = options.limits or Limits()
         self._check_sizes()

@@ -14,6 +14,7 @@ from coinr.engine.threads import available_threads, check_threads
 from coinr.errors import InputError
 from coinr.inputs.arguments import check_fields
 from coinr.inputs.naming import check_patterns
+from coinr.inputs.state_dicts import StateDict
 from coinr.sensitivity.calibration import Calibration
 
 DEFAULT_PROFILE = "auto"
@@ -41,7 +42,7 @@ class EncodeOptions:
     tolerance: float | None = None
     lossless: Sequence[str] = ()
     nonfinite: str = "error"
-    base: Mapping[str, Any] | None = None
+    base: StateDict | None = None
     seeds: int = 1
     calibrate: Calibration | None = None
     errors: Mapping[str, float] | None = None

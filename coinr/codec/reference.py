@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import torch
 
@@ -13,6 +12,7 @@ from coinr.codec.tensors import DTYPE_CODES, Layout, to_bytes
 from coinr.codec.wire import varint
 from coinr.errors import ReferenceNetworkError
 from coinr.inputs.dtypes import dtype_name
+from coinr.inputs.state_dicts import StateDict, to_state_dict
 
 HASH_BYTES = 16
 
@@ -23,7 +23,7 @@ class ReferenceNetwork:
     Parameters
     ----------
     sd
-        Names to dense tensors or arrays, as for encode_state_dict.
+        Names to dense tensors or arrays, or a module, as for encode_state_dict.
 
     Raises
     ------
@@ -31,8 +31,8 @@ class ReferenceNetwork:
         If it is no such mapping.
     """
 
-    def __init__(self, sd: Mapping[str, Any]) -> None:
-        self._tensors = {entry.name: entry.tensor for entry in read_state_dict(sd)}
+    def __init__(self, sd: StateDict) -> None:
+        self._tensors = {entry.name: entry.tensor for entry in read_state_dict(to_state_dict(sd))}
 
     def find(self, name: str, layout: Layout) -> torch.Tensor | None:
         """Return the tensor of a name, on the CPU and contiguous; None unless it has that dtype and shape."""

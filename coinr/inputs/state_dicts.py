@@ -13,6 +13,14 @@ from coinr.inputs.checkpoints import is_optimizer_state, state_dicts
 from coinr.inputs.dense import plain_class, to_tensor
 from coinr.inputs.dtypes import check_dtype
 
+#: What stands for a state dict: names to tensors or arrays, or a module.
+StateDict = Mapping[str, Any] | torch.nn.Module
+
+
+def to_state_dict(sd: StateDict) -> Mapping[str, Any]:
+    """Return the ``state_dict()`` of a module, whose tensors share its memory; a mapping as it is."""
+    return sd.state_dict() if isinstance(sd, torch.nn.Module) else sd
+
 
 def _refuse(sd: Mapping[Any, Any], name: str, value: Any) -> StateDictError:
     if is_optimizer_state(sd):
@@ -40,8 +48,7 @@ def entry_tensor(sd: Mapping[Any, Any], name: str, value: Any) -> torch.Tensor:
 def items(sd: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield names and values; raise StateDictError unless ``sd`` is a mapping whose names files can hold."""
     if not isinstance(sd, Mapping):
-        hint = "; pass its state_dict()" if isinstance(sd, torch.nn.Module) else ""
-        raise StateDictError(f"a state dict is a mapping of names to tensors, not {type(sd).__name__}{hint}")
+        raise StateDictError(f"a state dict is a mapping of names to tensors, not {type(sd).__name__}")
     for name, value in sd.items():
         if not isinstance(name, str):
             raise StateDictError(f"the name {name!r} is {type(name).__name__}, not str")

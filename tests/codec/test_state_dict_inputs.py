@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -13,6 +14,8 @@ import torch
 from torch import nn
 
 import coinr
+from coinr.codec import baselines
+from coinr.codec.encoder import Encoder
 from coinr.errors import CoinrError, InputError, StateDictError
 
 from .round_trip import PROFILES, every_profile, relative_error, round_trip
@@ -72,6 +75,54 @@ def test_an_ordered_dict_with_metadata_loads_into_its_module() -> None:
     assert sd._metadata
     got = round_trip(sd)
     module.load_state_dict(got, strict=True)
+
+
+class _Tied(nn.Module):
+    """Layers with ties, buffers of other dtypes and parameters in a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Linear(4, 4), nn.BatchNorm1d(4)
+        self.last = nn.Linear(4, 4)
+        self.last.weight = self.first.weight
+        self.scales = nn.ParameterList([torch.full((2,), 0.5)])
+
+
+def _loss(sd: Mapping[str, torch.Tensor]) -> torch.Tensor:
+    return (sd["first.weight"] - 0.1).square().mean() + (sd["last.bias"] - 0.1).square().mean()
+
+
+def test_a_module_stands_for_its_state_dict() -> None:
+    module = _Tied()
+    sd = module.state_dict()
+    base = {name: tensor.clone() for name, tensor in sd.items()}
+    blob = coinr.encode_state_dict(module, base=module)
+    assert blob == coinr.encode_state_dict(sd, base=sd)
+    decoded = coinr.decode_state_dict(blob, base=module)
+    assert decoded["first.weight"] is decoded["last.weight"]
+    assert all(torch.equal(coinr.decode_tensor(blob, name, base=module), decoded[name]) for name in sd)
+    coinr.verify(blob, base=module)
+    assert all(torch.equal(tensor, base[name]) for name, tensor in module.state_dict().items())
+    module.load_state_dict(decoded)
+
+
+def test_a_module_is_saved_searched_refined_and_coded_by_baselines(tmp_path: Path) -> None:
+    module = _Tied()
+    sd = module.state_dict()
+    assert coinr.save(tmp_path / "m.coinr", module) == len(coinr.encode_state_dict(sd))
+    found = [coinr.search(one, lambda sd: -float(_loss(sd)), target_bytes=400) for one in (module, sd)]
+    assert found[0].blob == found[1].blob
+    refined = coinr.refine(module, _loss, steps=2, target_bytes=400)
+    assert list(refined.state_dict) == list(sd)
+    floats = nn.Sequential(nn.Linear(4, 4))
+    assert baselines.encode(floats, "fp16") == baselines.encode(floats.state_dict(), "fp16")
+    assert Encoder(module).encode(0.1) == Encoder(sd).encode(0.1)
+
+
+def test_a_module_that_has_no_values_yet_is_refused() -> None:
+    for module, why in ((nn.LazyLinear(2), "without shape"), (nn.Linear(2, 2, device="meta"), "meta device")):
+        with pytest.raises(StateDictError, match=why):
+            coinr.encode_state_dict(module)
 
 
 def test_order_is_kept_and_is_not_sorted_order() -> None:
@@ -191,7 +242,7 @@ def test_a_tensor_without_plain_memory_is_refused_by_name(kind: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "thing", [nn.Linear(2, 2), [torch.ones(2)], torch.ones(2), "model.pt", None, 3], ids=lambda t: type(t).__name__
+    "thing", [nn.Linear, [torch.ones(2)], torch.ones(2), "model.pt", None, 3], ids=lambda t: type(t).__name__
 )
 def test_what_is_not_a_mapping_is_refused_with_its_type(thing: object) -> None:
     with pytest.raises(StateDictError, match=type(thing).__name__):

@@ -22,7 +22,7 @@ from coinr.errors import InputError
 from coinr.fitting.optimizers import OPTIMIZERS
 from coinr.inputs.arguments import checked
 from coinr.inputs.callbacks import Loss, Metric
-from coinr.inputs.state_dicts import plain_tensors
+from coinr.inputs.state_dicts import StateDict, plain_tensors, to_state_dict
 from coinr.optimize.refine.encode import EncodingResult, ScaledEncoder
 from coinr.optimize.refine.lagrange import LOSS_INCREASE, LagrangeMultiplier, ScoreController, SizeController
 from coinr.optimize.refine.noisy_network import LossFunction, NoisyNetwork, mean_loss
@@ -74,7 +74,7 @@ class Refined:
 @independent
 @checked
 def refine(
-    sd: Mapping[str, Any],
+    sd: StateDict,
     loss_fn: LossFunction,
     *,
     loss_increase: float | None = None,
@@ -162,7 +162,8 @@ def refine(
             raise InputError(f"{name} {value!r} cannot be refined with; it must be one of {', '.join(allowed)}")
     decided = ("tolerance", "errors", "calibrate", "target_bits")
     requested = EncodeOptions.from_arguments({"seed": seed, "profile": profile} | options, decided)
-    loss_fn, evaluate = Loss(loss_fn), None if evaluate is None else Metric(evaluate)
+    sd, loss_fn = to_state_dict(sd), Loss(loss_fn)
+    evaluate = None if evaluate is None else Metric(evaluate)
     limit = WorkLimit(seconds)
     with show_progress("refine", progress):
         report(0, total=steps, seconds=seconds)

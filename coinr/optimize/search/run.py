@@ -15,7 +15,7 @@ from coinr.codec.rate_control import COARSEST, FINEST, START, encode_to_size
 from coinr.errors import InputError
 from coinr.inputs.arguments import checked
 from coinr.inputs.callbacks import Metric
-from coinr.inputs.state_dicts import plain_classes
+from coinr.inputs.state_dicts import StateDict, plain_classes, to_state_dict
 from coinr.optimize.search.allocation import error_factors, group_tensors, with_decoded
 from coinr.optimize.search.result import SearchResult
 from coinr.optimize.search.trials import CALLS, Trial, Trials
@@ -66,7 +66,7 @@ _SURPRISE = 2.5
 @independent
 @checked
 def search(
-    sd: Mapping[str, Any],
+    sd: StateDict,
     evaluate: Callable[[Mapping[str, Any]], float],
     *,
     min_score: float | None = None,
@@ -124,7 +124,7 @@ def search(
     if seconds is not None and not 0 < seconds < math.inf:
         raise InputError(f"seconds must be positive and finite, not {seconds!r}")
     options = EncodeOptions.from_arguments(arguments, decided=("tolerance", "errors", "target_bits"))
-    metric = Metric(evaluate)
+    metric, sd = Metric(evaluate), to_state_dict(sd)
     with show_progress("search", progress):
         return _search(sd, metric, min_score, target_bytes, calibrate, thorough, WorkLimit(seconds), options)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from coinr.codec.api import decode_state_dict
 from coinr.codec.encoder import Encoder
+from coinr.inputs.state_dicts import StateDict
 from coinr.progress import report
 from coinr.runtime.work_limit import WorkLimit
 
@@ -67,7 +68,7 @@ class Trials:
     sd: Mapping[str, Any]
     metric: Callable[[Mapping[str, Any]], float]
     encoder: Encoder
-    base: Mapping[str, Any] | None
+    base: StateDict | None
     budget: dict[str, float]
     calls_left: int
     limit: WorkLimit
