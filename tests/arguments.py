@@ -5,6 +5,7 @@ from __future__ import annotations
 import fractions
 import functools
 import inspect
+import io
 import math
 import tempfile
 from collections import OrderedDict
@@ -321,11 +322,12 @@ def publics() -> dict[str, Public]:
         ),
         "load": Public(
             lambda: coinr.load,
-            {"path": PATHS, "base": CODEC["base"], "device": choose("cpu"), "limits": LIMITS},
+            {"file": [*PATHS, lambda: io.BytesIO(file())], "base": CODEC["base"], "device": choose("cpu"),
+             "limits": LIMITS},
         ),
         "save": Public(
             lambda: coinr.save,
-            {"path": [lambda: folder() / "out.coinr"], "sd": state, "profile": choose("uniform"),
+            {"file": [lambda: folder() / "out.coinr", io.BytesIO], "sd": state, "profile": choose("uniform"),
              **without(CODEC, "profile")},
             ("profile",),
             ("seeds",),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,8 +18,8 @@ from coinr.codec.reference import ReferenceNetwork
 from coinr.codec.report import Report, make_report
 from coinr.engine.threads import available_threads
 from coinr.errors import FormatError, InputError, first_line
-from coinr.files.reading import name_in_errors, read_bytes
-from coinr.files.writing import write_atomic
+from coinr.files.reading import name_in_errors
+from coinr.files.streams import Source, Target, name_of, read_source, write_target
 from coinr.inputs.arguments import checked
 from coinr.inputs.state_dicts import StateDict, to_state_dict
 from coinr.runtime.ambient import independent
@@ -254,19 +253,47 @@ def verify(
 
 @independent
 @checked
-def save(path: str | os.PathLike[str], sd: StateDict, **arguments: Any) -> int:
-    """Encode a state dict into a file, atomically, and return the bytes written; arguments as encode_state_dict."""
+def save(file: Target, sd: StateDict, **arguments: Any) -> int:
+    """Encode a state dict into a file and return the bytes written; arguments and errors as for encode_state_dict.
+
+    Parameters
+    ----------
+    file
+        A path, which is written atomically: a failure leaves no file behind, or the one before. Or a file that is open
+        for binary writing (an ``io.BytesIO``, a socket's file): the bytes go to its position, and it is not flushed or
+        closed. Nothing is written before all is encoded, but a failure to write may leave a part.
+
+    Raises
+    ------
+    InputError
+        If ``file`` is closed, or open for text.
+    OSError
+        If it cannot be written.
+    """
     blob = encode_state_dict(sd, **arguments)
-    write_atomic(path, blob)
+    write_target(file, blob)
     return len(blob)
 
 
 @independent
 @checked
-def load(path: str | os.PathLike[str], **arguments: Any) -> OrderedDict[str, torch.Tensor]:
-    """Decode a file; arguments and errors as for decode_state_dict, whose messages name the file."""
-    with name_in_errors(path):
-        return decode_state_dict(read_bytes(path, FormatError), **arguments)
+def load(file: Source, **arguments: Any) -> OrderedDict[str, torch.Tensor]:
+    """Decode a file; arguments and errors as for decode_state_dict, whose messages name the file.
+
+    Parameters
+    ----------
+    file
+        A path, or a file that is open for binary reading: it is read from its position to its end.
+
+    Raises
+    ------
+    InputError
+        If ``file`` is closed, or open for text.
+    OSError
+        If it cannot be read.
+    """
+    with name_in_errors(name_of(file)):
+        return decode_state_dict(read_source(file, FormatError), **arguments)
 
 
 def _device(device: str | torch.device) -> torch.device:

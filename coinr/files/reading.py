@@ -80,7 +80,7 @@ def check_head(path: str | os.PathLike[str]) -> bytes:
     if file.exists() and not file.is_file() and not file.is_dir():
         raise InputError(f"{path}: only regular files are read, not pipes and devices")
     with file.open("rb") as stream:
-        return _checked(path, stream.read(HEAD_BYTES), InputError)
+        return check_content(path, stream.read(HEAD_BYTES), InputError)
 
 
 def read_bytes(path: str | os.PathLike[str], error: type[CoinrError] = InputError) -> bytes:
@@ -95,10 +95,11 @@ def read_bytes(path: str | os.PathLike[str], error: type[CoinrError] = InputErro
     OSError
         If the file cannot be read.
     """
-    return _checked(path, check_path(path).read_bytes(), error)
+    return check_content(path, check_path(path).read_bytes(), error)
 
 
-def _checked(path: str | os.PathLike[str], data: bytes, error: type[CoinrError]) -> bytes:
+def check_content(path: str | os.PathLike[str], data: bytes, error: type[CoinrError]) -> bytes:
+    """Return the content, or first bytes, of a file; raise ``error`` if :func:`describe_other_file` knows them."""
     if fault := describe_other_file(data[:HEAD_BYTES]):
         raise error(f"{path}: {fault}")
     return data
