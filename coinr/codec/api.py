@@ -141,14 +141,21 @@ def encode_state_dict(
         threads=threads,
         profile_options=options,
     )
-    sd = to_state_dict(sd)
-    encoder = Encoder(sd, requested)
-    if calibrate is not None:
-        encoder.sensitivity = resolve_calibration(calibrate, sd, seed, uses_calibration(profile))
+    encoder = _make_encoder(to_state_dict(sd), requested)
     size = requested.target_size(encoder.parameters)
     if size is None:
         return encoder.encode(tolerance, errors)
     return encode_to_size(encoder.encode, size, encoder.parameters)[0]
+
+
+def _make_encoder(sd: Mapping[str, Any], options: EncodeOptions) -> Encoder:
+    """Return the encoder of a state dict, with what calibration measures."""
+    encoder = Encoder(sd, options)
+    if options.calibrate is not None:
+        encoder.sensitivity = resolve_calibration(
+            options.calibrate, sd, options.seed, uses_calibration(options.profile)
+        )
+    return encoder
 
 
 @independent
@@ -256,6 +263,8 @@ def verify(
 def save(file: Target, sd: StateDict, **arguments: Any) -> int:
     """Encode a state dict into a file and return the bytes written; arguments and errors as for encode_state_dict.
 
+    Large tensors wait in a temporary file once they are coded, unless a target size is given.
+
     Parameters
     ----------
     file
@@ -270,9 +279,12 @@ def save(file: Target, sd: StateDict, **arguments: Any) -> int:
     OSError
         If it cannot be written.
     """
-    blob = encode_state_dict(sd, **arguments)
-    write_target(file, blob)
-    return len(blob)
+    options = EncodeOptions.from_arguments(arguments)
+    if options.target_bytes is not None or options.target_bits is not None:
+        blob = encode_state_dict(sd, **arguments)
+        write_target(file, [blob])
+        return len(blob)
+    return _make_encoder(to_state_dict(sd), options).save(file, options.tolerance, options.errors)
 
 
 @independent

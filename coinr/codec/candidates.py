@@ -56,7 +56,8 @@ class Candidate:
         return math.isfinite(self.distortion.error) if limit is None else limit.satisfied_by(self.distortion)
 
 
-# The lossless candidate of each tensor that is being encoded: rate control encodes the same tensors many times.
+# The lossless candidate of each tensor that is being encoded, unless it is large: rate control encodes the same tensors
+# many times.
 _LOSSLESS: WeakKeyDictionary[Entry, Candidate] = WeakKeyDictionary()
 
 
@@ -75,13 +76,16 @@ def make_candidate(
     # the parameters as a reader gets them, checked
     read = coder.read(Reader(params.write()))
     tensor = coder.decode(memoryview(payload), read, entry.layout, seed, torch.device("cpu"))
+    values = entry.planes
     with np.errstate(invalid="ignore", over="ignore"):
-        difference = to_planes(tensor) - entry.planes
-    return Candidate(coder.id, params, payload, measure(difference, entry.planes, limit))
+        difference = to_planes(tensor) - values
+    return Candidate(coder.id, params, payload, measure(difference, values, limit))
 
 
 def lossless(entry: Entry) -> Candidate:
     """Return the smaller lossless candidate of the exact coder and Brotli, which wins where data repeat themselves."""
+    if entry.is_large:
+        return _made_lossless(entry)
     candidate = _LOSSLESS.get(entry)
     if candidate is None:
         candidate = _LOSSLESS[entry] = _made_lossless(entry)
@@ -132,7 +136,7 @@ def smallest(
 
 def needs_loss(entry: Entry, bits: float) -> bool:
     """Return whether so many bits for each real value are fewer than a fast estimate of the lossless size."""
-    return bits * entry.planes.size < quick_bits(to_bytes(entry.tensor), entry.tensor.element_size())
+    return bits * entry.count < quick_bits(to_bytes(entry.tensor), entry.tensor.element_size())
 
 
 def quick_bits(data: bytes, width: int) -> float:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 
 from coinr.codec.state_dict import Entry
-from coinr.codec.tensors import from_planes
+from coinr.codec.tensors import from_planes, sample
 
 #: Tensors with fewer elements are not classified by their values.
 FEWEST = 8
@@ -36,9 +36,7 @@ def by_element(entries: list[Entry]) -> set[int]:
     found = {row for row, entry in enumerate(entries) if _holds_scales(entry)}
     layers = {layer_of(entries[row]) for row in found}
     return found | {
-        row
-        for row, entry in enumerate(entries)
-        if alone[row] and (entry.planes.size < FEWEST or layer_of(entry) in layers)
+        row for row, entry in enumerate(entries) if alone[row] and (entry.count < FEWEST or layer_of(entry) in layers)
     }
 
 
@@ -48,19 +46,21 @@ def layer_of(entry: Entry) -> str:
 
 
 def _holds_scales(entry: Entry) -> bool:
-    """Return whether the values of a tensor look like scales; False for too few values."""
-    if entry.layout.size == max(entry.layout.shape, default=1):
-        return _one_sign(entry.planes) or _wide(entry.planes)
-    return _one_sign(entry.planes) and _wide(entry.planes)
+    """Return whether the values of a tensor look like scales; False for too few values.
+
+    A large vector has one value for too many channels: it counts as a matrix.
+    """
+    if entry.layout.size == max(entry.layout.shape, default=1) and not entry.is_large:
+        return _one_sign(entry) or _wide(entry.planes)
+    return _one_sign(entry) and _wide(sample(entry.tensor) if entry.is_large else entry.planes)
 
 
-def _one_sign(planes: NDArray[np.float64]) -> bool:
-    positive, negative = np.count_nonzero(planes > 0), np.count_nonzero(planes < 0)
-    return bool(min(positive, negative) == 0 and max(positive, negative) >= FEWEST)
+def _one_sign(entry: Entry) -> bool:
+    return min(entry.signs) == 0 and max(entry.signs) >= FEWEST
 
 
-def _wide(planes: NDArray[np.float64]) -> bool:
-    magnitudes = np.abs(planes[planes != 0])
+def _wide(values: NDArray[np.float64]) -> bool:
+    magnitudes = np.abs(values[values != 0])
     if magnitudes.size < FEWEST:
         return False
     first, last = np.quantile(magnitudes, (0.1, 0.9))

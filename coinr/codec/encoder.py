@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from glob import escape
 
 from coinr.codec.allocate.default_errors import rule_errors
 from coinr.codec.candidates import Candidate, cost
-from coinr.codec.coders import EXACT, LOSSLESS, LosslessParams
+from coinr.codec.coders import EXACT, LOSSLESS, LosslessParams, Params
 from coinr.codec.distortion import NO_DISTORTION
 from coinr.codec.format import container
-from coinr.codec.format.container import File
 from coinr.codec.format.metadata import check_meta
-from coinr.codec.format.tensor_table import TIED, Header, Limits, TensorRecord, check_names, check_shape
+from coinr.codec.format.tensor_table import (
+    TIED,
+    Header,
+    Limits,
+    TensorRecord,
+    check_names,
+    check_shape,
+)
 from coinr.codec.options import EncodeOptions, check_tolerance
 from coinr.codec.profiles.difference import encode_differences
 from coinr.codec.profiles.tasks import Task, check_options, encode, least_work, lossy_entries, make_tasks
@@ -23,12 +29,48 @@ from coinr.codec.reference import ReferenceNetwork
 from coinr.codec.state_dict import read_state_dict
 from coinr.engine.threads import limited_threads
 from coinr.errors import FormatError, InputError, LimitError
+from coinr.files.spool import Payload, Spool, SpooledBytes
+from coinr.files.streams import Target, write_target
 from coinr.inputs.arguments import checked
 from coinr.inputs.naming import check_patterns
 from coinr.inputs.state_dicts import StateDict, to_state_dict
 from coinr.sensitivity.calibration import SensitivityInfo
 
 _WITHOUT_LOSS = {LOSSLESS.id, EXACT.id}
+
+
+@dataclass(frozen=True)
+class _Spooled:
+    """A candidate whose payload is in a temporary file. It has no alternatives."""
+
+    coder: int
+    params: Params
+    payload: SpooledBytes
+    alternatives: tuple[Candidate, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Content:
+    """A file that is not written yet.
+
+    Attributes
+    ----------
+    start
+        Its first bytes, up to the table.
+    payloads
+        Of all entries; nothing for tied ones.
+    """
+
+    header: Header
+    start: bytes
+    payloads: list[Payload]
+
+    @property
+    def size(self) -> int:
+        return container.file_size(self.header, self.start)
+
+    def parts(self) -> Iterator[bytes]:
+        return container.parts(self.header, self.start, self.payloads)
 
 
 class Encoder:
@@ -99,7 +141,7 @@ class Encoder:
     @property
     def parameters(self) -> int:
         """Return the number of floating-point parameters; complex ones count twice."""
-        return sum(entry.planes.size for entry in self.stored if entry.allows_loss)
+        return sum(entry.count for entry in self.stored if entry.allows_loss)
 
     def rule(self) -> dict[str, float]:
         """Return the error of each lossy tensor by the rule at a tolerance of 1, by name."""
@@ -109,9 +151,19 @@ class Encoder:
     def encode(self, tolerance: float | None, errors: Mapping[str, float] | None = None) -> bytes:
         """Encode the file at a tolerance; ``errors`` replaces the rule for single tensors."""
         with limited_threads(self.options.threads):
-            return self._encode(tolerance, errors)
+            return b"".join(self._encode(tolerance, errors, None).parts())
 
-    def _encode(self, tolerance: float | None, errors: Mapping[str, float] | None) -> bytes:
+    def save(self, file: Target, tolerance: float | None, errors: Mapping[str, float] | None = None) -> int:
+        """Encode the file at a tolerance and write it to a path, atomically, or to an open file; return its bytes.
+
+        Payloads of large tensors wait in a temporary file, not in memory.
+        """
+        with limited_threads(self.options.threads), Spool() as spool:
+            content = self._encode(tolerance, errors, spool)
+            write_target(file, content.parts())
+            return content.size
+
+    def _encode(self, tolerance: float | None, errors: Mapping[str, float] | None, spool: Spool | None) -> _Content:
         check_tolerance(tolerance)
         settings = replace(self.options, tolerance=tolerance)
         tasks = make_tasks(self.stored, self.lossy_entries, settings, self.sensitivity, errors)
@@ -120,26 +172,37 @@ class Encoder:
             t for t in tasks if self.reference is None or self.reference.find(t.entry.name, t.entry.layout) is None
         ]
         self.limits.check_work(least_work(alone, settings), "at least ")
-        chosen = self._encode_tasks(tasks, settings)
-        blob = min(self._assemble_all(_alternatives(chosen), settings.seed), key=len)
+        chosen = self._encode_tasks(tasks, settings, spool)
+        content = min(self._assemble_all(_alternatives(chosen), settings.seed), key=lambda one: one.size)
         seeded = [row for row, candidate in enumerate(chosen) if candidate.params.work(self.stored[row].layout)]
         for other in range(settings.seed + 1, settings.seed + self.options.seeds) if seeded else ():
-            again = self._encode_tasks([tasks[row] for row in seeded], replace(settings, seed=other))
+            again = self._encode_tasks([tasks[row] for row in seeded], replace(settings, seed=other), spool)
             mixed = list(chosen)
             for row, candidate in zip(seeded, again, strict=True):
                 mixed[row] = candidate
             with suppress(LimitError):  # the file of the first seed is within the limits
-                blob = min(blob, self._assemble(mixed, other), key=len)
-        return blob
+                content = min(content, self._assemble(mixed, other), key=lambda one: one.size)
+        return content
 
-    def _encode_tasks(self, tasks: list[Task], settings: EncodeOptions) -> list[Candidate]:
-        """Return a candidate for each task."""
-        if self.reference is None:
-            return encode(tasks, settings, self.sensitivity.hessian)
-        # a difference to a reference stands alone
-        return encode_differences(tasks, encode(tasks, settings), self.reference, settings)
+    def _encode_tasks(
+        self, tasks: list[Task], settings: EncodeOptions, spool: Spool | None
+    ) -> list[Candidate | _Spooled]:
+        """Return a candidate for each task. Payloads of large tensors go to the spool, if there is one."""
+        if self.reference is not None:
+            # a difference to a reference stands alone
+            return [*encode_differences(tasks, encode(tasks, settings), self.reference, settings)]
+        large = [task for task in tasks if task.entry.is_large]
+        found: dict[str, Candidate | _Spooled] = {}
+        for task in large:
+            (one,) = encode([task], settings)
+            kept = one if spool is None else _Spooled(one.coder, one.params, spool.put(one.payload))
+            found[task.entry.name] = kept
+        others = [task for task in tasks if not task.entry.is_large]
+        for task, other in zip(others, encode(others, settings, self.sensitivity.hessian), strict=True):
+            found[task.entry.name] = other
+        return [found[task.entry.name] for task in tasks]
 
-    def _assemble_all(self, choices: Iterable[list[Candidate]], seed: int) -> list[bytes]:
+    def _assemble_all(self, choices: Iterable[list[Candidate | _Spooled]], seed: int) -> list[_Content]:
         """Return the files of those choices that the limits allow; LimitError where they allow none."""
         files, refused = [], None
         for chosen in choices:
@@ -151,22 +214,22 @@ class Encoder:
             raise refused
         return files
 
-    def _assemble(self, chosen: list[Candidate], seed: int) -> bytes:
+    def _assemble(self, chosen: list[Candidate | _Spooled], seed: int) -> _Content:
         """Return the file of a candidate for each tensor, as a reader with these limits accepts it."""
         header = self._header(chosen, seed)
         rest = iter(chosen)
-        payloads = [next(rest).payload if entry.tied_to is None else b"" for entry in self.entries]
+        payloads: list[Payload] = [next(rest).payload if entry.tied_to is None else b"" for entry in self.entries]
         if self.reference is not None and header.differences():
             header = replace(header, reference_hash=self.reference.digest(header.differences()))
         self.limits.check(header)
-        blob = container.write(header, payloads)
+        start = container.write_start(header)
         try:
-            File(blob, self.limits)
+            container.read_start(start, self.limits)
         except FormatError as error:
             raise InputError(f"this state dict cannot be stored: {error}") from error
-        return blob
+        return _Content(header, start, payloads)
 
-    def _header(self, chosen: list[Candidate], seed: int) -> Header:
+    def _header(self, chosen: Sequence[Candidate | _Spooled], seed: int) -> Header:
         rest = iter(chosen)
         records = []
         for entry in self.entries:
@@ -178,7 +241,7 @@ class Encoder:
         return Header(seed, tuple(records), self.meta)
 
 
-def _alternatives(chosen: list[Candidate]) -> Iterator[list[Candidate]]:
+def _alternatives(chosen: list[Candidate | _Spooled]) -> Iterator[list[Candidate | _Spooled]]:
     """Yield the tensors each in its smallest form, then all of them by one and the same coder or without loss."""
     yield chosen
     coders = {other.coder for candidate in chosen for other in candidate.alternatives}

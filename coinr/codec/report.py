@@ -97,12 +97,12 @@ def make_report(file: File) -> Report:
     )
     decoded_bytes, work = header.cost()
     totals = {
-        "file_bytes": len(file.data),
+        "file_bytes": file.size,
         "payload_bytes": payload,
         "name_bytes": names,
-        "overhead_bytes": len(file.data) - payload - names,
+        "overhead_bytes": file.size - payload - names,
         "parameters": parameters,
-        "bits_per_parameter": 8 * len(file.data) / parameters if parameters else None,
+        "bits_per_parameter": 8 * file.size / parameters if parameters else None,
         "decoded_bytes": decoded_bytes,
         "work": work,
     }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -11,13 +12,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from coinr.codec.tensors import LOSSY_DTYPES, Layout, to_planes
+from coinr.codec.distortion import rms
+from coinr.codec.tensors import LOSSY_DTYPES, Layout, blocks, to_planes
 from coinr.inputs.state_dicts import entry_tensor, items
+
+#: Tensors of more real values are large: no copy of all their values is made, but one block at a time.
+LARGE = 1 << 20
+
+# Planes of at most this many real values are kept; those of other tensors are made when they are used.
+_KEPT = 1 << 16
+
+# Magnitudes below this share of the root mean square do not count in geometric means.
+_NEGLIGIBLE = 1 / 256
 
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """One entry of the state dict.
+    """One entry of the state dict. It holds the tensor, and what was asked of its values.
 
     Attributes
     ----------
@@ -36,10 +47,69 @@ class Entry:
         """Return dtype and shape."""
         return Layout(self.tensor.dtype, tuple(self.tensor.shape))
 
-    @cached_property
+    @property
+    def count(self) -> int:
+        """Return the number of real values."""
+        return self.layout.planes * self.layout.size
+
+    @property
+    def is_large(self) -> bool:
+        """Return whether no copy of all values should be made."""
+        return self.count > LARGE
+
+    @property
     def planes(self) -> NDArray[np.float64]:
-        """Return the values as float64 ``[planes, size]``."""
+        """Return the values as float64 ``[planes, size]``; not to be changed."""
+        return self._kept_planes if self.count <= _KEPT else to_planes(self.tensor)
+
+    @cached_property
+    def _kept_planes(self) -> NDArray[np.float64]:
         return to_planes(self.tensor)
+
+    def _blocks(self) -> Iterator[NDArray[np.float64]]:
+        """Yield all values once, a block at a time; those of tensors that are not large at once."""
+        return blocks(self.tensor) if self.is_large else iter((self.planes,))
+
+    @cached_property
+    def extremes(self) -> tuple[float, float]:
+        """Return the smallest and the largest value; NaN where there is one."""
+        ends = np.array([(block.min(), block.max()) for block in self._blocks()])
+        return float(ends[:, 0].min()), float(ends[:, 1].max())
+
+    @property
+    def peak(self) -> float:
+        """Return the largest magnitude; NaN where there is one."""
+        return max(map(abs, self.extremes))
+
+    @cached_property
+    def rms(self) -> float:
+        """Return the root mean square of the values."""
+        if not self.is_large:
+            return rms(self.planes)
+        peak = self.peak
+        if not 0 < peak < math.inf:
+            return peak
+        return peak * math.sqrt(sum(float(np.square(block / peak).sum()) for block in self._blocks()) / self.count)
+
+    @cached_property
+    def geometric_mean(self) -> float:
+        """Return the geometric mean of the magnitudes that are not negligible; a few large values hardly change it."""
+        floor = self.rms * _NEGLIGIBLE
+        logs = [np.log(magnitudes[magnitudes > floor]) for magnitudes in map(np.abs, self._blocks())]
+        if len(logs) == 1:
+            return float(np.exp(logs[0].mean()))
+        return math.exp(sum(float(one.sum()) for one in logs) / sum(one.size for one in logs))
+
+    @cached_property
+    def signs(self) -> tuple[int, int]:
+        """Return the numbers of positive and of negative values."""
+        counts = [(np.count_nonzero(block > 0), np.count_nonzero(block < 0)) for block in self._blocks()]
+        return sum(int(one) for one, _ in counts), sum(int(other) for _, other in counts)
+
+    def has_two_values(self) -> bool:
+        """Return whether no value lies between the smallest and the largest."""
+        low, high = self.extremes
+        return all(bool(((block == low) | (block == high)).all()) for block in self._blocks())
 
     @property
     def allows_loss(self) -> bool:
@@ -49,7 +119,8 @@ class Entry:
     def finite(self) -> bool:
         """Return whether no value is NaN or infinite; True for integers."""
         kind = self.tensor.dtype
-        return not (kind.is_floating_point or kind.is_complex) or bool(np.isfinite(self.planes).all())
+        is_integer = not (kind.is_floating_point or kind.is_complex)
+        return is_integer or not self.count or math.isfinite(self.peak)
 
 
 def _identity(value: Any, tensor: torch.Tensor) -> tuple[Any, ...] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,26 @@ class Layout:
     def nbytes(self) -> int:
         """Return the bytes of the decoded tensor."""
         return self.size * self.dtype.itemsize
+
+
+#: Values of a block, where a tensor is read in parts.
+BLOCK = 1 << 16
+
+
+def blocks(tensor: torch.Tensor) -> Iterator[NDArray[np.float64]]:
+    """Yield the values that :func:`to_planes` returns, in order, as float64 blocks of at most :data:`BLOCK` values."""
+    flat = tensor.reshape(-1)
+    for plane in torch.view_as_real(flat).unbind(1) if tensor.dtype.is_complex else (flat,):
+        for first in range(0, len(plane), BLOCK):
+            part: NDArray[np.float64] = plane[first : first + BLOCK].to(torch.float64).numpy()
+            yield part
+
+
+def sample(tensor: torch.Tensor) -> NDArray[np.float64]:
+    """Return at most :data:`BLOCK` values that lie evenly in a tensor; of complex ones, real parts."""
+    flat = tensor.reshape(-1)
+    values: NDArray[np.float64] = to_planes(flat[:: -(-len(flat) // BLOCK)])[0]
+    return values
 
 
 def to_planes(tensor: torch.Tensor) -> NDArray[np.float64]:

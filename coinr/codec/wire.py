@@ -64,6 +64,25 @@ class Reader:
             raise FormatError(f"{len(self.data) - self.at} bytes too many")
 
 
+class Extent:
+    """A cursor over bytes that are not read yet."""
+
+    def __init__(self, size: int, start: int) -> None:
+        self.size = size
+        self.at = start
+
+    def skip(self, count: int) -> None:
+        """Pass over the next ``count`` bytes; raise TruncatedError if there are fewer."""
+        if count > self.size - self.at:
+            raise TruncatedError(f"truncated: needs {count} bytes at offset {self.at}, has {self.size - self.at}")
+        self.at += count
+
+    def end(self) -> None:
+        """Raise FormatError unless the end is reached."""
+        if self.at != self.size:
+            raise FormatError(f"{self.size - self.at} bytes too many")
+
+
 # Up to this size Brotli runs at quality 11 (0.5 MB/s), beyond it at 9: 30 times as fast, files 0.1 % larger.
 _PATIENT_BYTES = 1 << 18
 

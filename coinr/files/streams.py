@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, Protocol, TypeVar, runtime_checkable
 
 from coinr.errors import CoinrError, InputError, first_line
@@ -65,8 +65,10 @@ def read_source(file: Source, error: type[CoinrError]) -> bytes:
     return check_content(name_of(file), bytes(data), error)
 
 
-def write_target(file: Target, data: bytes) -> None:
-    """Write bytes to a path, atomically, or to an open file from its position on, which is not flushed or closed.
+def write_target(file: Target, parts: Iterable[bytes]) -> None:
+    """Write the parts of a file to a path, atomically, or to an open file from its position on.
+
+    An open file is not flushed or closed.
 
     Where an open file fails, it may hold a part of the bytes.
 
@@ -78,10 +80,15 @@ def write_target(file: Target, data: bytes) -> None:
         If it cannot be written.
     """
     if isinstance(file, str | os.PathLike):
-        write_atomic(file, data)
+        write_atomic(file, lambda stream: stream.writelines(parts))
         return
     if isinstance(file, io.TextIOBase):
         raise InputError(f"{name_of(file)}: is open for text; open it in binary mode")
+    for part in parts:
+        _write(file, part)
+
+
+def _write(file: BinaryWriter, data: bytes) -> None:
     left = memoryview(data)
     while left:
         # files without a buffer may take a part only

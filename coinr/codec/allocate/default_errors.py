@@ -14,7 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from coinr.codec.allocate.row_weights import row_weights
-from coinr.codec.distortion import DistortionLimit, rms
+from coinr.codec.distortion import DistortionLimit
 from coinr.codec.elements import FEWEST, by_element, layer_of
 from coinr.codec.state_dict import Entry
 from coinr.sensitivity.calibration import SensitivityInfo
@@ -46,9 +46,6 @@ NETWORK_1D = 1 / 12
 # Largest relative error of tensors that are bounded element by element, as a share of the tolerance. An element takes
 # about 15 bits; its relative error is a twentieth of that of the weights of its channel.
 ELEMENTWISE = 1 / 256
-
-# Magnitudes below this share of the root mean square do not count in geometric means.
-_NEGLIGIBLE = 1 / 256
 
 # Factor on the error from one hidden matrix to the next, and its largest product, in networks with a first layer as
 # above (bench/results/rate/sensitivity.csv).
@@ -82,7 +79,7 @@ def distortion_limits(
     weights_of, elements = row_weights(entries), by_element(entries)
     limits = []
     for row, (entry, rule) in enumerate(zip(entries, rule_errors(entries, sensitivity), strict=True)):
-        largest = tolerance * rms(entry.planes)
+        largest = tolerance * entry.rms
         own = sensitivity.tensors.get(entry.name)
         error = requested.get(entry.name, tolerance * rule)
         if row in elements:
@@ -97,8 +94,8 @@ def distortion_limits(
 def _by_element(entry: Entry, largest: float, error: float, rule: float, tolerance: float) -> DistortionLimit:
     """Return the limit where elements keep relative errors; ``rule`` is the tensor's error at a tolerance of 1."""
     relative = min(ELEMENTWISE * (error / rule if rule else tolerance), tolerance)
-    if entry.planes.size >= FEWEST:
-        error = max(error, relative * rms(entry.planes))
+    if entry.count >= FEWEST:
+        error = max(error, relative * entry.rms)
     return DistortionLimit(min(largest, error), largest, relative_error=relative)
 
 
@@ -109,11 +106,11 @@ def rule_errors(entries: list[Entry], sensitivity: SensitivityInfo) -> list[floa
     matrices; the others follow by the factors above. Where sensitivities are known, they replace these rules:
     every parameter contributes equally to the output error, and the geometric mean of errors is the rule's.
     """
-    sizes = [rms(entry.planes) for entry in entries]
+    sizes = [entry.rms for entry in entries]
     hidden = _hidden_matrices(entries, sizes)
     others = [size for entry, size in zip(entries, sizes, strict=True) if not _is_mask(entry)]
     common = HIDDEN_LAYER * _smallest_magnitude(
-        [(entries[row].planes.size, _geometric_mean(entries[row])) for row in hidden], others or sizes
+        [(entries[row].count, entries[row].geometric_mean) for row in hidden], others or sizes
     )
     first_layers = {layer_of(entry): _first_layer_share(entry) for entry in entries if _first_layer_share(entry) < 1}
     if FIRST_LAYER_1D in first_layers.values():
@@ -131,23 +128,16 @@ def _equalized(entries: list[Entry], errors: list[float], means: Mapping[str, fl
     known = {row: means[entry.name] for row, entry in enumerate(entries) if entry.name in means and errors[row] > 0}
     if not known:
         return errors
-    counts = np.array([entries[row].planes.size for row in known])
+    counts = np.array([entries[row].count for row in known])
     logs = np.array([math.log(errors[row]) + math.log(mean) / 2 for row, mean in known.items()])
     level = float(np.average(logs, weights=counts))
     return [math.exp(level - math.log(known[row]) / 2) if row in known else error for row, error in enumerate(errors)]
 
 
-def _geometric_mean(entry: Entry) -> float:
-    """Return the geometric mean of the magnitudes that are not negligible; a few large weights hardly change it."""
-    magnitudes = np.abs(entry.planes)
-    floor = rms(entry.planes) * _NEGLIGIBLE
-    return float(np.exp(np.log(magnitudes[magnitudes > floor]).mean()))
-
-
 def _hidden_matrices(entries: list[Entry], sizes: list[float]) -> set[int]:
     """Return the positions of hidden matrices that hold a fair share of the parameters; masks are left out."""
     weights = {row for row, entry in enumerate(entries) if not _is_mask(entry)}
-    total = sum(entries[row].planes.size for row in weights)
+    total = sum(entries[row].count for row in weights)
     return {
         row
         for row, entry in enumerate(entries)
@@ -155,16 +145,13 @@ def _hidden_matrices(entries: list[Entry], sizes: list[float]) -> set[int]:
         and len(entry.layout.shape) > 1
         and _first_layer_share(entry) == 1
         and row in weights
-        and entry.planes.size >= _LEAST_HIDDEN_SHARE * total
+        and entry.count >= _LEAST_HIDDEN_SHARE * total
     }
 
 
 def _is_mask(entry: Entry) -> bool:
     """Return whether a matrix has only two values, as a mask has."""
-    if len(entry.layout.shape) < 2 or entry.planes.size < _FEWEST_OF_MASK:
-        return False
-    low, high = entry.planes.min(), entry.planes.max()
-    return bool(((entry.planes == low) | (entry.planes == high)).all())
+    return len(entry.layout.shape) > 1 and entry.count >= _FEWEST_OF_MASK and entry.has_two_values()
 
 
 def _smallest_magnitude(hidden: list[tuple[int, float]], sizes: list[float]) -> float:

@@ -8,17 +8,22 @@ layer to the first through squared weights W of the next layer: g_i = Σ_k W[k, 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coinr.codec.state_dict import Entry
+from coinr.codec.tensors import BLOCK, to_planes
 
 # Estimates are inexact, so differences are reduced: sensitivities are taken to this power.
 TRUST = 0.9
 
 # Rows that differ by less than this in bits are not worth steps of their own.
 _LEAST_GAIN = 0.01
+
+# A matrix with more rows or columns is no layer of neurons: nothing follows from it, nor for it.
+_MOST_NEURONS = 1 << 18
 
 # Without consecutive numbers in their names, two layers follow each other where the sizes of rows and the
 # sensitivities estimated for them are as correlated as chance allows once in a hundred times.
@@ -32,6 +37,9 @@ def row_weights(entries: list[Entry]) -> dict[int, NDArray[np.float64]]:
     later: NDArray[np.float64] | None = None
     for position in range(len(matrices) - 2, -1, -1):
         row, after = matrices[position], matrices[position + 1]
+        if not (_is_layer(entries[row]) and _is_layer(entries[after])):
+            later = None
+            continue
         passed = _passed_back(entries[after], later)
         later = passed if _follows(entries[row], entries[after], passed) else None
         if later is not None:
@@ -42,20 +50,30 @@ def row_weights(entries: list[Entry]) -> dict[int, NDArray[np.float64]]:
     return found
 
 
+def _is_layer(entry: Entry) -> bool:
+    rows = entry.layout.shape[0]
+    return max(rows, entry.layout.size // max(rows, 1)) <= _MOST_NEURONS
+
+
 def _passed_back(entry: Entry, later: NDArray[np.float64] | None) -> NDArray[np.float64]:
     """Return the sensitivity to an error in each input of a layer, given that of its outputs (None: all alike)."""
-    power = _power(entry)
-    passed = power.sum(0) if later is None else (power * later[:, None]).sum(0)
+    sums = [
+        power.sum(0) if later is None else (power * later[rows, None]).sum(0) for rows, power in _power_blocks(entry)
+    ]
+    passed = np.sum(sums, 0)
     floor = float(passed.max()) * 2.0**-31
     floored: NDArray[np.float64] = np.maximum(passed, floor if floor > 0 else 1.0)
     return floored
 
 
-def _power(entry: Entry) -> NDArray[np.float64]:
-    """Return the squared magnitude of each weight, float64 ``[shape[0], rest]``."""
-    planes = entry.planes / (np.abs(entry.planes).max() or 1.0)
-    power: NDArray[np.float64] = np.square(planes).sum(0).reshape(entry.layout.shape[0], -1)
-    return power
+def _power_blocks(entry: Entry) -> Iterator[tuple[slice, NDArray[np.float64]]]:
+    """Yield the squared magnitudes of the weights of a slice of rows, float64 ``[rows, rest]``, until all are done."""
+    rows = entry.layout.shape[0]
+    some = max(1, BLOCK * rows // max(entry.layout.size, 1)) if entry.is_large else max(rows, 1)
+    for first in range(0, rows, some):
+        part = slice(first, min(first + some, rows))
+        planes = to_planes(entry.tensor[part]) / (entry.peak or 1.0)
+        yield part, np.square(planes).sum(0).reshape(part.stop - first, -1)
 
 
 def _follows(entry: Entry, after: Entry, passed: NDArray[np.float64]) -> bool:
@@ -64,7 +82,7 @@ def _follows(entry: Entry, after: Entry, passed: NDArray[np.float64]) -> bool:
         return False
     if _consecutive(entry.name, after.name):
         return True
-    own = _power(entry).mean(1)
+    own = np.concatenate([power.mean(1) for _, power in _power_blocks(entry)])
     if len(own) < 2 or not own.min() > 0 or np.ptp(passed) == 0 or np.ptp(own) == 0:
         return False
     correlation = np.corrcoef(np.log(own), np.log(passed))[0, 1]

@@ -7,7 +7,7 @@ limits before anything is allocated for them.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 import torch
 
@@ -25,7 +25,7 @@ from coinr.codec.format.tensor_table import (
     write_table,
 )
 from coinr.codec.reference import ReferenceNetwork
-from coinr.codec.wire import Reader
+from coinr.codec.wire import Extent, Reader
 from coinr.errors import (
     ChecksumError,
     FormatError,
@@ -34,7 +34,9 @@ from coinr.errors import (
     TruncatedError,
     VersionError,
 )
+from coinr.files.random_access import FileBytes, MemoryBytes, RandomAccess
 from coinr.files.reading import MAGIC
+from coinr.files.spool import Payload, SpooledBytes
 from coinr.inputs.naming import list_names
 
 _DIFFERENCES = 2
@@ -54,18 +56,100 @@ def _sections(records: tuple[TensorRecord, ...]) -> Iterator[list[int]]:
             yield [row]
 
 
-def write(header: Header, payloads: list[bytes]) -> bytes:
-    """Write a file from its header and payloads. Each checksum is the CRC-32 of all bytes before it but checksums."""
+def write_start(header: Header) -> bytes:
+    """Return the bytes of a file up to its table, without the checksum."""
     packed = pack_table(write_table(header))
     flags = packed[0] | (_DIFFERENCES if header.reference_hash else 0)
-    out = bytearray(MAGIC + bytes([VERSION, flags]) + packed[1:])
-    crc = zlib.crc32(out)
-    out += crc.to_bytes(CHECKSUM_BYTES, "little")
+    return MAGIC + bytes([VERSION, flags]) + packed[1:]
+
+
+def file_size(header: Header, start: bytes) -> int:
+    """Return the bytes of the file that begins with ``start``."""
+    checksums = 1 + sum(1 for _ in _sections(header.records))
+    return len(start) + sum(record.length for record in header.records) + CHECKSUM_BYTES * checksums
+
+
+def parts(header: Header, start: bytes, payloads: Sequence[Payload]) -> Iterator[bytes]:
+    """Yield the bytes of a file in order, in parts. Each checksum is the CRC-32 of all bytes before but checksums."""
+    crc = zlib.crc32(start)
+    yield start
+    yield crc.to_bytes(CHECKSUM_BYTES, "little")
     for rows in _sections(header.records):
-        section = b"".join(payloads[row] for row in rows)
-        crc = zlib.crc32(section, crc)
-        out += section + crc.to_bytes(CHECKSUM_BYTES, "little")
-    return bytes(out)
+        for row in rows:
+            for part in _chunks(payloads[row]):
+                crc = zlib.crc32(part, crc)
+                yield part
+        yield crc.to_bytes(CHECKSUM_BYTES, "little")
+
+
+def _chunks(payload: Payload) -> Iterable[bytes]:
+    return payload.chunks() if isinstance(payload, SpooledBytes) else (payload,)
+
+
+def write(header: Header, payloads: Sequence[Payload]) -> bytes:
+    """Return the whole file of a header and its payloads."""
+    return b"".join(parts(header, write_start(header), payloads))
+
+
+# The sizes in the first bytes of a file lie within so many.
+_LEAD_BYTES = 64
+
+
+def read_start(data: bytes | memoryview, limits: Limits) -> Header:
+    """Return the header in the first bytes of a file, as :func:`write_start` made them.
+
+    Raises
+    ------
+    CoinrError
+        As :class:`File`.
+    """
+    flags, table, size = _read_frame(Reader(data))
+    return _read_header(flags, table, size, limits)
+
+
+def _read_frame(reader: Reader) -> tuple[int, memoryview, int]:
+    """Return flags, the table as it is stored, and its size after decompression."""
+    magic = bytes(reader.data[: len(MAGIC)])
+    if magic != MAGIC:
+        kind = TruncatedError if magic and MAGIC.startswith(magic) else FormatError
+        raise kind("not a coinr file: wrong magic bytes")
+    flags, stored, size = _read_sizes(reader)
+    return flags, reader.take(stored), size
+
+
+def _read_sizes(reader: Reader) -> tuple[int, int, int]:
+    """Return flags, and the sizes of the table before and after decompression."""
+    reader.take(len(MAGIC))
+    version, flags = reader.u8(), reader.u8()
+    if version != VERSION:
+        raise VersionError(f"format version {version} is not supported, only {VERSION}")
+    if flags & ~(BROTLI | _DIFFERENCES | MODELED):
+        raise VersionError(f"flags {flags:#x} are unknown to format version {VERSION}")
+    packed = flags & (BROTLI | MODELED)
+    if packed == BROTLI | MODELED:
+        raise FormatError("a table that is compressed in two ways")
+    stored = reader.varint()
+    return flags, stored, reader.varint() if packed else stored
+
+
+def _read_header(flags: int, table: memoryview, size: int, limits: Limits) -> Header:
+    raw = unpack_table(bytes(table), size, flags) if flags & (BROTLI | MODELED) else bytes(table)
+    return read_table(raw, limits, bool(flags & _DIFFERENCES))
+
+
+def _first_bytes(source: RandomAccess) -> bytes | memoryview:
+    """Return the bytes of a file up to the checksum of its table, or all where they do not tell where that is."""
+    lead = source.read(0, _LEAD_BYTES)
+    reader = Reader(lead)
+    if bytes(lead[: len(MAGIC)]) != MAGIC or len(lead) < _LEAD_BYTES:
+        return lead
+    _, stored, _ = _read_sizes(reader)
+    return source.read(0, reader.at + stored + CHECKSUM_BYTES)
+
+
+def _check_crc(data: bytes | memoryview, start: int, before: int, stored: int) -> None:
+    if zlib.crc32(data, before) != stored:
+        raise ChecksumError(f"checksum of bytes {start} … {start + len(data) - 1} differs: the file is damaged")
 
 
 class File:
@@ -74,7 +158,7 @@ class File:
     Parameters
     ----------
     data
-        The bytes of a whole file.
+        The bytes of a whole file, or where to read them.
     limits
         Only ``tensors`` is checked here.
     reference
@@ -89,72 +173,62 @@ class File:
 
     def __init__(
         self,
-        data: bytes | bytearray | memoryview,
+        data: bytes | bytearray | memoryview | FileBytes,
         limits: Limits | None = None,
         reference: ReferenceNetwork | None = None,
     ) -> None:
-        if not isinstance(data, bytes | bytearray | memoryview):
-            raise InputError(f"a coinr file is bytes, not {type(data).__name__}")
-        if not memoryview(data).c_contiguous:
-            raise InputError("the bytes of a coinr file must be contiguous")
-        self.data = memoryview(data).cast("B")
-        reader = Reader(self.data)
-        magic = bytes(self.data[: len(MAGIC)])
-        if magic != MAGIC:
-            kind = TruncatedError if magic and MAGIC.startswith(magic) else FormatError
-            raise kind("not a coinr file: wrong magic bytes")
-        reader.take(len(MAGIC))
-        version, flags = reader.u8(), reader.u8()
-        if version != VERSION:
-            raise VersionError(f"format version {version} is not supported, only {VERSION}")
-        if flags & ~(BROTLI | _DIFFERENCES | MODELED):
-            raise VersionError(f"flags {flags:#x} are unknown to format version {VERSION}")
-        packed = flags & (BROTLI | MODELED)
-        if packed == BROTLI | MODELED:
-            raise FormatError("a table that is compressed in two ways")
-        stored = reader.varint()
-        size = reader.varint() if packed else stored
-        table = bytes(reader.take(stored))
+        self._source: RandomAccess = data if isinstance(data, FileBytes) else MemoryBytes(data)
+        self.size = self._source.size
+        first = _first_bytes(self._source)
+        reader = Reader(first)
+        flags, table, size = _read_frame(reader)
         stop = reader.at
-        self._check_crc(0, stop, 0, reader.u32())
-        raw = unpack_table(table, size, flags) if packed else table
-        self.header = read_table(raw, limits or Limits(), bool(flags & _DIFFERENCES))
+        _check_crc(first[:stop], 0, 0, reader.u32())
+        self.header = _read_header(flags, table, size, limits or Limits())
         self._reference, self._reference_checked = reference, False
-        self.table_ratio = stored / max(len(raw), 1)
-        self._place_sections(reader)
+        self.table_ratio = len(table) / max(size, 1)
+        self._place_sections(reader.at)
 
-    def _check_crc(self, start: int, stop: int, before: int, stored: int) -> None:
-        if zlib.crc32(self.data[start:stop], before) != stored:
-            raise ChecksumError(f"checksum of bytes {start} … {stop - 1} differs: the file is damaged")
-
-    def _place_sections(self, reader: Reader) -> None:
+    def _place_sections(self, start: int) -> None:
         """Find the bounds of each section and the offset of each payload; check them against the length of the file."""
         self._spans: list[tuple[int, int]] = []
         self._section_of: dict[int, int] = {}
         self._offsets: dict[int, int] = {}
+        end = Extent(self.size, start)
         for rows in _sections(self.header.records):
-            start = reader.at
+            start = end.at
             for row in rows:
-                self._offsets[row] = reader.at
+                self._offsets[row] = end.at
                 self._section_of[row] = len(self._spans)
-                reader.take(self.header.records[row].length)
-            self._spans.append((start, reader.at))
-            reader.take(CHECKSUM_BYTES)
-        reader.end()
-        self._checked = [False] * len(self._spans)
+                end.skip(self.header.records[row].length)
+            self._spans.append((start, end.at))
+            end.skip(CHECKSUM_BYTES)
+        end.end()
+        self._checked: dict[int, memoryview] = {}
 
     def payload(self, row: int) -> memoryview:
         """Return the payload of a row of the table, after its section's checksum was verified."""
         section = self._section_of.get(row)
         if section is None:
-            return self.data[:0]
-        if not self._checked[section]:
-            start, stop = self._spans[section]
-            before = int.from_bytes(self.data[start - CHECKSUM_BYTES : start], "little")
-            self._check_crc(start, stop, before, Reader(self.data, stop).u32())
-            self._checked[section] = True
-        offset = self._offsets[row]
-        return self.data[offset : offset + self.header.records[row].length]
+            return memoryview(b"")
+        start, _ = self._spans[section]
+        data = self._checked.get(section)
+        if data is None:
+            data = self._read_section(section)
+            # a section of one payload in a file is read again where it is needed again
+            if self.header.records[row].length < SECTION_BYTES or isinstance(self._source, MemoryBytes):
+                self._checked[section] = data
+        offset = self._offsets[row] - start
+        return data[offset : offset + self.header.records[row].length]
+
+    def _read_section(self, section: int) -> memoryview:
+        """Return the bytes of a section, after its checksum was verified."""
+        start, stop = self._spans[section]
+        around = memoryview(self._source.read(start - CHECKSUM_BYTES, stop + CHECKSUM_BYTES))
+        data = around[CHECKSUM_BYTES : CHECKSUM_BYTES + stop - start]
+        before = int.from_bytes(around[:CHECKSUM_BYTES], "little")
+        _check_crc(data, start, before, Reader(around, CHECKSUM_BYTES + stop - start).u32())
+        return data
 
     def row(self, name: str) -> int:
         """Return the row of the named tensor; raise InputError if there is none."""

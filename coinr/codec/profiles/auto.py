@@ -29,7 +29,7 @@ def encode_auto(entries: list[Entry], limits: list[DistortionLimit], settings: E
 def encode_tensor(entry: Entry, limit: DistortionLimit, settings: EncodeOptions) -> Candidate:
     """Return the tensor in the fewest bytes within its limit, and what the other coders make of it."""
     found = direct.candidates(entry, limit, settings)
-    if entry.planes.size <= _UNIFORM_MOST:
+    if entry.count <= _UNIFORM_MOST:
         found += uniform.candidates(entry, limit, settings)
     exact = faithful(entry, limit)
     if _worth_trying(entry, limit, 8 * min(map(cost, found or [exact]))):
@@ -42,7 +42,7 @@ def _worth_trying(entry: Entry, limit: DistortionLimit, least: int) -> bool:
     """Return whether a dictionary may take fewer than the ``least`` bits of all else."""
     if limit.relative_error is not None or not limit.weighted_error > 0:
         return False
-    size = entry.planes.size
+    size = entry.count
     if limit.input_covariance is not None:
         return least < _BITS_WITH_INPUTS * size
     if size <= _DENSE_MOST:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from coinr.codec.candidates import Candidate, make_candidate, needs_loss, quick_bits, smallest
 from coinr.codec.coders import DICTIONARY, UNIFORM, DictionaryParams
 from coinr.codec.coders.symbols import MAX_BITS
-from coinr.codec.distortion import DistortionLimit, DistortionLimits, rms
+from coinr.codec.distortion import DistortionLimit, DistortionLimits
 from coinr.codec.options import EncodeOptions, check_range, read_profile_options
 from coinr.codec.profiles import paper_rules
 from coinr.codec.quantize import uniform
@@ -87,7 +87,7 @@ def paper_work(entries: list[Entry], limits: DistortionLimits, settings: EncodeO
 def _beats_uniform(entry: Entry, bits: float, options: PaperOptions) -> bool:
     """Return whether ``bits`` per value are fewer than the uniform coder takes, by a quick estimate."""
     quantized = UNIFORM.quantize(entry.planes, options.bits)
-    return quantized is None or bits * entry.planes.size < quick_bits(quantized[0].astype("<i2").tobytes(), 2)
+    return quantized is None or bits * entry.count < quick_bits(quantized[0].astype("<i2").tobytes(), 2)
 
 
 def read_paper_options(settings: EncodeOptions) -> PaperOptions:
@@ -114,7 +114,7 @@ def _jobs(entries: list[Entry], limits: DistortionLimits, options: PaperOptions)
     """Yield the tensors that are pursued, each with its row."""
     for row, entry in enumerate(entries):
         choice = paper_rules.choose_cut(entry.layout)
-        if choice is None or not _SMALLEST < np.abs(entry.planes).max() < _LARGEST:
+        if choice is None or not _SMALLEST < entry.peak < _LARGEST:
             continue
         target = _target(choice, entry, limits[row], options)
         atoms = _atoms_to_pursue(choice, target, options)
@@ -138,7 +138,7 @@ def _target(
 ) -> float | None:
     """Return the relative error to reach by choice of s; None where the rule's s is taken as it is."""
     if limit is not None:
-        return limit.weighted_error / rms(entry.planes)
+        return limit.weighted_error / entry.rms
     return None if choice.factor == 1 else paper_rules.RULES[options.rule].tolerance * choice.factor
 
 

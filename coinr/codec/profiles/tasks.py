@@ -9,8 +9,6 @@ from fnmatch import fnmatchcase
 from numbers import Real
 from typing import Any
 
-import numpy as np
-
 from coinr.codec.allocate.default_errors import TOLERANCE, distortion_limits
 from coinr.codec.candidates import Candidate, lossless
 from coinr.codec.coders.coder import FLOAT32_MAX, FLOAT32_TINY
@@ -187,7 +185,7 @@ def in_range(entry: Entry) -> bool:
     """
     if not entry.allows_loss:
         return True
-    peak = float(np.abs(entry.planes).max())
+    peak = entry.peak
     return peak == 0 or FLOAT32_TINY <= peak <= FLOAT32_MAX or not math.isfinite(peak)
 
 

@@ -16,7 +16,7 @@ from coinr.codec.candidates import Candidate, cost, make_candidate, needs_loss, 
 from coinr.codec.coders import SPARSE, SparseParams
 from coinr.codec.coders.levels import NO_STEPS, worth_decoding
 from coinr.codec.coders.sparse import LARGEST_DENSE
-from coinr.codec.distortion import DistortionLimit, rms
+from coinr.codec.distortion import DistortionLimit
 from coinr.codec.options import EncodeOptions, check_range, read_profile_options
 from coinr.codec.quantize import direct
 from coinr.codec.quantize.problem import QuantizationProblem
@@ -101,7 +101,7 @@ class SparseOptions:
 
 def eligible(entry: Entry) -> bool:
     """Return whether the tensor is a matrix of at least ``SMALLEST`` values."""
-    return len(entry.layout.shape) > 1 and entry.planes.size >= SMALLEST
+    return len(entry.layout.shape) > 1 and entry.count >= SMALLEST
 
 
 def candidates(entry: Entry, limit: DistortionLimit, settings: EncodeOptions) -> list[Candidate]:
@@ -124,7 +124,7 @@ def _hopeless(entry: Entry, limit: DistortionLimit, dense: Candidate | None, opt
 
     Its pursuits would take minutes.
     """
-    most = SPARSE_BITS * entry.planes.size
+    most = SPARSE_BITS * entry.count
     bits = most if dense is None else 8 * cost(dense)
     return bits > most or not promising(entry, limit, bits, options)
 
@@ -323,7 +323,7 @@ def sparse_work(entries: list[Entry], limits: list[DistortionLimit], settings: E
         return 0
     each = n if options.form == "dense" else 1
     return sum(
-        each * entry.planes.size
+        each * entry.count
         for entry, limit in zip(entries, limits, strict=True)
         if eligible(entry) and each <= entry.layout.size and _surely_in_dictionary(entry, limit)
     )
@@ -333,7 +333,7 @@ def _surely_in_dictionary(entry: Entry, limit: DistortionLimit) -> bool:
     """Return whether no other coder can be taken, as far as a quick look tells."""
     if limit.relative_error is not None or not limit.weighted_error > 0:
         return False
-    bits = math.log2(max(rms(entry.planes) / limit.weighted_error, 1.0)) + _MORE_BITS
+    bits = math.log2(max(entry.rms / limit.weighted_error, 1.0)) + _MORE_BITS
     return bits < _SURE_BITS and needs_loss(entry, bits)
 
 

@@ -315,8 +315,8 @@ def _default_learning_rate(encoder: Encoder) -> float:
     """Return the learning rate for weights of this size: at most what they tolerate as errors."""
     rule = encoder.rule()
     entries = [entry for entry in encoder.lossy_entries if entry.finite() and rule[entry.name] > 0]
-    count = sum(entry.planes.size for entry in entries)
-    mean_log = sum(entry.planes.size * math.log(rule[entry.name]) for entry in entries) / max(count, 1)
+    count = sum(entry.count for entry in entries)
+    mean_log = sum(entry.count * math.log(rule[entry.name]) for entry in entries) / max(count, 1)
     return min(_RATE, _RATE_TOLERANCE * math.exp(mean_log)) if count else _RATE
 
 
