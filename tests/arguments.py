@@ -298,6 +298,11 @@ def opened(name: str) -> Any:
     return coinr.open_file((folder() / f"{name}.coinr").read_bytes())
 
 
+@functools.wraps(coinr.encode_state_dicts)
+def encode_all(*arguments: Any, **options: Any) -> list[bytes]:
+    return list(coinr.encode_state_dicts(*arguments, **options))
+
+
 def method(make: Make, name: str, **right: list[Make]) -> Public:
     return Public(lambda: getattr(make(), name), right)
 
@@ -307,6 +312,10 @@ def publics() -> dict[str, Public]:
     state = [weights, lambda: layer()[0]]
     made: dict[str, Public] = {
         "encode_state_dict": Public(lambda: coinr.encode_state_dict, {"sd": state, **CODEC}, (), ("seeds",), 30),
+        "encode_state_dicts": Public(
+            lambda: encode_all,
+            {"sds": [lambda: [weights()], lambda: iter([layer()[0]])], **CODEC}, ("sds",), ("seeds",), 5
+        ),  # fmt: skip
         "decode_state_dict": Public(
             lambda: coinr.decode_state_dict,
             {"blob": BLOB, "base": CODEC["base"], "device": choose("cpu"), "limits": LIMITS},

@@ -41,6 +41,7 @@ FLOORS = {
         {"report", "rate_control"},
         {"encoder"},
         {"api", "baselines"},
+        {"many"},
     ],
     "coinr.signals": [
         {"signal"},

@@ -52,6 +52,13 @@ def test_state_dicts(tmp_path, monkeypatch, capsys):
     assert "layers.1.weight" in capsys.readouterr().out
 
 
+def test_many_state_dicts(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    names = run("docs/state_dicts.md", 1)
+    assert coinr.verify(names["blob"]).totals["parameters"] == 195
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
 def test_signals(photo):
     names = run("docs/signals.md", 0)
     assert coinr.psnr(photo, names["picture"].render()) > 30
@@ -86,7 +93,7 @@ def test_every_block_is_run_above():
         "docs/api.md": 1,
         "docs/search_and_refine.md": 1,
         "docs/signals.md": 1,
-        "docs/state_dicts.md": 1,
+        "docs/state_dicts.md": 2,
     }
 
 

@@ -22,6 +22,11 @@ def to_state_dict(sd: StateDict) -> Mapping[str, Any]:
     return sd.state_dict() if isinstance(sd, torch.nn.Module) else sd
 
 
+def is_state_dict(value: object) -> bool:
+    """Return whether a value stands for one state dict: it is a mapping or a module."""
+    return isinstance(value, Mapping | torch.nn.Module)
+
+
 def _refuse(sd: Mapping[Any, Any], name: str, value: Any) -> StateDictError:
     if is_optimizer_state(sd):
         return StateDictError("this looks like an optimizer's state: pass the state_dict() of the network")
