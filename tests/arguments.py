@@ -236,6 +236,7 @@ CODEC: dict[str, list[Make]] = {
     "nonfinite": choose("error", "lossless"),
     "base": [lambda: None, weights],
     "seeds": choose(1, 2),
+    "effort": choose("fast", "default", "best"),
     "errors": [lambda: None, lambda: {"a.weight": 0.1}],
     "target_bytes": choose(None, 300),
     "target_bits": choose(None, 20),

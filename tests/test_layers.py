@@ -29,7 +29,7 @@ FLOORS = {
         {"cli"},
     ],
     "coinr.codec": [
-        {"tensors", "wire", "bracket", "distortion"},
+        {"tensors", "wire", "bracket", "distortion", "effort"},
         {"state_dict"},
         {"elements", "reference"},
         {"coders"},

@@ -35,8 +35,10 @@ from coinr.codec.coders.coder import short_step
 from coinr.codec.coders.levels import NO_STEPS, LevelForm, decoded_scale, scale_code
 from coinr.codec.coders.sparse import decode_integers
 from coinr.codec.distortion import DistortionLimit
+from coinr.codec.effort import BEST
 from coinr.codec.options import EncodeOptions
 from coinr.codec.quantize import direct, sparse, trellis
+from coinr.codec.quantize.forms import Quantized, smallest_form
 from coinr.codec.quantize.problem import QuantizationProblem
 from coinr.codec.state_dict import Entry, read_state_dict
 from coinr.codec.tensors import Cut, Layout
@@ -128,24 +130,24 @@ def trellis_points(matrix: NDArray[np.float64], scale: float) -> Iterator[Point]
                 step, price = short_step(wide * error), 2 * math.log(2) * slope * error**2
                 for found in (_with_tables(matrix, step, price), _with_own_table(matrix, step, price)):
                     if found.k.any():
-                        payload, form = trellis.smallest_form(found)
+                        payload, form = smallest_form(found, BEST)
                         bits = 8 * (len(payload) + len(DirectParams(form, step).write())) / matrix.size
                         yield Point(bits, 20 * math.log10(found.error * scale))
 
 
-def _with_tables(matrix: NDArray[np.float64], step: float, price: float) -> trellis.Quantized:
+def _with_tables(matrix: NDArray[np.float64], step: float, price: float) -> Quantized:
     """Return the direct coder's own choice of integers, a bit costing ``price`` of squared error."""
     usual = trellis._SLOPE
     trellis._SLOPE = price / (2 * math.log(2) * trellis._NOISE[STATES] * step**2)
     try:
-        found = trellis.quantize(QuantizationProblem(matrix, 0.0, 0.0), NO_STEPS, NO_STEPS, step, STATES)
+        found = trellis.quantize(QuantizationProblem(matrix, 0.0, 0.0), NO_STEPS, NO_STEPS, step, STATES, BEST)
     finally:
         trellis._SLOPE = usual
     assert found is not None
     return found
 
 
-def _with_own_table(matrix: NDArray[np.float64], step: float, price: float) -> trellis.Quantized:
+def _with_own_table(matrix: NDArray[np.float64], step: float, price: float) -> Quantized:
     """Return one cost table, of the scale that the chosen values have: at low rates that of the targets is too wide."""
     x = np.ascontiguousarray((matrix / step).reshape(-1))
     shape, mean = trellis.nearest_shape(matrix), float(np.abs(x).mean())
@@ -158,7 +160,7 @@ def _with_own_table(matrix: NDArray[np.float64], step: float, price: float) -> t
         mean = float(np.abs(values).mean())
     error = math.sqrt(float(np.square(values[0] - x).mean())) * step
     form = LevelForm(STATES, shape, int(scale_code(mean)))
-    return trellis.Quantized(k.reshape(matrix.shape), NO_STEPS, NO_STEPS, form, step, error, error)
+    return Quantized(k.reshape(matrix.shape), NO_STEPS, NO_STEPS, form, step, error, error)
 
 
 def _point(entry: Entry, coded: Candidate, error: float) -> Point:
@@ -277,7 +279,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    settings = EncodeOptions(threads=options.threads)
+    settings = EncodeOptions(effort="best", threads=options.threads)
     table: list[Line] = []
     for name, tensor in matrices():
         for line in lines(name, tensor, settings):

@@ -155,6 +155,12 @@ codec_options = option_group(
         "--profile", metavar="NAME", help="auto, direct, sparse, paper, uniform or lossless.  [default: auto]"
     ),
     click.option(
+        "--effort",
+        metavar="NAME",
+        help="How much time auto and direct take to save bytes: fast, default or best.  [default: default, or best to "
+        "meet a budget]",
+    ),
+    click.option(
         "--tolerance",
         type=click.FloatRange(min=0),
         help="Scale of all errors and bound on each tensor's relative error; less is finer and larger.  "
@@ -190,7 +196,9 @@ codec_options = option_group(
 def codec_arguments(options: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments of ``encode_state_dict`` that the values of :func:`codec_options` stand for."""
     arguments = {
-        name: options[name] for name in ("profile", "tolerance", "backend", "threads") if options[name] is not None
+        name: options[name]
+        for name in ("profile", "effort", "tolerance", "backend", "threads")
+        if options[name] is not None
     }
     extra = dict(options["option"])
     from coinr.codec.options import option_names

@@ -13,15 +13,20 @@ import torch
 from coinr.codec.coders import CODERS, EXACT, LOSSLESS, ExactParams, LosslessParams, Params
 from coinr.codec.coders.coder import Coder
 from coinr.codec.distortion import NO_DISTORTION, Distortion, DistortionLimit, measure
+from coinr.codec.effort import EFFORTS
 from coinr.codec.elements import rounded
+from coinr.codec.options import EncodeOptions
 from coinr.codec.state_dict import Entry
 from coinr.codec.tensors import to_bytes, to_planes
 from coinr.codec.wire import Reader, quick_size
-from coinr.engine.threads import parallel_map
+from coinr.engine.threads import limited_threads, parallel_map
 from coinr.progress import steps
 
 # From this many elements on, lossless storage is tried only where a quick estimate says that it may be smaller.
 _LARGE = 512
+
+# Fewer elements than this in all are encoded in less time than threads take to start, unless every coder is tried.
+_FEW = 1 << 14
 
 # From this many bytes on, Brotli is tried only where its fastest quality comes this close to the exact coder.
 _PATIENT_BYTES = 1 << 13
@@ -134,6 +139,15 @@ def smallest(
     return exact or faithful(entry, limit)
 
 
+def likely_smallest(entry: Entry, candidates: list[Candidate], limit: DistortionLimit) -> Candidate:
+    """Return the smallest candidate; lossless storage only where a quick estimate says that it may be smaller."""
+    if candidates and limit.relative_error is None:
+        best = min(candidates, key=cost)
+        if _EXACT_SHARE * quick_size(to_bytes(entry.tensor)) > len(best.payload):
+            return best
+    return smallest(entry, candidates, limit)
+
+
 def needs_loss(entry: Entry, bits: float) -> bool:
     """Return whether so many bits for each real value are fewer than a fast estimate of the lossless size."""
     return bits * entry.count < quick_bits(to_bytes(entry.tensor), entry.tensor.element_size())
@@ -151,8 +165,13 @@ def cost(candidate: Candidate) -> int:
 
 
 def each_tensor(
-    encode: Callable[[Entry, DistortionLimit], Candidate], entries: list[Entry], limits: list[DistortionLimit]
+    encode: Callable[[Entry, DistortionLimit], Candidate],
+    entries: list[Entry],
+    limits: list[DistortionLimit],
+    settings: EncodeOptions,
 ) -> list[Candidate]:
     """Encode all tensors in parallel; the result does not depend on the number of threads."""
     pairs = list(zip(entries, limits, strict=True))
-    return list(steps(parallel_map(lambda pair: encode(*pair), pairs), "tensors", len(pairs)))
+    quick = not EFFORTS[settings.effort].all_coders and sum(entry.layout.size for entry in entries) < _FEW
+    with limited_threads(1 if quick else None):
+        return list(steps(parallel_map(lambda pair: encode(*pair), pairs), "tensors", len(pairs)))

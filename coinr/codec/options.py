@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, Self
 
+from coinr.codec.effort import EFFORTS
 from coinr.codec.format.tensor_table import Limits
 from coinr.engine.backends import select
 from coinr.engine.threads import available_threads, check_threads
@@ -18,6 +19,7 @@ from coinr.inputs.state_dicts import StateDict
 from coinr.sensitivity.calibration import Calibration
 
 DEFAULT_PROFILE = "auto"
+DEFAULT_EFFORT = "default"
 
 _OWN = "profile_options"
 
@@ -39,6 +41,7 @@ class EncodeOptions:
 
     seed: int = 0
     profile: str = DEFAULT_PROFILE
+    effort: str = DEFAULT_EFFORT
     tolerance: float | None = None
     lossless: Sequence[str] = ()
     nonfinite: str = "error"
@@ -91,6 +94,8 @@ class EncodeOptions:
             raise InputError(f"seed must be an integer in 0 … 2**64 - 1, not {self.seed!r}")
         if not 1 <= self.seeds <= (1 << 64) - self.seed:
             raise InputError(f"seeds must be an integer ≥ 1 with seed + seeds at most 2**64, not {self.seeds!r}")
+        if self.effort not in EFFORTS:
+            raise InputError(f"effort must be one of {', '.join(EFFORTS)}, not {self.effort!r}")
         if self.nonfinite not in ("error", "lossless"):
             raise InputError(f"nonfinite must be 'error' or 'lossless', not {self.nonfinite!r}")
         check_patterns(self.lossless)

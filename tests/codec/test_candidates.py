@@ -32,16 +32,23 @@ def decoded(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("profile", "payloads"),
+    ("profile", "effort", "payloads"),
     fast_where(
-        lambda profile, payloads: profile in ("auto", "uniform"),
-        [("auto", 25), ("sparse", 10), ("direct", 11), ("uniform", 10)],
+        lambda profile, effort, payloads: profile in ("auto", "uniform"),
+        [
+            ("auto", "best", 25),
+            ("auto", "default", 11),
+            ("auto", "fast", 10),
+            ("sparse", "best", 10),
+            ("direct", "best", 11),
+            ("uniform", "best", 10),
+        ],
     ),
 )
-def test_each_payload_is_decoded_once(profile, payloads, decoded):
+def test_each_payload_is_decoded_once(profile, effort, payloads, decoded):
     torch.manual_seed(0)
     sd = coinr.Siren(2, 3, 64, 3).state_dict()
-    coinr.encode_state_dict(sd, profile=profile)
+    coinr.encode_state_dict(sd, profile=profile, effort=effort)
     assert set(decoded.values()) == {1}
     assert len(decoded) == payloads
 

@@ -10,10 +10,11 @@ import coinr
 from coinr.codec.allocate.default_errors import distortion_limits
 from coinr.codec.coders.levels import NO_STEPS
 from coinr.codec.distortion import DistortionLimit
+from coinr.codec.effort import BEST
 from coinr.codec.encoder import Encoder
 from coinr.codec.options import EncodeOptions
 from coinr.codec.profiles.auto import encode_tensor
-from coinr.codec.quantize import sparse, trellis
+from coinr.codec.quantize import costs, sparse, trellis
 from coinr.codec.quantize.problem import QuantizationProblem
 from coinr.codec.quantize.sparse_rdo import PursuitSearch
 from coinr.codec.state_dict import read_state_dict
@@ -84,12 +85,12 @@ def test_few_vectors_that_take_all_the_bits_are_not_pursued(scales, profile, pur
 
 def test_costs_of_integers_are_made_as_far_as_their_rows_and_columns_reach(monkeypatch):
     entries = []
-    level_costs = trellis.native.level_costs
-    monkeypatch.setattr(trellis.native, "level_costs", lambda *given: entries.append(given[-1]) or level_costs(*given))
+    bits_of = costs._costs
+    monkeypatch.setattr(costs, "_costs", lambda *given: entries.append(given[-1]) or bits_of(*given))
     scales = torch.logspace(-4, 2, SIDE)
     for tensor in (normal(SIDE, SIDE) * scales, normal(SIDE, SIDE) * scales[:, None]):
         entries.clear()
-        coinr.encode_state_dict({"w": tensor}, profile="direct")
+        coinr.encode_state_dict({"w": tensor}, profile="direct", effort="best")
         # rows or columns of a size or two share a table; the largest weights need most of a long one
         assert sum(entries) <= 0.3 * len(entries) * max(entries)
 
@@ -98,9 +99,9 @@ def test_integers_do_not_depend_on_how_far_their_costs_are_made(monkeypatch):
     entry = read_state_dict({"w": normal(SIDE, SIDE) * torch.logspace(-3, 1, SIDE)})[0]
     problem = QuantizationProblem(entry.planes.reshape(SIDE, SIDE), 0.01, 0.01)
     made = []
-    for margin in (trellis._MARGIN, trellis._ENTRIES):
-        monkeypatch.setattr(trellis, "_MARGIN", margin)
-        made += [trellis.quantize(problem, NO_STEPS, NO_STEPS, 0.01, states) for states in (0, 8)]
+    for margin in (costs._MARGIN, costs._ENTRIES):
+        monkeypatch.setattr(costs, "_MARGIN", margin)
+        made += [trellis.quantize(problem, NO_STEPS, NO_STEPS, 0.01, states, BEST) for states in (0, 8)]
     assert [(one.k == other.k).all() for one, other in zip(made[:2], made[2:], strict=True)] == [True, True]
 
 

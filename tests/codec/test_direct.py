@@ -11,9 +11,11 @@ import coinr
 from coinr.codec.allocate.default_errors import distortion_limits
 from coinr.codec.allocate.row_weights import row_weights
 from coinr.codec.coders.levels import NO_STEPS, LevelForm, step_factors
+from coinr.codec.effort import BEST
 from coinr.codec.format.container import File
+from coinr.codec.quantize.forms import smallest_form
 from coinr.codec.quantize.problem import QuantizationProblem
-from coinr.codec.quantize.trellis import quantize_to, smallest_form
+from coinr.codec.quantize.trellis import quantize_to
 from coinr.codec.state_dict import read_state_dict
 from coinr.codec.tensors import from_planes
 from coinr.codec.wire import Reader
@@ -59,7 +61,7 @@ def test_damaged_levels_are_a_format_error():
 
 def test_large_tensors_are_coded_by_rans_and_come_back():
     tensor = torch.randn(600, 450, generator=torch.Generator().manual_seed(0))
-    blob = coinr.encode_state_dict({"w": tensor}, profile="direct", tolerance=0.3)
+    blob = coinr.encode_state_dict({"w": tensor}, profile="direct", effort="best", tolerance=0.3)
     assert File(blob).header.records[0].params.form.rans
     entry = read_state_dict({"w": tensor})[0]
     allowed = distortion_limits([entry], 0.3)[0].weighted_error
@@ -134,10 +136,10 @@ def test_the_error_asked_for_is_met_at_every_rate(relative, kind):
     matrix = rng.standard_normal((96, 96)) if kind == "normal" else rng.laplace(size=(96, 96))
     matrix *= np.exp(0.5 * rng.standard_normal((96, 1))) if kind == "rows" else 1.0
     size = math.sqrt(np.square(matrix).mean())
-    found = quantize_to(QuantizationProblem(matrix, relative * size, relative * size), NO_STEPS, NO_STEPS)
+    found = quantize_to(QuantizationProblem(matrix, relative * size, relative * size), NO_STEPS, NO_STEPS, BEST)
     assert 0.97 * relative < found.error / size <= relative
     if kind == "normal":
-        bits = 8 * len(smallest_form(found)[0]) / matrix.size
+        bits = 8 * len(smallest_form(found, BEST)[0]) / matrix.size
         assert bits < 0.08 - math.log2(found.error / size) * (1.04 if relative < 0.5 else 1.3)
 
 

@@ -18,8 +18,9 @@ from bench.paper.context import Context, Point
 from coinr.codec import baselines
 from coinr.codec.coders.levels import NO_STEPS, LevelForm, scale_code
 from coinr.codec.coders.symbols import largest
+from coinr.codec.effort import BEST
 from coinr.codec.profiles.paper import solve
-from coinr.codec.quantize.trellis import Quantized, smallest_form
+from coinr.codec.quantize.forms import Quantized, smallest_form
 
 ATOMS = 1 << 16
 FRACTION = 0.41  # of n: s
@@ -43,7 +44,7 @@ def adaptive(levels: NDArray[np.int32]) -> bytes:
     """Return integers ``[rows, columns]`` by the adaptive coder of the ``direct`` profile, read back and compared."""
     scale = scale_code(float(np.abs(levels).mean()))
     form = LevelForm(0, _NORMAL, scale)
-    data, form = smallest_form(Quantized(levels, NO_STEPS, NO_STEPS, form, 1.0, 0.0, 0.0))
+    data, form = smallest_form(Quantized(levels, NO_STEPS, NO_STEPS, form, 1.0, 0.0, 0.0), BEST)
     decoded, _ = form.decode(data, *levels.shape)
     assert np.array_equal(decoded, levels)
     return form.write() + data

@@ -136,10 +136,16 @@ def step_factors(row: NDArray[np.uint8], column: NDArray[np.uint8]) -> NDArray[n
 
     The factor is 2^(e / 2), where e is the sum of both exponents and 181 / 128 stands for √2: exact in float32.
     """
-    zero = np.zeros(1, np.int64)
-    total = (row if row.size else zero)[:, None].astype(np.int64) + (column if column.size else zero)[None, :]
+    total = step_exponents(row, column)
     factors: NDArray[np.float32] = np.ldexp(np.where(total & 1, 181 / 128, 1.0), total >> 1).astype(np.float32)
     return factors
+
+
+def step_exponents(row: NDArray[np.uint8], column: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Return the sums of the step exponents of rows and columns, int64 ``[rows or 1, columns or 1]``."""
+    zero = np.zeros(1, np.int64)
+    total: NDArray[np.int64] = (row if row.size else zero)[:, None].astype(np.int64) + (column if column.size else zero)
+    return total
 
 
 def decoded_scale(code: int) -> int:

@@ -39,6 +39,8 @@ class Profile:
         Reads and checks the options that only this profile has.
     tolerance
         What it has by default; None for a rule of its own.
+    efforts
+        Whether it has several efforts.
     least_work
         Lower bound of the dictionary entries that decoding generates, known before coding; None for 0.
     """
@@ -46,13 +48,14 @@ class Profile:
     encode: Callable[[list[Entry], Any, EncodeOptions], list[Candidate]]
     read_options: Callable[[EncodeOptions], Any] = read_profile_options
     tolerance: float | None = None
+    efforts: bool = False
     least_work: Callable[[list[Entry], Any, EncodeOptions], int] | None = None
 
 
 PROFILES = {
-    "auto": Profile(encode_auto, tolerance=TOLERANCE),
-    "direct": Profile(encode_direct, tolerance=TOLERANCE),
-    "sparse": Profile(encode_sparse, SparseOptions.read, TOLERANCE, sparse_work),
+    "auto": Profile(encode_auto, tolerance=TOLERANCE, efforts=True),
+    "direct": Profile(encode_direct, tolerance=TOLERANCE, efforts=True),
+    "sparse": Profile(encode_sparse, SparseOptions.read, TOLERANCE, least_work=sparse_work),
     "paper": Profile(encode_paper, read_paper_options, least_work=paper_work),
     "uniform": Profile(encode_uniform, read_bits),
     "lossless": Profile(encode_lossless),
@@ -72,7 +75,11 @@ def check_options(options: EncodeOptions) -> None:
     options.check()
     if options.profile not in PROFILES:
         raise InputError(f"profile {options.profile!r} is not one of {', '.join(PROFILES)}")
-    PROFILES[options.profile].read_options(options)
+    profile = PROFILES[options.profile]
+    if options.effort == "fast" and not profile.efforts:
+        allowed = ", ".join(name for name, one in PROFILES.items() if one.efforts)
+        raise InputError(f"effort 'fast' is for the profiles {allowed}, not for {options.profile!r}")
+    profile.read_options(options)
 
 
 def uses_calibration(profile: str) -> bool:
@@ -202,6 +209,8 @@ def least_work(tasks: list[Task], settings: EncodeOptions) -> int:
 
 def encode(tasks: list[Task], settings: EncodeOptions, hessian: HessianFactor | None = None) -> list[Candidate]:
     """Encode every task's tensor; those of a Hessian together, where the profile uses it."""
+    if not PROFILES[settings.profile].efforts:
+        settings = replace(settings, effort="best")
     lossy = {task.entry.name: task for task in tasks if not task.exact}
     chosen: dict[str, Candidate] = {}
     if hessian is not None and uses_calibration(settings.profile):

@@ -7,14 +7,16 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from coinr.codec.candidates import Candidate, each_tensor, make_candidate, smallest
+from coinr.codec.candidates import Candidate, each_tensor, likely_smallest, make_candidate, smallest
 from coinr.codec.coders import DIRECT, DirectParams
 from coinr.codec.coders.direct import matrix_shape
 from coinr.codec.coders.levels import NO_STEPS, worth_decoding
 from coinr.codec.distortion import DistortionLimit, rms
+from coinr.codec.effort import EFFORTS, Effort
 from coinr.codec.options import EncodeOptions
+from coinr.codec.quantize.forms import smallest_form
 from coinr.codec.quantize.problem import QuantizationProblem
-from coinr.codec.quantize.trellis import quantize_to, smallest_form
+from coinr.codec.quantize.trellis import quantize_to
 from coinr.codec.state_dict import Entry
 
 # Rows that differ in weight get steps of their own in matrices of at least this many rows.
@@ -37,7 +39,10 @@ _FINER, _RETRIES = 0.9, 4
 
 def encode_direct(entries: list[Entry], limits: list[DistortionLimit], settings: EncodeOptions) -> list[Candidate]:
     """Encode every tensor by the direct coder, within its limit."""
-    return each_tensor(lambda entry, limit: smallest(entry, candidates(entry, limit, settings), limit), entries, limits)
+    choose = smallest if EFFORTS[settings.effort].all_coders else likely_smallest
+    return each_tensor(
+        lambda entry, limit: choose(entry, candidates(entry, limit, settings), limit), entries, limits, settings
+    )
 
 
 def candidates(entry: Entry, limit: DistortionLimit, settings: EncodeOptions) -> list[Candidate]:
@@ -46,9 +51,10 @@ def candidates(entry: Entry, limit: DistortionLimit, settings: EncodeOptions) ->
     Nothing where no step of a normal float32 does, or the error is out of reach of 2**20 steps.
     """
     found = []
-    for problem, plain in _problems(entry.planes.reshape(matrix_shape(entry.layout)), limit):
+    effort = EFFORTS[settings.effort]
+    for problem, plain in _problems(entry.planes.reshape(matrix_shape(entry.layout)), limit, effort):
         for _ in range(_RETRIES):
-            solved = _solve(problem, plain)
+            solved = _solve(problem, plain, effort)
             if solved is None:
                 break
             params, payload = solved
@@ -61,7 +67,9 @@ def candidates(entry: Entry, limit: DistortionLimit, settings: EncodeOptions) ->
     return found
 
 
-def _problems(matrix: NDArray[np.float64], limit: DistortionLimit) -> list[tuple[QuantizationProblem, bool]]:
+def _problems(
+    matrix: NDArray[np.float64], limit: DistortionLimit, effort: Effort
+) -> list[tuple[QuantizationProblem, bool]]:
     """Return the problems to solve, each with whether all steps are equal."""
     if limit.relative_error is not None:
         # one step for all elements: the smallest of them sets the error
@@ -78,16 +86,16 @@ def _problems(matrix: NDArray[np.float64], limit: DistortionLimit) -> list[tuple
     if problem.weight is None or (problem.feedback is None and len(matrix) < _FEWEST_ROWS):
         return [(problem, True)]
     benefit = problem.benefit_ratio(*problem.exponents())
-    if limit.weighted_error > _COARSE * rms(matrix) or _DOUBTFUL[0] < benefit < _DOUBTFUL[1]:
+    if effort.all_steps and (limit.weighted_error > _COARSE * rms(matrix) or _DOUBTFUL[0] < benefit < _DOUBTFUL[1]):
         return [(problem, True), (problem, False)]
-    return [(problem, benefit <= _DOUBTFUL[0])]
+    return [(problem, benefit <= 1)]
 
 
-def _solve(problem: QuantizationProblem, plain: bool) -> tuple[DirectParams, bytes] | None:
+def _solve(problem: QuantizationProblem, plain: bool, effort: Effort) -> tuple[DirectParams, bytes] | None:
     """Return parameters and payload; None where there are none that readers accept."""
     row, column = (NO_STEPS, NO_STEPS) if plain else problem.exponents()
-    found = quantize_to(problem, row, column)
+    found = quantize_to(problem, row, column, effort)
     if found is None:
         return None
-    payload, form = smallest_form(found)
+    payload, form = smallest_form(found, effort)
     return (DirectParams(form, found.step), payload) if worth_decoding(found.k.size, len(payload)) else None

@@ -17,11 +17,13 @@ from coinr.codec.coders import SPARSE, SparseParams
 from coinr.codec.coders.levels import NO_STEPS, worth_decoding
 from coinr.codec.coders.sparse import LARGEST_DENSE
 from coinr.codec.distortion import DistortionLimit
+from coinr.codec.effort import BEST
 from coinr.codec.options import EncodeOptions, check_range, read_profile_options
 from coinr.codec.quantize import direct
+from coinr.codec.quantize.forms import smallest_form
 from coinr.codec.quantize.problem import QuantizationProblem
 from coinr.codec.quantize.sparse_rdo import PursuitSearch, water_level
-from coinr.codec.quantize.trellis import first_step, quantize, quantize_to, smallest_form
+from coinr.codec.quantize.trellis import first_step, quantize, quantize_to
 from coinr.codec.state_dict import Entry
 from coinr.codec.tensors import Cut
 from coinr.errors import InputError
@@ -236,9 +238,9 @@ def _dense_size(entry: Entry, limit: DistortionLimit, cut: Cut, seed: int) -> in
     sizes = []
     for row in _row_choices(problem):
         step = first_step(problem, row, NO_STEPS, 0)
-        found = None if step is None else quantize(problem, row, NO_STEPS, step, 0)
+        found = None if step is None else quantize(problem, row, NO_STEPS, step, 0, BEST)
         if found is not None:
-            sizes.append(len(smallest_form(found)[0]))
+            sizes.append(len(smallest_form(found, BEST)[0]))
     return min(sizes, default=None)
 
 
@@ -248,9 +250,9 @@ def _dense_code(entry: Entry, limit: DistortionLimit, finer: float, cut: Cut, se
     problem = _problem(entry, limit, finer, params, seed)
     made = []
     for row in _row_choices(problem):
-        found = quantize_to(problem, row, NO_STEPS)
+        found = quantize_to(problem, row, NO_STEPS, BEST)
         if found is not None:
-            payload, form = smallest_form(found)
+            payload, form = smallest_form(found, BEST)
             if worth_decoding(found.k.size, len(payload)):
                 made.append((replace(params, step=found.step, form=form), payload))
     if not made:

@@ -78,7 +78,7 @@ def encode_by_search(
         blob, score = found.blob, found.score
         if target is not None and score > target + ABOVE:
             with show_progress("polish"):
-                encoder = Encoder(sd, EncodeOptions.from_arguments(codec))
+                encoder = Encoder(sd, EncodeOptions.from_arguments({"effort": "best", **codec}))
                 encoder.sensitivity = sensitivity or SensitivityInfo()
                 blob, score = polish(sd, some, found, target, encoder, limit)
         if not some.whole:

@@ -169,7 +169,7 @@ def compress(
     runs = TrainingRuns(opened, network, seed, steps, time_budget, fitting or {})
     chooser = ArchitectureChooser(opened, network)
     share = _FITTING / (1 + _REFINEMENT) if refine else _FITTING
-    run = _Run(opened, chooser, runs, share, EncodeOptions.from_arguments(codec))
+    run = _Run(opened, chooser, runs, share, EncodeOptions.from_arguments({"effort": "best", **codec}))
     with show_progress("compress", progress):
         if budget.size is not None:
             fitted = run.fit_for_size(budget.size)

@@ -161,7 +161,7 @@ def refine(
         if value not in allowed:
             raise InputError(f"{name} {value!r} cannot be refined with; it must be one of {', '.join(allowed)}")
     decided = ("tolerance", "errors", "calibrate", "target_bits")
-    requested = EncodeOptions.from_arguments({"seed": seed, "profile": profile} | options, decided)
+    requested = EncodeOptions.from_arguments({"seed": seed, "profile": profile, "effort": "best"} | options, decided)
     sd, loss_fn = to_state_dict(sd), Loss(loss_fn)
     evaluate = None if evaluate is None else Metric(evaluate)
     limit = WorkLimit(seconds)

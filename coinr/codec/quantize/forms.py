@@ -1,0 +1,70 @@
+"""The form of the entropy coder that takes the fewest bytes for the integers of a matrix."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coinr.codec.coders.levels import SHAPES, LevelForm
+from coinr.codec.effort import Effort
+
+
+@dataclass(frozen=True, eq=False)
+class Quantized:
+    """Integers of a matrix, the exponents, form and base step they are coded with, and the errors they leave."""
+
+    k: NDArray[np.int32]
+    row: NDArray[np.uint8]
+    column: NDArray[np.uint8]
+    form: LevelForm
+    step: float
+    weighted_error: float
+    error: float
+
+
+def smallest_form(quantized: Quantized, effort: Effort) -> tuple[bytes, LevelForm]:
+    """Return the smallest encoding of the integers over the switches of the model, and its form."""
+    form, k, row, column = quantized.form, quantized.k, quantized.row, quantized.column
+    if not effort.sample:
+        best = _expected_form(form, k)
+        return best.encode(k, row, column), best
+    rows = max(1, min(len(k), effort.sample // max(1, k.shape[1])))
+
+    def size(one: LevelForm) -> int:
+        # an unusual form takes about a byte more in the tensor table
+        odd = one.by_row + one.by_column + (one.shape != form.shape) + (one.mixed != form.mixed)
+        return len(one.encode(k[:rows], row[:rows], column)) + odd
+
+    best = min(_with_switches(form, k), key=size)
+    if effort.all_shapes:
+        shapes = {max(0, best.shape - 1), best.shape, min(len(SHAPES) - 1, best.shape + 1)}
+        best = min((replace(best, shape=shape) for shape in sorted(shapes)), key=size)
+        if best.mixed:
+            best = min((best, replace(best, mixed=False)), key=size)
+    return best.encode(k, row, column), best
+
+
+def _with_switches(form: LevelForm, k: NDArray[np.int32]) -> Iterable[LevelForm]:
+    switches = itertools.product((False, True), repeat=2) if min(k.shape) > 1 else ((False, False),)
+    return (replace(form, by_row=by_row, by_column=by_column) for by_row, by_column in switches)
+
+
+def _expected_form(form: LevelForm, k: NDArray[np.int32]) -> LevelForm:
+    """Return the form with those switches on that save more bits by the mean magnitudes than it takes to learn them."""
+    if min(k.shape) < 2:
+        return form
+    magnitude = np.abs(k)
+    by_row, by_column = (_saves(magnitude.mean(axis, np.float64), k.shape[axis]) for axis in (1, 0))
+    return replace(form, by_row=by_row, by_column=by_column)
+
+
+def _saves(means: NDArray[np.float64], count: int) -> bool:
+    """Return whether the means of rows, or columns, of so many elements differ enough to be learned one by one."""
+    means = means + 0.5
+    saved = count * (math.log2(float(means.mean())) - float(np.log2(means).mean()))
+    return saved > math.log2(count) / 2
