@@ -8,6 +8,7 @@ from .codec.api import load as load
 from .codec.api import read_meta as read_meta
 from .codec.api import save as save
 from .codec.api import verify as verify
+from .codec.dataset import StateDictDataset as StateDictDataset
 from .codec.format.tensor_table import Limits as Limits
 from .codec.many import encode_state_dicts as encode_state_dicts
 from .codec.report import Report as Report

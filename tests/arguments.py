@@ -342,6 +342,11 @@ def publics() -> dict[str, Public]:
             ("profile",),
             ("seeds",),
         ),  # fmt: skip
+        "StateDictDataset": Public(
+            lambda: coinr.StateDictDataset,
+            {"paths": [lambda: [PATHS[0]()], lambda: []], "transform": choose(None, score), "base": CODEC["base"],
+             "limits": LIMITS},
+        ),  # fmt: skip
         "search": Public(
             lambda: coinr.search,
             {"sd": state, "evaluate": choose(score), "min_score": choose(-2.0, None), "target_bytes": choose(None, 300),

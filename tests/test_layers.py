@@ -41,7 +41,7 @@ FLOORS = {
         {"report", "rate_control"},
         {"encoder"},
         {"api", "baselines"},
-        {"many"},
+        {"many", "dataset"},
     ],
     "coinr.signals": [
         {"signal"},

@@ -52,11 +52,10 @@ def test_state_dicts(tmp_path, monkeypatch, capsys):
     assert "layers.1.weight" in capsys.readouterr().out
 
 
-def test_many_state_dicts(tmp_path, monkeypatch, capsys):
+def test_many_state_dicts(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = run("docs/state_dicts.md", 1)
-    assert coinr.verify(names["blob"]).totals["parameters"] == 195
-    assert len(capsys.readouterr().out.splitlines()) == 3
+    assert [batch.shape for batch in names["loader"]] == [(3, 195)]
 
 
 def test_signals(photo):
