@@ -16,6 +16,11 @@ struct Trellis {
     uint32_t next(uint32_t state, int parity) const {
         return (state >> 1) ^ (state & 1 ? feedback : 0) ^ (parity ? input : 0);
     }
+    // Returns the state from which `parity` leads to `state`.
+    uint32_t before(uint32_t state, int parity) const {
+        const uint32_t half = 1u << (log_states - 1), odd = state & half ? 1 : 0;
+        return ((state ^ (odd ? feedback : 0) ^ (parity ? input : 0)) & (half - 1)) << 1 | odd;
+    }
     // Returns the value of integer k in multiples of the step: k itself, 2k, or 2k less its sign.
     int32_t value(uint32_t state, int32_t k) const {
         if (log_states == 0) return k;

@@ -33,7 +33,7 @@ public:
     // Returns the cheapest integer of the given parity (scalar: of any parity) in a quantizer, for a target in steps.
     // weight: bits per squared error of one step; table: which table of bits to use.
     LevelOption best(double x, double weight, int quantizer, int parity, int table) const {
-        const double magnitude = std::min(std::abs(x), static_cast<double>(kMaxLevel) * (dependent_ ? 2 : 1) - 2);
+        const double magnitude = std::min(std::abs(x), largest());
         const int32_t sign = x < 0 ? -1 : 1;
         const double* bits = bits_ + (2 * table + quantizer) * entries_;
         LevelOption found;
@@ -44,15 +44,15 @@ public:
             if (cost < found.cost) found = {static_cast<int32_t>(sign * k), cost};
         };
         if (!dependent_) {
-            const int64_t k = std::llround(magnitude);
+            const auto below = static_cast<int64_t>(magnitude);
+            const int64_t k = below + (magnitude - static_cast<double>(below) >= 0.5);
             consider(k);
             consider(k - 1);
             if (k > 1) consider(0);
             return found;
         }
-        const double position = quantizer ? (magnitude + 1) / 2 : magnitude / 2;
-        const int64_t k = 2 * static_cast<int64_t>((position - parity) / 2 + 1.5) - 2 + parity;
-        consider(std::max<int64_t>(k, parity));
+        const int64_t k = nearest(magnitude, quantizer, parity);
+        consider(k);
         if (k < 2) return found;
         // the value two integers down, and zero, if the bits they save may outweigh their larger error
         const double off = magnitude - static_cast<double>(2 * k - quantizer);
@@ -63,11 +63,23 @@ public:
         return found;
     }
 
-private:
+    // Larger targets count as this one.
+    double largest() const { return static_cast<double>(kMaxLevel) * (dependent_ ? 2 : 1) - 2; }
+
+    // Returns the integer of the given parity whose value in a quantizer of a trellis is nearest.
+    static int64_t nearest(double magnitude, int quantizer, int parity) {
+        const double position = quantizer ? (magnitude + 1) / 2 : magnitude / 2;
+        return 2 * static_cast<int64_t>((position - parity) / 2 + 1.5) - 2 + parity;
+    }
+
     // The most bits saved by any integer that moves down by two, and by one that moves to zero.
     struct Savings {
         double two_down, to_zero;
     };
+    // by table and quantizer
+    const std::vector<Savings>& savings() const { return savings_; }
+
+private:
 
     double rate(int64_t k, const double* bits) const {
         if (k < entries_) return bits[k];

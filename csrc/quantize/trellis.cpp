@@ -1,52 +1,117 @@
 #include "quantize/trellis.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
+#include <memory>
 
 #include "quantize/rd_cost.hpp"
+#include "simd/aligned.hpp"
+#include "simd/kernels.hpp"
 
 namespace coinr {
+namespace {
+
+// The four options of a target are numbered 2 * quantizer + parity.
+constexpr int kOptions = 4;
+
+std::vector<OptionTable> option_tables(const RdCost& rd_cost, const double* bits, int64_t tables, int64_t entries) {
+    std::vector<OptionTable> made(tables);
+    for (int64_t t = 0; t < tables; ++t)
+        for (int option = 0; option < kOptions; ++option) {
+            const int64_t row = 2 * t + option / 2;
+            const RdCost::Savings& savings = rd_cost.savings()[row];
+            made[t].row[option] = static_cast<double>(row * entries);
+            made[t].zero_bits[option] = bits[row * entries];
+            made[t].two_down[option] = savings.two_down;
+            made[t].to_zero[option] = savings.to_zero;
+        }
+    return made;
+}
+
+class Targets {
+public:
+    Targets(const RdCost& rd_cost, const double* x, const std::vector<double>& weight, const uint8_t* table)
+        : rd_cost_(rd_cost), x_(x), weight_(weight), table_(table) {}
+
+    LevelOption best(int64_t i, int option) const {
+        return rd_cost_.best(x_[i], weight_.size() == 1 ? weight_[0] : weight_[i], option / 2, option % 2,
+                             table_ ? table_[i] : 0);
+    }
+
+    int64_t nearest(int64_t i, int option) const {
+        return RdCost::nearest(std::min(std::abs(x_[i]), rd_cost_.largest()), option / 2, option % 2);
+    }
+
+    // Returns the integer of an option, from what TrellisTask::options says of the target.
+    int32_t level(int64_t i, int option, uint8_t options) const {
+        const bool lower = options >> option & 1, zero = options >> (kOptions + option) & 1;
+        const auto k = static_cast<int32_t>(zero ? 0 : nearest(i, option) - 2 * lower);
+        return x_[i] < 0 ? -k : k;
+    }
+
+    // TrellisTask::choose_options of the targets that `context` points to.
+    static void choose_options(const void* context, int64_t i, double* cost, int at, uint32_t* lower,
+                               uint32_t* zero) {
+        const auto& targets = *static_cast<const Targets*>(context);
+        for (int option = 0; option < kOptions; ++option) {
+            const LevelOption best = targets.best(i, option);
+            const int64_t less = targets.nearest(i, option) - std::abs(best.k);
+            const uint32_t bit = 1u << (at + option);
+            cost[option] = best.cost;
+            *lower = (*lower & ~bit) | (less == 2 ? bit : 0);
+            *zero = (*zero & ~bit) | (less > 2 ? bit : 0);
+        }
+    }
+
+private:
+    const RdCost& rd_cost_;
+    const double* x_;
+    const std::vector<double>& weight_;
+    const uint8_t* table_;
+};
+
+}  // namespace
 
 std::vector<int32_t> choose_levels(int log_states, const double* x, int64_t count, const std::vector<double>& weight,
                                    const double* bits, int64_t tables, int64_t entries, const uint8_t* table) {
     const Trellis trellis(log_states);
     const RdCost rd_cost(log_states > 0, bits, tables, entries);
-    auto weight_of = [&](int64_t i) { return weight.size() == 1 ? weight[0] : weight[i]; };
+    const Targets targets(rd_cost, x, weight, table);
     std::vector<int32_t> k(count);
     if (log_states == 0) {
-        for (int64_t i = 0; i < count; ++i) k[i] = rd_cost.best(x[i], weight_of(i), 0, 0, table ? table[i] : 0).k;
+        for (int64_t i = 0; i < count; ++i) k[i] = targets.best(i, 0).k;
         return k;
     }
-    const int states = trellis.states();
-    const std::vector<Edge> edges = edges_into(trellis);
-    std::vector<double> cost(states, std::numeric_limits<double>::infinity()), next_cost(states);
+    const int states = trellis.states(), bytes = std::max(1, states / 8);
+    const std::vector<OptionTable> option_table = option_tables(rd_cost, bits, tables, entries);
+    Aligned<double> cost(std::max(states, 16), std::numeric_limits<double>::infinity());
     cost[0] = 0;
-    std::vector<uint8_t> took_second(static_cast<size_t>(count) * states);
-    std::vector<int32_t> option_level(4 * count);
-    for (int64_t i = 0; i < count; ++i) {
-        double option_cost[4];
-        for (int c = 0; c < 4; ++c) {
-            const LevelOption best = rd_cost.best(x[i], weight_of(i), c >> 1, c & 1, table ? table[i] : 0);
-            option_level[4 * i + c] = best.k;
-            option_cost[c] = best.cost;
-        }
-        uint8_t* from = took_second.data() + i * states;
-        double lowest = std::numeric_limits<double>::infinity();
-        for (int to = 0; to < states; ++to) {
-            const Edge &a = edges[2 * to], &b = edges[2 * to + 1];
-            const double ca = cost[a.from] + option_cost[2 * (a.from & 1) + a.parity];
-            const double cb = cost[b.from] + option_cost[2 * (b.from & 1) + b.parity];
-            from[to] = cb < ca;
-            next_cost[to] = std::min(ca, cb);
-            lowest = std::min(lowest, next_cost[to]);
-        }
-        for (int to = 0; to < states; ++to) cost[to] = next_cost[to] - lowest;
-    }
-    int state = static_cast<int>(std::min_element(cost.begin(), cost.end()) - cost.begin());
+    const std::unique_ptr<uint8_t[]> odd(new uint8_t[count * bytes]), options(new uint8_t[count]);
+    TrellisTask task{};
+    task.count = count;
+    task.x = x;
+    task.weight = weight.data();
+    task.weight_stride = weight.size() == 1 ? 0 : 1;
+    task.largest = rd_cost.largest();
+    task.table = table;
+    task.tables = option_table.data();
+    task.bits = bits;
+    task.entries = entries;
+    task.choose_options = &Targets::choose_options;
+    task.context = &targets;
+    task.states = states;
+    task.feedback = trellis.feedback;
+    task.input = trellis.input;
+    task.cost = cost.data();
+    task.odd = odd.get();
+    task.options = options.get();
+    kernels().find_survivors(task);
+    int state = static_cast<int>(std::min_element(cost.begin(), cost.begin() + states) - cost.begin());
     for (int64_t i = count - 1; i >= 0; --i) {
-        const Edge& edge = edges[2 * state + took_second[i * states + state]];
-        k[i] = option_level[4 * i + 2 * (edge.from & 1) + edge.parity];
-        state = edge.from;
+        const int upper = state >= states / 2, parity = odd[i * bytes + state / 8] >> (state % 8) & 1;
+        k[i] = targets.level(i, 2 * upper + parity, options[i]);
+        state = static_cast<int>(trellis.before(state, parity));
     }
     return k;
 }

@@ -81,6 +81,34 @@ struct QuantizeSums {
     int64_t sum[2];
 };
 
+// What a table of bits says of the integers of a target, by the four pairs of quantizer and parity.
+struct OptionTable {
+    double row[4];                   // where its bits begin in TrellisTask::bits
+    double zero_bits[4];             // the bits of zero
+    double two_down[4], to_zero[4];  // the most bits saved by an integer that moves down by two, or to zero
+};
+
+// A Viterbi search over targets, one survivor a state: see quantize/trellis.cpp.
+struct TrellisTask {
+    int64_t count;
+    const double *x, *weight;   // [count]; weight[i * weight_stride]
+    int64_t weight_stride;
+    double largest;             // larger targets count as this one
+    const uint8_t* table;       // [count], or null for the first table
+    const OptionTable* tables;
+    const double* bits;         // [.., entries]
+    int64_t entries;
+    // Chooses the integer of each of a target's four options, the only way where it may lie beyond the entries: sets
+    // the costs [4], and bits [at, at + 4) of `lower` and `zero` for those two below the nearest, or zero instead.
+    void (*choose_options)(const void* context, int64_t i, double* cost, int at, uint32_t* lower, uint32_t* zero);
+    const void* context;
+    int states;                 // 4 to 256
+    uint32_t feedback, input;   // as in Trellis
+    double* cost;               // [states, at least 16], on a cache line, infinite beyond the states: before and after
+    uint8_t* odd;               // [count][states / 8, at least 1]: bit s % 8 of byte s / 8 for state s
+    uint8_t* options;           // [count]: bits 0 to 3 for options two below the nearest integer, 4 to 7 for zero
+};
+
 struct Kernels {
     const char* name;
 
@@ -164,6 +192,7 @@ struct Kernels {
     void (*sign_masks)(const uint32_t* words, int64_t n, int16_t* out);
     void (*fwht)(const FwhtTask& task);
     void (*fwht_int16)(const FwhtInt16Task& task);
+    void (*find_survivors)(const TrellisTask& task);
 };
 
 extern const Kernels kKernelsPortable;

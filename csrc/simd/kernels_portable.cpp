@@ -8,4 +8,5 @@
 #include "simd/tile_body.hpp"
 #include "simd/fwht_body.hpp"
 #include "simd/least_squares_body.hpp"
+#include "simd/trellis_body.hpp"
 #include "simd/table_body.hpp"
