@@ -15,6 +15,7 @@ from coinr.cli.options import (
     codec_arguments,
     codec_options,
     echo_json,
+    echo_notes,
     examples,
     json_option,
     option_group,
@@ -28,6 +29,9 @@ from coinr.progress import finish
 if TYPE_CHECKING:
     from coinr.codec.report import Report
 
+
+#: The name under which a coinr file's metadata holds that of the .safetensors file it was made from.
+_SAFETENSORS = "safetensors"
 
 #: Options that name a network which both sides have; :func:`_read_base` reads it.
 _base_option = option_group(
@@ -105,6 +109,11 @@ def _read_base(base: Path | None, base_key: str | None) -> Mapping[str, Any] | N
     metavar="PREFIX",
     help="Take this off the names that begin with it, such as module. or _orig_mod.  [default: names stay]",
 )
+@click.option(
+    "--no-metadata",
+    is_flag=True,
+    help="Leave out the metadata of a .safetensors file.  [default: it is stored, for unpack to write back]",
+)
 @codec_options
 @_base_option
 @json_option
@@ -114,6 +123,7 @@ def pack(
     output: Path | None,
     key: str | None,
     strip_prefix: str | None,
+    no_metadata: bool,
     target_bytes: int | None,
     target_bits: float | None,
     base: Path | None,
@@ -140,7 +150,8 @@ def pack(
     show_command_progress()
     known = _read_base(base, base_key)
     sd = read_state_dict_file(model, key, strip_prefix)
-    blob = encode_state_dict(sd, base=known, target_bytes=target_bytes, target_bits=target_bits, **arguments)
+    meta = None if no_metadata else _foreign_metadata(model)
+    blob = encode_state_dict(sd, base=known, meta=meta, target_bytes=target_bytes, target_bits=target_bits, **arguments)
     write_atomic(output, blob)
     totals = inspect(blob).totals
     if as_json:
@@ -149,6 +160,33 @@ def pack(
         rate = f", {totals['bits_per_parameter']:.2f} bits per parameter" if totals["parameters"] else ""
         finish()
         click.echo(f"{output}: {len(blob)} bytes for {totals['decoded_bytes']}{rate}")
+
+
+def _foreign_metadata(model: Path) -> dict[str, Any] | None:
+    """Return the metadata that a coinr file keeps of a model file: that of .safetensors, unless it says nothing."""
+    from coinr.codec.format.metadata import check_meta
+    from coinr.files.state_dicts import PLAIN_METADATA
+    from coinr.files.weight_formats import read_safetensors_metadata
+
+    metadata = read_safetensors_metadata(model)
+    if metadata in ({}, PLAIN_METADATA):
+        return None
+    try:
+        return check_meta({_SAFETENSORS: metadata})
+    except InputError as error:
+        raise InputError(f"{model}: its metadata cannot be stored; give --no-metadata ({error})") from error
+
+
+def _metadata_to_write(meta: Mapping[str, Any], output: Path) -> tuple[dict[str, str] | None, list[str]]:
+    """Return the metadata for a .safetensors file that a coinr file keeps, and notes on what is left out."""
+    metadata = meta.get(_SAFETENSORS)
+    if metadata is None:
+        return None, []
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        return None, [f"its metadata {_SAFETENSORS!r} is not text by name and is left out"]
+    if output.suffix.lower() != ".safetensors":
+        return None, [f"{output.suffix} has no place for the metadata of the .safetensors file that was packed"]
+    return metadata, []
 
 
 @click.command(
@@ -166,17 +204,23 @@ def pack(
 @json_option
 def unpack(file: Path, output: Path | None, base: Path | None, base_key: str | None, as_json: bool) -> None:
     """Give back the state dict in FILE as .safetensors, .pt, .pth or .npz (the suffix decides)."""
-    from coinr.codec.api import load
+    from coinr.codec.api import decode_state_dict, read_meta
+    from coinr.files.reading import name_in_errors, read_bytes
     from coinr.files.state_dicts import STATE_DICT_SUFFIXES, write_state_dict_file
 
     named, output = output is not None, output or output_beside(file, ".safetensors")
     check_output(output, STATE_DICT_SUFFIXES, file, base)
     show_command_progress()
     known = _read_base(base, base_key)
-    sd = load(file, base=known)
-    write_state_dict_file(output, sd)
+    with name_in_errors(file):
+        blob = read_bytes(file, FormatError)
+        sd, meta = decode_state_dict(blob, base=known), read_meta(blob)
+    metadata, notes = _metadata_to_write(meta, output)
+    write_state_dict_file(output, sd, metadata)
+    echo_notes(file, notes)
     if as_json:
-        echo_json({"file": str(output), "bytes": output.stat().st_size, "tensors": len(sd)})
+        report = {"file": str(output), "bytes": output.stat().st_size, "tensors": len(sd)}
+        echo_json(report | ({"notes": notes} if notes else {}))
     elif not named:
         echo_written(output)
 

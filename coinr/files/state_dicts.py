@@ -17,6 +17,9 @@ from coinr.files.weight_formats import read_weights
 from coinr.files.writing import write_atomic
 from coinr.inputs.checkpoints import pick_state_dict
 
+#: Metadata of ``.safetensors`` files that say nothing else; some loaders refuse a file without it.
+PLAIN_METADATA = {"format": "pt"}
+
 STATE_DICT_SUFFIXES = (".safetensors", ".pt", ".pth", ".npz")
 
 
@@ -45,8 +48,15 @@ def read_state_dict_file(
         return pick_state_dict(read_weights(path), key, strip_prefix)
 
 
-def write_state_dict_file(path: str | os.PathLike[str], sd: Mapping[str, torch.Tensor]) -> None:
+def write_state_dict_file(
+    path: str | os.PathLike[str], sd: Mapping[str, torch.Tensor], metadata: Mapping[str, str] | None = None
+) -> None:
     """Write a state dict as ``.safetensors``, ``.pt``/``.pth`` or ``.npz``, atomically.
+
+    Parameters
+    ----------
+    metadata
+        Of a ``.safetensors`` file, by default :data:`PLAIN_METADATA`; the other formats have none.
 
     Raises
     ------
@@ -58,7 +68,7 @@ def write_state_dict_file(path: str | os.PathLike[str], sd: Mapping[str, torch.T
     if suffix not in STATE_DICT_SUFFIXES:
         raise InputError(f"{path}: state dicts are written as {', '.join(STATE_DICT_SUFFIXES)}, not {suffix!r}")
     if suffix == ".safetensors":
-        write_atomic(target, _to_safetensors(sd))
+        write_atomic(target, _to_safetensors(sd, PLAIN_METADATA if metadata is None else metadata))
     elif suffix == ".npz":
         arrays = {name: _to_numpy(name, tensor) for name, tensor in sd.items()}
         if clash := {"file", "allow_pickle"} & set(arrays):
@@ -68,13 +78,12 @@ def write_state_dict_file(path: str | os.PathLike[str], sd: Mapping[str, torch.T
         write_atomic(target, lambda stream: torch.save(OrderedDict(sd), stream))
 
 
-def _to_safetensors(sd: Mapping[str, torch.Tensor]) -> bytes:
+def _to_safetensors(sd: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> bytes:
     if "__metadata__" in sd:
         raise InputError(".safetensors cannot hold a tensor named '__metadata__'; use .pt or .npz")
     try:
         plain = {name: tensor.clone().contiguous() for name, tensor in sd.items()}
-        # loaders refuse a file without this note
-        data: bytes = safetensors.torch.save(plain, metadata={"format": "pt"})
+        data: bytes = safetensors.torch.save(plain, metadata=dict(metadata))
     except KeyError as error:
         raise InputError(f".safetensors does not have {error.args[0]}; use .pt or .npz") from error
     return data

@@ -65,16 +65,41 @@ def _read(path: Path, head: bytes) -> Any:
         return _read_zip(path)
     if head.startswith(NPY):
         return read_npy(path)
+    if _is_safetensors(head):
+        return _read_safetensors(path, int.from_bytes(head[:8], "little"))
     if head[0] == 0x80 and b"\x02" <= head[1:2] <= b"\x05":
         return _read_pickle(path, head)
-    if head[8:9] == b"{":
-        return _read_safetensors(path, int.from_bytes(head[:8], "little"))
     if any(mark.startswith(head) for mark in (*ZIP, NPY, _LEGACY)) or _is_short_safetensors(path, head):
         raise InputError(TRUNCATED)
     for mark, words in _OTHERS.items():
         if head.startswith(mark):
             raise InputError(f"{words}, not one of weights that coinr packs: {READABLE}")
     raise InputError(f"not a file of weights: coinr reads {READABLE}")
+
+
+def _is_safetensors(head: bytes) -> bool:
+    """Return whether a file begins with the length of a header, below 4 GiB, and a JSON object."""
+    return head[4:8] == bytes(4) and head[8:9] == b"{"
+
+
+def read_safetensors_metadata(path: str | os.PathLike[str]) -> dict[str, str]:
+    """Return the ``__metadata__`` of a ``.safetensors`` file; an empty one for files of other formats.
+
+    Raises
+    ------
+    InputError
+        If the header is damaged.
+    OSError
+        If the file cannot be read.
+    """
+    if not _is_safetensors(check_head(path)):
+        return {}
+    with name_in_errors(path):
+        try:
+            with safetensors.safe_open(path, "pt") as file:
+                return dict(file.metadata() or {})
+        except safetensors.SafetensorError as error:
+            raise InputError(f"damaged: {first_line(error)}") from error
 
 
 def _is_short_safetensors(path: Path, head: bytes) -> bool:
@@ -146,6 +171,8 @@ def _read_safetensors(path: Path, header: int) -> Any:
         with safetensors.safe_open(path, "pt") as file:
             return OrderedDict((name, file.get_tensor(name)) for name in file.keys())  # noqa: SIM118 - no mapping
     except safetensors.SafetensorError as error:
+        if (dtype := str(error).removeprefix("Dtype not understood: ")) != str(error):
+            raise InputError(f"it holds a tensor of the dtype {dtype}, which torch lacks") from error
         if 8 + header + _values_end(path, header) > path.stat().st_size:
             raise InputError(TRUNCATED) from error
         raise
