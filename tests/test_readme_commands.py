@@ -64,6 +64,8 @@ def files(tmp_path, monkeypatch):
     angle = 2 * math.atan(0.5 / 1.2)
     Path("lego/transforms.json").write_text(json.dumps({"camera_angle_x": angle, "frames": frames}))
     save_file({"w": torch.randn(20, 20), "b": torch.randn(20)}, "model.safetensors")
+    torch.save({"w": torch.randn(4, 4)}, "a.pt")
+    save_file({"w": torch.randn(4, 4)}, "b.safetensors")
     return tmp_path
 
 

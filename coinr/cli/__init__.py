@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 
 import click
 
-from coinr.cli.messages import in_options
+from coinr.cli.messages import describe_error, in_options
 from coinr.cli.options import examples
 from coinr.errors import CoinrError
 
@@ -26,8 +26,8 @@ _HOMES = {
     "preview": "compare",
     "pack": "state_dicts",
     "unpack": "state_dicts",
-    "info": "state_dicts",
-    "verify": "state_dicts",
+    "info": "info",
+    "verify": "info",
 }
 
 
@@ -89,13 +89,8 @@ class _Commands(click.Group):
             # whoever read our output is gone; keep the interpreter from complaining when it flushes
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 1
-        except CoinrError as error:
-            code = _fail(f"coinr: error: {error}", 1)
-        except OSError as error:
-            what = error.strerror or str(error)
-            code = _fail(f"coinr: error: {what}: {error.filename}" if error.filename else f"coinr: error: {what}", 1)
-        except MemoryError:
-            code = _fail("coinr: error: not enough memory", 1)
+        except (CoinrError, OSError, MemoryError) as error:
+            code = _fail(f"coinr: error: {describe_error(error)}", 1)
         sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -7,6 +7,8 @@ import shlex
 
 import click
 
+from coinr.errors import CoinrError
+
 #: Keys of -O, by profile, with their defaults.
 PROFILE_KEYS = {
     "auto, direct, lossless": {},
@@ -41,6 +43,16 @@ def profile_keys() -> str:
         for profile, keys in PROFILE_KEYS.items()
     ]
     return "\b\nKeys of -O for each profile, with their defaults:\n" + "\n".join(lines) + "\n\n"
+
+
+def describe_error(error: CoinrError | OSError | MemoryError) -> str:
+    """Return the words of an error that ends a command, or a part of it."""
+    if isinstance(error, MemoryError):
+        return "not enough memory"
+    if isinstance(error, OSError):
+        what = error.strerror or str(error)
+        return f"{what}: {error.filename}" if error.filename else what
+    return str(error)
 
 
 def in_options(message: str, command: click.Command) -> str:

@@ -14,11 +14,17 @@ from coinr.errors import InputError
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
-def output_option(what: str, default: str) -> Callable[[_Command], _Command]:
-    """Return ``-o``: the place to write ``what`` to, by default named as ``default`` says."""
-    return click.option(
-        "-o", "--output", type=click.Path(path_type=Path), help=f"{what} to write.  [default: {default}]"
-    )
+def output_option(what: str, default: str, *, folder: bool = False) -> Callable[[_Command], _Command]:
+    """Return ``-o``: the place to write ``what`` to, by default named as ``default`` says; a folder for several."""
+    where = f"{what} to write" + (", or a folder for several" if folder else "")
+    return click.option("-o", "--output", type=click.Path(path_type=Path), help=f"{where}.  [default: {default}]")
+
+
+def with_new_suffix(source: Path, suffix: str) -> Path:
+    """Return the path beside the source that has its name with another suffix."""
+    place = source if source.name not in ("", "..") else source.resolve()
+    stem = place.name if place.is_dir() else place.stem
+    return place.with_name(stem + suffix)
 
 
 def output_beside(source: Path, suffix: str) -> Path:
@@ -29,9 +35,7 @@ def output_beside(source: Path, suffix: str) -> Path:
     InputError
         If there is such a file already: only an output that is named is written over.
     """
-    place = source if source.name not in ("", "..") else source.resolve()
-    stem = place.name if place.is_dir() else place.stem
-    path = place.with_name(stem + suffix)
+    path = with_new_suffix(source, suffix)
     if os.path.lexists(path):
         raise InputError(f"{path}: exists already; to write over it, or elsewhere, name the output with -o")
     return path

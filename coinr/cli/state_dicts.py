@@ -1,20 +1,21 @@
-"""The commands that pack and unpack weights, and those that describe and verify a file."""
+"""The commands that pack and unpack weights."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
+from contextlib import closing
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+from coinr.cli.many_files import choose_outputs, made_folder, map_now, processes_for, report_each, report_one
 from coinr.cli.messages import profile_keys
 from coinr.cli.options import (
     COINR_FILE,
     codec_arguments,
     codec_options,
-    echo_json,
     echo_notes,
     examples,
     json_option,
@@ -22,19 +23,18 @@ from coinr.cli.options import (
     quiet_option,
     show_command_progress,
 )
-from coinr.cli.outputs import check_output, echo_written, output_beside, output_option
-from coinr.errors import CoinrError, FormatError, InputError
-from coinr.progress import finish
-
-if TYPE_CHECKING:
-    from coinr.codec.report import Report
-
+from coinr.cli.outputs import check_output, output_beside, output_option
+from coinr.errors import FormatError, InputError
+from coinr.runtime.processes import map_in_processes
 
 #: The name under which a coinr file's metadata holds that of the .safetensors file it was made from.
 _SAFETENSORS = "safetensors"
 
-#: Options that name a network which both sides have; :func:`_read_base` reads it.
-_base_option = option_group(
+#: A file that exists.
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+#: Options that name a network which both sides have; :func:`read_base` reads it.
+base_option = option_group(
     click.option(
         "--base",
         metavar="FILE",
@@ -49,8 +49,8 @@ _base_option = option_group(
 )
 
 
-def _read_base(base: Path | None, base_key: str | None) -> Mapping[str, Any] | None:
-    """Return the network that the values of :func:`_base_option` name, if any.
+def read_base(base: Path | None, base_key: str | None) -> Mapping[str, Any] | None:
+    """Return the network that the values of :func:`base_option` name, if any.
 
     Raises
     ------
@@ -84,10 +84,11 @@ def _read_base(base: Path | None, base_key: str | None) -> Mapping[str, Any] | N
         "coinr pack model.npz -o model.coinr --profile uniform -O bits=10",
         "coinr pack run.ckpt -o model.coinr --key state_dict --strip-prefix module.",
         "coinr pack tuned.safetensors -o tuned.coinr --base start.safetensors",
+        "coinr pack a.pt b.safetensors -o packed/             writes packed/a.coinr and packed/b.coinr",
     ),
 )
-@click.argument("model", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@output_option("The .coinr file", "MODEL with .coinr")
+@click.argument("models", metavar="MODEL...", nargs=-1, required=True, type=FILE)
+@output_option("The .coinr file", "MODEL with .coinr", folder=True)
 @click.option(
     "--target-bytes",
     type=click.IntRange(1),
@@ -115,11 +116,11 @@ def _read_base(base: Path | None, base_key: str | None) -> Mapping[str, Any] | N
     help="Leave out the metadata of a .safetensors file.  [default: it is stored, for unpack to write back]",
 )
 @codec_options
-@_base_option
+@base_option
 @json_option
 @quiet_option
 def pack(
-    model: Path,
+    models: tuple[Path, ...],
     output: Path | None,
     key: str | None,
     strip_prefix: str | None,
@@ -131,35 +132,58 @@ def pack(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Store the state dict in MODEL as a coinr file.
+    """Store the state dict in MODEL as a coinr file; of several, each in its own.
 
     The format of MODEL is detected from its content, not from its suffix: .safetensors, what torch.save writes (.pt
     .pth .ckpt .bin), .npz or .npy. It must hold tensors and plain values only: no code in it is ever run. For a
     checkpoint with several entries, --key names the state dict.
+
+    Several files are packed on all cores. If one fails, the others go on, and the command ends with 1.
     """
     given = {"--target-bytes": target_bytes, "--target-bits": target_bits, "--tolerance": options["tolerance"]}
     if len(several := [name for name, value in given.items() if value is not None]) > 1:
         raise click.UsageError(f"{' and '.join(several)} exclude each other")
-    output = output or output_beside(model, COINR_FILE)
-    check_output(output, (COINR_FILE,), model, base)
-    arguments = codec_arguments(options)
-    from coinr.codec.api import encode_state_dict, inspect
+    if len(models) > 1:
+        outputs = choose_outputs(models, output, COINR_FILE)
+    else:
+        outputs = [output or output_beside(models[0], COINR_FILE)]
+        check_output(outputs[0], (COINR_FILE,), models[0], base)
+    arguments = codec_arguments(options) | {"target_bytes": target_bytes, "target_bits": target_bits}
+    show_command_progress()
+    known = read_base(base, base_key)
+    encode = partial(_encode_model, key=key, strip_prefix=strip_prefix, no_metadata=no_metadata, base=known)
+    if len(models) > 1:
+        here, there = partial(encode, **arguments), partial(encode, **arguments | {"threads": 1})
+        processes = processes_for(models, arguments.get("threads"))
+        with made_folder(output), closing(map_in_processes(here, there, models, processes)) as blobs:
+            pairs = zip(outputs, blobs, strict=True)
+            reports = map_now(lambda pair: _write_packed(pair[0], pair[1].result()), pairs)
+            report_each("files", models, reports, as_json)
+        return
+    report_one(_write_packed(outputs[0], encode(models[0], **arguments)), as_json)
+
+
+def _encode_model(
+    model: Path, *, key: str | None, strip_prefix: str | None, no_metadata: bool, **arguments: Any
+) -> bytes:
+    """Return the coinr file of a model file."""
+    from coinr.codec.api import encode_state_dict
     from coinr.files.state_dicts import read_state_dict_file
+
+    sd = read_state_dict_file(model, key, strip_prefix)
+    return encode_state_dict(sd, meta=None if no_metadata else _foreign_metadata(model), **arguments)
+
+
+def _write_packed(output: Path, blob: bytes) -> dict[str, Any]:
+    """Write a coinr file, and return what is reported of it."""
+    from coinr.codec.api import inspect
     from coinr.files.writing import write_atomic
 
-    show_command_progress()
-    known = _read_base(base, base_key)
-    sd = read_state_dict_file(model, key, strip_prefix)
-    meta = None if no_metadata else _foreign_metadata(model)
-    blob = encode_state_dict(sd, base=known, meta=meta, target_bytes=target_bytes, target_bits=target_bits, **arguments)
     write_atomic(output, blob)
     totals = inspect(blob).totals
-    if as_json:
-        echo_json({"file": str(output), **totals})
-    else:
-        rate = f", {totals['bits_per_parameter']:.2f} bits per parameter" if totals["parameters"] else ""
-        finish()
-        click.echo(f"{output}: {len(blob)} bytes for {totals['decoded_bytes']}{rate}")
+    rate = f", {totals['bits_per_parameter']:.2f} bits per parameter" if totals["parameters"] else ""
+    line = f"{output}: {len(blob)} bytes for {totals['decoded_bytes']}{rate}"
+    return {"file": str(output), **totals, "line": line}
 
 
 def _foreign_metadata(model: Path) -> dict[str, Any] | None:
@@ -195,137 +219,53 @@ def _metadata_to_write(meta: Mapping[str, Any], output: Path) -> tuple[dict[str,
         "coinr unpack model.coinr                             writes model.safetensors, unless there is one",
         "coinr unpack model.coinr -o model.pt",
         "coinr unpack tuned.coinr -o tuned.safetensors --base start.safetensors",
+        "coinr unpack a.coinr b.coinr -o models/              writes models/a.safetensors and models/b.safetensors",
     ),
 )
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@output_option("The model file", "FILE with .safetensors")
-@_base_option
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FILE)
+@output_option("The model file", "FILE with .safetensors", folder=True)
+@base_option
 @quiet_option
 @json_option
-def unpack(file: Path, output: Path | None, base: Path | None, base_key: str | None, as_json: bool) -> None:
-    """Give back the state dict in FILE as .safetensors, .pt, .pth or .npz (the suffix decides)."""
+def unpack(
+    files: tuple[Path, ...], output: Path | None, base: Path | None, base_key: str | None, as_json: bool
+) -> None:
+    """Give back the state dict in FILE as .safetensors, .pt, .pth or .npz (the suffix decides).
+
+    Of several, each is written as .safetensors. If one fails, the others go on, and the command ends with 1.
+    """
+    from coinr.files.state_dicts import STATE_DICT_SUFFIXES
+
+    if len(files) > 1:
+        outputs = choose_outputs(files, output, ".safetensors")
+    else:
+        outputs = [output or output_beside(files[0], ".safetensors")]
+        check_output(outputs[0], STATE_DICT_SUFFIXES, files[0], base)
+    show_command_progress()
+    known = read_base(base, base_key)
+    if len(files) > 1:
+        with made_folder(output):
+            report_each(
+                "files", files, map_now(lambda pair: _unpack(*pair, known), zip(files, outputs, strict=True)), as_json
+            )
+        return
+    report = _unpack(files[0], outputs[0], known)
+    if as_json or output is None:
+        report_one(report, as_json)
+
+
+def _unpack(file: Path, output: Path, known: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Write the state dict of a coinr file, and return what is reported of it."""
     from coinr.codec.api import decode_state_dict, read_meta
     from coinr.files.reading import name_in_errors, read_bytes
-    from coinr.files.state_dicts import STATE_DICT_SUFFIXES, write_state_dict_file
+    from coinr.files.state_dicts import write_state_dict_file
 
-    named, output = output is not None, output or output_beside(file, ".safetensors")
-    check_output(output, STATE_DICT_SUFFIXES, file, base)
-    show_command_progress()
-    known = _read_base(base, base_key)
     with name_in_errors(file):
         blob = read_bytes(file, FormatError)
         sd, meta = decode_state_dict(blob, base=known), read_meta(blob)
     metadata, notes = _metadata_to_write(meta, output)
     write_state_dict_file(output, sd, metadata)
     echo_notes(file, notes)
-    if as_json:
-        report = {"file": str(output), "bytes": output.stat().st_size, "tensors": len(sd)}
-        echo_json(report | ({"notes": notes} if notes else {}))
-    elif not named:
-        echo_written(output)
-
-
-@click.command(
-    no_args_is_help=True,
-    epilog=examples(
-        "coinr info photo.coinr",
-        "coinr info model.coinr --json",
-        "coinr info --backends",
-    ),
-)
-@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--backends", is_flag=True, help="Instead of a file: what can run the heavy operations here.")
-@json_option
-def info(file: Path | None, backends: bool, as_json: bool) -> None:
-    """Show what FILE holds, from its header alone."""
-    if (file is None) != backends:
-        raise click.UsageError("give a FILE, or --backends alone")
-    if file is None:
-        from coinr.engine.backends import backends as known_backends
-
-        rows = known_backends()
-        if as_json:
-            echo_json(rows)
-        else:
-            for row in rows:
-                state = "usable" if row["usable"] else "cannot run"
-                click.echo(f"{row['backend']:<10} {state:<11} {row['detail']}" + ("  (default)" * bool(row["default"])))
-        return
-    from coinr.codec.api import inspect
-    from coinr.files.reading import name_in_errors, read_bytes
-
-    with name_in_errors(file):
-        blob = read_bytes(file, FormatError)
-        report = inspect(blob)
-    signal, network = _described(blob, report)
-    colors = "sRGB" if "image" in report.meta else None
-    if as_json:
-        echo_json({"file": str(file), "signal": signal, "network": network, "colours": colors, **report.to_dict()})
-        return
-    if signal is not None:
-        click.echo(signal)
-    if network is not None:
-        click.echo(f"network: {', '.join(f'{name} {value}' for name, value in network.items())}")
-    if colors is not None:
-        click.echo(f"colours: {colors}")
-    click.echo(str(report))
-    if report.meta:
-        click.echo(f"metadata: {json.dumps(report.meta)}")
-
-
-def _described(blob: bytes, report: Report) -> tuple[str | None, dict[str, Any] | None]:
-    """Return the signal in words, and kind and arguments of the network, as far as the header names them."""
-    import torch
-
-    from coinr.codec.api import decode_tensor
-    from coinr.networks import NETWORKS, network_from
-    from coinr.signal_files.api import FILES
-
-    if not NETWORKS.keys() & report.meta.keys():
-        return None, None
-    try:
-        # sizes are enough, but for single numbers such as WIRE's frequency
-        tensors = {
-            row["name"]: decode_tensor(blob, row["name"])
-            if row["shape"] == [1]
-            else torch.empty(row["shape"], dtype=getattr(torch, row["dtype"]), device="meta")
-            for row in report.tensors
-        }
-        network = network_from(report.meta, tensors)
-        signals = [FILES[kind].from_meta(network, report.meta).describe() for kind in FILES if kind in report.meta]
-    except CoinrError as error:
-        return f"metadata that cannot be used: {error}", None
-    return ", ".join(signals) or None, {"kind": network.kind, **network.config}
-
-
-@click.command(
-    no_args_is_help=True,
-    epilog=examples(
-        "coinr verify model.coinr && echo intact",
-        "coinr verify model.coinr --json",
-    ),
-)
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@_base_option
-@json_option
-@quiet_option
-def verify(file: Path, base: Path | None, base_key: str | None, as_json: bool) -> None:
-    """Check all of FILE: header, checksums, and that every tensor decodes."""
-    from coinr.codec.api import verify as verify_bytes
-    from coinr.files.reading import name_in_errors, read_bytes
-
-    show_command_progress()
-    known = _read_base(base, base_key)
-    try:
-        with name_in_errors(file):
-            report = verify_bytes(read_bytes(file, FormatError), base=known)
-    except CoinrError as error:
-        if as_json:
-            echo_json({"file": str(file), "ok": False, "error": type(error).__name__, "message": str(error)})
-        raise
-    if as_json:
-        echo_json({"file": str(file), "ok": True, "tensors": len(report.tensors), **report.totals})
-    else:
-        count = len(report.tensors)
-        finish()
-        click.echo(f"{file}: intact, {count} tensor{'s' * (count != 1)} in {report.totals['file_bytes']} bytes")
+    size = output.stat().st_size
+    report = {"file": str(output), "bytes": size, "tensors": len(sd), "line": f"{output}: {size} bytes"}
+    return report | ({"notes": notes} if notes else {})

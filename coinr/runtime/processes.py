@@ -60,7 +60,7 @@ def map_in_processes(
         try:
             while team is None or not team.ready():
                 begin = time.perf_counter()
-                future = source.take(lambda item: _done(function, item))
+                future = source.take(lambda item: call_now(function, item))
                 if future is None:
                     return
                 yield future
@@ -72,11 +72,11 @@ def map_in_processes(
             if team is not None:
                 team.close()
         return
-    while (future := source.take(lambda item: _done(function, item))) is not None:
+    while (future := source.take(lambda item: call_now(function, item))) is not None:
         yield future
 
 
-def _done(function: Callable[[_A], _B], item: _A) -> Future[_B]:
+def call_now(function: Callable[[_A], _B], item: _A) -> Future[_B]:
     """Return a finished future of a call in this process."""
     future: Future[_B] = Future()
     try:

@@ -1,0 +1,133 @@
+"""The commands that describe and verify a file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from coinr.cli.many_files import map_now, report_each, report_one
+from coinr.cli.options import echo_json, examples, json_option, quiet_option, show_command_progress
+from coinr.cli.state_dicts import FILE, base_option, read_base
+from coinr.errors import CoinrError, FormatError
+
+if TYPE_CHECKING:
+    from coinr.codec.report import Report
+
+
+@click.command(
+    no_args_is_help=True,
+    epilog=examples(
+        "coinr info photo.coinr",
+        "coinr info model.coinr --json",
+        "coinr info --backends",
+    ),
+)
+@click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--backends", is_flag=True, help="Instead of a file: what can run the heavy operations here.")
+@json_option
+def info(file: Path | None, backends: bool, as_json: bool) -> None:
+    """Show what FILE holds, from its header alone."""
+    if (file is None) != backends:
+        raise click.UsageError("give a FILE, or --backends alone")
+    if file is None:
+        from coinr.engine.backends import backends as known_backends
+
+        rows = known_backends()
+        if as_json:
+            echo_json(rows)
+        else:
+            for row in rows:
+                state = "usable" if row["usable"] else "cannot run"
+                click.echo(f"{row['backend']:<10} {state:<11} {row['detail']}" + ("  (default)" * bool(row["default"])))
+        return
+    from coinr.codec.api import inspect
+    from coinr.files.reading import name_in_errors, read_bytes
+
+    with name_in_errors(file):
+        blob = read_bytes(file, FormatError)
+        report = inspect(blob)
+    signal, network = _described(blob, report)
+    colors = "sRGB" if "image" in report.meta else None
+    if as_json:
+        echo_json({"file": str(file), "signal": signal, "network": network, "colours": colors, **report.to_dict()})
+        return
+    if signal is not None:
+        click.echo(signal)
+    if network is not None:
+        click.echo(f"network: {', '.join(f'{name} {value}' for name, value in network.items())}")
+    if colors is not None:
+        click.echo(f"colours: {colors}")
+    click.echo(str(report))
+    if report.meta:
+        click.echo(f"metadata: {json.dumps(report.meta)}")
+
+
+def _described(blob: bytes, report: Report) -> tuple[str | None, dict[str, Any] | None]:
+    """Return the signal in words, and kind and arguments of the network, as far as the header names them."""
+    import torch
+
+    from coinr.codec.api import decode_tensor
+    from coinr.networks import NETWORKS, network_from
+    from coinr.signal_files.api import FILES
+
+    if not NETWORKS.keys() & report.meta.keys():
+        return None, None
+    try:
+        # sizes are enough, but for single numbers such as WIRE's frequency
+        tensors = {
+            row["name"]: decode_tensor(blob, row["name"])
+            if row["shape"] == [1]
+            else torch.empty(row["shape"], dtype=getattr(torch, row["dtype"]), device="meta")
+            for row in report.tensors
+        }
+        network = network_from(report.meta, tensors)
+        signals = [FILES[kind].from_meta(network, report.meta).describe() for kind in FILES if kind in report.meta]
+    except CoinrError as error:
+        return f"metadata that cannot be used: {error}", None
+    return ", ".join(signals) or None, {"kind": network.kind, **network.config}
+
+
+@click.command(
+    no_args_is_help=True,
+    epilog=examples(
+        "coinr verify model.coinr && echo intact",
+        "coinr verify model.coinr --json",
+        "coinr verify packed/*.coinr",
+    ),
+)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FILE)
+@base_option
+@json_option
+@quiet_option
+def verify(files: tuple[Path, ...], base: Path | None, base_key: str | None, as_json: bool) -> None:
+    """Check all of FILE: header, checksums, and that every tensor decodes.
+
+    Of several, each is checked. If one fails, the others go on, and the command ends with 1.
+    """
+    show_command_progress()
+    known = read_base(base, base_key)
+    if len(files) > 1:
+        report_each("files", files, map_now(lambda file: _verify(file, known), files), as_json)
+        return
+    try:
+        report_one(_verify(files[0], known), as_json)
+    except CoinrError as error:
+        if as_json:
+            echo_json({"file": str(files[0]), "ok": False, "error": type(error).__name__, "message": str(error)})
+        raise
+
+
+def _verify(file: Path, known: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Check a coinr file, and return what is reported of it."""
+    from coinr.codec.api import verify as verify_bytes
+    from coinr.files.reading import name_in_errors, read_bytes
+
+    with name_in_errors(file):
+        report = verify_bytes(read_bytes(file, FormatError), base=known)
+    count = len(report.tensors)
+    line = f"{file}: intact, {count} tensor{'s' * (count != 1)} in {report.totals['file_bytes']} bytes"
+    return {"file": str(file), "ok": True, "tensors": count, **report.totals, "line": line}
