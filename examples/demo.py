@@ -188,7 +188,7 @@ def coders(
         return (torch.func.functional_call(fit.network, dict(state_dict), (inputs,)) - targets).square().mean()
 
     goal: dict[str, Any] = {"min_score": decibels(weights) - LOSS, "meta": meta}
-    refinement = {"evaluate": decibels, "steps": refine_steps, "optimizer": "muon", "thorough": True}
+    refinement = {"evaluate": decibels, "steps": refine_steps, "optimizer": "muon"}
     ours = {
         "coinr, refined": ("refined.coinr", lambda: coinr.refine(weights, loss, **refinement, **goal).blob),
         "coinr, search": ("search.coinr", lambda: coinr.search(weights, decibels, **goal).blob),
@@ -213,7 +213,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--hidden-layers", type=int, default=3, help="hidden layers (default: 3)")
     parser.add_argument("--steps", type=int, default=5000, help="training steps (default: 5000)")
     parser.add_argument(
-        "--refine-steps", type=int, default=0, help="also refine by so many steps, for minutes (default: 0, do not)"
+        "--refine-steps", type=int, default=1000, help="steps of the refinement; 0 leaves it out (default: 1000)"
     )
     options = parser.parse_args(arguments)
     out, name = options.out, options.photo.stem

@@ -36,6 +36,7 @@ def out(tmp_path_factory, photo):
     printed = io.StringIO()
     with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(printed):
         patch.setattr(demo.time_call, "__defaults__", (1e-9,))
+        patch.setattr(demo.nncodec, "is_installed", lambda: False)
         demo.main([str(part) for pair in options.items() for part in pair])
     (folder / "out" / "stdout.txt").write_text(printed.getvalue())
     return folder / "out"
@@ -74,6 +75,23 @@ def test_what_may_lose_a_tenth_of_a_decibel_loses_no_more(out):
     for name in ("coinr, refined", "coinr, search"):
         assert rows[name]["psnr"] >= rows[name]["psnr_fp32"] - demo.LOSS
     assert rows["coinr, search"]["bytes"] < rows["coinr, auto"]["bytes"] < rows["published method"]["bytes"]
+
+
+def test_the_row_of_nncodec_is_its_smallest_file_that_loses_little(photo, tmp_path, monkeypatch):
+    fit = coinr.fit(photo, width=8, hidden_layers=1, steps=100, progress=False)
+    exact = demo.nncodec.to_arrays(fit.network.state_dict())
+    spoiled = {name: array * 0 for name, array in exact.items()}
+    files = [(b"123", exact), (b"1", spoiled), (b"12", exact), (b"1234", exact)]
+    made = [demo.nncodec.Coded(blob, arrays, 0.25, 0.125) for blob, arrays in files]
+    monkeypatch.setattr(demo.nncodec, "code", lambda *_: iter(made))
+    row = demo.measure_nncodec(tmp_path / "a.nnc", photo, fit)
+    assert (row.bytes, row.encode_seconds, row.decode_seconds) == (2, 0.25, 0.125)
+    assert (tmp_path / "a.nnc").read_bytes() == b"12"
+    assert row.psnr == row.psnr_fp32
+
+
+def test_a_missing_nncodec_is_said(out):
+    assert f"nncodec: {demo.nncodec.INSTALL}" in (out / "stdout.txt").read_text()
 
 
 def test_three_commands_are_named_that_exist(out):
