@@ -16,9 +16,6 @@ from coinr.codec.distortion import rms
 from coinr.codec.tensors import LOSSY_DTYPES, Layout, blocks, to_planes
 from coinr.inputs.state_dicts import entry_tensor, items
 
-#: Tensors of more real values are large: no copy of all their values is made, but one block at a time.
-LARGE = 1 << 20
-
 # Planes of at most this many real values are kept; those of other tensors are made when they are used.
 _KEPT = 1 << 16
 
@@ -55,7 +52,7 @@ class Entry:
     @property
     def is_large(self) -> bool:
         """Return whether no copy of all values should be made."""
-        return self.count > LARGE
+        return self.layout.is_large
 
     @property
     def planes(self) -> NDArray[np.float64]:

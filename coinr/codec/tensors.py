@@ -19,6 +19,12 @@ DTYPE_CODES = {dtype: code for code, dtype in enumerate(DTYPES)}
 # The dtypes that may be coded with loss; all others are lossless.
 LOSSY_DTYPES = frozenset(DTYPES[:6])
 
+#: Tensors of more real values are large: no copy of all their values is made, but of one block at a time.
+LARGE = 1 << 20
+
+#: Values of a block, where a tensor is read in parts.
+BLOCK = 1 << 16
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -38,13 +44,14 @@ class Layout:
         return 2 if self.dtype.is_complex else 1
 
     @property
+    def is_large(self) -> bool:
+        """Return whether no copy of all values should be made."""
+        return self.planes * self.size > LARGE
+
+    @property
     def nbytes(self) -> int:
         """Return the bytes of the decoded tensor."""
         return self.size * self.dtype.itemsize
-
-
-#: Values of a block, where a tensor is read in parts.
-BLOCK = 1 << 16
 
 
 def blocks(tensor: torch.Tensor) -> Iterator[NDArray[np.float64]]:

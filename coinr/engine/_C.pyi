@@ -38,6 +38,33 @@ def encode_levels(
 def decode_levels(
     data: bytes, rows: int, columns: int, log_states: int, shape: int, scale: int, switches: int
 ) -> tuple[NDArray[np.int32], NDArray[np.uint8], NDArray[np.uint8]]: ...
+def encode_levels_in_blocks(
+    k: NDArray[np.int16] | NDArray[np.int32],
+    row: NDArray[np.uint8],
+    log_states: int,
+    shape: int,
+    scale: int,
+    switches: int,
+) -> bytes: ...
+
+class LevelReader:
+    def __init__(
+        self,
+        data: bytes | memoryview,
+        rows: int,
+        columns: int,
+        log_states: int,
+        shape: int,
+        scale: int,
+        switches: int,
+    ) -> None: ...
+    @property
+    def row(self) -> NDArray[np.uint8]: ...
+    @property
+    def column(self) -> NDArray[np.uint8]: ...
+    def read(self, count: int) -> NDArray[np.int32]: ...
+    def finish(self) -> None: ...
+
 def level_values(k: NDArray[np.int32], log_states: int) -> NDArray[np.int32]: ...
 def level_costs(log_states: int, shape: int, scale: int, count: int) -> NDArray[np.float64]: ...
 def choose_levels(
@@ -46,6 +73,7 @@ def choose_levels(
     weight: NDArray[np.float64],
     bits: NDArray[np.float64],
     table: NDArray[np.uint8],
+    closed: bool = False,
 ) -> NDArray[np.int32]: ...
 def choose_levels_with_feedback(
     log_states: int,

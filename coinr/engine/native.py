@@ -7,6 +7,7 @@ The rest of the package reaches the extension through this module, :mod:`coinr.e
 from __future__ import annotations
 
 from coinr.engine._C import (
+    LevelReader,
     choose_levels,
     choose_levels_with_feedback,
     decode_bools,
@@ -16,6 +17,7 @@ from coinr.engine._C import (
     encode_bools,
     encode_exact,
     encode_levels,
+    encode_levels_in_blocks,
     encode_sparse,
     exact_costs,
     level_costs,
@@ -26,6 +28,7 @@ from coinr.engine._C import (
 )
 
 __all__ = [
+    "LevelReader",
     "choose_levels",
     "choose_levels_with_feedback",
     "decode_bools",
@@ -35,6 +38,7 @@ __all__ = [
     "encode_bools",
     "encode_exact",
     "encode_levels",
+    "encode_levels_in_blocks",
     "encode_sparse",
     "exact_costs",
     "level_costs",

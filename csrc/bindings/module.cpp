@@ -9,6 +9,7 @@
 
 #include "bindings/buffers.hpp"
 #include "bindings/exact.hpp"
+#include "bindings/level_blocks.hpp"
 #include "bindings/sparse.hpp"
 #include "bindings/trellis_feedback.hpp"
 #include "dictionary/dictionary.hpp"
@@ -184,25 +185,6 @@ py::array_t<int32_t> bind_unpack_sorted(const py::buffer& data, int64_t B, int64
     return out;
 }
 
-LevelModel level_model(int64_t rows, int64_t columns, int log_states, int shape, int32_t scale, int switches) {
-    if (rows < 0 || columns < 0 || (rows > 0 && columns > (int64_t{1} << 48) / rows))
-        throw std::invalid_argument("shape [" + std::to_string(rows) + ", " + std::to_string(columns) +
-                                    "] is not allowed; at most 2**48 elements");
-    if (switches < 0 || switches > 63)
-        throw std::invalid_argument("switches is " + std::to_string(switches) + "; allowed: 0 to 63");
-    return {rows,
-            columns,
-            log_states,
-            shape,
-            scale,
-            (switches & 1) != 0,
-            (switches & 2) != 0,
-            (switches & 4) != 0,
-            (switches & 8) != 0,
-            (switches & 16) != 0,
-            (switches & 32) != 0};
-}
-
 py::bytes bind_encode_levels(const py::array& k, const py::array& row, const py::array& column, int log_states,
                              int shape, int32_t scale, int switches) {
     const int32_t* data = checked<int32_t>(k, "k", 2);
@@ -252,7 +234,8 @@ py::array_t<double> bind_level_costs(int log_states, int shape, int32_t scale, i
 }
 
 py::array_t<int32_t> bind_choose_levels(int log_states, const py::array& x, const py::array& weight,
-                                        const py::array& bits, const py::array& table) {
+                                        const py::array& bits, const py::array& table,
+                                        bool closed) {
     const double* targets = checked<double>(x, "x", 1);
     const double* weights = checked<double>(weight, "weight", 1);
     const double* costs = checked<double>(bits, "bits", 3);
@@ -264,6 +247,7 @@ py::array_t<int32_t> bind_choose_levels(int log_states, const py::array& x, cons
         throw std::invalid_argument("weight must have 1 element or one for each of x");
     if (table.shape(0) != 0 && table.shape(0) != count)
         throw std::invalid_argument("table must be empty or have one element for each of x");
+    if (closed && count < log_states) throw std::invalid_argument("x is too short to lead to state 0");
     for (int64_t i = 0; i < table.shape(0); ++i)
         if (which[i] >= bits.shape(0)) throw std::invalid_argument("table names one that bits does not hold");
     for (int64_t i = 0; i < count; ++i)
@@ -272,7 +256,7 @@ py::array_t<int32_t> bind_choose_levels(int log_states, const py::array& x, cons
     {
         py::gil_scoped_release release;
         k = choose_levels(log_states, targets, count, std::vector<double>(weights, weights + weight.shape(0)), costs,
-                          bits.shape(0), entries, table.shape(0) ? which : nullptr);
+                          bits.shape(0), entries, table.shape(0) ? which : nullptr, closed);
     }
     return py::array_t<int32_t>(static_cast<py::ssize_t>(k.size()), k.data());
 }
@@ -317,9 +301,11 @@ PYBIND11_MODULE(_C, m) {
     m.def("level_costs", &bind_level_costs, py::arg("log_states"), py::arg("shape"), py::arg("scale"), py::arg("count"),
           "Return the bits of the integers 0 .. count - 1 under the prior: float64 [2, count], by quantizer.");
     m.def("choose_levels", &bind_choose_levels, py::arg("log_states"), py::arg("x"), py::arg("weight"), py::arg("bits"),
-          py::arg("table"),
-          "Return integers int32 [N] = argmin sum of weight (x - value)^2 + bits for float64 targets x [N] in steps.");
+          py::arg("table"), py::arg("closed") = false,
+          "Return integers int32 [N] = argmin sum of weight (x - value)^2 + bits for float64 targets x [N] in steps; "
+          "closed: the last leads to state 0 of the trellis.");
     bind_exact(m);
+    bind_level_blocks(m);
     bind_sparse(m);
     bind_trellis_feedback(m);
     m.def("simd_level", [] { return std::string(kernels().name); },

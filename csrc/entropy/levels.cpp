@@ -277,15 +277,20 @@ Trellis::Trellis(int log_states_) : log_states(log_states_) {
     input = kCodes[log_states][1] >> 1;
 }
 
-std::string encode_levels(const LevelModel& model, const LevelData& integers) {
+void check_model(const LevelModel& model, const LevelData* exponents) {
     check(model);
+    if (!exponents) return;
+    check_exponents(model.row_steps, model.rows, exponents->row);
+    check_exponents(model.column_steps, model.columns, exponents->column);
+}
+
+std::string encode_levels(const LevelModel& model, const LevelData& integers) {
+    check_model(model, &integers);
     if (static_cast<int64_t>(integers.k.size()) != model.rows * model.columns)
         throw std::invalid_argument("integers and shape differ in size");
     for (const int32_t k : integers.k)
         if (std::abs(static_cast<int64_t>(k)) > kMaxLevel)
             throw std::invalid_argument("level " + std::to_string(k) + " is not in +-(2**20 - 1)");
-    check_exponents(model.row_steps, model.rows, integers.row);
-    check_exponents(model.column_steps, model.columns, integers.column);
     if (model.rans) return encode_levels_rans(model, integers);
     RangeEncoder coder;
     LevelData copy = integers;

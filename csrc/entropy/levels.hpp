@@ -57,6 +57,9 @@ constexpr int64_t step_factor(int exponent) { return int64_t{exponent & 1 ? 181 
 constexpr int kShapes = 8;
 constexpr int32_t kMaxLevel = (1 << 20) - 1;
 
+// Throws std::invalid_argument for a model that is not allowed, or that the exponents, if any, do not fit.
+void check_model(const LevelModel& model, const LevelData* exponents);
+
 std::string encode_levels(const LevelModel& model, const LevelData& integers);
 
 // Returns the values, in multiples of each element's step. Throws std::invalid_argument for damaged data.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <deque>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -15,42 +16,51 @@ constexpr uint32_t kFrequencyOne = 1u << kFrequencyBits;
 
 // A symbol's interval [start, start + frequency) of [0, 2^15), and up to 16 raw bits that follow it.
 struct CodedSymbol {
-    uint32_t start, frequency, raw;
-    int raw_bits;
+    uint16_t start, frequency, raw, raw_bits;
 };
 
 // Smallest state between two symbols.
 constexpr uint64_t kRansLow = uint64_t{1} << 32;
 
+// Symbols are coded backwards: a long sequence is put block by block, the last block first, each in its own order.
 class RansEncoder {
 public:
     void put(const CodedSymbol& symbol) { symbols_.push_back(symbol); }
 
-    // Returns the last state (8 bytes), then the words in the order in which they are read.
-    std::string finish() {
-        uint64_t x = kRansLow;
-        std::vector<uint32_t> words;
+    // Codes the symbols that were put since the last call, before all that were coded already.
+    void encode_block() {
+        uint64_t x = x_;
         for (auto symbol = symbols_.rbegin(); symbol != symbols_.rend(); ++symbol) {
             const int spare = 64 - kFrequencyBits - symbol->raw_bits;
             // a frequency of one leaves the state where it is
             if ((x >> spare) >= symbol->frequency) {
-                words.push_back(static_cast<uint32_t>(x));
+                words_.push_back(static_cast<uint32_t>(x));
                 x >>= 32;
             }
             const uint64_t y = x << symbol->raw_bits | symbol->raw;
             x = ((y / symbol->frequency) << kFrequencyBits) + symbol->start + y % symbol->frequency;
         }
-        std::string out;
+        x_ = x;
+        symbols_.clear();
+    }
+
+    // Returns `first`, the last state (8 bytes), then the words in the order in which they are read.
+    std::string finish(char first) {
+        encode_block();
+        std::string out(1, first);
+        out.reserve(9 + 4 * words_.size());
         const auto append = [&](uint64_t value, int bytes) {
             for (int i = 0; i < bytes; ++i) out.push_back(static_cast<char>(value >> (8 * i)));
         };
-        append(x, 8);
-        for (auto word = words.rbegin(); word != words.rend(); ++word) append(*word, 4);
+        append(x_, 8);
+        for (; !words_.empty(); words_.pop_back()) append(words_.back(), 4);
         return out;
     }
 
 private:
+    uint64_t x_ = kRansLow;
     std::vector<CodedSymbol> symbols_;
+    std::deque<uint32_t> words_;
 };
 
 // All methods throw std::invalid_argument for damaged data.

@@ -74,7 +74,8 @@ private:
 }  // namespace
 
 std::vector<int32_t> choose_levels(int log_states, const double* x, int64_t count, const std::vector<double>& weight,
-                                   const double* bits, int64_t tables, int64_t entries, const uint8_t* table) {
+                                   const double* bits, int64_t tables, int64_t entries, const uint8_t* table,
+                                   bool closed) {
     const Trellis trellis(log_states);
     const RdCost rd_cost(log_states > 0, bits, tables, entries);
     const Targets targets(rd_cost, x, weight, table);
@@ -107,7 +108,8 @@ std::vector<int32_t> choose_levels(int log_states, const double* x, int64_t coun
     task.odd = odd.get();
     task.options = options.get();
     kernels().find_survivors(task);
-    int state = static_cast<int>(std::min_element(cost.begin(), cost.begin() + states) - cost.begin());
+    const auto last = closed ? cost.begin() : std::min_element(cost.begin(), cost.begin() + states);
+    int state = static_cast<int>(last - cost.begin());
     for (int64_t i = count - 1; i >= 0; --i) {
         const int upper = state >= states / 2, parity = odd[i * bytes + state / 8] >> (state % 8) & 1;
         k[i] = targets.level(i, 2 * upper + parity, options[i]);

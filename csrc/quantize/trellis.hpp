@@ -11,7 +11,10 @@ namespace coinr {
 //   weight   bits per squared error of one step, one for each target or, of size 1, one for all
 //   bits     [tables, 2, entries]: bits of |k| by quantizer; beyond the last entry grows with log2
 //   table    which table a target uses [count], or null for the first
+//   closed   whether the last integer must lead to state 0, so that another sequence can follow; needs as many targets
+//            as log_states
 std::vector<int32_t> choose_levels(int log_states, const double* x, int64_t count, const std::vector<double>& weight,
-                                   const double* bits, int64_t tables, int64_t entries, const uint8_t* table);
+                                   const double* bits, int64_t tables, int64_t entries, const uint8_t* table,
+                                   bool closed = false);
 
 }  // namespace coinr

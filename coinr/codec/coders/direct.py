@@ -5,6 +5,7 @@ w = float32(v) · step, with integers v. All |v| are below 2²⁴, so only the p
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,10 +13,12 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from coinr.codec.coders.blocks import Block, TensorMatrix
 from coinr.codec.coders.coder import read_short_step, write_short_step
-from coinr.codec.coders.levels import LARGEST_VALUE, MOST_EXPONENT, LevelForm
+from coinr.codec.coders.levels import LARGEST_VALUE, MOST_EXPONENT, LevelForm, step_factors
 from coinr.codec.tensors import LOSSY_DTYPES, Layout, from_planes
 from coinr.codec.wire import Reader
+from coinr.engine import native
 from coinr.errors import FormatError
 
 _TRANSPOSED = 0x80
@@ -75,11 +78,43 @@ class DirectCoder:
     def decode(
         self, payload: memoryview, params: DirectParams, layout: Layout, seed: int, device: torch.device
     ) -> torch.Tensor:
+        if layout.is_large and params.form.rans and not params.transposed:
+            return self._decode_in_blocks(payload, params, layout).to(device)
         rows, columns = matrix_shape(layout)
         values, factors = params.form.decode(payload, *((columns, rows) if params.transposed else (rows, columns)))
         if params.transposed:
             values, factors = values.T, factors.T
         return dequantize(values, np.float32(params.step) * factors, layout).to(device)
+
+    def _decode_in_blocks(self, payload: memoryview, params: DirectParams, layout: Layout) -> torch.Tensor:
+        """Return a tensor that is decoded in little memory beside its own."""
+        rows, columns = matrix_shape(layout)
+        reader = params.form.reader(payload, rows, columns)
+        tensor = torch.empty(layout.shape, dtype=layout.dtype)
+        matrix = TensorMatrix(tensor)
+        for block, values in read_blocks(reader, params, matrix):
+            matrix.write(block, values)
+        return tensor
+
+
+def read_blocks(
+    reader: native.LevelReader, params: DirectParams, matrix: TensorMatrix
+) -> Iterator[tuple[Block, NDArray[np.float32]]]:
+    """Yield the blocks of a matrix with their decoded values, float32, until all are done and nothing is left.
+
+    Raises
+    ------
+    FormatError
+        If the data are damaged.
+    """
+    row, column, step = reader.row, reader.column, np.float32(params.step)
+    try:
+        for block in matrix.blocks():
+            values = reader.read(block.size).reshape(block.shape)
+            yield block, values.astype(np.float32) * (step * step_factors(row[block.rows], column[block.columns]))
+        reader.finish()
+    except ValueError as error:
+        raise FormatError(f"coded levels: {error}") from error
 
 
 def matrix_shape(layout: Layout) -> tuple[int, int]:

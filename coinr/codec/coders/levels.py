@@ -102,6 +102,22 @@ class LevelForm:
         data: bytes = native.encode_levels(np.ascontiguousarray(k), row, column, *self._arguments())
         return data
 
+    def encode_in_blocks(self, k: NDArray[np.int16] | NDArray[np.int32], row: NDArray[np.uint8]) -> bytes:
+        """Encode the levels of a large matrix by rANS, as :meth:`encode`, in little memory beside the coded bytes."""
+        data: bytes = native.encode_levels_in_blocks(k, row, *self._arguments())
+        return data
+
+    def reader(self, data: memoryview, rows: int, columns: int) -> native.LevelReader:
+        """Return a reader of the values that rANS coded; damaged data raise FormatError or, in the reader, ValueError.
+
+        ``data`` must not change while it reads.
+        """
+        _check_size(rows, columns, len(data))
+        try:
+            return native.LevelReader(data, rows, columns, *self._arguments())
+        except ValueError as error:
+            raise FormatError(f"coded levels: {error}") from error
+
     def decode(
         self, data: bytes | memoryview, rows: int, columns: int
     ) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
@@ -109,8 +125,7 @@ class LevelForm:
 
         Both broadcast to ``[rows, columns]``. Damaged data raise FormatError.
         """
-        if not worth_decoding(rows * columns, len(data)):
-            raise FormatError(f"{len(data)} bytes may not stand for {rows} x {columns} levels")
+        _check_size(rows, columns, len(data))
         try:
             values, row, column = native.decode_levels(bytes(data), rows, columns, *self._arguments())
         except ValueError as error:
@@ -129,6 +144,11 @@ def worth_decoding(count: int, size: int) -> bool:
     """
     limit: int = native.max_modeled_bits(size)
     return _BITS_PER_LEVEL * count <= limit
+
+
+def _check_size(rows: int, columns: int, size: int) -> None:
+    if not worth_decoding(rows * columns, size):
+        raise FormatError(f"{size} bytes may not stand for {rows} x {columns} levels")
 
 
 def step_factors(row: NDArray[np.uint8], column: NDArray[np.uint8]) -> NDArray[np.float32]:

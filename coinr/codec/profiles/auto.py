@@ -37,6 +37,8 @@ def encode_tensor(entry: Entry, limit: DistortionLimit, settings: EncodeOptions)
     """Return the tensor in the fewest bytes within its limit, and what the other coders make of it."""
     effort = EFFORTS[settings.effort]
     found = direct.candidates(entry, limit, settings)
+    if entry.is_large:
+        return smallest(entry, found, limit)
     if entry.count <= _UNIFORM_MOST and (effort.all_coders or _repetitive(entry)):
         found += uniform.candidates(entry, limit, settings)
     if not effort.all_coders:

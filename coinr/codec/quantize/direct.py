@@ -14,6 +14,7 @@ from coinr.codec.coders.levels import NO_STEPS, worth_decoding
 from coinr.codec.distortion import DistortionLimit, rms
 from coinr.codec.effort import EFFORTS, Effort
 from coinr.codec.options import EncodeOptions
+from coinr.codec.quantize import large
 from coinr.codec.quantize.forms import smallest_form
 from coinr.codec.quantize.problem import QuantizationProblem
 from coinr.codec.quantize.trellis import quantize_to
@@ -50,6 +51,8 @@ def candidates(entry: Entry, limit: DistortionLimit, settings: EncodeOptions) ->
 
     Nothing where no step of a normal float32 does, or the error is out of reach of 2**20 steps.
     """
+    if large.is_coded_in_blocks(entry, limit):
+        return large.candidates(entry, limit, EFFORTS[settings.effort])
     found = []
     effort = EFFORTS[settings.effort]
     for problem, plain in _problems(entry.planes.reshape(matrix_shape(entry.layout)), limit, effort):

@@ -135,7 +135,7 @@ def quantize(
         mean = float((np.abs(x) * factors).mean())
         states = log_states if problem.feedback is None else 0
         bits, table = common_costs(mean, step_exponents(row, column), factors, shape, states, peak)
-    slope = 1 / (2 * math.log(2) * _NOISE[log_states] * _slope_share(problem))
+    slope = high_rate_slope(problem, log_states)
     if problem.feedback is None:
         flat = np.ascontiguousarray(x.reshape(-1))
         which = np.ascontiguousarray(np.broadcast_to(table, x.shape)).reshape(-1) if len(bits) > 1 else _ONE_TABLE
@@ -161,6 +161,11 @@ def quantize(
         rans=x.size > max(effort.mixed_most, effort.adaptive_most),
     )
     return Quantized(k, row, column, form, step, problem.weighted_rms(difference), rms(difference))
+
+
+def high_rate_slope(problem: QuantizationProblem, log_states: int) -> float:
+    """Return the bits that a squared error of one step counts for in the choice of integers."""
+    return 1 / (2 * math.log(2) * _NOISE[log_states] * _slope_share(problem))
 
 
 def _slope_share(problem: QuantizationProblem) -> float:
