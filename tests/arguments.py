@@ -357,10 +357,23 @@ def publics() -> dict[str, Public]:
             ("seeds",),
             2,
         ),  # fmt: skip
+        "refine of a module": Public(
+            lambda: coinr.refine,
+            {"sd": [lambda: layer()[0]], "loss_fn": [lambda: layer()[1], lambda: lambda: torch.randn(3, 4)],
+             "output_error_db": choose(None, -30.0), "target_bytes": choose(None, 300), "min_score": choose(None, -9.0),
+             "evaluate": choose(None, lambda sd: -float(sd["a.bias"].square().mean())), "loss_increase": choose(None),
+             "steps": choose(2), "seconds": choose(0.05), "thorough": choose(False),
+             "learning_rate": choose(None, 1e-3), "optimizer": choose("adam", "muon"), "progress": choose(False),
+             **without(CODEC, "target_bytes", "calibrate", "tolerance", "errors")},
+            ("steps", "seconds", "progress"),
+            ("seeds",),
+            2,
+        ),  # fmt: skip
         "refine": Public(
             lambda: coinr.refine,
             {"sd": state, "loss_fn": choose(loss), "loss_increase": choose(None, 0.1),
-             "target_bytes": choose(None, 300), "min_score": choose(None, -1.0), "evaluate": choose(None, score),
+             "output_error_db": choose(None), "target_bytes": choose(None, 300), "min_score": choose(None, -1.0),
+             "evaluate": choose(None, score),
              "steps": choose(2), "seconds": choose(0.05), "thorough": choose(False),
              "learning_rate": choose(None, 1e-3), "optimizer": choose("adam", "muon"), "progress": choose(False),
              **without(CODEC, "target_bytes", "calibrate", "tolerance", "errors")},

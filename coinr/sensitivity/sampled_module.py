@@ -1,8 +1,8 @@
-"""A caller's module, called with the values of a state dict and left as it was."""
+"""A caller's module, called with the values of a state dict and left as it was; its samples."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -21,6 +21,9 @@ _COMPILED = "_orig_mod"
 
 #: How many leading parts of the module's names, and of the state dict's, the other may lack: wrappers, submodules.
 _CUTS = ((0, 0), (1, 0), (0, 1), (2, 0), (0, 2), (3, 0), (0, 3))
+
+# Inputs whose shapes are named in messages.
+_MOST_SHAPES = 4
 
 _ERRORS = (RuntimeError, TypeError, ValueError, IndexError)
 
@@ -52,15 +55,16 @@ class SampledModule:
     """
 
     def __init__(self, module: nn.Module, inputs: Any, state_dict: Mapping[str, Any]) -> None:
-        self._module = _unwrapped(module)
+        self._module = unwrap_module(module)
         parameters = dict(self._module.named_parameters())
         device = next((parameter.device for parameter in parameters.values()), torch.device("cpu"))
-        floating = [parameter.dtype for parameter in parameters.values() if parameter.is_floating_point()]
-        self._columns = _columns(inputs, device, floating[0] if floating else None)
-        self.count, device = len(self._columns[0]), self._columns[0].device
+        first = inputs[0] if isinstance(inputs, Sequence) and len(inputs) else inputs
+        device = first.device if isinstance(first, Tensor) else device
+        self._columns = sample_columns(inputs, device, floating_dtype(self._module), "a calibration")
+        self.count = len(self._columns[0])
         own = parameters | dict(self._module.named_buffers())
         shapes = {name: tuple(tensor.shape) for name, tensor in own.items()}
-        keys = _keys(shapes, {key: tuple(getattr(value, "shape", ())) for key, value in state_dict.items()})
+        keys = match_names(shapes, {key: tuple(getattr(value, "shape", ())) for key, value in state_dict.items()})
         self._values: dict[str, Tensor] = {}
         self._buffers: dict[str, Tensor] = {}
         self.values: dict[str, Tensor] = {}
@@ -84,11 +88,9 @@ class SampledModule:
 
     def call(self, first: int, last: int) -> list[Tensor]:
         """Return the outputs, floating or complex, of the samples ``first`` to ``last`` - 1."""
-        samples = tuple(column[first:last].clone() for column in self._columns)
+        samples = [column[first:last].clone() for column in self._columns]
         buffers = {name: buffer.clone() for name, buffer in self._buffers.items()}
-        with _evaluating(self._module), callers_settings("device"):
-            out = functional_call(self._module, self._values | buffers, samples)
-        return [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor) and _differs(leaf)]
+        return call_with(self._module, self._values | buffers, samples)
 
     def checked(self, first: int, last: int) -> list[Tensor]:
         """Call the module as :meth:`call` does; name what it cannot take.
@@ -98,16 +100,8 @@ class SampledModule:
         InputError
             If the module cannot take such inputs, or gives none of these.
         """
-        try:
-            outputs = self.call(first, last)
-        except _ERRORS as error:
-            if type(error) not in _ERRORS:  # the module's own
-                raise
-            shapes = " and ".join(f"{column.dtype} {[last - first, *column.shape[1:]]}" for column in self._columns)
-            raise InputError(f"the module of the calibration cannot take {shapes}: {first_line(error)}") from error
-        if not outputs:
-            raise InputError("the module of the calibration gives no floating-point tensor")
-        return outputs
+        samples = [column[first:last] for column in self._columns]
+        return checked_outputs(lambda: self.call(first, last), samples, "the module of the calibration")
 
     def why(self, first: int, last: int) -> str:
         """Return the end of a message: which of the samples ``first`` to ``last`` - 1 are not finite; empty if none."""
@@ -120,11 +114,44 @@ class SampledModule:
         return ""
 
 
+def call_with(module: nn.Module, values: Mapping[str, Tensor], samples: Sequence[Tensor]) -> list[Tensor]:
+    """Return the outputs, floating or complex, of a module in evaluation mode with these parameters and buffers."""
+    with _evaluating(module), callers_settings("device"):
+        out = functional_call(module, dict(values), tuple(samples))
+    return [leaf for leaf in tree_leaves(out) if isinstance(leaf, Tensor) and _differs(leaf)]
+
+
+def checked_outputs(call: Callable[[], list[Tensor]], samples: Sequence[Tensor], what: str) -> list[Tensor]:
+    """Return the outputs of a call with these samples.
+
+    Raises
+    ------
+    InputError
+        If ``what`` is called cannot take such inputs, or gives none.
+    """
+    try:
+        outputs = call()
+    except _ERRORS as error:
+        if type(error) not in _ERRORS:  # the module's own
+            raise
+        shapes = " and ".join(f"{column.dtype} {list(column.shape)}" for column in samples[:_MOST_SHAPES])
+        shapes += f" and {more} more" if (more := len(samples) - _MOST_SHAPES) > 0 else ""
+        raise InputError(f"{what} cannot take {shapes}: {first_line(error)}") from error
+    if not outputs:
+        raise InputError(f"{what} gives no floating-point tensor")
+    return outputs
+
+
 def _differs(tensor: Tensor) -> bool:
     return tensor.is_floating_point() or tensor.is_complex()
 
 
-def _unwrapped(module: nn.Module) -> nn.Module:
+def floating_dtype(module: nn.Module) -> torch.dtype | None:
+    """Return the dtype of a module's first floating-point parameter; None if it has none."""
+    return next((one.dtype for one in module.parameters() if one.is_floating_point()), None)
+
+
+def unwrap_module(module: nn.Module) -> nn.Module:
     """Return the module without wrappers that only change where, or how fast, it runs."""
     while True:
         if isinstance(module, nn.DataParallel | nn.parallel.DistributedDataParallel):
@@ -135,29 +162,40 @@ def _unwrapped(module: nn.Module) -> nn.Module:
             return module
 
 
-def _columns(inputs: Any, device: torch.device, dtype: torch.dtype | None) -> list[Tensor]:
+def sample_columns(inputs: Any, device: torch.device, dtype: torch.dtype | None, what: str) -> list[Tensor]:
+    """Return copies of samples on a device, floating ones of a dtype.
+
+    Parameters
+    ----------
+    inputs
+        A tensor or array, or several, with samples along the first axis.
+    device, dtype
+        Of the copies; None keeps the dtype.
+    what
+        Whose inputs they are, for messages.
+
+    Raises
+    ------
+    InputError
+        If they hold no samples, or not equally many.
+    """
     given = list(inputs) if isinstance(inputs, Sequence) else [inputs]
-    columns = [to_tensor(column, "an input of the calibration") for column in given]
+    columns = [to_tensor(column, f"an input of {what}") for column in given]
     shapes = " and ".join(str(list(column.shape)) for column in columns) or "none"
     if not columns or not all(column.ndim for column in columns):
         raise InputError(
-            "the inputs of a calibration must be a tensor or several, with samples along the first axis, "
-            f"got shapes {shapes}"
+            f"the inputs of {what} must be a tensor or several, with samples along the first axis, got shapes {shapes}"
         )
     for column in columns:
-        check_dtype(column.dtype, "an input of the calibration")
+        check_dtype(column.dtype, f"an input of {what}")
     count = len(columns[0])
     if not count or any(len(column) != count for column in columns):
-        raise InputError(
-            f"the inputs of a calibration must hold equally many samples, at least one, got shapes {shapes}"
-        )
-    if isinstance(given[0], Tensor):
-        device = given[0].device
+        raise InputError(f"the inputs of {what} must hold equally many samples, at least one, got shapes {shapes}")
     # copies: of tensors that were made in inference mode, too, gradients can be taken
     return [column.detach().to(device, dtype if column.is_floating_point() else None, copy=True) for column in columns]
 
 
-def _keys(names: Mapping[str, tuple[int, ...]], keys: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
+def match_names(names: Mapping[str, tuple[int, ...]], keys: Mapping[str, tuple[int, ...]]) -> dict[str, str]:
     """Return the state dict's name of each of the module's tensors that it holds, given both names with shapes."""
     best: dict[str, str] = {}
     for cut_name, cut_key in _CUTS:

@@ -140,4 +140,26 @@ class ScoreController(LagrangeMultiplier):
         if 0 < spare < math.inf:
             # a loss that is NaN or infinite asks for a smaller increase
             whole = math.inf if lost <= 0 else self.loss_increase * spare / lost if lost < math.inf else 0.0
-            self._scale(max(min(_PER_SQUARE * whole, _LARGEST_SHARE) * whole, _FIRST) / self.loss_increase)
+            self._scale(self._part(whole) / self.loss_increase)
+
+    def _part(self, whole: float) -> float:
+        """Return the increase to train with, given that which uses up all that the score may lose."""
+        return max(min(_PER_SQUARE * whole, _LARGEST_SHARE) * whole, _FIRST)
+
+
+class DistillationController(ScoreController):
+    """A multiplier that leads the output error by coding to all that a score may lose by it.
+
+    Without noise, weights that start at no error have no gradient: nothing is trained by noise that is much smaller.
+
+    Parameters are those of :class:`ScoreController`.
+    """
+
+    def __init__(
+        self, evaluate: Callable[[Mapping[str, Tensor]], float], full: float, target: float, count: int
+    ) -> None:
+        super().__init__(evaluate, full, target, count)
+        self.loss_increase = LOSS_INCREASE
+
+    def _part(self, whole: float) -> float:
+        return whole

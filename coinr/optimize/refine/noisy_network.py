@@ -24,6 +24,9 @@ LossFunction = Callable[[Mapping[str, Tensor]], Tensor]
 # smaller one are too few.
 _CALLS = (8, 64)
 
+# Bounds of the logarithm of the factor that errors are scaled by, and how close it comes to the one that is sought.
+_WIDEST, _CLOSE = 30.0, 0.05
+
 
 class NoisyNetwork:
     """A state dict of which some tensors are trained.
@@ -75,6 +78,19 @@ class NoisyNetwork:
         for name, tensor in self._tensors.items():
             made[name] = made[self._ties[name]] if name in self._ties else trained.get(name, tensor)
         return made
+
+    @torch.no_grad()
+    def scale_errors(self, bits: float, generator: torch.Generator) -> dict[str, Tensor]:
+        """Scale all errors alike, so that the trained tensors take about so many bits; return the noisy state dict."""
+        noise = self.noise(generator)
+        starts = {name: tensor.log_errors.clone() for name, tensor in self.trained.items()}
+        low, high = -_WIDEST, _WIDEST
+        while high - low > _CLOSE:
+            middle = (low + high) / 2
+            for name, tensor in self.trained.items():
+                tensor.log_errors.copy_(starts[name] + middle)
+            low, high = (middle, high) if float(self.noisy(noise)[1]) > bits else (low, middle)
+        return self.noisy(noise)[0]
 
     def drop_unused(self, loss_fn: LossFunction, generator: torch.Generator) -> list[str]:
         """Stop training tensors of which the loss has no gradient.

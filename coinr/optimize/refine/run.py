@@ -21,12 +21,14 @@ from coinr.codec.profiles.tasks import uses_calibration
 from coinr.errors import InputError
 from coinr.fitting.optimizers import OPTIMIZERS
 from coinr.inputs.arguments import checked
-from coinr.inputs.callbacks import Loss, Metric
-from coinr.inputs.state_dicts import StateDict, plain_tensors, to_state_dict
+from coinr.inputs.callbacks import Metric
+from coinr.inputs.state_dicts import StateDict, plain_tensors
+from coinr.optimize.refine.distill import decibels
 from coinr.optimize.refine.encode import EncodingResult, ScaledEncoder
-from coinr.optimize.refine.lagrange import LOSS_INCREASE, LagrangeMultiplier, ScoreController, SizeController
+from coinr.optimize.refine.lagrange import LagrangeMultiplier
 from coinr.optimize.refine.noisy_network import LossFunction, NoisyNetwork, mean_loss
 from coinr.optimize.refine.noisy_tensor import NoisyTensor
+from coinr.optimize.refine.task import Goals, Task
 from coinr.optimize.refine.training import RefineOptions, train
 from coinr.progress import report, show_progress
 from coinr.runtime.ambient import independent
@@ -42,8 +44,8 @@ _START = 0.05
 # Muon a matrix by twice that in spectral norm; a network must be able to compensate for it.
 _RATE, _RATE_TOLERANCE = 2e-4, 0.6
 
-# Errors of tensors that are all zero, and errors at which every tensor vanishes.
-_LEAST, _MOST = 1e-8, 1e30
+# Errors of tensors that are all zero.
+_LEAST = 1e-8
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,11 @@ class Refined:
         The file.
     score : float or None
         ``evaluate(state_dict)``, where it was given.
+    output_error_db : float or None
+        Of a module: the output error at the held-out samples, in dB of the output's range.
     history : list of (int, float, float)
         (steps done, loss, estimated bytes) with noise in the place of quantization; means over 1 % of the steps each.
+        Of a module, the loss is the squared output error over the squared range.
     seconds : float
         Wall-clock seconds of the training.
     """
@@ -67,6 +72,7 @@ class Refined:
     state_dict: OrderedDict[str, Tensor] = field(repr=False)
     blob: bytes = field(repr=False)
     score: float | None
+    output_error_db: float | None
     history: list[tuple[int, float, float]] = field(repr=False)
     seconds: float
 
@@ -75,10 +81,11 @@ class Refined:
 @checked
 def refine(
     sd: StateDict,
-    loss_fn: LossFunction,
+    loss_fn: Any,
     *,
     loss_increase: float | None = None,
     target_bytes: int | None = None,
+    output_error_db: float | None = None,
     min_score: float | None = None,
     evaluate: Callable[[Mapping[str, Tensor]], float] | None = None,
     steps: int = 3000,
@@ -97,7 +104,10 @@ def refine(
     the loss with noise of these errors plus the estimated bits (as in Ballé et al., 2017); the noise is correlated like
     the errors of the encoder, whose feedback lets later weights compensate earlier ones. The state dict is then encoded
     at these errors, or at the multiple of them that meets the target. Give at most one of ``loss_increase``,
-    ``target_bytes`` and ``min_score``.
+    ``target_bytes``, ``output_error_db`` and ``min_score``.
+
+    ``refine(module, inputs)`` needs no signal and no loss: the output of the module itself is what is kept. The loss is
+    the mean squared difference to it, on batches of the inputs.
 
     All work but training steps (encoding, evaluation, recording of layers' inputs) takes at most about the CPU time of
     300 steps, measured during training; one file and its evaluation are always made. So the number of files that are
@@ -107,18 +117,27 @@ def refine(
     Parameters
     ----------
     sd
-        As for :func:`~coinr.encode_state_dict`; not changed. Some tensors are encoded untrained: those of the
-        ``lossless`` patterns, integers, bools and tensors that the loss does not depend on. Tensors by which the loss
-        cannot be differentiated, such as running statistics, are stored exactly.
+        As for :func:`~coinr.encode_state_dict`; not changed. A module with inputs is called in evaluation mode. Some
+        tensors are encoded untrained: those of the ``lossless`` patterns, integers, bools and tensors that the loss
+        does not depend on. Tensors by which the loss cannot be differentiated, such as running statistics, are stored
+        exactly.
     loss_fn
         Takes a state dict of the same names, order, shapes, dtypes and devices, and returns a positive 0-dim loss
         through which gradients flow; for example :func:`torch.func.functional_call` on a random batch. It gets copies
         and runs under the caller's settings, but with gradients and without inference mode. A refinement that is
         thorough or has a ``loss_increase`` gives equal results where ``loss_fn`` does.
+
+        Or the inputs of a module: a tensor of samples (an image's coordinates, say), a tuple of tensors, one for each
+        argument, or a callable without arguments that draws a batch of them. An eighth of the samples, at most 16 384,
+        is held out; so are the first batches of a callable.
     loss_increase
         Relative increase of the loss by encoding, 0.02 by default: about 0.1 dB of a squared error.
     target_bytes
         The largest size that is allowed; the file is at most 2 % smaller.
+    output_error_db
+        Of a module: the largest output error, -50 by default: root mean squared difference to the original output at
+        the held-out samples, in dB of the output's range there (largest less least value). The smallest file found to
+        keep it is returned.
     min_score
         The lowest ``evaluate`` that is good enough: the smallest file found to reach it is returned.
     evaluate
@@ -152,29 +171,33 @@ def refine(
     ------
     InputError
         If an argument is out of range, the loss is not positive and 0-dim or depends on no tensor that may be trained,
-        or the size or score is out of reach; the message says what was reached.
+        the module cannot take the inputs, its output is not finite or constant, or the size, score or output error is
+        out of reach; the message says what was reached.
     CoinrError
         If the loss is not finite.
     """
-    _check(loss_increase, target_bytes, min_score, evaluate, steps, learning_rate, seconds)
+    goals = Goals(loss_increase, target_bytes, output_error_db, min_score)
+    goals.check(sd, loss_fn, evaluate)
+    _check(steps, learning_rate, seconds)
     for name, value, allowed in (("profile", profile, _PROFILES), ("optimizer", optimizer, OPTIMIZERS)):
         if value not in allowed:
             raise InputError(f"{name} {value!r} cannot be refined with; it must be one of {', '.join(allowed)}")
     decided = ("tolerance", "errors", "calibrate", "target_bits")
     requested = EncodeOptions.from_arguments({"seed": seed, "profile": profile, "effort": "best"} | options, decided)
-    sd, loss_fn = to_state_dict(sd), Loss(loss_fn)
     evaluate = None if evaluate is None else Metric(evaluate)
     limit = WorkLimit(seconds)
     with show_progress("refine", progress):
         report(0, total=steps, seconds=seconds)
         with limit.unit():
+            task = Task.of(sd, loss_fn, seed, goals, evaluate)
+            sd, loss_fn, distillation = task.state_dict, task.loss_fn, task.distillation
             encoder = Encoder(sd, requested)
             network = _make_network(sd, encoder)
             generator = torch.Generator(next(iter(network.trained.values())).values.device).manual_seed(seed)
             if fixed := network.drop_unused(loss_fn, generator):
                 requested = replace(requested, lossless=(*requested.lossless, *map(escape, fixed)))
                 encoder = Encoder(sd, requested)
-            multiplier = _make_multiplier(encoder, network, loss_increase, target_bytes, min_score, evaluate)
+            multiplier = task.multiplier(encoder, network, generator)
         begin = time.perf_counter()
         rate = _default_learning_rate(encoder) if learning_rate is None else learning_rate
         training = RefineOptions(steps, optimizer, rate, seed, thorough)
@@ -182,10 +205,10 @@ def refine(
         trained = time.perf_counter() - begin
         plain = network.value()
         encode: Callable[[ScaledEncoder], EncodingResult]
-        if min_score is not None and evaluate is not None:
+        if task.metric is not None:
             with limit.unit():
-                full = float(evaluate(plain))
-            encode = partial(ScaledEncoder.encode_to_score, evaluate=evaluate, full=full, target=min_score)
+                full = float(task.metric(plain))
+            encode = partial(ScaledEncoder.encode_to_score, evaluate=task.metric, full=full, target=task.least)
         elif target_bytes is not None:
             encode = partial(ScaledEncoder.encode_to_size, size=target_bytes)
         else:
@@ -197,16 +220,19 @@ def refine(
             results += _encode_with_hessian(encode, plain, network, loss_fn, limit, requested)
         found = [one for one in results if one.blob]
         if not found:
-            reached = _describe_reached(results, full, history[-1][0])
-            raise InputError(f"min_score {min_score} is out of reach: {reached}")
-        if min_score is not None:
+            raise InputError(task.out_of_reach(results, full, history[-1][0]))
+        if task.metric is not None:
             best = min(found, key=lambda one: len(one.blob))
         else:
             best = _lowest_cost(found, scaled.decode, partial(mean_loss, loss_fn), multiplier)
         tensors = scaled.decode(best.blob)
         decoded = OrderedDict((name, tensor.to(plain[name].device)) for name, tensor in tensors.items())
-        score = best.score if evaluate is None or min_score is not None else float(evaluate(decoded))
-        return Refined(decoded, best.blob, score, history, trained)
+        score = best.score if min_score is not None else None if evaluate is None else float(evaluate(decoded))
+        if distillation is None:
+            return Refined(decoded, best.blob, score, None, history, trained)
+        output_error = decibels(distillation.squared_error(decoded))
+        history = [(step, distillation.squared_error_of(loss), size) for step, loss, size in history]
+        return Refined(decoded, best.blob, score, output_error, history, trained)
 
 
 def _encode_with_hessian(
@@ -231,34 +257,6 @@ def _encode_with_hessian(
     return [encode(ScaledEncoder(plain, network.trained, hessian, limit, options))]
 
 
-def _make_multiplier(
-    encoder: Encoder,
-    network: NoisyNetwork,
-    loss_increase: float | None,
-    target_bytes: int | None,
-    min_score: float | None,
-    evaluate: Callable[[Mapping[str, Tensor]], float] | None,
-) -> LagrangeMultiplier:
-    """Return the multiplier, or its controller, for a target."""
-    count = sum(tensor.values.numel() for tensor in network.trained.values())
-    if target_bytes is not None:
-        return SizeController(8 * (target_bytes - _header_bytes(encoder)), count)
-    if min_score is not None and evaluate is not None:
-        return ScoreController(evaluate, float(evaluate(network.value())), min_score, count)
-    return LagrangeMultiplier(LOSS_INCREASE if loss_increase is None else loss_increase, count)
-
-
-def _describe_reached(results: list[EncodingResult], full: float, steps: int) -> str:
-    """Return what was reached where the score was not, as part of a message."""
-    files = sum(one.files for one in results)
-    best = max(one.best for one in results if one.best is not None) if files else None
-    coded = f"the best of {files} files has {best}" if files else "nothing was coded"
-    return (
-        f"after {steps} steps the score before coding is {full}, and {coded} (more steps, more seconds or another "
-        "learning rate may help)"
-    )
-
-
 def _lowest_cost(
     found: list[EncodingResult],
     decode: Callable[[bytes], dict[str, Tensor]],
@@ -274,25 +272,12 @@ def _lowest_cost(
     return found[costs.index(min(costs))]
 
 
-def _check(
-    loss_increase: float | None,
-    target_bytes: int | None,
-    min_score: float | None,
-    evaluate: object,
-    steps: int,
-    learning_rate: float | None,
-    seconds: float | None,
-) -> None:
-    if sum(target is not None for target in (loss_increase, target_bytes, min_score)) > 1:
-        raise InputError("give one of loss_increase, target_bytes and min_score, or none")
-    if min_score is not None and evaluate is None:
-        raise InputError("min_score needs evaluate")
-    for name, value in {"loss_increase": loss_increase, "learning_rate": learning_rate, "seconds": seconds}.items():
+def _check(steps: int, learning_rate: float | None, seconds: float | None) -> None:
+    for name, value in {"learning_rate": learning_rate, "seconds": seconds}.items():
         if value is not None and not 0 < value < math.inf:
             raise InputError(f"{name} must be positive and finite, not {value!r}")
-    for name, count in {"steps": steps, "target_bytes": target_bytes}.items():
-        if count is not None and (isinstance(count, bool) or not isinstance(count, int) or count < 1):
-            raise InputError(f"{name} must be an integer ≥ 1, not {count!r}")
+    if steps < 1:
+        raise InputError(f"steps must be an integer ≥ 1, not {steps!r}")
 
 
 def _make_network(sd: Mapping[str, Any], encoder: Encoder) -> NoisyNetwork:
@@ -318,8 +303,3 @@ def _default_learning_rate(encoder: Encoder) -> float:
     count = sum(entry.count for entry in entries)
     mean_log = sum(entry.count * math.log(rule[entry.name]) for entry in entries) / max(count, 1)
     return min(_RATE, _RATE_TOLERANCE * math.exp(mean_log)) if count else _RATE
-
-
-def _header_bytes(encoder: Encoder) -> int:
-    """Return the bytes of a file besides its trained tensors: of a file in which these have all vanished."""
-    return len(encoder.encode(1.0, dict.fromkeys(encoder.rule(), _MOST)))
