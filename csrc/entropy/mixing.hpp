@@ -40,9 +40,12 @@ inline const Logistic& logistic() {
     return table;
 }
 
-// Write or read the decisions of a model. Decode ignores `bit`, so that one model serves both directions.
-struct Encode {
-    RangeEncoder& coder;
+// Write or read the decisions of a model. Decoding ignores `bit`, so that one model serves both directions. A model
+// holds its range coder, or refers to one.
+template <class Coder>
+struct Encoding {
+    static constexpr bool kDecoding = false;
+    Coder coder;
     int operator()(int bit, uint32_t p) {
         coder.bit(bit, p);
         return bit;
@@ -52,12 +55,16 @@ struct Encode {
         return value;
     }
 };
+using Encode = Encoding<RangeEncoder&>;
 
-struct Decode {
-    RangeDecoder& coder;
+template <class Coder>
+struct Decoding {
+    static constexpr bool kDecoding = true;
+    Coder coder;
     int operator()(int, uint32_t p) { return coder.bit(p); }
     uint32_t raw(uint32_t, int bits) { return coder.raw(bits); }
 };
+using Decode = Decoding<RangeDecoder&>;
 
 // Clips a probability to the range that is coded.
 inline uint32_t clip(int64_t p) { return static_cast<uint32_t>(std::clamp<int64_t>(p, 16, kProbOne - 16)); }

@@ -34,8 +34,7 @@ struct Tail {
 // Returns the |value|, in half steps, from which the integer is j >= 1 or more: halfway between two values.
 inline int64_t threshold(const Trellis& trellis, uint32_t state, int64_t j) {
     if (trellis.log_states == 0) return 2 * j - 1;
-    if ((state & 1) == 0) return 4 * j - 2;
-    return j == 1 ? 1 : 4 * j - 4;
+    return std::max<int64_t>(4 * j - 2 - 2 * static_cast<int64_t>(state & 1), 1);
 }
 
 }  // namespace coinr

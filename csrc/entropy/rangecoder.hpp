@@ -17,8 +17,9 @@ class RangeEncoder {
 public:
     void bit(int bit, uint32_t p) {
         const uint32_t middle = low_ + static_cast<uint32_t>((static_cast<uint64_t>(high_ - low_) * p) >> kProbBits);
-        if (bit) high_ = middle;
-        else low_ = middle + 1;
+        const uint32_t one = 0u - static_cast<uint32_t>(bit);
+        high_ ^= (high_ ^ middle) & one;
+        low_ ^= (low_ ^ (middle + 1)) & ~one;
         while (((low_ ^ high_) >> 24) == 0) {
             out_.push_back(static_cast<char>(low_ >> 24));
             low_ <<= 8;
@@ -57,8 +58,9 @@ public:
     int bit(uint32_t p) {
         const uint32_t middle = low_ + static_cast<uint32_t>((static_cast<uint64_t>(high_ - low_) * p) >> kProbBits);
         const int bit = code_ <= middle;
-        if (bit) high_ = middle;
-        else low_ = middle + 1;
+        const uint32_t one = 0u - static_cast<uint32_t>(bit);
+        high_ ^= (high_ ^ middle) & one;
+        low_ ^= (low_ ^ (middle + 1)) & ~one;
         while (((low_ ^ high_) >> 24) == 0) {
             low_ <<= 8;
             high_ = high_ << 8 | 0xFF;

@@ -201,6 +201,22 @@ def test_the_decoder_of_the_format_reads_the_levels(mode, shape, scale, rans, si
     assert (rows, columns) == (row.tolist(), column.tolist())
 
 
+@pytest.mark.parametrize("switches", [0, MIXED, BY_ROW | BY_COLUMN | MIXED, BY_ROW | BY_COLUMN | ROW_STEPS])
+@pytest.mark.parametrize(
+    ("trellis", "shape", "spread"), [(0, (20, 55), 1.0), (3, (3, 60), 2.0**18)], ids=["many", "large"]
+)
+def test_the_decoder_of_the_format_reads_many_and_large_levels(trellis, shape, spread, switches):
+    """Contexts see more bits than they count, and sums of magnitudes exceed 32 bits."""
+    rng = np.random.default_rng(switches)
+    k = np.rint(spread * rng.standard_normal(shape)).clip(1 - 2**20, 2**20 - 1).astype(np.int32)
+    row = rng.integers(28, 32, shape[0]).astype(np.uint8) if switches & ROW_STEPS else NONE
+    form = Form(bytes([trellis | switches << 3, 4, 180]))
+    data = _C.encode_levels(k, row, NONE, form.bits, 4, form.mean, switches)
+    values, rows, _ = form.decode(data, *shape)
+    assert values == _C.level_values(k, form.bits).tolist()
+    assert rows == row.tolist()
+
+
 @pytest.mark.parametrize(("swings", "memory"), [(0, 2), (5, 1)])
 def test_the_decoder_of_the_format_follows_alphabets_that_forget(swings, memory):
     rng = np.random.default_rng(0)
