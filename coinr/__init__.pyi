@@ -12,6 +12,7 @@ from .codec.dataset import StateDictDataset as StateDictDataset
 from .codec.format.tensor_table import Limits as Limits
 from .codec.many import encode_state_dicts as encode_state_dicts
 from .codec.report import Report as Report
+from .codec.state_dict_file import open_state_dict as open_state_dict
 from .engine.dictionary import Dictionary as Dictionary
 from .engine.omp import SparseCode as SparseCode
 from .engine.omp import omp as omp

@@ -335,6 +335,9 @@ def publics() -> dict[str, Public]:
             {"file": [*PATHS, lambda: io.BytesIO(file())], "base": CODEC["base"], "device": choose("cpu"),
              "limits": LIMITS},
         ),
+        "open_state_dict": Public(
+            lambda: coinr.open_state_dict, {"path": PATHS, "base": CODEC["base"], "limits": LIMITS}
+        ),
         "save": Public(
             lambda: coinr.save,
             {"file": [lambda: folder() / "out.coinr", io.BytesIO], "sd": state, "profile": choose("uniform"),

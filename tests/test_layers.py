@@ -39,7 +39,7 @@ FLOORS = {
         {"allocate", "quantize"},
         {"profiles"},
         {"report", "rate_control"},
-        {"encoder"},
+        {"encoder", "state_dict_file"},
         {"api", "baselines"},
         {"many", "dataset"},
     ],

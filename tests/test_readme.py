@@ -52,9 +52,15 @@ def test_state_dicts(tmp_path, monkeypatch, capsys):
     assert "layers.1.weight" in capsys.readouterr().out
 
 
-def test_many_state_dicts(tmp_path, monkeypatch):
+def test_large_state_dicts(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = run("docs/state_dicts.md", 1)
+    assert names["weight"].shape == (64, 32)
+
+
+def test_many_state_dicts(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = run("docs/state_dicts.md", 2)
     assert [batch.shape for batch in names["loader"]] == [(3, 195)]
 
 
@@ -92,7 +98,7 @@ def test_every_block_is_run_above():
         "docs/api.md": 1,
         "docs/search_and_refine.md": 1,
         "docs/signals.md": 1,
-        "docs/state_dicts.md": 2,
+        "docs/state_dicts.md": 3,
     }
 
 

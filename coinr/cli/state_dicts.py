@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -24,8 +24,11 @@ from coinr.cli.options import (
     show_command_progress,
 )
 from coinr.cli.outputs import check_output, output_beside, output_option
-from coinr.errors import FormatError, InputError
+from coinr.errors import InputError
 from coinr.runtime.processes import map_in_processes
+
+if TYPE_CHECKING:
+    from coinr.codec.report import Report
 
 #: The name under which a coinr file's metadata holds that of the .safetensors file it was made from.
 _SAFETENSORS = "safetensors"
@@ -160,7 +163,11 @@ def pack(
             reports = map_now(lambda pair: _write_packed(pair[0], pair[1].result()), pairs)
             report_each("files", models, reports, as_json)
         return
-    report_one(_write_packed(outputs[0], encode(models[0], **arguments)), as_json)
+    if outputs[0].exists() and not outputs[0].is_file():  # a pipe or a device cannot be read again
+        report_one(_write_packed(outputs[0], encode(models[0], **arguments)), as_json)
+    else:
+        save = partial(_save_model, models[0], outputs[0], **encode.keywords)
+        report_one(save(**arguments), as_json)
 
 
 def _encode_model(
@@ -174,15 +181,33 @@ def _encode_model(
     return encode_state_dict(sd, meta=None if no_metadata else _foreign_metadata(model), **arguments)
 
 
+def _save_model(
+    model: Path, output: Path, *, key: str | None, strip_prefix: str | None, no_metadata: bool, **arguments: Any
+) -> dict[str, Any]:
+    """Write the coinr file of a model file, which is not held in memory, and return what is reported of it."""
+    from coinr.codec.api import save
+    from coinr.codec.state_dict_file import open_state_dict
+    from coinr.files.state_dicts import read_state_dict_file
+
+    sd = read_state_dict_file(model, key, strip_prefix)
+    save(output, sd, meta=None if no_metadata else _foreign_metadata(model), **arguments)
+    with open_state_dict(output, limits=arguments.get("limits")) as file:
+        return _report(output, file.report())
+
+
 def _write_packed(output: Path, blob: bytes) -> dict[str, Any]:
     """Write a coinr file, and return what is reported of it."""
     from coinr.codec.api import inspect
     from coinr.files.writing import write_atomic
 
     write_atomic(output, blob)
-    totals = inspect(blob).totals
+    return _report(output, inspect(blob))
+
+
+def _report(output: Path, report: Report) -> dict[str, Any]:
+    totals = report.totals
     rate = f", {totals['bits_per_parameter']:.2f} bits per parameter" if totals["parameters"] else ""
-    line = f"{output}: {len(blob)} bytes for {totals['decoded_bytes']}{rate}"
+    line = f"{output}: {totals['file_bytes']} bytes for {totals['decoded_bytes']}{rate}"
     return {"file": str(output), **totals, "line": line}
 
 
@@ -255,17 +280,23 @@ def unpack(
 
 
 def _unpack(file: Path, output: Path, known: Mapping[str, Any] | None) -> dict[str, Any]:
-    """Write the state dict of a coinr file, and return what is reported of it."""
-    from coinr.codec.api import decode_state_dict, read_meta
-    from coinr.files.reading import name_in_errors, read_bytes
+    """Write the state dict of a coinr file, and return what is reported of it.
+
+    Tensors of a .safetensors file are decoded one by one.
+    """
+    from coinr.codec.api import load
+    from coinr.codec.state_dict_file import open_state_dict
     from coinr.files.state_dicts import write_state_dict_file
 
-    with name_in_errors(file):
-        blob = read_bytes(file, FormatError)
-        sd, meta = decode_state_dict(blob, base=known), read_meta(blob)
-    metadata, notes = _metadata_to_write(meta, output)
-    write_state_dict_file(output, sd, metadata)
+    with open_state_dict(file, base=known) as opened:
+        metadata, notes = _metadata_to_write(opened.meta, output)
+        if output.suffix.lower() == ".safetensors":
+            opened.check_all()
+            write_state_dict_file(output, opened, metadata)
+        else:
+            write_state_dict_file(output, load(file, base=known), metadata)
+        count = len(opened)
     echo_notes(file, notes)
     size = output.stat().st_size
-    report = {"file": str(output), "bytes": size, "tensors": len(sd), "line": f"{output}: {size} bytes"}
+    report = {"file": str(output), "bytes": size, "tensors": count, "line": f"{output}: {size} bytes"}
     return report | ({"notes": notes} if notes else {})

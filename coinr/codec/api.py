@@ -18,8 +18,9 @@ from coinr.codec.reference import ReferenceNetwork
 from coinr.codec.report import Report, make_report
 from coinr.engine.threads import available_threads
 from coinr.errors import FormatError, InputError, first_line
+from coinr.files.random_access import FileBytes
 from coinr.files.reading import name_in_errors
-from coinr.files.streams import Source, Target, name_of, read_source, write_target
+from coinr.files.streams import Source, Target, name_of, open_source, write_target
 from coinr.inputs.arguments import checked
 from coinr.inputs.state_dicts import StateDict, to_state_dict
 from coinr.runtime.ambient import independent
@@ -194,8 +195,17 @@ def decode_state_dict(
         if the file exceeds the limits. ReferenceNetworkError if it holds differences to a network that was not given,
         or to another one. BackendError if ``COINR_THREADS`` is no number of threads. There is no partial result.
     """
+    return _decode(blob, base, device, limits)
+
+
+def _decode(
+    data: bytes | bytearray | memoryview | FileBytes,
+    base: StateDict | None,
+    device: str | torch.device,
+    limits: Limits | None,
+) -> OrderedDict[str, torch.Tensor]:
     target = _device(device)
-    file = _open(blob, limits, base)
+    file = _open(data, limits, base)
     file.check_reference()
     tensors: list[torch.Tensor] = []
     for row, record in enumerate(file.header.records):
@@ -296,13 +306,20 @@ def save(file: Target, sd: StateDict, **arguments: Any) -> int:
 
 @independent
 @checked
-def load(file: Source, **arguments: Any) -> OrderedDict[str, torch.Tensor]:
+def load(
+    file: Source,
+    *,
+    base: StateDict | None = None,
+    device: str | torch.device = "cpu",
+    limits: Limits | None = None,
+) -> OrderedDict[str, torch.Tensor]:
     """Decode a file; arguments and errors as for decode_state_dict, whose messages name the file.
 
     Parameters
     ----------
     file
-        A path, or a file that is open for binary reading: it is read from its position to its end.
+        A path, whose tensors are read one by one, or a file that is open for binary reading: it is read from its
+        position to its end.
 
     Raises
     ------
@@ -311,8 +328,8 @@ def load(file: Source, **arguments: Any) -> OrderedDict[str, torch.Tensor]:
     OSError
         If it cannot be read.
     """
-    with name_in_errors(name_of(file)):
-        return decode_state_dict(read_source(file, FormatError), **arguments)
+    with name_in_errors(name_of(file)), open_source(file, FormatError) as data:
+        return _decode(data, base, device, limits)
 
 
 def _device(device: str | torch.device) -> torch.device:
@@ -322,8 +339,8 @@ def _device(device: str | torch.device) -> torch.device:
         raise InputError(f"device {device!r} cannot be used here: {first_line(error)}") from error
 
 
-def _open(blob: bytes | bytearray | memoryview, limits: Limits | None, base: StateDict | None) -> File:
+def _open(data: bytes | bytearray | memoryview | FileBytes, limits: Limits | None, base: StateDict | None) -> File:
     available_threads()  # a bad setting raises whether this file needs threads or not
-    file = File(blob, limits, None if base is None else ReferenceNetwork(base))
+    file = File(data, limits, None if base is None else ReferenceNetwork(base))
     (limits or Limits()).check(file.header)
     return file

@@ -34,6 +34,7 @@ from coinr.files.streams import Target, write_target
 from coinr.inputs.arguments import checked
 from coinr.inputs.naming import check_patterns
 from coinr.inputs.state_dicts import StateDict, to_state_dict
+from coinr.progress import steps
 from coinr.sensitivity.calibration import SensitivityInfo
 
 _WITHOUT_LOSS = {LOSSLESS.id, EXACT.id}
@@ -193,10 +194,8 @@ class Encoder:
             return [*encode_differences(tasks, encode(tasks, settings), self.reference, settings)]
         large = [task for task in tasks if task.entry.is_large]
         found: dict[str, Candidate | _Spooled] = {}
-        for task in large:
-            (one,) = encode([task], settings)
-            kept = one if spool is None else _Spooled(one.coder, one.params, spool.put(one.payload))
-            found[task.entry.name] = kept
+        for task in steps(large, "large tensors"):
+            found[task.entry.name] = _encode_alone(task, settings, spool)
         others = [task for task in tasks if not task.entry.is_large]
         for task, other in zip(others, encode(others, settings, self.sensitivity.hessian), strict=True):
             found[task.entry.name] = other
@@ -239,6 +238,11 @@ class Encoder:
             else:
                 records.append(TensorRecord(entry.name, entry.layout, TIED, None, 0, entry.tied_to))
         return Header(seed, tuple(records), self.meta)
+
+
+def _encode_alone(task: Task, settings: EncodeOptions, spool: Spool | None) -> Candidate | _Spooled:
+    (one,) = encode([task], settings)
+    return one if spool is None else _Spooled(one.coder, one.params, spool.put(one.payload))
 
 
 def _alternatives(chosen: list[Candidate | _Spooled]) -> Iterator[list[Candidate | _Spooled]]:

@@ -45,7 +45,10 @@ def encode_levels_in_blocks(
     shape: int,
     scale: int,
     switches: int,
-) -> bytes: ...
+) -> CodedLevels: ...
+
+class CodedLevels:
+    def finish(self) -> bytes: ...
 
 class LevelReader:
     def __init__(

@@ -7,6 +7,7 @@ The rest of the package reaches the extension through this module, :mod:`coinr.e
 from __future__ import annotations
 
 from coinr.engine._C import (
+    CodedLevels,
     LevelReader,
     choose_levels,
     choose_levels_with_feedback,
@@ -28,6 +29,7 @@ from coinr.engine._C import (
 )
 
 __all__ = [
+    "CodedLevels",
     "LevelReader",
     "choose_levels",
     "choose_levels_with_feedback",

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 
 from coinr.errors import InputError
 from coinr.files.reading import check_path, name_in_errors
+from coinr.files.safetensors_stream import LazyTensors, write_safetensors
 from coinr.files.weight_formats import read_weights
 from coinr.files.writing import write_atomic
 from coinr.inputs.checkpoints import pick_state_dict
@@ -55,6 +55,8 @@ def write_state_dict_file(
 
     Parameters
     ----------
+    sd
+        For ``.safetensors``, each tensor is taken when it is written, and not kept.
     metadata
         Of a ``.safetensors`` file, by default :data:`PLAIN_METADATA`; the other formats have none.
 
@@ -68,7 +70,9 @@ def write_state_dict_file(
     if suffix not in STATE_DICT_SUFFIXES:
         raise InputError(f"{path}: state dicts are written as {', '.join(STATE_DICT_SUFFIXES)}, not {suffix!r}")
     if suffix == ".safetensors":
-        write_atomic(target, _to_safetensors(sd, PLAIN_METADATA if metadata is None else metadata))
+        layouts = _layouts(sd)
+        chosen = PLAIN_METADATA if metadata is None else metadata
+        write_atomic(target, lambda stream: write_safetensors(stream, layouts, sd.__getitem__, chosen))
     elif suffix == ".npz":
         arrays = {name: _to_numpy(name, tensor) for name, tensor in sd.items()}
         if clash := {"file", "allow_pickle"} & set(arrays):
@@ -78,15 +82,11 @@ def write_state_dict_file(
         write_atomic(target, lambda stream: torch.save(OrderedDict(sd), stream))
 
 
-def _to_safetensors(sd: Mapping[str, torch.Tensor], metadata: Mapping[str, str]) -> bytes:
-    if "__metadata__" in sd:
-        raise InputError(".safetensors cannot hold a tensor named '__metadata__'; use .pt or .npz")
-    try:
-        plain = {name: tensor.clone().contiguous() for name, tensor in sd.items()}
-        data: bytes = safetensors.torch.save(plain, metadata=dict(metadata))
-    except KeyError as error:
-        raise InputError(f".safetensors does not have {error.args[0]}; use .pt or .npz") from error
-    return data
+def _layouts(sd: Mapping[str, torch.Tensor]) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+    """Return dtype and shape of each tensor, without taking it where the mapping tells."""
+    if isinstance(sd, LazyTensors):
+        return dict(sd.layouts())
+    return {name: (tensor.dtype, tuple(tensor.shape)) for name, tensor in sd.items()}
 
 
 def _to_numpy(name: str, tensor: torch.Tensor) -> Any:

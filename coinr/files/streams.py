@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, Protocol, TypeVar, runtime_checkable
 
 from coinr.errors import CoinrError, InputError, first_line
-from coinr.files.reading import check_content, read_bytes
+from coinr.files.random_access import FileBytes
+from coinr.files.reading import HEAD_BYTES, check_content, check_path, read_bytes
 from coinr.files.writing import write_atomic
 
 _R = TypeVar("_R")
@@ -63,6 +65,24 @@ def read_source(file: Source, error: type[CoinrError]) -> bytes:
     if not isinstance(data, bytes | bytearray | memoryview):
         raise InputError(f"{name_of(file)}: reading gives {type(data).__name__}, not bytes; open it in binary mode")
     return check_content(name_of(file), bytes(data), error)
+
+
+@contextlib.contextmanager
+def open_source(file: Source, error: type[CoinrError]) -> Iterator[bytes | FileBytes]:
+    """Open a file to read its bytes in parts, if it is a regular file at a path; read all of another.
+
+    Raises
+    ------
+    CoinrError, OSError
+        As :func:`read_source`.
+    """
+    if not isinstance(file, str | os.PathLike) or not check_path(file).is_file():
+        yield read_source(file, error)
+        return
+    with check_path(file).open("rb") as stream:
+        content = FileBytes(stream)
+        check_content(file, content.read(0, HEAD_BYTES), error)
+        yield content
 
 
 def write_target(file: Target, parts: Iterable[bytes]) -> None:

@@ -32,7 +32,7 @@ LevelModel level_model(int64_t rows, int64_t columns, int log_states, int shape,
 
 namespace {
 
-py::bytes bind_encode_levels_in_blocks(const py::array& k, const py::array& row, int log_states, int shape,
+CodedLevels bind_encode_levels_in_blocks(const py::array& k, const py::array& row, int log_states, int shape,
                                        int32_t scale, int switches) {
     const bool narrow = k.itemsize() == sizeof(int16_t);
     const LevelSource source{narrow ? checked<int16_t>(k, "k", 2) : nullptr,
@@ -40,12 +40,8 @@ py::bytes bind_encode_levels_in_blocks(const py::array& k, const py::array& row,
     const uint8_t* rows = checked<uint8_t>(row, "row", 1);
     const LevelModel model = level_model(k.shape(0), k.shape(1), log_states, shape, scale, switches);
     const LevelData exponents{{}, std::vector<uint8_t>(rows, rows + row.size()), {}};
-    std::string out;
-    {
-        py::gil_scoped_release release;
-        out = encode_levels_in_blocks(model, source, exponents);
-    }
-    return py::bytes(out);
+    py::gil_scoped_release release;
+    return encode_levels_in_blocks(model, source, exponents);
 }
 
 // Keeps the coded bytes alive, and checks how much is read.
@@ -89,6 +85,8 @@ private:
 }  // namespace
 
 void bind_level_blocks(py::module_& m) {
+    py::class_<CodedLevels>(m, "CodedLevels", "Coded levels before they are put together.")
+        .def("finish", [](CodedLevels& coded) { return py::bytes(coded.finish()); }, "Return the bytes; call it once.");
     m.def("encode_levels_in_blocks", &bind_encode_levels_in_blocks, py::arg("k"), py::arg("row"),
           py::arg("log_states"), py::arg("shape"), py::arg("scale"), py::arg("switches"),
           "Encode integers int16 or int32 [rows, columns] and step exponents of rows uint8 by rANS, as encode_levels "

@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "entropy/prior.hpp"
-#include "entropy/rans.hpp"
 
 namespace coinr {
 namespace {
@@ -351,7 +350,7 @@ std::string encode_levels_rans(const LevelModel& model, const LevelData& integer
     return best;
 }
 
-std::string encode_levels_in_blocks(const LevelModel& model, const LevelSource& k, const LevelData& exponents) {
+CodedLevels encode_levels_in_blocks(const LevelModel& model, const LevelSource& k, const LevelData& exponents) {
     check_model(model, &exponents);
     const int64_t count = model.rows * model.columns;
     if (!model.rans || count == 0) throw std::invalid_argument("blocks are of levels, and coded by rANS");
@@ -381,7 +380,8 @@ std::string encode_levels_in_blocks(const LevelModel& model, const LevelSource& 
     }
     LevelData copy = exponents;
     RansLevels(model, octaves, code).start(copy, Write{coder});
-    return coder.finish(static_cast<char>(octaves | code << 5));
+    coder.encode_block();
+    return {static_cast<char>(octaves | code << 5), std::move(coder)};
 }
 
 struct LevelReader::State {

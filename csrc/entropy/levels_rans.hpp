@@ -5,6 +5,7 @@
 #include <string>
 
 #include "entropy/levels.hpp"
+#include "entropy/rans.hpp"
 
 namespace coinr {
 
@@ -18,10 +19,19 @@ struct LevelSource {
     int32_t at(int64_t i) const { return narrow ? narrow[i] : wide[i]; }
 };
 
+// Coded levels before they are put together, which needs the levels no more.
+struct CodedLevels {
+    char first;
+    RansEncoder coder;
+
+    // Returns what encode_levels_rans would; call it once.
+    std::string finish() { return coder.finish(first); }
+};
+
 // The same for large matrices, in memory that does not grow with them but for the coded bytes. The model is run twice:
-// forward, to keep its state at the start of each block, and then block by block from the last to the first. Returns
+// forward, to keep its state at the start of each block, and then block by block from the last to the first. Codes
 // about as few bytes as encode_levels_rans: how fast alphabets forget is chosen by levels in the middle.
-std::string encode_levels_in_blocks(const LevelModel& model, const LevelSource& k, const LevelData& exponents);
+CodedLevels encode_levels_in_blocks(const LevelModel& model, const LevelSource& k, const LevelData& exponents);
 
 // Reads the values of levels in order, some at a time. All methods throw std::invalid_argument for damaged data.
 class LevelReader {

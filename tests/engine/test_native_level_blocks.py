@@ -25,7 +25,7 @@ def levels(rows: int, columns: int, dtype: type = np.int32, seed: int = 0) -> np
 def test_bytes_are_those_of_the_whole_matrix(shape, switches, dtype):
     k = levels(*shape)
     form = 3, 2, 40, switches | RANS
-    found = native.encode_levels_in_blocks(k.astype(dtype), NO_STEPS, *form)
+    found = native.encode_levels_in_blocks(k.astype(dtype), NO_STEPS, *form).finish()
     assert found == native.encode_levels(k, NO_STEPS, NO_STEPS, *form)
 
 
@@ -33,7 +33,8 @@ def test_bytes_are_those_of_the_whole_matrix(shape, switches, dtype):
 def test_larger_matrices_decode_to_their_values_and_take_as_many_bytes(switches):
     k = levels(700, 1000)
     form = 3, 2, 40, switches | RANS
-    data, whole = native.encode_levels_in_blocks(k, NO_STEPS, *form), native.encode_levels(k, NO_STEPS, NO_STEPS, *form)
+    data = native.encode_levels_in_blocks(k, NO_STEPS, *form).finish()
+    whole = native.encode_levels(k, NO_STEPS, NO_STEPS, *form)
     assert len(data) < 1.001 * len(whole)
     assert np.array_equal(native.decode_levels(data, *k.shape, *form)[0], native.level_values(k, 3))
 
@@ -41,7 +42,7 @@ def test_larger_matrices_decode_to_their_values_and_take_as_many_bytes(switches)
 def test_step_exponents_of_rows_come_first():
     k, row = levels(300, 700), np.random.default_rng(0).integers(0, 8, 300).astype(np.uint8)
     form = 3, 2, 40, 3 | ROW_STEPS | RANS
-    data = native.encode_levels_in_blocks(k, row, *form)
+    data = native.encode_levels_in_blocks(k, row, *form).finish()
     assert data == native.encode_levels(k, row, NO_STEPS, *form)
     reader = native.LevelReader(data, 300, 700, *form)
     assert np.array_equal(reader.row, row)

@@ -102,10 +102,12 @@ class LevelForm:
         data: bytes = native.encode_levels(np.ascontiguousarray(k), row, column, *self._arguments())
         return data
 
-    def encode_in_blocks(self, k: NDArray[np.int16] | NDArray[np.int32], row: NDArray[np.uint8]) -> bytes:
-        """Encode the levels of a large matrix by rANS, as :meth:`encode`, in little memory beside the coded bytes."""
-        data: bytes = native.encode_levels_in_blocks(k, row, *self._arguments())
-        return data
+    def encode_in_blocks(self, k: NDArray[np.int16] | NDArray[np.int32], row: NDArray[np.uint8]) -> native.CodedLevels:
+        """Encode the levels of a large matrix by rANS, in little memory beside the coded bytes.
+
+        ``finish()`` of the result returns what :meth:`encode` does. The levels are not needed for that.
+        """
+        return native.encode_levels_in_blocks(k, row, *self._arguments())
 
     def reader(self, data: memoryview, rows: int, columns: int) -> native.LevelReader:
         """Return a reader of the values that rANS coded; damaged data raise FormatError or, in the reader, ValueError.

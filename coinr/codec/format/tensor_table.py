@@ -42,7 +42,8 @@ class Limits:
     Attributes
     ----------
     decoded_bytes
-        Bytes of all decoded tensors together. Decoding one tensor takes up to six times its bytes of memory.
+        Bytes of all decoded tensors together. Decoding one tensor takes up to six times its bytes of memory, or twice
+        if it is large and of the coder ``direct``.
     work
         Dictionary entries that decoding generates.
     tensors

@@ -104,8 +104,10 @@ def _code(entry: Entry, search: _Search, limit: DistortionLimit) -> Candidate | 
     k, mean = search.levels(entry)
     form = LevelForm(search.log_states, search.shape, scale_code(mean), mixed=False, row_steps=row.size > 0, rans=True)
     form = _smallest_form(k, row, form)
-    payload = form.encode_in_blocks(k, row)
+    coded = form.encode_in_blocks(k, row)
     del k
+    payload = coded.finish()
+    del coded
     if not worth_decoding(entry.count, len(payload)):
         return None
     params = DirectParams(form, search.step)
@@ -207,7 +209,7 @@ def _smallest_form(k: NDArray[np.int16] | NDArray[np.int32], row: NDArray[np.uin
     part = k[some].copy()
     by_column = (False, True) if k.shape[1] <= _MOST_COLUMNS else (False,)
     forms = [replace(form, by_row=one, by_column=other) for one, other in itertools.product((False, True), by_column)]
-    return min(forms, key=lambda one: len(one.encode_in_blocks(part, row[some])))
+    return min(forms, key=lambda one: len(one.encode_in_blocks(part, row[some]).finish()))
 
 
 def _distortion(

@@ -1,0 +1,137 @@
+"""A coinr file on disk whose tensors are read one by one."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, Self
+
+import torch
+
+from coinr.codec.format.container import File
+from coinr.codec.format.tensor_table import Header, Limits
+from coinr.codec.reference import ReferenceNetwork
+from coinr.codec.report import Report, make_report
+from coinr.engine.threads import available_threads
+from coinr.errors import FormatError, InputError
+from coinr.files.random_access import FileBytes
+from coinr.files.reading import name_in_errors
+from coinr.files.streams import open_source
+from coinr.inputs.arguments import checked
+from coinr.inputs.state_dicts import StateDict
+from coinr.runtime.ambient import independent
+
+
+class StateDictFile(Mapping[str, torch.Tensor]):
+    """The state dict in a coinr file, each tensor of which is read and decoded when it is taken, and not kept.
+
+    A mapping of names to tensors, in the order of the file. Names that are tied give equal tensors, not one tensor.
+    Several threads may take tensors at once.
+
+    Attributes
+    ----------
+    meta
+        The metadata that was given to :func:`coinr.encode_state_dict`.
+
+    Raises
+    ------
+    KeyError
+        If the file has no tensor of the name that is taken.
+    CoinrError
+        As :func:`coinr.decode_tensor`, when a tensor is taken; :class:`~coinr.InputError` if the file is closed.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], base: StateDict | None, limits: Limits | None) -> None:
+        self._path = path
+        self._limits = limits or Limits()
+        self._stack = contextlib.ExitStack()
+        with contextlib.ExitStack() as stack:
+            source: bytes | FileBytes = stack.enter_context(open_source(path, FormatError))
+            stack.enter_context(name_in_errors(path))
+            self._file = File(source, self._limits, None if base is None else ReferenceNetwork(base))
+            self._stack = stack.pop_all()
+        self._rows = {record.name: row for row, record in enumerate(self._file.header.records)}
+        self._closed = False
+        self.meta: dict[str, Any] = self._file.header.meta
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file; its names and its report remain."""
+        self._closed = True
+        self._stack.close()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._rows
+
+    @independent
+    def __getitem__(self, name: str) -> torch.Tensor:
+        header = self._file.header
+        row = self._rows[name]
+        tied_to = header.records[row].tied_to
+        row = row if tied_to is None else tied_to
+        with name_in_errors(self._path):
+            if self._closed:
+                raise InputError("the file is closed")
+            self._limits.check(Header(header.seed, (header.records[row],)))
+            return self._file.decode(row, torch.device("cpu"))
+
+    def layouts(self) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
+        """Return dtype and shape of each tensor, by name, without reading any."""
+        return {record.name: (record.layout.dtype, record.layout.shape) for record in self._file.header.records}
+
+    def check_all(self) -> None:
+        """Raise LimitError unless all tensors together are within the limits; check the reference network, too.
+
+        Raises
+        ------
+        ReferenceNetworkError
+            If the file holds differences to another network than the given one.
+        """
+        with name_in_errors(self._path):
+            self._limits.check(self._file.header)
+            self._file.check_reference()
+
+    def report(self) -> Report:
+        """Return what :func:`coinr.inspect` says of the file."""
+        return make_report(self._file)
+
+
+@independent
+@checked
+def open_state_dict(
+    path: str | os.PathLike[str], *, base: StateDict | None = None, limits: Limits | None = None
+) -> StateDictFile:
+    """Open a coinr file whose tensors are read one by one: only the header is read now.
+
+    Use it in a ``with`` block, or close it.
+
+    Parameters
+    ----------
+    path
+        Of the file, which must not change while it is open.
+    base
+        The state dict of the reference network, for a file with differences; ignored otherwise.
+    limits
+        What decoding one tensor may cost; :class:`Limits` by default.
+
+    Raises
+    ------
+    CoinrError
+        As :func:`coinr.inspect`; messages name the file.
+    OSError
+        If it cannot be read.
+    """
+    available_threads()
+    return StateDictFile(path, base, limits)
