@@ -105,12 +105,14 @@ def from_arrays(arrays: Mapping[str, NDArray[np.float32]], like: Mapping[str, Te
 
 @dataclass(frozen=True)
 class Coded:
-    """What nncodec makes of a state dict with one setting, and its seconds."""
+    """What nncodec makes of a state dict with one setting, its seconds by the clock and its CPU seconds."""
 
     blob: bytes
     arrays: dict[str, NDArray[np.float32]]
     encode_seconds: float
     decode_seconds: float
+    encode_cpu: float
+    decode_cpu: float
 
 
 def code(state_dict: Mapping[str, Tensor], settings: list[Setting], environment: Path = ENVIRONMENT) -> Iterator[Coded]:

@@ -185,4 +185,4 @@ class ArchitectureChooser:
         """Measure the bytes of a file besides its weights: of a file whose weights are all zero."""
         network = new_network(self._signal, self._network, width=_HEADER_WIDTH, hidden_layers=hidden_layers)
         zeros = {name: torch.zeros_like(tensor) for name, tensor in network.state_dict().items()}
-        return len(encode_state_dict(zeros, meta=signal_meta(network, self._signal)))
+        return len(encode_state_dict(zeros, effort="best", meta=signal_meta(network, self._signal)))
