@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from coinr.sensitivity.hessian import TensorHessian
 
+# The sum of squares of at most so many values is one dot product, on one thread. It is used within these bounds.
+_SMALL, _SAFE = 1 << 12, 1e-200
+
 
 @dataclass(frozen=True)
 class Distortion:
@@ -65,6 +68,11 @@ class DistortionLimit:
     hessian: TensorHessian | None = None
     relative_error: float | None = None
 
+    def weighs_errors(self) -> bool:
+        """Return whether some errors weigh more than others."""
+        given = (self.distortion_weights, self.input_covariance, self.hessian)
+        return any(one is not None for one in given)
+
     def satisfied_by(self, distortion: Distortion) -> bool:
         """Return whether a distortion, measured with these weights, is within the limit."""
         return (
@@ -93,6 +101,8 @@ def measure(
     error = rms(difference)
     if limit is None:
         return Distortion(error, error)
+    if limit.relative_error is None and not limit.weighs_errors():
+        return Distortion(error, error)
     relative = 0.0 if limit.relative_error is None else _relative_error(difference, values)
     return Distortion(error, weighted_rms(difference, limit), relative)
 
@@ -111,6 +121,11 @@ def weighted_rms(difference: NDArray[np.float64], limit: DistortionLimit) -> flo
 
 def rms(values: NDArray[np.float64]) -> float:
     """Return the root mean square, without overflow or underflow; 0 of nothing."""
+    if 0 < values.size <= _SMALL:
+        flat = values.reshape(-1)
+        power = float(flat @ flat)
+        if _SAFE < power < 1 / _SAFE:
+            return math.sqrt(power / flat.size)
     peak = float(np.abs(values).max(initial=0.0))
     return peak * math.sqrt(float(np.square(values / peak).mean())) if 0 < peak < math.inf else peak
 

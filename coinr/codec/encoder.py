@@ -12,6 +12,7 @@ from coinr.codec.allocate.default_errors import rule_errors
 from coinr.codec.candidates import Candidate, cost
 from coinr.codec.coders import EXACT, LOSSLESS, LosslessParams, Params
 from coinr.codec.distortion import NO_DISTORTION
+from coinr.codec.effort import EFFORTS
 from coinr.codec.format import container
 from coinr.codec.format.metadata import check_meta
 from coinr.codec.format.tensor_table import (
@@ -221,7 +222,7 @@ class Encoder:
         if self.reference is not None and header.differences():
             header = replace(header, reference_hash=self.reference.digest(header.differences()))
         self.limits.check(header)
-        start = container.write_start(header)
+        start = container.write_start(header, not EFFORTS[self.options.effort].all_coders)
         try:
             container.read_start(start, self.limits)
         except FormatError as error:

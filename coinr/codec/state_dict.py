@@ -39,12 +39,12 @@ class Entry:
     tensor: torch.Tensor
     tied_to: int | None
 
-    @property
+    @cached_property
     def layout(self) -> Layout:
         """Return dtype and shape."""
         return Layout(self.tensor.dtype, tuple(self.tensor.shape))
 
-    @property
+    @cached_property
     def count(self) -> int:
         """Return the number of real values."""
         return self.layout.planes * self.layout.size

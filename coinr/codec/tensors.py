@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -33,12 +34,12 @@ class Layout:
     dtype: torch.dtype
     shape: tuple[int, ...]
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Return the number of elements."""
         return math.prod(self.shape)
 
-    @property
+    @cached_property
     def planes(self) -> int:
         """Return 2 for complex tensors (real, imaginary), else 1."""
         return 2 if self.dtype.is_complex else 1

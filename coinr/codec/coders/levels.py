@@ -5,8 +5,9 @@ A level is a quantization index. The model is C++ (``csrc/entropy/levels.hpp``);
 
 from __future__ import annotations
 
+import math
+from bisect import bisect_left
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ SHAPES = (0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 6.0, 16.0)
 
 #: The step exponents of a form that has none.
 NO_STEPS: NDArray[np.uint8] = np.zeros(0, np.uint8)
+
+_NO_EXPONENT: NDArray[np.int64] = np.zeros((1, 1), np.int64)
+_ONE_FACTOR: NDArray[np.float32] = np.ones((1, 1), np.float32)
 
 #: The largest magnitude of a decoded value, in steps.
 LARGEST_VALUE = 2 * ((1 << 20) - 1)
@@ -158,6 +162,8 @@ def step_factors(row: NDArray[np.uint8], column: NDArray[np.uint8]) -> NDArray[n
 
     The factor is 2^(e / 2), where e is the sum of both exponents and 181 / 128 stands for √2: exact in float32.
     """
+    if not row.size and not column.size:
+        return _ONE_FACTOR
     total = step_exponents(row, column)
     factors: NDArray[np.float32] = np.ldexp(np.where(total & 1, 181 / 128, 1.0), total >> 1).astype(np.float32)
     return factors
@@ -165,6 +171,8 @@ def step_factors(row: NDArray[np.uint8], column: NDArray[np.uint8]) -> NDArray[n
 
 def step_exponents(row: NDArray[np.uint8], column: NDArray[np.uint8]) -> NDArray[np.int64]:
     """Return the sums of the step exponents of rows and columns, int64 ``[rows or 1, columns or 1]``."""
+    if not row.size and not column.size:
+        return _NO_EXPONENT
     zero = np.zeros(1, np.int64)
     total: NDArray[np.int64] = (row if row.size else zero)[:, None].astype(np.int64) + (column if column.size else zero)
     return total
@@ -176,11 +184,20 @@ def decoded_scale(code: int) -> int:
 
 
 _SCALES = np.log([decoded_scale(code) for code in range((_MOST_SCALE + 1) << 3)])
+_SCALE_LIST = _SCALES.tolist()
 
 
-def scale_code(mean: float | NDArray[np.float64]) -> Any:
-    """Return the code nearest to a mean magnitude in steps; for an array, int64 codes of its shape."""
-    logs = np.log(np.maximum(np.asarray(mean) * 16, 1e-9))
+def scale_codes(means: NDArray[np.float64]) -> NDArray[np.int64]:
+    """Return the codes nearest to mean magnitudes in steps, int64 of their shape."""
+    logs = np.log(np.maximum(means * 16, 1e-9))
     above = np.clip(np.searchsorted(_SCALES, logs), 1, len(_SCALES) - 1)
-    nearest = above - (logs - _SCALES[above - 1] < _SCALES[above] - logs)
-    return nearest if np.ndim(mean) else int(nearest)
+    nearest: NDArray[np.int64] = above - (logs - _SCALES[above - 1] < _SCALES[above] - logs)
+    return nearest
+
+
+def scale_code(mean: float) -> int:
+    """Return the code nearest to a mean magnitude in steps."""
+    log = math.log(max(mean * 16, 1e-9))
+    above = min(max(bisect_left(_SCALE_LIST, log), 1), len(_SCALE_LIST) - 1)
+    nearer: bool = log - _SCALE_LIST[above - 1] < _SCALE_LIST[above] - log
+    return above - nearer

@@ -56,9 +56,9 @@ def _sections(records: tuple[TensorRecord, ...]) -> Iterator[list[int]]:
             yield [row]
 
 
-def write_start(header: Header) -> bytes:
-    """Return the bytes of a file up to its table, without the checksum."""
-    packed = pack_table(write_table(header))
+def write_start(header: Header, quick: bool = False) -> bytes:
+    """Return the bytes of a file up to its table, without the checksum; ``quick`` as for :func:`pack_table`."""
+    packed = pack_table(write_table(header), quick)
     flags = packed[0] | (_DIFFERENCES if header.reference_hash else 0)
     return MAGIC + bytes([VERSION, flags]) + packed[1:]
 

@@ -10,7 +10,7 @@ from coinr.codec.coders import CODERS, DIFFERENCE, EXACT, Params
 from coinr.codec.format.metadata import read_meta, write_meta
 from coinr.codec.reference import HASH_BYTES
 from coinr.codec.tensors import DTYPE_CODES, Layout
-from coinr.codec.wire import Reader, compress, expand, varint
+from coinr.codec.wire import Reader, compress, expand, quick_size, varint
 from coinr.errors import FormatError, InputError, LimitError
 from coinr.inputs.dtypes import DTYPES
 
@@ -22,6 +22,9 @@ BROTLI, MODELED = 1, 4
 TIED = 7  # in place of a coder id: the tensor is an earlier one
 _MAX_NDIM = 32
 _MAX_ELEMENTS = 1 << 48
+
+# Brotli may win where its fastest quality takes less than this many times the bytes of the exact coder.
+_HOPELESS = 1.4
 
 # A compressed table may expand to this many bytes, or to this many times its size. So may the names in a table.
 _FREE_TABLE_BYTES = 1 << 16
@@ -222,8 +225,10 @@ def _read_shape(reader: Reader) -> tuple[int, ...]:
 
 def check_names(header: Header) -> None:
     """Raise FormatError for names longer than a table of these tensors may expand to, however they are coded."""
-    room = _room(len(write_table(header)) + _ROW_BYTES * len(header.records), _FREE_NAME_BYTES)
     total = sum(len(record.name.encode()) for record in header.records)
+    if total <= _FREE_NAME_BYTES:
+        return
+    room = _room(len(write_table(header)) + _ROW_BYTES * len(header.records), _FREE_NAME_BYTES)
     if total > room:
         raise FormatError(f"their names take {total} bytes, a table of {len(header.records)} rows has at most {room}")
 
@@ -283,15 +288,19 @@ def read_table(raw: bytes, limits: Limits, differences: bool) -> Header:
     return header
 
 
-def pack_table(table: bytes) -> bytes:
-    """Return flags, sizes and the table in its smallest form: as it is, through Brotli, or by the exact coder."""
+def pack_table(table: bytes, quick: bool) -> bytes:
+    """Return flags, sizes and the table in its smallest form: as it is, by the exact coder, or through Brotli.
+
+    ``quick`` tries Brotli only where its fastest quality comes near the exact coder.
+    """
     forms = [bytes([0]) + varint(len(table)) + table]
-    packed = compress(table)
-    if len(table) <= _room(len(packed)):
-        forms.append(bytes([BROTLI]) + varint(len(packed)) + varint(len(table)) + packed)
     if 0 < len(table) <= _FREE_TABLE_BYTES:
         modeled = EXACT.pack(table)
         forms.append(bytes([MODELED]) + varint(len(modeled)) + varint(len(table)) + modeled)
+    if not quick or quick_size(table) < _HOPELESS * len(forms[-1]):
+        packed = compress(table)
+        if len(table) <= _room(len(packed)):
+            forms.insert(1, bytes([BROTLI]) + varint(len(packed)) + varint(len(table)) + packed)
     return min(forms, key=len)
 
 

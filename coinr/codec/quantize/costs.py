@@ -7,7 +7,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from coinr.codec.coders.levels import decoded_scale, scale_code
+from coinr.codec.coders.levels import decoded_scale, scale_code, scale_codes
 from coinr.engine import native
 
 # Smaller mean magnitudes, in steps, count as this one.
@@ -18,6 +18,9 @@ _ENTRIES, _MARGIN = 4096, 4
 
 # The same where a matrix has one table for each step: from there on bits grow slowly.
 _COMMON_ENTRIES = 512
+
+# The table of every element where there is one.
+_ONE_TABLE: NDArray[np.uint8] = np.zeros((1, 1), np.uint8)
 
 # Costs that are kept: at most so many tables, and only of so many entries, 16 MiB in all.
 _KEPT, _KEPT_ENTRIES = 1 << 10, 1 << 10
@@ -40,8 +43,11 @@ def common_costs(
         The largest magnitude in steps.
     """
     count = min(_entries(peak, log_states), _COMMON_ENTRIES)
+    if exponents.size == 1:
+        scale = scale_code(max(mean / float(factors[0, 0]), _SMALLEST_MEAN))
+        return np.ascontiguousarray(_costs(log_states, shape, scale, count))[None], _ONE_TABLE
     used, first, which = np.unique(exponents, return_index=True, return_inverse=True)
-    codes = scale_code(np.maximum(mean / factors.reshape(-1)[first], _SMALLEST_MEAN))
+    codes = scale_codes(np.maximum(mean / factors.reshape(-1)[first], _SMALLEST_MEAN))
     bits = np.stack([_costs(log_states, shape, int(code), count) for code in codes])
     return bits, which.reshape(exponents.shape).astype(np.uint8)
 
@@ -57,7 +63,7 @@ def element_costs(
     magnitude = np.abs(x) * factors
     rows, columns = magnitude.mean(1, keepdims=True), magnitude.mean(0, keepdims=True)
     expected = rows * columns / (magnitude.mean() or 1.0) / factors
-    codes = scale_code(np.maximum(expected, _SMALLEST_MEAN))
+    codes = scale_codes(np.maximum(expected, _SMALLEST_MEAN))
     used, which = np.unique(codes, return_inverse=True)
     which = which.reshape(x.shape)
     peaks = np.full(len(used), 0.0 if peak is None else peak)

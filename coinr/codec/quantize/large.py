@@ -25,6 +25,7 @@ from coinr.codec.coders.levels import (
     LevelForm,
     decoded_scale,
     scale_code,
+    scale_codes,
     step_factors,
     worth_decoding,
 )
@@ -190,7 +191,7 @@ def _level_costs(x: NDArray[np.float64], log_states: int, shape: int) -> tuple[N
     entries = 1 << math.ceil(math.log2(min(float(magnitude.max()) / 2 + _MARGIN, _ENTRIES)))
     if len(x) == 1 or x.shape[1] < _LEAST_OF_TABLE:
         return _cost_table(log_states, shape, scale_code(float(magnitude.mean())), entries)[None], np.zeros(0, np.uint8)
-    used, which = np.unique(scale_code(magnitude.mean(1)), return_inverse=True)
+    used, which = np.unique(scale_codes(magnitude.mean(1)), return_inverse=True)
     bits = np.stack([_cost_table(log_states, shape, int(code), entries) for code in used])
     return bits, np.repeat(which.astype(np.uint8), x.shape[1])
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -66,6 +67,10 @@ class QuantizationProblem:
 
     def exponents(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """Return step exponents of rows and columns that equalize weighted errors, as far as ``limit`` allows."""
+        return self._exponents
+
+    @cached_property
+    def _exponents(self) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         if self.weight is None:
             return NO_STEPS, NO_STEPS
         logs = -np.log2(self.weight)
@@ -84,11 +89,22 @@ class QuantizationProblem:
 
     def distortion_factor(self, row: NDArray[np.uint8], column: NDArray[np.uint8]) -> float:
         """Return the mean of weight · factor², with factor the step of an element over the base step."""
+        if self.weight is None and not row.size and not column.size:
+            return 1.0
         return float((self.weights() * np.square(step_factors(row, column).astype(np.float64))).mean())
 
     def weights(self) -> NDArray[np.float64]:
         """Return the weight of each element's squared error, ``[rows, columns]``."""
         return np.ones(self.matrix.shape) if self.weight is None else self.weight
+
+    def weighs_errors(self) -> bool:
+        """Return whether the weighted error differs from the plain one."""
+        return self.weight is not None or self.feedback is not None
+
+    @cached_property
+    def weighted_size(self) -> float:
+        """Return the weighted root mean square of the matrix."""
+        return self.weighted_rms(self.matrix)
 
     def constraint_ratio(self, weighted_error: float, error: float) -> float:
         """Return max(weighted_error / self.error, error / self.limit): at most 1 for errors within both bounds."""

@@ -97,7 +97,7 @@ def _next_step(problem: QuantizationProblem, aim: float, steps: Bracket[Quantize
     elif found.weighted_error == 0:
         target = found.step * 2
     else:
-        weighted, size = problem.weighted_rms(problem.matrix), rms(problem.matrix)
+        weighted, size = problem.weighted_size, rms(problem.matrix)
         target = found.step * min(
             _step_for(aim * problem.error / weighted) / _step_for(found.weighted_error / weighted),
             _step_for(aim * problem.limit / size) / _step_for(found.error / size),
@@ -122,9 +122,10 @@ def quantize(
 ) -> Quantized | None:
     """Choose integers that minimize weighted squared error + slope · bits; None where they would not fit."""
     factors = step_factors(row, column).astype(np.float64)
-    steps = np.broadcast_to(step * factors, problem.matrix.shape)
+    steps = step * factors
     x = problem.matrix / steps
-    peak = float(np.abs(x).max(initial=0.0))
+    magnitude = np.abs(x)
+    peak = float(magnitude.max(initial=0.0))
     if peak > LARGEST_VALUE / 2 - 4:
         return None
     shape = nearest_shape(x)
@@ -132,7 +133,7 @@ def quantize(
     if effort.element_costs:
         bits, table = element_costs(x, factors, shape, log_states, None if problem.feedback is None else peak)
     else:
-        mean = float((np.abs(x) * factors).mean())
+        mean = float((magnitude * factors).mean()) if factors.size > 1 else float(magnitude.mean())
         states = log_states if problem.feedback is None else 0
         bits, table = common_costs(mean, step_exponents(row, column), factors, shape, states, peak)
     slope = high_rate_slope(problem, log_states)
@@ -144,13 +145,15 @@ def quantize(
         weight = problem.weights() * np.square(factors) * (slope / problem.distortion_factor(row, column))
         # all elements form one row where an error in one affects all others
         like = (-1, len(problem.feedback))
-        matrix, wide, weight = (np.ascontiguousarray(one).reshape(like) for one in (problem.matrix, steps, weight))
+        wide = np.broadcast_to(steps, x.shape)
+        matrix, wide, weight = (np.ascontiguousarray(one).reshape(like) for one in (problem.matrix, wide, weight))
         which = np.ascontiguousarray(np.broadcast_to(table, x.shape)).reshape(like)
         k = native.choose_levels_with_feedback(log_states, matrix, wide, weight, problem.feedback, bits, which)
         k = k.reshape(x.shape)
     values = native.level_values(k, log_states)
     difference = values.astype(np.float32) * steps.astype(np.float32) - problem.matrix
-    mean = float(np.abs(values * factors).mean())
+    sizes = np.abs(values) if factors.size == 1 else np.abs(values * factors)
+    mean = float(sizes.mean(dtype=np.float64))
     form = LevelForm(
         log_states,
         shape,
@@ -160,7 +163,9 @@ def quantize(
         column_steps=column.size > 0,
         rans=x.size > max(effort.mixed_most, effort.adaptive_most),
     )
-    return Quantized(k, row, column, form, step, problem.weighted_rms(difference), rms(difference))
+    error = rms(difference)
+    weighted = problem.weighted_rms(difference) if problem.weighs_errors() else error
+    return Quantized(k, row, column, form, step, weighted, error)
 
 
 def high_rate_slope(problem: QuantizationProblem, log_states: int) -> float:
@@ -170,7 +175,7 @@ def high_rate_slope(problem: QuantizationProblem, log_states: int) -> float:
 
 def _slope_share(problem: QuantizationProblem) -> float:
     """Return the slope of the choice of integers, as a share of the high-rate slope."""
-    size = problem.weighted_rms(problem.matrix)
+    size = problem.weighted_size
     relative = min(problem.error / size, 1.0) if size else 1.0
     return _SLOPE * min(1.0, max(1.2 * (1 - relative**2), _LEAST_SLOPE / _SLOPE))
 
