@@ -186,6 +186,8 @@ def each_tensor(
 ) -> list[Candidate]:
     """Encode all tensors in parallel; the result does not depend on the number of threads."""
     pairs = list(zip(entries, limits, strict=True))
+    if len(pairs) == 1:
+        return [encode(*pairs[0])]  # whose own steps are shown
     quick = not EFFORTS[settings.effort].all_coders and sum(entry.layout.size for entry in entries) < _FEW
     with limited_threads(1 if quick else None):
         return list(steps(parallel_map(lambda pair: encode(*pair), pairs), "tensors", len(pairs)))

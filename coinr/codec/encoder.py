@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -35,7 +36,6 @@ from coinr.files.streams import Target, write_target
 from coinr.inputs.arguments import checked
 from coinr.inputs.naming import check_patterns
 from coinr.inputs.state_dicts import StateDict, to_state_dict
-from coinr.progress import steps
 from coinr.sensitivity.calibration import SensitivityInfo
 
 _WITHOUT_LOSS = {LOSSLESS.id, EXACT.id}
@@ -160,7 +160,8 @@ class Encoder:
 
         Payloads of large tensors wait in a temporary file, not in memory.
         """
-        with limited_threads(self.options.threads), Spool() as spool:
+        beside = file if isinstance(file, str | os.PathLike) else None
+        with limited_threads(self.options.threads), Spool(beside) as spool:
             content = self._encode(tolerance, errors, spool)
             write_target(file, content.parts())
             return content.size
@@ -195,7 +196,7 @@ class Encoder:
             return [*encode_differences(tasks, encode(tasks, settings), self.reference, settings)]
         large = [task for task in tasks if task.entry.is_large]
         found: dict[str, Candidate | _Spooled] = {}
-        for task in steps(large, "large tensors"):
+        for task in large:
             found[task.entry.name] = _encode_alone(task, settings, spool)
         others = [task for task in tasks if not task.entry.is_large]
         for task, other in zip(others, encode(others, settings, self.sensitivity.hessian), strict=True):
