@@ -3,120 +3,25 @@
 #include <algorithm>
 #include <array>
 #include <cstdlib>
+#include <limits>
 #include <memory>
 #include <stdexcept>
 #include <utility>
 
+#include "entropy/alphabet.hpp"
 #include "entropy/prior.hpp"
 
 namespace coinr {
 namespace {
 
-constexpr int kOctaves = 20;
-constexpr int kSingleTokens = 16;  // each magnitude below has its own token
-constexpr int kTokens = 8 * kOctaves - 16;
-constexpr int kSymbols = 2 * kTokens - 1;
-
-constexpr int kBucketBits = 10;  // of the table that finds the symbol of a slot
-constexpr uint32_t kObservation = 32;  // count of one observation
-constexpr int kPriorBits = 14;         // log2 of the sum of the prior counts
-
-// Observations between two updates of the frequencies: an eighth of all so far, within these bounds.
-constexpr int kMinInterval = 64, kMaxInterval = 4096;
-
 constexpr int kMinClass = -32, kClasses = 48;  // half octaves of expected magnitude / mean of the model
 constexpr int kPriorValues = 4;                // weight of the prior of a row's or column's magnitude
+constexpr int kAlphabets = 2 * kClasses;       // by class, and by quantizer of a trellis
 constexpr uint64_t kMean = 256;                // the mean of the model in sums of magnitudes
-
-// An alphabet halves its counts beyond so many observations, by code in the payload.
-constexpr int kMemories = 4;
-constexpr uint32_t memory(int code) { return 512u << (2 * code); }
-
-int bit_length(uint64_t x) { return x ? 64 - __builtin_clzll(x) : 0; }
-
-// Magnitudes [low, low + 2^raw_bits) share a token: below 16 each has its own, then eight an octave.
-struct Token {
-    int32_t low;
-    int raw_bits;
-};
-
-constexpr Token token(int t) {
-    if (t < kSingleTokens) return {t, 0};
-    return {(8 + t % 8) << (t / 8 - 1), t / 8 - 1};
-}
-
-int token_of(uint32_t magnitude) {
-    if (magnitude < kSingleTokens) return static_cast<int>(magnitude);
-    const int raw_bits = bit_length(magnitude) - 4;
-    return 8 * raw_bits + static_cast<int>(magnitude >> raw_bits);
-}
-
-// Symbol 0 is zero; token t > 0 has 2t - 1 and, negative, 2t.
-struct SymbolTable {
-    Token symbol[kSymbols];
-    constexpr SymbolTable() : symbol() {
-        for (int s = 0; s < kSymbols; ++s) symbol[s] = token((s + 1) / 2);
-    }
-};
-constexpr SymbolTable kTable;
-
-// Returns the number of tokens for magnitudes below 2^octaves.
-int tokens_of(int octaves) { return octaves <= 4 ? 1 << octaves : 8 * octaves - 16; }
-
-// An adaptive alphabet: counts, frequencies that are updated from them at intervals, and a table from slots to symbols.
-class Alphabet {
-public:
-    Alphabet(int size, uint32_t memory) : size_(size), max_total_(kObservation * memory) {}
-
-    void set_count(int symbol, uint32_t count) { count_[symbol] = count; }
-    uint32_t start(int symbol) const { return start_[symbol]; }
-    uint32_t frequency(int symbol) const { return start_[symbol + 1] - start_[symbol]; }
-
-    int find(uint32_t slot) const {
-        int symbol = bucket_[slot >> (kFrequencyBits - kBucketBits)];
-        while (slot >= start_[symbol + 1]) ++symbol;
-        return symbol;
-    }
-
-    void learn(int symbol) {
-        count_[symbol] += kObservation;
-        if (--until_update_ == 0) update_frequencies();
-    }
-
-    // Sets frequencies in proportion to the counts, none of them zero.
-    void update_frequencies() {
-        uint64_t total = 0;
-        for (int s = 0; s < size_; ++s) total += count_[s];
-        if (total > max_total_) {
-            total = 0;
-            for (int s = 0; s < size_; ++s) total += count_[s] = (count_[s] + 1) / 2;
-        }
-        const uint64_t share = (static_cast<uint64_t>(kFrequencyOne - size_) << 32) / total;
-        uint64_t before = 0;
-        for (int s = 0; s < size_; ++s) {
-            start_[s] = static_cast<uint16_t>(s + ((before * share) >> 32));
-            before += count_[s];
-        }
-        start_[size_] = kFrequencyOne;
-        int bucket = 0;
-        for (int s = 0; s < size_; ++s)
-            for (; bucket << (kFrequencyBits - kBucketBits) < start_[s + 1]; ++bucket)
-                bucket_[bucket] = static_cast<uint16_t>(s);
-        until_update_ =
-            std::clamp(static_cast<int>(total / (8 * kObservation)), std::max(kMinInterval, size_), kMaxInterval);
-    }
-
-private:
-    const int size_;
-    const uint64_t max_total_;
-    int until_update_ = 0;
-    uint32_t count_[kSymbols];
-    uint16_t start_[kSymbols + 1];
-    uint16_t bucket_[1 << kBucketBits];
-};
 
 // Code one symbol and its bits(symbol) raw bits.
 struct Write {
+    static constexpr bool kLearns = true;
     RansEncoder& coder;
     template <class Bits>
     std::pair<int, uint32_t> operator()(const Alphabet& alphabet, const Bits& bits, int symbol, uint32_t raw) {
@@ -128,6 +33,7 @@ struct Write {
 
 // Codes nothing: the model learns.
 struct Skip {
+    static constexpr bool kLearns = true;
     template <class Bits>
     std::pair<int, uint32_t> operator()(const Alphabet&, const Bits&, int symbol, uint32_t raw) {
         return {symbol, raw};
@@ -135,11 +41,26 @@ struct Skip {
 };
 
 struct Read {
+    static constexpr bool kLearns = true;
     RansDecoder& coder;
     template <class Bits>
-    std::pair<int, uint32_t> operator()(const Alphabet& alphabet, const Bits& bits, int, uint32_t) {
+    std::pair<int, uint32_t> operator()(Alphabet& alphabet, const Bits& bits, int, uint32_t) {
         const int symbol = alphabet.find(coder.slot());
         return {symbol, coder.take(alphabet.start(symbol), alphabet.frequency(symbol), bits(symbol))};
+    }
+};
+
+// The symbols of each alphabet, in order.
+using History = std::array<std::vector<uint16_t>, kAlphabets>;
+
+// Codes nothing, and leaves alphabets as they are: which one codes which symbol does not depend on what they learn.
+struct Record {
+    static constexpr bool kLearns = false;
+    History& history;
+    template <class Bits>
+    std::pair<int, uint32_t> operator()(const Alphabet& alphabet, const Bits&, int symbol, uint32_t raw) {
+        history[alphabet.number()].push_back(static_cast<uint16_t>(symbol));
+        return {symbol, raw};
     }
 };
 
@@ -193,6 +114,25 @@ public:
         std::fill(column_sum_.begin(), column_sum_.end(), (kPriorValues + row_) * kMean);
     }
 
+    // Makes an alphabet with counts in proportion to the prior.
+    std::unique_ptr<Alphabet> make_alphabet(int number) const {
+        const int magnitude_class = number / 2;
+        const auto state = static_cast<uint32_t>(number % 2);
+        const int64_t scale = std::max<int64_t>((int64_t{4} * model_.scale * step_factor(magnitude_class)) >> 23, 8);
+        const Tail tail(model_.shape, scale);
+        auto created = std::make_unique<Alphabet>(number, symbols_, memory_);
+        uint32_t above = 1u << 30;
+        for (int s = 0; s < symbols_; s += 2) {
+            const uint32_t below = s + 1 < symbols_ ? tail(threshold(trellis_, state, kTable.symbol[s + 1].low)) : 0;
+            const uint32_t count = 1 + ((above - below) >> (30 - kPriorBits + (s > 0)));
+            created->set_count(s, count);
+            if (s > 0) created->set_count(s - 1, count);
+            above = below;
+        }
+        created->update_frequencies();
+        return created;
+    }
+
 private:
     // Codes the next `count` integers, all of them in one row.
     template <bool Decoding, bool Adapting, class Coder>
@@ -244,7 +184,7 @@ private:
     static void exponents(bool present, int64_t count, std::vector<uint8_t>& exponent, Coder coder) {
         if (!present) return;
         exponent.resize(count);
-        Alphabet alphabet(kMaxExponent + 1, memory(0));
+        Alphabet alphabet(0, kMaxExponent + 1, memory(0));
         for (int e = 0; e <= kMaxExponent; ++e) alphabet.set_count(e, kObservation / 4);
         alphabet.update_frequencies();
         for (uint8_t& e : exponent) {
@@ -259,32 +199,16 @@ private:
         const int t = token_of(magnitude);
         const auto bits = [](int symbol) { return kTable.symbol[symbol].raw_bits; };
         const auto [symbol, raw] = coder(alphabet, bits, 2 * t - (k > 0), magnitude - token(t).low);
-        alphabet.learn(symbol);
+        if (Coder::kLearns) alphabet.learn(symbol);
         const int32_t coded = kTable.symbol[symbol].low + static_cast<int32_t>(raw), sign = symbol & 1 ? 0 : -1;
         return (coded ^ sign) - sign;
     }
 
     Alphabet& alphabet(uint32_t state, int magnitude_class) {
-        auto& created = alphabets_[2 * magnitude_class + (trellis_.log_states ? state & 1 : 0)];
-        if (!created) created = make_alphabet(state, magnitude_class);
+        const int number = 2 * magnitude_class + static_cast<int>(trellis_.log_states ? state & 1 : 0);
+        auto& created = alphabets_[number];
+        if (!created) created = make_alphabet(number);
         return *created;
-    }
-
-    // Makes an alphabet with counts in proportion to the prior.
-    std::unique_ptr<Alphabet> make_alphabet(uint32_t state, int magnitude_class) const {
-        const int64_t scale = std::max<int64_t>((int64_t{4} * model_.scale * step_factor(magnitude_class)) >> 23, 8);
-        const Tail tail(model_.shape, scale);
-        auto created = std::make_unique<Alphabet>(symbols_, memory_);
-        uint32_t above = 1u << 30;
-        for (int s = 0; s < symbols_; s += 2) {
-            const uint32_t below = s + 1 < symbols_ ? tail(threshold(trellis_, state, kTable.symbol[s + 1].low)) : 0;
-            const uint32_t count = 1 + ((above - below) >> (30 - kPriorBits + (s > 0)));
-            created->set_count(s, count);
-            if (s > 0) created->set_count(s - 1, count);
-            above = below;
-        }
-        created->update_frequencies();
-        return created;
     }
 
     const LevelModel model_;
@@ -293,7 +217,7 @@ private:
     const uint32_t memory_;
     const uint64_t inverse_scale_;
     std::vector<uint64_t> column_sum_;
-    std::array<std::unique_ptr<Alphabet>, 2 * kClasses> alphabets_;
+    std::array<std::unique_ptr<Alphabet>, kAlphabets> alphabets_;
     uint64_t row_sum_ = kPriorValues * kMean;
     int64_t row_ = 0, column_ = 0;
     uint32_t state_ = 0;
@@ -312,16 +236,48 @@ struct Block {
     std::vector<int32_t> k;
 };
 
+// Returns the codes of those memories of which one takes the fewest bytes, by the sum of the bits of all symbols. Sizes
+// are whole words, so sums that differ by more than a word and what rANS loses on each symbol decide.
+std::vector<int> smallest_memories(const LevelModel& model, int octaves, const History& history) {
+    double bits[kMemories], least = std::numeric_limits<double>::infinity();
+    int codes = 0;
+    for (bool forgets = true; forgets && codes < kMemories; ++codes) {
+        const RansLevels levels(model, octaves, codes);
+        forgets = false;
+        bits[codes] = 0;
+        for (int number = 0; number < kAlphabets; ++number) {
+            if (history[number].empty()) continue;
+            const std::unique_ptr<Alphabet> alphabet = levels.make_alphabet(number);
+            bits[codes] += alphabet->learn_all(history[number].data(), history[number].size());
+            forgets |= alphabet->has_forgotten();
+        }
+        least = std::min(least, bits[codes]);
+    }
+    size_t symbols = 0;
+    for (const auto& of_alphabet : history) symbols += of_alphabet.size();
+    std::vector<int> found;
+    for (int code = 0; code < codes; ++code)
+        if (bits[code] <= least + 33 + 0x1p-16 * static_cast<double>(symbols)) found.push_back(code);
+    return found;
+}
+
 int choose_memory(const LevelModel& model, int octaves, const LevelSource& source, const LevelData& exponents) {
     const int64_t all = model.rows * model.columns, count = std::min(all, kSample), begin = (all - count) / 2;
     Block block(count);
-    size_t least = SIZE_MAX;
-    int best = 0;
-    for (int code = 0; code < kMemories; ++code) {
-        RansEncoder coder;
+    History history;
+    const auto run = [&](int code, auto coder) {
         RansLevels levels(model, octaves, code);
         levels.skip_to(begin);
-        levels.run<false>(exponents, block.fill(source, begin, count), count, Write{coder});
+        levels.run<false>(exponents, block.fill(source, begin, count), count, coder);
+    };
+    run(0, Record{history});
+    const std::vector<int> codes = smallest_memories(model, octaves, history);
+    if (codes.size() == 1) return codes[0];
+    size_t least = SIZE_MAX;
+    int best = 0;
+    for (const int code : codes) {
+        RansEncoder coder;
+        run(code, Write{coder});
         const size_t size = coder.finish(0).size();
         if (size < least) {
             least = size;
@@ -338,14 +294,17 @@ std::string encode_levels_rans(const LevelModel& model, const LevelData& integer
     for (const int32_t k : integers.k) largest = std::max(largest, static_cast<uint32_t>(std::abs(k)));
     const int octaves = bit_length(largest);
     LevelData copy = integers;
+    const auto count = static_cast<int64_t>(copy.k.size());
+    History history;
+    RansLevels(model, octaves, 0).run<false>(copy, copy.k.data(), count, Record{history});
     std::string best;
-    for (int code = 0; code < kMemories; ++code) {
+    for (const int code : smallest_memories(model, octaves, history)) {
         RansEncoder coder;
         RansLevels levels(model, octaves, code);
         levels.start(copy, Write{coder});
-        levels.run<false>(copy, copy.k.data(), static_cast<int64_t>(copy.k.size()), Write{coder});
+        levels.run<false>(copy, copy.k.data(), count, Write{coder});
         std::string out = coder.finish(static_cast<char>(octaves | code << 5));
-        if (code == 0 || out.size() < best.size()) best = std::move(out);
+        if (best.empty() || out.size() < best.size()) best = std::move(out);
     }
     return best;
 }
@@ -399,7 +358,7 @@ LevelReader::LevelReader(const LevelModel& model, const uint8_t* data, int64_t s
     if (!model.rans) throw std::invalid_argument("only what rANS coded is read in parts");
     if (size < 1) throw std::invalid_argument("coded data is empty");
     const int octaves = data[0] & 31, code = data[0] >> 5;
-    if (octaves > kOctaves || code >= kMemories)
+    if (octaves > kRansOctaves || code >= kMemories)
         throw std::invalid_argument("coded data begins with byte " + std::to_string(data[0]) + ", which means nothing");
     state_ = std::make_unique<State>(model, data + 1, size - 1, octaves, code);
 }

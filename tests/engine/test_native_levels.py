@@ -1,5 +1,6 @@
 """The direct coder's extension: integers and trellises come back, known bytes, rate, garbage."""
 
+import hashlib
 import itertools
 
 import numpy as np
@@ -226,6 +227,24 @@ def test_the_decoder_of_the_format_follows_alphabets_that_forget(swings, memory)
     data = _C.encode_levels(k, NONE, NONE, 0, 4, form.mean, RANS)
     assert data[0] >> 5 == memory
     assert form.decode(data, *k.shape)[0] == k.tolist()
+
+
+@pytest.mark.parametrize(
+    ("octaves", "period", "rows", "memory", "digest"),
+    [
+        (2, 5, 100, 0, "c9595e3efe9fa24f"),
+        (1, 60, 120, 1, "807d2d022a9c2d8d"),
+        (0, 1, 100, 2, "5a2f98fdaa75a004"),
+        (0, 1, 400, 3, "6456df5e8a4585f8"),
+    ],
+)
+def test_the_memory_that_takes_the_fewest_bytes_is_chosen(octaves, period, rows, memory, digest):
+    """Frozen when all four encodings were made and the smallest was kept."""
+    scales = np.exp2(np.arange(rows)[:, None] // period % (octaves + 1))
+    k = np.rint(3 * scales * np.random.default_rng(0).standard_normal((rows, 200))).astype(np.int32)
+    data = _C.encode_levels(k, NONE, NONE, 0, 4, 32, RANS)
+    assert data[0] >> 5 == memory
+    assert hashlib.sha256(data).hexdigest()[:16] == digest
 
 
 def test_feedback_lowers_the_weighted_error_and_none_changes_nothing():
