@@ -4,6 +4,7 @@ import csv
 import json
 from collections import defaultdict
 
+import numpy as np
 import pytest
 
 from tests.documents import ROOT, rows, text
@@ -62,6 +63,30 @@ def test_ranges_over_twelve_networks_in_the_readme():
     for coder in ("auto", "search"):
         ratios = sorted(float(line[f"{coder} / nncodec"]) for line in lines)
         assert f"{ratios[0]:.2f} to {ratios[-1]:.2f}" in text("README.md")
+
+
+def test_the_published_rule():
+    codecs = {
+        "`paper`": "ours, rule 1",
+        '`paper`, `rule="published"`': "published, s of rule 1",
+        "the same, first layer lossless": "published, first layer lossless",
+        "as published, with the largest s": "published, largest s",
+        "16-bit + Brotli": "16-bit + Brotli",
+    }
+    found = defaultdict(list)
+    for line in read("paper/published.csv"):
+        found[line["codec"], line["configuration"]].append((float(line["bytes"]), float(line["loss_db"])))
+    shown = rows("docs/method.md", "published")
+    assert [row[0] for row in shown] == list(codecs)
+    for row, codec in zip(shown, codecs.values(), strict=True):
+        means = [np.mean(found[codec, sizes], axis=0) for sizes in ("(2, 32)", "(3, 64)", "(3, 128)")]
+        assert row[1:] == [f"{spaced(size)} B, {loss:.2f} dB" for size, loss in means]
+    saved = [
+        1 - largest[0] / plain[0]
+        for sizes in ("(2, 32)", "(3, 64)", "(3, 128)")
+        for largest, plain in zip(found["published, largest s", sizes], found["16-bit + Brotli", sizes], strict=True)
+    ]
+    assert f"at most {100 * max(saved):.1f} %" in text("docs/method.md")
 
 
 def test_speed_in_the_readme():

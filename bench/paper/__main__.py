@@ -3,8 +3,8 @@
     python -m bench.paper EXPERIMENT [--data DIR] [--out bench/results/paper] [--budget quick|full]
                           [--images 1-24] [--seeds k]
 
-Experiments: figure1, sparsity, c1, c2, figure5, ablations, occupancy, audio, inric; ``all`` runs as many processes as
-``--threads``, each on a core.
+Experiments: figure1, sparsity, c1, c2, published, figure5, ablations, occupancy, audio, inric; ``all`` runs as many
+processes as ``--threads``, each on a core.
 Networks are trained once and kept under ``bench/cache/paper``, as is everything measured of them: a run that was
 stopped goes on where it was. Networks that the tables of c1, c2, occupancy and audio hold already, by the same budget,
 are not measured again without ``--again``; their column ``code`` tells which sources of ours made the files. nncodec is

@@ -18,6 +18,7 @@ EXPERIMENTS = {
     "occupancy": "occupancy:run",
     "audio": "audio:run",
     "inric": "published:run",
+    "published": "as_published:run",
 }
 
 

@@ -19,8 +19,8 @@ PROFILE_KEYS = {
         "M": "65536",
         "s": "by the rule",
         "bits": "16",
-        "sorted": "true",
-        "rule": "1",
+        "sorted": "true, or false if published",
+        "rule": "1; or published",
     },
 }
 

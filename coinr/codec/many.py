@@ -17,7 +17,6 @@ from coinr.engine.threads import available_threads
 from coinr.errors import CoinrError, InputError
 from coinr.inputs.arguments import checked
 from coinr.inputs.state_dicts import StateDict, is_state_dict, to_state_dict
-from coinr.runtime.ambient import independent
 from coinr.runtime.processes import map_in_processes
 
 #: An entry of a state dict: its name, layout, and bytes or the position of the entry that it is tied to.
@@ -91,7 +90,6 @@ class _Item:
         return _unpickle, (_rows(self.sd),)
 
 
-@independent
 def _rows(sd: StateDict) -> list[_Row]:
     return [
         (entry.name, entry.layout, to_bytes(entry.tensor) if entry.tied_to is None else entry.tied_to)

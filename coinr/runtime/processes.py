@@ -215,10 +215,10 @@ class _Process:
 
 def serve(handle: int) -> None:
     """Read a function from a connection, then items one by one, and answer with pairs: whether it failed, result."""
-    with Connection(handle) as connection, contextlib.suppress(EOFError, BrokenPipeError):
+    with Connection(handle) as connection, contextlib.suppress(EOFError, ConnectionError):
         try:
             function = pickle.loads(connection.recv_bytes())
-        except EOFError:
+        except (EOFError, ConnectionError):
             raise
         except Exception as error:
             words = f"an option cannot be read in another process; give threads=1 ({first_line(error)})"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from coinr.codec.candidates import Candidate, make_candidate, needs_loss, quick_bits, smallest
+from coinr.codec.candidates import Candidate, lossless, make_candidate, needs_loss, quick_bits, smallest
 from coinr.codec.coders import DICTIONARY, UNIFORM, DictionaryParams
 from coinr.codec.coders.symbols import MAX_BITS
 from coinr.codec.distortion import DistortionLimit, DistortionLimits
@@ -39,7 +39,12 @@ class PaperOptions:
     s: int | None
     bits: int
     sorted: bool
-    rule: int
+    rule: int | str
+
+    @property
+    def published(self) -> bool:
+        """Return whether tensors are cut and stored as the published text says."""
+        return self.rule == paper_rules.PUBLISHED
 
 
 def encode_paper(entries: list[Entry], limits: DistortionLimits, settings: EncodeOptions) -> list[Candidate]:
@@ -48,6 +53,10 @@ def encode_paper(entries: list[Entry], limits: DistortionLimits, settings: Encod
     Options: ``kind`` (``"gaussian"``), ``M`` (65536), ``s`` (nonzeros per vector, 2s < n; by default the rule of
     :mod:`coinr.codec.profiles.paper_rules`), ``rule`` (its version, the latest), ``bits`` (16, of every quantized
     value), ``sorted`` (True: atoms stored by ascending index; False: in order of selection).
+
+    The rule ``"published"`` follows the published text (SINR, CVPR 2025): all vectors have the length of the network's
+    width, with one s for all layers, and 16 bits for each index and value; nothing but matrices is coded. It has no
+    other ``bits``, ``sorted`` or larger ``M``. Tensors that it does not code are stored losslessly.
     """
     options = read_paper_options(settings)
     groups: dict[int, list[tuple[int, _Job]]] = defaultdict(list)
@@ -57,6 +66,8 @@ def encode_paper(entries: list[Entry], limits: DistortionLimits, settings: Encod
     for n, jobs in groups.items():
         for (row, _), found in zip(jobs, _pursue(n, [job for _, job in jobs], options, settings), strict=True):
             sparse[row] = found
+    if options.published:
+        return [sparse[row][0] if sparse.get(row) else lossless(entry) for row, entry in enumerate(entries)]
     return [
         smallest(entry, uniform.with_bits(entry, options.bits, limit) + sparse.get(row, []), limit)
         for row, (entry, limit) in enumerate(zip(entries, limits, strict=True))
@@ -92,19 +103,30 @@ def _beats_uniform(entry: Entry, bits: float, options: PaperOptions) -> bool:
 
 def read_paper_options(settings: EncodeOptions) -> PaperOptions:
     """Return the options of the profile; raise InputError for those out of range."""
+    requested = settings.profile_options.get("rule")
+    published = isinstance(requested, str) and requested == paper_rules.PUBLISHED
     defaults = {
         "kind": "gaussian",
         "M": paper_rules.ATOMS,
         "s": None,
         "bits": MAX_BITS,
-        "sorted": True,
+        "sorted": not published,
         "rule": paper_rules.LATEST,
     }
     options = PaperOptions(**read_profile_options(settings, **defaults))
     if not isinstance(options.kind, str) or not isinstance(options.sorted, bool):
         raise InputError(f"kind must be a string and sorted a bool, not {options.kind!r} and {options.sorted!r}")
     Dictionary(options.kind, 1, options.M, settings.seed)
-    check_range("rule", options.rule, 1, paper_rules.LATEST)
+    if published:
+        if options.sorted or options.bits != MAX_BITS or options.M > paper_rules.ATOMS:
+            raise InputError(
+                f"rule 'published' has sorted=False, bits={MAX_BITS} and M ≤ {paper_rules.ATOMS}, "
+                f"not {options.sorted!r}, {options.bits!r} and {options.M!r}"
+            )
+    elif isinstance(options.rule, str):
+        raise InputError(f"rule must be an integer in 1 … {paper_rules.LATEST} or 'published', not {options.rule!r}")
+    else:
+        check_range("rule", options.rule, 1, paper_rules.LATEST)
     check_range("bits", options.bits, 2, MAX_BITS)
     check_range("s", options.s, 1, paper_rules.LONGEST, optional=True)
     return options
@@ -113,7 +135,8 @@ def read_paper_options(settings: EncodeOptions) -> PaperOptions:
 def _jobs(entries: list[Entry], limits: DistortionLimits, options: PaperOptions) -> Iterator[tuple[int, _Job]]:
     """Yield the tensors that are pursued, each with its row."""
     for row, entry in enumerate(entries):
-        choice = paper_rules.choose_cut(entry.layout)
+        choose = paper_rules.published_cut if options.published else paper_rules.choose_cut
+        choice = choose(entry.layout)
         if choice is None or not _SMALLEST < entry.peak < _LARGEST:
             continue
         target = _target(choice, entry, limits[row], options)

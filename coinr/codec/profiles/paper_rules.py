@@ -46,14 +46,20 @@ class Rule:
     fractions: tuple[tuple[int, float], ...]
 
 
+# The name of the rule that cuts and stores as the paper's published text says.
+PUBLISHED = "published"
+
 # Rules by version. A better rule is added under the next one; none is changed, so that files can be made again.
-RULES = {
+RULES: dict[int | str, Rule] = {
     1: Rule(
         0.008,
         ((16, 0.42), (32, 0.4), (64, 0.405), (128, 0.412), (256, 0.424), (512, 0.446), (1024, 0.476), (2048, 0.5)),
     )
 }
-LATEST = max(RULES)
+LATEST = 1
+
+# The paper says that s follows from the width, and not how.
+RULES[PUBLISHED] = RULES[1]
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,19 @@ def choose_cut(layout: Layout) -> CutChoice | None:
     if rows == columns and columns < TINY:
         return CutChoice(Cut(False, layout.size), 1.0)
     return _runs(False, columns, 1.0)
+
+
+def published_cut(layout: Layout) -> CutChoice | None:
+    """Return the cut that the published text gives: all vectors have the length of a matrix's longer side, the width.
+
+    So a first layer is cut into columns, and hidden and last layers are cut into rows. None for tensors that are not
+    coded: biases and other vectors, and those whose longer side allows no s with 2s < n, or is above LONGEST.
+    """
+    if len(layout.shape) < 2 or not layout.size:
+        return None
+    rows, columns = layout.shape[0], layout.size // layout.shape[0]
+    n = max(rows, columns)
+    return CutChoice(Cut(rows > columns, n), 1.0) if largest_sparsity(n) and n <= LONGEST else None
 
 
 def _runs(transposed: bool, n: int, factor: float) -> CutChoice | None:
