@@ -128,6 +128,9 @@ public:
     }
 
 private:
+    // Whether each decision needs its probability by the tail of the element.
+    static constexpr bool kUsesOwn = kMixed && kAdapting;
+
     // What the decisions of an element depend on.
     struct Element {
         Node* nodes;
@@ -174,19 +177,19 @@ private:
             const Near above = above_[c];
             element.neighbor_class = 3 * left.magnitude + above.magnitude;
             element.sign_class = 3 * left.sign + above.sign;
-            const int32_t coded = integer(coder, element, k[c]);
-            const int32_t value = trellis_.value(state, coded);
-            if (Coder::kDecoding) k[c] = value;
+            // what follows the sign does not wait for it
+            const int32_t size = magnitude(coder, element, k[c]), value = trellis_.value(state, size);
+            const int32_t sign = size ? sign_of(coder, element, k[c]) : 0;
+            if (Coder::kDecoding) k[c] = sign * value;
             if (kAdapting) {
-                const int64_t magnitude = std::abs(static_cast<int64_t>(value));
-                const int64_t observed = std::min((magnitude * element.factor) >> 1, kMaxMagnitude);
+                const int64_t observed = std::min((value * element.factor) >> 1, kMaxMagnitude);
                 row_sum += observed;
                 column_sum_[c] += observed;
             }
-            left.magnitude = static_cast<uint8_t>(std::min(std::abs(coded), 2));
-            left.sign = static_cast<uint8_t>((coded > 0) - (coded < 0) + 1);
+            left.magnitude = static_cast<uint8_t>(std::min(size, 2));
+            left.sign = static_cast<uint8_t>(sign + 1);
             above_[c] = left;
-            if (trellis_.log_states) state = trellis_.next(state, coded & 1);
+            if (trellis_.log_states) state = trellis_.next(state, size & 1);
         }
         shared = std::move(coder);
         return state;
@@ -225,9 +228,11 @@ private:
             steps ? std::min(64 - __builtin_clzll(static_cast<uint64_t>(steps)), kOctaves - 1) : 0;
     }
 
-    // Codes one binary decision; `prior` returns its probability under a prior distribution.
-    template <class Prior>
-    COINR_INLINE int decide(Coder& coder, const Element& element, int at, int bit, const Prior& prior) {
+    // Codes one binary decision; `prior` returns its probability by a tail, and `own` by that of the element if
+    // kUsesOwn, from tails that are known already.
+    template <class Own, class Prior>
+    COINR_INLINE int decide(Coder& coder, const Element& element, int at, int bit, const Own& own,
+                            const Prior& prior) {
         Node& node = element.nodes[at];
         Context& local = node.local[element.magnitude_class];
         if (!kMixed) {
@@ -237,7 +242,7 @@ private:
             return bit;
         }
         Context &global = node.global, &neighbor = node.neighbor[element.neighbor_class];
-        const uint32_t of_element = kAdapting ? prior(element.tail) : 0;
+        const uint32_t of_element = kAdapting ? own() : 0;
         if (__builtin_expect(local.unseen() || neighbor.unseen(), 0)) {
             const uint32_t p = kAdapting ? of_element : prior(element.tail);
             if (local.unseen()) local.start(p);
@@ -264,53 +269,90 @@ private:
         return bit;
     }
 
-    COINR_INLINE int32_t integer(Coder& coder, Element& element, int32_t k) {
-        const int64_t magnitude = std::abs(static_cast<int64_t>(k));
+    COINR_INLINE int32_t magnitude(Coder& coder, const Element& element, int32_t k) {
+        const int64_t size = std::abs(static_cast<int64_t>(k));
         const auto from = [&](int64_t j) { return threshold(trellis_, element.state, j); };
-        const int o = octave(coder, element, magnitude, from);
-        if (o == 0) return 0;
-        const int64_t found = mantissa(coder, element, o, magnitude, from);
-        element.neighbor_class = element.sign_class;
-        const int negative = decide(coder, element, kSignNode, k < 0, [](const Tail&) { return kProbOne / 2; });
-        return static_cast<int32_t>((found ^ -negative) + negative);
+        const Octave found = octave(coder, element, size, from);
+        return found.number ? static_cast<int32_t>(mantissa(coder, element, found, size, from)) : 0;
     }
 
-    // Codes the octave: 0 for zero, else o with 2^(o-1) <= magnitude < 2^o; decides up or down from the first.
+    // Codes the sign of an integer that is not zero: 1 or -1.
+    COINR_INLINE int32_t sign_of(Coder& coder, Element& element, int32_t k) {
+        element.neighbor_class = element.sign_class;
+        const auto half = [](const auto&...) { return kProbOne / 2; };
+        return 1 - 2 * decide(coder, element, kSignNode, k < 0, half, half);
+    }
+
+    // An octave: 0 for zero, else o with 2^(o-1) <= magnitude < 2^o; the tails of the element at both bounds.
+    struct Octave {
+        int number;
+        uint32_t low, end;
+    };
+
+    // Probabilities of decisions from tails: that a magnitude reaches a first bound; the next bound, where it has
+    // reached one; the bound below, where it has not reached one; and the middle of two bounds between which it is.
+    static COINR_INLINE uint32_t reaches(uint32_t first) { return clip(first >> (30 - kProbBits)); }
+    static COINR_INLINE uint32_t goes_on(uint32_t next, uint32_t bound) { return ratio(next, bound); }
+    static COINR_INLINE uint32_t stays(uint32_t below, uint32_t bound) {
+        return ratio(below - bound, (1u << 30) - bound);
+    }
+    static COINR_INLINE uint32_t is_upper(uint32_t low, uint32_t middle, uint32_t end) {
+        return ratio(middle - end, low - end);
+    }
+
+    // Codes the octave: decides up or down from the first.
     template <class From>
-    COINR_INLINE int octave(Coder& coder, const Element& element, int64_t magnitude, const From& from) {
+    COINR_INLINE Octave octave(Coder& coder, const Element& element, int64_t magnitude, const From& from) {
         int o = element.first;
         const auto edge = [](int i) { return int64_t{1} << i; };
-        if (decide(coder, element, o, magnitude >= edge(o),
-                   [&](const Tail& tail) { return clip(tail(from(edge(o))) >> (30 - kProbBits)); })) {
-            for (++o; o < kOctaves; ++o)
-                if (!decide(coder, element, kUp + o, magnitude >= edge(o),
-                            [&](const Tail& tail) { return ratio(tail(from(edge(o))), tail(from(edge(o - 1)))); }))
-                    break;
-            return o;
+        const auto at = [&](const Tail& tail, int i) { return tail(from(edge(i))); };
+        const auto known = [&](int i) { return kUsesOwn ? at(element.tail, i) : 0; };
+        uint32_t bound = known(o);
+        if (decide(coder, element, o, magnitude >= edge(o), [&] { return reaches(bound); },
+                   [&](const Tail& tail) { return reaches(at(tail, o)); })) {
+            for (++o; o < kOctaves; ++o) {
+                const uint32_t next = known(o);
+                if (!decide(coder, element, kUp + o, magnitude >= edge(o), [&] { return goes_on(next, bound); },
+                            [&](const Tail& tail) { return goes_on(at(tail, o), at(tail, o - 1)); }))
+                    return {o, bound, next};
+                bound = next;
+            }
+            return {o, bound, known(o)};
         }
-        for (; o > 0; --o)
-            if (decide(coder, element, kDown + o - 1, magnitude >= edge(o - 1), [&](const Tail& tail) {
-                    const uint32_t above = tail(from(edge(o)));
-                    return ratio(tail(from(edge(o - 1))) - above, (1u << 30) - above);
-                }))
-                break;
-        return o;
+        for (; o > 0; --o) {
+            const uint32_t below = known(o - 1);
+            if (decide(coder, element, kDown + o - 1, magnitude >= edge(o - 1), [&] { return stays(below, bound); },
+                       [&](const Tail& tail) { return stays(at(tail, o - 1), at(tail, o)); }))
+                return {o, below, bound};
+            bound = below;
+        }
+        return {0, 0, 0};
     }
 
     template <class From>
-    COINR_INLINE int64_t mantissa(Coder& coder, const Element& element, int o, int64_t magnitude, const From& from) {
-        int64_t low = int64_t{1} << (o - 1);
+    COINR_INLINE int64_t mantissa(Coder& coder, const Element& element, Octave octave, int64_t magnitude,
+                                  const From& from) {
+        int64_t low = int64_t{1} << (octave.number - 1);
         int node = 1;
-        for (int bits = o - 1; bits > 0; --bits) {
-            if (o - 1 - bits == kMantissa) return low + coder.raw(static_cast<uint32_t>(magnitude - low), bits);
+        for (int bits = octave.number - 1; bits > 0; --bits) {
+            if (octave.number - 1 - bits == kMantissa)
+                return low + coder.raw(static_cast<uint32_t>(magnitude - low), bits);
             const int64_t half = int64_t{1} << (bits - 1);
-            const int up = decide(coder, element, kMantissas + (o << kMantissa) + node, magnitude >= low + half,
+            const uint32_t middle = kUsesOwn ? element.tail(from(low + half)) : 0;
+            const int up = decide(coder, element, kMantissas + (octave.number << kMantissa) + node,
+                                  magnitude >= low + half, [&] { return is_upper(octave.low, middle, octave.end); },
                                   [&](const Tail& tail) {
-                                      const uint32_t end = tail(from(low + 2 * half));
-                                      return ratio(tail(from(low + half)) - end, tail(from(low)) - end);
+                                      return is_upper(tail(from(low)), tail(from(low + half)),
+                                                      tail(from(low + 2 * half)));
                                   });
-            if (up) low += half;
-            node = 2 * node + up;
+            if (up) {
+                octave.low = middle;
+                low += half;
+                node = 2 * node + 1;
+            } else {
+                octave.end = middle;
+                node = 2 * node;
+            }
         }
         return low;
     }
