@@ -232,6 +232,17 @@ def test_decoding():
         assert rate == f"{float(line['weights_per_second']) / 1e6:.1f}"
 
 
+def test_large_state_dicts():
+    found = json.loads((RESULTS / "big.json").read_text())
+    assert found["parameters"] > 1e8
+    for row, step in zip(rows("docs/performance.md", "big"), ("encode", "decode", "one"), strict=True):
+        one = found[step]
+        seconds = f"{one['cpu_s']:.4f}" if step == "one" else f"{one['cpu_s']:.1f}"
+        rate = f"{one['weights_per_cpu_second'] / 1e6:.1f}" if step != "one" else "–"
+        assert row[1:] == [seconds, rate, f"{one['anonymous_over_largest']:.2f}"]
+        assert one["anonymous_over_largest"] <= 2
+
+
 def test_dictionaries():
     keys = (
         "sparse / paper M=2^14",

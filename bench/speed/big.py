@@ -5,14 +5,15 @@ one flat float16 tensor and one of two columns, whose scales fall from coarse to
 direction runs in a process of its own, which is given the ``.safetensors`` or ``.coinr`` file by name.
 
 Memory is that of the process less what it had before, after a first small file: ``anonymous`` is what it allocates, by
-samples a millisecond apart; ``resident`` counts the mapped pages of the input too, which the system takes back when it
-needs them.
+samples a millisecond apart. ``resident`` counts the mapped pages of the input too, which the system takes back when it
+needs them. Seconds of CPU time count, as the machine may be shared: the load average says how much it was.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -109,7 +110,13 @@ def run(step: str, source: Path, target: Path, effort: str, threads: int) -> dic
         wall, cpu = time.perf_counter(), time.process_time()
         steps[step]()
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
-    return {"wall_s": wall, "cpu_s": cpu, "anonymous_bytes": memory.anonymous, "resident_bytes": memory.resident}
+    return {
+        "wall_s": wall,
+        "cpu_s": cpu,
+        "load_average": os.getloadavg()[0],
+        "anonymous_bytes": memory.anonymous,
+        "resident_bytes": memory.resident,
+    }
 
 
 def measure(parameters: int, effort: str, threads: int) -> dict[str, Any]:
@@ -128,7 +135,9 @@ def measure(parameters: int, effort: str, threads: int) -> dict[str, Any]:
             command += ["--effort", effort, "--threads", str(threads)]
             found = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
             found["anonymous_over_largest"] = found["anonymous_bytes"] / largest
-            found["weights_per_second"] = count / found["wall_s"]
+            if step != "one":
+                found["weights_per_second"] = count / found["wall_s"]
+                found["weights_per_cpu_second"] = count / found["cpu_s"]
             result[step] = found
         result["coded_bytes"] = coded.stat().st_size
         result["relative_error"] = _relative_errors(original, decoded)
