@@ -38,7 +38,7 @@ FLOORS = {
         {"candidates"},
         {"allocate", "quantize"},
         {"profiles"},
-        {"report", "rate_control"},
+        {"report", "rate_control", "output_control"},
         {"encoder", "state_dict_file"},
         {"api", "baselines"},
         {"many", "dataset"},

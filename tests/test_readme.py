@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import coinr
+from coinr.sensitivity.output_meter import measure_output_error
 from tests.documents import PAGES, ROOT, fenced, text
 
 ALL = "".join(text(page) for page in PAGES)
@@ -86,6 +87,13 @@ def test_search_and_refinement(page, number, problem, capsys):
     assert all(torch.equal(tensor, decoded[name]) for name, tensor in model.state_dict().items())
 
 
+def test_output_error(problem, capsys):
+    names = run("docs/state_dicts.md", 3, model=problem["model"], inputs=problem["x"])
+    assert "predicted output error: " in capsys.readouterr().out.splitlines()[-1]
+    decoded = coinr.decode_state_dict(names["blob"])
+    assert measure_output_error(problem["model"], decoded, problem["model"], problem["x"]) <= -50
+
+
 def test_pursuit():
     names = run("docs/api.md", 0, torch=torch)
     assert names["code"].indices.shape == names["code"].values.shape == (10, 8)
@@ -98,7 +106,7 @@ def test_every_block_is_run_above():
         "docs/api.md": 1,
         "docs/search_and_refine.md": 1,
         "docs/signals.md": 1,
-        "docs/state_dicts.md": 3,
+        "docs/state_dicts.md": 4,
     }
 
 

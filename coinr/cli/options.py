@@ -161,10 +161,18 @@ codec_options = option_group(
         "meet a budget]",
     ),
     click.option(
+        "--output-error",
+        "output_error_db",
+        metavar="DB",
+        type=click.FloatRange(-200, 0),
+        help="How far the network's output may be off, as a share of its range; less is finer and larger. Of a signal "
+        "it is measured, of a state dict predicted.  [default: -50 for auto, direct and sparse]",
+    ),
+    click.option(
         "--tolerance",
         type=click.FloatRange(min=0),
-        help="Scale of all errors and bound on each tensor's relative error; less is finer and larger.  "
-        "[default: 0.15 for auto, direct and sparse; the rule of paper; 16 bits for uniform]",
+        help="In place of --output-error: scale of all errors and bound on each tensor's relative error.  "
+        "[default: none; the rule of paper; 16 bits for uniform]",
     ),
     click.option(
         "--lossless",
@@ -197,7 +205,7 @@ def codec_arguments(options: dict[str, Any]) -> dict[str, Any]:
     """Return the arguments of ``encode_state_dict`` that the values of :func:`codec_options` stand for."""
     arguments = {
         name: options[name]
-        for name in ("profile", "effort", "tolerance", "backend", "threads")
+        for name in ("profile", "effort", "output_error_db", "tolerance", "backend", "threads")
         if options[name] is not None
     }
     extra = dict(options["option"])

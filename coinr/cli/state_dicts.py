@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,7 +83,7 @@ def read_base(base: Path | None, base_key: str | None) -> Mapping[str, Any] | No
     + examples(
         "coinr pack model.safetensors                         writes model.coinr, unless there is one",
         "coinr pack model.safetensors -o model.coinr",
-        "coinr pack model.pt -o model.coinr --tolerance 0.01 --seed 7",
+        "coinr pack model.pt -o model.coinr --output-error -60 --seed 7",
         "coinr pack model.pt -o model.coinr --target-bytes 20000",
         "coinr pack model.npz -o model.coinr --profile uniform -O bits=10",
         "coinr pack run.ckpt -o model.coinr --key state_dict --strip-prefix module.",
@@ -95,7 +96,7 @@ def read_base(base: Path | None, base_key: str | None) -> Mapping[str, Any] | No
 @click.option(
     "--target-bytes",
     type=click.IntRange(1),
-    help="In place of --tolerance: the largest file that is allowed.  [default: none]",
+    help="In place of --output-error: the largest file that is allowed.  [default: none]",
 )
 @click.option(
     "--target-bits",
@@ -143,7 +144,12 @@ def pack(
 
     Several files are packed on all cores. If one fails, the others go on, and the command ends with 1.
     """
-    given = {"--target-bytes": target_bytes, "--target-bits": target_bits, "--tolerance": options["tolerance"]}
+    given = {
+        "--target-bytes": target_bytes,
+        "--target-bits": target_bits,
+        "--tolerance": options["tolerance"],
+        "--output-error": options["output_error_db"],
+    }
     if len(several := [name for name, value in given.items() if value is not None]) > 1:
         raise click.UsageError(f"{' and '.join(several)} exclude each other")
     if len(models) > 1:
@@ -172,13 +178,14 @@ def pack(
 
 def _encode_model(
     model: Path, *, key: str | None, strip_prefix: str | None, no_metadata: bool, **arguments: Any
-) -> bytes:
-    """Return the coinr file of a model file."""
-    from coinr.codec.api import encode_state_dict
+) -> tuple[bytes, dict[str, Any] | None]:
+    """Return the coinr file of a model file, and the output error that is predicted."""
+    from coinr.codec.api import encode_state_dict, inspect
     from coinr.files.state_dicts import read_state_dict_file
 
     sd = read_state_dict_file(model, key, strip_prefix)
-    return encode_state_dict(sd, meta=None if no_metadata else _foreign_metadata(model), **arguments)
+    blob = encode_state_dict(sd, meta=None if no_metadata else _foreign_metadata(model), **arguments)
+    return blob, inspect(blob, original=sd, base=arguments["base"]).output_error
 
 
 def _save_model(
@@ -191,24 +198,28 @@ def _save_model(
 
     sd = read_state_dict_file(model, key, strip_prefix)
     save(output, sd, meta=None if no_metadata else _foreign_metadata(model), **arguments)
-    with open_state_dict(output, limits=arguments.get("limits")) as file:
-        return _report(output, file.report())
+    with open_state_dict(output, base=arguments["base"], limits=arguments.get("limits")) as file:
+        return _report(output, file.report(sd))
 
 
-def _write_packed(output: Path, blob: bytes) -> dict[str, Any]:
+def _write_packed(output: Path, encoded: tuple[bytes, dict[str, Any] | None]) -> dict[str, Any]:
     """Write a coinr file, and return what is reported of it."""
     from coinr.codec.api import inspect
     from coinr.files.writing import write_atomic
 
+    blob, error = encoded
     write_atomic(output, blob)
-    return _report(output, inspect(blob))
+    return _report(output, replace(inspect(blob), output_error=error))
 
 
 def _report(output: Path, report: Report) -> dict[str, Any]:
+    from coinr.codec.report import describe_output_error
+
+    error = report.output_error or {}
     totals = report.totals
     rate = f", {totals['bits_per_parameter']:.2f} bits per parameter" if totals["parameters"] else ""
     line = f"{output}: {totals['file_bytes']} bytes for {totals['decoded_bytes']}{rate}"
-    return {"file": str(output), **totals, "line": line}
+    return {"file": str(output), **totals, "output_error": error, "line": f"{line}; {describe_output_error(error)}"}
 
 
 def _foreign_metadata(model: Path) -> dict[str, Any] | None:

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
+from coinr.codec.allocate.output_error import predict_output_error
 from coinr.codec.encoder import Encoder
 from coinr.codec.format.container import File
 from coinr.codec.format.tensor_table import Header, Limits
-from coinr.codec.options import DEFAULT_EFFORT, DEFAULT_PROFILE, EncodeOptions
-from coinr.codec.profiles.tasks import uses_calibration
+from coinr.codec.options import DEFAULT_EFFORT, DEFAULT_PROFILE, OUTPUT_ERROR_DB, EncodeOptions
+from coinr.codec.output_control import encode_to_output_error
+from coinr.codec.profiles.tasks import keeps_output, uses_calibration
 from coinr.codec.rate_control import encode_to_size
 from coinr.codec.reference import ReferenceNetwork
 from coinr.codec.report import Report, make_report
+from coinr.codec.state_dict import read_state_dict
 from coinr.engine.threads import available_threads
 from coinr.errors import FormatError, InputError, first_line
 from coinr.files.random_access import FileBytes
@@ -26,6 +30,7 @@ from coinr.inputs.state_dicts import StateDict, to_state_dict
 from coinr.runtime.ambient import independent
 from coinr.sensitivity.calibration import Calibration
 from coinr.sensitivity.gauss_newton import resolve_calibration
+from coinr.sensitivity.output_meter import OutputMeter
 
 
 @independent
@@ -36,6 +41,7 @@ def encode_state_dict(
     *,
     profile: str = DEFAULT_PROFILE,
     effort: str = DEFAULT_EFFORT,
+    output_error_db: float | None = None,
     tolerance: float | None = None,
     lossless: Sequence[str] = (),
     nonfinite: str = "error",
@@ -73,13 +79,19 @@ def encode_state_dict(
         coder with 8 states and about one pass a tensor. ``"default"``: up to 256 states, and other coders where a quick
         bound says that they may win. ``"best"``: the smallest file, for about ten times the time; every coder is tried.
         Other profiles have one effort and refuse ``"fast"``.
+    output_error_db
+        How far the output may be off, in dB: the root mean square of its change over the network's domain, as a share
+        of its range (largest less smallest value). It is -50 by default in ``auto``, ``direct`` and ``sparse``, where
+        ``tolerance``, ``errors`` and targets are not given. The error is predicted from the weights: layers are found
+        by names and shapes, the activation is inferred (:mod:`coinr.sensitivity.inference`). With
+        ``calibrate=(module, inputs)`` it is measured instead, and the file keeps it. Networks whose structure is not
+        recognized get careful errors by kinds of layers.
     tolerance
-        The scale of all errors, and a bound on the error of each tensor: ‖ŵ − w‖ ≤ tolerance · ‖w‖, which is verified.
-        A rule (:mod:`coinr.codec.allocate.default_errors`) sets the error of each tensor so that every parameter
-        contributes about equally to the output error. The first hidden matrix gets a twelfth of the tolerance,
-        relative to a typical weight, so most tensors stay far below the bound. A tensor that cannot meet it
-        gets more bits, or is stored losslessly. The default is 0.15 for ``auto``, ``direct`` and ``sparse``;
-        ``uniform`` has 16 bits and ``paper`` a rule of its own.
+        In place of it: the scale of all errors, and a bound on the error of each tensor, which is verified:
+        ‖ŵ − w‖ ≤ tolerance · ‖w‖. A rule (:mod:`coinr.codec.allocate.default_errors`) sets the error of each tensor by
+        its kind of layer. The first hidden matrix gets a twelfth of the tolerance, relative to a typical weight, so
+        most tensors stay far below the bound. A tensor that cannot meet it gets more bits, or is stored losslessly.
+        Without it, ``uniform`` has 16 bits and ``paper`` a rule of its own.
 
         Scales, variances and other tensors of one sign or of wide range (:mod:`coinr.codec.elements`) are bounded
         element by element, in every lossy profile: each relative error is at most 1/256 of the tolerance.
@@ -98,10 +110,10 @@ def encode_state_dict(
     calibrate
         What sensitivities are measured with, for activation-aware rounding in ``auto`` and ``direct``: ``(module,
         inputs)``, called with single samples, or a callable that returns layers' inputs by the names of their weights;
-        see :func:`coinr.sensitivity.calibration.measure_sensitivity`. Needs a tolerance, or a profile that has one.
+        see :func:`coinr.sensitivity.calibration.measure_sensitivity`. Other profiles refuse it without a tolerance.
     errors
         Root mean squared errors of single tensors, by name, in place of the rule's; rows that affect the output less
-        weigh less. ``tolerance`` still bounds the relative error. Needs one, as ``calibrate`` does.
+        weigh less. ``tolerance`` still bounds the relative error, by 0.15 where it is not given.
     target_bytes
         The largest size of the file, in place of ``tolerance``. The file is at most 2 % smaller where some tolerance
         gives such a size.
@@ -134,6 +146,7 @@ def encode_state_dict(
         seed=seed,
         profile=profile,
         effort=effort,
+        output_error_db=output_error_db,
         tolerance=tolerance,
         lossless=lossless,
         nonfinite=nonfinite,
@@ -149,11 +162,31 @@ def encode_state_dict(
         threads=threads,
         profile_options=options,
     )
-    encoder = _make_encoder(to_state_dict(sd), requested)
+    sd = to_state_dict(sd)
+    encoder = _make_encoder(sd, requested)
     size = requested.target_size(encoder.parameters)
-    if size is None:
-        return encoder.encode(tolerance, errors)
-    return encode_to_size(encoder.encode, size, encoder.parameters)[0]
+    if size is not None:
+        return encode_to_size(encoder.encode, size, encoder.parameters)[0]
+    if _is_measured(requested):
+        module, inputs = requested.calibrate  # type: ignore[misc]
+        return keep_output(encoder, OutputMeter.of_module(module, inputs, sd))
+    return encoder.encode(tolerance, errors)
+
+
+def _is_measured(options: EncodeOptions) -> bool:
+    """Return whether a module tells the output error that the options ask for."""
+    return isinstance(options.calibrate, tuple) and keeps_output(options)
+
+
+def keep_output(encoder: Encoder, meter: OutputMeter) -> bytes:
+    """Return a file whose output error, as a meter measures it, is at most the level of the encoder's options."""
+    options = encoder.options
+    level = OUTPUT_ERROR_DB if options.output_error_db is None else options.output_error_db
+
+    def measure(blob: bytes) -> float:
+        return meter.error_db(decode_state_dict(blob, base=options.base, limits=options.limits))
+
+    return encode_to_output_error(encoder.encode_for_output, measure, level)
 
 
 def _make_encoder(sd: Mapping[str, Any], options: EncodeOptions) -> Encoder:
@@ -243,9 +276,36 @@ def decode_tensor(
 
 @independent
 @checked
-def inspect(blob: bytes | bytearray | memoryview, *, limits: Limits | None = None) -> Report:
-    """Read the header of a file and report its content: it prints as a table, ``.to_dict()`` gives plain values."""
-    return make_report(File(blob, limits))
+def inspect(
+    blob: bytes | bytearray | memoryview,
+    *,
+    original: StateDict | None = None,
+    base: StateDict | None = None,
+    limits: Limits | None = None,
+) -> Report:
+    """Read the header of a file and report its content: it prints as a table, ``.to_dict()`` gives plain values.
+
+    Parameters
+    ----------
+    blob
+        Bytes of a whole file.
+    original
+        The state dict that was encoded. With it, the file is decoded, and the report says how far the network's output
+        is predicted to be off, and on what that rests: the file itself does not hold it.
+    base, limits
+        As for :func:`decode_state_dict`.
+
+    Raises
+    ------
+    CoinrError
+        As :func:`decode_state_dict`.
+    """
+    report = make_report(File(blob, limits))
+    if original is None:
+        return report
+    entries = read_state_dict(to_state_dict(original))
+    error = predict_output_error(entries, lambda: read_state_dict(decode_state_dict(blob, base=base, limits=limits)))
+    return replace(report, output_error=error)
 
 
 @independent
@@ -297,7 +357,7 @@ def save(file: Target, sd: StateDict, **arguments: Any) -> int:
         If it cannot be written.
     """
     options = EncodeOptions.from_arguments(arguments)
-    if options.target_bytes is not None or options.target_bits is not None:
+    if options.target_bytes is not None or options.target_bits is not None or _is_measured(options):
         blob = encode_state_dict(sd, **arguments)
         write_target(file, [blob])
         return len(blob)

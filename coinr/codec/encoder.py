@@ -7,9 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import cached_property
 from glob import escape
 
 from coinr.codec.allocate.default_errors import rule_errors
+from coinr.codec.allocate.output_error import ErrorPlan, find_gains, plan_errors
 from coinr.codec.candidates import Candidate, cost
 from coinr.codec.coders import EXACT, LOSSLESS, LosslessParams, Params
 from coinr.codec.distortion import NO_DISTORTION
@@ -24,9 +26,17 @@ from coinr.codec.format.tensor_table import (
     check_names,
     check_shape,
 )
-from coinr.codec.options import EncodeOptions, check_tolerance
+from coinr.codec.options import OUTPUT_ERROR_DB, EncodeOptions, check_tolerance
 from coinr.codec.profiles.difference import encode_differences
-from coinr.codec.profiles.tasks import Task, check_options, encode, least_work, lossy_entries, make_tasks
+from coinr.codec.profiles.tasks import (
+    Task,
+    check_options,
+    encode,
+    keeps_output,
+    least_work,
+    lossy_entries,
+    make_tasks,
+)
 from coinr.codec.reference import ReferenceNetwork
 from coinr.codec.state_dict import read_state_dict
 from coinr.engine.threads import limited_threads
@@ -37,6 +47,7 @@ from coinr.inputs.arguments import checked
 from coinr.inputs.naming import check_patterns
 from coinr.inputs.state_dicts import StateDict, to_state_dict
 from coinr.sensitivity.calibration import SensitivityInfo
+from coinr.sensitivity.gains import Gains
 
 _WITHOUT_LOSS = {LOSSLESS.id, EXACT.id}
 
@@ -150,10 +161,28 @@ class Encoder:
         errors = rule_errors(self.lossy_entries, self.sensitivity)
         return {entry.name: error for entry, error in zip(self.lossy_entries, errors, strict=True)}
 
+    @cached_property
+    def gains(self) -> Gains | None:
+        """Return how the output follows errors of the weights, predicted from them; None where that is not known."""
+        return find_gains(self.stored)
+
+    def plan(self, output_error_db: float | None = None) -> ErrorPlan:
+        """Return the errors that keep the output at a level, -50 dB by default, and what they rest on."""
+        level = OUTPUT_ERROR_DB if output_error_db is None else output_error_db
+        return plan_errors(self.lossy_entries, self.gains, self.sensitivity, level)
+
     def encode(self, tolerance: float | None, errors: Mapping[str, float] | None = None) -> bytes:
-        """Encode the file at a tolerance; ``errors`` replaces the rule for single tensors."""
+        """Encode the file at a tolerance; ``errors`` replaces the rule for single tensors.
+
+        Without both, ``auto``, ``direct`` and ``sparse`` keep the output error of the options.
+        """
         with limited_threads(self.options.threads):
-            return b"".join(self._encode(tolerance, errors, None).parts())
+            return b"".join(self._encode(self._plan_of(tolerance, errors), None).parts())
+
+    def encode_for_output(self, output_error_db: float) -> bytes:
+        """Encode the file so that the error of the output is predicted to be at a level."""
+        with limited_threads(self.options.threads):
+            return b"".join(self._encode(self.plan(output_error_db), None).parts())
 
     def save(self, file: Target, tolerance: float | None, errors: Mapping[str, float] | None = None) -> int:
         """Encode the file at a tolerance and write it to a path, atomically, or to an open file; return its bytes.
@@ -162,14 +191,20 @@ class Encoder:
         """
         beside = file if isinstance(file, str | os.PathLike) else None
         with limited_threads(self.options.threads), Spool(beside) as spool:
-            content = self._encode(tolerance, errors, spool)
+            content = self._encode(self._plan_of(tolerance, errors), spool)
             write_target(file, content.parts())
             return content.size
 
-    def _encode(self, tolerance: float | None, errors: Mapping[str, float] | None, spool: Spool | None) -> _Content:
-        check_tolerance(tolerance)
-        settings = replace(self.options, tolerance=tolerance)
-        tasks = make_tasks(self.stored, self.lossy_entries, settings, self.sensitivity, errors)
+    def _plan_of(self, tolerance: float | None, errors: Mapping[str, float] | None) -> ErrorPlan:
+        """Return the errors that a tolerance stands for; without one, and without errors, those for the output."""
+        if keeps_output(replace(self.options, tolerance=tolerance, errors=errors)):
+            return self.plan(self.options.output_error_db)
+        return ErrorPlan(tolerance, "as requested", errors or {}, self.sensitivity)
+
+    def _encode(self, plan: ErrorPlan, spool: Spool | None) -> _Content:
+        check_tolerance(plan.tolerance)
+        settings = replace(self.options, tolerance=plan.tolerance)
+        tasks = make_tasks(self.stored, self.lossy_entries, settings, plan.sensitivity, plan.errors)
         # tensors that the reference has too may be differences, which need no dictionary
         alone = [
             t for t in tasks if self.reference is None or self.reference.find(t.entry.name, t.entry.layout) is None

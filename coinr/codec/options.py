@@ -19,6 +19,9 @@ from coinr.inputs.state_dicts import StateDict
 from coinr.sensitivity.calibration import Calibration
 
 DEFAULT_PROFILE = "auto"
+
+#: The output error in dB that is kept by default, and the range of those that may be requested.
+OUTPUT_ERROR_DB, OUTPUT_ERRORS_DB = -50.0, (-200.0, 0.0)
 DEFAULT_EFFORT = "default"
 
 _OWN = "profile_options"
@@ -42,6 +45,7 @@ class EncodeOptions:
     seed: int = 0
     profile: str = DEFAULT_PROFILE
     effort: str = DEFAULT_EFFORT
+    output_error_db: float | None = None
     tolerance: float | None = None
     lossless: Sequence[str] = ()
     nonfinite: str = "error"
@@ -103,12 +107,17 @@ class EncodeOptions:
         check_threads(self.threads)
         available_threads(self.threads)
         check_tolerance(self.tolerance)
+        check_output_error(self.output_error_db)
         for name, value in {"target_bytes": self.target_bytes, "target_bits": self.target_bits}.items():
             if value is not None and not 0 < value < math.inf:
                 raise InputError(f"{name} must be a positive number, not {value!r}")
         targets = [value for value in (self.target_bytes, self.target_bits) if value is not None]
         if len(targets) > 1 or (targets and (self.tolerance is not None or self.errors is not None)):
             raise InputError("give tolerance (and errors), target_bytes or target_bits: one of them")
+        if self.output_error_db is not None and (targets or self.tolerance is not None or self.errors is not None):
+            raise InputError(
+                "give output_error_db, or tolerance (and errors), target_bytes or target_bits: one of them"
+            )
 
     def target_size(self, parameters: int) -> int | None:
         """Return the largest size of the file in bytes for a number of parameters; None without a target."""
@@ -126,6 +135,13 @@ def check_tolerance(tolerance: float | None) -> None:
     """Raise InputError unless a tolerance is None or a finite number ≥ 0."""
     if tolerance is not None and not 0 <= tolerance < math.inf:
         raise InputError(f"tolerance must be a number ≥ 0, not {tolerance!r}")
+
+
+def check_output_error(output_error_db: float | None) -> None:
+    """Raise InputError unless a level is None or within the range that may be requested."""
+    low, high = OUTPUT_ERRORS_DB
+    if output_error_db is not None and not low <= output_error_db <= high:
+        raise InputError(f"output_error_db must be a number in {low:g} … {high:g}, not {output_error_db!r}")
 
 
 def read_profile_options(options: EncodeOptions, **defaults: Any) -> dict[str, Any]:

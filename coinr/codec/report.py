@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +29,9 @@ class Report:
         count twice), ``bits_per_parameter``, ``decoded_bytes``, ``work`` (dictionary entries that decoding generates).
     base
         Hash of the reference network, in hexadecimal; None without differences.
+    output_error
+        Where the original was given: ``db``, the predicted output error in dB (-200 where the output does not change,
+        None where the structure of the network is not recognized), and ``basis``, what it rests on.
     """
 
     version: int
@@ -36,6 +40,7 @@ class Report:
     tensors: list[dict[str, Any]]
     totals: dict[str, Any]
     base: str | None = None
+    output_error: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -46,7 +51,7 @@ class Report:
             "base": self.base,
             "tensors": self.tensors,
             "totals": self.totals,
-        }
+        } | ({} if self.output_error is None else {"output_error": self.output_error})
 
     def __str__(self) -> str:
         rows = [[_cell(tensor.get(column, "")) for column in _COLUMNS] for tensor in self.tensors]
@@ -64,7 +69,16 @@ class Report:
             + f"; seed {self.seed}, format {self.version}"
             + (f"; relative to {self.base}" if self.base else "")
         )
+        if self.output_error is not None:
+            lines.append(describe_output_error(self.output_error))
         return "\n".join(lines)
+
+
+def describe_output_error(output_error: Mapping[str, Any]) -> str:
+    """Return the predicted output error of a :class:`Report` in one line."""
+    db, basis = output_error["db"], output_error["basis"]
+    value = "not known" if db is None else f"{db:.1f} dB of its range"
+    return f"predicted output error: {value} ({basis})"
 
 
 def _cell(value: Any) -> str:

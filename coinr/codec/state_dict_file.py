@@ -5,21 +5,24 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Self
 
 import torch
 
+from coinr.codec.allocate.output_error import predict_output_error
 from coinr.codec.format.container import File
 from coinr.codec.format.tensor_table import Header, Limits
 from coinr.codec.reference import ReferenceNetwork
 from coinr.codec.report import Report, make_report
+from coinr.codec.state_dict import read_state_dict
 from coinr.engine.threads import available_threads
 from coinr.errors import FormatError, InputError
 from coinr.files.random_access import FileBytes
 from coinr.files.reading import name_in_errors
 from coinr.files.streams import open_source
 from coinr.inputs.arguments import checked
-from coinr.inputs.state_dicts import StateDict
+from coinr.inputs.state_dicts import StateDict, to_state_dict
 from coinr.runtime.ambient import independent
 
 
@@ -103,9 +106,13 @@ class StateDictFile(Mapping[str, torch.Tensor]):
             self._limits.check(self._file.header)
             self._file.check_reference()
 
-    def report(self) -> Report:
-        """Return what :func:`coinr.inspect` says of the file."""
-        return make_report(self._file)
+    def report(self, original: StateDict | None = None) -> Report:
+        """Return what :func:`coinr.inspect` says of the file, and of its output error if the original is given."""
+        report = make_report(self._file)
+        if original is None:
+            return report
+        entries = read_state_dict(to_state_dict(original))
+        return replace(report, output_error=predict_output_error(entries, lambda: read_state_dict(self)))
 
 
 @independent

@@ -9,8 +9,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from coinr.codec.api import decode_state_dict, encode_state_dict, read_meta
+from coinr.codec.api import decode_state_dict, encode_state_dict, keep_output, read_meta
+from coinr.codec.encoder import Encoder
 from coinr.codec.format.tensor_table import Limits
+from coinr.codec.options import EncodeOptions
+from coinr.codec.profiles.tasks import keeps_output
 from coinr.errors import FormatError, InputError
 from coinr.files.reading import name_in_errors, read_bytes
 from coinr.inputs.arguments import checked
@@ -19,6 +22,7 @@ from coinr.networks.precision import single_state
 from coinr.runtime.ambient import independent
 from coinr.signal_files.audio import AudioFile
 from coinr.signal_files.image import ImageFile
+from coinr.signal_files.output import meter_of_signal
 from coinr.signal_files.scene import SceneFile
 from coinr.signal_files.shape import ShapeFile
 from coinr.signal_files.signal_file import SignalFile
@@ -40,7 +44,8 @@ def pack_signal(network: nn.Module, signal: Signal, seed: int = 0, **options: An
     signal : Signal
         What it was fitted to; the file says how to sample it.
     seed, **options
-        As for :func:`~coinr.encode_state_dict`, without ``meta``.
+        As for :func:`~coinr.encode_state_dict`, without ``meta``. An output error, also that of the default, is
+        measured at the signal's samples, and the file keeps it.
 
     Raises
     ------
@@ -48,7 +53,11 @@ def pack_signal(network: nn.Module, signal: Signal, seed: int = 0, **options: An
         If the network does not show such a signal, or an option is out of range.
     """
     meta = signal_meta(network, signal)
-    return encode_state_dict(_state_of(network, meta), seed, meta=meta, **options)
+    state = _state_of(network, meta)
+    requested = EncodeOptions.from_arguments({**options, "seed": seed, "meta": meta})
+    if "meta" in options or requested.calibrate is not None or not keeps_output(requested):
+        return encode_state_dict(state, seed, meta=meta, **options)
+    return keep_output(Encoder(state, requested), meter_of_signal(signal, meta, state))
 
 
 @independent

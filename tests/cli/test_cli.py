@@ -148,10 +148,14 @@ def test_pack_and_unpack(out, state_dict, suffix):
 
 def test_pack_reports(made, out):
     line = succeed("pack", made / "model.safetensors", "-o", out / "a.coinr", "--profile", "uniform")
-    assert re.fullmatch(r"\S+a\.coinr: \d+ bytes for \d+, [\d.]+ bits per parameter\n", line)
+    size = r"\S+a\.coinr: \d+ bytes for \d+, [\d.]+ bits per parameter"
+    assert re.fullmatch(rf"{size}; predicted output error: (not known|-[\d.]+ dB of its range) \(.+\)\n", line)
     report = json.loads(succeed("pack", made / "model.safetensors", "-o", out / "a.coinr", "--json"))
     assert report["file_bytes"] == len((out / "a.coinr").read_bytes())
     assert report["parameters"] == 620
+    assert report["output_error"].keys() == {"db", "basis"}
+    succeed("pack", made / "model.safetensors", "-o", out / "b.coinr", "--output-error", -70)
+    assert (out / "b.coinr").stat().st_size > report["file_bytes"]
 
 
 def test_pack_options_reach_the_codec(made, out, state_dict):

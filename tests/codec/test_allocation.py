@@ -24,9 +24,11 @@ def test_an_error_is_met_closely_and_leaves_other_tensors_as_they_are():
 
 
 @pytest.mark.parametrize("profile", ["auto", "direct", "sparse"])
-def test_the_default_is_a_tolerance_of_its_own(profile):
+def test_the_default_is_an_output_error(profile):
     sd = weights()
-    assert coinr.encode_state_dict(sd, profile=profile) == coinr.encode_state_dict(sd, profile=profile, tolerance=0.15)
+    blob = coinr.encode_state_dict(sd, profile=profile)
+    assert blob == coinr.encode_state_dict(sd, profile=profile, output_error_db=-50.0)
+    assert len(blob) < len(coinr.encode_state_dict(sd, profile=profile, output_error_db=-60.0))
 
 
 def test_errors_are_in_proportion_to_the_tolerance_and_below_it():

@@ -48,7 +48,7 @@ def decoded(monkeypatch):
 def test_each_payload_is_decoded_once(profile, effort, payloads, decoded):
     torch.manual_seed(0)
     sd = coinr.Siren(2, 3, 64, 3).state_dict()
-    coinr.encode_state_dict(sd, profile=profile, effort=effort)
+    coinr.encode_state_dict(sd, profile=profile, effort=effort, tolerance=None if profile == "uniform" else 0.15)
     assert set(decoded.values()) == {1}
     assert len(decoded) == payloads
 

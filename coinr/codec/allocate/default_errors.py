@@ -19,7 +19,7 @@ from coinr.codec.elements import FEWEST, by_element, layer_of
 from coinr.codec.state_dict import Entry
 from coinr.sensitivity.calibration import SensitivityInfo
 
-# The default tolerance: it keeps all networks of the corpus within 0.1 dB (bench/results/rate/default.csv).
+# The tolerance of errors that are given without one.
 TOLERANCE = 0.15
 
 # A matrix with more than this many times as many rows as columns is a first layer; transposed, an output layer.
@@ -99,7 +99,7 @@ def _by_element(entry: Entry, largest: float, error: float, rule: float, toleran
     return DistortionLimit(min(largest, error), largest, relative_error=relative)
 
 
-def rule_errors(entries: list[Entry], sensitivity: SensitivityInfo) -> list[float]:
+def rule_errors(entries: list[Entry], sensitivity: SensitivityInfo, depth_growth: float = DEPTH_GROWTH) -> list[float]:
     """Return the error of each tensor at a tolerance of 1, in which rows weigh by their sensitivity.
 
     The error of the first hidden matrix is ``HIDDEN_LAYER`` times the least geometric mean of magnitudes among hidden
@@ -108,7 +108,7 @@ def rule_errors(entries: list[Entry], sensitivity: SensitivityInfo) -> list[floa
     """
     sizes = [entry.rms for entry in entries]
     hidden = _hidden_matrices(entries, sizes)
-    others = [size for entry, size in zip(entries, sizes, strict=True) if not _is_mask(entry)]
+    others = [size for entry, size in zip(entries, sizes, strict=True) if not is_mask(entry)]
     common = HIDDEN_LAYER * _smallest_magnitude(
         [(entries[row].count, entries[row].geometric_mean) for row in hidden], others or sizes
     )
@@ -116,14 +116,14 @@ def rule_errors(entries: list[Entry], sensitivity: SensitivityInfo) -> list[floa
     if FIRST_LAYER_1D in first_layers.values():
         common *= NETWORK_1D
     errors, depth = [], -1
-    growth = DEPTH_GROWTH if first_layers else 1.0
+    growth = depth_growth if first_layers else 1.0
     for row, entry in enumerate(entries):
         depth += row in hidden
         errors.append(common * _noise_share(entry, first_layers) * min(growth ** max(depth, 0), MOST_DEPTH_GROWTH))
-    return _equalized(entries, errors, sensitivity.means())
+    return equalized(entries, errors, sensitivity.means())
 
 
-def _equalized(entries: list[Entry], errors: list[float], means: Mapping[str, float]) -> list[float]:
+def equalized(entries: list[Entry], errors: list[float], means: Mapping[str, float]) -> list[float]:
     """Make errors inverse to the root of each tensor's sensitivity, where it is known, with the same geometric mean."""
     known = {row: means[entry.name] for row, entry in enumerate(entries) if entry.name in means and errors[row] > 0}
     if not known:
@@ -136,7 +136,7 @@ def _equalized(entries: list[Entry], errors: list[float], means: Mapping[str, fl
 
 def _hidden_matrices(entries: list[Entry], sizes: list[float]) -> set[int]:
     """Return the positions of hidden matrices that hold a fair share of the parameters; masks are left out."""
-    weights = {row for row, entry in enumerate(entries) if not _is_mask(entry)}
+    weights = {row for row, entry in enumerate(entries) if not is_mask(entry)}
     total = sum(entries[row].count for row in weights)
     return {
         row
@@ -149,7 +149,7 @@ def _hidden_matrices(entries: list[Entry], sizes: list[float]) -> set[int]:
     }
 
 
-def _is_mask(entry: Entry) -> bool:
+def is_mask(entry: Entry) -> bool:
     """Return whether a matrix has only two values, as a mask has."""
     return len(entry.layout.shape) > 1 and entry.count >= _FEWEST_OF_MASK and entry.has_two_values()
 

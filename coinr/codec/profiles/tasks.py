@@ -80,11 +80,28 @@ def check_options(options: EncodeOptions) -> None:
         allowed = ", ".join(name for name, one in PROFILES.items() if one.efforts)
         raise InputError(f"effort 'fast' is for the profiles {allowed}, not for {options.profile!r}")
     profile.read_options(options)
+    keeps_output(options)
 
 
 def uses_calibration(profile: str) -> bool:
     """Return whether a profile's quantizers use what is known of a network's sensitivity beside its weights."""
     return profile in ("auto", "direct", "sparse")
+
+
+def keeps_output(options: EncodeOptions) -> bool:
+    """Return whether errors follow from the output's: where nothing else says how much may be lost.
+
+    Raises
+    ------
+    InputError
+        If an output error is given to a profile that has another rule.
+    """
+    if options.output_error_db is not None and not uses_calibration(options.profile):
+        raise InputError(
+            f"output_error_db is for auto, direct and sparse; profile {options.profile!r} has another rule"
+        )
+    given = (options.tolerance, options.errors, options.target_bytes, options.target_bits)
+    return uses_calibration(options.profile) and all(value is None for value in given)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from coinr.signals.shape.signal import ShapeSignal
 from coinr.signals.signal import Signal
 
 # Options of ``encode_state_dict`` that the budget sets.
-_SET_BY_BUDGET = ("tolerance", "errors", "target_bits", "calibrate", "base", "meta")
+_SET_BY_BUDGET = ("output_error_db", "tolerance", "errors", "target_bits", "calibrate", "base", "meta")
 
 # The largest target: beyond it, numbers of bits are no floats.
 _LARGEST = 1 << 63

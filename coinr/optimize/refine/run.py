@@ -165,7 +165,8 @@ def refine(
     progress
         Show progress on stderr, see :mod:`coinr.progress`; by default only if it takes two seconds or more.
     **options
-        Others of :func:`~coinr.encode_state_dict`, without ``tolerance``, ``errors`` and ``calibrate``.
+        Others of :func:`~coinr.encode_state_dict`, without ``output_error_db``, ``tolerance``, ``errors`` and
+        ``calibrate``.
 
     Raises
     ------
@@ -182,7 +183,7 @@ def refine(
     for name, value, allowed in (("profile", profile, _PROFILES), ("optimizer", optimizer, OPTIMIZERS)):
         if value not in allowed:
             raise InputError(f"{name} {value!r} cannot be refined with; it must be one of {', '.join(allowed)}")
-    decided = ("tolerance", "errors", "calibrate", "target_bits")
+    decided = ("output_error_db", "tolerance", "errors", "calibrate", "target_bits")
     requested = EncodeOptions.from_arguments({"seed": seed, "profile": profile, "effort": "best"} | options, decided)
     evaluate = None if evaluate is None else Metric(evaluate)
     limit = WorkLimit(seconds)

@@ -111,7 +111,8 @@ def search(
     progress
         Show how far the search is on stderr, see :mod:`coinr.progress`; if absent, only of two seconds or more.
     **arguments
-        For :func:`~coinr.encode_state_dict`, without ``tolerance`` and ``errors``; ``effort`` is ``"best"`` by default.
+        For :func:`~coinr.encode_state_dict`, without ``output_error_db``, ``tolerance`` and ``errors``; ``effort`` is
+        ``"best"`` by default.
 
     Raises
     ------
@@ -123,9 +124,8 @@ def search(
         raise InputError("give min_score or target_bytes, one of them")
     if seconds is not None and not 0 < seconds < math.inf:
         raise InputError(f"seconds must be positive and finite, not {seconds!r}")
-    options = EncodeOptions.from_arguments(
-        {"effort": "best"} | arguments, decided=("tolerance", "errors", "target_bits")
-    )
+    decided = ("output_error_db", "tolerance", "errors", "target_bits")
+    options = EncodeOptions.from_arguments({"effort": "best"} | arguments, decided)
     metric, sd = Metric(evaluate), to_state_dict(sd)
     with show_progress("search", progress):
         return _search(sd, metric, min_score, target_bytes, calibrate, thorough, WorkLimit(seconds), options)

@@ -1,0 +1,144 @@
+"""What a network computes, inferred from its weights alone.
+
+Weights do not name the activation between them. But a trained network shows a signal with the right one, and noise with
+another: run with the right activation, its output varies most, and hardly between points that are near each other. So
+the chain of layers is run with each activation in use at a few points of its domain. The covariance of the outputs of
+near points, and their range, say which one it is (bench/results/rate/output_error.csv).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from coinr.sensitivity.activations import (
+    Activation,
+    Encoding,
+    FinerSine,
+    Gabor,
+    Gaussian,
+    Rectifier,
+    Sine,
+    Tanh,
+    possible_encodings,
+)
+from coinr.sensitivity.layers import Layer
+from coinr.sensitivity.probe import Guess, points, run
+
+# Pairs of near points for a first look at all guesses, and for the best of them: those that are at least this share as
+# plausible as the best. Below, the distance of the two along each axis, by the number of inputs.
+_FEW_PAIRS, _PAIRS, _CLOSE = 24, 64, 0.4
+_DISTANCES = {1: 2e-4, 2: 3e-2, 3: 3e-2}
+
+# Frequencies of sines in use; 30 is the usual one. Of a sound, those of the first layer.
+_OMEGAS = (1.0, 5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 40.0, 50.0, 60.0, 80.0, 100.0)
+_OMEGAS_1D = (100.0, 200.0, 300.0, 600.0, 1000.0, 1500.0, 2000.0, 3000.0)
+_USUAL = 30.0
+_SINE_PRIOR, _FINER_PRIOR = 1.3, 1.15
+
+# Preactivations of sines start at a standard deviation of 1 and grow in training: omega times the scale of the weights
+# lies between these. Networks without hidden matrices have the scale of the output layer, which starts elsewhere.
+_PREACTIVATION = (1.1, 5.0)
+_PREACTIVATION_OF_OUTPUT = (1.1, 12.0)
+
+# Scale of weights (root mean square times √inputs). Below the first, they are a SIREN's; above the second, those of a
+# SIREN whose hidden omega is 1, or of He's initialization; between them, PyTorch's own 1/√3 has grown.
+_LEAST_PLAIN, _LEAST_UNIT = 0.35, 1.1
+
+_GAUSSIANS = (10.0, 20.0, 30.0)
+
+# Guesses that are at least this share as plausible as the best one are possible, too; the second is of Gaussians.
+_POSSIBLE, _POSSIBLE_GAUSSIAN = 0.85, 0.4
+
+# The outputs of near points have at least this correlation where they are a signal.
+_LEAST_CORRELATION = 0.15
+
+
+def infer(layers: Sequence[Layer]) -> list[Guess]:
+    """Return what the chain may compute: usually one guess, more where several fit; none if no signal."""
+    guesses = _guesses(layers)
+    if len(guesses) == 1:
+        return guesses
+    rated = _rate(layers, guesses, _FEW_PAIRS)
+    least = _CLOSE * max((value for value, _ in rated), default=0.0)
+    rated = _rate(layers, [guess for value, guess in rated if value >= least], _PAIRS)
+    if not rated:
+        return []
+    best, chosen = max(rated, key=lambda pair: pair[0])
+    if isinstance(chosen.hidden, Rectifier) and chosen.encoding.count:
+        return [chosen, Guess(chosen.encoding, Tanh(), Tanh())]
+    share = _POSSIBLE_GAUSSIAN if isinstance(chosen.hidden, Gaussian) else _POSSIBLE
+    alike = (type(chosen.hidden), chosen.encoding)
+    possible = [g for value, g in rated if value >= share * best and (type(g.hidden), g.encoding) == alike]
+    return sorted(possible, key=lambda guess: guess is not chosen)
+
+
+def _rate(layers: Sequence[Layer], guesses: Sequence[Guess], pairs: int) -> list[tuple[float, Guess]]:
+    """Return the guesses by which the output is a signal, with their plausibility."""
+    rated = [(_plausibility(layers, guess, pairs) * guess.prior, guess) for guess in guesses]
+    return [(value, guess) for value, guess in rated if 0 < value < math.inf]
+
+
+def _plausibility(layers: Sequence[Layer], guess: Guess, pairs: int) -> float:
+    """Return (standard deviation) · (range) · (correlation at near points) of the output; 0 where it is noise."""
+    inputs = guess.encoding.inputs
+    x = points(inputs, pairs)
+    shift = np.where(np.arange(pairs) % 2, 1.0, -1.0)[:, None] * _DISTANCES[inputs]
+    with np.errstate(all="ignore"):
+        outputs = run(layers, guess, np.concatenate((x, x + shift))).outputs.astype(np.float64)
+    if not np.isfinite(outputs).all():
+        return 0.0
+    first, second = outputs[:pairs], outputs[pairs:]
+    variance = float(outputs.var(0).mean())
+    covariance = float(((first - first.mean(0)) * (second - second.mean(0))).mean())
+    if not covariance > _LEAST_CORRELATION * variance:
+        return 0.0
+    return covariance / math.sqrt(variance) * float(np.ptp(outputs))
+
+
+def _guesses(layers: Sequence[Layer]) -> list[Guess]:
+    encodings = possible_encodings(layers[0].weight.shape[1])
+    if any(np.iscomplexobj(layer.weight) for layer in layers):
+        return _wavelets(layers, encodings)
+    inner = layers[1:-1] or layers[-1:]
+    scale = math.exp(sum(math.log(max(layer.scale, 1e-30)) for layer in inner) / len(inner))
+    found: list[Guess] = []
+    for encoding in encodings:
+        if scale < _LEAST_PLAIN or len(layers) == 2:
+            found += _sines(encoding, scale, _PREACTIVATION if len(layers) > 2 else _PREACTIVATION_OF_OUTPUT)
+        if scale >= _LEAST_PLAIN:
+            found.append(_same(encoding, Rectifier()))
+        if scale >= _LEAST_PLAIN and not encoding.count:
+            found += [_same(encoding, Gaussian(one)) for one in _GAUSSIANS]
+        if scale >= _LEAST_UNIT:
+            found.append(Guess(encoding, Sine(_USUAL), Sine(1.0)))
+    return found
+
+
+def _same(encoding: Encoding, activation: Activation, prior: float = 1.0) -> Guess:
+    return Guess(encoding, activation, activation, prior)
+
+
+def _sines(encoding: Encoding, scale: float, limits: tuple[float, float]) -> list[Guess]:
+    found = []
+    for omega in _OMEGAS:
+        if not limits[0] <= omega * scale <= limits[1]:
+            continue
+        usual = omega == _USUAL
+        found.append(_same(encoding, Sine(omega), _SINE_PRIOR if usual else 1.0))
+        if usual:
+            found.append(_same(encoding, FinerSine(omega), _FINER_PRIOR))
+        if encoding.inputs == 1 and usual:
+            found += [Guess(encoding, Sine(first), Sine(omega)) for first in _OMEGAS_1D]
+    return found
+
+
+def _wavelets(layers: Sequence[Layer], encodings: Sequence[Encoding]) -> list[Guess]:
+    """Return WIRE with the numbers that its state dict holds; nothing where it holds none."""
+    numbers = [(layer.numbers.get("omega_0"), layer.numbers.get("scale_0")) for layer in layers[:-1]]
+    if any(omega is None or scale is None for omega, scale in numbers) or len(set(numbers[1:])) > 1:
+        return []
+    (first, hidden) = numbers[0], numbers[min(1, len(numbers) - 1)]
+    return [Guess(one, Gabor(*first), Gabor(*hidden)) for one in encodings]  # type: ignore[arg-type]

@@ -1,0 +1,100 @@
+"""The layers of a network, found from the names and shapes of its tensors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Layer:
+    """An affine map.
+
+    Attributes
+    ----------
+    weight, bias : ndarray
+        float32 or complex64, ``[out, in]`` and ``[out]``; the bias is zero where the layer has none.
+    names : tuple of str
+        Names of the weight and, if there is one, of the bias.
+    numbers : mapping of str to float
+        Tensors of one element beside them, by the last part of their names.
+    """
+
+    weight: Array
+    bias: Array
+    names: tuple[str, ...]
+    numbers: Mapping[str, float]
+
+    @property
+    def scale(self) -> float:
+        """Return the root mean square of the weights times the root of the number of inputs."""
+        return float(np.sqrt(np.mean(np.abs(self.weight) ** 2) * self.weight.shape[1]))
+
+
+def find_layers(tensors: Mapping[str, Array]) -> list[Layer] | None:
+    """Return the layers of a chain of affine maps, from the first to the last; None where tensors are no such chain.
+
+    Each output of a layer is an input of the next, in the order of the tensors or of the numbers in their names. Every
+    tensor must be the weight of a layer, its bias, or a single number.
+    """
+    for names in (list(tensors), sorted(tensors, key=_numbered)):
+        layers = _in_order({name: tensors[name] for name in names})
+        if layers is not None:
+            return layers
+    return None
+
+
+def _numbered(name: str) -> list[tuple[int, int, str]]:
+    """Return a sort key by which numbers in names follow each other as numbers, and words come after them."""
+    parts = re.split(r"(\d+)", name)
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+
+
+def _in_order(tensors: Mapping[str, Array]) -> list[Layer] | None:
+    groups: dict[str, dict[str, Array]] = {}
+    for name, tensor in tensors.items():
+        layer, _, part = name.rpartition(".")
+        groups.setdefault(layer, {})[part] = tensor
+    numbers: dict[str, float] = {}
+    layers: list[Layer] = []
+    for name, parts in groups.items():
+        singles = {part: float(np.real(one.reshape(()))) for part, one in parts.items() if one.size == 1 >= one.ndim}
+        matrices = [part for part, one in parts.items() if one.ndim == 2]
+        if not matrices and len(singles) == len(parts):
+            numbers |= singles  # of an activation, which stands beside its affine map
+            continue
+        found = _layer(name, parts, matrices, numbers)
+        if found is None or (layers and layers[-1].weight.shape[0] != found.weight.shape[1]):
+            return None
+        layers.append(found)
+        numbers = {}
+    return layers if len(layers) > 1 else None
+
+
+def _layer(
+    group: str, parts: Mapping[str, Array], matrices: Sequence[str], numbers: Mapping[str, float]
+) -> Layer | None:
+    """Return the layer of a group of tensors; None unless it is one matrix and at most one vector of its outputs."""
+    vectors = [part for part in parts if part not in matrices]
+    if len(matrices) != 1 or len(vectors) > 1:
+        return None
+    weight = _single(parts[matrices[0]])
+    if any(parts[part].shape != (len(weight),) for part in vectors):
+        return None
+    bias = _single(parts[vectors[0]]) if vectors else np.zeros(len(weight), weight.dtype)
+    if not (np.isfinite(weight).all() and np.isfinite(bias).all() and weight.any()):
+        return None
+    prefix = f"{group}." if group else ""
+    return Layer(weight, bias, tuple(prefix + part for part in (*matrices, *vectors)), numbers)
+
+
+def _single(tensor: Array) -> Array:
+    with np.errstate(over="ignore"):
+        return tensor.astype(np.complex64 if np.iscomplexobj(tensor) else np.float32)
