@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,9 @@ from rich.progress import track
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+import coinr
 from bench.harness import signals, training
-from bench.harness.networks import Siren
+from bench.harness.networks import ACTIVATIONS, NAMED, Encoded, Siren, named_siren
 from coinr.files.state_dicts import read_state_dict_file, write_state_dict_file
 from coinr.files.writing import write_atomic
 from coinr.networks import Gauss, RadianceField, Wire
@@ -36,7 +38,11 @@ CACHE = Path("bench/cache/rate")
 
 @dataclass(frozen=True)
 class Recipe:
-    """How one entry is made. ``family`` and ``sizes`` (hidden layers, width) name the network."""
+    """How one entry is made. ``family`` and ``sizes`` (hidden layers, width) name the network.
+
+    ``frequency`` is the omega of sines and wavelets or the scale of Gaussians where it is not the family's; of a sound
+    that of the first layer. ``encoding`` is the number of frequencies of a positional encoding.
+    """
 
     family: str
     sizes: tuple[int, int]
@@ -46,15 +52,20 @@ class Recipe:
     batch: int
     learning_rate: float
     seed: int = 0
+    frequency: float | None = None
+    encoding: int = 0
 
     @property
     def name(self) -> str:
-        """Return a name such as ``siren-3x64-kodim03``; ``-seed1`` follows where the seed is not 0."""
-        seeded = f"-seed{self.seed}" if self.seed else ""
-        return f"{self.family}-{self.sizes[0]}x{self.sizes[1]}-{self.signal}{seeded}"
+        """Return a name such as ``siren-3x64-kodim03``; ``-f60``, ``-e8``, ``-seed1`` follow where they are given."""
+        given = f"-f{self.frequency:g}" if self.frequency else ""
+        given += f"-e{self.encoding}" if self.encoding else ""
+        given += f"-seed{self.seed}" if self.seed else ""
+        return f"{self.family}-{self.sizes[0]}x{self.sizes[1]}-{self.signal}{given}"
 
 
-_ENDS = {"photo": (2, 3), "picture": (2, 3), "sound": (1, 1), "shape": (3, 1), "volume": (3, 1)}
+_ENDS = {"photo": (2, 3), "picture": (2, 3), "crop": (2, 3), "shape": (3, 1), "volume": (3, 1)}
+_ENDS |= {"sound": (1, 1), "clip": (1, 1)}
 
 
 def untrained(recipe: Recipe) -> nn.Module:
@@ -65,15 +76,22 @@ def untrained(recipe: Recipe) -> nn.Module:
         return RadianceField(hidden, width, hidden // 2 - 1, 10, 4, generator)
     inputs, outputs = _ENDS[recipe.kind]
     if recipe.family == "gauss":
-        return Gauss(inputs, outputs, width, hidden, scale=20.0, generator=generator)
+        return Gauss(inputs, outputs, width, hidden, scale=recipe.frequency or 20.0, generator=generator)
     if recipe.family == "wire":
-        return Wire(inputs, outputs, width, hidden, omega=20.0, scale=10.0, generator=generator)
+        return Wire(inputs, outputs, width, hidden, omega=recipe.frequency or 20.0, scale=10.0, generator=generator)
+    if recipe.family in ACTIVATIONS:
+        return Encoded((inputs, hidden, width, outputs), recipe.family, recipe.encoding, generator)
+    if recipe.family == "inric":
+        return coinr.Siren(inputs, outputs, width, hidden, 30.0, None, 16, 1.4, math.pi, generator=generator)
+    sizes = (inputs, hidden, width, outputs)
+    if recipe.family in ("coin", "unit"):
+        return named_siren(sizes, generator, **NAMED[recipe.family])
     options: dict[str, Any] = {}
-    if recipe.family == "finer":
-        options = {"finer": True}
-    elif recipe.kind == "sound":
-        options = {"first_omega": 3000.0}
-    return Siren((inputs, hidden, width, outputs), generator, **options)
+    if recipe.kind in ("sound", "clip"):
+        options = {"first_omega": recipe.frequency or 3000.0}
+    elif recipe.frequency:
+        options = {"first_omega": recipe.frequency, "omega": recipe.frequency}
+    return Siren(sizes, generator, finer=recipe.family == "finer", **options)
 
 
 def recipes(data: Path | None) -> list[Recipe]:
@@ -205,21 +223,20 @@ def build(recipe: Recipe, data: Path | None, cache: Path = CACHE) -> Entry:
     return load(recipe.name, cache=cache)
 
 
-def main() -> None:
-    """Train what is missing and print what there is."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def train_all(of: Callable[[Path | None], list[Recipe]], cache: Path, description: str | None) -> None:
+    """Train what is missing of the recipes that ``of`` makes and print what there is; the command of a corpus."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     add_data_option(parser)
     parser.add_argument("--networks", help="names, with commas between; all by default")
-    parser.add_argument("--cache", type=Path, default=CACHE)
+    parser.add_argument("--cache", type=Path, default=cache)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    data = options.data
-    chosen = [r for r in recipes(data) if not options.networks or r.name in options.networks.split(",")]
+    chosen = [r for r in of(options.data) if not options.networks or r.name in options.networks.split(",")]
     for recipe in track(chosen, "training", disable=not sys.stderr.isatty()):
-        entry = build(recipe, data, options.cache)
+        entry = build(recipe, options.data, options.cache)
         numbers = ", ".join(f"{key} {value:.3f}" for key, value in entry.info["scores"].items())
         print(f"{entry.name}: {numbers}; {entry.parameters} parameters, {entry.info['seconds']:.0f} s", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    train_all(recipes, CACHE, __doc__)

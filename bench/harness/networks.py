@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from coinr.networks import RadianceField
+from coinr.networks.encoding import encode
 
 
 def _uniform(tensor: Tensor, bound: float, generator: torch.Generator) -> None:
@@ -66,6 +69,74 @@ class Siren(nn.Module):
                 x = torch.sin(omega * (z.detach().abs() + 1) * z)
             else:
                 x = torch.sin(functional.linear(x, layer.weight * omega, layer.bias * omega))
+        out: Tensor = last(x)
+        return out
+
+
+#: Networks of sines with names and numbers of other codebases: COIN's, and siren-pytorch's (hidden omega 1).
+NAMED: dict[str, dict[str, Any]] = {
+    "coin": {"layer": "net.{}.linear", "last": "last_layer.linear", "omega": 30.0},
+    "unit": {"layer": "layers.{}", "last": "last_layer", "omega": 1.0},
+}
+
+
+class NamedSiren(nn.Module):
+    """A SIREN whose layers have other names. Calls the plain one."""
+
+    def __init__(self, siren: Siren, names: list[str]) -> None:
+        super().__init__()
+        self._siren = [siren]  # a list hides its parameters
+        for name, layer in zip(names, siren.layers, strict=True):
+            *path, last = name.split(".")
+            parent: nn.Module = self
+            for part in path:
+                if part not in dict(parent.named_children()):
+                    parent.add_module(part, nn.Module())
+                parent = getattr(parent, part)
+            parent.add_module(last, layer)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return values of the signal at ``x``."""
+        out: Tensor = self._siren[0](x)
+        return out
+
+
+def named_siren(
+    sizes: tuple[int, int, int, int], generator: torch.Generator, *, layer: str, last: str, omega: float
+) -> NamedSiren:
+    """Return a SIREN with first omega 30 and hidden ``omega``; names as :data:`NAMED` gives them."""
+    siren = Siren(sizes, generator, omega=omega)
+    return NamedSiren(siren, [layer.format(i) for i in range(len(siren.layers) - 1)] + [last])
+
+
+#: Activations of :class:`Encoded`.
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+    "relu": functional.relu,
+    "gelu": functional.gelu,
+    "tanh": torch.tanh,
+}
+
+
+class Encoded(nn.Module):
+    """An MLP with the positional encoding of NeRF and any of :data:`ACTIVATIONS`, named as ``nn.Sequential`` names."""
+
+    def __init__(
+        self, sizes: tuple[int, int, int, int], activation: str, frequencies: int, generator: torch.Generator
+    ) -> None:
+        """``sizes`` are inputs, hidden layers, width and outputs."""
+        super().__init__()
+        inputs, hidden, width, outputs = sizes
+        self.activation, self.frequencies = ACTIVATIONS[activation], frequencies
+        widths = [inputs * (1 + 2 * frequencies)] + [width] * (hidden + 1) + [outputs]
+        fans = list(itertools.pairwise(widths))
+        self.net = nn.ModuleDict({str(2 * i): _default(nn.Linear(*fan), generator) for i, fan in enumerate(fans)})
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return values of the signal at ``x``."""
+        *hidden, last = self.net.values()
+        x = encode(x, self.frequencies, 2.0, math.pi)
+        for layer in hidden:
+            x = self.activation(layer(x))
         out: Tensor = last(x)
         return out
 

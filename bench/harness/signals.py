@@ -57,6 +57,16 @@ def picture(name: str, data: Path | None) -> Samples:
     return Samples(inputs, targets, inputs, targets)
 
 
+def crop_of_photo(name: str, data: Path | None) -> Samples:
+    """Make samples as :func:`picture` of the middle of a photo; ``kodim03-64`` is 64 × 64 pixels."""
+    photo_name, side = name.rsplit("-", 1)
+    pixels, size = pixels_of(photo_name, data), int(side)
+    top, left = ((length - size) // 2 for length in pixels.shape[:2])
+    grid, values = _pixels(pixels[top : top + size, left : left + size])
+    inputs, targets = grid.reshape(-1, 2), values.reshape(-1, 3)
+    return Samples(inputs, targets, inputs, targets)
+
+
 def halve(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return means of 2 × 2 pixels, rounded; an odd last row or column is left out."""
     height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
@@ -102,6 +112,14 @@ def sound(name: str, data: Path | None) -> Samples:
     values = values / np.abs(values).max()
     times = torch.linspace(-1, 1, len(values))[:, None]
     targets = torch.from_numpy(values.astype(np.float32))[:, None]
+    return Samples(times, targets, times, targets)
+
+
+def clip(name: str, data: Path | None) -> Samples:
+    """Make samples as :func:`sound` of the first part; ``bach-8192`` is of 8192 samples."""
+    sound_name, count = name.rsplit("-", 1)
+    targets = sound(sound_name, data).targets[: int(count)].contiguous()
+    times = torch.linspace(-1, 1, len(targets))[:, None]
     return Samples(times, targets, times, targets)
 
 
@@ -243,7 +261,9 @@ def _spheres(poses: NDArray[np.float32], focal: float, size: int) -> NDArray[np.
 KINDS: dict[str, Callable[[str, Path | None], Samples]] = {
     "photo": photo,
     "picture": picture,
+    "crop": crop_of_photo,
     "sound": sound,
+    "clip": clip,
     "shape": shape,
     "volume": volume,
     "scene": scene,
