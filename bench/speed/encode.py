@@ -9,10 +9,13 @@ nearest to ours. Networks are fresh SIRENs, and the layout of a NeRF with the sp
 from __future__ import annotations
 
 import argparse
+import cProfile
 import json
 import math
 import os
+import pstats
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -45,8 +48,11 @@ NETWORKS: dict[str, Callable[[], StateDict]] = {
 
 PEER = "nncodec"
 
-# Seconds that the repeats of a measurement take together, and the least and the most of them.
-_ENOUGH, _LEAST, _MOST = 1.0, 3, 15
+# Repeats of a measurement: so many parameters in all, within these bounds; one of the slowest effort.
+_PARAMETERS, _FEWEST, _MOST = 1 << 22, 2, 15
+
+#: The network and effort whose time is split up.
+PROFILED = ("SIREN (2, 32)", "fast")
 
 # Octaves of the steps among which that of equal error is looked for, and rows of each tensor that are coded for that.
 _OCTAVES, _ROWS = (-18, -4), 32
@@ -57,6 +63,11 @@ def count(sd: StateDict) -> int:
     return sum(tensor.numel() for tensor in sd.values())
 
 
+def repeats(sd: StateDict) -> int:
+    """Return how often a measurement is repeated."""
+    return max(_FEWEST, min(_MOST, _PARAMETERS // count(sd)))
+
+
 def error(decoded: StateDict, sd: StateDict) -> float:
     """Return the root mean squared error of all weights, over their root mean square."""
     squares = [float((decoded[name].double() - tensor.double()).square().sum()) for name, tensor in sd.items()]
@@ -65,14 +76,14 @@ def error(decoded: StateDict, sd: StateDict) -> float:
 
 def ours(sd: StateDict, effort: str) -> Row:
     """Measure one effort."""
-    blob = coinr.encode_state_dict(sd, effort=effort)
-    repeats: dict[str, Any] = {"least": _LEAST, "enough": _ENOUGH, "most": _MOST}
-    if effort == "best":
-        repeats = {"least": 1}
+    blobs: list[bytes] = []
+    least = 1 if effort == "best" else repeats(sd)
+    times = cpu_times(lambda: blobs.append(coinr.encode_state_dict(sd, effort=effort)), least=least)
+    blob = blobs[0]
     return {
         "coder": effort,
-        "encode_seconds": min(cpu_times(lambda: coinr.encode_state_dict(sd, effort=effort), **repeats)),
-        "decode_seconds": min(cpu_times(lambda: coinr.decode_state_dict(blob), **repeats)),
+        "encode_seconds": min(times),
+        "decode_seconds": min(cpu_times(lambda: coinr.decode_state_dict(blob), least=repeats(sd))),
         "bytes": len(blob),
         "error": error(coinr.decode_state_dict(blob), sd),
     }
@@ -88,8 +99,7 @@ def peers(sd: StateDict, like: float) -> Row:
     settings = [_setting(qp) for qp in range(*(octave << nncodec.DENSITY for octave in _OCTAVES))]
     off = [error(nncodec.from_arrays(coded.arrays, few), few) for coded in nncodec.code(few, settings)]
     best = min(range(len(off)), key=lambda k: abs(math.log(off[k] / like)))
-    repeats = [settings[best]] * max(_LEAST, min(_MOST, (1 << 22) // count(sd)))
-    made = list(nncodec.code(sd, repeats))
+    made = list(nncodec.code(sd, [settings[best]] * repeats(sd)))
     return {
         "coder": PEER,
         "encode_seconds": min(coded.encode_cpu for coded in made),
@@ -114,6 +124,38 @@ def measure(names: list[str], coders: list[str]) -> Iterator[Row]:
             yield {"network": name, "parameters": count(sd), **row, **ratios}
 
 
+def split(calls: int = 100) -> dict[str, float]:
+    """Return shares of the time of one encoding: native code, NumPy, torch and Brotli, and our Python by folder."""
+    sd, effort = NETWORKS[PROFILED[0]](), PROFILED[1]
+    profile = cProfile.Profile(time.process_time)
+    coinr.encode_state_dict(sd, effort=effort)
+    profile.enable()
+    for _ in range(calls):
+        coinr.encode_state_dict(sd, effort=effort)
+    profile.disable()
+    home, shares = Path(coinr.__file__).parent, dict[str, float]()
+    for (file, _, name), (_, _, own, _, _) in pstats.Stats(profile).stats.items():  # type: ignore[attr-defined]
+        place = _place(Path(file), name, home)
+        shares[place] = shares.get(place, 0.0) + own
+    total = sum(shares.values())
+    return {place: own / total for place, own in sorted(shares.items(), key=lambda item: -item[1])}
+
+
+def _place(file: Path, name: str, home: Path) -> str:
+    if file.is_relative_to(home):
+        return "/".join(file.relative_to(home).parts[:2]).removesuffix(".py")
+    text = f"{file} {name}"
+    for word, place in (
+        ("coinr.engine._C", "native code"),
+        ("torch", "torch"),
+        ("numpy", "NumPy"),
+        ("brotli", "Brotli"),
+    ):
+        if word in text:
+            return place
+    return "Python itself"
+
+
 def main() -> None:
     """Measure the given networks, and write or print the report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -129,7 +171,11 @@ def main() -> None:
         for row in measure(arguments.only or list(NETWORKS), arguments.coder or [*EFFORTS, PEER]):
             results.append(row)
             print(row, file=sys.stderr, flush=True)
-    report = {"machine": machine() | {"simd": _C.simd_level(), PEER: nncodec.VERSION}, "results": results}
+    report = {
+        "machine": machine() | {"simd": _C.simd_level(), PEER: nncodec.VERSION},
+        "results": results,
+        "profile": split(),
+    }
     if arguments.out:
         write_json(arguments.out.with_suffix(".json"), report)
         write_csv(arguments.out.with_suffix(".csv"), results)
