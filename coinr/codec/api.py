@@ -76,7 +76,7 @@ def encode_state_dict(
         ``"lossless"``: bit-exact.
     effort
         How much time ``auto`` and ``direct`` take to save bytes, all within the same errors. ``"fast"``: the direct
-        coder with 8 states and about one pass a tensor. ``"default"``: up to 256 states, and other coders where a quick
+        coder with 8 to 32 states and about one pass a tensor. ``"default"``: up to 256 states, and other coders where a quick
         bound says that they may win. ``"best"``: the smallest file, for about ten times the time; every coder is tried.
         Other profiles have one effort and refuse ``"fast"``.
     output_error_db

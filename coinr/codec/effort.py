@@ -70,23 +70,23 @@ BEST = Effort(
 )
 
 _DEFAULT = Effort(
-    states=((24, 0), (1 << 15, 8), (1 << 17, 5)),
+    states=((24, 0), (1 << 15, 8), (1 << 17, 6), (1 << 21, 4)),
     states_along_rows=((24, 0), (1 << 13, 6), (1 << 17, 4)),
-    passes=4,
-    close=0.975,
+    passes=5,
+    close=0.982,
     spare=0.5,
     element_costs=False,
-    mixed_most=1 << 15,
+    mixed_most=1 << 13,
     adaptive_most=1 << 15,
-    sample=1 << 12,
-    all_shapes=False,
+    sample=1 << 13,
+    all_shapes=True,
     all_steps=True,
     all_coders=False,
     dictionaries=True,
 )
 
 _FAST = Effort(
-    states=((24, 0),),
+    states=((24, 0), (1 << 15, 5)),
     states_along_rows=((24, 0),),
     passes=2,
     close=0.95,
