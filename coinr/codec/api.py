@@ -76,8 +76,8 @@ def encode_state_dict(
         ``"lossless"``: bit-exact.
     effort
         How much time ``auto`` and ``direct`` take to save bytes, all within the same errors. ``"fast"``: the direct
-        coder with 8 to 32 states and about one pass a tensor. ``"default"``: up to 256 states, and other coders where a quick
-        bound says that they may win. ``"best"``: the smallest file, for about ten times the time; every coder is tried.
+        coder with 8 to 32 states and about one pass a tensor. ``"default"``: up to 256 states, and other coders where a
+        quick bound says that they may win. ``"best"``: every coder and every form, for ten to thirty times the time.
         Other profiles have one effort and refuse ``"fast"``.
     output_error_db
         How far the output may be off, in dB: the root mean square of its change over the network's domain, as a share

@@ -16,7 +16,8 @@ class Effort:
     states_along_rows
         The same where errors in a row compensate for each other: each state holds their effect on the rest of the row.
     passes, close
-        Most passes of the search for a step, and the share of the allowed error from which one ends the search.
+        Passes after which the search for a step ends if one was within the allowed error, and the share of that error
+        from which one ends the search at once.
     spare
         Standard deviations of the error that the first step leaves free, so that most often one pass suffices.
     element_costs

@@ -7,13 +7,16 @@ import pytest
 import torch
 
 import coinr
-from coinr.codec.coders import DICTIONARY, SPARSE, UNIFORM
+from coinr.codec.coders import DICTIONARY, DIRECT, SPARSE, UNIFORM
+from coinr.codec.coders.levels import NO_STEPS
 from coinr.codec.effort import EFFORTS
 from coinr.codec.encoder import Encoder
 from coinr.codec.format.container import File
 from coinr.codec.options import EncodeOptions
 from coinr.codec.profiles.tasks import PROFILES, check_options, make_tasks
-from coinr.codec.quantize import sparse
+from coinr.codec.quantize import sparse, trellis
+from coinr.codec.quantize.problem import QuantizationProblem
+from coinr.codec.state_dict import read_state_dict
 from coinr.codec.tensors import to_planes
 from coinr.errors import InputError
 from tests.cli.command import fail, succeed
@@ -69,6 +72,28 @@ def test_errors_are_within_their_limits_at_every_effort(effort, tolerance):
     for task in tasks:
         difference = to_planes(decoded[task.entry.name]) - task.entry.planes
         assert np.sqrt(np.square(difference).mean()) <= task.limit.error
+
+
+@pytest.mark.parametrize("effort", ["fast", "default"])
+@pytest.mark.parametrize("tolerance", [0.01, 0.1, 0.5, 1.5, 4.0])
+def test_every_tensor_finds_its_step(effort, tolerance):
+    sd = siren()
+    blob = coinr.encode_state_dict(sd, profile="direct", effort=effort, tolerance=tolerance)
+    assert coders(blob) == {DIRECT.id}
+    assert (
+        len(blob) <= 1.06 * len(coinr.encode_state_dict(sd, profile="direct", effort="best", tolerance=tolerance)) + 8
+    )
+
+
+def test_a_search_goes_on_until_a_step_is_within_the_error(monkeypatch):
+    entry = read_state_dict({"w": torch.randn(24, 24, generator=torch.Generator().manual_seed(0))})[0]
+    matrix = entry.planes.reshape(24, 24)
+    # the first step is twice as wide as it should be, and the next ones are a hair too wide
+    monkeypatch.setattr(trellis, "first_step", lambda problem, *rest: problem.storable_step(0.3, NO_STEPS, NO_STEPS))
+    monkeypatch.setattr(trellis, "_step_for", lambda relative: relative**0.5)
+    found = trellis.quantize_to(QuantizationProblem(matrix, 0.05, 0.05), NO_STEPS, NO_STEPS, EFFORTS["fast"])
+    assert found is not None
+    assert found.error <= 0.05
 
 
 def test_default_is_the_default():

@@ -35,6 +35,9 @@ _STATES_ALONG_ALL = ((24, 0), (MAX_PARAMETERS_THOROUGH, 8))
 # Mean squared error of a trellis quantizer with a step of 1 at high rate, by log2 of its states.
 _NOISE = {0: 1 / 12, 2: 0.264, 3: 0.259, 4: 0.254, 5: 0.251, 6: 0.248, 7: 0.246, 8: 0.244}
 
+# Most passes of the search for the step.
+_PASSES = 8
+
 # In larger matrices, errors of at most this share of the weights converge in three or four passes; more passes do not
 # help where errors jump, as with one weight among zeros.
 _LARGE, _FINE, _FINE_PASSES = 1 << 15, 1 / 6, 5
@@ -56,16 +59,17 @@ def quantize_to(
     spread = effort.spare / (2 * math.sqrt(size))
     start = first_step(problem, row, column, log_states, 1 - min(spread, _MOST_SPARE))
     fine = size > _LARGE and problem.limit <= _FINE * rms(problem.matrix)
-    tries = min(effort.passes, _FINE_PASSES) if fine else effort.passes
     close = effort.close - 2 * min(spread, _MOST_SPARE)
-    steps = Bracket[Quantized](partial(_next_step, problem, (1 + close) / 2), start, tries=tries)
+    steps = Bracket[Quantized](
+        partial(_next_step, problem, (1 + close) / 2), start, tries=_FINE_PASSES if fine else _PASSES
+    )
     for step in steps if start is not None else ():
         found = quantize(problem, row, column, step, log_states, effort)
         if found is None:
             break
         ratio = problem.constraint_ratio(found.weighted_error, found.error)
         steps.add(step, ratio, not ratio > 1, found)
-        if close <= ratio <= 1:
+        if close <= ratio <= 1 or (steps.good is not None and len(steps.points) >= effort.passes):
             break
     return None if steps.good is None else steps.good.made
 
