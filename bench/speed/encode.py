@@ -49,7 +49,7 @@ NETWORKS: dict[str, Callable[[], StateDict]] = {
 PEER = "nncodec"
 
 # Repeats of a measurement: so many parameters in all, within these bounds; one of the slowest effort.
-_PARAMETERS, _FEWEST, _MOST = 1 << 22, 2, 15
+_PARAMETERS, _FEWEST, _MOST = 1 << 22, 1, 15
 
 #: The network and effort whose time is split up.
 PROFILED = ("SIREN (2, 32)", "fast")
