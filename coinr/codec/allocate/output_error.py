@@ -26,6 +26,10 @@ from coinr.sensitivity.gains import Gains, predict_error, predict_gains
 # Largest relative error of a tensor: predictions hold for small errors.
 _LARGEST_RELATIVE_ERROR = 0.5
 
+# Rows that differ by less than this in bits a weight are not worth steps of their own: the search for them takes longer
+# than all the rest.
+_LEAST_GAIN = 0.1
+
 # Tolerance at the default level where the structure is not known, without growth by depth: careful rather than cheap.
 UNKNOWN_TOLERANCE = 0.1
 
@@ -106,7 +110,7 @@ def plan_errors(
         largest = _LARGEST_RELATIVE_ERROR * entry.rms
         error = level * math.sqrt(entry.count / count) / gain.output if gain.output > 0 else largest
         errors[position] = min(error, largest)
-        if len(entry.layout.shape) > 1:
+        if -np.log2(gain.rows).mean() / 2 > _LEAST_GAIN and len(entry.layout.shape) > 1:
             rows[entry.name] = TensorSensitivity(None, np.tile(gain.rows, entry.layout.planes), None)
     shared = equalized(entries, errors, sensitivity.means())
     weights = sensitivity or SensitivityInfo(rows)
