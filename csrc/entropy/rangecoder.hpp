@@ -20,7 +20,7 @@ public:
         const uint32_t one = 0u - static_cast<uint32_t>(bit);
         high_ ^= (high_ ^ middle) & one;
         low_ ^= (low_ ^ (middle + 1)) & ~one;
-        while (((low_ ^ high_) >> 24) == 0) {
+        while (__builtin_expect(((low_ ^ high_) >> 24) == 0, 0)) {
             out_.push_back(static_cast<char>(low_ >> 24));
             low_ <<= 8;
             high_ = high_ << 8 | 0xFF;
@@ -61,7 +61,7 @@ public:
         const uint32_t one = 0u - static_cast<uint32_t>(bit);
         high_ ^= (high_ ^ middle) & one;
         low_ ^= (low_ ^ (middle + 1)) & ~one;
-        while (((low_ ^ high_) >> 24) == 0) {
+        while (__builtin_expect(((low_ ^ high_) >> 24) == 0, 0)) {
             low_ <<= 8;
             high_ = high_ << 8 | 0xFF;
             code_ = code_ << 8 | next();
