@@ -17,7 +17,7 @@ from coinr.codec.effort import EFFORTS
 from coinr.codec.elements import rounded
 from coinr.codec.options import EncodeOptions
 from coinr.codec.state_dict import Entry
-from coinr.codec.tensors import to_bytes, to_planes
+from coinr.codec.tensors import to_bytes, to_planes, view_bytes
 from coinr.codec.wire import Reader, quick_size
 from coinr.engine.threads import limited_threads, parallel_map
 from coinr.progress import steps
@@ -103,7 +103,7 @@ def lossless(entry: Entry) -> Candidate:
 def _made_lossless(entry: Entry) -> Candidate:
     exact = Candidate(EXACT.id, ExactParams(), EXACT.encode(entry.tensor, ExactParams()), NO_DISTORTION)
     decodable = EXACT.is_decodable(exact.payload, entry.layout)
-    raw = to_bytes(entry.tensor)
+    raw = view_bytes(entry.tensor)
     if decodable and len(raw) > _PATIENT_BYTES and quick_size(raw) > _HOPELESS * len(exact.payload):
         return exact
     payload = LOSSLESS.encode(entry.tensor, LosslessParams())

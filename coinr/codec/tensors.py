@@ -94,10 +94,18 @@ def to_bytes(tensor: torch.Tensor) -> bytes:
     return raw
 
 
-def from_bytes(raw: bytes | bytearray, layout: Layout) -> torch.Tensor:
-    """Return the tensor whose bytes :func:`to_bytes` gave."""
+def view_bytes(tensor: torch.Tensor) -> memoryview:
+    """Return what :func:`to_bytes` does, without a copy; the tensor is contiguous and on the CPU."""
+    raw: memoryview = tensor.reshape(-1).view(torch.uint8).numpy().data
+    return raw
+
+
+def from_bytes(raw: bytes | bytearray | NDArray[np.uint8], layout: Layout) -> torch.Tensor:
+    """Return the tensor whose bytes :func:`to_bytes` gave; it takes over an array."""
     if not layout.size:
         return torch.empty(layout.shape, dtype=layout.dtype)
+    if isinstance(raw, np.ndarray):
+        return torch.from_numpy(raw).view(layout.dtype).reshape(layout.shape)
     return torch.frombuffer(bytearray(raw), dtype=torch.uint8).view(layout.dtype).reshape(layout.shape)
 
 

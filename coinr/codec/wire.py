@@ -87,13 +87,13 @@ class Extent:
 _PATIENT_BYTES = 1 << 18
 
 
-def compress(data: bytes) -> bytes:
+def compress(data: bytes | memoryview) -> bytes:
     """Compress by Brotli, at its highest quality unless the data are large."""
     packed: bytes = brotli.compress(data, quality=11 if len(data) <= _PATIENT_BYTES else 9, lgwin=24)
     return packed
 
 
-def quick_size(data: bytes) -> int:
+def quick_size(data: bytes | memoryview) -> int:
     """Estimate the size that :func:`compress` gives, in a hundredth of its time; an upper bound in practice."""
     return len(brotli.compress(data, quality=1))
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from coinr.codec.tensors import Layout, from_bytes, to_bytes
+from coinr.codec.tensors import Layout, from_bytes, view_bytes
 from coinr.codec.wire import Reader
 from coinr.engine import native
 from coinr.errors import FormatError
@@ -93,9 +93,9 @@ class Exact:
         return ExactParams()
 
     def encode(self, content: torch.Tensor, params: ExactParams) -> bytes:
-        raw = to_bytes(content)
-        if not raw:
+        if not content.numel():
             return b""
+        raw = view_bytes(content)
         layout = Layout(content.dtype, tuple(content.shape))
         if layout.dtype == torch.bool:
             form = _Form.of(layout)
@@ -128,7 +128,7 @@ class Exact:
             reader.end()
             return from_bytes(b"", layout).to(device)
         form = _Form.of(layout, reader.u8())
-        data = bytes(payload[reader.at :])
+        data = payload[reader.at :]
         try:
             if layout.dtype == torch.bool:
                 if form.mode:
@@ -138,10 +138,10 @@ class Exact:
                 raw = native.decode_exact(data, *form.arguments())
         except ValueError as error:
             raise FormatError(f"exact code: {error}") from error
-        return from_bytes(raw.tobytes(), layout).to(device)
+        return from_bytes(raw, layout).to(device)
 
 
-def _choose(raw: bytes, layout: Layout) -> _Form:
+def _choose(raw: memoryview, layout: Layout) -> _Form:
     """Return the form with the fewest bits on a sample of the words: its transform and number of modeled bits."""
     form = _Form.of(layout)
     rows = min(form.rows, max(1, _SAMPLE // form.columns))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from coinr.codec.tensors import Layout, from_bytes, to_bytes
+from coinr.codec.tensors import Layout, from_bytes, view_bytes
 from coinr.codec.wire import Reader, compress, expand
 from coinr.errors import FormatError
 
@@ -42,16 +42,15 @@ class Lossless:
         return LosslessParams()
 
     def encode(self, content: torch.Tensor, params: LosslessParams) -> bytes:
-        raw = to_bytes(content)
-        if not raw:
+        if not content.numel():
             return b""
+        raw = view_bytes(content)
         width = content.dtype.itemsize
-        planes = np.frombuffer(raw, np.uint8).reshape(-1, width).T.tobytes()
-        options = [(_RAW, raw), (_BROTLI, compress(raw))]
+        mode, data = _BROTLI, compress(raw)
         if width > 1:
-            options.append((_PLANES, compress(planes)))
-        mode, data = min(options, key=lambda option: len(option[1]))
-        return bytes([mode]) + data
+            planes = compress(np.frombuffer(raw, np.uint8).reshape(-1, width).T.tobytes())
+            mode, data = min((mode, data), (_PLANES, planes), key=lambda option: len(option[1]))
+        return bytes([mode]) + data if len(data) < len(raw) else bytes([_RAW]) + raw
 
     def decode(
         self, payload: memoryview, params: LosslessParams, layout: Layout, seed: int, device: torch.device
