@@ -91,6 +91,11 @@ def test_the_published_rule():
 
 def test_speed_in_the_readme():
     decoded = {line["name"]: line for line in read("decode_speed.csv")}
+    encoded = {
+        line["coder"]: float(line["encode_seconds"])
+        for line in read("encode_speed.csv")
+        if line["network"] == "SIREN (3, 128)"
+    }
     searches = {(line["network"], line["value"]): line for line in read("rate/search.csv")}
     shapes = [("64", "65536", "192", "20"), ("128", "65536", "384", "48")]
     pursuits = defaultdict(dict)
@@ -105,7 +110,7 @@ def test_speed_in_the_readme():
     assert [row[1:] for row in rows("README.md", "speed")] == [
         [f"{1000 * float(decoded['auto (3,64)']['seconds']):.1f} ms", "–"],
         [f"{rate:.1f} M weights/s", f"constriction: {peer:.1f} M weights/s"],
-        [f"{float(decoded['encode auto (3,128)']['seconds']):.1f} s", "–"],
+        [f"{encoded['default']:.3f} s", f"nncodec: {encoded['nncodec']:.3f} s"],
         [f"{float(searches['siren-3x64-kodim03', '31.1383']['own_cpu_seconds']):.1f} s", "–"],
         *([f"{one:.3f} s", f"PyTorch: {other:.2f} s"] for one, other in zip(ours, peers, strict=True)),
     ]
@@ -241,6 +246,28 @@ def test_large_state_dicts():
         rate = f"{one['weights_per_cpu_second'] / 1e6:.1f}" if step != "one" else "–"
         assert row[1:] == [seconds, rate, f"{one['anonymous_over_largest']:.2f}"]
         assert one["anonymous_over_largest"] <= 2
+
+
+def test_encoding():
+    lines = read("encode_speed.csv")
+    assert rows("docs/performance.md", "encoding") == [
+        [
+            line["network"],
+            spaced(line["parameters"]),
+            line["coder"],
+            f"{float(line['encode_seconds']):.4f}",
+            f"{float(line['decode_seconds']):.4f}",
+            spaced(line["bytes"]),
+            f"{float(line['error']):.5f}",
+        ]
+        for line in lines
+    ]
+    by = {(line["network"], line["coder"]): line for line in lines}
+    for network, *cells in rows("RESULTS.md", "efforts"):
+        fast, default, best = (by[network, effort] for effort in ("fast", "default", "best"))
+        times = [float(line[f"{way}_ratio"]) for line in (fast, default) for way in ("encode", "decode")]
+        sizes = [float(line["bytes"]) / float(best["bytes"]) for line in (fast, default)]
+        assert cells == [*(f"{ratio:.2f}" for ratio in times), *(f"{ratio:.4f}" for ratio in sizes)]
 
 
 def test_dictionaries():
