@@ -53,7 +53,7 @@ def encode_state_dicts(
         At once, if an option is out of range or cannot be pickled. Others of encode_state_dict come while iterating,
         where their file would; the message begins with the index of the state dict.
     BackendError
-        If a process was ended from outside.
+        If a process cannot be started, or was ended from outside.
     """
     if is_state_dict(sds):
         raise InputError(f"sds is one {type(sds).__name__}: give a list of state dicts, or call encode_state_dict")

@@ -51,6 +51,8 @@ def map_in_processes(
     ------
     InputError
         If ``single`` cannot be pickled, or not be read in another process.
+    BackendError
+        If no process can be started. One that ends early is the error of its item.
     """
     source = _Items(items)
     if processes > 1:
@@ -164,16 +166,22 @@ class _Team(Generic[_B]):
             self._idle.put(process)
 
     def close(self) -> None:
-        """End all processes at once, also those that work."""
+        """End all processes at once, also those that work; their threads end soon after.
+
+        Threads are not waited for: this may run when garbage is collected, in the middle of the start of a thread,
+        whose lock an ending thread needs.
+        """
         for process in self._all:
             process.kill()
-        self._threads.shutdown(cancel_futures=True)
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
 
 class _Process:
     """A new process of Python, which imports nothing of the caller's program."""
 
     def __init__(self, work: bytes) -> None:
+        if not sys.executable:
+            raise BackendError("this Python has no sys.executable to start other processes with; give threads=1")
         self._connection, theirs = Pipe()
         with theirs:
             code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve({theirs.fileno()})"
@@ -207,10 +215,9 @@ class _Process:
         return value
 
     def kill(self) -> None:
-        """End the process."""
+        """End the process. The connection is closed with its last user, as a thread may still read from it."""
         self._process.kill()
         self._process.wait()
-        self._connection.close()
 
 
 def serve(handle: int) -> None:

@@ -4,6 +4,7 @@ import math
 import os
 import pickle
 import sys
+import threading
 import time
 import types
 
@@ -91,6 +92,14 @@ def test_a_process_that_ends_early_is_an_error():
         Evaluated(["__import__('os')._exit(3)"]).values()
 
 
+def test_a_python_without_an_executable_cannot_start_others(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "")
+    futures = map_in_processes(math.sqrt, math.sqrt, [4.0, 9.0, 16.0], 2)
+    assert next(futures).result() == 2.0
+    with pytest.raises(BackendError, match="sys.executable"):
+        next(futures)
+
+
 def test_items_are_read_a_few_ahead():
     evaluated = Evaluated(f"{k} + 0" for k in range(1000))
     for k, future in enumerate(evaluated):
@@ -128,6 +137,13 @@ def test_closing_ends_processes_that_work():
     for pid in pids:
         with pytest.raises(ProcessLookupError):
             os.kill(pid, 0)
+
+
+def test_closing_waits_for_no_lock_of_threads():
+    """Garbage may be collected while a thread starts: threads that end then wait for the lock of that start."""
+    evaluated = Evaluated(["__import__('time').sleep(1000)"] * 4)
+    with threading._active_limbo_lock:
+        evaluated.futures.close()
 
 
 def test_what_cannot_be_sent_is_refused(monkeypatch):
