@@ -143,6 +143,31 @@ def test_refinement():
         ]
 
 
+def test_refinement_without_the_signal():
+    found = {(line["network"], line["goal"], line["way"]): line["bytes"] for line in read("rate/distill.csv")}
+    ways = ("search", "distilled", "distilled, thorough", "refined with the signal")
+    table = rows("docs/search_and_refine.md", "distill")
+    assert {(row[0], row[1].replace("−", "-")) for row in table} == {key[:2] for key in found}
+    for network, goal, *sizes in table:
+        known = [found.get((network, goal.replace("−", "-"), way)) for way in ways]
+        assert sizes == [spaced(size) if size else "–" for size in known]
+
+
+def test_symmetries():
+    for row, line in zip(rows("RESULTS.md", "symmetries"), read("rate/symmetries.csv"), strict=True):
+        assert row == [
+            line["network"],
+            line["tolerance"],
+            spaced(line["bytes"]),
+            spaced(line["weights"]),
+            spaced(line["weights, canonical order"]),
+            line["hidden biases"],
+            line["biases, sorted"],
+            f"{float(line['saved, percent']):.1f} %",
+            f"{float(line['in theory, percent']):.1f} %",
+        ]
+
+
 def test_costs_of_refinements():
     lines = json.loads((RESULTS / "refine_cost.json").read_text())["refinements"]
     for row, line in zip(rows("docs/search_and_refine.md", "refine_cost"), lines, strict=True):
