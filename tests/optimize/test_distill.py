@@ -107,6 +107,17 @@ def test_a_callable_draws_batches():
     assert output_error(module, refined.state_dict, points(20_000)) < -49.5
 
 
+def test_a_later_batch_that_does_not_fit_is_named():
+    drawn = []
+
+    def draw():
+        drawn.append(0)
+        return torch.rand(4096, 2 if len(drawn) < 8 else 3)
+
+    with pytest.raises(InputError, match=r"the module cannot take torch.float32 \[4096, 3\]"):
+        coinr.refine(siren(), draw, steps=STEPS, profile="direct")
+
+
 def test_held_out_samples_are_not_trained_with():
     seen = []
 

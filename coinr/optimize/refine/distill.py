@@ -90,7 +90,8 @@ class Distillation:
             If it is not finite.
         """
         batch = self._draw()
-        error = self._squared_error(self._outputs(state_dict, batch), self._original_outputs(batch))
+        original = self._original_outputs(batch)  # names what the module cannot take
+        error = self._squared_error(self._outputs(state_dict, batch), original)
         if not math.isfinite(float(error.detach())):
             raise CoinrError(f"the output error became {float(error.detach())}; try a lower learning rate")
         return error / self.level + _FLOOR
