@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
@@ -24,8 +25,8 @@ LossFunction = Callable[[Mapping[str, Tensor]], Tensor]
 # smaller one are too few.
 _CALLS = (8, 64)
 
-# Bounds of the logarithm of the factor that errors are scaled by, and how close it comes to the one that is sought.
-_WIDEST, _CLOSE = 30.0, 0.05
+# The first change of the logarithm of errors in a bisection, and the last.
+_WIDEST, _CLOSE = 16.0, 0.05
 
 
 class NoisyNetwork:
@@ -83,14 +84,17 @@ class NoisyNetwork:
     def scale_errors(self, bits: float, generator: torch.Generator) -> dict[str, Tensor]:
         """Scale all errors alike, so that the trained tensors take about so many bits; return the noisy state dict."""
         noise = self.noise(generator)
-        starts = {name: tensor.log_errors.clone() for name, tensor in self.trained.items()}
-        low, high = -_WIDEST, _WIDEST
-        while high - low > _CLOSE:
-            middle = (low + high) / 2
-            for name, tensor in self.trained.items():
-                tensor.log_errors.copy_(starts[name] + middle)
-            low, high = (middle, high) if float(self.noisy(noise)[1]) > bits else (low, middle)
+        stride = _WIDEST
+        while stride > _CLOSE:
+            self.multiply_errors(math.exp(stride if float(self.noisy(noise)[1]) > bits else -stride))
+            stride /= 2
         return self.noisy(noise)[0]
+
+    @torch.no_grad()
+    def multiply_errors(self, factor: float) -> None:
+        """Multiply all errors by a positive factor."""
+        for tensor in self.trained.values():
+            tensor.log_errors.add_(math.log(factor))
 
     def drop_unused(self, loss_fn: LossFunction, generator: torch.Generator) -> list[str]:
         """Stop training tensors of which the loss has no gradient.

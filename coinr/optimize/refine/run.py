@@ -142,7 +142,7 @@ def refine(
         The lowest ``evaluate`` that is good enough: the smallest file found to reach it is returned.
     evaluate
         The score of a state dict, higher is better. ``min_score`` needs it, and calls it at most 23 times, 35 if
-        ``thorough``.
+        ``thorough``; of a module with inputs, five times more.
     steps, learning_rate
         Steps, and the learning rate of the weights, which rises for 100 steps and then decays as a cosine. None stands
         for 2e-4, or less where weights tolerate less: four times the geometric mean of the errors that the tolerance

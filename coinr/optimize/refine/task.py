@@ -29,6 +29,9 @@ from coinr.optimize.refine.noisy_network import LossFunction, NoisyNetwork
 # Errors at which every tensor vanishes, and the least level that a size leads to.
 _MOST, _LEAST_LEVEL = 1e30, 1e-30
 
+# Calls of a metric that look for the errors to start with, and the largest factor between two of them.
+_TRIES, _STRIDE = 5, 8.0
+
 _Metric = Callable[[Mapping[str, Tensor]], float]
 
 
@@ -116,14 +119,30 @@ class Task:
         if self.goals.target_bytes is not None:
             bits = 8 * (self.goals.target_bytes - _header_bytes(encoder))
             if self.distillation is not None:
-                noisy = network.scale_errors(bits, generator)
-                self.distillation.level = max(self.distillation.squared_error(noisy), _LEAST_LEVEL)
+                started = network.scale_errors(bits, generator)
+                self.distillation.level = max(self.distillation.squared_error(started), _LEAST_LEVEL)
             return SizeController(bits, count)
         if self.goals.min_score is not None and self.metric is not None:
-            controller = ScoreController if self.distillation is None else DistillationController
-            return controller(self.metric, float(self.metric(network.value())), self.goals.min_score, count)
+            full = float(self.metric(network.value()))
+            if self.distillation is None:
+                return ScoreController(self.metric, full, self.least, count)
+            noisy = self._scale_errors(network, full, generator)
+            self.distillation.level = max(self.distillation.squared_error(noisy), _LEAST_LEVEL)
+            return DistillationController(self.metric, full, self.least, count)
         asked = self.goals.loss_increase
         return LagrangeMultiplier(LOSS_INCREASE if asked is None else asked, count)
+
+    @torch.no_grad()
+    def _scale_errors(self, network: NoisyNetwork, full: float, generator: torch.Generator) -> Mapping[str, Tensor]:
+        """Scale all errors alike, so that the score loses about what it may lose; return the noisy state dict."""
+        assert self.metric is not None
+        noise = network.noise(generator)
+        for _ in range(_TRIES):
+            lost = full - float(self.metric(network.noisy(noise)[0]))
+            # losses follow the square of the errors; one that is NaN asks for smaller errors
+            ratio = (full - self.least) / lost if lost > 0 else math.inf if lost <= 0 else 0.0
+            network.multiply_errors(min(max(math.sqrt(max(ratio, 0.0)), 1 / _STRIDE), _STRIDE))
+        return network.noisy(noise)[0]
 
     def out_of_reach(self, results: Sequence[EncodingResult], full: float, steps: int) -> str:
         """Return what was reached where the metric was not, as a message."""
