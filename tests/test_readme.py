@@ -87,6 +87,13 @@ def test_search_and_refinement(page, number, problem, capsys):
     assert all(torch.equal(tensor, decoded[name]) for name, tensor in model.state_dict().items())
 
 
+def test_refinement_without_the_signal(problem):
+    names = run("docs/search_and_refine.md", 1, coinr=coinr, **problem)
+    assert names["refined"].output_error_db <= -40
+    decoded = coinr.decode_state_dict(names["refined"].blob)
+    assert all(torch.equal(tensor, decoded[name]) for name, tensor in problem["model"].state_dict().items())
+
+
 def test_output_error(problem, capsys):
     names = run("docs/state_dicts.md", 3, model=problem["model"], inputs=problem["x"])
     assert "predicted output error: " in capsys.readouterr().out.splitlines()[-1]
@@ -104,7 +111,7 @@ def test_every_block_is_run_above():
     assert {page: count for page, count in blocks.items() if count} == {
         "README.md": 2,
         "docs/api.md": 1,
-        "docs/search_and_refine.md": 1,
+        "docs/search_and_refine.md": 2,
         "docs/signals.md": 1,
         "docs/state_dicts.md": 4,
     }
