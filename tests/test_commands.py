@@ -16,7 +16,7 @@ TEXTS = [
     path
     for suffix in ("*.md", "*.py")
     for path in sorted(ROOT.rglob(suffix))
-    if path.relative_to(ROOT).parts[0] not in ("build", "demo_out", ".venv")
+    if not {"build", "demo_out", ".venv", "cache"} & set(path.relative_to(ROOT).parts)
 ]
 COMMANDS = sorted(
     {

@@ -45,7 +45,9 @@ SOURCES = [
     path
     for folder in ("coinr", "kernels", "csrc", "bench", "examples", "tests")
     for path in sorted((ROOT / folder).rglob("*"))
-    if path.suffix in (".py", ".pyi", ".hpp", ".cpp", ".inc") and path.name != "test_documents.py"
+    if path.suffix in (".py", ".pyi", ".hpp", ".cpp", ".inc")
+    and path.name != "test_documents.py"
+    and "cache" not in path.relative_to(ROOT).parts
 ]
 
 

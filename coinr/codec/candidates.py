@@ -22,6 +22,9 @@ from coinr.codec.wire import Reader, quick_size
 from coinr.engine.threads import limited_threads, parallel_map
 from coinr.progress import steps
 
+# Lossless storage is always tried for so few elements: it takes no time, and 1.0 stays 1.0.
+_FEW = 16
+
 # From this many elements on, lossless storage is tried only where a quick estimate says that it may be smaller.
 _LARGE = 512
 
@@ -146,7 +149,7 @@ def smallest(
 
 def likely_smallest(entry: Entry, candidates: list[Candidate], limit: DistortionLimit) -> Candidate:
     """Return the smallest candidate; lossless storage only where a quick estimate says that it may be smaller."""
-    if candidates and limit.relative_error is None and not entry.is_large:
+    if candidates and limit.relative_error is None and entry.count > _FEW and not entry.is_large:
         best = min(candidates, key=cost)
         if _EXACT_SHARE * quick_size(to_bytes(entry.tensor)) > len(best.payload):
             return best

@@ -17,12 +17,14 @@ from coinr.engine.threads import available_threads
 from coinr.errors import CoinrError, InputError
 from coinr.inputs.arguments import checked
 from coinr.inputs.state_dicts import StateDict, is_state_dict, to_state_dict
+from coinr.runtime.ambient import independent
 from coinr.runtime.processes import map_in_processes
 
 #: An entry of a state dict: its name, layout, and bytes or the position of the entry that it is tied to.
 _Row = tuple[str, Layout, bytes | int]
 
 
+@independent
 @checked
 def encode_state_dicts(
     sds: Annotated[Iterable[StateDict], "an iterable of state dicts"],
@@ -90,6 +92,7 @@ class _Item:
         return _unpickle, (_rows(self.sd),)
 
 
+@independent
 def _rows(sd: StateDict) -> list[_Row]:
     return [
         (entry.name, entry.layout, to_bytes(entry.tensor) if entry.tied_to is None else entry.tied_to)

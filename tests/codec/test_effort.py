@@ -185,3 +185,10 @@ def test_the_command_line_passes_the_effort_on(tmp_path):
         succeed("pack", tmp_path / "a.pt", "-o", tmp_path / f"{effort}.coinr", "--effort", effort)
         assert (tmp_path / f"{effort}.coinr").read_bytes() == coinr.encode_state_dict(sd, effort=effort)
     assert "effort must be one of" in fail(1, "pack", tmp_path / "a.pt", "-o", tmp_path / "b.coinr", "--effort", "low")
+
+
+@pytest.mark.parametrize("effort", ["fast", "default", "best"])
+@pytest.mark.parametrize("shape", [(1,), (2, 2), (16,), (40,), (30, 30)])
+def test_ones_stay_ones(effort, shape):
+    sd = {"ones": torch.ones(shape), "w": torch.randn(8, 8, generator=torch.Generator().manual_seed(0))}
+    assert torch.equal(coinr.decode_state_dict(coinr.encode_state_dict(sd, effort=effort))["ones"], sd["ones"])

@@ -201,18 +201,18 @@ def test_encoding_takes_no_more_threads_than_it_may(source, sd, counted, monkeyp
     """Four tensors on four threads: no operation of any, decoding to verify included, has more than one."""
     monkeypatch.setenv("COINR_THREADS", "4" if source == "environment" else "64")
     threads = None if source == "environment" else 4
-    four = sd
+    options = {"tolerance": 0.5, "effort": "best"}
     monkeypatch.setattr(sparse, "_EFFORT", ((1 << 62, 1 << 8, 1),))
-    assert coinr.encode_state_dict(four, tolerance=0.5, threads=1) == coinr.encode_state_dict(four, tolerance=0.5)
+    assert coinr.encode_state_dict(sd, threads=1, **options) == coinr.encode_state_dict(sd, **options)
     assert counted.given
     counted.given = []
-    blob = coinr.encode_state_dict(four, tolerance=0.5, threads=threads)
+    blob = coinr.encode_state_dict(sd, threads=threads, **options)
     several, counted.given = counted.given, []
     assert several
     assert several.count(1) >= 4
     assert max(several) <= 4
     monkeypatch.setattr("coinr.codec.candidates.parallel_map", all_at_once)
-    assert coinr.encode_state_dict(four, tolerance=0.5, threads=threads) == blob
+    assert coinr.encode_state_dict(sd, threads=threads, **options) == blob
     assert counted.given
     assert set(counted.given) == {1}
 

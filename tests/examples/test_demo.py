@@ -82,7 +82,7 @@ def test_the_row_of_nncodec_is_its_smallest_file_that_loses_little(photo, tmp_pa
     exact = demo.nncodec.to_arrays(fit.network.state_dict())
     spoiled = {name: array * 0 for name, array in exact.items()}
     files = [(b"123", exact), (b"1", spoiled), (b"12", exact), (b"1234", exact)]
-    made = [demo.nncodec.Coded(blob, arrays, 0.25, 0.125) for blob, arrays in files]
+    made = [demo.nncodec.Coded(blob, arrays, 0.25, 0.125, 0.0, 0.0) for blob, arrays in files]
     monkeypatch.setattr(demo.nncodec, "code", lambda *_: iter(made))
     row = demo.measure_nncodec(tmp_path / "a.nnc", photo, fit)
     assert (row.bytes, row.encode_seconds, row.decode_seconds) == (2, 0.25, 0.125)

@@ -184,9 +184,10 @@ def test_tensors_that_need_no_dictionary_are_not_refused_for_its_work(kind, prof
 
 def test_auto_leaves_out_what_the_limits_do_not_allow():
     tensors = {"a": torch.randn(64, 64, generator=torch.Generator().manual_seed(3))}
-    least = coinr.encode_state_dict(tensors, tolerance=0.9)
+    options = {"tolerance": 0.9, "effort": "best"}
+    least = coinr.encode_state_dict(tensors, **options)
     assert coinr.inspect(least).totals["work"] > 0
-    within = coinr.encode_state_dict(tensors, tolerance=0.9, limits=coinr.Limits(work=0))
+    within = coinr.encode_state_dict(tensors, limits=coinr.Limits(work=0), **options)
     assert coinr.inspect(within).totals["work"] == 0
     assert (coinr.decode_state_dict(within)["a"] - tensors["a"]).norm() <= 0.9 * tensors["a"].norm()
 

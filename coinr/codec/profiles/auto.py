@@ -27,9 +27,6 @@ _UNIFORM_MOST = 1 << 18
 # Elements that are looked at to tell repetitive weights: at most half of their values differ.
 _SAMPLE = 1 << 10
 
-# Smaller tensors are not looked at: the direct coder takes a few bytes for them.
-_LEAST_REPETITIVE = 64
-
 
 def encode_auto(entries: list[Entry], limits: list[DistortionLimit], settings: EncodeOptions) -> list[Candidate]:
     """Encode each tensor by the coder with fewest bytes, within its limit."""
@@ -74,8 +71,6 @@ def _may_win(entry: Entry, limit: DistortionLimit, least: int) -> bool:
 
 def _repetitive(entry: Entry) -> bool:
     """Return whether weights repeat, as after quantization or pruning: few values differ in a sample of them."""
-    if entry.count < _LEAST_REPETITIVE:
-        return False
     flat = entry.tensor.reshape(-1)
     sample = to_planes(flat[:: max(1, len(flat) // _SAMPLE)])
     return 2 * len(np.unique(sample)) <= sample.size
