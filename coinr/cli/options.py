@@ -157,8 +157,8 @@ codec_options = option_group(
     click.option(
         "--effort",
         metavar="NAME",
-        help="How much time auto and direct take to save bytes: fast, default or best.  [default: default, or best to "
-        "meet a budget]",
+        help="How much time auto and direct take to save bytes: fast, default or best.  [default: default; best where "
+        "encode meets a budget]",
     ),
     click.option(
         "--output-error",

@@ -23,13 +23,13 @@ from coinr.engine.threads import limited_threads, parallel_map
 from coinr.progress import steps
 
 # Lossless storage is always tried for so few elements: it takes no time, and 1.0 stays 1.0.
-_FEW = 16
+_TINY = 16
 
 # From this many elements on, lossless storage is tried only where a quick estimate says that it may be smaller.
 _LARGE = 512
 
 # Fewer elements than this in all are encoded in less time than threads take to start, unless every coder is tried.
-_FEW = 1 << 14
+_ALONE = 1 << 14
 
 # From this many bytes on, Brotli is tried only where its fastest quality comes this close to the exact coder.
 _PATIENT_BYTES = 1 << 13
@@ -149,7 +149,7 @@ def smallest(
 
 def likely_smallest(entry: Entry, candidates: list[Candidate], limit: DistortionLimit) -> Candidate:
     """Return the smallest candidate; lossless storage only where a quick estimate says that it may be smaller."""
-    if candidates and limit.relative_error is None and entry.count > _FEW and not entry.is_large:
+    if candidates and limit.relative_error is None and entry.count > _TINY and not entry.is_large:
         best = min(candidates, key=cost)
         if _EXACT_SHARE * quick_size(to_bytes(entry.tensor)) > len(best.payload):
             return best
@@ -191,6 +191,6 @@ def each_tensor(
     pairs = list(zip(entries, limits, strict=True))
     if len(pairs) == 1:
         return [encode(*pairs[0])]  # whose own steps are shown
-    quick = not EFFORTS[settings.effort].all_coders and sum(entry.layout.size for entry in entries) < _FEW
+    quick = not EFFORTS[settings.effort].all_coders and sum(entry.layout.size for entry in entries) < _ALONE
     with limited_threads(1 if quick else None):
         return list(steps(parallel_map(lambda pair: encode(*pair), pairs), "tensors", len(pairs)))

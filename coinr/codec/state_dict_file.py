@@ -50,9 +50,9 @@ class StateDictFile(Mapping[str, torch.Tensor]):
         self._limits = limits or Limits()
         self._stack = contextlib.ExitStack()
         with contextlib.ExitStack() as stack:
-            source: bytes | FileBytes = stack.enter_context(open_source(path, FormatError))
+            self._source: bytes | FileBytes = stack.enter_context(open_source(path, FormatError))
             stack.enter_context(name_in_errors(path))
-            self._file = File(source, self._limits, None if base is None else ReferenceNetwork(base))
+            self._file = File(self._source, self._limits, None if base is None else ReferenceNetwork(base))
             self._stack = stack.pop_all()
         self._rows = {record.name: row for row, record in enumerate(self._file.header.records)}
         self._closed = False
@@ -67,6 +67,8 @@ class StateDictFile(Mapping[str, torch.Tensor]):
     def close(self) -> None:
         """Close the file; its names and its report remain."""
         self._closed = True
+        if isinstance(self._source, FileBytes):
+            self._source.close()
         self._stack.close()
 
     def __len__(self) -> int:
@@ -111,6 +113,7 @@ class StateDictFile(Mapping[str, torch.Tensor]):
         report = make_report(self._file)
         if original is None:
             return report
+        self.check_all()
         entries = read_state_dict(to_state_dict(original))
         return replace(report, output_error=predict_output_error(entries, lambda: read_state_dict(self)))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import BinaryIO
 
 from coinr.errors import InputError
@@ -35,17 +36,29 @@ class FileBytes:
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
+        self._lock = threading.Lock()
         self.size = os.fstat(stream.fileno()).st_size
 
     def read(self, start: int, stop: int) -> bytes:
         """Return the bytes from ``start`` to ``stop``, or to the end where that comes first."""
         parts: list[bytes] = []
-        at = start
+        at, stop = start, min(stop, self.size)
         # a system reads two gigabytes at most at once
-        while at < stop and (part := os.pread(self._stream.fileno(), stop - at, at)):
+        while at < stop and (part := self._part(at, stop)):
             parts.append(part)
             at += len(part)
         return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def _part(self, start: int, stop: int) -> bytes:
+        with self._lock:  # a number of a closed file may be that of another one by now
+            if self._stream.closed:
+                raise InputError("the file is closed")
+            return os.pread(self._stream.fileno(), stop - start, start)
+
+    def close(self) -> None:
+        """Close the file; reading it is an InputError from now on."""
+        with self._lock:
+            self._stream.close()
 
 
 #: Where the bytes of a file are.

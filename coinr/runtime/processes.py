@@ -120,6 +120,7 @@ class _Team(Generic[_B]):
     """Processes that apply one function, each used by one thread of this process at a time."""
 
     def __init__(self, work: bytes, processes: int) -> None:
+        self._work, self._processes, self._closed = work, processes, False
         self._starting: list[_Process] = []
         self._all: list[_Process] = []
         self._idle: SimpleQueue[_Process] = SimpleQueue()
@@ -145,7 +146,7 @@ class _Team(Generic[_B]):
         pending: deque[Future[_B]] = deque()
         more = True
         while more or pending:
-            while more and len(pending) < _AHEAD * len(self._all):
+            while more and len(pending) < _AHEAD * self._processes:
                 future = source.take(lambda item: self._threads.submit(self._call, pickle.dumps(item)))
                 if future is None:
                     more = False
@@ -163,7 +164,19 @@ class _Team(Generic[_B]):
             result: _B = process.receive()
             return result
         finally:
-            self._idle.put(process)
+            self._idle.put(process if process.lives() else self._replaced(process))
+
+    def _replaced(self, ended: _Process) -> _Process:
+        """Return a new process in place of one that has ended; that one where none can be started."""
+        try:
+            if not self._closed:
+                process = _Process(self._work)
+                self._all.append(process)
+                process.receive()
+                return process
+        except (OSError, BackendError):
+            pass
+        return ended
 
     def close(self) -> None:
         """End all processes at once, also those that work; their threads end soon after.
@@ -171,6 +184,7 @@ class _Team(Generic[_B]):
         Threads are not waited for: this may run when garbage is collected, in the middle of the start of a thread,
         whose lock an ending thread needs.
         """
+        self._closed = True
         for process in self._all:
             process.kill()
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -197,6 +211,10 @@ class _Process:
     def answers(self) -> bool:
         """Return whether there is an answer, or the process has ended."""
         return self._connection.poll()
+
+    def lives(self) -> bool:
+        """Return whether the process has not ended."""
+        return self._process.poll() is None
 
     def send(self, data: bytes) -> None:
         """Send pickled bytes; a process that has ended is an error of :meth:`receive`."""

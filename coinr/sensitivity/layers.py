@@ -35,7 +35,7 @@ class Layer:
     @property
     def scale(self) -> float:
         """Return the root mean square of the weights times the root of the number of inputs."""
-        return float(np.sqrt(np.mean(np.abs(self.weight) ** 2) * self.weight.shape[1]))
+        return float(np.sqrt(np.mean(np.abs(self.weight).astype(np.float64) ** 2) * self.weight.shape[1]))
 
 
 def find_layers(tensors: Mapping[str, Array]) -> list[Layer] | None:
@@ -53,8 +53,11 @@ def find_layers(tensors: Mapping[str, Array]) -> list[Layer] | None:
 
 def _numbered(name: str) -> list[tuple[int, int, str]]:
     """Return a sort key by which numbers in names follow each other as numbers, and words come after them."""
-    parts = re.split(r"(\d+)", name)
-    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
+    keys: list[tuple[int, int, str]] = []
+    for at, part in enumerate(re.split(r"(\d+)", name)):
+        digits = part.lstrip("0")
+        keys.append((0, len(digits), digits) if at % 2 else (1, 0, part))
+    return keys
 
 
 def _in_order(tensors: Mapping[str, Array]) -> list[Layer] | None:

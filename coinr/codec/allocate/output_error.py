@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from coinr.codec.allocate.default_errors import equalized, is_mask, rule_errors
 from coinr.codec.options import OUTPUT_ERROR_DB
 from coinr.codec.state_dict import Entry
+from coinr.errors import InputError
 from coinr.sensitivity.calibration import SensitivityInfo, TensorSensitivity
 from coinr.sensitivity.gains import Gains, predict_error, predict_gains
 
@@ -71,9 +72,20 @@ def predict_output_error(original: Sequence[Entry], decode: Callable[[], Sequenc
     """
     found = None
     if not any(entry.is_large for entry in original):
-        found = predict_error(_arrays(original), _arrays(decode()))
+        decoded = decode()
+        _check_same(original, decoded)
+        found = predict_error(_arrays(original), _arrays(decoded))
     db, basis = found or (None, UNKNOWN_BASIS)
     return {"db": db, "basis": basis}
+
+
+def _check_same(original: Sequence[Entry], decoded: Sequence[Entry]) -> None:
+    """Raise InputError unless both have tensors of the same names and shapes."""
+    given, held = ({entry.name: entry.layout.shape for entry in entries} for entries in (original, decoded))
+    for name in [*given, *held]:
+        if given.get(name) != held.get(name):
+            shapes = [str(tuple(one[name])) if name in one else "absent" for one in (given, held)]
+            raise InputError(f"the original is another network: {name!r} is {shapes[0]} there, {shapes[1]} in the file")
 
 
 def _arrays(entries: Sequence[Entry]) -> dict[str, NDArray[Any]]:

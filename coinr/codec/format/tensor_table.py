@@ -45,8 +45,8 @@ class Limits:
     Attributes
     ----------
     decoded_bytes
-        Bytes of all decoded tensors together. Decoding one tensor takes up to six times its bytes of memory, or twice
-        if it is large and of the coder ``direct``.
+        Bytes of all decoded tensors together. Decoding one tensor takes up to seven times its bytes of memory, or twice
+        if it is large and in the form that the encoder gives large tensors.
     work
         Dictionary entries that decoding generates.
     tensors

@@ -35,6 +35,9 @@ _BATCH, _ENTRIES = 4096, 1 << 20
 # Share of the samples that are held out, how many at most, and how many batches of a callable at most.
 _HELD_OUT, _MOST_HELD_OUT, _MOST_BATCHES = 1 / 8, 16384, 64
 
+# Fewer samples are all trained with and all held out.
+_FEWEST = 64
+
 # What the loss holds besides the squared error, in units of the level. It stands for the error of a network that shows
 # a signal: coding at the level increases this loss by as much as coding does by default where there is a signal.
 _FLOOR = 1 / LOSS_INCREASE
@@ -125,8 +128,8 @@ class Distillation:
         count = len(columns[0])
         size = max(1, min(_BATCH, _ENTRIES // max(1, sum(column[0].numel() for column in columns))))
         order = torch.randperm(count, generator=self._generator)
-        last = min(max(1, int(_HELD_OUT * count)), _MOST_HELD_OUT)
-        kept = order[last:] if count > 1 else order
+        last = count if count < _FEWEST else min(int(_HELD_OUT * count), _MOST_HELD_OUT)
+        kept = order if count < _FEWEST else order[last:]
         held_out = [[column[part.to(self._device)] for column in columns] for part in torch.split(order[:last], size)]
 
         def draw() -> list[Tensor]:
