@@ -160,3 +160,11 @@ def test_what_cannot_be_sent_is_refused(monkeypatch):
     with pytest.raises(InputError, match=r"threads=1 .*elsewhere"):
         for _ in map_in_processes(math.sqrt, elsewhere.function, endless(), 2):
             pass
+
+
+def test_a_process_that_ends_takes_its_item_alone_with_it():
+    items = [str(k) for k in range(40)]
+    items[7] = "__import__('os')._exit(3)"
+    found = list(Evaluated(items))
+    assert [k for k, future in enumerate(found) if isinstance(future.exception(), BackendError)] == [7]
+    assert [future.result() for k, future in enumerate(found) if k != 7] == [k for k in range(40) if k != 7]

@@ -128,8 +128,8 @@ def refine(
         thorough or has a ``loss_increase`` gives equal results where ``loss_fn`` does.
 
         Or the inputs of a module: a tensor of samples (an image's coordinates, say), a tuple of tensors, one for each
-        argument, or a callable without arguments that draws a batch of them. An eighth of at least 64 samples, at most 16 384,
-        is held out; so are the first batches of a callable.
+        argument, or a callable without arguments that draws a batch of them. An eighth of at least 64 samples is
+        held out, at most 16 384; so are the first batches of a callable.
     loss_increase
         Relative increase of the loss by encoding, 0.02 by default: about 0.1 dB of a squared error.
     target_bytes
