@@ -39,12 +39,13 @@ def encode_tensor(entry: Entry, limit: DistortionLimit, settings: EncodeOptions)
     found = direct.candidates(entry, limit, settings)
     if entry.is_large:
         return smallest(entry, found, limit)
-    if entry.count <= _UNIFORM_MOST and (effort.all_coders or _repetitive(entry)):
+    repetitive = not effort.all_coders and _repetitive(entry)
+    if entry.count <= _UNIFORM_MOST and (effort.all_coders or repetitive):
         found += uniform.candidates(entry, limit, settings)
     if not effort.all_coders:
         if effort.dictionaries and found and _may_win(entry, limit, 8 * min(map(cost, found))):
             found += sparse.candidates(entry, limit, settings)
-        return likely_smallest(entry, found, limit)
+        return (smallest if repetitive else likely_smallest)(entry, found, limit)
     exact = faithful(entry, limit)
     if _worth_trying(entry, limit, 8 * min(map(cost, found or [exact]))):
         found += sparse.candidates(entry, limit, settings)
