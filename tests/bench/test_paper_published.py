@@ -1,5 +1,6 @@
 """The rule of the published text beside ours, on one small network."""
 
+import pytest
 import torch
 
 from bench.harness.corpus import Entry, Recipe, untrained
@@ -7,6 +8,7 @@ from bench.harness.measure import Bench
 from bench.paper.as_published import options_by_rule, rows
 
 
+@pytest.mark.slow
 def test_rows_of_a_network(tmp_path):
     recipe = Recipe("siren", (2, 24), "picture", "none", 1, 1, 1e-3)
     network = untrained(recipe)

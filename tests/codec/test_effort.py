@@ -111,6 +111,7 @@ def test_files_do_not_depend_on_threads(effort):
     )
 
 
+@pytest.mark.slow
 def test_dictionaries_are_tried_where_they_may_win(dictionaries):
     weight = torch.randn(64, 64, generator=torch.Generator().manual_seed(0)) * torch.logspace(-2, 0, 64)[:, None]
     for effort, tolerance, tried in (
@@ -162,6 +163,7 @@ def test_unknown_efforts_are_refused():
         coinr.encode_state_dict(siren(), effort="slow")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("function", [coinr.search, coinr.refine])
 def test_what_chooses_errors_by_trials_makes_the_smallest_files(function, monkeypatch):
     seen = []

@@ -193,6 +193,7 @@ MEMORY = """
 """
 
 
+@pytest.mark.slow
 def test_memory_is_bounded_by_twice_the_largest_tensor(tmp_path):
     """Beside 24 MiB for blocks and threads; all of it is measured, in a process of its own."""
     command = [sys.executable, "-c", textwrap.dedent(MEMORY), str(tmp_path / "big.coinr")]
@@ -231,6 +232,7 @@ def test_damage_is_found_as_in_the_whole(monkeypatch):
     assert sum(isinstance(found, str) for found in in_blocks) > 30
 
 
+@pytest.mark.slow
 def test_payloads_wait_in_a_file_beside_the_target(tmp_path, monkeypatch):
     folders = []
     real = tempfile.TemporaryFile

@@ -17,6 +17,7 @@ def reached(network, blob):
     return measure_output_error(network.state_dict(), coinr.decode_state_dict(blob), network, coordinates())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "level"), list(itertools.product(NETWORKS, [-40.0, -50.0, -65.0])))
 def test_the_predicted_error_is_near_the_measured_one(kind, level):
     network = trained(kind, **NETWORKS[kind])
@@ -30,6 +31,7 @@ def test_the_predicted_error_is_near_the_measured_one(kind, level):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["siren", "relu"])
 @pytest.mark.parametrize("level", [None, -60.0])
 def test_a_measured_error_is_kept(kind, level):

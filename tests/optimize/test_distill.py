@@ -52,6 +52,7 @@ def test_the_default_is_an_output_error_of_50_db():
     assert -52 < refined.output_error_db <= -50
 
 
+@pytest.mark.slow
 def test_the_module_is_not_changed():
     module = nn.Sequential(nn.Linear(2, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 2))
     module(points())  # running statistics
@@ -86,6 +87,7 @@ class TwoInputs(nn.Module):
         return {"color": self.inner(x) * scale, "index": torch.arange(len(x))}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("wrap", [tuple, list])
 def test_a_module_of_several_arguments_takes_a_tuple(wrap):
     inputs = wrap([points(), torch.full((2000, 1), 2.0)])
@@ -94,6 +96,7 @@ def test_a_module_of_several_arguments_takes_a_tuple(wrap):
     assert next(iter(refined.state_dict)) == "inner.layers.0.weight"
 
 
+@pytest.mark.slow
 def test_a_callable_draws_batches():
     drawn = []
 
@@ -140,17 +143,20 @@ def test_held_out_samples_are_not_trained_with():
     assert not held_out & {int(i) for i in torch.cat(seen)}
 
 
+@pytest.mark.slow
 def test_one_sample_is_enough():
     refined = coinr.refine(nn.Linear(5, 40), torch.ones(1, 5), steps=STEPS, profile="direct", output_error_db=-30)
     assert refined.output_error_db <= -30
 
 
+@pytest.mark.slow
 def test_a_size_is_met():
     refined = coinr.refine(siren(), points(), steps=STEPS, profile="direct", target_bytes=150)
     assert 0.98 * 150 <= len(refined.blob) <= 150
     assert -45 < refined.output_error_db < -5
 
 
+@pytest.mark.slow
 def test_a_score_may_be_the_goal():
     target = torch.sin(5 * points())
 
@@ -175,6 +181,7 @@ def test_a_thorough_one_gives_equal_bytes():
     assert len(blobs) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 def test_dtypes_are_kept(dtype):
     module = siren().to(dtype)
@@ -183,6 +190,7 @@ def test_dtypes_are_kept(dtype):
     assert refined.output_error_db <= -30
 
 
+@pytest.mark.slow
 def test_complex_weights_are_refined():
     module = Wire(2, 3, 8, 1, generator=torch.Generator().manual_seed(0))
     refined = coinr.refine(module, points(), steps=STEPS, profile="direct", output_error_db=-30)
@@ -190,6 +198,7 @@ def test_complex_weights_are_refined():
     assert equal(refined.state_dict, coinr.decode_state_dict(refined.blob))
 
 
+@pytest.mark.slow
 def test_ties_and_names_of_wrapped_modules_stay():
     class Tied(nn.Module):
         def __init__(self):
