@@ -19,7 +19,7 @@ from coinr.engine.backends import select
 from coinr.engine.dictionary import Dictionary
 from coinr.engine.threads import check_threads
 from coinr.errors import InputError
-from coinr.inputs.arguments import checked
+from coinr.inputs.arguments import checked, describe_value
 from coinr.inputs.dense import exact_repr, to_tensor
 from coinr.runtime.ambient import independent
 
@@ -94,8 +94,10 @@ def omp(
         If the backend cannot run here.
     """
     n, M = dictionary.n, dictionary.M
-    if getattr(W, "ndim", None) != 2 or W.shape[1] != n:
-        raise InputError(f"W must be [B, {n}] for this dictionary, not {tuple(getattr(W, 'shape', ()))}")
+    shape = getattr(W, "shape", None)
+    if not isinstance(shape, tuple) or len(shape) != 2 or shape[1] != n:
+        given = tuple(shape) if isinstance(shape, tuple) else describe_value(W)
+        raise InputError(f"W must be [B, {n}] for this dictionary, not {given}")
     if not isinstance(s, int | np.integer) or not 0 <= s <= min(n, M):
         raise InputError(f"s must be an integer in 0 … min(n, M) = {min(n, M)}, not {s!r}")
     check_threads(threads)

@@ -12,6 +12,7 @@ from sklearn.linear_model import orthogonal_mp
 import coinr
 from coinr import Dictionary
 from coinr.engine import _C, philox
+from coinr.errors import InputError
 from coinr.runtime.denormals import denormals_as_zeros
 from tests.engine.pursuit import assert_same_pursuit, gap_at
 
@@ -234,3 +235,9 @@ def test_threads_compute_as_the_caller_does(kind):
         for other in found[1:]:
             for a, b in zip(found[0], other, strict=True):
                 np.testing.assert_array_equal(a.view(np.int32), b.view(np.int32))
+
+
+@pytest.mark.parametrize("W", [np, None, [[1.0, 2.0]], type("Shaped", (), {"shape": print, "ndim": 2})()])
+def test_what_has_no_shape_is_named(W):
+    with pytest.raises(InputError, match=r"W must be \[B, 4\]"):
+        coinr.omp(W, coinr.Dictionary("gaussian", 4, 8, 0), 2)
