@@ -12,10 +12,11 @@ import click
 from coinr.cli.many_files import map_now, report_each, report_one
 from coinr.cli.options import echo_json, examples, json_option, quiet_option, show_command_progress
 from coinr.cli.state_dicts import FILE, base_option, read_base
-from coinr.errors import CoinrError, FormatError
+from coinr.errors import CoinrError
 
 if TYPE_CHECKING:
     from coinr.codec.report import Report
+    from coinr.codec.state_dict_file import StateDictFile
 
 
 @click.command(
@@ -44,13 +45,11 @@ def info(file: Path | None, backends: bool, as_json: bool) -> None:
                 state = "usable" if row["usable"] else "cannot run"
                 click.echo(f"{row['backend']:<10} {state:<11} {row['detail']}" + ("  (default)" * bool(row["default"])))
         return
-    from coinr.codec.api import inspect
-    from coinr.files.reading import name_in_errors, read_bytes
+    from coinr.codec.state_dict_file import open_state_dict
 
-    with name_in_errors(file):
-        blob = read_bytes(file, FormatError)
-        report = inspect(blob)
-    signal, network = _described(blob, report)
+    with open_state_dict(file) as opened:
+        report = opened.report()
+        signal, network = _described(opened, report)
     colors = "sRGB" if "image" in report.meta else None
     if as_json:
         echo_json({"file": str(file), "signal": signal, "network": network, "colours": colors, **report.to_dict()})
@@ -66,11 +65,10 @@ def info(file: Path | None, backends: bool, as_json: bool) -> None:
         click.echo(f"metadata: {json.dumps(report.meta)}")
 
 
-def _described(blob: bytes, report: Report) -> tuple[str | None, dict[str, Any] | None]:
+def _described(opened: StateDictFile, report: Report) -> tuple[str | None, dict[str, Any] | None]:
     """Return the signal in words, and kind and arguments of the network, as far as the header names them."""
     import torch
 
-    from coinr.codec.api import decode_tensor
     from coinr.networks import NETWORKS, network_from
     from coinr.signal_files.api import FILES
 
@@ -79,7 +77,7 @@ def _described(blob: bytes, report: Report) -> tuple[str | None, dict[str, Any] 
     try:
         # sizes are enough, but for single numbers such as WIRE's frequency
         tensors = {
-            row["name"]: decode_tensor(blob, row["name"])
+            row["name"]: opened[row["name"]]
             if row["shape"] == [1]
             else torch.empty(row["shape"], dtype=getattr(torch, row["dtype"]), device="meta")
             for row in report.tensors
@@ -123,11 +121,10 @@ def verify(files: tuple[Path, ...], base: Path | None, base_key: str | None, as_
 
 def _verify(file: Path, known: Mapping[str, Any] | None) -> dict[str, Any]:
     """Check a coinr file, and return what is reported of it."""
-    from coinr.codec.api import verify as verify_bytes
-    from coinr.files.reading import name_in_errors, read_bytes
+    from coinr.codec.state_dict_file import open_state_dict
 
-    with name_in_errors(file):
-        report = verify_bytes(read_bytes(file, FormatError), base=known)
+    with open_state_dict(file, base=known) as opened:
+        report = opened.verify()
     count = len(report.tensors)
     line = f"{file}: intact, {count} tensor{'s' * (count != 1)} in {report.totals['file_bytes']} bytes"
     return {"file": str(file), "ok": True, "tensors": count, **report.totals, "line": line}

@@ -1,4 +1,4 @@
-"""A coinr file on disk whose tensors are read one by one."""
+"""A coinr file whose tensors are read one by one."""
 
 from __future__ import annotations
 
@@ -45,7 +45,8 @@ class StateDictFile(Mapping[str, torch.Tensor]):
         As :func:`coinr.decode_tensor`, when a tensor is taken; :class:`~coinr.InputError` if the file is closed.
     """
 
-    def __init__(self, path: str | os.PathLike[str], base: StateDict | None, limits: Limits | None) -> None:
+    def __init__(self, path: bytes | str | os.PathLike[str], base: StateDict | None, limits: Limits | None) -> None:
+        available_threads()  # a bad setting raises whether this file needs threads or not
         self._path = path
         self._limits = limits or Limits()
         self._stack = contextlib.ExitStack()
@@ -82,8 +83,10 @@ class StateDictFile(Mapping[str, torch.Tensor]):
 
     @independent
     def __getitem__(self, name: str) -> torch.Tensor:
+        return self._decode(self._rows[name])
+
+    def _decode(self, row: int) -> torch.Tensor:
         header = self._file.header
-        row = self._rows[name]
         tied_to = header.records[row].tied_to
         row = row if tied_to is None else tied_to
         with name_in_errors(self._path):
@@ -107,6 +110,15 @@ class StateDictFile(Mapping[str, torch.Tensor]):
         with name_in_errors(self._path):
             self._limits.check(self._file.header)
             self._file.check_reference()
+
+    @independent
+    def verify(self) -> Report:
+        """Check the whole file as :func:`coinr.verify` does; hold one tensor at a time."""
+        self.check_all()
+        for row, record in enumerate(self._file.header.records):
+            if record.tied_to is None:
+                self._decode(row)
+        return self.report()
 
     def report(self, original: StateDict | None = None) -> Report:
         """Return what :func:`coinr.inspect` says of the file, and of its output error if the original is given."""
@@ -143,5 +155,4 @@ def open_state_dict(
     OSError
         If it cannot be read.
     """
-    available_threads()
     return StateDictFile(path, base, limits)

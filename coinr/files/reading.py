@@ -106,11 +106,11 @@ def check_content(path: str | os.PathLike[str], data: bytes, error: type[CoinrEr
 
 
 @contextlib.contextmanager
-def name_in_errors(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Put the name of the file before the message of a CoinrError that does not begin with it."""
+def name_in_errors(path: bytes | str | os.PathLike[str]) -> Iterator[None]:
+    """Put the name of the file before the message of a CoinrError that does not begin with it; bytes have no name."""
     try:
         yield
     except CoinrError as error:
-        if str(error).startswith(f"{path}: "):
+        if isinstance(path, bytes) or str(error).startswith(f"{path}: "):
             raise
         raise type(error)(f"{path}: {error}") from error

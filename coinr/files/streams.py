@@ -68,14 +68,19 @@ def read_source(file: Source, error: type[CoinrError]) -> bytes:
 
 
 @contextlib.contextmanager
-def open_source(file: Source, error: type[CoinrError]) -> Iterator[bytes | FileBytes]:
+def open_source(file: bytes | Source, error: type[CoinrError]) -> Iterator[bytes | FileBytes]:
     """Open a file to read its bytes in parts, if it is a regular file at a path; read all of another.
+
+    Bytes are the content itself.
 
     Raises
     ------
     CoinrError, OSError
         As :func:`read_source`.
     """
+    if isinstance(file, bytes):
+        yield file
+        return
     if not isinstance(file, str | os.PathLike) or not check_path(file).is_file():
         yield read_source(file, error)
         return

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from torch import Tensor, nn
 
-from coinr.codec.api import decode_state_dict, encode_state_dict, keep_output, read_meta
+from coinr.codec.api import encode_state_dict, keep_output
 from coinr.codec.encoder import Encoder
 from coinr.codec.format.tensor_table import Limits
 from coinr.codec.options import EncodeOptions
 from coinr.codec.profiles.tasks import keeps_output
+from coinr.codec.state_dict_file import StateDictFile
 from coinr.errors import FormatError, InputError
-from coinr.files.reading import name_in_errors, read_bytes
+from coinr.files.reading import name_in_errors
 from coinr.inputs.arguments import checked
 from coinr.networks import network_from, network_meta
 from coinr.networks.precision import single_state
@@ -142,15 +142,13 @@ def open_file(file: bytes | str | os.PathLike[str], *, limits: Limits | None = N
     CoinrError
         As :func:`~coinr.decode_state_dict`.
     """
-    with _naming(file):
-        blob = _bytes(file)
-        meta = read_meta(blob)
-        kinds = [kind for kind in FILES if kind in meta]
+    with StateDictFile(file, None, limits) as opened, name_in_errors(file):
+        kinds = [kind for kind in FILES if kind in opened.meta]
         if not kinds:
             raise InputError("the file holds weights and no signal; unpack it instead")
         if len(kinds) > 1:
             raise FormatError(f"the metadata names several signals: {', '.join(kinds)}")
-        return FILES[kinds[0]].from_meta(load_network(blob, limits=limits), meta)
+        return FILES[kinds[0]].from_meta(_network(opened), opened.meta)
 
 
 @independent
@@ -177,15 +175,10 @@ def load_network(file: bytes | str | os.PathLike[str], *, limits: Limits | None 
     CoinrError
         As :func:`~coinr.decode_state_dict`.
     """
-    with _naming(file):
-        blob = _bytes(file)
-        return network_from(read_meta(blob), decode_state_dict(blob, limits=limits))
+    with StateDictFile(file, None, limits) as opened, name_in_errors(file):
+        return _network(opened)
 
 
-def _bytes(file: bytes | str | os.PathLike[str]) -> bytes:
-    return file if isinstance(file, bytes) else read_bytes(file, FormatError)
-
-
-def _naming(file: bytes | str | os.PathLike[str]) -> AbstractContextManager[None]:
-    """Return a context in which messages name the file, if there is one."""
-    return nullcontext() if isinstance(file, bytes) else name_in_errors(file)
+def _network(opened: StateDictFile) -> nn.Module:
+    opened.check_all()
+    return network_from(opened.meta, dict(opened))

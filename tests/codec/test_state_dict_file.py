@@ -10,6 +10,7 @@ import torch
 
 import coinr
 from coinr.files.random_access import FileBytes
+from tests.cli.command import succeed
 
 
 def weights() -> dict[str, torch.Tensor]:
@@ -70,6 +71,48 @@ def test_load_holds_one_payload_at_a_time(path, reads):
     assert max(stop - start for start, stop in reads) < path.stat().st_size / 2
 
 
+def test_a_whole_file_is_verified_part_by_part(path, reads):
+    expected = coinr.verify(path.read_bytes()).to_dict()
+    with coinr.open_state_dict(path) as sd:
+        assert sd.verify().to_dict() == expected
+    assert max(stop - start for start, stop in reads) < path.stat().st_size / 2
+    reads.clear()
+    assert f"intact, 6 tensors in {path.stat().st_size} bytes" in succeed("verify", path)
+    assert max(stop - start for start, stop in reads) < path.stat().st_size / 2
+
+
+def test_info_reads_the_header_alone(path, reads):
+    assert "layers.2.weight" in succeed("info", path)
+    assert max(stop for _, stop in reads) < 1100
+
+
+def test_a_signal_is_opened_part_by_part(tmp_path, reads):
+    path = tmp_path / "a.coinr"
+    path.write_bytes(coinr.pack_image(coinr.Siren(2, 3, 90, 2), 4, 5, profile="uniform"))
+    assert coinr.open_file(path).render().shape == (4, 5, 3)
+    assert max(stop - start for start, stop in reads) < 0.6 * path.stat().st_size
+    reads.clear()
+    assert "image 4 x 5" in succeed("info", path)
+    assert max(stop for _, stop in reads) < 1100
+
+
+def test_a_file_of_weights_is_no_signal_whatever_its_size(path, reads):
+    with pytest.raises(coinr.InputError, match=r"a\.coinr: the file holds weights and no signal"):
+        coinr.open_file(path)
+    assert max(stop for _, stop in reads) < 1100
+
+
+def test_limits_of_a_signal_count_all_tensors_and_rows(tmp_path):
+    path = tmp_path / "a.coinr"
+    path.write_bytes(coinr.pack_image(coinr.Siren(2, 3, 8, 1), 4, 5, profile="uniform"))
+    for file in (path, path.read_bytes()):
+        for limits in (coinr.Limits(tensors=3), coinr.Limits(decoded_bytes=400)):
+            with pytest.raises(coinr.LimitError):
+                coinr.open_file(file, limits=limits)
+            with pytest.raises(coinr.LimitError):
+                coinr.load_network(file, limits=limits)
+
+
 def test_damage_in_one_tensor_leaves_the_others_readable(path):
     data = bytearray(path.read_bytes())
     data[-100] ^= 1
@@ -78,6 +121,8 @@ def test_damage_in_one_tensor_leaves_the_others_readable(path):
         assert sd["layers.0.weight"].shape == (80, 80)
         with pytest.raises(coinr.ChecksumError, match=r"a\.coinr: checksum of bytes \d+ … \d+ differs"):
             sd["layers.2.weight"]
+        with pytest.raises(coinr.ChecksumError, match=r"a\.coinr: checksum of bytes"):
+            sd.verify()
     with pytest.raises(coinr.ChecksumError, match=r"a\.coinr: checksum"):
         coinr.load(path)
 
