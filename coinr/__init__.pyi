@@ -43,6 +43,7 @@ from .optimize.refine import Refined as Refined
 from .optimize.refine import refine as refine
 from .optimize.search.run import SearchResult as SearchResult
 from .optimize.search.run import search as search
+from .sensitivity.output_meter import measure_output_error as measure_output_error
 from .signal_files.api import load_network as load_network
 from .signal_files.api import open_file as open_file
 from .signal_files.api import open_image as open_image

@@ -330,6 +330,10 @@ def publics() -> dict[str, Public]:
             lambda: coinr.inspect,
             {"blob": BLOB, "original": [lambda: None, weights], "base": CODEC["base"], "limits": LIMITS},
         ),
+        "measure_output_error": Public(
+            lambda: coinr.measure_output_error,
+            {"original": state, "decoded": state, "module": [lambda: layer()[0]], "inputs": [lambda: layer()[1]]},
+        ),
         "read_meta": Public(lambda: coinr.read_meta, {"blob": BLOB, "limits": LIMITS}),
         "verify": Public(
             lambda: coinr.verify, {"blob": BLOB, "base": CODEC["base"], "limits": LIMITS}

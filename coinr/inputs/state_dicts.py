@@ -27,6 +27,16 @@ def is_state_dict(value: object) -> bool:
     return isinstance(value, Mapping | torch.nn.Module)
 
 
+def check_same_network(
+    original: Mapping[str, tuple[int, ...]], other: Mapping[str, tuple[int, ...]], place: str
+) -> None:
+    """Raise InputError unless both have tensors of the same names and shapes; ``place`` says where the other one is."""
+    for name in [*original, *other]:
+        if original.get(name) != other.get(name):
+            shapes = [str(tuple(one[name])) if name in one else "absent" for one in (original, other)]
+            raise InputError(f"the original is another network: {name!r} is {shapes[0]} there, {shapes[1]} in {place}")
+
+
 def _refuse(sd: Mapping[Any, Any], name: str, value: Any) -> StateDictError:
     if is_optimizer_state(sd):
         return StateDictError("this looks like an optimizer's state: pass the state_dict() of the network")

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from coinr.errors import InputError
-from coinr.inputs.state_dicts import StateDict, plain_tensors, to_state_dict
+from coinr.inputs.arguments import checked
+from coinr.inputs.state_dicts import StateDict, check_same_network, plain_tensors, to_state_dict
+from coinr.runtime.ambient import independent
 from coinr.sensitivity.sampled_module import SampledModule
 
 #: Gives the outputs of a network with the tensors of a state dict, always at the same samples.
@@ -75,19 +77,29 @@ def _error_db(output: Tensor, original: Tensor) -> float:
     return 20 * math.log10(change) if 0 < change < math.inf else math.inf
 
 
+@independent
+@checked
 def measure_output_error(original: StateDict, decoded: StateDict, module: nn.Module, inputs: Any) -> float:
     """Return the output error in dB that ``decoded`` tensors have in place of the original ones.
+
+    It is the root mean square of the output's change at the inputs, as a share of the output's range, and of several
+    outputs the largest; -inf where none changes. :func:`~coinr.inspect` predicts it without a module.
 
     Parameters
     ----------
     original, decoded
-        State dicts of the same names and shapes.
+        State dicts or modules, with tensors of the same names and shapes.
     module, inputs
         The network and its sample inputs, as for ``calibrate`` of :func:`~coinr.encode_state_dict`.
 
     Raises
     ------
     InputError
-        If the module cannot take them, or its output is not finite.
+        If they are of different networks, the module cannot take them, or the original's output is not finite.
+    StateDictError
+        If one of them holds something else than dense tensors.
     """
-    return OutputMeter.of_module(module, inputs, to_state_dict(original)).error_db(to_state_dict(decoded))
+    given, moved = (plain_tensors(to_state_dict(one)) for one in (original, decoded))
+    shapes, others = ({name: tuple(tensor.shape) for name, tensor in one.items()} for one in (given, moved))
+    check_same_network(shapes, others, "what was decoded")
+    return OutputMeter.of_module(module, inputs, given).error_db(moved)

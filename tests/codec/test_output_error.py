@@ -2,19 +2,19 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
 
 import coinr
 from coinr.codec.encoder import Encoder
-from coinr.sensitivity.output_meter import measure_output_error
 from tests.sensitivity.trained import coordinates, trained
 
 NETWORKS = {"siren": {}, "finer": {"rate": 1e-3}, "wire": {"omega": 10.0, "scale": 5.0}, "relu": {"frequencies": 4}}
 
 
 def reached(network, blob):
-    return measure_output_error(network.state_dict(), coinr.decode_state_dict(blob), network, coordinates())
+    return coinr.measure_output_error(network.state_dict(), coinr.decode_state_dict(blob), network, coordinates())
 
 
 @pytest.mark.slow
@@ -49,6 +49,27 @@ def test_a_module_keeps_the_error_of_a_network_whose_structure_is_not_recognized
     assert reached(network, blob) <= -50
     found = coinr.inspect(blob, original=network.state_dict()).output_error
     assert found == {"db": None, "basis": "structure not recognized: errors by kinds of layers"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.complex64])
+def test_a_prediction_makes_no_copies_of_all_tensors(monkeypatch, dtype):
+    state = {name: tensor.to(dtype) for name, tensor in trained("siren").state_dict().items()}
+    given = []
+    monkeypatch.setattr("coinr.codec.allocate.output_error.predict_gains", given.append)
+    assert Encoder(state).gains is None
+    assert list(given[0]) == list(state)
+    for name, tensor in state.items():
+        assert np.shares_memory(given[0][name], tensor.numpy())
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_networks_of_every_dtype_are_recognized(dtype):
+    state = trained("siren").state_dict()
+    expected = Encoder(state).gains.tensors
+    found = Encoder({name: tensor.to(dtype) for name, tensor in state.items()}).gains.tensors
+    assert {name: gain.output for name, gain in found.items()} == pytest.approx(
+        {name: gain.output for name, gain in expected.items()}, rel=0.1
+    )
 
 
 class Noisy(torch.nn.Linear):

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 import coinr
-from coinr.sensitivity.output_meter import OutputMeter, measure_output_error
+from coinr.sensitivity.output_meter import OutputMeter
 
 ORIGINAL = {"w": torch.tensor([0.0, 1.0, 2.0])}
 
@@ -52,4 +52,20 @@ def test_a_module_is_run_with_both_state_dicts():
     moved = {"weight": state["weight"], "bias": state["bias"] + 0.5}
     inputs = torch.tensor([[0.0, 0.0], [1.0, 0.0]])
     expected = 20 * math.log10(0.5 / abs(float(state["weight"][0, 0])))
-    assert measure_output_error(state, moved, module, inputs) == pytest.approx(expected, abs=1e-3)
+    assert coinr.measure_output_error(state, moved, module, inputs) == pytest.approx(expected, abs=1e-3)
+    assert coinr.measure_output_error(module, moved, module, inputs) == pytest.approx(expected, abs=1e-3)
+    assert coinr.measure_output_error(module, module, module, inputs) == -math.inf
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"bias": torch.ones(2)}, r"'bias' is \(1,\) there, \(2,\) in what was decoded"),
+        ({"scale": torch.ones(1)}, r"'scale' is absent there, \(1,\) in what was decoded"),
+        ({"bias": None}, "'bias' is NoneType"),
+    ],
+)
+def test_tensors_of_another_network_are_named(changes, words):
+    module = nn.Linear(2, 1)
+    with pytest.raises(coinr.InputError, match=words):
+        coinr.measure_output_error(module, module.state_dict() | changes, module, torch.ones(3, 2))

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 import coinr
-from coinr.sensitivity.output_meter import measure_output_error
 from coinr.signal_files.output import meter_of_signal
 
 
@@ -24,7 +23,7 @@ def network(signal):
 def test_the_file_keeps_a_level(signal, network, level):
     blob = coinr.pack_signal(network, signal, profile="direct", output_error_db=level)
     inputs, _ = signal.batch(torch.arange(signal.count))
-    error = measure_output_error(network, coinr.decode_state_dict(blob), network, inputs)
+    error = coinr.measure_output_error(network, coinr.decode_state_dict(blob), network, inputs)
     assert (level or -50) - 1 < error <= (level or -50)
     assert isinstance(coinr.open_file(blob), coinr.ImageFile)
 

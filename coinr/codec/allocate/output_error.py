@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from coinr.codec.allocate.default_errors import equalized, is_mask, rule_errors
 from coinr.codec.options import OUTPUT_ERROR_DB
 from coinr.codec.state_dict import Entry
-from coinr.errors import InputError
+from coinr.inputs.state_dicts import check_same_network
 from coinr.sensitivity.calibration import SensitivityInfo, TensorSensitivity
 from coinr.sensitivity.gains import Gains, predict_error, predict_gains
 
@@ -73,19 +74,11 @@ def predict_output_error(original: Sequence[Entry], decode: Callable[[], Sequenc
     found = None
     if not any(entry.is_large for entry in original):
         decoded = decode()
-        _check_same(original, decoded)
+        given, held = ({entry.name: entry.layout.shape for entry in entries} for entries in (original, decoded))
+        check_same_network(given, held, "the file")
         found = predict_error(_arrays(original), _arrays(decoded))
     db, basis = found or (None, UNKNOWN_BASIS)
     return {"db": db, "basis": basis}
-
-
-def _check_same(original: Sequence[Entry], decoded: Sequence[Entry]) -> None:
-    """Raise InputError unless both have tensors of the same names and shapes."""
-    given, held = ({entry.name: entry.layout.shape for entry in entries} for entries in (original, decoded))
-    for name in [*given, *held]:
-        if given.get(name) != held.get(name):
-            shapes = [str(tuple(one[name])) if name in one else "absent" for one in (given, held)]
-            raise InputError(f"the original is another network: {name!r} is {shapes[0]} there, {shapes[1]} in the file")
 
 
 def _arrays(entries: Sequence[Entry]) -> dict[str, NDArray[Any]]:
@@ -134,6 +127,7 @@ def _named(entries: Sequence[Entry], errors: Sequence[float]) -> dict[str, float
 
 
 def _array(entry: Entry) -> NDArray[Any]:
-    """Return the values of an entry in its shape, float64 or complex128."""
-    planes = entry.planes if len(entry.planes) == 1 else entry.planes[:1] + 1j * entry.planes[1:]
-    return planes.reshape(entry.layout.shape)
+    """Return the values of an entry in its shape; without a copy where NumPy has the dtype."""
+    tensor = entry.tensor
+    values: NDArray[Any] = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    return values
