@@ -1,4 +1,4 @@
-"""What ``gpu_check.py`` compares with: a float64 pursuit and a plain float32 one, in torch on the same device."""
+"""What the checks on a GPU compare with: a float64 pursuit and a plain float32 one, in torch on the same device."""
 
 from __future__ import annotations
 
