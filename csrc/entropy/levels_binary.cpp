@@ -23,6 +23,7 @@ constexpr int kInputs = 4;                // predictions that are mixed
 constexpr int kMaxObservations = 1000;    // the count of a context stops here, so that old bits fade
 constexpr int kPriorObservations = 48;    // weight of a context's prior
 constexpr int kPriorValues = 4;           // weight of the prior of a row's or column's magnitude
+constexpr int64_t kPlaces = 1024;         // columns for which a reciprocal is kept
 constexpr int kLearningRate = 14;         // the mixer learns by error * input / 2^14
 constexpr int64_t kMaxMagnitude = int64_t{1} << 36;
 
@@ -112,10 +113,10 @@ class BinaryLevels {
 public:
     explicit BinaryLevels(const LevelModel& model)
         : model_(model), trellis_(model.log_states), table_(clipped_logistic()), scale_(int64_t{4} * model.scale),
-          nodes_((model.log_states ? 2 : 1) * kNodes), column_sum_(kAdapting ? model.columns : 0),
-          above_(model.columns), mean_(scale_) {
+          nodes_((model.log_states ? 2 : 1) * kNodes), column_sum_(model.by_column && model.rows > 1 ? model.columns : 0),
+          above_(model.rows > 1 ? model.columns : 0), mean_(scale_) {
         if (model.by_row)
-            for (int64_t c = 0; c < model.columns; ++c) place_.emplace_back(kPriorValues + c);
+            for (int64_t c = 0; c < std::min(model.columns, kPlaces); ++c) place_.emplace_back(kPriorValues + c);
     }
 
     // Codes exponents and integers: reads them from `data` or, when decoding, writes exponents and values to it.
@@ -167,6 +168,8 @@ private:
         Near left;
         int32_t* k = data.k.data() + r * model_.columns;
         const int row_exponent = model_.row_steps ? data.row[r] : 0;
+        // what a single row leaves behind is never used
+        const bool kept = !above_.empty(), summed = !column_sum_.empty();
         for (int64_t c = 0; c < model_.columns; ++c) {
             if (kAdapting) {
                 element.factor = step_factor(row_exponent + (model_.column_steps ? data.column[c] : 0));
@@ -174,7 +177,7 @@ private:
             }
             element.state = state;
             element.nodes = nodes_.data() + (trellis_.log_states ? state & 1 : 0) * kNodes;
-            const Near above = above_[c];
+            const Near above = kept ? above_[c] : Near();
             element.neighbor_class = 3 * left.magnitude + above.magnitude;
             element.sign_class = 3 * left.sign + above.sign;
             // what follows the sign does not wait for it
@@ -184,11 +187,11 @@ private:
             if (kAdapting) {
                 const int64_t observed = std::min((value * element.factor) >> 1, kMaxMagnitude);
                 row_sum += observed;
-                column_sum_[c] += observed;
+                if (summed) column_sum_[c] += observed;
             }
             left.magnitude = static_cast<uint8_t>(std::min(size, 2));
             left.sign = static_cast<uint8_t>(sign + 1);
-            above_[c] = left;
+            if (kept) above_[c] = left;
             if (trellis_.log_states) state = trellis_.next(state, size & 1);
         }
         shared = std::move(coder);
@@ -199,9 +202,13 @@ private:
     // half base step, and so is the mean of the model.
     COINR_INLINE int64_t expected(const Divisor& row, int64_t c, int64_t row_sum) const {
         int64_t s = scale_;
-        if (model_.by_row) s = static_cast<int64_t>(place_[c](kPriorValues * scale_ + row_sum));
+        if (model_.by_row) {
+            const auto sum = static_cast<uint64_t>(kPriorValues * scale_ + row_sum);
+            s = static_cast<int64_t>(c < kPlaces ? place_[c](sum) : sum / static_cast<uint64_t>(kPriorValues + c));
+        }
         if (model_.by_column) {
-            const auto column = static_cast<int64_t>(row(kPriorValues * scale_ + column_sum_[c]));
+            const int64_t above = column_sum_.empty() ? 0 : column_sum_[c];
+            const auto column = static_cast<int64_t>(row(kPriorValues * scale_ + above));
             if (!model_.by_row) s = column;
             else if ((s | column) >> 31 == 0) s = static_cast<int64_t>(mean_(s * column));
             else
@@ -365,7 +372,7 @@ private:
     std::vector<int64_t> column_sum_;
     std::vector<Near> above_;
     const Divisor mean_;
-    std::vector<Divisor> place_;  // by the number of values that count in a row: [columns]
+    std::vector<Divisor> place_;  // by the number of values that count in a row: [min(columns, kPlaces)]
 };
 
 template <class Coder>

@@ -18,6 +18,7 @@ constexpr int kMinClass = -32, kClasses = 48;  // half octaves of expected magni
 constexpr int kPriorValues = 4;                // weight of the prior of a row's or column's magnitude
 constexpr int kAlphabets = 2 * kClasses;       // by class, and by quantizer of a trellis
 constexpr uint64_t kMean = 256;                // the mean of the model in sums of magnitudes
+constexpr uint64_t kFirst = kPriorValues * kMean;  // what such a sum starts from
 
 // Code one symbol and its bits(symbol) raw bits.
 struct Write {
@@ -77,7 +78,7 @@ public:
     RansLevels(const LevelModel& model, int octaves, int memory_code)
         : model_(model), trellis_(model.log_states), symbols_(2 * tokens_of(octaves) - 1), memory_(memory(memory_code)),
           inverse_scale_((uint64_t{kMean} << 32) / static_cast<uint64_t>(model.scale)),
-          column_sum_(model.by_column ? model.columns : 0, kPriorValues * kMean) {}
+          column_sum_(model.by_column && model.rows > 1 ? model.columns : 0, kFirst) {}
 
     RansLevels(const RansLevels& other)
         : model_(other.model_), trellis_(other.trellis_), symbols_(other.symbols_), memory_(other.memory_),
@@ -139,6 +140,7 @@ private:
     void row(const LevelData& data, int32_t* k, int64_t count, Coder coder) {
         const int row_exponent = model_.row_steps ? data.row[row_] : 0;
         const uint64_t row_share = reciprocal(kPriorValues + row_);
+        const bool summed = !column_sum_.empty();  // the sums of a single row are never used
         uint64_t sum = row_sum_;
         uint32_t state = state_;
         for (int64_t i = 0; i < count; ++i) {
@@ -147,7 +149,7 @@ private:
             int magnitude_class = -kMinClass;
             if (Adapting) {
                 const uint64_t along = model_.by_row ? mean(sum, reciprocal(kPriorValues + c)) : kMean;
-                const uint64_t down = model_.by_column ? mean(column_sum_[c], row_share) : kMean;
+                const uint64_t down = model_.by_column ? mean(summed ? column_sum_[c] : kFirst, row_share) : kMean;
                 magnitude_class += half_octaves(along * down) - half_octaves(kMean * kMean) - exponent;
                 magnitude_class = std::clamp(magnitude_class, 0, kClasses - 1);
             }
@@ -158,7 +160,7 @@ private:
             if (Adapting) {
                 const uint64_t observed = relative_magnitude(value, exponent);
                 sum += observed;
-                if (model_.by_column) column_sum_[c] += observed;
+                if (summed) column_sum_[c] += observed;
             }
         }
         state_ = state;
@@ -167,7 +169,7 @@ private:
         if (column_ == model_.columns) {
             column_ = 0;
             ++row_;
-            row_sum_ = kPriorValues * kMean;
+            row_sum_ = kFirst;
         }
     }
 
@@ -218,7 +220,7 @@ private:
     const uint64_t inverse_scale_;
     std::vector<uint64_t> column_sum_;
     std::array<std::unique_ptr<Alphabet>, kAlphabets> alphabets_;
-    uint64_t row_sum_ = kPriorValues * kMean;
+    uint64_t row_sum_ = kFirst;
     int64_t row_ = 0, column_ = 0;
     uint32_t state_ = 0;
 };

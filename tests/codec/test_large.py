@@ -203,6 +203,42 @@ def test_memory_is_bounded_by_twice_the_largest_tensor(tmp_path):
     assert decoded < 2 * (24 << 20) + (24 << 20)
 
 
+ROW = """
+    import sys, numpy as np, torch
+    from coinr.codec.coders import DIRECT
+    from coinr.codec.coders.direct import DirectParams
+    from coinr.codec.coders.levels import LevelForm
+    from coinr.codec.tensors import Layout
+
+    def status(key):
+        with open("/proc/self/status") as lines:
+            return next(int(line.split()[1]) << 10 for line in lines if line.startswith(key))
+
+    def decode(count):
+        k = np.rint(np.random.default_rng(0).standard_normal((1, count)) * 4).astype(np.int32)
+        params = DirectParams(form, 2.0**-8)
+        payload = memoryview(DIRECT.encode((k, np.zeros(0, np.uint8), np.zeros(0, np.uint8)), params))
+        del k
+        open("/proc/self/clear_refs", "w").write("5")
+        before = status("VmRSS")
+        DIRECT.decode(payload, params, Layout(torch.float16, (count,)), 0, torch.device("cpu"))
+        return (status("VmHWM") - before) / (2 * count)
+
+    form = LevelForm(0, 2, 40, by_row=True, by_column=True, mixed=False, rans=sys.argv[1] == "rans")
+    decode(1000)
+    print(decode(4 << 20))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("coder", "factor"), [("rans", 1.5), ("binary", 7)])
+def test_a_single_row_is_decoded_in_no_more_memory_than_is_said(coder, factor):
+    """Whatever its form: in a process of its own, beside the payload."""
+    command = [sys.executable, "-c", textwrap.dedent(ROW), coder]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert float(found) < factor
+
+
 def test_damage_is_found_as_in_the_whole(monkeypatch):
     """Every outcome, an error or a tensor, is that of decoding all levels at once."""
     tensor = values((41, 200), torch.float16)

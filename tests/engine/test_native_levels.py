@@ -218,6 +218,15 @@ def test_the_decoder_of_the_format_reads_many_and_large_levels(trellis, shape, s
     assert rows == row.tolist()
 
 
+@pytest.mark.parametrize("switches", [BY_ROW | BY_COLUMN | MIXED, BY_ROW | BY_COLUMN | RANS])
+def test_the_decoder_of_the_format_reads_a_single_long_row(switches):
+    """No sums of its columns are kept, and reciprocals of its first places alone."""
+    k = integers(1, 1200, spread=4.0)
+    form = Form(bytes([3 | (switches & 31) << 3, 4 | bool(switches & RANS) << 6, 45]))
+    data = _C.encode_levels(k, NONE, NONE, form.bits, 4, form.mean, switches)
+    assert form.decode(data, *k.shape)[0] == _C.level_values(k, form.bits).tolist()
+
+
 @pytest.mark.parametrize(("swings", "memory"), [(0, 2), (5, 1)])
 def test_the_decoder_of_the_format_follows_alphabets_that_forget(swings, memory):
     rng = np.random.default_rng(0)
