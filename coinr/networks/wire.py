@@ -24,10 +24,18 @@ class _GaborLayer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         z = self.linear(x)
         if not z.is_complex():
-            return torch.polar(torch.exp(-((self.scale_0 * z) ** 2)), self.omega_0 * z)
+            return _polar(torch.exp(-((self.scale_0 * z) ** 2)), self.omega_0 * z)
         # in real arithmetic, which torch vectorizes
         u, v = z.real, z.imag
-        return torch.polar(torch.exp(-self.omega_0 * v - self.scale_0**2 * (u * u + v * v)), self.omega_0 * u)
+        return _polar(torch.exp(-self.omega_0 * v - self.scale_0**2 * (u * u + v * v)), self.omega_0 * u)
+
+
+def _polar(amplitude: Tensor, phase: Tensor) -> Tensor:
+    """Return amplitude · exp(i phase).
+
+    The derivative of :func:`torch.polar` divides by the magnitude, whose square underflows far from a wavelet's center.
+    """
+    return torch.complex(amplitude * torch.cos(phase), amplitude * torch.sin(phase))
 
 
 class Wire(Mlp):

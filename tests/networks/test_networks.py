@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from coinr.errors import InputError
-from coinr.networks import Siren
+from coinr.networks import Siren, Wire
 
 
 @pytest.mark.parametrize(
@@ -121,3 +121,12 @@ def test_tensors_of_no_siren_are_refused(state):
 def test_sizes_out_of_range_are_refused(sizes, omega, name):
     with pytest.raises(InputError, match=name):
         Siren(*sizes, omega=omega)
+
+
+def test_derivatives_of_wavelets_are_finite_far_from_their_centers():
+    network = Wire(2, 1, 32, 1, omega=10.0, scale=10.0, generator=torch.Generator().manual_seed(0))
+    x = 40 * (torch.rand(500, 2, generator=torch.Generator().manual_seed(1)) - 0.5)
+    network(x).sum().backward()
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None
+        assert bool(parameter.grad.isfinite().all()), name
