@@ -35,6 +35,10 @@ _COLUMNS = 2048
 # Names of operations that change a tensor.
 _IN_PLACE = re.compile(r".*[^_]_|__(i|set)\w*__")
 
+# Why there is no H.
+_NO_CHAIN = "the metric runs no plain chain of real layers"
+_OUT_OF_TIME = "the time was over"
+
 # Samples whose derivatives are held at once.
 _PART = 2048
 
@@ -83,7 +87,7 @@ def accumulate_gauss_newton(
     inputs: InputStatsRecorder,
     max_parameters: int = MAX_PARAMETERS,
     limit: WorkLimit | None = None,
-) -> tuple[HessianFactor | None, int]:
+) -> tuple[HessianFactor | None, int, str]:
     """Call a metric once more and accumulate H while it runs.
 
     Parameters
@@ -106,20 +110,23 @@ def accumulate_gauss_newton(
         time is over before all derivatives are taken.
     int
         Calls of the metric so far: 1 if the recorded inputs show that H cannot be accumulated, else 2.
+    str
+        Why there is none; empty if there is.
     """
     recorder = GaussNewtonRecorder(sd, inputs, max_parameters, limit)
-    if not recorder.is_useful():
-        return None, 1
+    if recorder.obstacle:
+        return None, 1, recorder.obstacle
     try:
         with recorder:
             evaluate(sd)
     except OutOfTime:
-        return None, 2
+        return None, 2, _OUT_OF_TIME
     except RuntimeError as error:
         if not recorder.caused(error):
             raise
-        return None, 2
-    return recorder.factor(), 2
+        return None, 2, _NO_CHAIN
+    factor = recorder.factor()
+    return factor, 2, "" if factor is not None else _NO_CHAIN
 
 
 @dataclass
@@ -146,7 +153,14 @@ class GaussNewtonRecorder(InputStatsRecorder):
         Networks with more are left alone.
     limit
         The time that may be spent.
+
+    Attributes
+    ----------
+    obstacle : str
+        Why H cannot be accumulated; empty for a chain of real layers, small enough, with samples enough.
     """
+
+    obstacle = ""
 
     def __init__(
         self,
@@ -167,19 +181,23 @@ class GaussNewtonRecorder(InputStatsRecorder):
         self._is_chain = len(order) > 1 and not any(state_dict[name].is_complex() for name in order)
         parameters = sum(self._sizes.values())
         samples, outputs = (inputs.input_counts[self._last], len(state_dict[self._last])) if order else (0, 1)
+        if not self._is_chain:
+            self.obstacle = _NO_CHAIN
+        elif parameters > max_parameters:
+            self.obstacle = f"{parameters} parameters, and at most {max_parameters} are taken together"
+        elif samples * outputs < _FEWEST * parameters:
+            self.obstacle = (
+                f"{samples} points of {outputs} outputs are too few for {parameters} parameters: "
+                f"{math.ceil(_FEWEST * parameters / outputs)} points would do"
+            )
         target = (_ROWS if parameters <= MAX_PARAMETERS else _ROWS_OF_LARGE) * parameters / max(samples, 1)
         self._share = min(1.0, target)
         self._projections = min(math.ceil(target), outputs)
         self._failed: RuntimeError | None = None
-        self._useful = self._is_chain and parameters <= max_parameters and samples * outputs >= _FEWEST * parameters
-
-    def is_useful(self) -> bool:
-        """Return whether H can be accumulated: a chain of real layers, small enough, with samples enough."""
-        return self._useful
 
     def has_spare_samples(self) -> bool:
         """Return whether H can be accumulated from a part of the samples."""
-        return self._useful and self._share < 1
+        return not self.obstacle and self._share < 1
 
     def caused(self, error: BaseException | None) -> bool:
         """Return whether this recorder caused an error: tensors that have derivatives here have none elsewhere."""

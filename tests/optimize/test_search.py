@@ -160,3 +160,25 @@ def test_the_curve_of_a_search_is_a_table_and_a_plot(scaled, tmp_path):
         found.plot(tmp_path / "curve.nosuch")
     again = coinr.encode_state_dict(net.state_dict(), tolerance=1.0, errors=found.errors)
     assert abs(len(again) - len(found.blob)) < 0.2 * len(found.blob)
+
+
+@pytest.mark.parametrize(
+    ("count", "arguments", "expected"),
+    [
+        (400, {}, "used"),
+        (30, {}, "not used: 30 points of 1 outputs are too few for 697 parameters: 2788 points would do"),
+        (3000, {"profile": "uniform"}, "not used: profile 'uniform' does not use them"),
+        (3000, {"calibrate": dict}, "not used: the calibration gives none"),
+    ],
+    ids=["used", "few points", "profile", "calibration"],
+)
+def test_the_result_says_whether_second_derivatives_were_used(count, arguments, expected):
+    net = small_network() if count != 400 else torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Linear(8, 1))
+    inputs = torch.rand(count, 2, generator=torch.Generator().manual_seed(0)) * 2 - 1
+
+    def score(state):
+        with torch.no_grad():
+            return -float(torch.func.functional_call(net, dict(state), (inputs,)).square().mean())
+
+    result = coinr.search(net.state_dict(), score, target_bytes=2500, **{"profile": "direct"} | arguments)
+    assert result.second_derivatives == expected

@@ -105,7 +105,7 @@ def test_the_gauss_newton_matrix_tells_multiples_apart(net):
     recorder = InputStatsRecorder(sd)
     with recorder:
         score(sd)
-    factor, _ = accumulate_gauss_newton(sd, score, recorder)
+    factor, *_ = accumulate_gauss_newton(sd, score, recorder)
     assert factor is not None
     assert list(factor.slices) == list(sd)
     found = factor.upper @ np.diag(factor.pivots) @ factor.upper.T

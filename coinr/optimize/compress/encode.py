@@ -106,7 +106,7 @@ def _measure_sensitivity(
     inputs = InputStatsRecorder(sd)
     with inputs:
         evaluator(sd)
-    hessian, _ = accumulate_gauss_newton(sd, evaluator, inputs, limit=limit.part(0.5))
+    hessian, *_ = accumulate_gauss_newton(sd, evaluator, inputs, limit=limit.part(0.5))
     return SensitivityInfo(inputs.sensitivities(), hessian)
 
 

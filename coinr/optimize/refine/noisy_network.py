@@ -156,9 +156,9 @@ class NoisyNetwork:
         for calls in _CALLS:
             inputs = _record_inputs(state, loss_fn, calls)
             recorder = GaussNewtonRecorder(state, inputs, MAX_PARAMETERS_THOROUGH)
-            if recorder.has_spare_samples() or (calls == _CALLS[-1] and recorder.is_useful()):
+            if recorder.has_spare_samples() or (calls == _CALLS[-1] and not recorder.obstacle):
                 loss = partial(_sum_loss, loss_fn, calls)
-                hessian, _ = accumulate_gauss_newton(state, loss, inputs, MAX_PARAMETERS_THOROUGH, limit)
+                hessian, *_ = accumulate_gauss_newton(state, loss, inputs, MAX_PARAMETERS_THOROUGH, limit)
                 return hessian if hessian is None or hessian.slices.keys() <= self.trained.keys() else None
         return None
 

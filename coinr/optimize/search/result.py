@@ -32,6 +32,8 @@ class SearchResult:
         How often the metric was called.
     curve : list of dict
         ``bytes`` and ``score`` of every file that was evaluated, in order of bytes.
+    second_derivatives : str
+        ``"used"``, or ``"not used: "`` and the reason: of all parameters together, they make smaller files.
     """
 
     blob: bytes = field(repr=False)
@@ -40,6 +42,7 @@ class SearchResult:
     errors: dict[str, float] = field(repr=False)
     calls: int
     curve: list[dict[str, float]] = field(repr=False)
+    second_derivatives: str = "used"
 
     def table(self) -> str:
         """Return the curve as text: bytes, score, and the loss of score; the file itself is marked."""

@@ -114,6 +114,9 @@ def search(
         For :func:`~coinr.encode_state_dict`, without ``output_error_db``, ``tolerance`` and ``errors``; ``effort`` is
         ``"best"`` by default.
 
+    Second derivatives need a plain chain of real layers, and a metric that runs it at enough points: four outputs for
+    each parameter. ``SearchResult.second_derivatives`` says whether they were used, and if not, why.
+
     Raises
     ------
     InputError
@@ -142,8 +145,11 @@ def _search(
     options: EncodeOptions,
 ) -> SearchResult:
     encoder = Encoder(sd, options)
+    obstacle = f"profile {options.profile!r} does not use them" if not uses_calibration(options.profile) else ""
     if calibrate is not None:
         encoder.sensitivity = resolve_calibration(calibrate, sd, options.seed, uses_calibration(options.profile))
+        if encoder.sensitivity.hessian is None:
+            obstacle = obstacle or "the calibration gives none"
     sd = plain_classes(sd)
     inputs = InputStatsRecorder(sd)
     report(0, total=CALLS)
@@ -159,8 +165,10 @@ def _search(
         )
     if calibrate is None and uses_calibration(options.profile):
         most = MAX_PARAMETERS_THOROUGH if thorough else MAX_PARAMETERS
-        hessian, calls = accumulate_gauss_newton(sd, metric, inputs, most, limit.part(0.5))
+        hessian, calls, obstacle = accumulate_gauss_newton(sd, metric, inputs, most, limit.part(0.5))
         encoder.sensitivity = SensitivityInfo(inputs.sensitivities(), hessian)
+    if obstacle:
+        report(calls, text=f"no second derivatives: {obstacle}")
     trials = Trials(sd, metric, encoder, options.base, encoder.rule(), CALLS - calls, limit)
     if target_bytes is not None:
         best = _search_size(trials, full, target_bytes)
@@ -175,6 +183,7 @@ def _search(
         best.errors,
         CALLS - trials.calls_left,
         sorted(curve, key=lambda row: (row["bytes"], row["score"])),
+        f"not used: {obstacle}" if obstacle else "used",
     )
 
 
