@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -22,8 +22,8 @@ Outputs = Callable[[Mapping[str, Any]], list[Tensor]]
 class OutputMeter:
     """Measure output errors against a state dict.
 
-    The error of an output is the root mean square of its change, as a share of its range (largest less smallest value)
-    over the samples. That of several outputs is the largest of theirs.
+    The error of an output is the root mean square of its change in its unit, see :func:`output_unit`. That of several
+    outputs is the largest of theirs.
 
     Parameters
     ----------
@@ -67,14 +67,24 @@ def _real(output: Tensor) -> Tensor:
 
 
 def _error_db(output: Tensor, original: Tensor) -> float:
-    """Return the error of one output; that of a constant one is relative to its magnitude."""
-    if not original.numel():
-        return -math.inf
-    unit = float(original.max() - original.min()) or float(original.abs().max())
-    if bool((output == original).all()):
-        return -math.inf
-    change = float(((output - original) / unit).square().mean().sqrt()) if unit else math.inf
-    return 20 * math.log10(change) if 0 < change < math.inf else math.inf
+    error = math.sqrt(float(relative_squared_error(output, original, output_unit([original]))))
+    return math.inf if math.isnan(error) else 20 * math.log10(error) if error else -math.inf
+
+
+def output_unit(parts: Sequence[Tensor]) -> float:
+    """Return the unit of an output's errors: the range of its values (largest less smallest) over all parts.
+
+    A constant output has its magnitude as unit, and one that is zero has 1.
+    """
+    held = [part for part in parts if part.numel()]
+    high = max((float(part.max()) for part in held), default=0.0)
+    low = min((float(part.min()) for part in held), default=0.0)
+    return high - low or abs(high) or 1.0
+
+
+def relative_squared_error(output: Tensor, original: Tensor, unit: float) -> Tensor:
+    """Return the mean square of an output's change in units, 0-dim; 0 of an empty output."""
+    return ((output - original) / unit).square().sum() / max(original.numel(), 1)
 
 
 @independent

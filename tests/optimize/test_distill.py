@@ -11,7 +11,8 @@ from torch.func import functional_call
 import coinr
 from coinr.errors import CoinrError, InputError
 from coinr.networks import Siren, Wire
-from coinr.optimize.refine.distill import Distillation
+from coinr.optimize.refine.distill import Distillation, decibels
+from coinr.sensitivity.output_meter import measure_output_error
 
 STEPS = 30
 
@@ -141,6 +142,26 @@ def test_held_out_samples_are_not_trained_with():
     for _ in range(10):
         distillation.loss(distillation.state_dict)
     assert not held_out & {int(i) for i in torch.cat(seen)}
+
+
+def test_of_several_outputs_the_worst_counts_as_it_is_measured():
+    class TwoHeads(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = siren()
+
+        def forward(self, x):
+            y = self.inner(x)
+            return y, 100 + y[:, :1] ** 3, y[:, :1] * 0
+
+    module = TwoHeads()
+    distillation = Distillation(module, points(40), 0)  # all of so few are held out
+    state = module.state_dict()
+    moved = {name: tensor + 0.01 for name, tensor in state.items()}
+    measured = measure_output_error(state, moved, module, points(40))
+    assert decibels(distillation.squared_error(moved)) == pytest.approx(measured, abs=1e-3)
+    loss = float(distillation.loss(moved))
+    assert decibels(distillation.squared_error_of(loss)) == pytest.approx(measured, abs=2)
 
 
 @pytest.mark.slow

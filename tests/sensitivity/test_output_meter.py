@@ -37,7 +37,7 @@ def test_outputs_that_do_not_change_have_no_error():
 
 def test_a_constant_output_is_measured_by_its_magnitude():
     assert meter(lambda sd: [sd["w"][2:]]).error_db({"w": torch.tensor([0, 0, 2.2])}) == pytest.approx(-20, abs=1e-4)
-    assert meter(lambda sd: [sd["w"][:1]]).error_db({"w": torch.tensor([1.0])}) == math.inf
+    assert meter(lambda sd: [sd["w"][:1]]).error_db({"w": torch.tensor([0.1])}) == pytest.approx(-20, abs=1e-4)
 
 
 def test_values_that_are_not_finite_are_named():

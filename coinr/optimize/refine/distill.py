@@ -17,6 +17,7 @@ from coinr.inputs.dense import count_nonfinite
 from coinr.inputs.state_dicts import plain_tensors
 from coinr.optimize.refine.lagrange import LOSS_INCREASE
 from coinr.runtime.ambient import callers_settings
+from coinr.sensitivity.output_meter import output_unit, relative_squared_error
 from coinr.sensitivity.sampled_module import (
     call_with,
     checked_outputs,
@@ -46,7 +47,8 @@ _FLOOR = 1 / LOSS_INCREASE
 class Distillation:
     """The squared difference between a module's output and that of the same module with other weights.
 
-    An output's difference is divided by its range at the held-out samples: largest minus least value.
+    The error of each output is that of :class:`~coinr.sensitivity.output_meter.OutputMeter`, with the range at the
+    held-out samples as unit. The largest of them counts.
 
     Parameters
     ----------
@@ -82,7 +84,7 @@ class Distillation:
         self._draw, self._held_out = self._split(inputs)
         self.level = math.pow(10, OUTPUT_ERROR_DB / 10)
         self._original = [self._original_outputs(batch) for batch in self._held_out]
-        self._units = _ranges(self._original)
+        self._units = _units(self._original)
 
     def loss(self, state_dict: Mapping[str, Tensor]) -> Tensor:
         """Return the squared error on a new batch, in units of the level, plus a constant, 0-dim.
@@ -94,7 +96,7 @@ class Distillation:
         """
         batch = self._draw()
         original = self._original_outputs(batch)  # names what the module cannot take
-        error = self._squared_error(self._outputs(state_dict, batch), original)
+        error = self._squared_errors(self._outputs(state_dict, batch), original).max()
         if not math.isfinite(float(error.detach())):
             raise CoinrError(f"the output error became {float(error.detach())}; try a lower learning rate")
         return error / self.level + _FLOOR
@@ -106,12 +108,12 @@ class Distillation:
     @torch.no_grad()
     def squared_error(self, state_dict: Mapping[str, Tensor]) -> float:
         """Return the mean squared error at the held-out samples, relative to the squared range."""
-        found = [
-            float(self._squared_error(self._outputs(state_dict, batch), original))
+        total = sum(
+            len(batch[0]) * self._squared_errors(self._outputs(state_dict, batch), original).double()
             for batch, original in zip(self._held_out, self._original, strict=True)
-        ]
-        counts = [len(batch[0]) for batch in self._held_out]
-        return sum(count * error for count, error in zip(counts, found, strict=True)) / sum(counts)
+        )
+        assert isinstance(total, Tensor)
+        return float(total.max()) / sum(len(batch[0]) for batch in self._held_out)
 
     def score(self, state_dict: Mapping[str, Tensor]) -> float:
         """Return the negative squared error in units of the level: −1 at the level, 0 if nothing changed."""
@@ -165,14 +167,10 @@ class Distillation:
     def _original_outputs(self, batch: Sequence[Tensor]) -> list[Tensor]:
         return checked_outputs(lambda: self._outputs(self.state_dict, batch), batch, "the module")
 
-    def _squared_error(self, outputs: Sequence[Tensor], original: Sequence[Tensor]) -> Tensor:
-        """Return the mean over all entries of the squared difference over the squared range, 0-dim."""
-        total = sum(
-            ((one - other) / unit).square().sum()
-            for one, other, unit in zip(outputs, original, self._units, strict=True)
-        )
-        assert isinstance(total, Tensor)
-        return total / sum(one.numel() for one in original)
+    def _squared_errors(self, outputs: Sequence[Tensor], original: Sequence[Tensor]) -> Tensor:
+        """Return the relative squared error of each output, ``[outputs]``."""
+        found = zip(outputs, original, self._units, strict=True)
+        return torch.stack([relative_squared_error(*one) for one in found])
 
 
 def decibels(squared_error: float) -> float:
@@ -180,8 +178,8 @@ def decibels(squared_error: float) -> float:
     return 10 * math.log10(squared_error) if squared_error > 0 else -math.inf
 
 
-def _ranges(batches: Sequence[Sequence[Tensor]]) -> list[float]:
-    """Return the range of each output over batches of it; 1 for constant ones beside others.
+def _units(batches: Sequence[Sequence[Tensor]]) -> list[float]:
+    """Return the unit of each output over batches of it.
 
     Raises
     ------
@@ -192,10 +190,9 @@ def _ranges(batches: Sequence[Sequence[Tensor]]) -> list[float]:
     for one in (one for output in outputs for one in output):
         if not bool(one.isfinite().all()):
             raise InputError(f"the module must give finite values at its inputs; it gives {count_nonfinite(one)}")
-    ranges = [float(max(one.max() for one in output)) - float(min(one.min() for one in output)) for output in outputs]
-    if not any(ranges):
+    if all(max(float(one.max()) for one in output) == min(float(one.min()) for one in output) for output in outputs):
         raise InputError("the output of the module is the same at all its inputs, so errors have no range to refer to")
-    return [span or 1.0 for span in ranges]
+    return [output_unit(output) for output in outputs]
 
 
 def is_loss(value: Any) -> bool:
