@@ -163,7 +163,7 @@ def encode_state_dict(
         profile_options=options,
     )
     sd = to_state_dict(sd)
-    encoder = _make_encoder(sd, requested)
+    encoder = make_encoder(sd, requested)
     size = requested.target_size(encoder.parameters)
     if size is not None:
         return encode_to_size(encoder.encode, size, encoder.parameters)[0]
@@ -189,7 +189,7 @@ def keep_output(encoder: Encoder, meter: OutputMeter) -> bytes:
     return encode_to_output_error(encoder.encode_for_output, measure, level)
 
 
-def _make_encoder(sd: Mapping[str, Any], options: EncodeOptions) -> Encoder:
+def make_encoder(sd: Mapping[str, Any], options: EncodeOptions) -> Encoder:
     """Return the encoder of a state dict, with what calibration measures."""
     encoder = Encoder(sd, options)
     if options.calibrate is not None:
@@ -361,7 +361,7 @@ def save(file: Target, sd: StateDict, **arguments: Any) -> int:
         blob = encode_state_dict(sd, **arguments)
         write_target(file, [blob])
         return len(blob)
-    return _make_encoder(to_state_dict(sd), options).save(file, options.tolerance, options.errors)
+    return make_encoder(to_state_dict(sd), options).save(file, options.tolerance, options.errors)
 
 
 @independent

@@ -8,8 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from coinr.codec.api import encode_state_dict, keep_output
-from coinr.codec.encoder import Encoder
+from coinr.codec.api import encode_state_dict, keep_output, make_encoder
 from coinr.codec.format.tensor_table import Limits
 from coinr.codec.options import EncodeOptions
 from coinr.codec.profiles.tasks import keeps_output
@@ -55,9 +54,9 @@ def pack_signal(network: nn.Module, signal: Signal, seed: int = 0, **options: An
     meta = signal_meta(network, signal)
     state = _state_of(network, meta)
     requested = EncodeOptions.from_arguments({**options, "seed": seed, "meta": meta})
-    if "meta" in options or requested.calibrate is not None or not keeps_output(requested):
+    if "meta" in options or not keeps_output(requested):
         return encode_state_dict(state, seed, meta=meta, **options)
-    return keep_output(Encoder(state, requested), meter_of_signal(signal, meta, state))
+    return keep_output(make_encoder(state, requested), meter_of_signal(signal, meta, state))
 
 
 @independent

@@ -28,6 +28,16 @@ def test_the_file_keeps_a_level(signal, network, level):
     assert isinstance(coinr.open_file(blob), coinr.ImageFile)
 
 
+def test_inputs_of_layers_share_the_error_which_is_still_measured(signal, network):
+    first = next(name for name, tensor in network.state_dict().items() if tensor.shape[1:] == (2,))
+    inputs, _ = signal.batch(torch.arange(signal.count))
+    blob = coinr.pack_signal(
+        network, signal, profile="direct", calibrate=lambda: {first: inputs * torch.tensor([1, 9])}
+    )
+    assert -51 < measure_output_error(network, coinr.decode_state_dict(blob), network, inputs) <= -50
+    assert blob != coinr.pack_signal(network, signal, profile="direct")
+
+
 def test_a_tolerance_replaces_it(signal, network):
     blob = coinr.pack_signal(network, signal, profile="direct", tolerance=2.0)
     state = network.state_dict()
