@@ -9,6 +9,7 @@ from typing import Any
 from coinr.codec.coders import CODERS
 from coinr.codec.format.container import File
 from coinr.codec.format.tensor_table import TensorRecord, name_bytes
+from coinr.codec.profiles.paper_notes import paper_notes
 from coinr.inputs.dtypes import dtype_name
 
 _COLUMNS = ("name", "shape", "dtype", "coder", "inner", "kind", "n", "M", "s", "B", "bits", "bytes")
@@ -32,6 +33,9 @@ class Report:
     output_error
         Where the original was given: ``db``, the predicted output error in dB (-200 where the output does not change,
         None where the structure of the network is not recognized), and ``basis``, what it rests on.
+    notes
+        Lines on what the published method could not do: of files of the profile ``paper``, tensors whose rule asks for
+        more nonzeros than its condition 2s < n allows.
     """
 
     version: int
@@ -41,6 +45,7 @@ class Report:
     totals: dict[str, Any]
     base: str | None = None
     output_error: dict[str, Any] | None = None
+    notes: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""
@@ -51,6 +56,7 @@ class Report:
             "base": self.base,
             "tensors": self.tensors,
             "totals": self.totals,
+            "notes": list(self.notes),
         } | ({} if self.output_error is None else {"output_error": self.output_error})
 
     def __str__(self) -> str:
@@ -69,6 +75,7 @@ class Report:
             + f"; seed {self.seed}, format {self.version}"
             + (f"; relative to {self.base}" if self.base else "")
         )
+        lines += self.notes
         if self.output_error is not None:
             lines.append(describe_output_error(self.output_error))
         return "\n".join(lines)
@@ -121,4 +128,6 @@ def make_report(file: File) -> Report:
         "work": work,
     }
     tensors = [_row(record, header.records) for record in header.records]
-    return Report(header.version, header.seed, header.meta, tensors, totals, header.reference_hash.hex() or None)
+    base = header.reference_hash.hex() or None
+    notes = tuple(paper_notes(header.records))
+    return Report(header.version, header.seed, header.meta, tensors, totals, base, notes=notes)

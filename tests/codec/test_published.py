@@ -114,3 +114,16 @@ def test_the_rule_by_number_is_another():
     ours = coinr.encode_state_dict(sd, profile="paper", M=256)
     assert coinr.encode_state_dict(sd, profile="paper", M=256, rule=1) == ours
     assert coinr.encode_state_dict(sd, **PUBLISHED, M=256) != ours
+
+
+def test_the_report_says_where_the_rule_asks_for_more_than_the_condition_allows():
+    report = coinr.inspect(coinr.encode_state_dict(network(64), profile="paper", M=4096))
+    assert report.notes == (
+        "first: the rule asks for 52 nonzeros, and 2s < 64 allows 31: its values are stored with 16 bits each",
+        "hidden: the rule asks for 35 nonzeros, and 2s < 64 allows 31: it has 31, and a larger error than the rule's",
+        "last: the rule asks for 35 nonzeros, and 2s < 64 allows 31: it has 31, and a larger error than the rule's",
+    )
+    assert report.to_dict()["notes"] == list(report.notes)
+    assert all(line in str(report).splitlines() for line in report.notes)
+    for arguments in ({"profile": "direct"}, {"profile": "uniform"}):
+        assert coinr.inspect(coinr.encode_state_dict(network(64), **arguments)).notes == ()

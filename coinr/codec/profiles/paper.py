@@ -162,7 +162,7 @@ def _target(
     """Return the relative error to reach by choice of s; None where the rule's s is taken as it is."""
     if limit is not None:
         return limit.weighted_error / entry.rms
-    return None if choice.factor == 1 else paper_rules.RULES[options.rule].tolerance * choice.factor
+    return paper_rules.relative_target(paper_rules.RULES[options.rule], choice)
 
 
 def _atoms_to_pursue(choice: paper_rules.CutChoice, target: float | None, options: PaperOptions) -> int | None:

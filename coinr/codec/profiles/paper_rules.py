@@ -115,6 +115,11 @@ def sparsity(rule: Rule, n: int, M: int, tolerance: float | None) -> int:
     return max(1, math.ceil(fraction * n * scale * math.log(ATOMS) / math.log(max(M, 2))))
 
 
+def relative_target(rule: Rule, choice: CutChoice) -> float | None:
+    """Return the relative error that a tensor's s must reach; None where it is the rule's own, as with its s."""
+    return None if choice.factor == 1 else rule.tolerance * choice.factor
+
+
 def largest_sparsity(n: int) -> int:
     """Return the largest s that the paper's condition 2s < n allows."""
     return (n - 1) // 2
