@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 import coinr
 from bench.harness import signals, training
+from bench.harness.grids import HashGrid, Modulated
 from bench.harness.networks import ACTIVATIONS, NAMED, Encoded, Siren, named_siren
 from coinr.files.state_dicts import read_state_dict_file, write_state_dict_file
 from coinr.files.writing import write_atomic
@@ -41,7 +42,8 @@ class Recipe:
     """How one entry is made. ``family`` and ``sizes`` (hidden layers, width) name the network.
 
     ``frequency`` is the omega of sines and wavelets or the scale of Gaussians where it is not the family's; of a sound
-    that of the first layer. ``encoding`` is the number of frequencies of a positional encoding.
+    that of the first layer. ``encoding`` is the number of frequencies of a positional encoding, of a hash grid the
+    binary logarithm of the rows of a level, and of COIN++ the length of the latents.
     """
 
     family: str
@@ -67,6 +69,9 @@ class Recipe:
 _ENDS = {"photo": (2, 3), "picture": (2, 3), "crop": (2, 3), "shape": (3, 1), "volume": (3, 1)}
 _ENDS |= {"sound": (1, 1), "clip": (1, 1)}
 
+# State dicts of hash grids, by family.
+_GRIDS = {"grid": "table", "grids": "tables", "tcnn": "flat"}
+
 
 def untrained(recipe: Recipe) -> nn.Module:
     """Return the untrained network of a recipe."""
@@ -74,6 +79,11 @@ def untrained(recipe: Recipe) -> nn.Module:
     hidden, width = recipe.sizes
     if recipe.family == "nerf":
         return RadianceField(hidden, width, hidden // 2 - 1, 10, 4, generator)
+    if recipe.family in _GRIDS:
+        return HashGrid(hidden, width, recipe.encoding, _GRIDS[recipe.family], generator)
+    if recipe.family == "coinpp":
+        latents = (signals.patch_count(recipe.signal), recipe.encoding)
+        return Modulated(hidden, width, latents, recipe.frequency or 30.0, generator)
     inputs, outputs = _ENDS[recipe.kind]
     if recipe.family == "gauss":
         return Gauss(inputs, outputs, width, hidden, scale=recipe.frequency or 20.0, generator=generator)

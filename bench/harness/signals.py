@@ -67,6 +67,31 @@ def crop_of_photo(name: str, data: Path | None) -> Samples:
     return Samples(inputs, targets, inputs, targets)
 
 
+#: Side of a patch in pixels.
+PATCH = 32
+
+
+def patches(name: str, data: Path | None) -> Samples:
+    """Make samples as :func:`crop_of_photo`, in patches: index of the patch, and coordinates in [-1, 1] within it."""
+    photo_name, side = name.rsplit("-", 1)
+    pixels, size = pixels_of(photo_name, data), int(side)
+    top, left = ((length - size) // 2 for length in pixels.shape[:2])
+    inputs, targets = [], []
+    for index in range(patch_count(name)):
+        y, x = (PATCH * at for at in divmod(index, size // PATCH))
+        grid, values = _pixels(pixels[top + y : top + y + PATCH, left + x : left + x + PATCH])
+        flat = grid.reshape(-1, 2)
+        inputs.append(torch.cat((torch.full((len(flat), 1), float(index)), flat), 1))
+        targets.append(values.reshape(-1, 3))
+    both = torch.cat(inputs), torch.cat(targets)
+    return Samples(*both, *both)
+
+
+def patch_count(name: str) -> int:
+    """Return the number of patches of a square crop; ``kodim03-128`` has 16."""
+    return (int(name.rsplit("-", 1)[1]) // PATCH) ** 2
+
+
 def halve(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return means of 2 × 2 pixels, rounded; an odd last row or column is left out."""
     height, width = pixels.shape[0] // 2, pixels.shape[1] // 2
@@ -262,6 +287,7 @@ KINDS: dict[str, Callable[[str, Path | None], Samples]] = {
     "photo": photo,
     "picture": picture,
     "crop": crop_of_photo,
+    "patches": patches,
     "sound": sound,
     "clip": clip,
     "shape": shape,

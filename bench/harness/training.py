@@ -84,7 +84,7 @@ def scores(kind: str, values: Tensor, targets: Tensor) -> dict[str, float]:
     values, targets = values.double(), targets.double()
     if kind in ("sound", "clip"):
         return {"snr": 10 * math.log10(float(targets.square().sum() / (values - targets).square().sum()))}
-    low, peak = (-1.0, 2.0) if kind in ("photo", "picture", "crop") else (0.0, 1.0)
+    low, peak = (-1.0, 2.0) if kind in ("photo", "picture", "crop", "patches") else (0.0, 1.0)
     error = float((values.clamp(low, low + peak) - targets).square().mean())
     result = {"psnr": 10 * math.log10(peak**2 / error)}
     if kind in ("shape", "volume"):

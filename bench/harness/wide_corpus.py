@@ -88,6 +88,15 @@ def recipes(data: Path | None) -> list[Recipe]:
         crop("siren", 10, 48, "rocket", 5e-4),
         crop("siren", 2, 28, "astronaut", 2e-3, side=256),
         crop("gauss", 3, 32, "coffee", 1e-3, frequency=30.0),
+        crop("grid", 1, 32, one, 1e-2, 500, encoding=10),
+        crop("grid", 2, 16, two, 1e-2, 500, side=256, encoding=9),
+        crop("grids", 2, 32, three, 1e-2, 500, encoding=8),
+        crop("tcnn", 2, 16, four, 1e-2, 500, encoding=9),
+        Recipe("coinpp", (4, 48), "patches", f"{one}-128", 1500, 2048, 1e-3, 0, None, 32),
+        Recipe("coinpp", (6, 32), "patches", f"{two}-128", 1500, 2048, 1e-3, 0, 50.0, 16),
+        crop("inric", 4, 24, two, 1e-3),
+        crop("relu", 4, 40, "rocket", 2e-3),
+        crop("gauss", 2, 40, "rocket", 1e-3, frequency=15.0),
     ]
 
 

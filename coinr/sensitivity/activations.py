@@ -151,7 +151,8 @@ class Tanh(Activation):
 class Encoding:
     """Coordinates themselves, or sin(f x) and cos(f x) of frequencies f = lowest · base^i, with x before them or not.
 
-    ``count`` frequencies of each of ``inputs`` coordinates, in the order of :func:`coinr.networks.encoding.encode`.
+    ``count`` frequencies of each of ``inputs`` coordinates, in the order of :func:`coinr.networks.encoding.encode`, or
+    with the sines of all frequencies before the cosines.
     """
 
     inputs: int
@@ -159,6 +160,7 @@ class Encoding:
     base: float = 2.0
     lowest: float = 1.0
     with_coordinates: bool = True
+    sines_first: bool = False
 
     def value(self, x: Array) -> Array:
         """Return the encoded ``[N, inputs]`` coordinates, float32."""
@@ -167,7 +169,7 @@ class Encoding:
             return x
         frequencies = (self.lowest * self.base ** np.arange(self.count)).astype(np.float32)
         phases = x[:, None, :] * frequencies[:, None]
-        waves = np.stack((np.sin(phases), np.cos(phases)), -2).reshape(len(x), -1)
+        waves = np.stack((np.sin(phases), np.cos(phases)), 1 if self.sines_first else -2).reshape(len(x), -1)
         return np.concatenate((x, waves), 1) if self.with_coordinates else waves
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -37,6 +37,11 @@ class Layer:
         """Return the root mean square of the weights times the root of the number of inputs."""
         return float(np.sqrt(np.mean(np.abs(self.weight).astype(np.float64) ** 2) * self.weight.shape[1]))
 
+    def replaced(self, tensors: Mapping[str, Array]) -> Layer:
+        """Return the layer with the values of other tensors of the same names and shapes."""
+        weight, *bias = (_single(tensors[name]) for name in self.names)
+        return replace(self, weight=weight, bias=bias[0] if bias else self.bias)
+
 
 def find_layers(tensors: Mapping[str, Array]) -> list[Layer] | None:
     """Return the layers of a chain of affine maps, from the first to the last; None where tensors are no such chain.
@@ -60,20 +65,25 @@ def _numbered(name: str) -> list[tuple[int, int, str]]:
     return keys
 
 
-def _in_order(tensors: Mapping[str, Array]) -> list[Layer] | None:
+def group_tensors(tensors: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
+    """Return the tensors of each layer by the last part of their names, by the name of the layer."""
     groups: dict[str, dict[str, Array]] = {}
     for name, tensor in tensors.items():
         layer, _, part = name.rpartition(".")
         groups.setdefault(layer, {})[part] = tensor
+    return groups
+
+
+def _in_order(tensors: Mapping[str, Array]) -> list[Layer] | None:
+    groups = group_tensors(tensors)
     numbers: dict[str, float] = {}
     layers: list[Layer] = []
     for name, parts in groups.items():
         singles = {part: float(np.real(one.reshape(()))) for part, one in parts.items() if one.size == 1 >= one.ndim}
-        matrices = [part for part, one in parts.items() if one.ndim == 2]
-        if not matrices and len(singles) == len(parts):
+        if len(singles) == len(parts):
             numbers |= singles  # of an activation, which stands beside its affine map
             continue
-        found = _layer(name, parts, matrices, numbers)
+        found = make_layer(name, parts, numbers)
         if found is None or (layers and layers[-1].weight.shape[0] != found.weight.shape[1]):
             return None
         layers.append(found)
@@ -81,10 +91,9 @@ def _in_order(tensors: Mapping[str, Array]) -> list[Layer] | None:
     return layers if len(layers) > 1 else None
 
 
-def _layer(
-    group: str, parts: Mapping[str, Array], matrices: Sequence[str], numbers: Mapping[str, float]
-) -> Layer | None:
+def make_layer(group: str, parts: Mapping[str, Array], numbers: Mapping[str, float] | None = None) -> Layer | None:
     """Return the layer of a group of tensors; None unless it is one matrix and at most one vector of its outputs."""
+    matrices = [part for part, one in parts.items() if one.ndim == 2]
     vectors = [part for part in parts if part not in matrices]
     if len(matrices) != 1 or len(vectors) > 1:
         return None
@@ -95,7 +104,7 @@ def _layer(
     if not (np.isfinite(weight).all() and np.isfinite(bias).all() and weight.any()):
         return None
     prefix = f"{group}." if group else ""
-    return Layer(weight, bias, tuple(prefix + part for part in (*matrices, *vectors)), numbers)
+    return Layer(weight, bias, tuple(prefix + part for part in (*matrices, *vectors)), numbers or {})
 
 
 def _single(tensor: Array) -> Array:

@@ -8,7 +8,9 @@ from bench.harness.signals import KINDS
 from bench.rate.output_error import add_folds, gain_rows, meter_of, network_row, summarize
 from coinr.sensitivity.inference import infer
 from coinr.sensitivity.layers import find_layers
+from coinr.sensitivity.tables import find_grid
 
+GRIDS = ("grid", "grids", "tcnn")
 RECIPES = wide_corpus.recipes(None)
 
 
@@ -23,7 +25,9 @@ def test_untrained_networks_take_the_coordinates_of_their_signals():
         network = corpus.untrained(recipe)
         if recipe.kind in inputs:
             assert network(torch.zeros(3, inputs[recipe.kind])).shape[0] == 3, recipe.name
-            assert find_layers({name: tensor.numpy() for name, tensor in network.state_dict().items()}), recipe.name
+            state = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+            assert bool(find_layers(state)) != (recipe.family in GRIDS), recipe.name
+            assert bool(find_grid(state)) == (recipe.family in ("grid", "grids")), recipe.name
 
 
 def test_named_networks_have_the_names_of_other_codebases():

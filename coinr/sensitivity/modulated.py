@@ -1,0 +1,150 @@
+"""Networks with shift modulations (COIN++): a chain, and an affine map from latents to shifts of its hidden biases."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coinr.sensitivity.activations import Sine
+from coinr.sensitivity.chain import POINTS
+from coinr.sensitivity.inference import infer
+from coinr.sensitivity.layers import Layer, find_layers, group_tensors, make_layer
+from coinr.sensitivity.probe import Guess, points, run, signs, squared_derivatives
+
+Array = NDArray[Any]
+
+# Latents whose networks run, evenly chosen among those that are given.
+_LATENTS = 8
+
+
+def find_modulated(tensors: Mapping[str, Array]) -> Modulated | None:
+    """Return the network with modulations that tensors are of; None if they are of none.
+
+    The map has as many rows as all hidden layers together. Matrices with as many columns as it, alone in their groups,
+    are latents. Without latents the phases of the sines are shifted by a radian: as much as makes a difference.
+    """
+    groups = group_tensors(tensors)
+    for name, parts in groups.items():
+        shifts = make_layer(name, parts)
+        if shifts is None:
+            continue
+        columns = shifts.weight.shape[1]
+        rest = {key: one for key, one in tensors.items() if key not in shifts.names}
+        latents = {key: one for key, one in rest.items() if _is_latents(key, one, columns, groups)}
+        layers = find_layers({key: one for key, one in rest.items() if key not in latents})
+        if layers is None or sum(len(layer.weight) for layer in layers[:-1]) != len(shifts.weight):
+            continue
+        return _inferred(layers, shifts, latents)
+    return None
+
+
+def _is_latents(name: str, tensor: Array, columns: int, groups: Mapping[str, Mapping[str, Array]]) -> bool:
+    beside = groups[name.rpartition(".")[0]].values()
+    return tensor.ndim == 2 and tensor.shape[1] == columns and all(one.shape[1:] == (columns,) for one in beside)
+
+
+def _inferred(layers: Sequence[Layer], shifts: Layer, latents: Mapping[str, Array]) -> Modulated | None:
+    """Return the network with the sine that is inferred where it has the first latent; None where none is."""
+    values = np.concatenate([*latents.values()]) if latents else np.zeros((1, shifts.weight.shape[1]))
+    for guess in infer(_shifted(layers, shifts, values[0])):
+        if isinstance(guess.hidden, Sine):
+            return Modulated(layers, guess, shifts, latents)
+    return None
+
+
+def _shifted(layers: Sequence[Layer], shifts: Layer, latent: Array) -> list[Layer]:
+    """Return the layers with the hidden biases that a latent gives them."""
+    values = (shifts.weight @ latent + shifts.bias).astype(np.float32)
+    found, start = [], 0
+    for layer in layers[:-1]:
+        end = start + len(layer.weight)
+        found.append(replace(layer, bias=layer.bias + values[start:end]))
+        start = end
+    return [*found, layers[-1]]
+
+
+@dataclass(frozen=True, eq=False)
+class Modulated:
+    """A chain whose hidden biases are shifted by a map of latents, ``[N, columns]`` by name."""
+
+    layers: Sequence[Layer]
+    guess: Guess
+    shifts: Layer
+    latents: Mapping[str, Array]
+
+    def __str__(self) -> str:
+        given = f"{sum(map(len, self.latents.values()))} latents" if self.latents else "latents that are not known"
+        return f"{self.guess}, shifted by {given}"
+
+    @property
+    def depth(self) -> int:
+        """Return the number of layers."""
+        return len(self.layers) + 1
+
+    @property
+    def size(self) -> int:
+        """Return the number of weights."""
+        return sum(layer.weight.size for layer in (*self.layers, self.shifts)) + sum(
+            one.size for one in self.latents.values()
+        )
+
+    def replaced(self, tensors: Mapping[str, Array]) -> Modulated:
+        """Return the network with the values of other tensors of the same names and shapes."""
+        return Modulated(
+            [layer.replaced(tensors) for layer in self.layers],
+            self.guess,
+            self.shifts.replaced(tensors),
+            {name: tensors[name] for name in self.latents},
+        )
+
+    def outputs(self) -> Array:
+        """Return outputs over the domain for each of some latents, float64 ``[N, b]``."""
+        made = [run(self._shifted(latent), self.guess, self._points()).outputs for latent in self._chosen()]
+        return np.concatenate(made).astype(np.float64)
+
+    def squared_gains(self) -> dict[str, Array]:
+        """Return, by name, the squared gain of each row of a tensor."""
+        latents = self._chosen()
+        low, high, weights, biases = math.inf, -math.inf, [], []
+        for latent in latents:
+            layers = self._shifted(latent)
+            with np.errstate(all="ignore"):
+                made = run(layers, self.guess, self._points())
+                by_weights, by_biases = squared_derivatives(layers, self.guess, made)
+            low, high = min(low, float(made.outputs.min())), max(high, float(made.outputs.max()))
+            weights.append(by_weights)
+            biases.append(by_biases)
+        unit = made.outputs.shape[1] * (high - low) ** 2
+        found: dict[str, Array] = {}
+        for position, layer in enumerate(self.layers):
+            squares = [np.mean([one[position] for one in some], 0) / unit for some in (weights, biases)]
+            found |= dict(zip(layer.names, squares, strict=False))
+        by_shift = np.array([np.concatenate(one[:-1]) for one in biases]) / unit
+        lengths = np.square(latents).sum(1)
+        found |= dict(zip(self.shifts.names, ((by_shift * lengths[:, None]).mean(0), by_shift.mean(0)), strict=False))
+        by_latent = float(by_shift.mean(0) @ np.square(self.shifts.weight, dtype=np.float64).sum(1))
+        total = sum(map(len, self.latents.values()))
+        # the error of one latent is seen in its own share of the outputs
+        return found | {name: np.full(len(one), by_latent / total) for name, one in self.latents.items()}
+
+    def _points(self) -> Array:
+        return points(self.guess.encoding.inputs, POINTS[self.guess.encoding.inputs])
+
+    def _shifted(self, latent: Array) -> list[Layer]:
+        return _shifted(self.layers, self.shifts, latent)
+
+    def _chosen(self) -> Array:
+        """Return some of the latents, or two that stand for all, float64 ``[N, columns]``."""
+        if self.latents:
+            every = np.concatenate([*self.latents.values()]).astype(np.float64)
+            return every[np.linspace(0, len(every) - 1, min(len(every), _LATENTS)).round().astype(int)]
+        columns = self.shifts.weight.shape[1]
+        assert isinstance(self.guess.hidden, Sine)
+        phase = self.guess.hidden.omega * float(np.sqrt(np.mean(np.square(self.shifts.weight, dtype=np.float64))))
+        one: Array = signs(columns, 1)[:, 0] / (phase * math.sqrt(columns))
+        return np.stack((np.zeros(columns), one))
