@@ -142,7 +142,8 @@ class Modulated:
         """Return some of the latents, or two that stand for all, float64 ``[N, columns]``."""
         if self.latents:
             every = np.concatenate([*self.latents.values()]).astype(np.float64)
-            return every[np.linspace(0, len(every) - 1, min(len(every), _LATENTS)).round().astype(int)]
+            chosen: Array = every[np.linspace(0, len(every) - 1, min(len(every), _LATENTS)).round().astype(int)]
+            return chosen
         columns = self.shifts.weight.shape[1]
         assert isinstance(self.guess.hidden, Sine)
         phase = self.guess.hidden.omega * float(np.sqrt(np.mean(np.square(self.shifts.weight, dtype=np.float64))))

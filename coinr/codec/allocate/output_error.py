@@ -76,7 +76,8 @@ def predict_output_error(original: Sequence[Entry], decode: Callable[[], Sequenc
         decoded = decode()
         given, held = ({entry.name: entry.layout.shape for entry in entries} for entries in (original, decoded))
         check_same_network(given, held, "the file")
-        found = predict_error(_arrays(original), _arrays(decoded))
+        arrays = _arrays(original)
+        found = predict_error(arrays, {entry.name: _array(entry) for entry in decoded if entry.name in arrays})
     db, basis = found or (None, UNKNOWN_BASIS)
     return {"db": db, "basis": basis}
 
