@@ -34,7 +34,7 @@ def test_inputs_of_layers_share_the_error_which_is_still_measured(signal, networ
     blob = coinr.pack_signal(
         network, signal, profile="direct", calibrate=lambda: {first: inputs * torch.tensor([1, 9])}
     )
-    assert -51 < measure_output_error(network, coinr.decode_state_dict(blob), network, inputs) <= -50
+    assert -51 < coinr.measure_output_error(network, coinr.decode_state_dict(blob), network, inputs) <= -50
     assert blob != coinr.pack_signal(network, signal, profile="direct")
 
 
