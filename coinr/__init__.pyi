@@ -3,14 +3,14 @@
 from .codec.api import decode_state_dict as decode_state_dict
 from .codec.api import decode_tensor as decode_tensor
 from .codec.api import encode_state_dict as encode_state_dict
-from .codec.api import inspect as inspect
 from .codec.api import load as load
-from .codec.api import read_meta as read_meta
 from .codec.api import save as save
-from .codec.api import verify as verify
 from .codec.dataset import StateDictDataset as StateDictDataset
 from .codec.format.tensor_table import Limits as Limits
 from .codec.many import encode_state_dicts as encode_state_dicts
+from .codec.reading import inspect as inspect
+from .codec.reading import read_meta as read_meta
+from .codec.reading import verify as verify
 from .codec.report import Report as Report
 from .codec.state_dict_file import open_state_dict as open_state_dict
 from .engine.dictionary import Dictionary as Dictionary

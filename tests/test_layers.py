@@ -39,6 +39,7 @@ FLOORS = {
         {"allocate", "quantize"},
         {"profiles"},
         {"report", "rate_control", "output_control"},
+        {"reading"},
         {"encoder", "state_dict_file"},
         {"api", "baselines"},
         {"many", "dataset"},

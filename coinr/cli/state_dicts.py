@@ -180,7 +180,8 @@ def _encode_model(
     model: Path, *, key: str | None, strip_prefix: str | None, no_metadata: bool, **arguments: Any
 ) -> tuple[bytes, dict[str, Any] | None]:
     """Return the coinr file of a model file, and the output error that is predicted."""
-    from coinr.codec.api import encode_state_dict, inspect
+    from coinr.codec.api import encode_state_dict
+    from coinr.codec.reading import inspect
     from coinr.files.state_dicts import read_state_dict_file
 
     sd = read_state_dict_file(model, key, strip_prefix)
@@ -204,7 +205,7 @@ def _save_model(
 
 def _write_packed(output: Path, encoded: tuple[bytes, dict[str, Any] | None]) -> dict[str, Any]:
     """Write a coinr file, and return what is reported of it."""
-    from coinr.codec.api import inspect
+    from coinr.codec.reading import inspect
     from coinr.files.writing import write_atomic
 
     blob, error = encoded
@@ -290,22 +291,26 @@ def unpack(
         report_one(report, as_json)
 
 
+def _load(file: Path, known: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """Return the tensors in a coinr file, which needs torch."""
+    from coinr.codec.api import load
+
+    return load(file, base=known)
+
+
 def _unpack(file: Path, output: Path, known: Mapping[str, Any] | None) -> dict[str, Any]:
     """Write the state dict of a coinr file, and return what is reported of it.
 
     Tensors of a .safetensors file are decoded one by one.
     """
-    from coinr.codec.api import load
     from coinr.codec.state_dict_file import open_state_dict
     from coinr.files.state_dicts import write_state_dict_file
 
     with open_state_dict(file, base=known) as opened:
         metadata, notes = _metadata_to_write(opened.meta, output)
-        if output.suffix.lower() == ".safetensors":
-            opened.check_all()
-            write_state_dict_file(output, opened, metadata)
-        else:
-            write_state_dict_file(output, load(file, base=known), metadata)
+        opened.check_all()
+        sd = opened if output.suffix.lower() in (".safetensors", ".npz") else _load(file, known)
+        write_state_dict_file(output, sd, metadata)
         count = len(opened)
     echo_notes(file, notes)
     size = output.stat().st_size

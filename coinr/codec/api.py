@@ -1,15 +1,13 @@
-"""The public functions of the codec: encode, decode, inspect and verify."""
+"""The public functions of the codec that take or give tensors: encode, decode, save and load."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import torch
 
-from coinr.codec.allocate.output_error import predict_output_error
 from coinr.codec.encoder import Encoder
 from coinr.codec.format.container import File
 from coinr.codec.format.tensor_table import Header, Limits
@@ -17,9 +15,8 @@ from coinr.codec.options import DEFAULT_EFFORT, DEFAULT_PROFILE, OUTPUT_ERROR_DB
 from coinr.codec.output_control import encode_to_output_error
 from coinr.codec.profiles.tasks import keeps_output, uses_calibration
 from coinr.codec.rate_control import encode_to_size
+from coinr.codec.reading import open_checked
 from coinr.codec.reference import ReferenceNetwork
-from coinr.codec.report import Report, make_report
-from coinr.codec.state_dict import read_state_dict
 from coinr.engine.threads import available_threads
 from coinr.errors import FormatError, InputError, first_line
 from coinr.files.random_access import FileBytes
@@ -27,6 +24,7 @@ from coinr.files.reading import name_in_errors
 from coinr.files.streams import Source, Target, name_of, open_source, write_target
 from coinr.inputs.arguments import checked
 from coinr.inputs.state_dicts import StateDict, to_state_dict
+from coinr.inputs.tensors import array_to_tensor
 from coinr.runtime.ambient import independent
 from coinr.sensitivity.calibration import Calibration
 from coinr.sensitivity.gauss_newton import resolve_calibration
@@ -238,11 +236,10 @@ def _decode(
     limits: Limits | None,
 ) -> OrderedDict[str, torch.Tensor]:
     target = _device(device)
-    file = _open(data, limits, base)
-    file.check_reference()
+    file = open_checked(data, limits, base)
     tensors: list[torch.Tensor] = []
     for row, record in enumerate(file.header.records):
-        tensors.append(file.decode(row, target) if record.tied_to is None else tensors[record.tied_to])
+        tensors.append(_decode_row(file, row, target) if record.tied_to is None else tensors[record.tied_to])
     return OrderedDict((record.name, tensor) for record, tensor in zip(file.header.records, tensors, strict=True))
 
 
@@ -271,68 +268,7 @@ def decode_tensor(
     row = row if tied_to is None else tied_to
     record = file.header.records[row]
     (limits or Limits()).check(Header(file.header.seed, (record,)))
-    return file.decode(row, target)
-
-
-@independent
-@checked
-def inspect(
-    blob: bytes | bytearray | memoryview,
-    *,
-    original: StateDict | None = None,
-    base: StateDict | None = None,
-    limits: Limits | None = None,
-) -> Report:
-    """Read the header of a file and report its content: it prints as a table, ``.to_dict()`` gives plain values.
-
-    Parameters
-    ----------
-    blob
-        Bytes of a whole file.
-    original
-        The state dict that was encoded. With it, the file is decoded, and the report says how far the network's output
-        is predicted to be off, and on what that rests: the file itself does not hold it.
-    base, limits
-        As for :func:`decode_state_dict`.
-
-    Raises
-    ------
-    CoinrError
-        As :func:`decode_state_dict`.
-    """
-    report = make_report(File(blob, limits))
-    if original is None:
-        return report
-    entries = read_state_dict(to_state_dict(original))
-    error = predict_output_error(entries, lambda: read_state_dict(decode_state_dict(blob, base=base, limits=limits)))
-    return replace(report, output_error=error)
-
-
-@independent
-@checked
-def read_meta(blob: bytes | bytearray | memoryview, *, limits: Limits | None = None) -> dict[str, Any]:
-    """Read the metadata that was given to encode_state_dict."""
-    return File(blob, limits).header.meta
-
-
-@independent
-@checked
-def verify(
-    blob: bytes | bytearray | memoryview, *, base: StateDict | None = None, limits: Limits | None = None
-) -> Report:
-    """Check a whole file: its header, its checksums, and that each tensor decodes. Hold one tensor at a time.
-
-    Raises
-    ------
-    CoinrError
-        As decode_state_dict.
-    """
-    file = _open(blob, limits, base)
-    file.check_reference()
-    for row, record in enumerate(file.header.records):
-        if record.tied_to is None:
-            file.decode(row, torch.device("cpu"))
-    return make_report(file)
+    return _decode_row(file, row, target)
 
 
 @independent
@@ -392,15 +328,13 @@ def load(
         return _decode(data, base, device, limits)
 
 
+def _decode_row(file: File, row: int, device: torch.device) -> torch.Tensor:
+    array = file.decode(row, device.type)
+    return array_to_tensor(array, file.header.records[row].layout.dtype).to(device)
+
+
 def _device(device: str | torch.device) -> torch.device:
     try:
         return torch.empty(0, dtype=torch.uint8, device=device).device
     except (RuntimeError, AssertionError, TypeError) as error:
         raise InputError(f"device {device!r} cannot be used here: {first_line(error)}") from error
-
-
-def _open(data: bytes | bytearray | memoryview | FileBytes, limits: Limits | None, base: StateDict | None) -> File:
-    available_threads()  # a bad setting raises whether this file needs threads or not
-    file = File(data, limits, None if base is None else ReferenceNetwork(base))
-    (limits or Limits()).check(file.header)
-    return file

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import torch
 
 from coinr.codec.coders import CODERS, EXACT, LOSSLESS, ExactParams, LosslessParams, Params
 from coinr.codec.coders.coder import Coder
@@ -86,10 +85,10 @@ def make_candidate(
     """
     # the parameters as a reader gets them, checked
     read = coder.read(Reader(params.write()))
-    tensor = coder.decode(memoryview(payload), read, entry.layout, seed, torch.device("cpu"))
+    decoded = coder.decode(memoryview(payload), read, entry.layout, seed)
     values = entry.planes
     with np.errstate(invalid="ignore", over="ignore"):
-        difference = to_planes(tensor) - values
+        difference = to_planes(decoded, entry.dtype) - values
     return Candidate(coder.id, params, payload, measure(difference, values, limit))
 
 
@@ -104,12 +103,12 @@ def lossless(entry: Entry) -> Candidate:
 
 
 def _made_lossless(entry: Entry) -> Candidate:
-    exact = Candidate(EXACT.id, ExactParams(), EXACT.encode(entry.tensor, ExactParams()), NO_DISTORTION)
+    exact = Candidate(EXACT.id, ExactParams(), EXACT.encode((entry.array, entry.dtype), ExactParams()), NO_DISTORTION)
     decodable = EXACT.is_decodable(exact.payload, entry.layout)
-    raw = view_bytes(entry.tensor)
+    raw = view_bytes(entry.array)
     if decodable and len(raw) > _PATIENT_BYTES and quick_size(raw) > _HOPELESS * len(exact.payload):
         return exact
-    payload = LOSSLESS.encode(entry.tensor, LosslessParams())
+    payload = LOSSLESS.encode((entry.array, entry.dtype), LosslessParams())
     plain = Candidate(LOSSLESS.id, LosslessParams(), payload, NO_DISTORTION)
     return min(plain, exact, key=cost) if decodable else plain
 
@@ -141,7 +140,7 @@ def smallest(
         large = entry.layout.size >= _LARGE and (limit is None or limit.relative_error is None)
         if large and entry.is_large and _sampled_lossless(entry) > cost(best):
             return best
-        if large and not entry.is_large and quick_size(to_bytes(entry.tensor)) > 2 * len(best.payload):
+        if large and not entry.is_large and quick_size(to_bytes(entry.array)) > 2 * len(best.payload):
             return best
         return min(exact or faithful(entry, limit), best, key=cost)
     return exact or faithful(entry, limit)
@@ -151,23 +150,23 @@ def likely_smallest(entry: Entry, candidates: list[Candidate], limit: Distortion
     """Return the smallest candidate; lossless storage only where a quick estimate says that it may be smaller."""
     if candidates and limit.relative_error is None and entry.count > _TINY and not entry.is_large:
         best = min(candidates, key=cost)
-        if _EXACT_SHARE * quick_size(to_bytes(entry.tensor)) > len(best.payload):
+        if _EXACT_SHARE * quick_size(to_bytes(entry.array)) > len(best.payload):
             return best
     return smallest(entry, candidates, limit)
 
 
 def _sampled_lossless(entry: Entry) -> float:
     """Estimate the bytes of a large tensor's lossless storage from runs spread over it."""
-    flat = entry.tensor.reshape(-1)
+    flat = entry.array.reshape(-1)
     starts = [place * (len(flat) - _RUN) // (_RUNS - 1) for place in range(_RUNS)]
-    runs = torch.cat([flat[start : start + _RUN] for start in starts])
-    size = min(len(EXACT.encode(runs, ExactParams())), quick_size(to_bytes(runs)))
+    runs = np.concatenate([flat[start : start + _RUN] for start in starts])
+    size = min(len(EXACT.encode((runs, entry.dtype), ExactParams())), quick_size(to_bytes(runs)))
     return size * len(flat) / len(runs)
 
 
 def needs_loss(entry: Entry, bits: float) -> bool:
     """Return whether so many bits for each real value are fewer than a fast estimate of the lossless size."""
-    return bits * entry.count < quick_bits(to_bytes(entry.tensor), entry.tensor.element_size())
+    return bits * entry.count < quick_bits(to_bytes(entry.array), entry.dtype.itemsize)
 
 
 def quick_bits(data: bytes, width: int) -> float:

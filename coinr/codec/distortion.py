@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from coinr.sensitivity.hessian import TensorHessian
+if TYPE_CHECKING:
+    from coinr.sensitivity.hessian import TensorHessian
 
 # The sum of squares of at most so many values is one dot product, on one thread. It is used within these bounds.
 _SMALL, _SAFE = 1 << 12, 1e-200

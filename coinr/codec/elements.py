@@ -11,7 +11,6 @@ import math
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from coinr.codec.state_dict import Entry
@@ -52,7 +51,7 @@ def _holds_scales(entry: Entry) -> bool:
     """
     if entry.layout.size == max(entry.layout.shape, default=1) and not entry.is_large:
         return _one_sign(entry) or _wide(entry.planes)
-    return _one_sign(entry) and _wide(sample(entry.tensor) if entry.is_large else entry.planes)
+    return _one_sign(entry) and _wide(sample(entry.array, entry.dtype) if entry.is_large else entry.planes)
 
 
 def _one_sign(entry: Entry) -> bool:
@@ -83,4 +82,4 @@ def rounded(entry: Entry, relative: float) -> Entry:
         digits = max(0, math.ceil(-math.log2(relative)) - 1)
         mantissa, exponent = np.frexp(entry.planes)
         planes = np.ldexp(np.rint(np.ldexp(mantissa, digits + 1)), exponent - digits - 1)
-    return replace(entry, tensor=from_planes(torch.from_numpy(planes), entry.layout))
+    return replace(entry, array=from_planes(planes, entry.layout))

@@ -17,6 +17,7 @@ from coinr.engine.threads import available_threads
 from coinr.errors import CoinrError, InputError
 from coinr.inputs.arguments import checked
 from coinr.inputs.state_dicts import StateDict, is_state_dict, to_state_dict
+from coinr.inputs.tensors import array_to_tensor
 from coinr.runtime.ambient import independent
 from coinr.runtime.processes import map_in_processes
 
@@ -95,7 +96,7 @@ class _Item:
 @independent
 def _rows(sd: StateDict) -> list[_Row]:
     return [
-        (entry.name, entry.layout, to_bytes(entry.tensor) if entry.tied_to is None else entry.tied_to)
+        (entry.name, entry.layout, to_bytes(entry.array) if entry.tied_to is None else entry.tied_to)
         for entry in read_state_dict(to_state_dict(sd))
     ]
 
@@ -103,7 +104,9 @@ def _rows(sd: StateDict) -> list[_Row]:
 def _unpickle(rows: list[_Row]) -> _Item:
     tensors: list[torch.Tensor] = []
     for _, layout, value in rows:
-        tensors.append(tensors[value] if isinstance(value, int) else from_bytes(value, layout))
+        tensors.append(
+            tensors[value] if isinstance(value, int) else array_to_tensor(from_bytes(value, layout), layout.dtype)
+        )
     return _Item({name: tensor for (name, _, _), tensor in zip(rows, tensors, strict=True)})
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from typing import Any
 
-import torch
+from numpy.typing import NDArray
 
 from coinr.codec.state_dict import read_state_dict
 from coinr.codec.tensors import DTYPE_CODES, Layout, to_bytes
 from coinr.codec.wire import varint
 from coinr.errors import ReferenceNetworkError
-from coinr.inputs.dtypes import dtype_name
 from coinr.inputs.state_dicts import StateDict, to_state_dict
 
 HASH_BYTES = 16
@@ -32,32 +32,28 @@ class ReferenceNetwork:
     """
 
     def __init__(self, sd: StateDict) -> None:
-        self._tensors = {entry.name: entry.tensor for entry in read_state_dict(to_state_dict(sd))}
+        self._entries = {entry.name: entry for entry in read_state_dict(to_state_dict(sd))}
 
-    def find(self, name: str, layout: Layout) -> torch.Tensor | None:
-        """Return the tensor of a name, on the CPU and contiguous; None unless it has that dtype and shape."""
-        tensor = self._tensors.get(name)
-        return tensor if tensor is not None and (tensor.dtype, tuple(tensor.shape)) == _kind(layout) else None
+    def find(self, name: str, layout: Layout) -> NDArray[Any] | None:
+        """Return the array of a name, contiguous; None unless it has that dtype and shape."""
+        entry = self._entries.get(name)
+        return entry.array if entry is not None and entry.layout == layout else None
 
-    def take(self, name: str, layout: Layout) -> torch.Tensor:
-        """Return the tensor as :meth:`find` does; raise ReferenceNetworkError where that gives None."""
-        tensor = self.find(name, layout)
-        if tensor is None:
-            here = "has none" if name not in self._tensors else "has another dtype or shape"
-            expected = f"{dtype_name(layout.dtype)} {list(layout.shape)}"
+    def take(self, name: str, layout: Layout) -> NDArray[Any]:
+        """Return the array as :meth:`find` does; raise ReferenceNetworkError where that gives None."""
+        array = self.find(name, layout)
+        if array is None:
+            here = "has none" if name not in self._entries else "has another dtype or shape"
+            expected = f"{layout.dtype} {list(layout.shape)}"
             raise ReferenceNetworkError(f"the base must hold a tensor {name!r}, {expected}; the one given {here}")
-        return tensor
+        return array
 
     def digest(self, tensors: Iterable[tuple[str, Layout]]) -> bytes:
         """Return the truncated SHA-256 of names, dtypes, shapes and bytes of the given tensors, in their order."""
         state = hashlib.sha256()
         for name, layout in tensors:
-            tensor = self.take(name, layout)
+            array = self.take(name, layout)
             encoded = name.encode()
             state.update(varint(len(encoded)) + encoded + bytes([DTYPE_CODES[layout.dtype], len(layout.shape)]))
-            state.update(b"".join(map(varint, layout.shape)) + to_bytes(tensor))
+            state.update(b"".join(map(varint, layout.shape)) + to_bytes(array))
         return state.digest()[:HASH_BYTES]
-
-
-def _kind(layout: Layout) -> tuple[torch.dtype, tuple[int, ...]]:
-    return layout.dtype, layout.shape

@@ -10,7 +10,6 @@ from coinr.codec.coders import CODERS
 from coinr.codec.format.container import File
 from coinr.codec.format.tensor_table import TensorRecord, name_bytes
 from coinr.codec.profiles.paper_notes import paper_notes
-from coinr.inputs.dtypes import dtype_name
 
 _COLUMNS = ("name", "shape", "dtype", "coder", "inner", "kind", "n", "M", "s", "B", "bits", "bytes")
 
@@ -96,7 +95,7 @@ def _row(record: TensorRecord, records: tuple[TensorRecord, ...]) -> dict[str, A
     row: dict[str, Any] = {
         "name": record.name,
         "shape": list(record.layout.shape),
-        "dtype": dtype_name(record.layout.dtype),
+        "dtype": record.layout.dtype.name,
     }
     if record.params is None:
         row |= {"coder": "tied", "tied_to": records[record.tied_to or 0].name}

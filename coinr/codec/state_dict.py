@@ -9,12 +9,12 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from coinr.codec.distortion import rms
 from coinr.codec.tensors import LOSSY_DTYPES, Layout, blocks, to_planes
-from coinr.inputs.state_dicts import entry_tensor, items
+from coinr.inputs.dtypes import DType
+from coinr.inputs.state_dicts import items, plain_value, value_array
 
 # Planes of at most this many real values are kept; those of other tensors are made when they are used.
 _KEPT = 1 << 16
@@ -29,20 +29,23 @@ class Entry:
 
     Attributes
     ----------
-    tensor
-        On the CPU, contiguous, detached.
+    array
+        Contiguous, in the storage of the dtype.
+    dtype
+        Of the tensor.
     tied_to
         Position of the earlier entry that this one is tied to, else None.
     """
 
     name: str
-    tensor: torch.Tensor
+    array: NDArray[Any]
+    dtype: DType
     tied_to: int | None
 
     @cached_property
     def layout(self) -> Layout:
         """Return dtype and shape."""
-        return Layout(self.tensor.dtype, tuple(self.tensor.shape))
+        return Layout(self.dtype, self.array.shape)
 
     @cached_property
     def count(self) -> int:
@@ -57,15 +60,15 @@ class Entry:
     @property
     def planes(self) -> NDArray[np.float64]:
         """Return the values as float64 ``[planes, size]``; not to be changed."""
-        return self._kept_planes if self.count <= _KEPT else to_planes(self.tensor)
+        return self._kept_planes if self.count <= _KEPT else to_planes(self.array, self.dtype)
 
     @cached_property
     def _kept_planes(self) -> NDArray[np.float64]:
-        return to_planes(self.tensor)
+        return to_planes(self.array, self.dtype)
 
     def _blocks(self) -> Iterator[NDArray[np.float64]]:
         """Yield all values once, a block at a time; those of tensors that are not large at once."""
-        return blocks(self.tensor) if self.is_large else iter((self.planes,))
+        return blocks(self.array, self.dtype) if self.is_large else iter((self.planes,))
 
     @cached_property
     def extremes(self) -> tuple[float, float]:
@@ -115,19 +118,19 @@ class Entry:
 
     def finite(self) -> bool:
         """Return whether no value is NaN or infinite; True for integers."""
-        kind = self.tensor.dtype
-        is_integer = not (kind.is_floating_point or kind.is_complex)
+        is_integer = not (self.dtype.is_floating_point or self.dtype.is_complex)
         return is_integer or not self.count or math.isfinite(self.peak)
 
 
-def _identity(value: Any, tensor: torch.Tensor) -> tuple[Any, ...] | None:
+def _identity(value: Any) -> tuple[Any, ...] | None:
     """Return a key that two entries share if they are tied: the same memory in the same shape and strides."""
-    if not tensor.numel():
-        return None
     if isinstance(value, np.ndarray):
-        return ("numpy", value.__array_interface__["data"][0], value.shape, value.strides, value.dtype.str)
-    lazy = (tensor.is_conj(), tensor.is_neg())
-    return ("torch", tensor.device, tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype, lazy)
+        place = value.__array_interface__["data"][0]
+        return ("numpy", place, value.shape, value.strides, value.dtype.str) if value.size else None
+    lazy = (value.is_conj(), value.is_neg())
+    place = value.data_ptr()
+    key = ("torch", value.device, place, tuple(value.shape), value.stride(), value.dtype, lazy)
+    return key if value.numel() else None
 
 
 def read_state_dict(sd: Mapping[str, Any]) -> list[Entry]:
@@ -142,11 +145,11 @@ def read_state_dict(sd: Mapping[str, Any]) -> list[Entry]:
     first: dict[tuple[Any, ...], int] = {}
     # The list keeps every value alive: an address that is used again would look like a tie.
     for name, value in list(items(sd)):
-        view = entry_tensor(sd, name, value)
-        identity = _identity(value, view)
+        view = plain_value(sd, name, value)
+        identity = _identity(value if isinstance(value, np.ndarray) else view)
         tied_to = first.get(identity) if identity else None
         if identity and tied_to is None:
             first[identity] = len(entries)
-        host = view.resolve_conj().resolve_neg().cpu().contiguous() if tied_to is None else entries[tied_to].tensor
-        entries.append(Entry(name, host, tied_to))
+        content = value_array(view) if tied_to is None else (entries[tied_to].array, entries[tied_to].dtype)
+        entries.append(Entry(name, *content, tied_to))
     return entries

@@ -5,28 +5,30 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-import torch
+from numpy.typing import NDArray
 
-from coinr.codec.allocate.output_error import predict_output_error
 from coinr.codec.format.container import File
 from coinr.codec.format.tensor_table import Header, Limits
+from coinr.codec.reading import decode_entries, with_output_error
 from coinr.codec.reference import ReferenceNetwork
 from coinr.codec.report import Report, make_report
-from coinr.codec.state_dict import read_state_dict
 from coinr.engine.threads import available_threads
 from coinr.errors import FormatError, InputError
 from coinr.files.random_access import FileBytes
 from coinr.files.reading import name_in_errors
 from coinr.files.streams import open_source
 from coinr.inputs.arguments import checked
-from coinr.inputs.state_dicts import StateDict, to_state_dict
+from coinr.inputs.dtypes import DType
+from coinr.inputs.state_dicts import StateDict
 from coinr.runtime.ambient import independent
 
+if TYPE_CHECKING:
+    import torch
 
-class StateDictFile(Mapping[str, torch.Tensor]):
+
+class StateDictFile(Mapping[str, "torch.Tensor"]):
     """The state dict in a coinr file, each tensor of which is read and decoded when it is taken, and not kept.
 
     A mapping of names to tensors, in the order of the file. Names that are tied give equal tensors, not one tensor.
@@ -83,9 +85,17 @@ class StateDictFile(Mapping[str, torch.Tensor]):
 
     @independent
     def __getitem__(self, name: str) -> torch.Tensor:
+        from coinr.inputs.tensors import array_to_tensor
+
+        row = self._rows[name]
+        return array_to_tensor(self._decode(row), self._file.header.records[row].layout.dtype)
+
+    @independent
+    def array(self, name: str) -> NDArray[Any]:
+        """Return a tensor as an array: of NumPy's dtype, or of the bits of one that NumPy lacks; errors as there."""
         return self._decode(self._rows[name])
 
-    def _decode(self, row: int) -> torch.Tensor:
+    def _decode(self, row: int) -> NDArray[Any]:
         header = self._file.header
         tied_to = header.records[row].tied_to
         row = row if tied_to is None else tied_to
@@ -93,10 +103,16 @@ class StateDictFile(Mapping[str, torch.Tensor]):
             if self._closed:
                 raise InputError("the file is closed")
             self._limits.check(Header(header.seed, (header.records[row],)))
-            return self._file.decode(row, torch.device("cpu"))
+            return self._file.decode(row)
 
     def layouts(self) -> dict[str, tuple[torch.dtype, tuple[int, ...]]]:
         """Return dtype and shape of each tensor, by name, without reading any."""
+        from coinr.inputs.tensors import torch_dtype
+
+        return {name: (torch_dtype(dtype), shape) for name, (dtype, shape) in self.array_layouts().items()}
+
+    def array_layouts(self) -> dict[str, tuple[DType, tuple[int, ...]]]:
+        """Return what :meth:`layouts` does, without torch."""
         return {record.name: (record.layout.dtype, record.layout.shape) for record in self._file.header.records}
 
     def check_all(self) -> None:
@@ -126,8 +142,8 @@ class StateDictFile(Mapping[str, torch.Tensor]):
         if original is None:
             return report
         self.check_all()
-        entries = read_state_dict(to_state_dict(original))
-        return replace(report, output_error=predict_output_error(entries, lambda: read_state_dict(self)))
+        with name_in_errors(self._path):
+            return with_output_error(report, original, lambda: decode_entries(self._file))
 
 
 @independent

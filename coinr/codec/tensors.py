@@ -1,24 +1,30 @@
-"""Tensors in the codec: dtype codes, real planes, and the cut into vectors with its inverse."""
+"""Tensors in the codec: arrays in the storage of their dtypes, real planes, the cut into vectors with its inverse."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from coinr.errors import FormatError
-from coinr.inputs.dtypes import DTYPES
+from coinr.inputs.dtypes import DTYPES, DType
 
 # The position of a dtype is its code in the file.
 DTYPE_CODES = {dtype: code for code, dtype in enumerate(DTYPES)}
 
 # The dtypes that may be coded with loss; all others are lossless.
 LOSSY_DTYPES = frozenset(DTYPES[:6])
+
+# The dtypes of the parts of complex numbers.
+_REAL = {"complex32": np.float16, "complex64": np.float32, "complex128": np.float64}
+
+# Bits of the exponent of 8-bit floats, and whether they have infinities.
+_FLOAT8 = {"float8_e4m3fn": (4, False), "float8_e5m2": (5, True)}
 
 #: Tensors of more real values are large: no copy of all their values is made, but of one block at a time.
 LARGE = 1 << 20
@@ -31,7 +37,7 @@ BLOCK = 1 << 16
 class Layout:
     """Dtype and shape of a decoded tensor."""
 
-    dtype: torch.dtype
+    dtype: DType
     shape: tuple[int, ...]
 
     @cached_property
@@ -55,58 +61,105 @@ class Layout:
         return self.size * self.dtype.itemsize
 
 
-def blocks(tensor: torch.Tensor) -> Iterator[NDArray[np.float64]]:
+def blocks(array: NDArray[Any], dtype: DType) -> Iterator[NDArray[np.float64]]:
     """Yield the values that :func:`to_planes` returns, in order, as float64 blocks of at most :data:`BLOCK` values."""
-    flat = tensor.reshape(-1)
-    for plane in torch.view_as_real(flat).unbind(1) if tensor.dtype.is_complex else (flat,):
+    for plane in real_planes(array.reshape(-1), dtype):
         for first in range(0, len(plane), BLOCK):
-            part: NDArray[np.float64] = plane[first : first + BLOCK].to(torch.float64).numpy()
-            yield part
+            yield widen(plane[first : first + BLOCK], dtype)
 
 
-def sample(tensor: torch.Tensor) -> NDArray[np.float64]:
+def sample(array: NDArray[Any], dtype: DType) -> NDArray[np.float64]:
     """Return at most :data:`BLOCK` values that lie evenly in a tensor; of complex ones, real parts."""
-    flat = tensor.reshape(-1)
-    values: NDArray[np.float64] = to_planes(flat[:: -(-len(flat) // BLOCK)])[0]
+    flat = array.reshape(-1)
+    values: NDArray[np.float64] = to_planes(flat[:: -(-len(flat) // BLOCK)], dtype)[0]
     return values
 
 
-def to_planes(tensor: torch.Tensor) -> NDArray[np.float64]:
+def to_planes(array: NDArray[Any], dtype: DType) -> NDArray[np.float64]:
     """Return the values as float64 ``[planes, size]``: real parts, then imaginary parts of a complex tensor."""
-    flat = tensor.reshape(-1)
-    if tensor.dtype.is_complex:
-        flat = torch.view_as_real(flat).T
-    planes: NDArray[np.float64] = flat.to(torch.float64).reshape(-1, tensor.numel()).numpy()
-    return planes
+    planes = [widen(plane, dtype) for plane in real_planes(array.reshape(-1), dtype)]
+    return planes[0][None] if len(planes) == 1 else np.stack(planes)
 
 
-def from_planes(planes: torch.Tensor, layout: Layout) -> torch.Tensor:
-    """Return the tensor of planes, float32 or float64 ``[planes, size]``, each value rounded to the layout's dtype."""
-    if layout.dtype.is_complex:
-        wide = torch.complex(planes[0], planes[1])
-        return wide.to(layout.dtype).reshape(layout.shape)
-    return planes[0].to(layout.dtype).reshape(layout.shape)
+def from_planes(planes: NDArray[np.floating[Any]], layout: Layout) -> NDArray[Any]:
+    """Return the array of planes, float32 or float64 ``[planes, size]``, each value rounded to the layout's dtype."""
+    array = np.empty(layout.shape, layout.dtype.storage)
+    for plane, values in zip(real_planes(array.reshape(-1), layout.dtype), planes, strict=True):
+        plane[:] = narrow(values, layout.dtype)
+    return array
 
 
-def to_bytes(tensor: torch.Tensor) -> bytes:
-    """Return the raw little-endian bytes of a tensor, in C order."""
-    raw: bytes = tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()
-    return raw
+def real_planes(flat: NDArray[Any], dtype: DType) -> tuple[NDArray[Any], ...]:
+    """Return views of the real numbers of a flat array: all, or real and imaginary parts."""
+    if not dtype.is_complex:
+        return (flat,)
+    pairs = np.ascontiguousarray(flat).view(_REAL[dtype.name]).reshape(-1, 2)
+    return pairs[:, 0], pairs[:, 1]
 
 
-def view_bytes(tensor: torch.Tensor) -> memoryview:
-    """Return what :func:`to_bytes` does, without a copy; the tensor is contiguous and on the CPU."""
-    raw: memoryview = tensor.reshape(-1).view(torch.uint8).numpy().data
-    return raw
+def widen(values: NDArray[Any], dtype: DType) -> NDArray[np.float64]:
+    """Return real numbers in the storage of a dtype, or of its parts, as float64."""
+    if dtype.name == "bfloat16":
+        values = (values.astype(np.uint32) << 16).view(np.float32)
+    elif dtype.name in _FLOAT8:
+        small: NDArray[np.float64] = _float8_values(*_FLOAT8[dtype.name])[values]
+        return small
+    with np.errstate(invalid="ignore"):  # of signaling NaN
+        wide: NDArray[np.float64] = values.astype(np.float64, copy=False)
+    return wide
 
 
-def from_bytes(raw: bytes | bytearray | NDArray[np.uint8], layout: Layout) -> torch.Tensor:
-    """Return the tensor whose bytes :func:`to_bytes` gave; it takes over an array."""
+def narrow(values: NDArray[np.floating[Any]], dtype: DType) -> NDArray[Any]:
+    """Return float32 or float64 numbers in the storage of a dtype, or of its parts, each rounded to the nearest."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if dtype.name == "float16":
+            return values.astype(np.float32).astype(np.float16)
+        if dtype.name == "bfloat16":
+            return _to_bfloat16(values.astype(np.float32))
+        return values.astype(_REAL.get(dtype.name, dtype.storage))
+
+
+def _to_bfloat16(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """Return the upper halves of float32 numbers, rounded to the nearest, ties to even; all NaN become one."""
+    bits = np.ascontiguousarray(values).view(np.uint32)
+    rounded: NDArray[np.uint16] = ((bits + ((bits >> 16 & 1) + 0x7FFF)) >> 16).astype(np.uint16)
+    return np.where(np.isnan(values), np.uint16(0x7FC0), rounded)
+
+
+@cache
+def _float8_values(exponent_bits: int, has_infinity: bool) -> NDArray[np.float64]:
+    """Return the values of the 256 numbers of an 8-bit float."""
+    mantissa_bits = 7 - exponent_bits
+    bias = (1 << exponent_bits - 1) - 1
+    codes = np.arange(128)
+    exponent, mantissa = codes >> mantissa_bits, codes & (1 << mantissa_bits) - 1
+    fraction = mantissa / (1 << mantissa_bits) + (exponent > 0)
+    values = np.ldexp(fraction, np.maximum(exponent, 1) - bias)
+    if has_infinity:
+        values[exponent == exponent[-1]] = np.nan
+        values[codes[-1] + 1 - (1 << mantissa_bits)] = np.inf
+    else:
+        values[-1] = np.nan
+    return np.concatenate((values, -values))
+
+
+def to_bytes(array: NDArray[Any]) -> bytes:
+    """Return the raw little-endian bytes of an array, in C order."""
+    return array.tobytes()
+
+
+def view_bytes(array: NDArray[Any]) -> memoryview:
+    """Return what :func:`to_bytes` does, without a copy; the array is contiguous."""
+    return array.reshape(-1).view(np.uint8).data
+
+
+def from_bytes(raw: bytes | bytearray | NDArray[np.uint8], layout: Layout) -> NDArray[Any]:
+    """Return the array whose bytes :func:`to_bytes` gave; it takes over an array."""
     if not layout.size:
-        return torch.empty(layout.shape, dtype=layout.dtype)
-    if isinstance(raw, np.ndarray):
-        return torch.from_numpy(raw).view(layout.dtype).reshape(layout.shape)
-    return torch.frombuffer(bytearray(raw), dtype=torch.uint8).view(layout.dtype).reshape(layout.shape)
+        return np.empty(layout.shape, layout.dtype.storage)
+    if not isinstance(raw, np.ndarray):
+        raw = np.frombuffer(bytearray(raw), np.uint8)
+    return raw.view(layout.dtype.storage).reshape(layout.shape)
 
 
 @dataclass(frozen=True)
@@ -144,10 +197,10 @@ class Cut:
         padding = self.vectors_per_plane(layout) * self.n - layout.size
         return np.pad(planes, ((0, 0), (0, padding))).reshape(-1, self.n)
 
-    def undo(self, vectors: torch.Tensor, layout: Layout) -> torch.Tensor:
+    def undo(self, vectors: NDArray[np.float32], layout: Layout) -> NDArray[np.float32]:
         """Return the planes ``[planes, size]`` of vectors ``[B, n]``."""
         planes = vectors.reshape(layout.planes, -1)[:, : layout.size]
         if self.transposed:
             rows, columns = self._matrix(layout)
-            planes = planes.reshape(-1, columns, rows).transpose(1, 2).reshape(layout.planes, -1)
+            planes = planes.reshape(-1, columns, rows).transpose(0, 2, 1).reshape(layout.planes, -1)
         return planes

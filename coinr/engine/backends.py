@@ -10,10 +10,9 @@ from __future__ import annotations
 import os
 from functools import cache
 from importlib import import_module
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from coinr.engine import philox
@@ -22,7 +21,11 @@ from coinr.engine.seeded_dictionary import SeededDictionary
 from coinr.engine.threads import available_threads
 from coinr.errors import BackendError, InputError
 
-Pursuit = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+if TYPE_CHECKING:
+    import torch
+
+#: Indices, values and path of a pursuit.
+Pursuit = tuple["torch.Tensor", "torch.Tensor", "torch.Tensor"]
 
 
 class Backend(Protocol):
@@ -44,9 +47,8 @@ class Backend(Protocol):
         q: NDArray[np.int32],
         step: float,
         dictionary: SeededDictionary,
-        device: torch.device,
-    ) -> torch.Tensor:
-        """Return float32(Σ_k q_k A[:, j_k]) · step, the sum in integers: float32 ``[B, n]`` on the device."""
+    ) -> NDArray[np.float32]:
+        """Return float32(Σ_k q_k A[:, j_k]) · step, the sum in integers: float32 ``[B, n]``."""
         ...
 
 
@@ -71,7 +73,7 @@ class Reference:
 
     def omp(self, W: torch.Tensor, dictionary: SeededDictionary, s: int, threads: int | None, exact: bool) -> Pursuit:
         parts = reference_omp(W.cpu().numpy(), dictionary, s)
-        return tuple(torch.from_numpy(part).to(W.device) for part in parts)  # type: ignore[return-value]
+        return tuple(_as_tensor(part).to(W.device) for part in parts)  # type: ignore[return-value]
 
     def synthesize(
         self,
@@ -79,13 +81,12 @@ class Reference:
         q: NDArray[np.int32],
         step: float,
         dictionary: SeededDictionary,
-        device: torch.device,
-    ) -> torch.Tensor:
+    ) -> NDArray[np.float32]:
         out = np.empty((len(indices), dictionary.n), np.float32)
         for b, (js, weights) in enumerate(zip(indices, q, strict=True)):
             total = weights.astype(np.int64) @ self.entries(dictionary, js.astype(np.int64)).astype(np.int64)
             out[b] = total.astype(np.float32) * np.float32(step)
-        return torch.from_numpy(out).to(device)
+        return out
 
 
 class Native:
@@ -108,9 +109,9 @@ class Native:
 
     def omp(self, W: torch.Tensor, dictionary: SeededDictionary, s: int, threads: int | None, exact: bool) -> Pursuit:
         kind, _, M, seed, stream = _fields(dictionary)
-        host = np.ascontiguousarray(W.to("cpu", torch.float32).numpy())
+        host = np.ascontiguousarray(W.cpu().numpy(), np.float32)
         parts = self.extension.omp(host, kind, M, seed, stream, s, available_threads(threads), exact)
-        return tuple(torch.from_numpy(part).to(W.device) for part in parts)  # type: ignore[return-value]
+        return tuple(_as_tensor(part).to(W.device) for part in parts)  # type: ignore[return-value]
 
     def synthesize(
         self,
@@ -118,11 +119,12 @@ class Native:
         q: NDArray[np.int32],
         step: float,
         dictionary: SeededDictionary,
-        device: torch.device,
-    ) -> torch.Tensor:
+    ) -> NDArray[np.float32]:
         kind, n, M, seed, stream = _fields(dictionary)
-        weights = self.extension.synthesize(indices, q, step, kind, n, M, seed, stream, available_threads())
-        return torch.from_numpy(weights).to(device)
+        weights: NDArray[np.float32] = self.extension.synthesize(
+            indices, q, step, kind, n, M, seed, stream, available_threads()
+        )
+        return weights
 
 
 class Triton:
@@ -142,7 +144,7 @@ class Triton:
 
     def omp(self, W: torch.Tensor, dictionary: SeededDictionary, s: int, threads: int | None, exact: bool) -> Pursuit:
         d = dictionary
-        vectors = W.to(self.kernels.device(), torch.float32).contiguous()
+        vectors = W.to(self.kernels.device()).float().contiguous()
         indices, values, path = self.kernels.omp(vectors, d.kind, d.M, d.seed, d.stream, s)
         return indices.to(W.device), values.to(W.device), path.to(W.device)
 
@@ -152,13 +154,19 @@ class Triton:
         q: NDArray[np.int32],
         step: float,
         dictionary: SeededDictionary,
-        device: torch.device,
-    ) -> torch.Tensor:
-        d = dictionary
-        here = self.kernels.device() if device.type == "cpu" else device
-        support, integers = torch.from_numpy(indices).to(here), torch.from_numpy(q).to(here)
-        weights: torch.Tensor = self.kernels.synthesize(support, integers, step, d.kind, d.n, d.M, d.seed, d.stream)
-        return weights.to(device)
+    ) -> NDArray[np.float32]:
+        d, here = dictionary, self.kernels.device()
+        support, integers = (_as_tensor(part).to(here) for part in (indices, q))
+        weights = self.kernels.synthesize(support, integers, step, d.kind, d.n, d.M, d.seed, d.stream)
+        made: NDArray[np.float32] = weights.cpu().numpy()
+        return made
+
+
+def _as_tensor(array: NDArray[Any]) -> torch.Tensor:
+    """Return an array as a tensor, whose memory it shares. Torch is loaded where a pursuit needs it."""
+    import torch
+
+    return torch.from_numpy(array)
 
 
 _BACKENDS: dict[str, type] = {"reference": Reference, "native": Native, "triton": Triton}
@@ -172,9 +180,9 @@ def _load(name: str) -> Any:
         raise BackendError(f"backend {name!r} cannot run here: {cause}") from cause
 
 
-def select(name: str | None = None, device: torch.device | None = None) -> Backend:
-    """Return the backend for tensors on ``device``; the module's docstring says which."""
-    default = "triton" if device is not None and device.type == "cuda" else "native"
+def select(name: str | None = None, device: str = "cpu") -> Backend:
+    """Return the backend for tensors on a kind of device, such as ``"cuda"``; the module's docstring says which."""
+    default = "triton" if device == "cuda" else "native"
     backend: Backend = _load(_named(name, default))
     return backend
 

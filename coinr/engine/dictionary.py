@@ -12,7 +12,7 @@ from coinr.engine import philox
 from coinr.engine.backends import host_backend
 from coinr.errors import InputError
 from coinr.inputs.arguments import checked
-from coinr.inputs.dense import to_array
+from coinr.inputs.arrays import to_array
 from coinr.runtime.ambient import independent
 
 MAX_SIZE = 1 << 24  # largest n and M

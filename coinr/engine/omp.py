@@ -20,7 +20,8 @@ from coinr.engine.dictionary import Dictionary
 from coinr.engine.threads import check_threads
 from coinr.errors import InputError
 from coinr.inputs.arguments import checked, describe_value
-from coinr.inputs.dense import exact_repr, to_tensor
+from coinr.inputs.arrays import exact_repr
+from coinr.inputs.dense import to_tensor
 from coinr.runtime.ambient import independent
 
 
@@ -108,7 +109,7 @@ def omp(
     if not bool(torch.isfinite(tensor).all()):
         raise InputError("W holds NaN or Inf")
     scale = _power_of_two(tensor)
-    indices, values, path = select(backend, tensor.device).omp(tensor / scale, dictionary, int(s), threads, exact)
+    indices, values, path = select(backend, tensor.device.type).omp(tensor / scale, dictionary, int(s), threads, exact)
     values, path = values * scale, _squares(path.double(), scale.double())
     if not bool(values.isfinite().all()):
         raise InputError(f"W holds {exact_repr(float(tensor.abs().max()))}: values of its code are beyond float64")

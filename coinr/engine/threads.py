@@ -11,8 +11,6 @@ from functools import partial
 from threading import Lock
 from typing import Any, TypeVar
 
-import torch
-
 from coinr.errors import BackendError, InputError
 
 #: The largest number of threads of one operation.
@@ -81,6 +79,8 @@ def parallel_map(function: Callable[[_A], _B], items: Sequence[_A]) -> Iterator[
     if workers < 2:
         yield from map(function, items)
         return
+    import torch
+
     shares = _Shares(threads, len(items))
     torch_threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(threads // workers,))

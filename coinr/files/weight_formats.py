@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import safetensors
-import torch
 
 from coinr.errors import InputError, first_line
 from coinr.files.arrays import NPY, ZIP, read_npy, read_npz, zip_members
@@ -145,6 +144,8 @@ def _pickles_are_whole(stream: BinaryIO, count: int) -> bool:
 
 
 def _load_torch(path: Path) -> Any:
+    import torch
+
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # on pickle protocols: what cannot be read safely is an error here

@@ -14,10 +14,9 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
-import torch
 
 from coinr.errors import InputError, StateDictError
-from coinr.inputs.dense import plain_class
+from coinr.runtime.loaded import Tensor
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -87,8 +86,8 @@ def _field_tests(kind: Any) -> dict[str, tuple[_Test, str]]:
 def describe_value(value: object) -> str:
     """Return what a value is, on one short line."""
     kind = type(value).__name__
-    if isinstance(value, (np.ndarray, torch.Tensor)):
-        plain = plain_class(value) if isinstance(value, torch.Tensor) else value
+    if isinstance(value, np.ndarray | Tensor):
+        plain = _plain(value)
         return f"a {kind} of {str(plain.dtype).removeprefix('torch.')} and shape {list(plain.shape)}"
     if isinstance(value, int) and value.bit_length() > 1000:
         return f"an int of {value.bit_length()} bits"
@@ -99,6 +98,15 @@ def describe_value(value: object) -> str:
     if len(text) > _LONG and isinstance(value, (tuple, list)) and len(value) <= _FEW_PARTS:
         return f"a {kind} of {len(value)}: {', '.join(type(part).__name__ for part in value)}"
     return f"{text if len(text) <= _LONG else text[: _LONG - 3] + '...'} ({kind})"
+
+
+def _plain(value: Any) -> Any:
+    """Return an array as it is, and a tensor without its class."""
+    if isinstance(value, np.ndarray):
+        return value
+    from coinr.inputs.dense import plain_class
+
+    return plain_class(value)
 
 
 def _is_varying(parameter: inspect.Parameter) -> bool:
@@ -125,7 +133,7 @@ _PLAIN: dict[Any, tuple[_Test, str]] = {
     bool: (lambda value: isinstance(value, bool), "True or False"),
     str: (lambda value: isinstance(value, str), "a string"),
     bytes: (lambda value: isinstance(value, bytes), "bytes"),
-    torch.Tensor: (lambda value: isinstance(value, (torch.Tensor, np.ndarray)), "a tensor or an array"),
+    Tensor: (lambda value: isinstance(value, Tensor | np.ndarray), "a tensor or an array"),
     type(None): (lambda value: value is None, "None"),
     collections.abc.Callable: (callable, "callable"),
 }
@@ -137,6 +145,8 @@ def _test(hint: Any) -> tuple[_Test, str]:
         return lambda value: True, "anything"
     if hint in _PLAIN:
         return _PLAIN[hint]
+    if _is_torch_tensor(hint):
+        return _PLAIN[Tensor]
     origin, inner = typing.get_origin(hint), typing.get_args(hint)
     if origin is typing.Annotated:  # with words for what it allows
         return _test(inner[0])[0], inner[1]
@@ -165,6 +175,10 @@ def _test(hint: Any) -> tuple[_Test, str]:
     return lambda value: isinstance(value, kind), f"a {'path' if kind is os.PathLike else kind.__name__}"
 
 
+def _is_torch_tensor(hint: Any) -> bool:
+    return (getattr(hint, "__module__", ""), getattr(hint, "__name__", "")) == ("torch", "Tensor")
+
+
 def _is_tuple(value: Any, tests: list[_Test]) -> bool:
     return (
         _is_sequence(value)
@@ -174,11 +188,11 @@ def _is_tuple(value: Any, tests: list[_Test]) -> bool:
 
 
 def _is_sequence(value: Any) -> bool:
-    if isinstance(value, (np.ndarray, torch.Tensor)):
-        value = plain_class(value) if isinstance(value, torch.Tensor) else value
+    if isinstance(value, np.ndarray | Tensor):
+        value = _plain(value)
         return value.ndim == 1 and value.shape[0] <= _MOST_PARTS and not getattr(value, "is_meta", False)
     return isinstance(value, collections.abc.Sequence) and not isinstance(value, (bytes, bytearray, memoryview))
 
 
 def _parts(value: Any) -> Any:
-    return value.tolist() if isinstance(value, (np.ndarray, torch.Tensor)) else value
+    return value.tolist() if isinstance(value, np.ndarray | Tensor) else value

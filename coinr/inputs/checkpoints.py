@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
-import torch
 
 from coinr.errors import InputError
 from coinr.inputs.naming import list_names
+from coinr.runtime.loaded import Tensor
 
 #: Levels below the checkpoint that are searched for state dicts.
 _DEPTH = 4
@@ -92,7 +92,7 @@ def _search(value: Any, path: tuple[str, ...], depth: int) -> Iterator[tuple[tup
 def _tensors(value: Any) -> int:
     """Return the number of tensors among the values of a mapping."""
     values = value.values() if isinstance(value, Mapping) else ()
-    return sum(isinstance(child, torch.Tensor | np.ndarray) for child in values)
+    return sum(isinstance(child, Tensor | np.ndarray) for child in values)
 
 
 def _children(value: Any) -> dict[str, Any] | None:

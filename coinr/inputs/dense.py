@@ -1,15 +1,14 @@
-"""Tensors and arrays of callers as plain dense ones. Others are refused, with words on what to do."""
+"""Tensors of callers as plain dense ones. Others are refused, with words on what to do."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.nn.parameter import is_lazy
 
 from coinr.errors import InputError
+from coinr.inputs.plain_arrays import MOST_ENTRIES, plain_array
 
 # What to do with tensors whose class, by its name, overrides operations.
 _INSTEAD = {
@@ -19,12 +18,6 @@ _INSTEAD = {
     "NestedTensor": "it is a list of tensors of different shapes (nested): pass those of .unbind() one by one",
 }
 _CONVERT = "its class has operations of its own: convert it to a plain torch.Tensor first"
-
-# How far values may lie outside of [0, 1] by rounding in float32.
-_ROUNDING = 1e-6
-
-# An array of more entries is broadcast from few: it would take a terabyte.
-_MOST_ENTRIES = 1 << 36
 
 _PLAIN_FUNCTIONS = (torch.Tensor.__torch_function__, torch._C._disabled_torch_function_impl)
 
@@ -84,73 +77,20 @@ def to_tensor(value: Any, what: str) -> torch.Tensor:
         if why := why_not_dense(value):
             raise InputError(f"{what} {why}")
         tensor = plain_class(value)
-        if tensor.numel() > _MOST_ENTRIES:
-            raise InputError(f"{what} has {tensor.numel()} entries, more than {_MOST_ENTRIES}")
+        if tensor.numel() > MOST_ENTRIES:
+            raise InputError(f"{what} has {tensor.numel()} entries, more than {MOST_ENTRIES}")
         return tensor.as_subclass(torch.Tensor).detach()
-    array = _array(value, what)
+    array = plain_array(value, what)
     try:
         return torch.from_numpy(array)
     except TypeError as error:
         raise InputError(f"{what} has dtype {array.dtype}, which torch lacks: convert it to float64, say") from error
 
 
-def to_array(value: Any, what: str) -> NDArray[Any]:
-    """Return a tensor, array or nested list as an array: C-contiguous, aligned, writable, in native byte order.
-
-    Raises
-    ------
-    InputError
-        As :func:`to_tensor`, or if it is a tensor of a dtype that NumPy lacks.
-    """
-    if not isinstance(value, torch.Tensor):
-        return _array(value, what)
-    tensor = to_tensor(value, what).resolve_conj().resolve_neg().cpu()
-    try:
-        return tensor.contiguous().numpy()
-    except TypeError as error:
-        raise InputError(f"{what} has dtype {_short(tensor.dtype)}, which NumPy lacks: convert it first") from error
-
-
-def in_unit_range(array: NDArray[Any], what: str) -> NDArray[Any]:
-    """Clip a floating array of at least one value to [0, 1], where only rounding put values outside.
-
-    Raises
-    ------
-    InputError
-        If it holds NaN, Inf or values farther outside.
-    """
-    if not np.isfinite(array).all():
-        raise InputError(f"{what} holds NaN or infinite values")
-    low, high = float(array.min()), float(array.max())
-    rounding = max(_ROUNDING, 8 * float(np.finfo(array.dtype).eps))
-    if low < -rounding or high > 1 + rounding:
-        raise InputError(f"{what} must lie in [0, 1] if floating, got {exact_repr(low)} to {exact_repr(high)}")
-    return array if low >= 0 and high <= 1 else np.clip(array, 0, 1)
-
-
 def count_nonfinite(tensor: torch.Tensor) -> str:
     """Return words on how many NaN and infinite values a floating or complex tensor holds."""
     counts = {"NaN": int(tensor.isnan().sum()), "infinite": int(tensor.isinf().sum())}
     return " and ".join(f"{count} {kind}" for kind, count in counts.items() if count) + " values"
-
-
-def exact_repr(value: float) -> str:
-    """Return all digits of a number, for messages about a number that is close to a limit."""
-    return repr(float(value)).removesuffix(".0")
-
-
-def _array(value: Any, what: str) -> NDArray[Any]:
-    try:
-        array = np.asanyarray(value)
-    except Exception as error:  # a caller's ``__array__`` may fail in any way
-        raise InputError(f"{what} must be an array, got {type(value).__name__} ({error})") from error
-    if isinstance(array, np.ma.MaskedArray):
-        raise InputError(f"{what} is a masked array: pass .filled(value)")
-    if array.dtype.names:
-        raise InputError(f"{what} is a structured array: pass its fields ({', '.join(array.dtype.names)}) one by one")
-    if array.size > _MOST_ENTRIES:
-        raise InputError(f"{what} has {array.size} entries, more than {_MOST_ENTRIES}")
-    return np.require(np.asarray(array), array.dtype.newbyteorder("="), ("C", "A", "W"))
 
 
 def _leaves_operations_alone(kind: type[torch.Tensor]) -> bool:

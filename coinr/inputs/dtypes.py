@@ -1,41 +1,90 @@
-"""The dtypes that files hold."""
+"""The dtypes that files hold, without torch."""
 
 from __future__ import annotations
 
-import torch
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 
 from coinr.errors import InputError
 
+
+@dataclass(frozen=True)
+class DType:
+    """A dtype as torch names it, and the one of the arrays that hold it.
+
+    Attributes
+    ----------
+    storage
+        NumPy's dtype of that name, or unsigned integers of its size for the bits of what NumPy lacks.
+    """
+
+    name: str
+    storage: np.dtype[Any]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def itemsize(self) -> int:
+        """Return the bytes of an element."""
+        return self.storage.itemsize
+
+    @property
+    def is_complex(self) -> bool:
+        """Return whether elements are complex numbers."""
+        return self.name.startswith("complex")
+
+    @property
+    def is_floating_point(self) -> bool:
+        """Return whether elements are real floating-point numbers."""
+        return "float" in self.name
+
+    @property
+    def is_native(self) -> bool:
+        """Return whether NumPy has this dtype."""
+        return self.name == self.storage.name
+
+
+def _dtype(name: str, storage: str = "") -> DType:
+    return DType(name, np.dtype(storage or name))
+
+
 # The position of a dtype is its code in the file: append only.
-DTYPES: tuple[torch.dtype, ...] = (
-    torch.float32,
-    torch.float64,
-    torch.float16,
-    torch.bfloat16,
-    torch.complex64,
-    torch.complex128,
-    torch.bool,
-    torch.uint8,
-    torch.int8,
-    torch.int16,
-    torch.int32,
-    torch.int64,
-    torch.uint16,
-    torch.uint32,
-    torch.uint64,
-    torch.float8_e4m3fn,
-    torch.float8_e5m2,
-    torch.complex32,
+DTYPES: tuple[DType, ...] = (
+    _dtype("float32"),
+    _dtype("float64"),
+    _dtype("float16"),
+    _dtype("bfloat16", "uint16"),
+    _dtype("complex64"),
+    _dtype("complex128"),
+    _dtype("bool"),
+    _dtype("uint8"),
+    _dtype("int8"),
+    _dtype("int16"),
+    _dtype("int32"),
+    _dtype("int64"),
+    _dtype("uint16"),
+    _dtype("uint32"),
+    _dtype("uint64"),
+    _dtype("float8_e4m3fn", "uint8"),
+    _dtype("float8_e5m2", "uint8"),
+    _dtype("complex32", "uint32"),
 )
 
+#: The dtypes by name.
+BY_NAME = {dtype.name: dtype for dtype in DTYPES}
 
-def dtype_name(dtype: torch.dtype) -> str:
-    """Return ``float32`` for ``torch.float32``."""
+
+def dtype_name(dtype: object) -> str:
+    """Return ``float32`` for ``torch.float32``, for NumPy's dtype and for a :class:`DType`."""
     return str(dtype).removeprefix("torch.")
 
 
-def check_dtype(dtype: torch.dtype, what: str) -> None:
-    """Raise InputError, which calls the tensor ``what``, unless files hold this dtype."""
-    if dtype not in DTYPES:
-        allowed = ", ".join(map(dtype_name, DTYPES))
-        raise InputError(f"{what} has dtype {dtype_name(dtype)}; convert it to one of {allowed}")
+def check_dtype(dtype: object, what: str) -> DType:
+    """Return the dtype of that name; raise InputError, which calls the tensor ``what``, unless files hold it."""
+    found = BY_NAME.get(dtype_name(dtype))
+    if found is None:
+        raise InputError(f"{what} has dtype {dtype_name(dtype)}; convert it to one of {', '.join(BY_NAME)}")
+    return found

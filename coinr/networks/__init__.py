@@ -1,30 +1,6 @@
 """Coordinate networks that coinr can fit, store and rebuild by itself."""
 
-from coinr.networks.encoding import encode
-from coinr.networks.gauss import Gauss
-from coinr.networks.nerf import Nerf, RadianceField
-from coinr.networks.network import Mlp, Network
-from coinr.networks.registry import NETWORKS, build_network, network_from, network_meta
-from coinr.networks.relu import Relu
-from coinr.networks.rendering import Rays, render_rays
-from coinr.networks.siren import Finer, Siren
-from coinr.networks.wire import Wire
+import lazy_loader
 
-__all__ = [
-    "NETWORKS",
-    "Finer",
-    "Gauss",
-    "Mlp",
-    "Nerf",
-    "Network",
-    "RadianceField",
-    "Rays",
-    "Relu",
-    "Siren",
-    "Wire",
-    "build_network",
-    "encode",
-    "network_from",
-    "network_meta",
-    "render_rays",
-]
+# Networks are modules of torch; their families and what evaluates arrays need none of it.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

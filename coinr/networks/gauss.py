@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from coinr.inputs.arguments import checked
-from coinr.networks.network import Mlp, bare_linear, check_positive, fill_usual
+from coinr.networks.families import GAUSS, check_positive
+from coinr.networks.network import Mlp, bare_linear, fill_usual
 
 
 class _GaussLayer(nn.Module):
@@ -48,9 +46,7 @@ class Gauss(Mlp):
         If a size or a number is out of range.
     """
 
-    kind = "gauss"
-    settings: ClassVar[Mapping[str, float | None]] = {"scale": 10.0, **Mlp.settings}
-    layer_names = ("net.{}.linear", "net.{}")
+    family, kind = GAUSS, "gauss"
 
     @checked
     def __init__(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,7 +10,8 @@ from torch.nn import functional
 
 from coinr.inputs.arguments import checked
 from coinr.networks.encoding import encode
-from coinr.networks.network import MOST_LAYERS, Network, Shapes, bare_linear, check_count, check_weights, fill_usual
+from coinr.networks.families import NERF
+from coinr.networks.network import Network, bare_linear, fill_usual
 
 
 class RadianceField(nn.Module):
@@ -97,7 +97,7 @@ class Nerf(Network):
         If a size is out of range.
     """
 
-    kind = "nerf"
+    family, kind = NERF, "nerf"
 
     @checked
     def __init__(
@@ -112,12 +112,16 @@ class Nerf(Network):
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
-        self.depth, self.width = check_count("depth", depth, 1, MOST_LAYERS), check_count("width", width, 2)
-        self.skip = None if skip is None or check_count("skip", skip, 0) > depth - 2 else skip
-        self.point_frequencies = check_count("point_frequencies", point_frequencies, 0)
-        self.view_frequencies = check_count("view_frequencies", view_frequencies, 0)
-        points, views = 3 * (1 + 2 * point_frequencies), 3 * (1 + 2 * view_frequencies)
-        check_weights((1 + fine) * (depth * width * (width + points) + width * (width + views)))
+        given = {
+            "depth": depth,
+            "width": width,
+            "skip": skip,
+            "point_frequencies": point_frequencies,
+            "view_frequencies": view_frequencies,
+            "fine": fine,
+        }
+        self.depth, self.width, self.skip = depth, width, NERF.checked(given)["skip"]
+        self.point_frequencies, self.view_frequencies = point_frequencies, view_frequencies
         sizes = (depth, width, self.skip, point_frequencies, view_frequencies)
         self.coarse = RadianceField(*sizes, generator)
         self.fine = RadianceField(*sizes, generator) if fine else None
@@ -127,26 +131,6 @@ class Nerf(Network):
         """Return JSON values that rebuild the network without its weights: ``Nerf(**network.config)``."""
         names = ("depth", "width", "skip", "point_frequencies", "view_frequencies")
         return {name: getattr(self, name) for name in names} | {"fine": self.fine is not None}
-
-    @classmethod
-    def sizes(cls, shapes: Shapes, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Implement :meth:`Network.sizes`."""
-        depth = sum(name.startswith("coarse.pts_linears.") and name.endswith(".weight") for name in shapes)
-        width, points = shapes["coarse.pts_linears.0.weight"]
-        _, seen = shapes["coarse.views_linears.0.weight"]
-        inner = [shapes[f"coarse.pts_linears.{i}.weight"][1] for i in range(1, depth)]
-        skips = [i for i, fan_in in enumerate(inner) if fan_in == width + points]
-        (point_frequencies, rest), (view_frequencies, other) = divmod(points - 3, 6), divmod(seen - width - 3, 6)
-        if len(skips) > 1 or rest or other:
-            raise ValueError("sizes that nerf-pytorch does not have")
-        return {
-            "depth": depth,
-            "width": width,
-            "skip": skips[0] if skips else None,
-            "point_frequencies": point_frequencies,
-            "view_frequencies": view_frequencies,
-            "fine": any(name.startswith("fine.") for name in shapes),
-        }
 
     def forward(self, points: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """Return colors and densities of the fine network, see :meth:`RadianceField.forward`."""

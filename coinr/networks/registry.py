@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from coinr.errors import FormatError, InputError
 from coinr.inputs.arguments import checked
+from coinr.networks.description import family_in
 from coinr.networks.gauss import Gauss
 from coinr.networks.nerf import Nerf
 from coinr.networks.network import Network
@@ -67,8 +68,8 @@ def network_meta(network: nn.Module) -> dict[str, Any]:
         config = network.config
     except (RuntimeError, TypeError, ValueError) as error:  # numbers kept in tensors that are none any more
         raise InputError(f"the tensors are not those of a {type(network).__name__}") from error
-    values = [config[name] for name in network.settings]
-    defaults = [values[0] if default is None else default for default in network.settings.values()]
+    values = [config[name] for name in network.family.settings]
+    defaults = [values[0] if default is None else default for default in network.family.settings.values()]
     while len(values) > 1 and values[-1] == defaults[len(values) - 1]:
         values.pop()
     short = [int(value) if float(value).is_integer() else value for value in values]
@@ -93,13 +94,8 @@ def network_from(meta: Mapping[str, Any], state_dict: Mapping[str, Tensor]) -> N
         If it names several, or its settings and the tensors do not describe the network that it names. Nothing is
         allocated before their shapes are known to fit.
     """
-    kinds = [kind for kind in NETWORKS if kind in meta]
-    if not kinds:
-        raise InputError("the metadata names no network")
-    if len(kinds) > 1:
-        raise FormatError(f"the metadata names several networks: {', '.join(kinds)}")
-    settings = meta[kinds[0]]
+    family, settings = family_in(meta)
     try:
-        return NETWORKS[kinds[0]].from_state_dict(state_dict, *(settings if isinstance(settings, list) else [settings]))
+        return NETWORKS[family.kind].from_state_dict(state_dict, *settings)
     except InputError as error:
-        raise FormatError(f"the metadata says {kinds[0]}, but {error}") from error
+        raise FormatError(f"the metadata says {family.kind}, but {error}") from error

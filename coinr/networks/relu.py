@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from coinr.inputs.arguments import checked
+from coinr.networks.families import RELU
 from coinr.networks.network import Mlp, bare_linear, fill_usual
 
 
@@ -34,8 +32,7 @@ class Relu(Mlp):
         If a size or a number is out of range.
     """
 
-    kind = "relu"
-    settings: ClassVar[Mapping[str, float | None]] = {**Mlp.settings, "frequencies": 10}
+    family, kind = RELU, "relu"
 
     @checked
     def __init__(

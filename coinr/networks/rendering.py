@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from coinr.errors import InputError
+from coinr.networks.families import check_count
 from coinr.networks.nerf import Nerf
-from coinr.networks.network import check_count
 
 
 class Rays(NamedTuple):

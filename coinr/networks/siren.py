@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from coinr.inputs.arguments import checked
-from coinr.networks.network import Mlp, bare_linear, check_positive, fill_uniform
+from coinr.networks.families import FINER, SIREN, check_positive
+from coinr.networks.network import Mlp, bare_linear, fill_uniform
 
 
 class Siren(Mlp):
@@ -50,8 +49,7 @@ class Siren(Mlp):
         If a size or a number is out of range.
     """
 
-    kind = "siren"
-    settings: ClassVar[Mapping[str, float | None]] = {"omega": 30.0, "first_omega": None, **Mlp.settings}
+    family, kind = SIREN, "siren"
 
     @checked
     def __init__(
@@ -111,7 +109,7 @@ class Finer(Siren):
         Bound of the first layer's biases at the start: the wider, the higher the frequencies.
     """
 
-    kind = "finer"
+    family, kind = FINER, "finer"
 
     @checked
     def __init__(

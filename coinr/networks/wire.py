@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from coinr.inputs.arguments import checked
-from coinr.networks.network import Mlp, bare_linear, check_positive, fill_usual
+from coinr.networks.families import WIRE, check_positive
+from coinr.networks.network import Mlp, bare_linear, fill_usual
 
 
 class _GaborLayer(nn.Module):
@@ -63,9 +64,7 @@ class Wire(Mlp):
         If a size or a number is out of range.
     """
 
-    kind = "wire"
-    layer_names = ("net.{}.linear", "net.{}")
-    tensors_per_layer = 4
+    family, kind = WIRE, "wire"
 
     @checked
     def __init__(

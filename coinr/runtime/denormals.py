@@ -10,8 +10,6 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
-
 _SMALLEST_NORMAL = sys.float_info.min
 
 
@@ -26,6 +24,8 @@ def flush_denormals(flush: bool) -> Iterator[None]:
 
     This holds for the present thread and for those that torch starts within, not for its running threads.
     """
+    import torch
+
     before = flushes_denormals()
     torch.set_flush_denormal(flush)
     try:

@@ -12,7 +12,7 @@ from torch import nn
 
 from coinr.errors import FormatError, InputError
 from coinr.inputs.arguments import checked
-from coinr.inputs.dense import to_array
+from coinr.inputs.arrays import to_array
 from coinr.networks import Nerf
 from coinr.signal_files.signal_file import SignalFile, check_restored, numbers, whole
 from coinr.signals.cameras import Orbit

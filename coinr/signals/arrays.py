@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from coinr.errors import InputError
 from coinr.files.writing import write_atomic
-from coinr.inputs.dense import to_array
+from coinr.inputs.arrays import to_array
 
 #: Suffixes that :func:`write_volume` knows.
 VOLUME_SUFFIXES = (".npy", ".npz")

@@ -68,6 +68,6 @@ def test_candidates_are_within_the_limit(coder, dtype, share):
     assert found
     for candidate in found:
         payload = memoryview(candidate.payload)
-        tensor = CODERS[candidate.coder].decode(payload, candidate.params, entry.layout, 0, torch.device("cpu"))
-        assert candidate.distortion == measure(to_planes(tensor) - entry.planes, entry.planes, limit)
+        decoded = CODERS[candidate.coder].decode(payload, candidate.params, entry.layout, 0)
+        assert candidate.distortion == measure(to_planes(decoded, entry.dtype) - entry.planes, entry.planes, limit)
         assert limit.satisfied_by(candidate.distortion)

@@ -15,10 +15,11 @@ from coinr.codec.format.container import File
 from coinr.codec.format.tensor_table import TIED, VERSION, Header, Limits, TensorRecord
 from coinr.codec.tensors import Cut, Layout
 from coinr.codec.wire import compress, expand, varint
+from coinr.inputs.dtypes import BY_NAME
 from tests.codec.forge import take_apart
 from tests.grids import fast_where
 
-F32 = torch.float32
+F32 = BY_NAME["float32"]
 
 
 def siren(names=None, width=20):
@@ -165,7 +166,7 @@ def test_ties_are_counted_once():
         (record(Layout(F32, (1,) * 33)), "33 dimensions"),
         (record(Layout(F32, (1 << 40, 1 << 40))), "absurd"),
         (record(Layout(F32, (0, 1 << 62))), "absurd"),
-        (record(Layout(torch.int8, (4,)), 1, UniformParams(8)), "int8"),
+        (record(Layout(BY_NAME["int8"], (4,)), 1, UniformParams(8)), "int8"),
         (record(Layout(F32, (4,)), 1, UniformParams(1)), "1 value bits"),
         (record(Layout(F32, (4,)), 1, UniformParams(17)), "17 value bits"),
         (record(Layout(F32, (0,)), 1, UniformParams(8)), "without elements"),
@@ -190,7 +191,7 @@ def test_ties_must_point_back_to_a_stored_tensor_of_the_same_dtype():
     stored = record(name="a")
     fine = TensorRecord("b", stored.layout, TIED, None, 0, 0)
     assert coinr.inspect(build(stored, fine)).tensors[1]["coder"] == "tied"
-    for tied_to, layout in ((1, stored.layout), (2, stored.layout), (0, Layout(torch.int8, (1,)))):
+    for tied_to, layout in ((1, stored.layout), (2, stored.layout), (0, Layout(BY_NAME["int8"], (1,)))):
         with pytest.raises(coinr.FormatError, match="share the storage"):
             File(build(stored, TensorRecord("b", layout, TIED, None, 0, tied_to)))
     with pytest.raises(coinr.FormatError, match="share the storage"):

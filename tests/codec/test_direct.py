@@ -21,6 +21,7 @@ from coinr.codec.tensors import from_planes
 from coinr.codec.wire import Reader
 from coinr.engine import _C
 from coinr.errors import FormatError
+from tests.codec.arrays import tensor_of
 from tests.codec.levels_reference import Form, factor
 from tests.grids import fast_where
 
@@ -165,8 +166,8 @@ def test_the_decoder_of_the_format_reads_the_golden_files(case):
     file, read = File(blob), 0
     for place, record in enumerate(file.header.records):
         if record.coder == 3:
-            planes = torch.from_numpy(by_the_format(record, bytes(file.payload(place))))
-            expected = from_planes(planes, record.layout)
+            planes = by_the_format(record, bytes(file.payload(place)))
+            expected = tensor_of(from_planes(planes, record.layout), record.layout)
             got = coinr.decode_tensor(blob, record.name)
             assert torch.equal(got.view(torch.uint8), expected.contiguous().view(torch.uint8))
             read += 1

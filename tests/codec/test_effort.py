@@ -17,9 +17,9 @@ from coinr.codec.profiles.tasks import PROFILES, check_options, make_tasks
 from coinr.codec.quantize import sparse, trellis
 from coinr.codec.quantize.problem import QuantizationProblem
 from coinr.codec.state_dict import read_state_dict
-from coinr.codec.tensors import to_planes
 from coinr.errors import InputError
 from tests.cli.command import fail, succeed
+from tests.codec.arrays import planes_of
 
 # Bytes over those of ``best``; on trained networks the medians are 0.2 and 1.2 %.
 MOST = {"default": 1.007, "fast": 1.035}
@@ -70,7 +70,7 @@ def test_errors_are_within_their_limits_at_every_effort(effort, tolerance):
     tasks = make_tasks(encoder.stored, encoder.lossy_entries, settings, encoder.sensitivity, None)
     decoded = coinr.decode_state_dict(encoder.encode(tolerance))
     for task in tasks:
-        difference = to_planes(decoded[task.entry.name]) - task.entry.planes
+        difference = planes_of(decoded[task.entry.name]) - task.entry.planes
         assert np.sqrt(np.square(difference).mean()) <= task.limit.error
 
 

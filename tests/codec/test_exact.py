@@ -9,9 +9,9 @@ import torch
 import coinr
 from coinr.codec.candidates import lossless
 from coinr.codec.coders import EXACT, ExactParams
-from coinr.codec.state_dict import Entry
-from coinr.codec.tensors import Layout
-from coinr.inputs.dtypes import DTYPES
+from coinr.inputs.tensors import tensor_to_array
+from tests.codec.arrays import DTYPES, entry_of, layout_of, tensor_of
+from tests.codec.arrays import layout as layout_for
 from tests.codec.round_trip import bits
 
 SHAPES = [(), (1,), (7,), (90, 1), (0, 3), (5, 4), (2, 3, 4), (64, 33)]
@@ -29,9 +29,9 @@ def made(dtype, shape):
 
 def through(tensor):
     """The tensor after coding, and the payload."""
-    payload = EXACT.encode(tensor, ExactParams())
-    layout = Layout(tensor.dtype, tuple(tensor.shape))
-    return EXACT.decode(memoryview(payload), ExactParams(), layout, 0, torch.device("cpu")), payload
+    payload = EXACT.encode(tensor_to_array(tensor), ExactParams())
+    layout = layout_of(tensor)
+    return tensor_of(EXACT.decode(memoryview(payload), ExactParams(), layout, 0), layout), payload
 
 
 @pytest.mark.filterwarnings("ignore:ComplexHalf")
@@ -90,35 +90,35 @@ def test_the_smaller_of_both_coders_is_taken():
     assert torch.equal(decoded["noise"], noise)
     assert torch.equal(decoded["repeated"], repeated)
     for tensor in (noise, repeated, noise.bfloat16(), torch.arange(99), torch.tensor(3)):
-        entry = Entry("w", tensor, None)
-        assert len(lossless(entry).payload) <= len(EXACT.encode(tensor, ExactParams()))
+        entry = entry_of(tensor)
+        assert len(lossless(entry).payload) <= len(EXACT.encode(tensor_to_array(tensor), ExactParams()))
 
 
 def test_a_payload_that_stands_for_too_many_bits_is_refused_and_not_written():
     zeros = torch.zeros(1 << 19, dtype=torch.int64)
-    payload, layout = EXACT.encode(zeros, ExactParams()), Layout(zeros.dtype, tuple(zeros.shape))
+    payload, layout = EXACT.encode(tensor_to_array(zeros), ExactParams()), layout_of(zeros)
     assert not EXACT.is_decodable(payload, layout)
     with pytest.raises(coinr.FormatError, match="may stand for"):
-        EXACT.decode(memoryview(payload), ExactParams(), layout, 0, torch.device("cpu"))
-    coded = lossless(Entry("w", zeros, None))
+        EXACT.decode(memoryview(payload), ExactParams(), layout, 0)
+    coded = lossless(entry_of(zeros))
     assert (coded.coder, len(coded.payload) < 100) == (0, True)
 
 
 @pytest.mark.parametrize(
     ("payload", "layout"),
     [
-        (b"", Layout(torch.float32, (3,))),
-        (b"\0", Layout(torch.float32, (0,))),
-        (bytes([32 << 2]) + bytes(20), Layout(torch.float32, (3,))),
-        (bytes([8 << 2]) + bytes(20), Layout(torch.uint8, (3,))),
-        (bytes([1]), Layout(torch.bool, (3,))),
-        (bytes([0]), Layout(torch.float32, (3,))),
-        (bytes([31 << 2, 0]), Layout(torch.float32, (3,))),
-        (bytes([31 << 2]) + b"\1" * 400, Layout(torch.float32, (3,))),
-        (bytes([30 << 2, 8, 1]), Layout(torch.float32, (3,))),
+        (b"", layout_for(torch.float32, (3,))),
+        (b"\0", layout_for(torch.float32, (0,))),
+        (bytes([32 << 2]) + bytes(20), layout_for(torch.float32, (3,))),
+        (bytes([8 << 2]) + bytes(20), layout_for(torch.uint8, (3,))),
+        (bytes([1]), layout_for(torch.bool, (3,))),
+        (bytes([0]), layout_for(torch.float32, (3,))),
+        (bytes([31 << 2, 0]), layout_for(torch.float32, (3,))),
+        (bytes([31 << 2]) + b"\1" * 400, layout_for(torch.float32, (3,))),
+        (bytes([30 << 2, 8, 1]), layout_for(torch.float32, (3,))),
     ],
     ids=["nothing", "no elements", "33 bits", "9 bits", "bool mode", "short", "a zero byte", "long", "padding"],
 )
 def test_payloads_that_are_none_are_refused(payload, layout):
     with pytest.raises(coinr.FormatError):
-        EXACT.decode(memoryview(payload), ExactParams(), layout, 0, torch.device("cpu"))
+        EXACT.decode(memoryview(payload), ExactParams(), layout, 0)

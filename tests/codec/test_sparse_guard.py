@@ -8,9 +8,10 @@ from coinr.codec.coders import SPARSE, SparseParams
 from coinr.codec.coders.levels import LevelForm
 from coinr.codec.format.container import write
 from coinr.codec.format.tensor_table import Header, TensorRecord
-from coinr.codec.tensors import Cut, Layout
+from coinr.codec.tensors import Cut
 from coinr.engine import native
 from coinr.errors import FormatError
+from tests.codec.arrays import layout as layout_for
 
 # Vectors, or levels, that any payload may stand for.
 ALWAYS = 1 << 12
@@ -22,7 +23,7 @@ def forged(vectors, n, dense=False, payload=b""):
         params = SparseParams(Cut(False, n), "hadamard", n, n, 0.5, LevelForm(0, 3, 40))
     else:
         params = SparseParams(Cut(False, n), "hadamard", 1 << 20, n, 0.5)
-    record = TensorRecord("w", Layout(torch.float32, (vectors, n)), SPARSE.id, params, len(payload))
+    record = TensorRecord("w", layout_for(torch.float32, (vectors, n)), SPARSE.id, params, len(payload))
     return write(Header(0, (record,)), [payload])
 
 

@@ -15,12 +15,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from coinr.codec.allocate.default_errors import equalized, is_mask, rule_errors
 from coinr.codec.options import OUTPUT_ERROR_DB
 from coinr.codec.state_dict import Entry
+from coinr.codec.tensors import widen
 from coinr.inputs.state_dicts import check_same_network
 from coinr.sensitivity.calibration import SensitivityInfo, TensorSensitivity
 from coinr.sensitivity.gains import Gains, predict_error, predict_gains
@@ -129,6 +129,4 @@ def _named(entries: Sequence[Entry], errors: Sequence[float]) -> dict[str, float
 
 def _array(entry: Entry) -> NDArray[Any]:
     """Return the values of an entry in its shape; without a copy where NumPy has the dtype."""
-    tensor = entry.tensor
-    values: NDArray[Any] = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-    return values
+    return entry.array if entry.dtype.is_native else widen(entry.array, entry.dtype)

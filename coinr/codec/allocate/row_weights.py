@@ -72,7 +72,7 @@ def _power_blocks(entry: Entry) -> Iterator[tuple[slice, NDArray[np.float64]]]:
     some = max(1, BLOCK * rows // max(entry.layout.size, 1)) if entry.is_large else max(rows, 1)
     for first in range(0, rows, some):
         part = slice(first, min(first + some, rows))
-        planes = to_planes(entry.tensor[part]) / (entry.peak or 1.0)
+        planes = to_planes(entry.array[part], entry.dtype) / (entry.peak or 1.0)
         yield part, np.square(planes).sum(0).reshape(part.stop - first, -1)
 
 

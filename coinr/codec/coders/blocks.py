@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from coinr.codec.tensors import BLOCK, Layout
+from coinr.codec.tensors import BLOCK, Layout, narrow, real_planes, widen
+from coinr.inputs.dtypes import DType
 
 
 @dataclass(frozen=True)
@@ -42,17 +43,18 @@ class TensorMatrix:
 
     Parameters
     ----------
-    tensor
-        Contiguous, on the CPU.
+    array
+        Contiguous, in the storage of the dtype.
     """
 
-    def __init__(self, tensor: torch.Tensor) -> None:
-        layout = Layout(tensor.dtype, tuple(tensor.shape))
+    def __init__(self, array: NDArray[Any], dtype: DType) -> None:
+        layout = Layout(dtype, array.shape)
+        self._dtype = dtype
         self._plane_rows = layout.shape[0] if len(layout.shape) > 1 else 1
         self.rows = layout.planes * self._plane_rows
         self.columns = layout.size // self._plane_rows
-        flat = tensor.reshape(self._plane_rows, self.columns)
-        self._planes = torch.view_as_real(flat).unbind(2) if tensor.dtype.is_complex else (flat,)
+        shape = self._plane_rows, self.columns
+        self._planes = [plane.reshape(shape) for plane in real_planes(array.reshape(-1), dtype)]
 
     def blocks(self) -> Iterator[Block]:
         """Yield blocks of at most :data:`~coinr.codec.tensors.BLOCK` elements, none of them in two planes."""
@@ -61,24 +63,22 @@ class TensorMatrix:
                 for start, stop in _parts(self.columns, BLOCK):
                     yield Block(slice(plane + first, plane + last), slice(start, stop))
 
-    def _view(self, block: Block) -> torch.Tensor:
+    def _view(self, block: Block) -> NDArray[Any]:
         plane, row = divmod(block.rows.start, self._plane_rows)
-        view: torch.Tensor = self._planes[plane][row : row + block.shape[0], block.columns]
+        view: NDArray[Any] = self._planes[plane][row : row + block.shape[0], block.columns]
         return view
 
     def read(self, block: Block) -> NDArray[np.float64]:
         """Return the values of a block, float64 ``[rows, columns]``."""
-        values: NDArray[np.float64] = self._view(block).to(torch.float64).numpy()
-        return values
+        return widen(self._view(block), self._dtype)
 
     def write(self, block: Block, values: NDArray[np.float32]) -> None:
         """Set the values of a block, each rounded to the tensor's dtype."""
-        self._view(block).copy_(torch.from_numpy(values))
+        self._view(block)[:] = narrow(values, self._dtype)
 
     def rounded(self, values: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return values as :meth:`write` and :meth:`read` give them back."""
-        found: NDArray[np.float64] = torch.from_numpy(values).to(self._planes[0].dtype).to(torch.float64).numpy()
-        return found
+        return widen(narrow(values, self._dtype), self._dtype)
 
     def sample(self, count: int, longest: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Return about ``count`` values in runs of at most ``longest`` of a row, spread evenly.
@@ -93,9 +93,9 @@ class TensorMatrix:
         values = np.empty((runs, length))
         for plane, part in enumerate(self._planes):
             own = np.flatnonzero(rows // self._plane_rows == plane)
-            flat = torch.from_numpy((rows[own] % self._plane_rows) * self.columns + places[own])
-            index = flat[:, None] + torch.arange(length)
-            values[own] = part[index // self.columns, index % self.columns].to(torch.float64).numpy()
+            first = (rows[own] % self._plane_rows) * self.columns + places[own]
+            index = first[:, None] + np.arange(length)
+            values[own] = widen(part[index // self.columns, index % self.columns], self._dtype)
         return rows, values
 
 

@@ -6,7 +6,7 @@ import struct
 from typing import Any, Protocol
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from coinr.codec.tensors import Layout
 from coinr.codec.wire import Reader
@@ -37,7 +37,7 @@ class Params(Protocol):
 
 
 class Coder(Protocol):
-    """Encode to a payload, and decode a payload to a tensor."""
+    """Encode to a payload, and decode a payload to an array."""
 
     id: int
     name: str
@@ -47,11 +47,14 @@ class Coder(Protocol):
         ...
 
     def encode(self, content: Any, params: Any) -> bytes:
-        """Return the payload. ``content`` depends on the coder: a tensor, integers with a step, or a sparse code."""
+        """Return the payload of what the coder takes: an array and its dtype, integers and a step, or a sparse code."""
         ...
 
-    def decode(self, payload: memoryview, params: Any, layout: Layout, seed: int, device: torch.device) -> torch.Tensor:
-        """Return the tensor, on the device. Raise FormatError if the payload does not fit the parameters."""
+    def decode(self, payload: memoryview, params: Any, layout: Layout, seed: int, device: str = "cpu") -> NDArray[Any]:
+        """Return the array, in the storage of the dtype. Raise FormatError if the payload does not fit the parameters.
+
+        ``device`` is the kind of device that the values go to: it chooses the backend of dictionaries.
+        """
         ...
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from coinr.codec.coders.coder import read_step, step_for, write_step
@@ -135,8 +134,8 @@ class DictionaryCoder:
         return write_step(step) + varint(len(index_stream)) + index_stream + encode_symbols(q, params.bits)
 
     def decode(
-        self, payload: memoryview, params: DictionaryParams, layout: Layout, seed: int, device: torch.device
-    ) -> torch.Tensor:
+        self, payload: memoryview, params: DictionaryParams, layout: Layout, seed: int, device: str = "cpu"
+    ) -> NDArray[Any]:
         dictionary = params.dictionary(seed)
         B, s = params.cut.batch(layout), params.s
         reader = Reader(payload)
@@ -152,5 +151,5 @@ class DictionaryCoder:
                 raise FormatError(f"atom {int(flat.max())} of a dictionary of {params.M}")
             atoms = flat.astype(np.int32).reshape(B, s)
         q = decode_symbols(payload[reader.at :], B * s, params.bits).reshape(B, s)
-        vectors = select(device=device).synthesize(atoms, q, step, dictionary, device)
+        vectors = select(device=device).synthesize(atoms, q, step, dictionary)
         return from_planes(params.cut.undo(vectors, layout), layout)

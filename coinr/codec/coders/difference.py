@@ -10,15 +10,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from coinr.codec.coders.coder import Coder, Params
 from coinr.codec.tensors import LOSSY_DTYPES, Layout, from_planes, to_planes
 from coinr.codec.wire import Reader
 from coinr.errors import FormatError
+from coinr.inputs.dtypes import BY_NAME
 
 _SAME = 255
-_WIDE = (torch.float64, torch.complex128)
+_WIDE = (BY_NAME["float64"], BY_NAME["complex128"])
 
 
 @dataclass(frozen=True)
@@ -74,8 +75,8 @@ class DifferenceCoder:
         return b"" if params.inner is None else params.inner[0].encode(content, params.inner[1])
 
     def decode(
-        self, payload: memoryview, params: DifferenceParams, layout: Layout, seed: int, device: torch.device
-    ) -> torch.Tensor:
+        self, payload: memoryview, params: DifferenceParams, layout: Layout, seed: int, device: str = "cpu"
+    ) -> NDArray[Any]:
         """Return the difference, in the layout of :func:`difference_layout`; :meth:`restore` adds the reference."""
         coded_layout = difference_layout(layout)
         if params.inner is not None:
@@ -83,34 +84,32 @@ class DifferenceCoder:
             return coder.decode(payload, inner, coded_layout, seed, device)
         if len(payload):
             raise FormatError(f"{len(payload)} bytes for a tensor that the receiver has")
-        return torch.zeros(coded_layout.shape, dtype=coded_layout.dtype, device=device)
+        return np.zeros(coded_layout.shape, coded_layout.dtype.storage)
 
     def restore(
-        self, payload: memoryview, params: DifferenceParams, layout: Layout, seed: int, base: torch.Tensor
-    ) -> torch.Tensor:
-        """Return the tensor, on the CPU, from the payload and the reference's tensor ``base`` of the same layout."""
-        difference = self.decode(payload, params, layout, seed, torch.device("cpu"))
-        return base.clone() if params.inner is None else add(base, difference)
+        self, payload: memoryview, params: DifferenceParams, layout: Layout, seed: int, base: NDArray[Any]
+    ) -> NDArray[Any]:
+        """Return the array from the payload and the reference's array ``base`` of the same layout."""
+        difference = self.decode(payload, params, layout, seed)
+        return base.copy() if params.inner is None else add(base, difference, layout)
 
 
 def difference_layout(layout: Layout) -> Layout:
     """Return the layout of differences: float32, or complex64 for complex tensors, and the same shape."""
-    return Layout(torch.complex64 if layout.dtype.is_complex else torch.float32, layout.shape)
+    return Layout(BY_NAME["complex64" if layout.dtype.is_complex else "float32"], layout.shape)
 
 
-def subtract(tensor: torch.Tensor, base: torch.Tensor) -> torch.Tensor:
-    """Return tensor − base as float32 (complex64); infinite where float32 cannot hold it."""
-    layout = Layout(tensor.dtype, tuple(tensor.shape))
+def subtract(array: NDArray[Any], base: NDArray[Any], layout: Layout) -> NDArray[Any]:
+    """Return array − base, both of the layout, as float32 (complex64); infinite where float32 cannot hold it."""
     with np.errstate(over="ignore", invalid="ignore"):
-        planes = (to_planes(tensor) - to_planes(base)).astype(np.float32)
-    return from_planes(torch.from_numpy(planes), difference_layout(layout))
+        planes = (to_planes(array, layout.dtype) - to_planes(base, layout.dtype)).astype(np.float32)
+    return from_planes(planes, difference_layout(layout))
 
 
-def add(base: torch.Tensor, difference: torch.Tensor) -> torch.Tensor:
-    """Return base + difference, summed in float64, rounded to float32 (unless wider), then to the dtype."""
-    layout = Layout(base.dtype, tuple(base.shape))
-    planes = to_planes(difference)  # float64 from float32, so this is a copy
+def add(base: NDArray[Any], difference: NDArray[Any], layout: Layout) -> NDArray[Any]:
+    """Return base + difference, summed in float64, rounded to float32 (unless wider), then to the layout's dtype."""
+    planes = to_planes(difference, difference_layout(layout).dtype)  # float64 from float32, so this is a copy
     with np.errstate(over="ignore", invalid="ignore"):
-        planes += to_planes(base)
+        planes += to_planes(base, layout.dtype)
         total = planes if layout.dtype in _WIDE else planes.astype(np.float32)
-    return from_planes(torch.from_numpy(total), layout)
+    return from_planes(total, layout)

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from coinr.codec.coders.blocks import Block, TensorMatrix
@@ -76,25 +75,25 @@ class DirectCoder:
         return params.form.encode(*content)
 
     def decode(
-        self, payload: memoryview, params: DirectParams, layout: Layout, seed: int, device: torch.device
-    ) -> torch.Tensor:
+        self, payload: memoryview, params: DirectParams, layout: Layout, seed: int, device: str = "cpu"
+    ) -> NDArray[Any]:
         if layout.is_large and params.form.rans and not params.transposed:
-            return self._decode_in_blocks(payload, params, layout).to(device)
+            return self._decode_in_blocks(payload, params, layout)
         rows, columns = matrix_shape(layout)
         values, factors = params.form.decode(payload, *((columns, rows) if params.transposed else (rows, columns)))
         if params.transposed:
             values, factors = values.T, factors.T
-        return dequantize(values, np.float32(params.step) * factors, layout).to(device)
+        return dequantize(values, np.float32(params.step) * factors, layout)
 
-    def _decode_in_blocks(self, payload: memoryview, params: DirectParams, layout: Layout) -> torch.Tensor:
-        """Return a tensor that is decoded in little memory beside its own."""
+    def _decode_in_blocks(self, payload: memoryview, params: DirectParams, layout: Layout) -> NDArray[Any]:
+        """Return an array that is decoded in little memory beside its own."""
         rows, columns = matrix_shape(layout)
         reader = params.form.reader(payload, rows, columns)
-        tensor = torch.empty(layout.shape, dtype=layout.dtype)
-        matrix = TensorMatrix(tensor)
+        array = np.empty(layout.shape, layout.dtype.storage)
+        matrix = TensorMatrix(array, layout.dtype)
         for block, values in read_blocks(reader, params, matrix):
             matrix.write(block, values)
-        return tensor
+        return array
 
 
 def read_blocks(
@@ -123,11 +122,10 @@ def matrix_shape(layout: Layout) -> tuple[int, int]:
     return layout.planes * rows, layout.size // rows
 
 
-def dequantize(values: NDArray[np.int32], steps: NDArray[np.float32], layout: Layout) -> torch.Tensor:
-    """Return the tensor of integers ``[rows, columns]`` times float32 steps that broadcast to them.
+def dequantize(values: NDArray[np.int32], steps: NDArray[np.float32], layout: Layout) -> NDArray[Any]:
+    """Return the array of integers ``[rows, columns]`` times float32 steps that broadcast to them.
 
     Each product is rounded to float32 and then to the dtype of the layout.
     """
-    products = np.ascontiguousarray(values.astype(np.float32) * steps)
-    planes = torch.from_numpy(products).reshape(layout.planes, -1)
-    return from_planes(planes, layout)
+    products = values.astype(np.float32) * steps
+    return from_planes(products.reshape(layout.planes, -1), layout)

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from coinr.codec.tensors import Layout, from_bytes, view_bytes
 from coinr.codec.wire import Reader
 from coinr.engine import native
 from coinr.errors import FormatError
+from coinr.inputs.dtypes import DType
 
 _NONE, _ROTATE, _LEFT, _ABOVE = range(4)
 
@@ -92,12 +93,13 @@ class Exact:
     def read(self, reader: Reader) -> ExactParams:
         return ExactParams()
 
-    def encode(self, content: torch.Tensor, params: ExactParams) -> bytes:
-        if not content.numel():
+    def encode(self, content: tuple[NDArray[Any], DType], params: ExactParams) -> bytes:
+        array, dtype = content
+        if not array.size:
             return b""
-        raw = view_bytes(content)
-        layout = Layout(content.dtype, tuple(content.shape))
-        if layout.dtype == torch.bool:
+        raw = view_bytes(array)
+        layout = Layout(dtype, array.shape)
+        if dtype.name == "bool":
             form = _Form.of(layout)
             return bytes([form.mode]) + native.encode_bools(raw, form.rows, form.columns)
         form = _choose(raw, layout)
@@ -117,20 +119,20 @@ class Exact:
 
     def is_decodable(self, payload: bytes, layout: Layout) -> bool:
         """Return whether decoders accept the payload: it may not stand for too many bits for its length."""
-        modeled = 1 if layout.dtype == torch.bool else (payload[0] >> 2) + 1 if payload else 0
+        modeled = 1 if layout.dtype.name == "bool" else (payload[0] >> 2) + 1 if payload else 0
         return layout.size * layout.planes * modeled <= native.max_modeled_bits(len(payload) - 1)
 
     def decode(
-        self, payload: memoryview, params: ExactParams, layout: Layout, seed: int, device: torch.device
-    ) -> torch.Tensor:
+        self, payload: memoryview, params: ExactParams, layout: Layout, seed: int, device: str = "cpu"
+    ) -> NDArray[Any]:
         reader = Reader(payload)
         if not layout.size:
             reader.end()
-            return from_bytes(b"", layout).to(device)
+            return from_bytes(b"", layout)
         form = _Form.of(layout, reader.u8())
         data = payload[reader.at :]
         try:
-            if layout.dtype == torch.bool:
+            if layout.dtype.name == "bool":
                 if form.mode:
                     raise FormatError(f"exact mode {form.mode} of bools is not 0")
                 raw = native.decode_bools(data, form.rows, form.columns)
@@ -138,7 +140,7 @@ class Exact:
                 raw = native.decode_exact(data, *form.arguments())
         except ValueError as error:
             raise FormatError(f"exact code: {error}") from error
-        return from_bytes(raw, layout).to(device)
+        return from_bytes(raw, layout)
 
 
 def _choose(raw: memoryview, layout: Layout) -> _Form:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from coinr.codec.tensors import Layout, from_bytes, view_bytes
 from coinr.codec.wire import Reader, compress, expand
 from coinr.errors import FormatError
+from coinr.inputs.dtypes import DType
 
 _RAW, _BROTLI, _PLANES = 0, 1, 2
 
@@ -41,11 +42,11 @@ class Lossless:
     def read(self, reader: Reader) -> LosslessParams:
         return LosslessParams()
 
-    def encode(self, content: torch.Tensor, params: LosslessParams) -> bytes:
-        if not content.numel():
+    def encode(self, content: tuple[NDArray[Any], DType], params: LosslessParams) -> bytes:
+        array, dtype = content
+        if not array.size:
             return b""
-        raw = view_bytes(content)
-        width = content.dtype.itemsize
+        raw, width = view_bytes(array), dtype.itemsize
         mode, data = _BROTLI, compress(raw)
         if width > 1:
             planes = compress(np.frombuffer(raw, np.uint8).reshape(-1, width).T.tobytes())
@@ -53,12 +54,12 @@ class Lossless:
         return bytes([mode]) + data if len(data) < len(raw) else bytes([_RAW]) + raw
 
     def decode(
-        self, payload: memoryview, params: LosslessParams, layout: Layout, seed: int, device: torch.device
-    ) -> torch.Tensor:
+        self, payload: memoryview, params: LosslessParams, layout: Layout, seed: int, device: str = "cpu"
+    ) -> NDArray[Any]:
         reader = Reader(payload)
         if not layout.size:
             reader.end()
-            return from_bytes(b"", layout).to(device)
+            return from_bytes(b"", layout)
         mode = reader.u8()
         rest = reader.take(len(payload) - 1)
         raw: bytes | bytearray
@@ -72,6 +73,6 @@ class Lossless:
                 raw = np.frombuffer(raw, np.uint8).reshape(layout.dtype.itemsize, -1).T.tobytes()
         else:
             raise FormatError(f"lossless mode {mode} is not 0, 1 or 2")
-        if layout.dtype == torch.bool and np.frombuffer(raw, np.uint8).max() > 1:
+        if layout.dtype.name == "bool" and np.frombuffer(raw, np.uint8).max() > 1:
             raise FormatError("a bool that is neither 0 nor 1")
-        return from_bytes(raw, layout).to(device)
+        return from_bytes(raw, layout)

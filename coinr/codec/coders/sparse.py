@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from coinr.codec.coders.coder import read_short_step, write_short_step
@@ -159,17 +158,16 @@ class SparseCoder:
         return params.form.encode(*content)
 
     def decode(
-        self, payload: memoryview, params: SparseParams, layout: Layout, seed: int, device: torch.device
-    ) -> torch.Tensor:
+        self, payload: memoryview, params: SparseParams, layout: Layout, seed: int, device: str = "cpu"
+    ) -> NDArray[Any]:
         dictionary = params.dictionary(seed)
         if params.form is not None:
             q, factors = params.form.decode(payload, *params.matrix_shape(layout))
             sums = combine_all(q.reshape(-1, params.cut.n), dictionary).reshape(q.shape)
-            scaled = (sums * (np.float32(params.step) * factors)).reshape(-1, params.cut.n)
-            vectors = torch.from_numpy(scaled).to(device)
+            vectors = (sums * (np.float32(params.step) * factors)).reshape(-1, params.cut.n)
         else:
             atoms, q = decode_integers(payload, params, layout)
-            vectors = select(device=device).synthesize(atoms, q, params.step, dictionary, device)
+            vectors = select(device=device).synthesize(atoms, q, params.step, dictionary)
         return from_planes(params.cut.undo(vectors, layout), layout)
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from coinr.codec.coders.coder import read_step, step_for, write_step
@@ -65,10 +64,10 @@ class Uniform:
         return write_step(step) + encode_symbols(q, params.bits)
 
     def decode(
-        self, payload: memoryview, params: UniformParams, layout: Layout, seed: int, device: torch.device
-    ) -> torch.Tensor:
+        self, payload: memoryview, params: UniformParams, layout: Layout, seed: int, device: str = "cpu"
+    ) -> NDArray[Any]:
         reader = Reader(payload)
         step = read_step(reader, largest(params.bits))
         q = decode_symbols(payload[reader.at :], layout.planes * layout.size, params.bits)
-        planes = torch.from_numpy(q.astype(np.float32) * np.float32(step)).reshape(layout.planes, -1)
-        return from_planes(planes, layout).to(device)
+        planes = (q.astype(np.float32) * np.float32(step)).reshape(layout.planes, -1)
+        return from_planes(planes, layout)

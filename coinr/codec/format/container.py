@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
-import torch
+from numpy.typing import NDArray
 
 from coinr.codec.coders import CODERS, DIFFERENCE, DifferenceParams
 from coinr.codec.format.tensor_table import (
@@ -238,12 +239,15 @@ class File:
         names = [record.name for record in self.header.records]
         raise InputError(f"no tensor is named {name!r}; {list_names(name, names)}")
 
-    def decode(self, row: int, device: torch.device) -> torch.Tensor:
-        """Return the tensor of a row that is not tied to another, on the device."""
+    def decode(self, row: int, device: str = "cpu") -> NDArray[Any]:
+        """Return the array of a row that is not tied to another, in the storage of its dtype.
+
+        ``device`` as for :meth:`Coder.decode`.
+        """
         record, seed = self.header.records[row], self.header.seed
         if isinstance(record.params, DifferenceParams):
-            tensor = self._checked_reference().take(record.name, record.layout)
-            return DIFFERENCE.restore(self.payload(row), record.params, record.layout, seed, tensor).to(device)
+            base = self._checked_reference().take(record.name, record.layout)
+            return DIFFERENCE.restore(self.payload(row), record.params, record.layout, seed, base)
         return CODERS[record.coder].decode(self.payload(row), record.params, record.layout, seed, device)
 
     def check_reference(self) -> None:

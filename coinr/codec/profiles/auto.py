@@ -72,8 +72,8 @@ def _may_win(entry: Entry, limit: DistortionLimit, least: int) -> bool:
 
 def _repetitive(entry: Entry) -> bool:
     """Return whether weights repeat, as after quantization or pruning: few values differ in a sample of them."""
-    flat = entry.tensor.reshape(-1)
-    sample = to_planes(flat[:: max(1, len(flat) // _SAMPLE)])
+    flat = entry.array.reshape(-1)
+    sample = to_planes(flat[:: max(1, len(flat) // _SAMPLE)], entry.dtype)
     return 2 * len(np.unique(sample)) <= sample.size
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 
 from coinr.codec.candidates import Candidate, cost
 from coinr.codec.coders import CODERS, DIFFERENCE, DifferenceParams
-from coinr.codec.coders.difference import subtract
+from coinr.codec.coders.difference import difference_layout, subtract
 from coinr.codec.distortion import NO_DISTORTION, Distortion, DistortionLimit, measure
 from coinr.codec.options import EncodeOptions
 from coinr.codec.profiles.tasks import Task, encode
@@ -56,28 +57,30 @@ def _bounded(task: Task, absolute: Candidate) -> Task:
     return replace(task, limit=DistortionLimit(error, error))
 
 
-def _same(task: Task, counterpart: torch.Tensor) -> Candidate | None:
+def _same(task: Task, counterpart: NDArray[Any]) -> Candidate | None:
     """Return the reference's tensor as it is, if it can stand for the task's."""
     if task.exact:
         same = Candidate(DIFFERENCE.id, DifferenceParams(), b"", NO_DISTORTION)
-        return same if to_bytes(counterpart) == to_bytes(task.entry.tensor) else None
+        return same if to_bytes(counterpart) == to_bytes(task.entry.array) else None
     same = Candidate(DIFFERENCE.id, DifferenceParams(), b"", _distortion(counterpart, task))
     return same if same.satisfies(task.limit) else None
 
 
-def _distortion(tensor: torch.Tensor, task: Task) -> Distortion:
-    """Return the distortion of a tensor that stands for the task's."""
+def _distortion(array: NDArray[Any], task: Task) -> Distortion:
+    """Return the distortion of an array that stands for the task's."""
     with np.errstate(over="ignore", invalid="ignore"):
-        difference = to_planes(tensor) - task.entry.planes
+        difference = to_planes(array, task.entry.dtype) - task.entry.planes
     return measure(difference, task.entry.planes, task.limit)
 
 
-def _difference(task: Task, counterpart: torch.Tensor) -> Task | None:
+def _difference(task: Task, counterpart: NDArray[Any]) -> Task | None:
     """Return the task to code the difference to the reference; None where that is not finite.
 
     Relative errors are those of the sum, which is measured when it is made.
     """
-    entry = Entry(task.entry.name, subtract(task.entry.tensor, counterpart), None)
+    layout = task.entry.layout
+    coded = subtract(task.entry.array, counterpart, layout)
+    entry = Entry(task.entry.name, coded, difference_layout(layout).dtype, None)
     limit = None if task.limit is None else replace(task.limit, relative_error=None)
     return replace(task, entry=entry, limit=limit) if entry.finite() else None
 
@@ -111,5 +114,5 @@ def _restored(difference: Candidate, task: Task, reference: ReferenceNetwork, se
     """Return the tensor by a coded difference, with the distortion of the sum."""
     layout, params = task.entry.layout, DifferenceParams((CODERS[difference.coder], difference.params))
     base = reference.take(task.entry.name, layout)
-    tensor = DIFFERENCE.restore(memoryview(difference.payload), params, layout, seed, base)
-    return Candidate(DIFFERENCE.id, params, difference.payload, _distortion(tensor, task))
+    array = DIFFERENCE.restore(memoryview(difference.payload), params, layout, seed, base)
+    return Candidate(DIFFERENCE.id, params, difference.payload, _distortion(array, task))

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from coinr.codec.candidates import Candidate, smallest
@@ -47,8 +46,8 @@ def encode_sequentially(
 
 
 def _moved(entry: Entry, by: NDArray[np.float64]) -> Entry:
-    planes = torch.from_numpy(entry.planes + by.reshape(entry.planes.shape))
-    return Entry(entry.name, from_planes(planes, entry.layout), None)
+    planes = entry.planes + by.reshape(entry.planes.shape)
+    return Entry(entry.name, from_planes(planes, entry.layout), entry.dtype, None)
 
 
 def encode_directly(entry: Entry, limit: DistortionLimit, settings: EncodeOptions) -> Candidate:
@@ -60,6 +59,6 @@ def encode_directly(entry: Entry, limit: DistortionLimit, settings: EncodeOption
 def _error(candidate: Candidate, entry: Entry, seed: int) -> NDArray[np.float64]:
     """Return what a candidate decodes to, less the tensor, flat."""
     decoder = CODERS[candidate.coder]
-    tensor = decoder.decode(memoryview(candidate.payload), candidate.params, entry.layout, seed, torch.device("cpu"))
-    error: NDArray[np.float64] = (to_planes(tensor) - entry.planes).reshape(-1)
+    decoded = decoder.decode(memoryview(candidate.payload), candidate.params, entry.layout, seed)
+    error: NDArray[np.float64] = (to_planes(decoded, entry.dtype) - entry.planes).reshape(-1)
     return error

@@ -78,7 +78,7 @@ def candidates(entry: Entry, limit: DistortionLimit, effort: Effort) -> list[Can
         Only the states of its trellis count.
     """
     states = next((log for most, log in effort.states if entry.count <= most), effort.fewest_states)
-    matrix = TensorMatrix(entry.tensor)
+    matrix = TensorMatrix(entry.array, entry.dtype)
     row = _row_steps(matrix, limit)
     problem, sampled = _sample_problem(matrix, limit, row)
     found = quantize_to(problem, sampled, NO_STEPS, replace(BEST, states=(), fewest_states=states))

@@ -12,6 +12,7 @@ from torch import Tensor
 from coinr.codec.coders.direct import matrix_shape
 from coinr.codec.state_dict import Entry
 from coinr.codec.tensors import Layout
+from coinr.inputs.tensors import torch_dtype
 from coinr.optimize.refine.rate import estimate_bits, expected_magnitudes
 
 # A uniform density of deviation 1 is √12 wide; so wide is the step of a uniform quantizer over its root mean squared
@@ -48,7 +49,8 @@ class NoisyTensor:
 
     def __init__(self, entry: Entry, device: torch.device, error: float) -> None:
         self.layout: Layout = entry.layout
-        wide = self.layout.dtype in (torch.float64, torch.complex128)
+        self._dtype = torch_dtype(entry.dtype)
+        wide = self._dtype in (torch.float64, torch.complex128)
         planes = torch.from_numpy(entry.planes.reshape(matrix_shape(self.layout)).copy())
         self.values = planes.to(device, torch.float64 if wide else torch.float32).requires_grad_()
         rows = len(self.values) if len(self.layout.shape) > 1 else 1
@@ -115,4 +117,4 @@ class NoisyTensor:
         """Return a matrix like :attr:`values` in the tensor's own shape and dtype."""
         planes = matrix.reshape(self.layout.planes, -1)
         wide = torch.complex(planes[0], planes[1]) if self.layout.planes == 2 else planes[0]
-        return wide.to(self.layout.dtype).reshape(self.layout.shape)
+        return wide.to(self._dtype).reshape(self.layout.shape)

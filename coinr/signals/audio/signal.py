@@ -27,7 +27,7 @@ from coinr.errors import InputError
 from coinr.files.reading import TRUNCATED, name_in_errors, read_bytes
 from coinr.files.writing import write_atomic
 from coinr.inputs.arguments import checked, describe_value
-from coinr.inputs.dense import to_array
+from coinr.inputs.arrays import to_array
 from coinr.progress import show_progress
 from coinr.runtime.ambient import independent
 from coinr.runtime.optional import import_optional

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 
 from coinr.errors import InputError
 from coinr.inputs.arguments import checked
-from coinr.inputs.dense import in_unit_range, to_array
+from coinr.inputs.arrays import in_unit_range, to_array
 from coinr.progress import show_progress
 from coinr.runtime.ambient import independent
 from coinr.signals.sampling import sample

@@ -12,7 +12,7 @@ from torch import nn
 
 from coinr.errors import InputError
 from coinr.inputs.arguments import checked
-from coinr.inputs.dense import to_array
+from coinr.inputs.arrays import to_array
 from coinr.networks.precision import single_network
 from coinr.progress import show_progress, steps
 from coinr.runtime.ambient import independent

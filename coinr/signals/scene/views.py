@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from coinr.errors import InputError
 from coinr.inputs.arguments import checked
-from coinr.inputs.dense import in_unit_range, to_array
+from coinr.inputs.arrays import in_unit_range, to_array
 from coinr.networks import Nerf, Rays, render_rays
 from coinr.signals.cameras import Orbit, orbit_of, pixel_rays
 from coinr.signals.signal import Recipe, Signal

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from coinr.errors import InputError
 from coinr.inputs.arguments import checked
-from coinr.inputs.dense import to_array
+from coinr.inputs.arrays import to_array
 from coinr.runtime.ambient import independent
 from coinr.signals.shape.mesh_repair import repair_mesh
 from coinr.signals.shape.meshes import voxelize

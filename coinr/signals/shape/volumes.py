@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from coinr.errors import InputError
-from coinr.inputs.dense import exact_repr, to_array
+from coinr.inputs.arrays import exact_repr, to_array
 from coinr.progress import show_progress
 from coinr.runtime.ambient import independent
 from coinr.signals.sampling import device_of, sample

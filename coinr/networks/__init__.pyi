@@ -1,0 +1,16 @@
+from .encoding import encode as encode
+from .gauss import Gauss as Gauss
+from .nerf import Nerf as Nerf
+from .nerf import RadianceField as RadianceField
+from .network import Mlp as Mlp
+from .network import Network as Network
+from .registry import NETWORKS as NETWORKS
+from .registry import build_network as build_network
+from .registry import network_from as network_from
+from .registry import network_meta as network_meta
+from .relu import Relu as Relu
+from .rendering import Rays as Rays
+from .rendering import render_rays as render_rays
+from .siren import Finer as Finer
+from .siren import Siren as Siren
+from .wire import Wire as Wire
