@@ -27,12 +27,13 @@ import torch
 from rich.progress import track
 
 import coinr
+from bench.harness.arrays import layout_of, planes_of, tensor_of
 from bench.harness.results import write_json
 from coinr.codec import baselines
 from coinr.codec.coders import DICTIONARY, UNIFORM, DictionaryParams, UniformParams
 from coinr.codec.profiles import paper_rules
 from coinr.codec.profiles.paper import solve
-from coinr.codec.tensors import Cut, Layout, from_planes, to_planes
+from coinr.codec.tensors import Cut, from_planes
 from coinr.files.state_dicts import read_state_dict_file, write_state_dict_file
 from coinr.signals.image.signal import render_image
 from coinr.signals.metrics import psnr
@@ -70,9 +71,9 @@ def at_16_bit(sd: OrderedDict[str, torch.Tensor]) -> tuple[OrderedDict[str, torc
     """Return every tensor after a 16-bit uniform quantizer, and its payload bytes."""
     decoded, sizes = OrderedDict(), {}
     for name, tensor in sd.items():
-        params, layout = UniformParams(EXACT_BITS), Layout(tensor.dtype, tuple(tensor.shape))
-        payload = UNIFORM.encode(UNIFORM.quantize(to_planes(tensor), EXACT_BITS), params)
-        decoded[name] = UNIFORM.decode(memoryview(payload), params, layout, 0, torch.device("cpu"))
+        params, layout = UniformParams(EXACT_BITS), layout_of(tensor)
+        payload = UNIFORM.encode(UNIFORM.quantize(planes_of(tensor), EXACT_BITS), params)
+        decoded[name] = tensor_of(UNIFORM.decode(memoryview(payload), params, layout, 0), layout)
         sizes[name] = len(payload)
     return decoded, sizes
 
@@ -106,8 +107,8 @@ def curves(picture: Any, network: coinr.Siren) -> Iterator[dict[str, Any]]:
 
 def _path(sd: OrderedDict[str, torch.Tensor], hidden: list[str], cut: Cut, M: int) -> Iterator[dict[str, Any]]:
     """Yield the hidden layers at several s from one pursuit."""
-    layouts = {name: Layout(sd[name].dtype, tuple(sd[name].shape)) for name in hidden}
-    vectors = {name: cut.apply(to_planes(sd[name]), layouts[name]) for name in hidden}
+    layouts = {name: layout_of(sd[name]) for name in hidden}
+    vectors = {name: cut.apply(planes_of(sd[name]), layouts[name]) for name in hidden}
     stack = np.concatenate(list(vectors.values()))
     dictionary = coinr.Dictionary("gaussian", cut.n, M, 0)
     sparsities = sorted({min(paper_rules.largest_sparsity(cut.n), round(fraction * cut.n)) for fraction in FRACTIONS})
@@ -123,8 +124,8 @@ def _path(sd: OrderedDict[str, torch.Tensor], hidden: list[str], cut: Cut, M: in
                 params = DictionaryParams(cut, "gaussian", M, s, sorted=ordered)
                 payload = DICTIONARY.encode(DICTIONARY.quantize(part, values, params), params)
                 row[key] += len(payload)
-            decoded = DICTIONARY.decode(memoryview(payload), params, layouts[name], 0, torch.device("cpu"))
-            row["decoded"][name] = decoded
+            decoded = DICTIONARY.decode(memoryview(payload), params, layouts[name], 0)
+            row["decoded"][name] = tensor_of(decoded, layouts[name])
         yield row
 
 
@@ -141,8 +142,8 @@ def sensitivity(picture: Any, network: coinr.Siren) -> dict[str, float]:
         )
         errors = []
         for draw in noise:
-            layout = Layout(tensor.dtype, tuple(tensor.shape))
-            moved = from_planes(torch.from_numpy(to_planes(tensor) + draw.reshape(1, -1)).float(), layout)
+            layout = layout_of(tensor)
+            moved = tensor_of(from_planes(planes_of(tensor) + draw.reshape(1, -1), layout), layout)
             errors.append(10 ** (-quality(picture, OrderedDict(sd, **{name: moved})) / 10))
         rises[name] = float(np.mean(errors)) - clean
     return rises

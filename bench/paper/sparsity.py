@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 import coinr
+from bench.harness.arrays import layout_of, planes_of, tensor_of
 from bench.harness.corpus import Recipe
 from bench.harness.measure import source_version, tensors_hash
 from bench.harness.results import Kept
@@ -29,7 +29,7 @@ from bench.paper.context import Context, Point
 from bench.paper.sparsity_plot import plot
 from coinr.codec.coders import DICTIONARY, DictionaryParams, dictionary, uniform
 from coinr.codec.profiles import paper, paper_rules
-from coinr.codec.tensors import Cut, Layout, to_planes
+from coinr.codec.tensors import Cut, Layout
 from coinr.engine import omp, philox
 
 ATOMS = (1 << 12, 1 << 14, 1 << 16)
@@ -109,8 +109,8 @@ def measure(job: Job) -> dict[str, Any]:
     sd, bench = job.point.entry.state_dict, job.point.bench
     n = job.cut.n
     names = hidden_names(sd, job.point.entry.recipe.sizes[1])
-    layouts = {name: Layout(sd[name].dtype, tuple(sd[name].shape)) for name in names}
-    vectors = {name: job.cut.apply(to_planes(sd[name]), layouts[name]) for name in names}
+    layouts = {name: layout_of(sd[name]) for name in names}
+    vectors = {name: job.cut.apply(planes_of(sd[name]), layouts[name]) for name in names}
     atoms = coinr.Dictionary("gaussian", n, job.M, 0)
     sizes = sorted(
         {max(1, min(paper_rules.largest_sparsity(n), round(f * n)) if f <= 0.5 else round(f * n)) for f in FRACTIONS}
@@ -154,7 +154,7 @@ def _decoded(vectors: Any, support: Any, atoms: coinr.Dictionary, job: Job, layo
     quantized = DICTIONARY.quantize(support, paper.solve(vectors, support, atoms), params)
     assert quantized is not None, "weights of a trained network have normal float32 steps"
     payload = DICTIONARY.encode(quantized, params)
-    return DICTIONARY.decode(memoryview(payload), params, layout, 0, torch.device("cpu"))
+    return tensor_of(DICTIONARY.decode(memoryview(payload), params, layout, 0), layout)
 
 
 def smallest_row(label: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:

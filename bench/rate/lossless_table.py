@@ -21,12 +21,13 @@ import torch
 from torch import Tensor
 
 from bench.harness import corpus
+from bench.harness.arrays import entry_of
 from bench.harness.results import write_csv, write_json
 from coinr.codec.candidates import cost, lossless
 from coinr.codec.coders import CODERS, EXACT, ExactParams
-from coinr.codec.state_dict import Entry
 from coinr.codec.tensors import to_bytes
 from coinr.inputs.dtypes import dtype_name
+from coinr.inputs.tensors import tensor_to_array
 
 RESULTS = Path(__file__).resolve().parents[1] / "results" / "rate"
 CASTS = (torch.float32, torch.float16, torch.bfloat16)
@@ -77,7 +78,7 @@ def large() -> Iterator[tuple[str, list[Tensor]]]:
 
 def brotli_sizes(tensor: Tensor) -> tuple[int, int]:
     """Return bytes of Brotli, raw and of byte planes."""
-    raw = to_bytes(tensor)
+    raw = to_bytes(tensor_to_array(tensor)[0])
     quality = 11 if len(raw) <= PATIENT_BYTES else 5
     planes = np.frombuffer(raw, np.uint8).reshape(-1, tensor.dtype.itemsize).T.tobytes()
     first, second = (len(brotli.compress(data, quality=quality, lgwin=24)) for data in (raw, planes))
@@ -86,17 +87,17 @@ def brotli_sizes(tensor: Tensor) -> tuple[int, int]:
 
 def measure(name: str, tensors: list[Tensor]) -> dict[str, Any]:
     """Measure one row of the table; what was coded is decoded and compared."""
-    entries = [Entry("w", tensor.contiguous(), None) for tensor in tensors]
+    entries = [entry_of(tensor) for tensor in tensors]
     start = time.process_time()
     coded = [lossless(entry) for entry in entries]
     middle = time.process_time()
     for one, entry in zip(coded, entries, strict=True):
         payload = memoryview(one.payload)
-        back = CODERS[one.coder].decode(payload, one.params, entry.layout, 0, torch.device("cpu"))
-        assert to_bytes(back) == to_bytes(entry.tensor), name
+        back = CODERS[one.coder].decode(payload, one.params, entry.layout, 0)
+        assert to_bytes(back) == to_bytes(entry.array), name
     seconds = middle - start, time.process_time() - middle
     raw = sum(entry.layout.nbytes for entry in entries)
-    plain, planes = zip(*(brotli_sizes(entry.tensor) for entry in entries), strict=True)
+    plain, planes = zip(*map(brotli_sizes, tensors), strict=True)
     best = sum(map(min, plain, planes))
     ours = sum(map(cost, coded))
     return {
@@ -106,7 +107,7 @@ def measure(name: str, tensors: list[Tensor]) -> dict[str, Any]:
         "brotli_raw": sum(plain),
         "brotli_planes": sum(planes),
         "brotli_best": best,
-        "exact": sum(len(EXACT.encode(entry.tensor, ExactParams())) for entry in entries),
+        "exact": sum(len(EXACT.encode((entry.array, entry.dtype), ExactParams())) for entry in entries),
         "coinr": ours,
         "coinr / raw": round(ours / raw, 4),
         "coinr / brotli_raw": round(ours / sum(plain), 4),

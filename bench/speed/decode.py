@@ -43,6 +43,7 @@ from coinr.codec.state_dict import Entry, read_state_dict
 from coinr.codec.tensors import Cut, Layout
 from coinr.engine import _C
 from coinr.engine.threads import available_threads
+from coinr.inputs.dtypes import BY_NAME
 
 Row = dict[str, Any]
 
@@ -205,7 +206,7 @@ def dictionary_files() -> Iterator[Row]:
     """Yield files of the paper's coder (Rice-coded sets, Brotli) and of the sparse coder, with random codes."""
     rng = np.random.default_rng(1)
     for kind, n, M, s, B in DICTIONARIES:
-        layout, cut = Layout(torch.float32, (B, n)), Cut(False, n)
+        layout, cut = Layout(BY_NAME["float32"], (B, n)), Cut(False, n)
         atoms = np.sort(np.stack([rng.choice(M, s, replace=False) for _ in range(B)]), 1).astype(np.int32)
         params = DictionaryParams(cut, kind, M, s, 0, 16, True)
         q = np.clip(np.rint(rng.standard_normal((B, s)) * 6000), -32767, 32767).astype(np.int32)
@@ -213,7 +214,7 @@ def dictionary_files() -> Iterator[Row]:
         candidate = Candidate(DICTIONARY.id, params, payload, NO_DISTORTION)
         yield dictionary_row(f"paper {kind} n={n} M={M} s={s}", n, s, B, layout, candidate)
     for kind, n, M, s, B in SPARSE_CODES:
-        layout, cut = Layout(torch.float32, (B, n)), Cut(False, n)
+        layout, cut = Layout(BY_NAME["float32"], (B, n)), Cut(False, n)
         counts = rng.integers(s // 2, s, B, np.int32, endpoint=True)
         atoms = np.concatenate([np.sort(rng.choice(M, count, replace=False)) for count in counts]).astype(np.int32)
         q = (rng.integers(1, 12, atoms.size) * rng.choice((-1, 1), atoms.size)).astype(np.int32)

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 import coinr
+from bench.harness.arrays import layout_of, planes_of
 from bench.paper.context import Point
 from coinr.codec.coders import CODERS, DICTIONARY, UNIFORM, DictionaryParams, Params, UniformParams
 from coinr.codec.format import container
 from coinr.codec.format.tensor_table import Header, TensorRecord
 from coinr.codec.profiles.paper import solve
-from coinr.codec.tensors import Cut, Layout, to_planes
+from coinr.codec.tensors import Cut
 
 EXACT_BITS = 16  # of all tensors that are not hidden matrices
 
@@ -57,7 +58,8 @@ class Hidden:
         """Make it of a trained network; cut into rows by default."""
         sd, width = point.entry.state_dict, point.entry.recipe.sizes[1]
         names, cut = hidden_names(sd, width), cut or Cut(False, width)
-        return cls(sd, names, cut, np.concatenate([cut.apply(to_planes(sd[name]), layout(sd[name])) for name in names]))
+        vectors = [cut.apply(planes_of(sd[name]), layout_of(sd[name])) for name in names]
+        return cls(sd, names, cut, np.concatenate(vectors))
 
     @property
     def weights(self) -> int:
@@ -74,9 +76,9 @@ class Hidden:
 
         changed = OrderedDict(self.state_dict)
         for name, part in zip(self.names, np.split(vectors.astype(np.float32), len(self.names)), strict=True):
-            like = layout(self.state_dict[name])
-            plane = self.cut.undo(torch.from_numpy(np.ascontiguousarray(part)), like)
-            changed[name] = plane.reshape(like.shape).contiguous()
+            like = layout_of(self.state_dict[name])
+            plane = self.cut.undo(np.ascontiguousarray(part), like)
+            changed[name] = torch.from_numpy(np.ascontiguousarray(plane.reshape(like.shape)))
         return changed
 
     def file(
@@ -103,11 +105,6 @@ class Hidden:
         return _file(self.state_dict, coded, dictionary.seed), size
 
 
-def layout(tensor: Tensor) -> Layout:
-    """Return what the codec must know of a tensor."""
-    return Layout(tensor.dtype, tuple(tensor.shape))
-
-
 def _file(sd: Mapping[str, Tensor], coded: Mapping[str, tuple[Params, int, bytes]], seed: int) -> bytes:
     """Return a coinr file of the coded tensors, the others rounded to 16 bit."""
     records, payloads = [], []
@@ -116,10 +113,10 @@ def _file(sd: Mapping[str, Tensor], coded: Mapping[str, tuple[Params, int, bytes
             params, coder, payload = coded[name]
         else:
             params, coder = UniformParams(EXACT_BITS), UNIFORM.id
-            quantized = UNIFORM.quantize(to_planes(tensor), EXACT_BITS)
+            quantized = UNIFORM.quantize(planes_of(tensor), EXACT_BITS)
             assert quantized is not None
             payload = CODERS[coder].encode(quantized, params)
-        records.append(TensorRecord(name, layout(tensor), coder, params, len(payload)))
+        records.append(TensorRecord(name, layout_of(tensor), coder, params, len(payload)))
         payloads.append(payload)
     return container.write(Header(seed, tuple(records)), payloads)
 
@@ -147,5 +144,5 @@ def residual_db(vectors: NDArray[np.floating], approximation: NDArray[np.floatin
 
 def decoded_residual_db(original: Mapping[str, Tensor], decoded: Mapping[str, Tensor], names: list[str]) -> float:
     """Return the same of named tensors together."""
-    before = np.concatenate([to_planes(original[name]).ravel() for name in names])
-    return residual_db(before, np.concatenate([to_planes(decoded[name]).ravel() for name in names]))
+    before = np.concatenate([planes_of(original[name]).ravel() for name in names])
+    return residual_db(before, np.concatenate([planes_of(decoded[name]).ravel() for name in names]))

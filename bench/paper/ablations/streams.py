@@ -20,6 +20,7 @@ from coinr.codec.coders.sparse import SparseIntegers, decode_integers
 from coinr.codec.coders.symbols import decode_symbols, encode_symbols
 from coinr.codec.tensors import Cut, Layout
 from coinr.engine import packing
+from coinr.inputs.dtypes import BY_NAME
 
 
 @dataclass(frozen=True)
@@ -136,9 +137,7 @@ def enumerate_code(code: Code) -> bytes:
 
 def read_enumeration(data: bytes, code: Code) -> Decoded:
     """Inverse of :func:`enumerate_code`."""
-    import torch
-
-    return decode_integers(data, _sparse_params(code), Layout(torch.float32, (len(code.atoms),)))
+    return decode_integers(data, _sparse_params(code), Layout(BY_NAME["float32"], (len(code.atoms),)))
 
 
 #: Every coding: its name, encoder and decoder.
