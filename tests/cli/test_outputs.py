@@ -11,6 +11,7 @@ import torch
 import coinr
 from coinr import fitting
 from coinr.cli import options
+from coinr.codec import state_dict_file
 from tests.cli.command import QUICK, fail, run, succeed
 
 
@@ -133,13 +134,13 @@ def test_a_device_may_stand_behind_an_output(copies):
 @pytest.mark.parametrize("command", ["decode", "compare", "preview"])
 def test_threads_are_limited_while_a_command_runs(copies, monkeypatch, command):
     seen = []
-    read = coinr.signal_files.api.read_bytes
+    read = state_dict_file.open_source
 
     def watched(*arguments):
         seen.append((torch.get_num_threads(), os.environ.get("COINR_THREADS")))
         return read(*arguments)
 
-    monkeypatch.setattr(coinr.signal_files.api, "read_bytes", watched)
+    monkeypatch.setattr(state_dict_file, "open_source", watched)
     monkeypatch.setenv("COINR_THREADS", "7")
     before = torch.get_num_threads()
     original = [copies / "photo.png"] if command == "compare" else []

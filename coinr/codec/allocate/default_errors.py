@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,7 +18,9 @@ from coinr.codec.allocate.row_weights import row_weights
 from coinr.codec.distortion import DistortionLimit
 from coinr.codec.elements import FEWEST, by_element, layer_of
 from coinr.codec.state_dict import Entry
-from coinr.sensitivity.calibration import SensitivityInfo
+
+if TYPE_CHECKING:
+    from coinr.sensitivity.calibration import SensitivityInfo
 
 # The tolerance of errors that are given without one.
 TOLERANCE = 0.15
@@ -74,6 +77,8 @@ def distortion_limits(
     Where elements keep their relative errors (:mod:`coinr.codec.elements`), these are a share of the tolerance and
     follow the error that is requested; that of the whole tensor then counts for small vectors only.
     """
+    from coinr.sensitivity.calibration import SensitivityInfo
+
     sensitivity, requested = sensitivity or SensitivityInfo(), requested or {}
     tolerance = min(tolerance, _LARGEST_TOLERANCE)
     weights_of, elements = row_weights(entries), by_element(entries)
