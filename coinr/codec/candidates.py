@@ -102,8 +102,12 @@ def lossless(entry: Entry) -> Candidate:
     return candidate
 
 
+def _exact(entry: Entry) -> Candidate:
+    return Candidate(EXACT.id, ExactParams(), EXACT.encode((entry.array, entry.dtype), ExactParams()), NO_DISTORTION)
+
+
 def _made_lossless(entry: Entry) -> Candidate:
-    exact = Candidate(EXACT.id, ExactParams(), EXACT.encode((entry.array, entry.dtype), ExactParams()), NO_DISTORTION)
+    exact = _exact(entry)
     decodable = EXACT.is_decodable(exact.payload, entry.layout)
     raw = view_bytes(entry.array)
     if decodable and len(raw) > _PATIENT_BYTES and quick_size(raw) > _HOPELESS * len(exact.payload):
@@ -147,10 +151,15 @@ def smallest(
 
 
 def likely_smallest(entry: Entry, candidates: list[Candidate], limit: DistortionLimit) -> Candidate:
-    """Return the smallest candidate; lossless storage only where a quick estimate says that it may be smaller."""
-    if candidates and limit.relative_error is None and entry.count > _TINY and not entry.is_large:
+    """Return the smallest candidate; lossless storage only where a quick estimate says that it may be smaller.
+
+    Brotli takes longer for a few numbers than all else.
+    """
+    if candidates and limit.relative_error is None and not entry.is_large:
         best = min(candidates, key=cost)
-        if _EXACT_SHARE * quick_size(to_bytes(entry.array)) > len(best.payload):
+        if entry.count <= _TINY and EXACT.is_decodable((exact := _exact(entry)).payload, entry.layout):
+            return min(exact, best, key=cost)
+        if entry.count > _TINY and _EXACT_SHARE * quick_size(view_bytes(entry.array)) > len(best.payload):
             return best
     return smallest(entry, candidates, limit)
 

@@ -25,6 +25,9 @@ class Effort:
     mixed_most, adaptive_most
         Elements up to which predictions are mixed, and up to which binary decisions are coded. Beyond both, integers
         are coded by rANS: decoding is five to ten times as fast.
+    decodes
+        Whether the direct coder measures errors by decoding each payload. Else they are the quantizer's, which are the
+        same where the dtype does not round further.
     sample
         Elements on which forms of the entropy coder are tried; 0 chooses the form by the sizes of rows and columns.
     all_shapes
@@ -46,6 +49,7 @@ class Effort:
     element_costs: bool
     mixed_most: int
     adaptive_most: int
+    decodes: bool
     sample: int
     all_shapes: bool
     all_steps: bool
@@ -63,6 +67,7 @@ BEST = Effort(
     element_costs=True,
     mixed_most=1 << 18,
     adaptive_most=1 << 18,
+    decodes=True,
     sample=1 << 15,
     all_shapes=True,
     all_steps=True,
@@ -79,6 +84,7 @@ _DEFAULT = Effort(
     element_costs=False,
     mixed_most=1 << 13,
     adaptive_most=1 << 15,
+    decodes=True,
     sample=1 << 13,
     all_shapes=True,
     all_steps=True,
@@ -95,6 +101,7 @@ _FAST = Effort(
     element_costs=False,
     mixed_most=0,
     adaptive_most=1 << 13,
+    decodes=False,
     sample=0,
     all_shapes=False,
     all_steps=False,

@@ -197,13 +197,13 @@ class Encoder:
 
     def _plan_of(self, tolerance: float | None, errors: Mapping[str, float] | None) -> ErrorPlan:
         """Return the errors that a tolerance stands for; without one, and without errors, those for the output."""
-        if keeps_output(replace(self.options, tolerance=tolerance, errors=errors)):
+        if keeps_output(self.options.changed(tolerance=tolerance, errors=errors)):
             return self.plan(self.options.output_error_db)
         return ErrorPlan(tolerance, "as requested", errors or {}, self.sensitivity)
 
     def _encode(self, plan: ErrorPlan, spool: Spool | None) -> _Content:
         check_tolerance(plan.tolerance)
-        settings = replace(self.options, tolerance=plan.tolerance)
+        settings = self.options.changed(tolerance=plan.tolerance)
         tasks = make_tasks(self.stored, self.lossy_entries, settings, plan.sensitivity, plan.errors)
         # tensors that the reference has too may be differences, which need no dictionary
         alone = [

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, Self
@@ -83,6 +84,12 @@ class EncodeOptions:
         common = {name: value for name, value in arguments.items() if name in option_names()}
         own = {name: value for name, value in arguments.items() if name not in common}
         return cls(**common, profile_options=own)
+
+    def changed(self, **values: Any) -> Self:
+        """Return the options with other values, whose types are not checked again."""
+        made = copy(self)
+        vars(made).update(values)
+        return made
 
     def check(self) -> None:
         """Check ranges, as far as they depend on neither the state dict nor the profile.

@@ -72,10 +72,13 @@ class SensitivityInfo:
         By name, each tensor alone.
     hessian : HessianFactor or None
         Tensors whose errors are known together, or None.
+    rows_alike : bool
+        Whether rows without weights are known to weigh alike; else they may be estimated.
     """
 
     tensors: Mapping[str, TensorSensitivity] = field(default_factory=dict)
     hessian: HessianFactor | None = None
+    rows_alike: bool = False
 
     def __bool__(self) -> bool:
         return bool(self.tensors) or self.hessian is not None

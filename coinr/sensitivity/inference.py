@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -24,12 +25,17 @@ from coinr.sensitivity.activations import (
     Tanh,
     possible_encodings,
 )
-from coinr.sensitivity.layers import Layer
-from coinr.sensitivity.probe import Guess, points, run
+from coinr.sensitivity.layers import Array, Layer
+from coinr.sensitivity.probe import Guess, groups, points, run, together
 
 # Pairs of near points for a first look at all guesses, and for the best of them: those that are at least this share as
-# plausible as the best. Below, the distance of the two along each axis, by the number of inputs.
+# plausible as the best.
 _FEW_PAIRS, _PAIRS, _CLOSE = 24, 64, 0.4
+
+# With at most so many weights one look at many pairs takes less time than two.
+_SMALL = 1 << 14
+
+# The distance of the two points of a pair along each axis, by the number of inputs.
 _DISTANCES = {1: 2e-4, 2: 3e-2, 3: 3e-2}
 
 # Frequencies of sines in use; 30 is the usual one. Of a sound, those of the first layer.
@@ -61,9 +67,11 @@ def infer(layers: Sequence[Layer]) -> list[Guess]:
     guesses = _guesses(layers)
     if len(guesses) == 1:
         return guesses
-    rated = _rate(layers, guesses, _FEW_PAIRS)
-    least = _CLOSE * max((value for value, _ in rated), default=0.0)
-    rated = _rate(layers, [guess for value, guess in rated if value >= least], _PAIRS)
+    if sum(layer.weight.size for layer in layers) > _SMALL:
+        rated = _rate(layers, guesses, _FEW_PAIRS)
+        least = _CLOSE * max((value for value, _ in rated), default=0.0)
+        guesses = [guess for value, guess in rated if value >= least]
+    rated = _rate(layers, guesses, _PAIRS)
     if not rated:
         return []
     best, chosen = max(rated, key=lambda pair: pair[0])
@@ -77,25 +85,39 @@ def infer(layers: Sequence[Layer]) -> list[Guess]:
 
 def _rate(layers: Sequence[Layer], guesses: Sequence[Guess], pairs: int) -> list[tuple[float, Guess]]:
     """Return the guesses by which the output is a signal, with their plausibility."""
-    rated = [(_plausibility(layers, guess, pairs) * guess.prior, guess) for guess in guesses]
+    rated: list[tuple[float, Guess]] = []
+    for group in groups(guesses):
+        values = _plausibility(layers, together(group), pairs)
+        rated += [(value * guess.prior, guess) for value, guess in zip(values, group, strict=True)]
     return [(value, guess) for value, guess in rated if 0 < value < math.inf]
 
 
-def _plausibility(layers: Sequence[Layer], guess: Guess, pairs: int) -> float:
-    """Return (standard deviation) · (range) · (correlation at near points) of the output; 0 where it is noise."""
-    inputs = guess.encoding.inputs
+def _plausibility(layers: Sequence[Layer], guess: Guess, pairs: int) -> list[float]:
+    """Return, for each guess of a group, (standard deviation) · (range) · (correlation at near points) of the output.
+
+    It is 0 where the output is noise.
+    """
+    with np.errstate(all="ignore"):
+        outputs = run(layers, guess, _near_points(guess.encoding.inputs, pairs)).outputs.astype(np.float64)
+        outputs = outputs.reshape(-1, 2 * pairs, outputs.shape[-1])
+        lengths = outputs.max((1, 2)) - outputs.min((1, 2))
+        outputs -= outputs.mean(1, keepdims=True)
+        variance = np.square(outputs).mean((1, 2))
+        halves = outputs.reshape(len(outputs), 2, pairs, -1)
+        halves -= halves.mean(2, keepdims=True)
+        covariance = (halves[:, 0] * halves[:, 1]).mean((1, 2))
+        found = covariance / np.sqrt(variance) * lengths
+    # comparisons with NaN are false
+    values: list[float] = np.where(covariance > _LEAST_CORRELATION * variance, found, 0.0).tolist()
+    return values
+
+
+@cache
+def _near_points(inputs: int, pairs: int) -> Array:
+    """Return points of the domain, and after them a point near each, ``[2 · pairs, inputs]``."""
     x = points(inputs, pairs)
     shift = np.where(np.arange(pairs) % 2, 1.0, -1.0)[:, None] * _DISTANCES[inputs]
-    with np.errstate(all="ignore"):
-        outputs = run(layers, guess, np.concatenate((x, x + shift))).outputs.astype(np.float64)
-    if not np.isfinite(outputs).all():
-        return 0.0
-    first, second = outputs[:pairs], outputs[pairs:]
-    variance = float(outputs.var(0).mean())
-    covariance = float(((first - first.mean(0)) * (second - second.mean(0))).mean())
-    if not covariance > _LEAST_CORRELATION * variance:
-        return 0.0
-    return covariance / math.sqrt(variance) * float(np.ptp(outputs))
+    return np.concatenate((x, x + shift))
 
 
 def _guesses(layers: Sequence[Layer]) -> list[Guess]:

@@ -49,11 +49,11 @@ def find_layers(tensors: Mapping[str, Array]) -> list[Layer] | None:
     Each output of a layer is an input of the next, in the order of the tensors or of the numbers in their names. Every
     tensor must be the weight of a layer, its bias, or a single number.
     """
-    for names in (list(tensors), sorted(tensors, key=_numbered)):
-        layers = _in_order({name: tensors[name] for name in names})
-        if layers is not None:
-            return layers
-    return None
+    layers = _in_order(tensors)
+    if layers is None:
+        names = sorted(tensors, key=_numbered)
+        layers = None if names == list(tensors) else _in_order({name: tensors[name] for name in names})
+    return layers
 
 
 def _numbered(name: str) -> list[tuple[int, int, str]]:
@@ -108,5 +108,7 @@ def make_layer(group: str, parts: Mapping[str, Array], numbers: Mapping[str, flo
 
 
 def _single(tensor: Array) -> Array:
+    if tensor.dtype in (np.float32, np.complex64):
+        return tensor
     with np.errstate(over="ignore"):
         return tensor.astype(np.complex64 if np.iscomplexobj(tensor) else np.float32)

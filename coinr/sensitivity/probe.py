@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -38,9 +38,32 @@ class Guess:
         return self.hidden if position else self.first
 
 
+def groups(guesses: Iterable[Guess]) -> list[list[Guess]]:
+    """Return the guesses in groups that differ in the numbers of their activations alone."""
+    found: dict[Any, list[Guess]] = {}
+    for guess in guesses:
+        found.setdefault((guess.encoding, type(guess.first), type(guess.hidden)), []).append(guess)
+    return list(found.values())
+
+
+def together(group: Sequence[Guess]) -> Guess:
+    """Return a group as one guess, whose numbers are float32 ``[G, 1, 1]``: a run of it has G in front."""
+    if len(group) == 1:
+        return group[0]
+    firsts, hiddens = [guess.first for guess in group], [guess.hidden for guess in group]
+    return Guess(group[0].encoding, _stacked(firsts), _stacked(hiddens))
+
+
+def _stacked(activations: Sequence[Activation]) -> Activation:
+    numbers = np.array([tuple(vars(one).values()) for one in activations], np.float32)
+    kind: Any = type(activations[0])
+    stacked: Activation = kind(*numbers.T[..., None, None])
+    return stacked
+
+
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Outputs ``[N, b]`` of a chain, and for each layer its inputs and, but for the last, its affine map."""
+    """Outputs ``[…, N, b]`` of a chain, and for each layer its inputs and, but for the last, its affine map."""
 
     outputs: Array
     inputs: list[Array]
@@ -62,11 +85,13 @@ def points(inputs: int, count: int) -> Array:
     return spread
 
 
+@lru_cache(16)
 def signs(count: int, outputs: int) -> Array:
     """Return signs ``[count, outputs]``, float32, whose columns are orthogonal (Walsh functions)."""
     bits = np.arange(count)[:, None] & np.arange(1, outputs + 1)
     odd = np.bitwise_count(bits) & 1
     found: Array = (1 - 2 * odd.astype(np.int8)).astype(np.float32)
+    found.flags.writeable = False
     return found
 
 
@@ -86,17 +111,17 @@ def run(layers: Sequence[Layer], guess: Guess, x: Array) -> Run:
 def squared_derivatives(layers: Sequence[Layer], guess: Guess, made: Run) -> tuple[list[Array], list[Array]]:
     """Return, for each layer, the squared derivatives of the outputs by weights and by biases.
 
-    They are sums over the outputs and means over the points; by weights, sums over a row: arrays ``[out]``, float64.
+    They are sums over the outputs and means over the points; by weights, sums over a row: arrays ``[…, out]``, float64.
     The sum over outputs is taken by one projection of random signs at each point.
     """
-    count = len(made.outputs)
-    derivative = signs(count, made.outputs.shape[1])
+    count, outputs = made.outputs.shape[-2:]
+    derivative = signs(count, outputs)
     by_weights, by_biases = [], []
     for position in range(len(layers) - 1, -1, -1):
         squares = np.square(np.abs(derivative)).astype(np.float64)
-        sizes = np.square(np.abs(made.inputs[position])).sum(1, dtype=np.float64)
-        by_weights.append(sizes @ squares / count)
-        by_biases.append(squares.mean(0))
+        sizes = np.square(np.abs(made.inputs[position])).sum(-1, dtype=np.float64)
+        by_weights.append((sizes[..., None, :] @ squares)[..., 0, :] / count)
+        by_biases.append(squares.mean(-2))
         if position:
             passed = derivative @ layers[position].weight.conj()
             derivative = guess.activation(position - 1).pulled_back(made.maps[position - 1], passed)

@@ -7,14 +7,17 @@ import pytest
 import torch
 
 import coinr
+from coinr.codec.candidates import cost
 from coinr.codec.coders import DICTIONARY, DIRECT, SPARSE, UNIFORM
 from coinr.codec.coders.levels import NO_STEPS
+from coinr.codec.distortion import DistortionLimit
 from coinr.codec.effort import EFFORTS
 from coinr.codec.encoder import Encoder
 from coinr.codec.format.container import File
 from coinr.codec.options import EncodeOptions
+from coinr.codec.profiles.auto import encode_tensor
 from coinr.codec.profiles.tasks import PROFILES, check_options, make_tasks
-from coinr.codec.quantize import sparse, trellis
+from coinr.codec.quantize import direct, sparse, trellis
 from coinr.codec.quantize.problem import QuantizationProblem
 from coinr.codec.state_dict import read_state_dict
 from coinr.errors import InputError
@@ -94,6 +97,16 @@ def test_a_search_goes_on_until_a_step_is_within_the_error(monkeypatch):
     found = trellis.quantize_to(QuantizationProblem(matrix, 0.05, 0.05), NO_STEPS, NO_STEPS, EFFORTS["fast"])
     assert found is not None
     assert found.error <= 0.05
+
+
+def test_best_is_no_larger_where_the_default_happens_to_be_smaller():
+    [entry] = read_state_dict({"w": torch.randn(24, 24, generator=torch.Generator().manual_seed(9))})
+    limit = DistortionLimit(0.02, 0.02)
+    best, default = (EncodeOptions(effort=name) for name in ("best", "default"))
+    quick = min(direct.candidates(entry, limit, default), key=cost)
+    assert cost(quick) < min(map(cost, direct.candidates(entry, limit, best)))  # else this tests nothing
+    assert min(map(cost, direct.all_candidates(entry, limit, best))) == cost(quick)
+    assert cost(encode_tensor(entry, limit, best)) <= cost(quick)
 
 
 def test_default_is_the_default():

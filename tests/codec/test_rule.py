@@ -34,6 +34,15 @@ def test_what_is_allowed_is_capped_as_the_rule_is():
     assert max(allowed) / min(allowed) == pytest.approx(MOST_DEPTH_GROWTH, rel=0.02)
 
 
+def test_weights_of_rows_are_estimated_unless_rows_are_known_to_weigh_alike():
+    sd = layers()
+    sd["net.2.weight"][:, :6] *= 0.1
+    entries = read_state_dict(sd)
+    assert any(limit.distortion_weights is not None for limit in distortion_limits(entries, 0.15))
+    known = SensitivityInfo(rows_alike=True)
+    assert all(limit.distortion_weights is None for limit in distortion_limits(entries, 0.15, known))
+
+
 def test_errors_do_not_grow_where_no_layer_takes_coordinates():
     errors = rule_errors(read_state_dict(layers(first=False)), SensitivityInfo())
     assert errors == pytest.approx([errors[0]] * HIDDEN, rel=0.02)

@@ -20,7 +20,7 @@ from coinr.sensitivity.activations import (
 from coinr.sensitivity.gains import predict_error, predict_gains
 from coinr.sensitivity.inference import infer
 from coinr.sensitivity.layers import find_layers
-from coinr.sensitivity.probe import points, signs
+from coinr.sensitivity.probe import Guess, groups, points, run, signs, together
 from tests.sensitivity.trained import tensors, trained
 
 NETWORKS = {
@@ -39,6 +39,19 @@ def test_the_activation_is_inferred_from_the_weights(name):
     layers = find_layers(tensors(trained(kind, **options)))
     assert layers is not None
     assert str(infer(layers)[0]) == name
+
+
+def test_guesses_that_differ_in_numbers_run_together():
+    layers = find_layers(tensors(trained("siren")))
+    assert layers is not None
+    pairs = [(Sine(30.0), Sine(30.0)), (Gaussian(3.0), Gaussian(3.0)), (Sine(30.0), Sine(2.5)), (Tanh(), Tanh())]
+    guesses = [Guess(Encoding(2), *pair) for pair in pairs]
+    found = groups(guesses)
+    assert found == [[guesses[0], guesses[2]], [guesses[1]], [guesses[3]]]
+    outputs = run(layers, together(found[0]), points(2, 32)).outputs
+    for k, guess in enumerate(found[0]):
+        np.testing.assert_allclose(outputs[k], run(layers, guess, points(2, 32)).outputs, rtol=1e-4, atol=1e-6)
+    assert together(found[1]) is guesses[1]
 
 
 def noise_gain(network, name):

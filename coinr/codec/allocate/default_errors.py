@@ -79,11 +79,13 @@ def distortion_limits(
     """
     from coinr.sensitivity.calibration import SensitivityInfo
 
-    sensitivity, requested = sensitivity or SensitivityInfo(), requested or {}
+    sensitivity, requested = SensitivityInfo() if sensitivity is None else sensitivity, requested or {}
     tolerance = min(tolerance, _LARGEST_TOLERANCE)
-    weights_of, elements = row_weights(entries), by_element(entries)
+    weights_of, elements = {} if sensitivity.rows_alike else row_weights(entries), by_element(entries)
+    by_rule = elements or any(entry.name not in requested for entry in entries)
+    rules = rule_errors(entries, sensitivity) if by_rule else [0.0] * len(entries)
     limits = []
-    for row, (entry, rule) in enumerate(zip(entries, rule_errors(entries, sensitivity), strict=True)):
+    for row, (entry, rule) in enumerate(zip(entries, rules, strict=True)):
         largest = tolerance * entry.rms
         own = sensitivity.tensors.get(entry.name)
         error = requested.get(entry.name, tolerance * rule)

@@ -101,8 +101,10 @@ def plan_errors(
     """
     scale = 10 ** ((output_error_db - OUTPUT_ERROR_DB) / 20)
     entries = list(lossy)
-    tolerance = (UNKNOWN_TOLERANCE if gains is None else BESIDE_TOLERANCE) * scale
-    errors = [tolerance * error for error in rule_errors(entries, SensitivityInfo(), depth_growth=1.0)]
+    errors = [0.0] * len(entries)
+    if gains is None or any(entry.name not in gains.tensors for entry in entries):
+        tolerance = (UNKNOWN_TOLERANCE if gains is None else BESIDE_TOLERANCE) * scale
+        errors = [tolerance * error for error in rule_errors(entries, SensitivityInfo(), depth_growth=1.0)]
     if gains is None:
         shared = equalized(entries, errors, sensitivity.means())
         return ErrorPlan(UNKNOWN_TOLERANCE * scale, UNKNOWN_BASIS, _named(entries, shared), sensitivity)
@@ -116,10 +118,10 @@ def plan_errors(
         largest = _LARGEST_RELATIVE_ERROR * entry.rms
         error = level * math.sqrt(entry.count / count) / gain.output if gain.output > 0 else largest
         errors[position] = min(error, largest)
-        if -np.log2(gain.rows).mean() / 2 > _LEAST_GAIN and len(entry.layout.shape) > 1:
+        if len(entry.layout.shape) > 1 and -np.log2(gain.rows).mean() / 2 > _LEAST_GAIN:
             rows[entry.name] = TensorSensitivity(None, np.tile(gain.rows, entry.layout.planes), None)
     shared = equalized(entries, errors, sensitivity.means())
-    weights = sensitivity or SensitivityInfo(rows)
+    weights = sensitivity or SensitivityInfo(rows, rows_alike=True)
     return ErrorPlan(_LARGEST_RELATIVE_ERROR, gains.network, _named(entries, shared), weights)
 
 

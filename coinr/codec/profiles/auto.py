@@ -36,7 +36,7 @@ def encode_auto(entries: list[Entry], limits: list[DistortionLimit], settings: E
 def encode_tensor(entry: Entry, limit: DistortionLimit, settings: EncodeOptions) -> Candidate:
     """Return the tensor in the fewest bytes within its limit, and what the other coders make of it."""
     effort = EFFORTS[settings.effort]
-    found = direct.candidates(entry, limit, settings)
+    found = direct.all_candidates(entry, limit, settings)
     if entry.is_large:
         return smallest(entry, found, limit)
     repetitive = not effort.all_coders and _repetitive(entry)
@@ -73,8 +73,9 @@ def _may_win(entry: Entry, limit: DistortionLimit, least: int) -> bool:
 def _repetitive(entry: Entry) -> bool:
     """Return whether weights repeat, as after quantization or pruning: few values differ in a sample of them."""
     flat = entry.array.reshape(-1)
-    sample = to_planes(flat[:: max(1, len(flat) // _SAMPLE)], entry.dtype)
-    return 2 * len(np.unique(sample)) <= sample.size
+    values = entry.planes if len(flat) <= _SAMPLE else to_planes(flat[:: len(flat) // _SAMPLE], entry.dtype)
+    ordered = np.sort(values, axis=None)
+    return bool(2 * (1 + np.count_nonzero(ordered[1:] != ordered[:-1])) <= ordered.size)
 
 
 def _cost_in_table(candidate: Candidate) -> int:

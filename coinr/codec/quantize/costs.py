@@ -22,7 +22,7 @@ _COMMON_ENTRIES = 512
 # The table of every element where there is one.
 _ONE_TABLE: NDArray[np.uint8] = np.zeros((1, 1), np.uint8)
 
-# Costs that are kept: at most so many tables, and only of so many entries, 16 MiB in all.
+# Costs that are kept: at most so many tables twice, and only of so many entries, 24 MiB in all.
 _KEPT, _KEPT_ENTRIES = 1 << 10, 1 << 10
 
 
@@ -45,7 +45,7 @@ def common_costs(
     count = min(_entries(peak, log_states), _COMMON_ENTRIES)
     if exponents.size == 1:
         scale = scale_code(max(mean / float(factors[0, 0]), _SMALLEST_MEAN))
-        return np.ascontiguousarray(_costs(log_states, shape, scale, count))[None], _ONE_TABLE
+        return _one_table(log_states, shape, scale, count), _ONE_TABLE
     used, first, which = np.unique(exponents, return_index=True, return_inverse=True)
     codes = scale_codes(np.maximum(mean / factors.reshape(-1)[first], _SMALLEST_MEAN))
     bits = np.stack([_costs(log_states, shape, int(code), count) for code in codes])
@@ -85,6 +85,11 @@ def _costs(log_states: int, shape: int, scale: int, count: int) -> NDArray[np.fl
     if count > _KEPT_ENTRIES:
         return native.level_costs(log_states, shape, decoded_scale(scale), count)
     return _kept_costs(log_states, shape, scale, max(32, 1 << (count - 1).bit_length()))[:, :count]
+
+
+@lru_cache(_KEPT)
+def _one_table(log_states: int, shape: int, scale: int, count: int) -> NDArray[np.float64]:
+    return np.ascontiguousarray(_costs(log_states, shape, scale, count))[None]
 
 
 @lru_cache(_KEPT)

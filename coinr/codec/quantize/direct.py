@@ -11,9 +11,9 @@ from coinr.codec.candidates import Candidate, each_tensor, likely_smallest, make
 from coinr.codec.coders import DIRECT, DirectParams
 from coinr.codec.coders.direct import matrix_shape
 from coinr.codec.coders.levels import NO_STEPS, worth_decoding
-from coinr.codec.distortion import DistortionLimit, rms
+from coinr.codec.distortion import Distortion, DistortionLimit, rms
 from coinr.codec.effort import EFFORTS, Effort
-from coinr.codec.options import EncodeOptions
+from coinr.codec.options import DEFAULT_EFFORT, EncodeOptions
 from coinr.codec.quantize import large
 from coinr.codec.quantize.forms import smallest_form
 from coinr.codec.quantize.problem import QuantizationProblem
@@ -34,6 +34,9 @@ FEEDBACK_MOST = 1 << 23
 # The root mean squared error at first, as a share of the largest error that is allowed.
 _SPARE = 0.5
 
+# Dtypes that hold every decoded float32 value, so that the quantizer's errors are those of the decoded tensor.
+_NOT_ROUNDED = frozenset({"float32", "float64", "complex64", "complex128"})
+
 # Rounding to the tensor's dtype may exceed the limit: the factor on the error of the next try, and the most tries.
 _FINER, _RETRIES = 0.9, 4
 
@@ -42,8 +45,16 @@ def encode_direct(entries: list[Entry], limits: list[DistortionLimit], settings:
     """Encode every tensor by the direct coder, within its limit."""
     choose = smallest if EFFORTS[settings.effort].all_coders else likely_smallest
     return each_tensor(
-        lambda entry, limit: choose(entry, candidates(entry, limit, settings), limit), entries, limits, settings
+        lambda entry, limit: choose(entry, all_candidates(entry, limit, settings), limit), entries, limits, settings
     )
+
+
+def all_candidates(entry: Entry, limit: DistortionLimit, settings: EncodeOptions) -> list[Candidate]:
+    """Return the candidates of the effort, and at the best one those of the default, which are at times smaller."""
+    found = candidates(entry, limit, settings)
+    if settings.effort == "best" and not entry.is_large:
+        found += candidates(entry, limit, replace(settings, effort=DEFAULT_EFFORT))
+    return found
 
 
 def candidates(entry: Entry, limit: DistortionLimit, settings: EncodeOptions) -> list[Candidate]:
@@ -57,11 +68,9 @@ def candidates(entry: Entry, limit: DistortionLimit, settings: EncodeOptions) ->
     effort = EFFORTS[settings.effort]
     for problem, plain in _problems(entry.planes.reshape(matrix_shape(entry.layout)), limit, effort):
         for _ in range(_RETRIES):
-            solved = _solve(problem, plain, effort)
-            if solved is None:
+            candidate = _solve(entry, limit, problem, plain, effort)
+            if candidate is None:
                 break
-            params, payload = solved
-            candidate = make_candidate(entry, DIRECT, params, payload, limit)
             if candidate.satisfies(limit):
                 found.append(candidate)
                 break
@@ -94,11 +103,24 @@ def _problems(
     return [(problem, benefit <= 1)]
 
 
-def _solve(problem: QuantizationProblem, plain: bool, effort: Effort) -> tuple[DirectParams, bytes] | None:
-    """Return parameters and payload; None where there are none that readers accept."""
+def _solve(
+    entry: Entry, limit: DistortionLimit, problem: QuantizationProblem, plain: bool, effort: Effort
+) -> Candidate | None:
+    """Return the candidate of a problem, which need not satisfy the limit; None where readers would accept none."""
     row, column = (NO_STEPS, NO_STEPS) if plain else problem.exponents()
     found = quantize_to(problem, row, column, effort)
     if found is None:
         return None
     payload, form = smallest_form(found, effort)
-    return (DirectParams(form, found.step), payload) if worth_decoding(found.k.size, len(payload)) else None
+    if not worth_decoding(found.k.size, len(payload)):
+        return None
+    params = DirectParams(form, found.step)
+    if not effort.decodes and entry.dtype.name in _NOT_ROUNDED and _weighs_as(problem, limit):
+        return Candidate(DIRECT.id, params, payload, Distortion(found.error, found.weighted_error))
+    return make_candidate(entry, DIRECT, params, payload, limit)
+
+
+def _weighs_as(problem: QuantizationProblem, limit: DistortionLimit) -> bool:
+    """Return whether the errors of a problem are those of the limit."""
+    others = (limit.input_covariance, limit.hessian, limit.relative_error, problem.feedback)
+    return all(one is None for one in others)

@@ -34,11 +34,14 @@ def smallest_form(quantized: Quantized, effort: Effort) -> tuple[bytes, LevelFor
         best = _expected_form(form, k)
         return best.encode(k, row, column), best
     rows = max(1, min(len(k), effort.sample // max(1, k.shape[1])))
+    tried: dict[LevelForm, bytes] = {}
 
     def size(one: LevelForm) -> int:
+        if one not in tried:
+            tried[one] = one.encode(k[:rows], row[:rows], column)
         # an unusual form takes about a byte more in the tensor table
         odd = one.by_row + one.by_column + (one.shape != form.shape) + (one.mixed != form.mixed)
-        return len(one.encode(k[:rows], row[:rows], column)) + odd
+        return len(tried[one]) + odd
 
     best = min(_with_switches(form, k), key=size)
     if effort.all_shapes:
@@ -46,7 +49,7 @@ def smallest_form(quantized: Quantized, effort: Effort) -> tuple[bytes, LevelFor
         best = min((replace(best, shape=shape) for shape in sorted(shapes)), key=size)
         if best.mixed:
             best = min((best, replace(best, mixed=False)), key=size)
-    return best.encode(k, row, column), best
+    return tried[best] if rows == len(k) else best.encode(k, row, column), best
 
 
 def _with_switches(form: LevelForm, k: NDArray[np.int32]) -> Iterable[LevelForm]:
@@ -59,12 +62,12 @@ def _expected_form(form: LevelForm, k: NDArray[np.int32]) -> LevelForm:
     if min(k.shape) < 2:
         return form
     magnitude = np.abs(k)
-    by_row, by_column = (_saves(magnitude.mean(axis, np.float64), k.shape[axis]) for axis in (1, 0))
-    return replace(form, by_row=by_row, by_column=by_column)
+    by_row, by_column = (_saves(magnitude.sum(axis) / k.shape[axis], k.shape[axis]) for axis in (1, 0))
+    return replace(form, by_row=by_row, by_column=by_column) if by_row or by_column else form
 
 
 def _saves(means: NDArray[np.float64], count: int) -> bool:
     """Return whether the means of rows, or columns, of so many elements differ enough to be learned one by one."""
     means = means + 0.5
-    saved = count * (math.log2(float(means.mean())) - float(np.log2(means).mean()))
-    return saved > math.log2(count) / 2
+    saved = count * (math.log2(means.sum() / means.size) - np.log2(means).sum() / means.size)
+    return bool(saved > math.log2(count) / 2)

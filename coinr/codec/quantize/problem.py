@@ -102,6 +102,17 @@ class QuantizationProblem:
         return self.weight is not None or self.feedback is not None
 
     @cached_property
+    def size(self) -> float:
+        """Return the root mean square of the matrix."""
+        return rms(self.matrix)
+
+    @cached_property
+    def magnitudes(self) -> tuple[float, float]:
+        """Return the largest and the mean magnitude."""
+        found = np.abs(self.matrix)
+        return float(found.max(initial=0.0)), float(found.sum()) / found.size
+
+    @cached_property
     def weighted_size(self) -> float:
         """Return the weighted root mean square of the matrix."""
         return self.weighted_rms(self.matrix)

@@ -58,7 +58,7 @@ def quantize_to(
     # the relative deviation of the sum of squared errors is about √(1 / size), half of that in the error
     spread = effort.spare / (2 * math.sqrt(size))
     start = first_step(problem, row, column, log_states, 1 - min(spread, _MOST_SPARE))
-    fine = size > _LARGE and problem.limit <= _FINE * rms(problem.matrix)
+    fine = size > _LARGE and problem.limit <= _FINE * problem.size
     close = effort.close - 2 * min(spread, _MOST_SPARE)
     steps = Bracket[Quantized](
         partial(_next_step, problem, (1 + close) / 2), start, tries=_FINE_PASSES if fine else _PASSES
@@ -101,7 +101,7 @@ def _next_step(problem: QuantizationProblem, aim: float, steps: Bracket[Quantize
     elif found.weighted_error == 0:
         target = found.step * 2
     else:
-        weighted, size = problem.weighted_size, rms(problem.matrix)
+        weighted, size = problem.weighted_size, problem.size
         target = found.step * min(
             _step_for(aim * problem.error / weighted) / _step_for(found.weighted_error / weighted),
             _step_for(aim * problem.limit / size) / _step_for(found.error / size),
@@ -128,16 +128,13 @@ def quantize(
     factors = step_factors(row, column).astype(np.float64)
     steps = step * factors
     x = problem.matrix / steps
-    magnitude = np.abs(x)
-    peak = float(magnitude.max(initial=0.0))
+    peak, mean, shape = _statistics(problem, x, factors, step)
     if peak > LARGEST_VALUE / 2 - 4:
         return None
-    shape = nearest_shape(x)
     # with feedback, targets may move to larger magnitudes than those of their table
     if effort.element_costs:
         bits, table = element_costs(x, factors, shape, log_states, None if problem.feedback is None else peak)
     else:
-        mean = float((magnitude * factors).mean()) if factors.size > 1 else float(magnitude.mean())
         states = log_states if problem.feedback is None else 0
         bits, table = common_costs(mean, step_exponents(row, column), factors, shape, states, peak)
     slope = high_rate_slope(problem, log_states)
@@ -157,7 +154,7 @@ def quantize(
     values = native.level_values(k, log_states)
     difference = values.astype(np.float32) * steps.astype(np.float32) - problem.matrix
     sizes = np.abs(values) if factors.size == 1 else np.abs(values * factors)
-    mean = float(sizes.mean(dtype=np.float64))
+    mean = float(sizes.sum(dtype=np.float64)) / sizes.size
     form = LevelForm(
         log_states,
         shape,
@@ -170,6 +167,20 @@ def quantize(
     error = rms(difference)
     weighted = problem.weighted_rms(difference) if problem.weighs_errors() else error
     return Quantized(k, row, column, form, step, weighted, error)
+
+
+def _statistics(
+    problem: QuantizationProblem, x: NDArray[np.float64], factors: NDArray[np.float64], step: float
+) -> tuple[float, float, int]:
+    """Return the largest magnitude in steps, the mean magnitude in base steps, and the code of the prior's shape.
+
+    With equal steps these follow from those of the matrix.
+    """
+    if factors.size == 1:
+        peak, mean = problem.magnitudes
+        return peak / step, mean / step, _shape(mean / problem.size if problem.size else 1.0)
+    magnitude = np.abs(x)
+    return float(magnitude.max(initial=0.0)), float((magnitude * factors).mean()), nearest_shape(x)
 
 
 def high_rate_slope(problem: QuantizationProblem, log_states: int) -> float:
@@ -187,7 +198,10 @@ def _slope_share(problem: QuantizationProblem) -> float:
 def nearest_shape(matrix: NDArray[np.float64]) -> int:
     """Return the code of the generalized normal distribution whose ratio of mean magnitude to deviation is nearest."""
     deviation = rms(matrix)
-    ratio = float(np.abs(matrix / deviation).mean()) if deviation else 1.0
+    return _shape(float(np.abs(matrix / deviation).mean()) if deviation else 1.0)
+
+
+def _shape(ratio: float) -> int:
     return int(np.abs(_ratios() - ratio).argmin())
 
 
