@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coinr.sensitivity.activations import Encoding, possible_encodings
+from coinr.sensitivity.activations import Encoding
 from coinr.sensitivity.graph import COORDINATES, DIRECTIONS, Node, NodeRun, graph_derivatives, run_graph
 from coinr.sensitivity.layers import Layer, group_tensors, make_layer
 from coinr.sensitivity.probe import points, signs
@@ -139,26 +139,19 @@ def _make_field(layers: Mapping[tuple[str, int], Layer | None], layout: _Layout)
     fits = all(node.layer.weight.shape[1] == sum(widths[one] for one in node.inputs) for node in nodes)
     if not fits or len(parts["density"][0].weight) != 1 or len(parts["color"][0].weight) != 3:
         return None
-    return _shown(nodes, density, _of_space(columns, layout), _of_space(seen_columns, layout))
+    encodings = [_encoding(count, layout) for count in (columns, seen_columns)]
+    if None in encodings:
+        return None
+    field = Field(nodes, density, *encodings)  # type: ignore[arg-type]
+    rendered = field.outputs()
+    shows = bool(np.isfinite(rendered).all()) and np.ptp(rendered) > _LEAST_RANGE
+    return field if shows else None
 
 
-def _shown(
-    nodes: Sequence[Node], density: int, encodings: Sequence[Encoding], seen_encodings: Sequence[Encoding]
-) -> Field | None:
-    """Return the field with the encoding by which it shows most; None where it shows nothing with any."""
-    best, most = None, _LEAST_RANGE
-    for encoding, seen_encoding in zip(encodings, seen_encodings, strict=False):
-        field = Field(nodes, density, encoding, seen_encoding)
-        contrast = _contrast(field)
-        if contrast > most:
-            best, most = field, contrast
-    return best
-
-
-def _of_space(columns: int, layout: _Layout) -> list[Encoding]:
-    """Return the encodings of points or directions that have so many columns."""
-    found = [encoding for encoding in possible_encodings(columns) if encoding.inputs == 3]
-    return [replace(encoding, sines_first=layout.sines_first) for encoding in found]
+def _encoding(columns: int, layout: _Layout) -> Encoding | None:
+    """Return the encoding of points or directions that has so many columns: of NeRF, with frequencies 2^i."""
+    count, left = divmod(columns - 3, 6)
+    return None if left or count < 0 else Encoding(3, count, sines_first=layout.sines_first)
 
 
 @cache
@@ -264,9 +257,3 @@ def _gaps() -> Array:
     gaps = np.full(_SAMPLES, (_FAR - _NEAR) / _SAMPLES)
     gaps[-1] = 1e10
     return gaps
-
-
-def _contrast(field: Field) -> float:
-    """Return the range of the rendered colors."""
-    rendered = field.outputs()
-    return float(np.ptp(rendered)) if np.isfinite(rendered).all() else 0.0

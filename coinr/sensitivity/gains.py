@@ -15,8 +15,8 @@ from coinr.sensitivity.recognition import Model, recognize
 # Smaller changes of the output count as this one, -200 dB.
 _LEAST_ERROR = 1e-10
 
-# Least sensitivity of a row, as a share of the mean: estimates are inexact.
-_LEAST_WEIGHT = 2.0**-10
+# Least sensitivity of a row, as a share of the mean: estimates are inexact, and hold for small errors.
+_LEAST_WEIGHT = 2.0**-8
 
 
 @dataclass(frozen=True, eq=False)

@@ -44,8 +44,9 @@ _OMEGAS_1D = (100.0, 200.0, 300.0, 600.0, 1000.0, 1500.0, 2000.0, 3000.0)
 _USUAL = 30.0
 _SINE_PRIOR, _FINER_PRIOR = 1.3, 1.15
 
-# Preactivations of sines start at a standard deviation of 1 and grow in training: omega times the scale of the weights
-# lies between these. Networks without hidden matrices have the scale of the output layer, which starts elsewhere.
+# Preactivations of sines start at a standard deviation of 1 and grow in training: omega times the least scale of a
+# layer's weights is at least the first of these, and omega times their mean scale is at most the second. Networks
+# without hidden matrices have the scale of the output layer, which starts elsewhere.
 _PREACTIVATION = (1.1, 5.0)
 _PREACTIVATION_OF_OUTPUT = (1.1, 12.0)
 
@@ -57,6 +58,10 @@ _GAUSSIANS = (10.0, 20.0, 30.0)
 
 # Guesses that are at least this share as plausible as the best one are possible, too; the second is of Gaussians.
 _POSSIBLE, _POSSIBLE_GAUSSIAN = 0.85, 0.4
+
+# The same for sines of several chains. Preactivations of their hidden layers start at √2 and grow: the power with which
+# less than that is less plausible.
+_POSSIBLE_SINE, _GROWTH = 0.7, 4
 
 # The outputs of near points have at least this correlation where they are a signal.
 _LEAST_CORRELATION = 0.15
@@ -81,6 +86,22 @@ def infer(layers: Sequence[Layer]) -> list[Guess]:
     alike = (type(chosen.hidden), chosen.encoding)
     possible = [g for value, g in rated if value >= share * best and (type(g.hidden), g.encoding) == alike]
     return sorted(possible, key=lambda guess: guess is not chosen)
+
+
+def infer_sines(variants: Sequence[Sequence[Layer]]) -> list[Guess]:
+    """Return the sines that chains may have which differ in their biases alone: those nearly as plausible as the best.
+
+    They are rated by their sum over the variants, of which single ones may show little.
+    """
+    totals: dict[Guess, float] = {}
+    for layers in variants:
+        least = min(layer.scale for layer in layers[1:-1] or layers[-1:])
+        for value, guess in _rate(layers, _guesses(layers), _PAIRS):
+            if type(guess.hidden) is Sine:
+                grown = min(guess.hidden.omega * least / math.sqrt(2), 1.0)
+                totals[guess] = totals.get(guess, 0.0) + value * grown**_GROWTH
+    best = max(totals.values(), default=0.0)
+    return [guess for guess, value in totals.items() if value >= _POSSIBLE_SINE * best]
 
 
 def _rate(layers: Sequence[Layer], guesses: Sequence[Guess], pairs: int) -> list[tuple[float, Guess]]:
@@ -125,11 +146,13 @@ def _guesses(layers: Sequence[Layer]) -> list[Guess]:
     if any(np.iscomplexobj(layer.weight) for layer in layers):
         return _wavelets(layers, encodings)
     inner = layers[1:-1] or layers[-1:]
-    scale = math.exp(sum(math.log(max(layer.scale, 1e-30)) for layer in inner) / len(inner))
+    scales = [max(layer.scale, 1e-30) for layer in inner]
+    scale = math.exp(sum(map(math.log, scales)) / len(scales))
     found: list[Guess] = []
     for encoding in encodings:
         if scale < _LEAST_PLAIN or len(layers) == 2:
-            found += _sines(encoding, scale, _PREACTIVATION if len(layers) > 2 else _PREACTIVATION_OF_OUTPUT)
+            low, high = _PREACTIVATION if len(layers) > 2 else _PREACTIVATION_OF_OUTPUT
+            found += _sines(encoding, low / min(scales), high / scale)
         if scale >= _LEAST_PLAIN:
             found.append(_same(encoding, Rectifier()))
         if scale >= _LEAST_PLAIN and not encoding.count:
@@ -143,10 +166,11 @@ def _same(encoding: Encoding, activation: Activation, prior: float = 1.0) -> Gue
     return Guess(encoding, activation, activation, prior)
 
 
-def _sines(encoding: Encoding, scale: float, limits: tuple[float, float]) -> list[Guess]:
+def _sines(encoding: Encoding, least: float, most: float) -> list[Guess]:
+    """Return sines of the frequencies in use that lie between two."""
     found = []
     for omega in _OMEGAS:
-        if not limits[0] <= omega * scale <= limits[1]:
+        if not least <= omega <= most:
             continue
         usual = omega == _USUAL
         found.append(_same(encoding, Sine(omega), _SINE_PRIOR if usual else 1.0))

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coinr.sensitivity.activations import Sine
+from coinr.sensitivity.activations import Encoding, Sine
 from coinr.sensitivity.chain import POINTS
-from coinr.sensitivity.inference import infer
+from coinr.sensitivity.inference import infer_sines
 from coinr.sensitivity.layers import Layer, find_layers, group_tensors, make_layer
 from coinr.sensitivity.probe import Guess, points, run, signs, squared_derivatives
 
@@ -22,8 +22,8 @@ Array = NDArray[Any]
 _LATENTS = 8
 
 
-def find_modulated(tensors: Mapping[str, Array]) -> Modulated | None:
-    """Return the network with modulations that tensors are of; None if they are of none.
+def find_modulated(tensors: Mapping[str, Array]) -> list[Modulated]:
+    """Return the network with modulations that tensors are of, with each sine that is possible; nothing if none is.
 
     The map has as many rows as all hidden layers together. Matrices with as many columns as it, alone in their groups,
     are latents. Without latents the phases of the sines are shifted by a radian: as much as makes a difference.
@@ -39,8 +39,8 @@ def find_modulated(tensors: Mapping[str, Array]) -> Modulated | None:
         layers = find_layers({key: one for key, one in rest.items() if key not in latents})
         if layers is None or sum(len(layer.weight) for layer in layers[:-1]) != len(shifts.weight):
             continue
-        return _inferred(layers, shifts, latents)
-    return None
+        return _inferred(Modulated(layers, shifts, latents))
+    return []
 
 
 def _is_latents(name: str, tensor: Array, columns: int, groups: Mapping[str, Mapping[str, Array]]) -> bool:
@@ -48,24 +48,10 @@ def _is_latents(name: str, tensor: Array, columns: int, groups: Mapping[str, Map
     return tensor.ndim == 2 and tensor.shape[1] == columns and all(one.shape[1:] == (columns,) for one in beside)
 
 
-def _inferred(layers: Sequence[Layer], shifts: Layer, latents: Mapping[str, Array]) -> Modulated | None:
-    """Return the network with the sine that is inferred where it has the first latent; None where none is."""
-    values = np.concatenate([*latents.values()]) if latents else np.zeros((1, shifts.weight.shape[1]))
-    for guess in infer(_shifted(layers, shifts, values[0])):
-        if isinstance(guess.hidden, Sine):
-            return Modulated(layers, guess, shifts, latents)
-    return None
-
-
-def _shifted(layers: Sequence[Layer], shifts: Layer, latent: Array) -> list[Layer]:
-    """Return the layers with the hidden biases that a latent gives them."""
-    values = (shifts.weight @ latent + shifts.bias).astype(np.float32)
-    found, start = [], 0
-    for layer in layers[:-1]:
-        end = start + len(layer.weight)
-        found.append(replace(layer, bias=layer.bias + values[start:end]))
-        start = end
-    return [*found, layers[-1]]
+def _inferred(network: Modulated) -> list[Modulated]:
+    """Return the network with each sine that is possible; nothing where none is."""
+    variants = [network.shifted(latent) for latent in network.chosen()]
+    return [replace(network, guess=guess) for guess in infer_sines(variants)]
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,9 +59,9 @@ class Modulated:
     """A chain whose hidden biases are shifted by a map of latents, ``[N, columns]`` by name."""
 
     layers: Sequence[Layer]
-    guess: Guess
     shifts: Layer
     latents: Mapping[str, Array]
+    guess: Guess = Guess(Encoding(2), Sine(30.0), Sine(30.0))
 
     def __str__(self) -> str:
         given = f"{sum(map(len, self.latents.values()))} latents" if self.latents else "latents that are not known"
@@ -97,22 +83,22 @@ class Modulated:
         """Return the network with the values of other tensors of the same names and shapes."""
         return Modulated(
             [layer.replaced(tensors) for layer in self.layers],
-            self.guess,
             self.shifts.replaced(tensors),
             {name: tensors[name] for name in self.latents},
+            self.guess,
         )
 
     def outputs(self) -> Array:
         """Return outputs over the domain for each of some latents, float64 ``[N, b]``."""
-        made = [run(self._shifted(latent), self.guess, self._points()).outputs for latent in self._chosen()]
+        made = [run(self.shifted(latent), self.guess, self._points()).outputs for latent in self.chosen()]
         return np.concatenate(made).astype(np.float64)
 
     def squared_gains(self) -> dict[str, Array]:
         """Return, by name, the squared gain of each row of a tensor."""
-        latents = self._chosen()
+        latents = self.chosen()
         low, high, weights, biases = math.inf, -math.inf, [], []
         for latent in latents:
-            layers = self._shifted(latent)
+            layers = self.shifted(latent)
             with np.errstate(all="ignore"):
                 made = run(layers, self.guess, self._points())
                 by_weights, by_biases = squared_derivatives(layers, self.guess, made)
@@ -135,10 +121,17 @@ class Modulated:
     def _points(self) -> Array:
         return points(self.guess.encoding.inputs, POINTS[self.guess.encoding.inputs])
 
-    def _shifted(self, latent: Array) -> list[Layer]:
-        return _shifted(self.layers, self.shifts, latent)
+    def shifted(self, latent: Array) -> list[Layer]:
+        """Return the layers with the hidden biases that a latent gives them."""
+        values = (self.shifts.weight @ latent + self.shifts.bias).astype(np.float32)
+        found, start = [], 0
+        for layer in self.layers[:-1]:
+            end = start + len(layer.weight)
+            found.append(replace(layer, bias=layer.bias + values[start:end]))
+            start = end
+        return [*found, self.layers[-1]]
 
-    def _chosen(self) -> Array:
+    def chosen(self) -> Array:
         """Return some of the latents, or two that stand for all, float64 ``[N, columns]``."""
         if self.latents:
             every = np.concatenate([*self.latents.values()]).astype(np.float64)

@@ -50,5 +50,5 @@ def recognize(tensors: Mapping[str, Array]) -> Sequence[Sequence[Model]] | None:
     fields = find_fields(tensors)
     if fields is not None:
         return [[field] for field in fields]
-    other = find_modulated(tensors) or find_grid(tensors)
-    return [[other]] if other else None
+    modulated, grid = find_modulated(tensors), find_grid(tensors)
+    return [modulated] if modulated else [[grid]] if grid else None

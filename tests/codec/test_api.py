@@ -236,7 +236,7 @@ def test_metadata_comes_back():
 def test_report_is_a_table_and_json():
     report = coinr.inspect(coinr.encode_state_dict(matrices(**NET), profile="paper", M=512, seed=3))
     text = str(report)
-    assert len(text.splitlines()) == len(NET) + 2
+    assert len(text.splitlines()) == len(NET) + 2 + len(report.notes)
     assert "dictionary" in text
     values = json.loads(json.dumps(report.to_dict()))
     assert values["totals"]["parameters"] == sum(np.prod(shape) for shape in NET.values())

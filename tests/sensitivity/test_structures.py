@@ -7,14 +7,18 @@ import numpy as np
 import pytest
 import torch
 
+import coinr
+from bench.harness.grids import HashGrid, Modulated
 from coinr.networks import Nerf, RadianceField
 from coinr.sensitivity.activations import Encoding
 from coinr.sensitivity.fields import find_fields
 from coinr.sensitivity.gains import predict_error, predict_gains
 from coinr.sensitivity.graph import COORDINATES, DIRECTIONS, run_graph
+from coinr.sensitivity.modulated import find_modulated
 from coinr.sensitivity.probe import points
+from coinr.sensitivity.tables import find_grid
 from tests.codec.layouts import build
-from tests.sensitivity.trained import tensors
+from tests.sensitivity.trained import picture, tensors
 
 
 def nerf(skip=1, seed=0):
@@ -34,9 +38,7 @@ def noisy(state, name, noise, seed):
 def noise_gain(model, state, name, noise=1e-4):
     """Return the output error of a model for an error of 1 in a tensor, from small noise."""
     outputs = model.outputs()
-    squares = [
-        np.mean((model.replaced(noisy(state, name, noise, seed)).outputs() - outputs) ** 2) for seed in range(16)
-    ]
+    squares = [np.mean((model.replaced(noisy(state, name, noise, seed)).outputs() - outputs) ** 2) for seed in range(8)]
     return math.sqrt(np.mean(squares)) / noise / float(np.ptp(outputs))
 
 
@@ -44,7 +46,7 @@ def fields(**options):
     return tensors(nerf(**options))
 
 
-@pytest.mark.parametrize("skip", [None, 1])
+@pytest.mark.parametrize("skip", [pytest.param(None, marks=pytest.mark.slow), 1])
 def test_gains_of_a_radiance_field_are_those_of_small_noise(skip):
     state = fields(skip=skip)
     (field,) = find_fields(state)
@@ -123,3 +125,89 @@ def test_a_field_that_shows_nothing_is_not_recognized():
     state["alpha_linear.weight"] = 0 * state["alpha_linear.weight"]
     state["alpha_linear.bias"] = np.array([-1.0], np.float32)
     assert predict_gains(state) is None
+
+
+def modulated(latents=8, omega=30.0, steps=150):
+    """Return a network whose latents show shifted pictures, after a little training, and its inputs."""
+    network = Modulated(3, 24, (latents, 6), omega, torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    optimizer = torch.optim.Adam(network.parameters(), 2e-3)
+    for _ in range(steps):
+        index = torch.randint(latents, (500, 1), generator=generator)
+        x = 2 * torch.rand(500, 2, generator=generator) - 1
+        loss = (network(torch.cat((index, x), 1)) - picture(x + index / 4)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    return network
+
+
+@pytest.fixture(scope="module")
+def shifted():
+    return modulated()
+
+
+def test_a_modulated_network_is_recognized_with_its_latents(shifted):
+    state = tensors(shifted)
+    gains = predict_gains(state)
+    assert gains.network == "5 layers, sine of omega 30, shifted by 8 latents"
+    assert gains.tensors.keys() == state.keys()
+    (network,) = find_modulated(state)
+    for name in state:
+        off = 20 * math.log10(gains.tensors[name].output / noise_gain(network, state, name))
+        assert abs(off) < 4, name
+
+
+def test_the_output_of_a_modulated_network_is_kept(shifted):
+    index = torch.arange(8).repeat_interleave(200)[:, None]
+    inputs = torch.cat((index, 2 * torch.rand(1600, 2, generator=torch.Generator().manual_seed(2)) - 1), 1)
+    blob = coinr.encode_state_dict(shifted, profile="direct", effort="fast")
+    error = coinr.measure_output_error(shifted, coinr.decode_state_dict(blob), shifted, inputs)
+    assert -54 < error < -46
+
+
+def test_without_latents_shifts_of_a_radian_are_assumed(shifted):
+    state = tensors(shifted)
+    whole = predict_gains(state)
+    del state["modulations"]
+    gains = predict_gains(state)
+    assert "shifted by latents that are not known" in gains.network
+    for name in state:
+        off = 20 * math.log10(gains.tensors[name].output / whole.tensors[name].output)
+        assert abs(off) < 12, name
+
+
+def test_codebases_of_modulated_networks_are_recognized():
+    (network,) = find_modulated({name: one.numpy() for name, one in build("coin++").items()}) or [None]
+    assert network is not None
+    assert len(network.layers) == 10
+    assert list(network.latents) == ["modulations.0"]
+
+
+@pytest.mark.parametrize(("layout", "tables"), [("table", 1), pytest.param("tables", 8, marks=pytest.mark.slow)])
+def test_the_output_of_a_feature_grid_is_kept(layout, tables):
+    network = HashGrid(2, 16, 7, layout, torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    optimizer = torch.optim.Adam(network.parameters(), 1e-2)
+    for _ in range(80):
+        x = 2 * torch.rand(300, 2, generator=generator) - 1
+        loss = (network(x) - picture(x)).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    grid = find_grid(tensors(network))
+    assert (len(grid.tables), grid.levels) == (tables, 8)
+    blob = coinr.encode_state_dict(network, profile="direct", effort="fast")
+    inputs = 2 * torch.rand(2000, 2, generator=generator) - 1
+    error = coinr.measure_output_error(network, coinr.decode_state_dict(blob), network, inputs)
+    assert -56 < error < -46
+    found = coinr.inspect(blob, original=network).output_error
+    assert found["basis"] == "3 layers, ReLU of rows of tables, 8 levels at points that are not known"
+    assert -53 < found["db"] < -47
+
+
+@pytest.mark.parametrize("change", [{"table": (500, 3)}, {"other": (500, 2)}, {"0.weight": (8, 15)}], ids=str)
+def test_tables_that_do_not_fit_are_no_feature_grid(change):
+    shapes = {"table": (500, 2), "0.weight": (8, 16), "1.weight": (3, 8)}
+    assert find_grid({name: np.ones(shape) for name, shape in shapes.items()})
+    assert find_grid({name: np.ones(shape) for name, shape in (shapes | change).items()}) is None
