@@ -25,6 +25,9 @@ class Muon(Optimizer):
     A matrix moves along the orthogonal factor of its mean gradient, by a step of spectral norm 2 lr at any width, so
     that learning rates of Adam for networks of sines are right for Muon, too. The last layer is left to Adam.
 
+    Matrices of one shape are one stack, and all tensors of Adam one vector: a step takes few operations, whatever the
+    number of tensors. The state of a stack or a vector is that of its first tensor.
+
     Parameters
     ----------
     params : iterable of Tensor
@@ -52,26 +55,40 @@ class Muon(Optimizer):
         """Take one step."""
         assert closure is None
         for group in self.param_groups:
+            stacks: dict[Any, list[Tensor]] = {}
             for tensor in group["params"]:
-                if tensor.ndim == 3 and tensor.shape[1] >= tensor.shape[2] > 1:
-                    self._step_muon(tensor, tensor.grad, self.state[tensor], group)
-                else:
-                    self._step_adam(_real(tensor), _real(tensor.grad), self.state[tensor], group)
+                stacks.setdefault((tensor.dtype, _matrix_shape(tensor)), []).append(tensor)
+            for (_, shape), tensors in stacks.items():
+                step = self._step_adam if shape is None else self._step_muon
+                step(tensors, self.state[tensors[0]], group)
 
-    def _step_muon(self, value: Tensor, gradient: Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
-        mean = state.setdefault("mean", torch.zeros_like(value)).lerp_(gradient, 1 - group["momentum"])
-        ahead = gradient.lerp(mean, group["momentum"])
-        value.sub_(orthogonal_factor(ahead), alpha=2 * group["lr"])
-
-    def _step_adam(self, value: Tensor, gradient: Tensor, state: dict[str, Any], group: Mapping[str, Any]) -> None:
-        beta1, beta2 = group["betas"]
+    def _step_muon(self, tensors: list[Tensor], state: dict[str, Any], group: Mapping[str, Any]) -> None:
+        gradient = torch.cat([tensor.grad for tensor in tensors])
         if not state:
-            state |= {"step": 0, "mean": torch.zeros_like(value), "square": torch.zeros_like(value)}
+            state["mean"] = torch.zeros_like(gradient)
+        mean = state["mean"].lerp_(gradient, 1 - group["momentum"])
+        factor = orthogonal_factor(gradient.lerp(mean, group["momentum"]))
+        for tensor, move in zip(tensors, factor.split([len(tensor) for tensor in tensors]), strict=True):
+            tensor.sub_(move, alpha=2 * group["lr"])
+
+    def _step_adam(self, tensors: list[Tensor], state: dict[str, Any], group: Mapping[str, Any]) -> None:
+        beta1, beta2 = group["betas"]
+        gradient = torch.cat([_real(tensor.grad).reshape(-1) for tensor in tensors])
+        if not state:
+            state |= {"step": 0, "mean": torch.zeros_like(gradient), "square": torch.zeros_like(gradient)}
         state["step"] += 1
         state["mean"].lerp_(gradient, 1 - beta1)
         state["square"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
         root = (state["square"] / (1 - beta2 ** state["step"])).sqrt_().add_(group["eps"])
-        value.addcdiv_(state["mean"], root, value=-group["lr"] / (1 - beta1 ** state["step"]))
+        moves = root.reciprocal_().mul_(state["mean"])
+        values = [_real(tensor) for tensor in tensors]
+        for value, move in zip(values, moves.split([value.numel() for value in values]), strict=True):
+            value.sub_(move.view_as(value), alpha=group["lr"] / (1 - beta1 ** state["step"]))
+
+
+def _matrix_shape(tensor: Tensor) -> tuple[int, ...] | None:
+    """Return the shape of a stack [K, m, n] of matrices that Muon moves, without K; None if Adam moves it."""
+    return tuple(tensor.shape[1:]) if tensor.ndim == 3 and tensor.shape[1] >= tensor.shape[2] > 1 else None
 
 
 def orthogonal_factor(matrices: Tensor) -> Tensor:
@@ -83,7 +100,7 @@ def orthogonal_factor(matrices: Tensor) -> Tensor:
     x: Tensor = wide / (torch.linalg.vector_norm(wide, dim=(1, 2), keepdim=True) + 1e-30)
     for _ in range(5):
         square = x @ x.mH
-        x = 3.4445 * x + (2.0315 * (square @ square) - 4.7750 * square) @ x
+        x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
     return x if wide is matrices else x.mH
 
 

@@ -211,7 +211,7 @@ class _Run:
             for sampler, before in zip(self.samplers, stored["samplers"], strict=True):
                 sampler.rewind(before)
             self.state = State(**stored["state"])
-        except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
+        except (LookupError, TypeError, ValueError, RuntimeError, AttributeError) as error:
             raise InputError(f"{path}: the checkpoint is damaged ({error})") from error
         self.state.best_weights = [t.to(self._one.device) for t in self.state.best_weights]
         if self.state.step > steps:

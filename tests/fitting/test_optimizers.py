@@ -68,6 +68,48 @@ def test_muon_moves_a_stack_as_its_networks_alone():
         torch.testing.assert_close(together[k], alone[0], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
+def test_muon_moves_many_tensors_as_each_alone(dtype):
+    generator = torch.Generator().manual_seed(0)
+    # two shapes of matrices, one that comes twice between others, and three tensors that Adam moves
+    shapes = [(2, 6, 2), (2, 6), (2, 6, 6), (2, 6), (2, 6, 6), (2, 3, 6)]
+    starts = [torch.randn(shape, generator=generator, dtype=dtype) for shape in shapes]
+    together, alone = ([start.clone() for start in starts] for _ in range(2))
+    joint, single = Muon(together, 0.01), [Muon([tensor], 0.01) for tensor in alone]
+    for _ in range(20):
+        for a, b in zip(together, alone, strict=True):
+            a.grad = b.grad = torch.randn(a.shape, generator=generator, dtype=dtype)
+        joint.step()
+        for optimizer in single:
+            optimizer.step()
+    for start, a, b in zip(starts, together, alone, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-5, atol=1e-6)
+        assert (a - start).abs().max() > 0.05
+
+
+def test_muon_goes_on_from_its_state():
+    starts = [torch.ones(1, 4, 4), torch.ones(1, 4), torch.ones(1, 4, 4), torch.ones(1, 2, 4)]
+    gradients = [torch.randn(20, *t.shape, generator=torch.Generator().manual_seed(k)) for k, t in enumerate(starts)]
+
+    def moved(tensors, optimizer, steps):
+        for step in steps:
+            for tensor, gradient in zip(tensors, gradients, strict=True):
+                tensor.grad = gradient[step]
+            optimizer.step()
+
+    whole = [t.clone() for t in starts]
+    moved(whole, Muon(whole, 0.01), range(20))
+    first = [t.clone() for t in starts]
+    optimizer = Muon(first, 0.01)
+    moved(first, optimizer, range(9))
+    state = optimizer.state_dict()
+    second = [t.clone() for t in first]
+    resumed = Muon(second, 0.5)
+    resumed.load_state_dict(state)
+    moved(second, resumed, range(9, 20))
+    assert all(torch.equal(a, b) for a, b in zip(whole, second, strict=True))
+
+
 @pytest.mark.parametrize("make", [Soap, Muon])
 def test_vectors_move_as_adam_moves_them(make):
     start, target = torch.zeros(2, 5), torch.randn(2, 5, generator=torch.Generator().manual_seed(0))
