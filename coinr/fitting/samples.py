@@ -10,6 +10,9 @@ from torch import Tensor
 # Largest number of steps, and of samples in them, that are drawn at once.
 _STEPS, _SAMPLES = 32, 1 << 17
 
+# Places of an order that are computed at once: their numbers stay in a core's cache.
+_PLACES = 1 << 14
+
 # Samples that progress is evaluated on; the final score is that of all.
 _EVAL_SAMPLES = 16384
 
@@ -99,7 +102,7 @@ class Sampler:
         while missing:
             if self._place == self._count:
                 self._start_order()
-            end = min(self._count, self._place + missing)
+            end = min(self._count, self._place + missing, self._place + _PLACES)
             parts.append(self._order.at(torch.arange(self._place, end, device=self._device)))
             missing -= end - self._place
             self._place = end
