@@ -76,7 +76,8 @@ def fit(
     """Fit a network to a signal: minimize its squared error on random batches, with cosine decay of the learning rate.
 
     Each step takes the next ``batch`` samples of a random order, and every sample is taken once before a new order
-    begins; signals of at most ``batch`` samples are taken whole in every step. Progress is evaluated at 20 evenly spaced steps, and the weights of the best score are returned.
+    begins; signals of at most ``batch`` samples are taken whole in every step. Progress is evaluated at 20 evenly
+    spaced steps, and the weights of the best score are returned.
     Equal arguments give equal weights on one device and release of torch, on a CPU for any number of threads, unless
     ``time_budget`` ended the fit.
 
