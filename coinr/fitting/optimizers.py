@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -63,17 +63,17 @@ class Muon(Optimizer):
                 step(tensors, self.state[tensors[0]], group)
 
     def _step_muon(self, tensors: list[Tensor], state: dict[str, Any], group: Mapping[str, Any]) -> None:
-        gradient = torch.cat([tensor.grad for tensor in tensors])
+        gradient = torch.cat(_gradients(tensors))
         if not state:
             state["mean"] = torch.zeros_like(gradient)
         mean = state["mean"].lerp_(gradient, 1 - group["momentum"])
         factor = orthogonal_factor(gradient.lerp(mean, group["momentum"]))
-        for tensor, move in zip(tensors, factor.split([len(tensor) for tensor in tensors]), strict=True):
+        for tensor, move in zip(tensors, torch.split(factor, [len(tensor) for tensor in tensors]), strict=True):
             tensor.sub_(move, alpha=2 * group["lr"])
 
     def _step_adam(self, tensors: list[Tensor], state: dict[str, Any], group: Mapping[str, Any]) -> None:
         beta1, beta2 = group["betas"]
-        gradient = torch.cat([_real(tensor.grad).reshape(-1) for tensor in tensors])
+        gradient = torch.cat([_real(gradient).reshape(-1) for gradient in _gradients(tensors)])
         if not state:
             state |= {"step": 0, "mean": torch.zeros_like(gradient), "square": torch.zeros_like(gradient)}
         state["step"] += 1
@@ -82,8 +82,13 @@ class Muon(Optimizer):
         root = (state["square"] / (1 - beta2 ** state["step"])).sqrt_().add_(group["eps"])
         moves = root.reciprocal_().mul_(state["mean"])
         values = [_real(tensor) for tensor in tensors]
-        for value, move in zip(values, moves.split([value.numel() for value in values]), strict=True):
+        for value, move in zip(values, torch.split(moves, [value.numel() for value in values]), strict=True):
             value.sub_(move.view_as(value), alpha=group["lr"] / (1 - beta1 ** state["step"]))
+
+
+def _gradients(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return the gradients of tensors, which all have one."""
+    return [tensor.grad for tensor in tensors if tensor.grad is not None]
 
 
 def _matrix_shape(tensor: Tensor) -> tuple[int, ...] | None:

@@ -89,7 +89,7 @@ class Sampler:
         self.eval_indices = order.at(torch.arange(min(eval_count, _EVAL_SAMPLES), device=device))
         self._whole = torch.arange(count, device=device) if count <= batch else None
         self._count, self._batch, self._device = count, batch, device
-        self._start_order()
+        self._state, self._order, self._place = self._next_order()
         self.before = self._position()
 
     def draw(self) -> Tensor:
@@ -101,7 +101,7 @@ class Sampler:
         parts, missing = [], steps * self._batch
         while missing:
             if self._place == self._count:
-                self._start_order()
+                self._state, self._order, self._place = self._next_order()
             end = min(self._count, self._place + missing, self._place + _PLACES)
             parts.append(self._order.at(torch.arange(self._place, end, device=self._device)))
             missing -= end - self._place
@@ -117,14 +117,15 @@ class Sampler:
             If there is no such place.
         """
         self._generator.set_state(before["generator"].cpu())
-        self._start_order()
+        self._state, self._order, self._place = self._next_order()
         if before["place"] not in range(self._count + 1):
             raise ValueError(f"place {before['place']!r} is not in 0 .. {self._count}")
         self._place = before["place"]
 
-    def _start_order(self) -> None:
-        self._state, self._place = self._generator.get_state(), 0
-        self._order = Permutation(self._count, self._generator)
+    def _next_order(self) -> tuple[Tensor, Permutation, int]:
+        """Return the generator's state, the order that it then gives, and a place of 0."""
+        state = self._generator.get_state()
+        return state, Permutation(self._count, self._generator), 0
 
     def _position(self) -> dict[str, Any]:
         return {"generator": self._state, "place": self._place}
