@@ -1,3 +1,6 @@
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -113,4 +116,36 @@ def exact_costs(
 def max_modeled_bits(size: int) -> int: ...
 def encode_bools(raw: bytes | memoryview, rows: int, columns: int) -> bytes: ...
 def decode_bools(data: bytes | memoryview, rows: int, columns: int) -> NDArray[np.uint8]: ...
+
+class MlpProgram:
+    def __init__(
+        self,
+        inputs: Sequence[tuple[int, Sequence[float], int, int]],
+        layers: Sequence[tuple[str, str, int, int, int, int, int, int, float, float]],
+    ) -> None: ...
+    @property
+    def outputs(self) -> int: ...
+    def forward(
+        self, tensors: Sequence[NDArray[Any]], inputs: Sequence[NDArray[np.float32]], count: int, threads: int
+    ) -> NDArray[np.float32]: ...
+    def backward(
+        self,
+        tensors: Sequence[NDArray[Any]],
+        inputs: Sequence[NDArray[np.float32]],
+        count: int,
+        out_gradient: NDArray[np.float32],
+        to_inputs: bool,
+        threads: int,
+    ) -> tuple[list[NDArray[Any]], NDArray[np.float32] | None]: ...
+    def squared_error(
+        self,
+        tensors: Sequence[NDArray[Any]],
+        inputs: Sequence[Sequence[NDArray[np.float32]]],
+        targets: Sequence[NDArray[np.float32]],
+        factor: float,
+        gradients: Sequence[NDArray[Any]],
+        threads: int,
+    ) -> list[float]: ...
+
+def sines(x: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
 def simd_level() -> str: ...

@@ -1,4 +1,4 @@
-"""The operations that exist only in the C++ extension: entropy coding, quantization, rate-distortion pursuit.
+"""The operations that exist only in the C++ extension: entropy coding, quantization, pursuit by rate, networks.
 
 The rest of the package reaches the extension through this module, :mod:`coinr.engine.packing` and
 :mod:`coinr.engine.backends`. Signatures are in ``_C.pyi``.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from coinr.engine._C import (
     CodedLevels,
     LevelReader,
+    MlpProgram,
     choose_levels,
     choose_levels_with_feedback,
     decode_bools,
@@ -25,12 +26,14 @@ from coinr.engine._C import (
     level_values,
     max_modeled_bits,
     pursue,
+    sines,
     synthesize,
 )
 
 __all__ = [
     "CodedLevels",
     "LevelReader",
+    "MlpProgram",
     "choose_levels",
     "choose_levels_with_feedback",
     "decode_bools",
@@ -47,5 +50,6 @@ __all__ = [
     "level_values",
     "max_modeled_bits",
     "pursue",
+    "sines",
     "synthesize",
 ]

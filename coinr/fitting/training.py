@@ -16,6 +16,7 @@ from coinr import progress
 from coinr.errors import CoinrError, InputError
 from coinr.fitting import checkpoint
 from coinr.fitting.evaluate import evaluate
+from coinr.fitting.fused_gradients import FusedGradients
 from coinr.fitting.gradients import BatchedGradients, Gradients, SeparateGradients
 from coinr.fitting.optimizers import OPTIMIZERS
 from coinr.fitting.options import TrainOptions
@@ -89,7 +90,10 @@ def train(networks: Sequence[nn.Module], signals: Sequence[Signal], options: Tra
         identity = checkpoint.fingerprint(networks, signals, options.identity(networks[0]))
     with stack, Workers(device, options.threads) as workers:
         gradients: Gradients
-        if device.type != "cpu" and len(networks) > 1 and BatchedGradients.suits(signals):
+        programs = None if options.mixed else FusedGradients.programs_of(networks, signals, stack)
+        if programs is not None:
+            gradients = FusedGradients(networks, signals, stack, programs, workers)
+        elif device.type != "cpu" and len(networks) > 1 and BatchedGradients.suits(signals):
             gradients = BatchedGradients(networks, signals, stack, options.mixed)
         else:
             gradients = SeparateGradients(networks, signals, stack, options.mixed, workers)

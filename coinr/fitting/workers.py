@@ -9,7 +9,7 @@ from typing import Self, TypeVar
 
 import torch
 
-from coinr.engine.threads import MAX_THREADS
+from coinr.engine.threads import MAX_THREADS, available_threads
 
 _PREPARING = threading.Lock()
 
@@ -29,12 +29,17 @@ class Workers:
     device
         Of the tensors.
     threads
-        Number of threads on a CPU, that of torch if None.
+        Number of threads on a CPU; that of torch if None, or less by ``COINR_THREADS``.
+
+    Attributes
+    ----------
+    count : int
+        That number; 0 on a GPU.
     """
 
     def __init__(self, device: torch.device, threads: int | None) -> None:
-        count = 0 if device.type != "cpu" else min(threads or torch.get_num_threads(), MAX_THREADS)
-        self._pool = ThreadPoolExecutor(count, initializer=_prepare_thread) if count else None
+        self.count = 0 if device.type != "cpu" else min(threads or _usual_threads(), MAX_THREADS)
+        self._pool = ThreadPoolExecutor(self.count, initializer=_prepare_thread) if self.count else None
 
     def __enter__(self) -> Self:
         return self
@@ -50,6 +55,10 @@ class Workers:
     def map(self, function: Callable[[_A], _B], arguments: Iterable[_A]) -> Iterable[_B]:
         """Return the results of a function in the order of its arguments."""
         return map(function, arguments) if self._pool is None else self._pool.map(function, arguments)
+
+
+def _usual_threads() -> int:
+    return min(torch.get_num_threads(), available_threads())
 
 
 def _prepare_thread() -> None:

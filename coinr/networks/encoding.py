@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from coinr.networks.programs import frequencies_of
+
 
 def encode(x: Tensor, frequencies: int, base: float = 2.0, lowest: float = 1.0) -> Tensor:
     """Return x, then sin(f_i x) and cos(f_i x) for each f_i = lowest · base^i, i < frequencies.
@@ -26,6 +28,6 @@ def encode(x: Tensor, frequencies: int, base: float = 2.0, lowest: float = 1.0) 
     """
     if not frequencies:
         return x
-    f = lowest * base ** torch.arange(frequencies, dtype=torch.float64, device=x.device)
+    f = torch.tensor(frequencies_of(frequencies, base, lowest), dtype=torch.float64, device=x.device)
     phases = x[..., None, :] * f.to(x.dtype)[:, None]
     return torch.cat((x, torch.stack((torch.sin(phases), torch.cos(phases)), -2).flatten(-3)), -1)

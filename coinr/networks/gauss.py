@@ -70,7 +70,7 @@ class Gauss(Mlp):
             if isinstance(module, nn.Linear):
                 fill_usual(module, generator)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return float32 [..., out_features] for float32 coordinates [..., in_features]."""
+    def plain_forward(self, x: Tensor) -> Tensor:
+        """Implement :meth:`Mlp.plain_forward`."""
         out: Tensor = self.net(self.encode(x))
         return out

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import torch
@@ -15,6 +15,8 @@ from coinr.inputs.arguments import checked
 from coinr.inputs.dtypes import dtype_name
 from coinr.networks.encoding import encode
 from coinr.networks.families import SIZES, Described, Family, MlpFamily, check_sizes, fans
+from coinr.networks.fused import fused, is_plain, run
+from coinr.networks.programs import Computation, computation_of_mlp
 
 
 class Network(nn.Module, Described):
@@ -35,6 +37,14 @@ class Network(nn.Module, Described):
     @abstractmethod
     def config(self) -> dict[str, Any]:
         """Return JSON values that rebuild the network without its weights: ``type(network)(**network.config)``."""
+
+    def computation(self) -> Computation | None:
+        """Return what the network computes, for the extension; None if that cannot compute it."""
+        return None
+
+    def plain_values(self, inputs: Sequence[Tensor], count: int) -> Tensor:
+        """Return by torch's operations what :func:`coinr.networks.fused.run` returns."""
+        raise NotImplementedError
 
     @classmethod
     @checked
@@ -122,6 +132,26 @@ class Mlp(Network):
         """Return JSON values that rebuild the network without its weights: ``type(network)(**network.config)``."""
         names = ("in_features", "out_features", "width", "hidden_layers", *self.family.settings)
         return {name: getattr(self, name) for name in names}
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return float32 [..., out_features] for float32 coordinates [..., in_features]."""
+        found = fused(self)
+        if found is None or not is_plain(x) or not x.ndim or x.shape[-1] != self.in_features:
+            return self.plain_forward(x)
+        rows = x.reshape(-1, self.in_features)
+        return run(self, found, [rows], len(rows)).reshape(*x.shape[:-1], self.out_features)
+
+    @abstractmethod
+    def plain_forward(self, x: Tensor) -> Tensor:
+        """Return the values of :meth:`forward` by torch's operations, one by one."""
+
+    def plain_values(self, inputs: Sequence[Tensor], count: int) -> Tensor:
+        """Implement :meth:`Network.plain_values`."""
+        return self.plain_forward(inputs[0])
+
+    def computation(self) -> Computation | None:
+        """Implement :meth:`Network.computation`."""
+        return computation_of_mlp(self.family, self.config)
 
     def fans(self) -> list[tuple[int, int]]:
         """Return the numbers of inputs and outputs of each layer."""

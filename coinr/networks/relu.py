@@ -53,8 +53,8 @@ class Relu(Mlp):
             assert isinstance(layer, nn.Linear)
             fill_usual(layer, generator)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return float32 [..., out_features] for float32 coordinates [..., in_features]."""
+    def plain_forward(self, x: Tensor) -> Tensor:
+        """Implement :meth:`Mlp.plain_forward`."""
         *rectified, last = self.layers
         x = self.encode(x)
         for layer in rectified:

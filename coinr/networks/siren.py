@@ -76,8 +76,8 @@ class Siren(Mlp):
             fill_uniform(layer.weight, 1 / fan_in if i == 0 else math.sqrt(6 / fan_in) / self.omega, generator)
             fill_uniform(layer.bias, 1 / math.sqrt(fan_in), generator)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return float32 [..., out_features] for float32 coordinates [..., in_features]."""
+    def plain_forward(self, x: Tensor) -> Tensor:
+        """Implement :meth:`Mlp.plain_forward`."""
         first, *sines, last = self.layers
         assert isinstance(first, nn.Linear)
         # of half precision, coordinates and phases would be too coarse

@@ -7,7 +7,9 @@ from torch import Tensor, nn
 
 from coinr.inputs.arguments import checked
 from coinr.networks.families import WIRE, check_positive
+from coinr.networks.fused import is_plain
 from coinr.networks.network import Mlp, bare_linear, fill_usual
+from coinr.networks.programs import Computation, computation_of_mlp
 
 
 class _GaborLayer(nn.Module):
@@ -106,7 +108,15 @@ class Wire(Mlp):
             "first_omega": float(first.omega_0),
         }
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Return float32 [..., out_features] for float32 coordinates [..., in_features]."""
+    def computation(self) -> Computation | None:
+        """Implement :meth:`Mlp.computation`; None where omega or scale of a layer are to be trained."""
+        tensors = [(layer.omega_0, layer.scale_0) for layer in self.net if isinstance(layer, _GaborLayer)]
+        if not all(is_plain(t) and t.shape == (1,) and not t.requires_grad for pair in tensors for t in pair):
+            return None
+        numbers = [(float(omega), float(scale)) for omega, scale in tensors]
+        return computation_of_mlp(self.family, super().config, numbers)
+
+    def plain_forward(self, x: Tensor) -> Tensor:
+        """Implement :meth:`Mlp.plain_forward`."""
         out: Tensor = self.net(self.encode(x))
         return out.real

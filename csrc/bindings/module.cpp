@@ -10,6 +10,7 @@
 #include "bindings/buffers.hpp"
 #include "bindings/exact.hpp"
 #include "bindings/level_blocks.hpp"
+#include "bindings/mlp.hpp"
 #include "bindings/sparse.hpp"
 #include "bindings/trellis_feedback.hpp"
 #include "dictionary/dictionary.hpp"
@@ -264,7 +265,7 @@ py::array_t<int32_t> bind_choose_levels(int log_states, const py::array& x, cons
 }  // namespace
 
 PYBIND11_MODULE(_C, m) {
-    m.doc() = "Native engine of coinr: dictionaries, pursuit, quantization, entropy coding. Wrong arguments raise "
+    m.doc() = "Native engine of coinr: dictionaries, pursuit, quantization, entropy coding, networks. Wrong arguments raise "
               "ValueError.";
     m.def("philox4x32", &bind_philox, py::arg("counters"), py::arg("seed"),
           "Return the Philox4x32-10 words uint32 [N, 4] of counters uint32 [N, 4].");
@@ -306,6 +307,7 @@ PYBIND11_MODULE(_C, m) {
           "closed: the last leads to state 0 of the trellis.");
     bind_exact(m);
     bind_level_blocks(m);
+    bind_mlp(m);
     bind_sparse(m);
     bind_trellis_feedback(m);
     m.def("simd_level", [] { return std::string(kernels().name); },

@@ -1,10 +1,13 @@
 // The inner loops that exist once per instruction set, behind one table chosen at run time.
 //
 // kernels_body.hpp is compiled once per instruction set. Its floating-point loops have a fixed lane structure and
-// no fused multiply-add, so every table gives the same bits; the portable one is the reference.
+// no fused multiply-add, so every table gives the same bits; the portable one is the reference. Only those of networks
+// differ, see mlp_kernels.hpp.
 #pragma once
 
 #include <cstdint>
+
+#include "simd/mlp_kernels.hpp"
 
 namespace coinr {
 
@@ -193,6 +196,7 @@ struct Kernels {
     void (*fwht)(const FwhtTask& task);
     void (*fwht_int16)(const FwhtInt16Task& task);
     void (*find_survivors)(const TrellisTask& task);
+    const MlpKernels* mlp;  // these alone differ in the last bits
 };
 
 extern const Kernels kKernelsPortable;

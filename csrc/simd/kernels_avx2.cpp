@@ -14,6 +14,7 @@
 #define COINR_ISA "avx2"
 #define COINR_LEVEL 1
 #define COINR_TABLE kKernelsAvx2
+#define COINR_MLP_TABLE kMlpAvx2
 #include "simd/kernels_body.hpp"
 #include "simd/tile_body.hpp"
 #include "simd/fwht_body.hpp"

@@ -15,6 +15,7 @@
 #define COINR_ISA "avx512"
 #define COINR_LEVEL 2
 #define COINR_TABLE kKernelsAvx512
+#define COINR_MLP_TABLE kMlpAvx512
 #include "simd/kernels_body.hpp"
 #include "simd/tile_body.hpp"
 #include "simd/fwht_body.hpp"

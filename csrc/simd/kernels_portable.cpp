@@ -4,6 +4,7 @@
 #define COINR_ISA "portable"
 #define COINR_LEVEL 0
 #define COINR_TABLE kKernelsPortable
+#define COINR_MLP_TABLE kMlpPortable
 #include "simd/kernels_body.hpp"
 #include "simd/tile_body.hpp"
 #include "simd/fwht_body.hpp"

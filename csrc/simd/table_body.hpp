@@ -7,6 +7,6 @@ const Kernels COINR_TABLE = {
     tile_popcount, tile_signs,     max_abs,         quantize,             kRows,      screen,   gram,
     subtract,      residual,       pack_signs,      unpack_signs,         gram_signs, subtract_signs,
     project,       basis_row,      round_i16,       words_from_zero,      round_to_int16_lanes,
-    sign_masks,    fwht,           fwht_int16, find_survivors};
+    sign_masks,    fwht,           fwht_int16, find_survivors, &COINR_MLP_TABLE};
 
 }  // namespace coinr

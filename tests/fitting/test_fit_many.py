@@ -7,10 +7,11 @@ from skimage import data
 
 from coinr.errors import CoinrError, InputError
 from coinr.fitting import fit, fit_many, training
+from coinr.fitting.fused_gradients import FusedGradients
 from coinr.fitting.gradients import BatchedGradients, SeparateGradients
 from coinr.fitting.stack import Stack
 from coinr.fitting.workers import Workers
-from coinr.networks import Siren, build_network
+from coinr.networks import Siren, build_network, network
 from coinr.signals.image.signal import ImageSignal
 
 
@@ -65,7 +66,8 @@ def test_a_factory_makes_the_networks(photos):
 
 
 @pytest.mark.parametrize("kind", ["siren", "finer", "gauss", "wire", "relu"])
-def test_one_batched_computation_has_the_gradients_of_the_separate_ones(photos, kind):
+def test_one_batched_computation_has_the_gradients_of_the_separate_ones(photos, kind, monkeypatch):
+    monkeypatch.setattr(network, "fused", lambda _: None)
     config = {"in_features": 2, "out_features": 3, "width": 6, "hidden_layers": 2}
     networks = [build_network(kind, config, torch.Generator().manual_seed(k)) for k in range(3)]
     signals = [ImageSignal(photo) for photo in photos]
@@ -93,6 +95,7 @@ def test_a_fit_in_one_batched_computation(photos, monkeypatch):
             super().__init__(networks, signals, stack, mixed)
 
     separate = fit_many(photos, **SETTINGS)
+    monkeypatch.setattr(FusedGradients, "programs_of", lambda *_: None)
     monkeypatch.setattr(training, "SeparateGradients", AlwaysBatched)
     for one, other in zip(fit_many(photos, **SETTINGS), separate, strict=True):
         assert one.score == pytest.approx(other.score, abs=0.05)

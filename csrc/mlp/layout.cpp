@@ -1,0 +1,122 @@
+#include "mlp/layout.hpp"
+
+#include <algorithm>
+
+namespace coinr {
+namespace {
+
+// With at most so many columns, sums by lane cost less than a transposed tile.
+constexpr int64_t kNarrow = 4;
+
+constexpr int64_t kLine = 16;  // floats
+int64_t whole_lines(int64_t count) { return (count + kLine - 1) / kLine * kLine; }
+
+// The real matrix [rows, columns] that a layer's weights stand for, scaled.
+std::vector<float> expand(const MlpLayer& layer, const float* weight) {
+    const int64_t in = layer.fan_in, out = layer.fan_out, columns = layer.columns();
+    std::vector<float> matrix(layer.rows() * columns);
+    const float factor = layer.factor();
+    if (layer.storage == Storage::real) {
+        for (int64_t i = 0; i < in * out; ++i) matrix[i] = weight[i] * factor;
+        return matrix;
+    }
+    for (int64_t r = 0; r < out; ++r)
+        for (int64_t c = 0; c < in; ++c) {
+            const float real = weight[2 * (r * in + c)], imaginary = weight[2 * (r * in + c) + 1];
+            matrix[r * columns + c] = real;
+            matrix[r * columns + in + c] = -imaginary;
+            if (layer.storage == Storage::real_part) continue;
+            matrix[(out + r) * columns + c] = imaginary;
+            matrix[(out + r) * columns + in + c] = real;
+        }
+    return matrix;
+}
+
+}  // namespace
+
+MlpLayout::MlpLayout(const MlpProgram& program, const MlpKernels& kernels, bool to_inputs)
+    : program_(program), lanes_(kernels.lanes), to_inputs_(to_inputs) {
+    const std::vector<MlpProgram::WayBack> ways = program.ways_back(to_inputs);
+    for (size_t k = 0; k < ways.size(); ++k) {
+        Layer one{};
+        one.rows = program.layers()[k].rows();
+        one.columns = program.layers()[k].columns();
+        one.way = ways[k];
+        one.narrow = one.columns <= kNarrow;
+        one.stride = (one.columns + lanes_ - 1) / lanes_ * lanes_;
+        one.forward = packed_size_;
+        one.bias = one.forward + whole_lines(one.rows * one.columns);
+        one.back = one.bias + whole_lines(one.rows);
+        packed_size_ = one.back + whole_lines((one.way.end - one.way.begin) * one.rows);
+        one.gradient = gradient_size_;
+        one.sums = one.gradient + whole_lines(one.rows * (one.narrow ? one.columns * lanes_ : one.stride));
+        gradient_size_ = one.sums + whole_lines(one.rows * lanes_);
+        layers_.push_back(one);
+    }
+}
+
+void MlpLayout::pack(int64_t k, const float* weight, const float* bias, bool back, float* packed) const {
+    const MlpLayer& layer = program_.layers()[k];
+    const Layer& at = layers_[k];
+    const std::vector<float> matrix = expand(layer, weight);
+    float* out = packed + at.forward;
+    for (int64_t i = 0, r = 0; i < block_count(at.rows); ++i) {
+        const int64_t stop = block_begin(at.rows, i + 1);
+        for (int64_t c = 0; c < at.columns; ++c)
+            for (int64_t row = r; row < stop; ++row) *out++ = matrix[row * at.columns + c];
+        r = stop;
+    }
+    for (int64_t r = 0; r < at.rows; ++r) {
+        const bool imaginary = r >= layer.fan_out;
+        const int64_t from = layer.storage == Storage::real ? r : 2 * (r - (imaginary ? layer.fan_out : 0)) + imaginary;
+        packed[at.bias + r] = bias[from] * layer.factor();
+    }
+    if (!back) return;
+    out = packed + at.back;
+    const int64_t count = at.way.end - at.way.begin, first = at.way.begin - layer.in_row;
+    for (int64_t i = 0, c = 0; i < block_count(count); ++i) {
+        const int64_t stop = block_begin(count, i + 1);
+        for (int64_t row = 0; row < at.rows; ++row)
+            for (int64_t column = c; column < stop; ++column) *out++ = matrix[row * at.columns + first + column];
+        c = stop;
+    }
+}
+
+void MlpLayout::unpack(int64_t k, float* groups, int64_t count, float* weight, float* bias) const {
+    const MlpLayer& layer = program_.layers()[k];
+    const Layer& at = layers_[k];
+    const int64_t size = at.rows * (at.narrow ? at.columns * lanes_ : at.stride);
+    for (int64_t g = 1; g < count; ++g) {
+        const float* const more = groups + g * gradient_size_;
+        for (int64_t i = at.gradient; i < at.gradient + size; ++i) groups[i] += more[i];
+        for (int64_t i = at.sums; i < at.sums + at.rows * lanes_; ++i) groups[i] += more[i];
+    }
+    const auto lane_sum = [&](const float* lanes) {
+        float total = 0;
+        for (int64_t l = 0; l < lanes_; ++l) total += lanes[l];
+        return total;
+    };
+    const float* const matrix = groups + at.gradient;
+    const auto entry = [&](int64_t r, int64_t c) {
+        return at.narrow ? lane_sum(matrix + (r * at.columns + c) * lanes_) : matrix[r * at.stride + c];
+    };
+    const float factor = layer.factor();
+    const int64_t in = layer.fan_in, out = layer.fan_out;
+    for (int64_t r = 0; r < out; ++r) {
+        const float sum = lane_sum(groups + at.sums + r * lanes_) * factor;
+        if (layer.storage == Storage::real) {
+            for (int64_t c = 0; c < in; ++c) weight[r * in + c] = entry(r, c) * factor;
+            bias[r] = sum;
+            continue;
+        }
+        const bool whole = layer.storage == Storage::complex;
+        for (int64_t c = 0; c < in; ++c) {
+            weight[2 * (r * in + c)] = entry(r, c) + (whole ? entry(out + r, in + c) : 0.0f);
+            weight[2 * (r * in + c) + 1] = (whole ? entry(out + r, c) : 0.0f) - entry(r, in + c);
+        }
+        bias[2 * r] = sum;
+        bias[2 * r + 1] = whole ? lane_sum(groups + at.sums + (out + r) * lanes_) : 0.0f;
+    }
+}
+
+}  // namespace coinr

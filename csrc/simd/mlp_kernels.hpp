@@ -1,0 +1,78 @@
+// The inner loops of networks, once per instruction set.
+//
+// Unlike those of kernels.hpp they use fused multiply-add where there is one, so results differ in the last bits from
+// one instruction set to another. On one machine equal arguments give equal bits.
+//
+// A tile holds up to kTile samples: a matrix [features][kTile], of which the first `columns` columns are used, a multiple of
+// `lanes`.
+#pragma once
+
+#include <cstdint>
+
+namespace coinr {
+
+constexpr int64_t kTile = 64;
+
+// Rows that one block of a product has at most.
+constexpr int64_t kBlockRows = 6;
+
+// Returns how many blocks `rows` are divided into, and where block i begins; their sizes differ by at most one.
+inline int64_t block_count(int64_t rows) { return (rows + kBlockRows - 1) / kBlockRows; }
+inline int64_t block_begin(int64_t rows, int64_t i) {
+    const int64_t count = block_count(rows), each = rows / count, more = rows % count;
+    return i * each + (i < more ? i : more);
+}
+
+enum class Activation { none, sine, finer, gauss, relu, sigmoid, gabor, gabor_complex };
+
+// c = start + a b.
+struct Product {
+    const float* a;      // packed: blocks of rows, each [depth][rows of the block]; else [rows][a_stride]
+    bool packed;
+    int64_t a_stride;
+    const float* b;      // column j of row k at b[j / w * b_block + k * b_stride + j % w], w = Kernels::block_columns
+    int64_t b_stride, b_block;
+    float* c;            // [rows][c_stride]
+    int64_t c_stride;
+    const float* bias;   // [rows] to start from; null: zeros
+    bool add;            // start from c
+    int64_t rows, depth, columns;
+};
+
+// One activation of rows of a tile.
+struct ActivationTask {
+    Activation activation;
+    float omega, scale;
+    int64_t rows;     // of pre-activations; the Gabor kinds have other numbers of outputs
+    int64_t columns;
+    float* y;         // activate: pre-activations in, activations out
+    float* kept;      // what the way back needs; null where there is none
+    float* gradient;  // differentiate: of activations in, of pre-activations out
+    float* sums;      // [rows][lanes]: sums of the pre-activations' gradients are added, lane by lane
+};
+
+struct MlpKernels {
+    int64_t lanes, block_columns;
+    void (*multiply)(const Product& task);
+    // out: the transposed rows in blocks of block_columns, each [columns][block_columns]. Reads rows up to a multiple of
+    // `lanes`.
+    void (*transpose)(const float* in, int64_t rows, int64_t columns, float* out);
+    void (*activate)(const ActivationTask& task);
+    void (*differentiate)(const ActivationTask& task);
+    // sums[r][c] += a[r] * b[c], lane by lane: [rows][count][lanes].
+    void (*outer)(const float* a, int64_t rows, const float* b, int64_t count, int64_t columns, float* sums);
+    // Rows 0 to `features` hold x. Sets those after them to sin(f x) and cos(f x) for each frequency f.
+    void (*encode)(float* rows, int64_t features, const float* frequencies, int64_t count, int64_t columns);
+    // The way back: adds to the gradients of x those through their sines and cosines.
+    void (*encode_gradient)(const float* rows, float* gradient, int64_t features, const float* frequencies,
+                            int64_t count, int64_t columns);
+    void (*sine)(const float* x, int64_t count, float* sine, float* cosine);  // count a multiple of lanes
+};
+
+extern const MlpKernels kMlpPortable;
+#if defined(__x86_64__)
+extern const MlpKernels kMlpAvx2;
+extern const MlpKernels kMlpAvx512;
+#endif
+
+}  // namespace coinr

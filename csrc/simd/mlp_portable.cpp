@@ -1,0 +1,8 @@
+// Kernels of networks in portable C++.
+#include "simd/mlp_kernels.hpp"
+
+#define COINR_LEVEL 0
+#define COINR_TABLE kMlpPortable
+#include "simd/mlp_vector_body.hpp"
+#include "simd/mlp_product_body.hpp"
+#include "simd/mlp_activation_body.hpp"

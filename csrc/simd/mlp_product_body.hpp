@@ -1,0 +1,140 @@
+// Products of small matrices whose columns fill the lanes, and transposition. See kernels_body.hpp for how such files
+// are used.
+
+namespace coinr {
+namespace {
+
+// A block of R rows and NV vectors of columns, whose sums stay in registers.
+template <int R, int NV, bool packed>
+void multiply_block(const Product& t, const float* a, const float* b, float* c, const float* bias, bool add,
+                    int64_t depth) {
+    Floats sum[R][NV];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+        for (int v = 0; v < NV; ++v)
+            sum[r][v] = add ? load(c + r * t.c_stride + v * kLanes) : bias ? all(bias[r]) : Floats{};
+    const int64_t row = packed ? 1 : t.a_stride, next = packed ? R : 1, b_stride = t.b_stride;
+    for (int64_t k = 0; k < depth; ++k, a += next, b += b_stride) {
+        Floats x[NV];
+#pragma GCC unroll 8
+        for (int v = 0; v < NV; ++v) x[v] = load(b + v * kLanes);
+#pragma GCC unroll 8
+        for (int r = 0; r < R; ++r) {
+            const Floats w = all(a[r * row]);
+#pragma GCC unroll 8
+            for (int v = 0; v < NV; ++v) sum[r][v] = multiply_add(w, x[v], sum[r][v]);
+        }
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 8
+        for (int v = 0; v < NV; ++v) store(c + r * t.c_stride + v * kLanes, sum[r][v]);
+}
+
+typedef void (*Block)(const Product&, const float*, const float*, float*, const float*, bool, int64_t);
+
+template <int R, bool packed>
+Block block_of_vectors(int64_t vectors) {
+#if COINR_LEVEL == 2
+    if (vectors == 4) return multiply_block<R, 4, packed>;
+    if (vectors == 3) return multiply_block<R, 3, packed>;
+#endif
+    return vectors == 2 ? multiply_block<R, 2, packed> : multiply_block<R, 1, packed>;
+}
+
+template <bool packed>
+Block block_of(int64_t rows, int64_t vectors) {
+    switch (rows) {
+        case 1: return block_of_vectors<1, packed>(vectors);
+        case 2: return block_of_vectors<2, packed>(vectors);
+        case 3: return block_of_vectors<3, packed>(vectors);
+        case 4: return block_of_vectors<4, packed>(vectors);
+        case 5: return block_of_vectors<5, packed>(vectors);
+        default: return block_of_vectors<6, packed>(vectors);
+    }
+}
+
+// Rows of b that are used together: 32 KiB stay in the first cache.
+constexpr int64_t kPanel = 32768 / (4 * kColumns);
+
+void multiply(const Product& t) {
+    const int64_t blocks = block_count(t.rows);
+    const int64_t panels = (t.depth + kPanel - 1) / kPanel;
+    for (int64_t j = 0; j < t.columns; j += kColumns) {
+        const float* const b = t.b + j / kColumns * t.b_block;
+        const int64_t vectors = (t.columns - j < kColumns ? t.columns - j : kColumns) / kLanes;
+        for (int64_t panel = 0; panel < (panels ? panels : 1); ++panel) {
+            const int64_t begin = panels ? t.depth * panel / panels : 0, stop = panels ? t.depth * (panel + 1) / panels : 0;
+            for (int64_t i = 0, r = 0; i < blocks; ++i) {
+                const int64_t next = block_begin(t.rows, i + 1), rows = next - r;
+                const float* const a = t.packed ? t.a + r * t.depth + begin * rows : t.a + r * t.a_stride + begin;
+                const Block block = t.packed ? block_of<true>(rows, vectors) : block_of<false>(rows, vectors);
+                block(t, a, b + begin * t.b_stride, t.c + r * t.c_stride + j, t.bias ? t.bias + r : nullptr,
+                      t.add || panel > 0, stop - begin);
+                r = next;
+            }
+        }
+    }
+}
+
+// Lane g of the result, of four floats each, is row 4 g of `in`.
+COINR_INLINE Floats load_quads(const float* in) {
+#if COINR_LEVEL == 2
+    __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(in));
+    v = _mm512_mask_broadcast_f32x4(v, 0x00F0, _mm_loadu_ps(in + 4 * kTile));
+    v = _mm512_mask_broadcast_f32x4(v, 0x0F00, _mm_loadu_ps(in + 8 * kTile));
+    return (Floats)_mm512_mask_broadcast_f32x4(v, 0xF000, _mm_loadu_ps(in + 12 * kTile));
+#elif COINR_LEVEL == 1
+    return (Floats)_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(in)), _mm_loadu_ps(in + 4 * kTile), 1);
+#else
+    return load(in);
+#endif
+}
+
+#if COINR_LEVEL == 2
+COINR_INLINE Floats low_singles(Floats a, Floats b) { return (Floats)_mm512_unpacklo_ps((__m512)a, (__m512)b); }
+COINR_INLINE Floats high_singles(Floats a, Floats b) { return (Floats)_mm512_unpackhi_ps((__m512)a, (__m512)b); }
+COINR_INLINE Floats low_pairs(Floats a, Floats b) { return (Floats)_mm512_unpacklo_pd((__m512d)a, (__m512d)b); }
+COINR_INLINE Floats high_pairs(Floats a, Floats b) { return (Floats)_mm512_unpackhi_pd((__m512d)a, (__m512d)b); }
+#elif COINR_LEVEL == 1
+COINR_INLINE Floats low_singles(Floats a, Floats b) { return (Floats)_mm256_unpacklo_ps((__m256)a, (__m256)b); }
+COINR_INLINE Floats high_singles(Floats a, Floats b) { return (Floats)_mm256_unpackhi_ps((__m256)a, (__m256)b); }
+COINR_INLINE Floats low_pairs(Floats a, Floats b) { return (Floats)_mm256_unpacklo_pd((__m256d)a, (__m256d)b); }
+COINR_INLINE Floats high_pairs(Floats a, Floats b) { return (Floats)_mm256_unpackhi_pd((__m256d)a, (__m256d)b); }
+#else
+COINR_INLINE Floats low_singles(Floats a, Floats b) { return Floats{a[0], b[0], a[1], b[1]}; }
+COINR_INLINE Floats high_singles(Floats a, Floats b) { return Floats{a[2], b[2], a[3], b[3]}; }
+COINR_INLINE Floats low_pairs(Floats a, Floats b) { return Floats{a[0], a[1], b[0], b[1]}; }
+COINR_INLINE Floats high_pairs(Floats a, Floats b) { return Floats{a[2], a[3], b[2], b[3]}; }
+#endif
+
+// kLanes rows, four columns: within each group of four lanes these are 4 by 4 matrices.
+COINR_INLINE void transpose_quads(const float* in, float* out) {
+    const Floats a = load_quads(in), b = load_quads(in + kTile), c = load_quads(in + 2 * kTile),
+                 d = load_quads(in + 3 * kTile);
+    const Floats ab0 = low_singles(a, b), ab1 = high_singles(a, b), cd0 = low_singles(c, d), cd1 = high_singles(c, d);
+    store(out, low_pairs(ab0, cd0));
+    store(out + kColumns, high_pairs(ab0, cd0));
+    store(out + 2 * kColumns, low_pairs(ab1, cd1));
+    store(out + 3 * kColumns, high_pairs(ab1, cd1));
+}
+
+void transpose(const float* in, int64_t rows, int64_t columns, float* out) {
+    for (int64_t r = 0; r < rows; r += kLanes) {
+        float* const block = out + r / kColumns * columns * kColumns + r % kColumns;
+        for (int64_t j = 0; j < columns; j += 4) transpose_quads(in + r * kTile + j, block + j * kColumns);
+    }
+}
+
+void outer(const float* a, int64_t rows, const float* b, int64_t count, int64_t columns, float* sums) {
+    for (int64_t r = 0; r < rows; ++r, a += kTile)
+        for (int64_t c = 0; c < count; ++c, sums += kLanes) {
+            Floats sum = load(sums);
+            for (int64_t j = 0; j < columns; j += kLanes) sum = multiply_add(load(a + j), load(b + c * kTile + j), sum);
+            store(sums, sum);
+        }
+}
+
+}  // namespace
+}  // namespace coinr
