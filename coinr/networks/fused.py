@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -30,10 +30,19 @@ from coinr.engine.native import MlpProgram
 from coinr.engine.threads import available_threads
 from coinr.networks.programs import Computation
 
-if TYPE_CHECKING:
-    from coinr.networks.network import Network
-
 _PLAIN = (Tensor, nn.Parameter)
+
+
+class FusedModule(nn.Module):
+    """A module that the extension can compute."""
+
+    def computation(self) -> Computation | None:
+        """Return what the network computes, for the extension; None if that cannot compute it."""
+        return None
+
+    def plain_values(self, inputs: Sequence[Tensor], count: int) -> Tensor:
+        """Return by torch's operations what :func:`run` returns."""
+        raise NotImplementedError
 
 
 class Fused(NamedTuple):
@@ -44,7 +53,7 @@ class Fused(NamedTuple):
     names: tuple[str, ...]
 
 
-def fused(network: Network) -> Fused | None:
+def fused(network: FusedModule) -> Fused | None:
     """Return a network as the extension computes it; None where the module's rule leaves it to torch."""
     if not type(network).__module__.startswith("coinr.networks.") or _is_watched():
         return None
@@ -144,7 +153,7 @@ def threads() -> int:
     return min(torch.get_num_threads(), available_threads())
 
 
-def run(network: Network, found: Fused, inputs: Sequence[Tensor], count: int) -> Tensor:
+def run(network: FusedModule, found: Fused, inputs: Sequence[Tensor], count: int) -> Tensor:
     """Return values float32 [count, outputs] of inputs [count / repeats, features].
 
     Adjacent samples share a row of an input with fewer rows. Gradients flow to all weights, and to the input if there
@@ -165,7 +174,7 @@ class _Values(torch.autograd.Function):
     """The values of a network; its activations are computed again on the way back, tile by tile."""
 
     @staticmethod
-    def forward(ctx: Any, network: Network, found: Fused, count: int, *given: Tensor) -> Tensor:
+    def forward(ctx: Any, network: FusedModule, found: Fused, count: int, *given: Tensor) -> Tensor:
         ctx.network, ctx.found, ctx.count = network, found, count
         ctx.save_for_backward(*given)
         inputs = len(given) - len(found.tensors)
@@ -191,7 +200,7 @@ class _Values(torch.autograd.Function):
 class _Plain(nn.Module):
     """A network that torch's operations compute."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: FusedModule) -> None:
         super().__init__()
         self.network = network
 
@@ -200,7 +209,7 @@ class _Plain(nn.Module):
 
 
 def _plain_gradients(
-    network: Network, found: Fused, count: int, given: Sequence[Tensor], wanted: Sequence[bool], gradient: Tensor
+    network: FusedModule, found: Fused, count: int, given: Sequence[Tensor], wanted: Sequence[bool], gradient: Tensor
 ) -> list[Tensor | None]:
     """Return gradients that can be derived again if gradients are enabled."""
     inputs = given[: len(given) - len(found.names)]

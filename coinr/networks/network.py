@@ -15,11 +15,11 @@ from coinr.inputs.arguments import checked
 from coinr.inputs.dtypes import dtype_name
 from coinr.networks.encoding import encode
 from coinr.networks.families import SIZES, Described, Family, MlpFamily, check_sizes, fans
-from coinr.networks.fused import fused, is_plain, run
+from coinr.networks.fused import FusedModule, fused, is_plain, run
 from coinr.networks.programs import Computation, computation_of_mlp
 
 
-class Network(nn.Module, Described):
+class Network(FusedModule, Described):
     """A network that a file can hold: its tensors, and the settings that do not follow from their shapes.
 
     Attributes
@@ -37,14 +37,6 @@ class Network(nn.Module, Described):
     @abstractmethod
     def config(self) -> dict[str, Any]:
         """Return JSON values that rebuild the network without its weights: ``type(network)(**network.config)``."""
-
-    def computation(self) -> Computation | None:
-        """Return what the network computes, for the extension; None if that cannot compute it."""
-        return None
-
-    def plain_values(self, inputs: Sequence[Tensor], count: int) -> Tensor:
-        """Return by torch's operations what :func:`coinr.networks.fused.run` returns."""
-        raise NotImplementedError
 
     @classmethod
     @checked
@@ -146,11 +138,11 @@ class Mlp(Network):
         """Return the values of :meth:`forward` by torch's operations, one by one."""
 
     def plain_values(self, inputs: Sequence[Tensor], count: int) -> Tensor:
-        """Implement :meth:`Network.plain_values`."""
+        """Implement :meth:`FusedModule.plain_values`."""
         return self.plain_forward(inputs[0])
 
     def computation(self) -> Computation | None:
-        """Implement :meth:`Network.computation`."""
+        """Implement :meth:`FusedModule.computation`."""
         return computation_of_mlp(self.family, self.config)
 
     def fans(self) -> list[tuple[int, int]]:
