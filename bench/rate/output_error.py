@@ -4,9 +4,10 @@
 
 Networks that are not trained yet are trained first (:mod:`bench.harness.wide_corpus`). Two tables are written:
 
-- ``output_error.csv``: for each network, bytes, output error in dB and loss in dB of the default and of
-  ``tolerance=0.15``, which is the rule by kinds of layers. ``equal`` columns compare bytes at the output error of the
-  default: the tolerance of the other rule is turned until it has the same.
+- ``output_error.csv``: for each network, bytes, output error in dB and loss in dB of the default, of the efforts
+  ``fast`` and ``best``, of ``paper``, and of ``tolerance=0.15``, the rule by kinds of layers. ``unknown`` is the
+  default where the structure of the network is hidden from it. ``equal`` columns compare bytes at the output error of
+  the default: the tolerance of the other rule is turned until it has the same.
 - ``output_gains.csv``: for each tensor, the gain that is measured with small noise and the gain that is predicted.
 
 Folds: the one number that is fitted is a shift of all levels. ``held_out_db`` is the output error with the shift that
@@ -28,6 +29,7 @@ from torch import Tensor
 import coinr
 from bench.harness import corpus, training, wide_corpus
 from bench.harness.results import write_csv, write_json
+from coinr.codec.encoder import Encoder
 from coinr.sensitivity.gains import predict_gains
 from coinr.sensitivity.output_meter import OutputMeter
 
@@ -96,33 +98,47 @@ def gain_rows(entry: corpus.Entry, meter: OutputMeter) -> list[dict[str, Any]]:
 
 def _measure(entry: corpus.Entry, meter: OutputMeter, **arguments: Any) -> tuple[int, float, float]:
     """Return bytes, output error in dB and loss in dB of a file."""
-    blob = coinr.encode_state_dict(entry.state_dict, **arguments)
+    return _measure_file(entry, meter, coinr.encode_state_dict(entry.state_dict, **arguments))
+
+
+def _measure_file(entry: corpus.Entry, meter: OutputMeter, blob: bytes) -> tuple[int, float, float]:
     decoded = coinr.decode_state_dict(blob)
     return len(blob), meter.error_db(decoded), entry.evaluate(entry.state_dict) - entry.evaluate(decoded)
 
 
-def network_row(entry: corpus.Entry, meter: OutputMeter, **arguments: Any) -> dict[str, Any]:
+def _encode_unknown(entry: corpus.Entry) -> bytes:
+    """Encode a network as if its structure were not recognized."""
+    encoder = Encoder(entry.state_dict)
+    vars(encoder)["gains"] = None
+    return encoder.encode(None)
+
+
+def _columns(name: str, size: int, error: float, loss: float) -> dict[str, Any]:
+    return {f"{name}bytes": size, f"{name}output_error_db": f"{error:.1f}", f"{name}loss_db": f"{loss:.3f}"}
+
+
+def network_row(entry: corpus.Entry, meter: OutputMeter) -> dict[str, Any]:
     """Return the row of a network in ``output_error.csv``, but for the folds."""
-    size, error, loss = _measure(entry, meter, **arguments)
-    old_size, old_error, old_loss = equal_size, equal_error, _ = _measure(entry, meter, tolerance=0.15, **arguments)
+    size, error, loss = _measure(entry, meter)
+    old = equal_size, equal_error, _ = _measure(entry, meter, tolerance=0.15)
     tolerance = 0.15
     for _ in range(_TRIES):
         if abs(equal_error - error) <= _NEAR:
             break
         tolerance *= 10 ** ((error - equal_error) / 20)
-        equal_size, equal_error, _ = _measure(entry, meter, tolerance=tolerance, **arguments)
+        equal_size, equal_error, _ = _measure(entry, meter, tolerance=tolerance)
     predicted = predict_gains({name: tensor.numpy() for name, tensor in entry.state_dict.items()})
     return {
         "network": entry.name,
         "parameters": entry.parameters,
         "quality_db": f"{entry.evaluate(entry.state_dict):.1f}",
         "taken_for": predicted.network if predicted else "not recognized",
-        "bytes": size,
-        "output_error_db": f"{error:.1f}",
-        "loss_db": f"{loss:.3f}",
-        "tolerance_bytes": old_size,
-        "tolerance_output_error_db": f"{old_error:.1f}",
-        "tolerance_loss_db": f"{old_loss:.3f}",
+        **_columns("", size, error, loss),
+        **_columns("fast_", *_measure(entry, meter, effort="fast")),
+        **_columns("best_", *_measure(entry, meter, effort="best")),
+        **_columns("paper_", *_measure(entry, meter, profile="paper")),
+        **_columns("unknown_", *_measure_file(entry, meter, _encode_unknown(entry))),
+        **_columns("tolerance_", *old),
         "equal_bytes": equal_size,
         "equal_ratio": f"{size / equal_size:.3f}",
     }
@@ -141,7 +157,8 @@ def add_folds(rows: list[dict[str, Any]]) -> None:
 def summarize(rows: list[dict[str, Any]]) -> Mapping[str, Any]:
     """Return shares and extremes of both rules, as they come and held out, and the median ratio of bytes."""
     found: dict[str, Any] = {"networks": len(rows)}
-    for name in ("output_error_db", "held_out_db", "tolerance_output_error_db", "tolerance_held_out_db"):
+    names = [f"{prefix}output_error_db" for prefix in ("", "fast_", "best_", "paper_", "unknown_", "tolerance_")]
+    for name in (*names, "held_out_db", "tolerance_held_out_db"):
         errors = np.array([float(row[name]) for row in rows])
         found[name] = {
             "within_3_db_of_-50": float((np.abs(errors + 50) <= 3).mean()),
@@ -149,9 +166,12 @@ def summarize(rows: list[dict[str, Any]]) -> Mapping[str, Any]:
             "smallest": float(errors.min()),
             "median": float(np.median(errors)),
         }
+    for prefix in ("fast_", "best_", "paper_", "unknown_"):
+        shares = np.array([row[f"{prefix}bytes"] / row["bytes"] for row in rows])
+        found[f"{prefix}bytes_over_default"] = {"median": float(np.median(shares)), "largest": float(shares.max())}
     ratios = np.array([float(row["equal_ratio"]) for row in rows])
     found["bytes_at_equal_output_error"] = {"median": float(np.median(ratios)), "largest": float(ratios.max())}
-    for name in ("loss_db", "tolerance_loss_db"):
+    for name in (one.replace("output_error", "loss") for one in names):
         losses = np.array([float(row[name]) for row in rows])
         found[name] = {"median": float(np.median(losses)), "largest": float(losses.max())}
     return found
@@ -164,8 +184,6 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("bench/results/rate/output_error.csv"))
     parser.add_argument("--cache", type=Path, default=wide_corpus.CACHE)
     parser.add_argument("--networks", help="names, with commas between; all by default")
-    parser.add_argument("--profile", default="auto")
-    parser.add_argument("--effort", default="default")
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows: list[dict[str, Any]] = []
@@ -175,7 +193,7 @@ def main() -> None:
             continue
         entry = corpus.build(recipe, options.data, options.cache)
         meter = meter_of(entry)
-        rows.append(network_row(entry, meter, profile=options.profile, effort=options.effort))
+        rows.append(network_row(entry, meter))
         gains += gain_rows(entry, meter)
         print(*(f"{key} {value}" for key, value in rows[-1].items()), flush=True)
     add_folds(rows)

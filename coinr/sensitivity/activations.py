@@ -147,6 +147,10 @@ class Tanh(Activation):
         return 1 - np.tanh(z) ** 2
 
 
+# Most octaves of encodings in use.
+_MOST_OCTAVES = 16
+
+
 @dataclass(frozen=True)
 class Encoding:
     """Coordinates themselves, or sin(f x) and cos(f x) of frequencies f = lowest · base^i, with x before them or not.
@@ -161,6 +165,10 @@ class Encoding:
     lowest: float = 1.0
     with_coordinates: bool = True
     sines_first: bool = False
+
+    def is_usual(self) -> bool:
+        """Return whether it is an encoding as ReLU networks have it: coordinates, and a few octaves."""
+        return self.with_coordinates and self.base == 2 and self.count <= _MOST_OCTAVES
 
     def value(self, x: Array) -> Array:
         """Return the encoded ``[N, inputs]`` coordinates, float32."""

@@ -47,7 +47,8 @@ class Gains:
 def predict_gains(tensors: Mapping[str, NDArray[Any]]) -> Gains | None:
     """Return the gains of networks that tensors are of; None where none is recognized, or one shows no signal.
 
-    Where several activations are possible, the largest gain of each row counts. Of several networks, such as a coarse
+    Where several activations are possible, the largest gain of each row counts, and of several encodings of coordinates
+    with one activation the mean of squares. Of several networks, such as a coarse
     and a fine radiance field, the output of each is one of its own: gains are such that each keeps the whole level.
     """
     networks = recognize(tensors)
@@ -57,8 +58,11 @@ def predict_gains(tensors: Mapping[str, NDArray[Any]]) -> Gains | None:
     squares: dict[str, NDArray[np.float64]] = {}
     for models in networks:
         share = models[0].size / total
-        found = [model.squared_gains() for model in models]
-        squares |= {name: share * np.max([one[name] for one in found], axis=0) for name in found[0]}
+        found = [[model.squared_gains() for model in alike] for alike in _alike(models)]
+        squares |= {
+            name: share * np.max([np.mean([one[name] for one in alike], 0) for alike in found], 0)
+            for name in found[0][0]
+        }
     if not all(np.isfinite(rows).all() for rows in squares.values()):
         return None
     return Gains(_words(networks), {name: _gain(rows) for name, rows in squares.items()})
@@ -69,24 +73,35 @@ def predict_error(
 ) -> tuple[float, str] | None:
     """Return the output error in dB of decoded tensors, and what the network was taken for; None as above.
 
-    Networks run with both at points of their domain, with each activation that is possible; the largest error counts.
-    It is -200 where no output changes.
+    Networks run with both at points of their domain, with each activation that is possible; the largest error counts,
+    and the mean over encodings as above. It is -200 where no output changes.
     """
     networks = recognize(original)
     if networks is None:
         return None
-    largest = max(_change(model, decoded) for models in networks for model in models)
-    return 20 * math.log10(max(largest, _LEAST_ERROR)), _words(networks)
+    groups = [alike for models in networks for alike in _alike(models)]
+    largest = max(np.mean([_squared_change(model, decoded) for model in alike]) for alike in groups)
+    return 20 * math.log10(max(math.sqrt(largest), _LEAST_ERROR)), _words(networks)
 
 
-def _change(model: Model, decoded: Mapping[str, NDArray[Any]]) -> float:
+def _alike(models: Sequence[Model]) -> list[list[Model]]:
+    """Return models in groups that differ in the encoding of coordinates alone, which their texts do not name."""
+    groups: dict[str, list[Model]] = {}
+    for model in models:
+        groups.setdefault(str(model), []).append(model)
+    return list(groups.values())
+
+
+def _squared_change(model: Model, decoded: Mapping[str, NDArray[Any]]) -> float:
+    """Return the squared output error of decoded tensors."""
     outputs = model.outputs()
     change = model.replaced(decoded).outputs() - outputs
-    return float(np.sqrt(np.mean(change**2)) / np.ptp(outputs))
+    return float(np.mean(change**2) / np.ptp(outputs) ** 2)
 
 
 def _words(networks: Sequence[Sequence[Model]]) -> str:
-    return " and ".join(f"{models[0].depth} layers, " + " or ".join(map(str, models)) for models in networks)
+    texts = [" or ".join(dict.fromkeys(map(str, models))) for models in networks]
+    return " and ".join(f"{models[0].depth} layers, {text}" for models, text in zip(networks, texts, strict=True))
 
 
 def _gain(squares: NDArray[np.float64]) -> Gain:

@@ -47,7 +47,7 @@ _SINE_PRIOR, _FINER_PRIOR = 1.3, 1.15
 # Preactivations of sines start at a standard deviation of 1 and grow in training: omega times the least scale of a
 # layer's weights is at least the first of these, and omega times their mean scale is at most the second. Networks
 # without hidden matrices have the scale of the output layer, which starts elsewhere.
-_PREACTIVATION = (1.1, 5.0)
+_PREACTIVATION = (1.1, 8.0)
 _PREACTIVATION_OF_OUTPUT = (1.1, 12.0)
 
 # Scale of weights (root mean square times √inputs). Below the first, they are a SIREN's; above the second, those of a
@@ -58,6 +58,9 @@ _GAUSSIANS = (10.0, 20.0, 30.0)
 
 # Guesses that are at least this share as plausible as the best one are possible, too; the second is of Gaussians.
 _POSSIBLE, _POSSIBLE_GAUSSIAN = 0.85, 0.4
+
+# The same for encodings of a ReLU network, which its weights hardly tell apart.
+_POSSIBLE_ENCODING = 0.5
 
 # The same for sines of several chains. Preactivations of their hidden layers start at √2 and grow: the power with which
 # less than that is less plausible.
@@ -80,12 +83,16 @@ def infer(layers: Sequence[Layer]) -> list[Guess]:
     if not rated:
         return []
     best, chosen = max(rated, key=lambda pair: pair[0])
+    plain = [_same(chosen.encoding, activation) for activation in (Rectifier(), Tanh())]
     if isinstance(chosen.hidden, Rectifier) and chosen.encoding.count:
-        return [chosen, Guess(chosen.encoding, Tanh(), Tanh())]
+        encodings = [guess.encoding for value, guess in rated if value >= _POSSIBLE_ENCODING * best]
+        return [_same(encoding, guess.hidden) for guess in plain for encoding in encodings]
     share = _POSSIBLE_GAUSSIAN if isinstance(chosen.hidden, Gaussian) else _POSSIBLE
     alike = (type(chosen.hidden), chosen.encoding)
     possible = [g for value, g in rated if value >= share * best and (type(g.hidden), g.encoding) == alike]
-    return sorted(possible, key=lambda guess: guess is not chosen)
+    possible.sort(key=lambda guess: guess is not chosen)
+    # weights of Gaussians hardly leave their initial scale, so other networks that were hardly trained look alike
+    return possible + (plain if isinstance(chosen.hidden, Gaussian) else [])
 
 
 def infer_sines(variants: Sequence[Sequence[Layer]]) -> list[Guess]:
@@ -148,12 +155,13 @@ def _guesses(layers: Sequence[Layer]) -> list[Guess]:
     inner = layers[1:-1] or layers[-1:]
     scales = [max(layer.scale, 1e-30) for layer in inner]
     scale = math.exp(sum(map(math.log, scales)) / len(scales))
+    usual = [encoding for encoding in encodings if encoding.is_usual()] or encodings
     found: list[Guess] = []
     for encoding in encodings:
         if scale < _LEAST_PLAIN or len(layers) == 2:
             low, high = _PREACTIVATION if len(layers) > 2 else _PREACTIVATION_OF_OUTPUT
             found += _sines(encoding, low / min(scales), high / scale)
-        if scale >= _LEAST_PLAIN:
+        if scale >= _LEAST_PLAIN and encoding in usual:
             found.append(_same(encoding, Rectifier()))
         if scale >= _LEAST_PLAIN and not encoding.count:
             found += [_same(encoding, Gaussian(one)) for one in _GAUSSIANS]

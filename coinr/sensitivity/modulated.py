@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coinr.sensitivity.activations import Encoding, Sine
-from coinr.sensitivity.chain import POINTS
+from coinr.sensitivity.chain import points_of
 from coinr.sensitivity.inference import infer_sines
 from coinr.sensitivity.layers import Layer, find_layers, group_tensors, make_layer
-from coinr.sensitivity.probe import Guess, points, run, signs, squared_derivatives
+from coinr.sensitivity.probe import Guess, run, signs, squared_derivatives
 
 Array = NDArray[Any]
 
@@ -119,7 +119,7 @@ class Modulated:
         return found | {name: np.full(len(one), by_latent / total) for name, one in self.latents.items()}
 
     def _points(self) -> Array:
-        return points(self.guess.encoding.inputs, POINTS[self.guess.encoding.inputs])
+        return points_of(self.layers, self.guess.encoding.inputs)
 
     def shifted(self, latent: Array) -> list[Layer]:
         """Return the layers with the hidden biases that a latent gives them."""

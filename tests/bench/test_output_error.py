@@ -51,8 +51,10 @@ def test_rows_of_a_network_of_one_recipe(tmp_path):
     layers = find_layers({name: tensor.numpy() for name, tensor in entry.state_dict.items()})
     assert infer(layers)
     meter = meter_of(entry)
-    row = network_row(entry, meter, profile="direct", effort="fast")
-    assert abs(float(row["output_error_db"]) + 50) < 6
+    row = network_row(entry, meter)
+    for effort in ("", "fast_", "best_"):
+        assert abs(float(row[f"{effort}output_error_db"]) + 50) < 6
+    assert row["unknown_bytes"] != row["bytes"] != row["paper_bytes"]
     assert row["bytes"] != row["tolerance_bytes"]
     for gain in gain_rows(entry, meter):
         assert abs(float(gain["measured_gain_db"]) - float(gain["predicted_gain_db"])) < 10
@@ -64,5 +66,7 @@ def test_held_out_errors_are_shifted_by_the_other_folds():
     assert [row["fold"] for row in rows] == [0, 1, 2, 3, 4] * 2
     assert rows[0]["held_out_db"] == "-47.5"
     assert {row["tolerance_held_out_db"] for row in rows} == {"-50.0"}
-    rows = [row | {"equal_ratio": "0.9", "loss_db": "0.1", "tolerance_loss_db": "0.2"} for row in rows]
+    ways = ("", "fast_", "best_", "paper_", "unknown_", "tolerance_")
+    made = {f"{way}output_error_db": "-50" for way in ways[1:-1]} | {f"{way}loss_db": "0.1" for way in ways}
+    rows = [row | made | {f"{way}bytes": 9 for way in ways} | {"equal_ratio": "0.9"} for row in rows]
     assert summarize(rows)["held_out_db"]["within_3_db_of_-50"] == 1.0
