@@ -19,6 +19,7 @@ from bench.harness.curves import LOSSES, climb
 from bench.harness.measure import Bench, Row, source_version
 from bench.harness.tables import DEFAULT
 from coinr.codec import baselines
+from coinr.codec.options import DEFAULT_EFFORT
 
 #: b of the "b-bit + Brotli" family; a ReLU network keeps its quality below 6.
 BITS = range(4, 17)
@@ -29,6 +30,9 @@ PAPER_WIDTHS = (0.25, 0.29, 0.33, 0.36, 0.39, 0.41, 0.43, 0.45, 0.47, 0.49)
 
 #: Relative errors that ``tolerance`` is tried at: octaves from the finest to the coarsest.
 FINEST, OCTAVES = 2.0**-17, 24
+
+#: The same for output errors, in dB.
+FINEST_DB, OCTAVES_OF_OUTPUT, DB_OF_AN_OCTAVE = -140.0, 23, 20 * math.log10(2)
 
 
 #: Parts of the package that no file of weights depends on.
@@ -151,9 +155,24 @@ def profile_rows(bench: Bench, profile: str, per_octave: int = 4) -> Iterator[Ro
     yield from rows.values()
 
 
-def default_rows(bench: Bench, profile: str) -> Iterator[Row]:
-    """Yield a profile as it comes, without any option."""
-    yield _ours(bench, profile + DEFAULT, "", profile=profile)
+def auto_name(effort: str) -> str:
+    """Return the name of ``auto`` at an effort; at the default one it has no other."""
+    return "auto" if effort == DEFAULT_EFFORT else f"auto {effort}"
+
+
+def effort_rows(bench: Bench, effort: str, per_octave: int = 4) -> Iterator[Row]:
+    """Yield ``auto`` at an effort over a grid of output errors, fine where the loss matters; then as it comes."""
+    rows: dict[str, Row] = {}
+
+    def measure(rung: int) -> float:
+        level = FINEST_DB + rung * DB_OF_AN_OCTAVE / per_octave
+        setting = f"output_error_db={level:.4g}"
+        rows[setting] = _ours(bench, auto_name(effort), setting, effort=effort, output_error_db=level)
+        return rows[setting].loss_db
+
+    climb(per_octave * OCTAVES_OF_OUTPUT, measure)
+    yield from rows.values()
+    yield _ours(bench, auto_name(effort) + DEFAULT, "", effort=effort)
 
 
 def paper_rows(bench: Bench) -> Iterator[Row]:

@@ -31,7 +31,7 @@ OTHERS = (NNCODEC, "fp16", BITS_FAMILY)
 VIEW = 1.8
 
 #: Ours that must not lose, whose ratios lead the summary; the others are there to be read.
-LEADING = ("auto", "search")
+LEADING = ("auto", "auto fast", "auto best", "search")
 
 Curves = Mapping[str, Sequence[Point]]
 

@@ -12,6 +12,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from bench.harness import coders, corpus, nncodec, tables
 from bench.harness.measure import Bench, Row
 from bench.harness.results import write_csv, write_json
 from bench.rate import plots
+from coinr.codec.effort import EFFORTS
 from coinr.codec.profiles.tasks import PROFILES
 
 ALL_PROFILES = ("search", "auto", "direct", "sparse", "paper", "uniform")
@@ -44,10 +46,11 @@ def jobs(profiles: list[str], environment: Path, per_octave: int) -> dict[str, J
             found[name] = coders.search_rows
         elif name == "paper":
             found[name] = coders.paper_rows
+        elif name == "auto":
+            for effort in EFFORTS:
+                found[coders.auto_name(effort)] = partial(coders.effort_rows, effort=effort, per_octave=per_octave)
         elif name in PROFILES:
-            found[name] = lambda bench, name=name: coders.profile_rows(bench, name, per_octave)  # type: ignore[misc]
-            if name == "auto":
-                found["auto" + tables.DEFAULT] = lambda bench: coders.default_rows(bench, "auto")
+            found[name] = partial(coders.profile_rows, profile=name, per_octave=per_octave)
         else:
             print(f"not in this checkout: {name}", file=sys.stderr)
     return found
@@ -122,7 +125,7 @@ def main() -> None:
     parser.add_argument("--networks", help="names, with commas between; all by default")
     parser.add_argument("--profiles", default=",".join(ALL_PROFILES), help="of ours, with commas between; search too")
     parser.add_argument("--only", choices=["plots"], help="draw the tables that are there")
-    parser.add_argument("--per-octave", type=int, default=8, help="tolerances tried per factor of two")
+    parser.add_argument("--per-octave", type=int, default=8, help="errors tried per factor of two")
     parser.add_argument("--nncodec", type=Path, default=nncodec.ENVIRONMENT, help="its environment")
     parser.add_argument("--cache", type=Path, default=corpus.CACHE)
     options = parser.parse_args()

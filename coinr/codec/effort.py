@@ -26,8 +26,8 @@ class Effort:
         Elements up to which predictions are mixed, and up to which binary decisions are coded. Beyond both, integers
         are coded by rANS: decoding is five to ten times as fast.
     decodes
-        Whether the direct coder measures errors by decoding each payload. Else they are the quantizer's, which are the
-        same where the dtype does not round further.
+        Whether the table is read again, and the direct coder measures errors by decoding each payload. Else they are
+        the quantizer's, which are the same where the dtype does not round further.
     sample
         Elements on which forms of the entropy coder are tried; 0 chooses the form by the sizes of rows and columns.
     all_shapes
@@ -76,11 +76,11 @@ BEST = Effort(
 )
 
 _DEFAULT = Effort(
-    states=((24, 0), (1 << 15, 8), (1 << 17, 6), (1 << 21, 4)),
+    states=((24, 0), (1 << 17, 8), (1 << 21, 4)),
     states_along_rows=((24, 0), (1 << 13, 6), (1 << 17, 4)),
     passes=5,
     close=0.982,
-    spare=0.5,
+    spare=0.0,
     element_costs=False,
     mixed_most=1 << 13,
     adaptive_most=1 << 15,

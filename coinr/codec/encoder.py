@@ -258,11 +258,13 @@ class Encoder:
         if self.reference is not None and header.differences():
             header = replace(header, reference_hash=self.reference.digest(header.differences()))
         self.limits.check(header)
-        start = container.write_start(header, not EFFORTS[self.options.effort].all_coders)
-        try:
-            container.read_start(start, self.limits)
-        except FormatError as error:
-            raise InputError(f"this state dict cannot be stored: {error}") from error
+        effort = EFFORTS[self.options.effort]
+        start = container.write_start(header, not effort.all_coders)
+        if effort.decodes:
+            try:
+                container.read_start(start, self.limits)
+            except FormatError as error:
+                raise InputError(f"this state dict cannot be stored: {error}") from error
         return _Content(header, start, payloads)
 
     def _header(self, chosen: Sequence[Candidate | _Spooled], seed: int) -> Header:

@@ -81,7 +81,7 @@ class Entry:
         ends = np.array([(block.min(), block.max()) for block in self._blocks()])
         return float(ends[:, 0].min()), float(ends[:, 1].max())
 
-    @property
+    @cached_property
     def peak(self) -> float:
         """Return the largest magnitude; NaN where there is one."""
         return max(map(abs, self.extremes))
