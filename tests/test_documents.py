@@ -54,7 +54,7 @@ SOURCES = [
 def spoken(path):
     """Return the names, comments and docstrings of a source; all of one in C++."""
     source = path.read_text()
-    if path.suffix not in (".py", ".pyi"):
+    if path.suffix not in (".py", ".pyi") or not OLD.search(source):
         return source
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     said = (tokenize.NAME, tokenize.COMMENT)

@@ -6,6 +6,7 @@ Imports within functions count like those at the top of a file, and so do those 
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -74,6 +75,7 @@ def _known(name: str) -> bool:
     return name in MODULES or name == "coinr.engine._C"
 
 
+@functools.cache
 def imports(module: str, source: str) -> set[str]:
     """The modules of the package that a source imports, wherever in it, and by name where it imports them so."""
     package = module if MODULES.get(module, Path()).name == "__init__.py" else module.rpartition(".")[0]

@@ -12,7 +12,6 @@ from statistics import median
 from typing import Any
 
 import numpy as np
-from skimage.measure import approximate_polygon
 
 from bench.harness.curves import LOSSES, Point, bd_rate, bytes_at, envelope
 from bench.harness.measure import COLUMNS, Row
@@ -160,6 +159,8 @@ def drawn(points: Iterable[Point]) -> set[Point]:
 
     A point lies on it where it is at most 0.005 away, in dB of loss and natural logarithm of the bytes.
     """
+    from skimage.measure import approximate_polygon  # with it comes all of SciPy, which takes a second
+
     edge = envelope(point for point in points if point.loss < VIEW)
     if not edge:
         return set()

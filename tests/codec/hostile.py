@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import struct
 import time
@@ -83,7 +84,12 @@ def same_row(name: str, dtype: int = FLOAT32) -> Row:
 
 
 def difference_file() -> Forgery:
-    """A file with differences by several coders."""
+    """A file with differences by several coders, which may be changed."""
+    return copy.deepcopy(_difference_file())
+
+
+@cache
+def _difference_file() -> Forgery:
     near = {
         name: tensor + 0.3 * torch.randn(tensor.shape, generator=torch.Generator().manual_seed(3), dtype=tensor.dtype)
         for name, tensor in base().items()

@@ -7,6 +7,7 @@ import pytest
 
 import coinr
 from coinr.errors import LimitError
+from tests.grids import fast_where
 
 from .attacks import ATTACKS, SIDE, honest, work_bomb
 from .forge import TIED, Forgery, Row, take_apart
@@ -87,7 +88,11 @@ def test_a_header_that_inflates_is_refused_or_cheap(name: str, counts: Counts) -
 
 
 @pytest.mark.parametrize("kind", [GAUSSIAN, RADEMACHER, HADAMARD])
-@pytest.mark.parametrize(("n", "s"), [(1 << 22, 15), (1 << 16, 15), (1 << 10, 15), (15, 3)], ids=str)
+@pytest.mark.parametrize(
+    ("n", "s"),
+    fast_where(lambda n, s: n in (1 << 16, 15), [(1 << 22, 15), (1 << 16, 15), (1 << 10, 15), (15, 3)]),
+    ids=str,
+)
 def test_the_dearest_file_within_the_limits_is_still_cheap(kind: int, n: int, s: int, counts: Counts) -> None:
     size = (1 << 22) if n > 15 else (1 << 18)
     blob = Forgery([dictionary_row(b"w", kind, [size], n, 1 << 24, s)]).emit()

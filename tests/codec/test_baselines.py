@@ -7,6 +7,7 @@ import torch
 
 from coinr.codec import baselines
 from coinr.errors import FormatError, InputError
+from tests.grids import fast_where
 
 UNIFORM = [f"uniform{bits}" for bits in range(2, 17)]
 
@@ -61,7 +62,7 @@ def test_every_layout_restores_the_symbols_from_the_stated_bytes(bits, layout):
         np.testing.assert_array_equal(baselines._restore(payload, count, bits, layout), symbols)
 
 
-@pytest.mark.parametrize("bits", [8, 10, 12, 16])
+@pytest.mark.parametrize("bits", fast_where(lambda bits: bits == 10, [8, 10, 12, 16]))
 def test_the_smallest_layout_is_kept(bits):
     w = torch.randn(20000, generator=torch.Generator().manual_seed(1))
     blob = baselines.encode({"w": w}, f"uniform{bits}")

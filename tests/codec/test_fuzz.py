@@ -168,7 +168,10 @@ def test_the_forger_knows_the_format(name: str) -> None:
         assert again == blob
 
 
-@pytest.mark.parametrize("name", ["paper", "mixed", "tied", "meta", "empty", "exact", "relative"])
+@pytest.mark.parametrize(
+    "name",
+    fast_where(lambda name: name != "relative", ["paper", "mixed", "tied", "meta", "empty", "exact", "relative"]),
+)
 def test_every_single_byte_is_guarded(name: str) -> None:
     blob = corpus()[name]
     for at in range(len(blob)):
@@ -180,7 +183,7 @@ def test_every_single_byte_is_guarded(name: str) -> None:
                     read(bytes(bad), base=base())
 
 
-@pytest.mark.parametrize("name", fast_where(lambda name: name not in ("large", "uniform"), FILES))
+@pytest.mark.parametrize("name", fast_where(lambda name: name in ("paper", "tied", "meta", "empty", "auto"), FILES))
 def test_every_cut_and_extension_is_refused(name: str) -> None:
     blob = corpus()[name]
     for stop in range(len(blob)):
@@ -192,7 +195,8 @@ def test_every_cut_and_extension_is_refused(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", fast_where(lambda name: name != "large", ["paper", "mixed", "tied", "large", "direct", "relative"])
+    "name",
+    fast_where(lambda name: name in ("paper", "direct"), ["paper", "mixed", "tied", "large", "direct", "relative"]),
 )
 def test_a_flipped_byte_never_reaches_a_tensor_read_alone(name: str) -> None:
     blob = corpus()[name]

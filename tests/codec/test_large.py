@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,7 @@ from coinr.codec.tensors import to_planes
 from coinr.inputs.tensors import tensor_to_array
 from coinr.progress import show_progress
 from tests.codec.arrays import entry_of, planes_of
+from tests.grids import fast_where
 
 DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.complex64, torch.complex128)
 SHAPES = ((9000,), (4500, 2), (3, 3001), (40, 15, 15), (1, 9000), (9000, 1))
@@ -61,8 +63,13 @@ def test_blocks_cover_a_tensor_once_and_in_order(shape, dtype):
     assert np.array_equal(found, planes_of(tensor).reshape(-1))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    fast_where(
+        lambda shape, dtype: shape == (4500, 2) or (dtype == torch.complex64 and shape == (3, 3001)),
+        itertools.product(SHAPES, DTYPES),
+    ),
+)
 def test_a_round_trip_keeps_the_tolerance_nearly_used_up(shape, dtype):
     tensor = values(shape, dtype)
     blob = coinr.encode_state_dict(
@@ -75,8 +82,13 @@ def test_a_round_trip_keeps_the_tolerance_nearly_used_up(shape, dtype):
     assert 0.95 * 0.05 < relative_error(tensor, decoded) <= 0.05
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.complex64])
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    fast_where(
+        lambda shape, dtype: (dtype == torch.complex64) == (len(shape) == 2 and shape[0] > shape[1]),
+        itertools.product(SHAPES, [torch.float16, torch.complex64]),
+    ),
+)
 def test_blocks_decode_to_the_bits_of_the_whole(shape, dtype, monkeypatch):
     blob = coinr.encode_state_dict({"t": values(shape, dtype)}, profile="direct", tolerance=0.1)
     in_blocks = coinr.decode_state_dict(blob)["t"]

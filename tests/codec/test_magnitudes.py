@@ -52,7 +52,7 @@ def weights(dtype: torch.dtype = torch.float64) -> torch.Tensor:
 
 @every_profile
 @pytest.mark.parametrize(
-    "size", fast_where(lambda size: size in (1e-310, 1e160, LARGEST), [1e-310, 1e-160, 1e-45, 1e39, 1e160, LARGEST])
+    "size", fast_where(lambda size: size in (1e-310, LARGEST), [1e-310, 1e-160, 1e-45, 1e39, 1e160, LARGEST])
 )
 def test_numbers_beyond_float32_come_back_in_every_profile(profile, size):
     w = weights() * size
@@ -64,9 +64,7 @@ def test_numbers_beyond_float32_come_back_in_every_profile(profile, size):
 
 
 @every_profile
-@pytest.mark.parametrize(
-    "size", fast_where(lambda size: size in (1e-37, 1e21, 3e38), [1e-37, 1e-30, 1e21, 1e25, 1e34, 3e38])
-)
+@pytest.mark.parametrize("size", fast_where(lambda size: size in (1e-37, 3e38), [1e-37, 1e-30, 1e21, 1e25, 1e34, 3e38]))
 def test_numbers_whose_squares_leave_float32_are_coded_with_loss_or_exactly(profile, size):
     """Every step is one that readers accept; sizes at which a coder has steps are coded by it."""
     net = {"0.weight": weights(torch.float32) * size, "1.weight": weights(torch.float32).T * size}

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
 from coinr.engine import native
+from tests.grids import fast_where
 
 NO_STEPS = np.zeros(0, np.uint8)
 RANS, ROW_STEPS, COLUMN_STEPS = 32, 8, 16
@@ -19,9 +22,15 @@ def levels(rows: int, columns: int, dtype: type = np.int32, seed: int = 0) -> np
     return np.rint(k).clip(-30000, 30000).astype(dtype)
 
 
-@pytest.mark.parametrize("switches", [0, 1, 2, 3])
-@pytest.mark.parametrize("shape", [(1, 200_000), (100_000, 2), (300, 700), (200_000, 1), (1, 1)])
-@pytest.mark.parametrize("dtype", [np.int16, np.int32])
+@pytest.mark.parametrize(
+    ("dtype", "shape", "switches"),
+    fast_where(
+        lambda dtype, shape, switches: switches == 3 and (dtype == np.int16 or shape == (300, 700)),
+        itertools.product(
+            [np.int16, np.int32], [(1, 200_000), (100_000, 2), (300, 700), (200_000, 1), (1, 1)], [0, 1, 2, 3]
+        ),
+    ),
+)
 def test_bytes_are_those_of_the_whole_matrix(shape, switches, dtype):
     k = levels(*shape)
     form = 3, 2, 40, switches | RANS

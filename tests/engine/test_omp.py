@@ -15,6 +15,7 @@ from coinr.engine import _C, philox
 from coinr.errors import InputError
 from coinr.runtime.denormals import denormals_as_zeros
 from tests.engine.pursuit import assert_same_pursuit, gap_at
+from tests.grids import fast_where
 
 BACKENDS = ["reference", "native"]
 
@@ -39,7 +40,10 @@ def test_native_equals_reference(kind, n, M, B, fraction, seed, exponent, exact)
 
 
 @pytest.mark.parametrize("kind", philox.KINDS)
-@pytest.mark.parametrize(("n", "M", "B", "s"), [(64, 1024, 192, 16), (100, 3000, 40, 30), (1024, 2048, 2, 64)])
+@pytest.mark.parametrize(
+    ("n", "M", "B", "s"),
+    fast_where(lambda n, M, B, s: n == 100, [(64, 1024, 192, 16), (100, 3000, 40, 30), (1024, 2048, 2, 64)]),
+)
 def test_native_equals_reference_at_working_sizes(kind, n, M, B, s, generator):
     dictionary = Dictionary(kind, n, M, 1)
     W = generator.standard_normal((B, n)).astype(np.float32)
@@ -76,7 +80,7 @@ def test_supports_equal_scikit_learn(kind, backend, generator):
     assert differ <= 1
 
 
-@pytest.mark.parametrize("n", [64, 65, 66, 129, 283, 319])
+@pytest.mark.parametrize("n", fast_where(lambda n: n in (65, 129), [64, 65, 66, 129, 283, 319]))
 def test_every_kind_codes_as_well_as_true_gaussian(n, generator):
     """Residual energy within 0.35 dB of a pursuit in a normal dictionary, M = 4 n, 16 vectors."""
     W = generator.standard_normal((16, n)).astype(np.float32)

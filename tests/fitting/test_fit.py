@@ -1,3 +1,4 @@
+import itertools
 import math
 
 import numpy as np
@@ -13,6 +14,7 @@ from coinr.networks import Siren
 from coinr.runtime.denormals import denormals_as_zeros
 from coinr.signals.image.signal import ImageSignal, render_image
 from coinr.signals.metrics import psnr
+from tests.grids import fast_where
 
 
 @pytest.fixture(scope="module")
@@ -139,8 +141,13 @@ def test_a_target_ends_the_fit(photo):
     assert result.steps == result.history[-1][0] < 400
 
 
-@pytest.mark.parametrize("optimizer", ["adam", "muon", "soap"])
-@pytest.mark.parametrize("kind", ["finer", "gauss", "wire", "relu"])
+@pytest.mark.parametrize(
+    ("kind", "optimizer"),
+    fast_where(
+        lambda kind, optimizer: optimizer == "muon" or kind == "wire",
+        itertools.product(["finer", "gauss", "wire", "relu"], ["adam", "muon", "soap"]),
+    ),
+)
 def test_every_kind_of_network_is_fitted(photo, kind, optimizer):
     settings = {"width": 16, "hidden_layers": 1, "batch": 1000, "learning_rate": 5e-3, "optimizer": optimizer}
     result = fit(photo, kind, steps=60, **settings)

@@ -11,7 +11,6 @@ import torch
 import torch.distributed
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.distributed.tensor import DeviceMesh, Shard, distribute_tensor
 from torch.masked import masked_tensor
 
 import coinr
@@ -108,6 +107,8 @@ def test_nothing_is_left_of_a_file_that_cannot_be_saved(tmp_path):
 
 
 def test_distributed_tensors_are_named():
+    from torch.distributed.tensor import DeviceMesh, Shard, distribute_tensor  # takes half a second
+
     torch.distributed.init_process_group("gloo", store=torch.distributed.HashStore(), rank=0, world_size=1)
     try:
         tensor = distribute_tensor(torch.ones(4, 4), DeviceMesh("cpu", [0]), [Shard(0)])

@@ -52,6 +52,7 @@ def test_bits_per_pixel_are_met_and_a_file_repeats_itself():
     assert made[0].blob == made[1].blob
 
 
+@pytest.mark.slow
 def test_a_score_is_met_from_above():
     made = coinr.compress(PICTURE, min_score=19.5, **QUICK)
     assert made.score == pytest.approx(true_score(made, ImageSignal(PICTURE)), abs=1e-6)
