@@ -85,7 +85,9 @@ def from_planes(planes: NDArray[np.floating[Any]], layout: Layout) -> NDArray[An
     """Return the array of planes, float32 or float64 ``[planes, size]``, each value rounded to the layout's dtype."""
     array = np.empty(layout.shape, layout.dtype.storage)
     for plane, values in zip(real_planes(array.reshape(-1), layout.dtype), planes, strict=True):
-        plane[:] = narrow(values, layout.dtype)
+        for first in range(0, layout.size, BLOCK):  # narrowing takes several times the memory of its values
+            part = slice(first, first + BLOCK)
+            plane[part] = narrow(values[part], layout.dtype)
     return array
 
 
@@ -113,9 +115,9 @@ def narrow(values: NDArray[np.floating[Any]], dtype: DType) -> NDArray[Any]:
     """Return float32 or float64 numbers in the storage of a dtype, or of its parts, each rounded to the nearest."""
     with np.errstate(over="ignore", invalid="ignore"):
         if dtype.name == "float16":
-            return values.astype(np.float32).astype(np.float16)
+            return values.astype(np.float32, copy=False).astype(np.float16)
         if dtype.name == "bfloat16":
-            return _to_bfloat16(values.astype(np.float32))
+            return _to_bfloat16(values.astype(np.float32, copy=False))
         return values.astype(_REAL.get(dtype.name, dtype.storage))
 
 

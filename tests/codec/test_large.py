@@ -213,11 +213,12 @@ def test_memory_is_bounded_by_twice_the_largest_tensor(tmp_path):
 
 
 ROW = """
-    import sys, numpy as np, torch
+    import sys, numpy as np
     from coinr.codec.coders import DIRECT
     from coinr.codec.coders.direct import DirectParams
     from coinr.codec.coders.levels import LevelForm
     from coinr.codec.tensors import Layout
+    from coinr.inputs.dtypes import BY_NAME
 
     def status(key):
         with open("/proc/self/status") as lines:
@@ -230,7 +231,7 @@ ROW = """
         del k
         open("/proc/self/clear_refs", "w").write("5")
         before = status("VmRSS")
-        DIRECT.decode(payload, params, Layout(torch.float16, (count,)), 0, torch.device("cpu"))
+        DIRECT.decode(payload, params, Layout(BY_NAME[sys.argv[2]], (count,)), 0)
         return (status("VmHWM") - before) / (2 * count)
 
     form = LevelForm(0, 2, 40, by_row=True, by_column=True, mixed=False, rans=sys.argv[1] == "rans")
@@ -240,10 +241,12 @@ ROW = """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("coder", "factor"), [("rans", 1.5), ("binary", 7)])
-def test_a_single_row_is_decoded_in_no_more_memory_than_is_said(coder, factor):
+@pytest.mark.parametrize(
+    ("coder", "dtype", "factor"), [("rans", "float16", 1.5), ("binary", "float16", 7), ("binary", "bfloat16", 7)]
+)
+def test_a_single_row_is_decoded_in_no_more_memory_than_is_said(coder, dtype, factor):
     """Whatever its form: in a process of its own, beside the payload."""
-    command = [sys.executable, "-c", textwrap.dedent(ROW), coder]
+    command = [sys.executable, "-c", textwrap.dedent(ROW), coder, dtype]
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert float(found) < factor
 
