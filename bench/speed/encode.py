@@ -3,7 +3,8 @@
 ``python -m bench.speed.encode --out bench/results/encode_speed`` writes a JSON and a CSV; ``--json`` prints the JSON.
 Times are CPU seconds of one thread, the least of the repeats, of whole calls: from state dict to bytes and back.
 nncodec runs in a process of its own, with its trellis and the step of all tensors at which its error in the rows is
-nearest to ours, see :func:`error`. Networks are fresh SIRENs, and the layout of a NeRF with the spread of a trained one.
+nearest to ours, see :func:`error`. Networks are fresh SIRENs, and the layout of a NeRF with the spread of a trained
+one.
 """
 
 from __future__ import annotations
