@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coinr.cli.many_files import map_now, report_each, report_one
+from coinr.cli.messages import in_options
 from coinr.cli.options import echo_json, examples, json_option, quiet_option, show_command_progress
 from coinr.cli.state_dicts import FILE, base_option, read_base
 from coinr.errors import CoinrError
@@ -115,7 +116,8 @@ def verify(files: tuple[Path, ...], base: Path | None, base_key: str | None, as_
         report_one(_verify(files[0], known), as_json)
     except CoinrError as error:
         if as_json:
-            echo_json({"file": str(files[0]), "ok": False, "error": type(error).__name__, "message": str(error)})
+            words = in_options(str(error), click.get_current_context().command)
+            echo_json({"file": str(files[0]), "ok": False, "error": type(error).__name__, "message": words})
         raise
 
 

@@ -55,6 +55,8 @@ def test_a_base_that_is_missing_or_wrong_is_named_on_one_line(files):
             assert result.exit_code == 1
             assert what in result.stderr
             assert result.stderr.count("\n") == 1
+    message = json.loads(run("verify", files / "a.coinr", "--json").stdout)["message"]
+    assert message.endswith("give it with --base")
     assert not (files / "b.safetensors").exists()
     assert run("verify", files / "a.coinr", "--base", files / "start.safetensors").exit_code == 0
     assert run("verify", files / "a.coinr", "--base", files / "none.safetensors").exit_code == 2
