@@ -1,6 +1,6 @@
 """CPU time of ``encode_state_dicts`` for each small network, beside that of one call each.
 
-    python -m bench.speed.encode_many [--networks 300] [--rounds 3] [--threads N]
+    python -m bench.speed.encode_many [--networks 1000] [--rounds 3] [--threads N]
 
 SIRENs of 2 hidden layers of 32 with random weights, at two efforts. CPU seconds of this process and of those that it
 starts count, so the result holds on a busy machine. That of a network is the difference between ``--networks`` and
@@ -71,7 +71,7 @@ def measure(count: int, effort: str, threads: int) -> dict[str, Any]:
 def main() -> None:
     """Measure, then write."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--networks", type=int, default=300)
+    parser.add_argument("--networks", type=int, default=1000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--out", type=Path, default=Path("bench/results"))

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Annotated, Any
 
 import torch
+from numpy.typing import NDArray
 
 from coinr.codec.api import encode_state_dict
 from coinr.codec.options import EncodeOptions
@@ -16,6 +17,7 @@ from coinr.codec.tensors import Layout, from_bytes, to_bytes
 from coinr.engine.threads import available_threads
 from coinr.errors import CoinrError, InputError
 from coinr.inputs.arguments import checked
+from coinr.inputs.dtypes import DType
 from coinr.inputs.state_dicts import StateDict, is_state_dict, to_state_dict
 from coinr.inputs.tensors import array_to_tensor
 from coinr.runtime.ambient import independent
@@ -102,12 +104,15 @@ def _rows(sd: StateDict) -> list[_Row]:
 
 
 def _unpickle(rows: list[_Row]) -> _Item:
-    tensors: list[torch.Tensor] = []
+    values: list[Any] = []
     for _, layout, value in rows:
-        tensors.append(
-            tensors[value] if isinstance(value, int) else array_to_tensor(from_bytes(value, layout), layout.dtype)
-        )
-    return _Item({name: tensor for (name, _, _), tensor in zip(rows, tensors, strict=True)})
+        values.append(values[value] if isinstance(value, int) else _value(from_bytes(value, layout), layout.dtype))
+    return _Item({name: value for (name, _, _), value in zip(rows, values, strict=True)})
+
+
+def _value(array: NDArray[Any], dtype: DType) -> NDArray[Any] | torch.Tensor:
+    """Return an array, which takes less time to encode, or a tensor where NumPy lacks the dtype."""
+    return array if dtype.is_native else array_to_tensor(array, dtype)
 
 
 def _encode(item: _Item, **options: Any) -> bytes:
