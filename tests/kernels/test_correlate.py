@@ -133,7 +133,7 @@ def test_memory_does_not_grow_with_vectors_times_atoms():
     assert long.scratch.numel() * 2 <= hadamard.SCRATCH_BYTES
 
 
-@pytest.mark.parametrize("kind", ["rademacher", "hadamard"])
+@pytest.mark.parametrize("kind", fast_where(lambda kind: kind == "hadamard", ["rademacher", "hadamard"]))
 def test_equal_and_opposite_atoms_go_to_the_lowest_index(kind):
     # Four patterns of signs: every atom has hundreds of equals and opposites, also in other tiles and residues.
     R = vectors(3, 2)
@@ -156,7 +156,7 @@ def test_zero_atoms_only():
     assert value.tolist() == [0] * 3
 
 
-@pytest.mark.parametrize("exponent", [-40, 40])
+@pytest.mark.parametrize("exponent", fast_where(lambda exponent: exponent < 0, [-40, 40]))
 def test_scale_of_the_residual_does_not_matter(exponent):
     R = vectors(2, 64)
     R[:, 0] *= 1e-6  # entries far below the largest one
