@@ -1,6 +1,8 @@
 """What a trained network computes is inferred from its weights, and so is how errors change its output."""
 
+import itertools
 import math
+import re
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from coinr.sensitivity.activations import (
     Tanh,
     possible_encodings,
 )
+from coinr.sensitivity.chain import Chain
 from coinr.sensitivity.gains import predict_error, predict_gains
 from coinr.sensitivity.inference import infer
 from coinr.sensitivity.layers import find_layers
@@ -82,6 +85,52 @@ def test_gains_are_those_of_small_noise(name):
         off = 20 * math.log10(gains.tensors[tensor].output / noise_gain(network, tensor))
         assert abs(off) < 4, tensor
     assert {row for row in network.state_dict() if "omega" not in row and "scale" not in row} == set(gains.tensors)
+
+
+@pytest.mark.parametrize("activation", [torch.nn.ReLU, torch.nn.Tanh])
+def test_of_weights_that_may_be_gaussians_or_untrained_the_careful_gain_counts(activation):
+    torch.manual_seed(1)
+    widths = [2, 16, 16, 3]
+    layers = [torch.nn.Linear(*fan) for fan in itertools.pairwise(widths)]
+    network = torch.nn.Sequential(layers[0], activation(), layers[1], activation(), layers[2])
+    gains = predict_gains(tensors(network))
+    assert gains is not None
+    assert re.fullmatch(r"3 layers, Gaussian of scale .* or ReLU or tanh", gains.network)
+    for name in network.state_dict():
+        assert gains.tensors[name].output > 0.8 * noise_gain(network, name), name
+
+
+def test_encodings_that_cannot_be_told_apart_count_as_their_mean():
+    state = tensors(trained("relu", frequencies=4))
+    layers = find_layers(state)
+    assert layers is not None
+    guesses = infer(layers)
+    encodings = {guess.encoding for guess in guesses}
+    assert len(encodings) == 2
+    assert len(guesses) == 4  # ReLU and tanh of both
+    gains = predict_gains(state)
+    assert gains is not None
+    assert gains.network == "4 layers, ReLU of encoded coordinates or tanh of encoded coordinates"
+    found = {guess: Chain(layers, guess).squared_gains() for guess in guesses}
+    for name in state:
+        means = [
+            np.mean([rows[name] for guess, rows in found.items() if type(guess.hidden) is kind], 0)
+            for kind in (Rectifier, Tanh)
+        ]
+        expected = math.sqrt(np.max(means, 0).sum())
+        assert gains.tensors[name].output == pytest.approx(expected)
+
+
+def test_a_sine_has_no_smaller_frequency_than_its_least_layer_starts_with():
+    state = tensors(trained("siren", omega=60.0, rate=5e-4))
+    layers = find_layers(state)
+    assert layers is not None
+    least = min(layer.scale for layer in layers[1:-1])
+    assert all(guess.hidden.omega >= 1.1 / least for guess in infer(layers))
+    state["layers.1.weight"] *= 6  # one layer has grown: their mean scale would ask for less
+    grown = find_layers(state)
+    assert grown is not None
+    assert all(guess.hidden.omega >= 1.1 / least for guess in infer(grown))
 
 
 def test_rows_share_the_error_as_their_derivatives_say():
