@@ -100,7 +100,7 @@ def test_of_weights_that_may_be_gaussians_or_untrained_the_careful_gain_counts(a
         assert gains.tensors[name].output > 0.8 * noise_gain(network, name), name
 
 
-def test_encodings_that_cannot_be_told_apart_count_as_their_mean():
+def test_encodings_that_look_alike_count_as_their_mean():
     state = tensors(trained("relu", frequencies=4))
     layers = find_layers(state)
     assert layers is not None
