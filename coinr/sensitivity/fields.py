@@ -74,7 +74,7 @@ _LAYOUTS = (
 _DISTANCE, _NEAR, _FAR = 4.0, 2.0, 6.0
 
 # Rays, and samples on each; fields with more weights than the limit get fewer rays.
-_RAYS, _RAYS_OF_LARGE, _LARGE, _SAMPLES = 96, 24, 1 << 17, 48
+_RAYS, _RAYS_OF_LARGE, _LARGE, _SAMPLES = 192, 24, 1 << 17, 48
 
 # Least range of the rendered colors of a field that shows something.
 _LEAST_RANGE = 0.05
