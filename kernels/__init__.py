@@ -1,4 +1,4 @@
-"""Triton kernels: dictionary words, correlation with argmax, pursuit and synthesis on the device.
+"""Triton kernels: dictionary words, correlation with argmax, pursuit, synthesis and networks on the device.
 
 Importable as ``coinr.kernels`` and, with torch, triton and numpy alone, as ``kernels`` from a source tree. The
 kernels run on a CUDA device, or on the CPU in Triton's interpreter if ``TRITON_INTERPRET=1`` is set before Triton is
@@ -14,6 +14,7 @@ try:
     import triton
 
     from ._checks import interpreted
+    from .mlp import Mlp, mlp_backward, mlp_forward, mlp_squared_error
     from .omp import omp
     from .philox import entries, philox4x32
     from .select import correlate_argmax
@@ -21,7 +22,19 @@ try:
 except ImportError as cause:
     _missing = cause
 
-__all__ = ["available", "correlate_argmax", "device", "entries", "omp", "philox4x32", "synthesize"]
+__all__ = [
+    "Mlp",
+    "available",
+    "correlate_argmax",
+    "device",
+    "entries",
+    "mlp_backward",
+    "mlp_forward",
+    "mlp_squared_error",
+    "omp",
+    "philox4x32",
+    "synthesize",
+]
 
 
 def available() -> tuple[bool, str]:
