@@ -1,11 +1,12 @@
 """One tile of samples through an MLP and back: the code that the kernels of ``mlp.py`` are made of.
 
 A network is one row of floats: weights [fan_out, fan_in] and biases of each layer in turn. All its hidden matrices are
-[width, width]. A program has a tape in global memory, small enough for the caches: for each layer of activations y,
-[BLOCK, M], then their derivatives, which the way back replaces by gradients with respect to the layer's affine map;
-then two more such tiles for large phases, and the gradients of the outputs, [BLOCK, OUT]. M and OUT are width and outputs, padded to powers of two; padded
-columns meet weights of zero. Matrix products read their factors by steps of STEP, so registers and shared memory do
-not grow with the depth, and hardly with the width.
+[width, width]. M and OUT are width and outputs, padded to powers of two; padded columns meet weights of zero.
+
+A program has a tape in global memory, small enough for the caches. It holds tiles: for each layer the activations,
+[BLOCK, M], and their derivatives, which the way back replaces by gradients with respect to the layer's affine map. Two
+more tiles follow for large phases, and one of the outputs' gradients, [BLOCK, OUT]. Matrix products read their factors
+by steps of STEP, so registers and shared memory do not grow with the depth.
 """
 
 from __future__ import annotations
