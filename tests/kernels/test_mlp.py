@@ -127,15 +127,27 @@ def same(found, expected):
     return all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
-@pytest.mark.parametrize("count", fast_where(lambda count: count == 5, [5, 70, 300]))
-def test_many_networks_have_the_bits_of_single_ones_and_of_every_other_run(count, monkeypatch):
-    mlp, parameters, x, targets = batch(count, 2)
+def test_many_networks_have_the_bits_of_single_ones_and_of_every_other_run():
+    mlp, parameters, x, targets = batch(5, 2)
+    together = kernels.mlp_squared_error(mlp, parameters, x, targets)
+    for k in range(2):
+        one = slice(k, k + 1)
+        alone = kernels.mlp_squared_error(mlp, parameters[one], x[one], targets[one])
+        assert same([part[one] for part in together], alone)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("count", [5, 70, 300])
+def test_nothing_else_in_a_launch_changes_a_bit(count, monkeypatch):
+    mlp, parameters, x, targets = batch(count)
     together = computed(mlp, parameters, x, targets)
     assert same(together, computed(mlp, parameters, x, targets))
-    for k in range(2):
+    for k in range(3):
         one = slice(k, k + 1)
         assert same([part[one] for part in together], computed(mlp, parameters[one], x[one], targets[one]))
     monkeypatch.setattr(device_mlp, "WORKSPACE_FLOATS", 1)
+    assert same(together, computed(mlp, parameters, x, targets))
+    monkeypatch.setattr(device_mlp, "_programs", lambda items, mlp, device: 1)
     assert same(together, computed(mlp, parameters, x, targets))
 
 
@@ -144,16 +156,14 @@ def test_one_batch_for_all_and_rows_anywhere():
     shared, apart = x[:1].expand(2, -1, -1), torch.nn.functional.pad(parameters, (0, 7))[:, : mlp.parameters]
     assert shared.stride(0) == 0
     assert not apart.is_contiguous()
-    expected = computed(mlp, parameters, shared.contiguous(), targets)
-    assert same(computed(mlp, apart, shared, targets), expected)
+    expected = kernels.mlp_forward(mlp, parameters, shared.contiguous())
+    assert torch.equal(kernels.mlp_forward(mlp, apart, shared), expected)
 
 
+@pytest.mark.slow
 def test_tiles_of_a_group_are_added_up(monkeypatch):
-    mlp, parameters, x, targets = batch(70, 1)
-    apart = kernels.mlp_backward(mlp, parameters, x, targets)
-    monkeypatch.setattr(device_mlp, "MOST_GROUPS", 1)
-    together = kernels.mlp_backward(mlp, parameters, x, targets)
-    torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-6)
+    monkeypatch.setattr(device_mlp, "MOST_GROUPS", 2)
+    check("siren", 16, 1, 200)
 
 
 def test_phases_beyond_the_limit_of_the_short_reduction():
@@ -174,14 +184,14 @@ def test_many_tiles_in_many_groups():
 
 
 def test_no_networks_no_samples_and_values_that_are_not_finite():
-    mlp, parameters, x, targets = batch(3)
+    mlp, parameters, x, targets = batch(3, 2)
     assert kernels.mlp_forward(mlp, parameters[:0], x[:0]).shape == (0, 3, 3)
-    assert kernels.mlp_forward(mlp, parameters, x[:, :0]).shape == (3, 0, 3)
+    assert kernels.mlp_forward(mlp, parameters, x[:, :0]).shape == (2, 0, 3)
     assert not kernels.mlp_backward(mlp, parameters, x[:, :0], targets[:, :0]).any()
     parameters[1, 0] = torch.nan
     errors, gradients = kernels.mlp_squared_error(mlp, parameters, x, targets)
-    assert errors.isnan().tolist() == [False, True, False]
-    assert gradients.isnan().any(1).tolist() == [False, True, False]
+    assert errors.isnan().tolist() == [False, True]
+    assert gradients.isnan().any(1).tolist() == [False, True]
 
 
 def sines(x):
@@ -203,7 +213,7 @@ def test_sines_are_right_to_two_units_in_the_last_place(generator):
     spread = np.exp(generator.uniform(np.log(1e-20), np.log(12_000), 40_000)).astype(np.float32)
     x = np.concatenate([near, np.nextafter(near, np.float32(0)), -spread, spread])
     assert ulps(sines(x), x) < 2
-    large = np.exp(generator.uniform(np.log(11_000), np.log(1e38), 20_000)).astype(np.float32)
+    large = np.exp(generator.uniform(np.log(11_000), np.log(1e38), 1000)).astype(np.float32)
     x = np.concatenate([large, -large, np.float32([3.4028235e38, 12_000, 16_777_216])])
     assert ulps(sines(x), x) < 2
 
