@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,10 +12,12 @@ from torch.nn import functional
 from coinr.inputs.arguments import checked
 from coinr.networks.encoding import encode
 from coinr.networks.families import NERF
+from coinr.networks.fused import FusedModule, fused, is_plain, run
 from coinr.networks.network import Network, bare_linear, fill_usual
+from coinr.networks.programs import Computation, computation_of_field
 
 
-class RadianceField(nn.Module):
+class RadianceField(FusedModule):
     """One network of a NeRF: color and density of points that are seen from a direction.
 
     Parameters and state dict as for :class:`Nerf`, names without ``coarse.`` or ``fine.``.
@@ -31,7 +34,7 @@ class RadianceField(nn.Module):
     ) -> None:
         super().__init__()
         points, views = 3 * (1 + 2 * point_frequencies), 3 * (1 + 2 * view_frequencies)
-        self.skip = skip
+        self.width, self.skip = width, skip
         self.point_frequencies, self.view_frequencies = point_frequencies, view_frequencies
         fans = [points] + [width + (points if i == skip else 0) for i in range(depth - 1)]
         self.pts_linears = nn.ModuleList(bare_linear(fan, width) for fan in fans)
@@ -58,6 +61,28 @@ class RadianceField(nn.Module):
         Tensor, Tensor
             float32 [R, S, 3], and float32 [R, S] >= 0, per unit of length.
         """
+        found = fused(self)
+        shaped = points.ndim == 3 and directions.shape == (points.shape[0], 3) and points.numel() > 0
+        inputs = (points, directions)
+        if found is None or not shaped or not all(is_plain(x) and not x.requires_grad for x in inputs):
+            return self.plain_forward(points, directions)
+        rays, samples = points.shape[:2]
+        values = run(self, found, [points.reshape(-1, 3), directions], rays * samples).reshape(rays, samples, 4)
+        return values[..., :3], values[..., 3]
+
+    def computation(self) -> Computation:
+        """Implement :meth:`FusedModule.computation`."""
+        depth, frequencies = len(self.pts_linears), (self.point_frequencies, self.view_frequencies)
+        return computation_of_field(depth, self.width, self.skip, *frequencies)
+
+    def plain_values(self, inputs: Sequence[Tensor], count: int) -> Tensor:
+        """Implement :meth:`FusedModule.plain_values`."""
+        points, directions = inputs
+        color, density = self.plain_forward(points.reshape(len(directions), -1, 3), directions)
+        return torch.cat((color, density[..., None]), -1).reshape(count, 4)
+
+    def plain_forward(self, points: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the values of :meth:`forward` by torch's operations, one by one."""
         encoded = encode(points, self.point_frequencies)
         h = encoded
         for i, layer in enumerate(self.pts_linears):

@@ -85,3 +85,33 @@ def computation_of_mlp(
 
 
 _ACTIVATIONS = {"siren": "sine", "finer": "finer", "gauss": "gauss", "relu": "relu", "wire": "gabor"}
+
+
+def computation_of_field(
+    depth: int, width: int, skip: int | None, point_frequencies: int, view_frequencies: int
+) -> Computation:
+    """Return what a radiance field computes of points and directions: red, green, blue and density.
+
+    The buffers are the encoded points, followed by the layer that they are joined to; the outputs of the other layers;
+    features, followed by the encoded directions; the layer of the directions; and the outputs.
+    """
+    points = Input(3, frequencies_of(point_frequencies, 2.0, 1.0))
+    encoded, views = (3 * (1 + 2 * count) for count in (point_frequencies, view_frequencies))
+    layers: list[Layer] = []
+    at, rows, used = 0, encoded, 1  # where the next layer reads, and buffers that are taken
+    for k in range(depth):
+        begin, to = (encoded, 0) if k == skip else (0, used)
+        layers.append(Layer("relu", "real", rows, width, at, 0, to, begin))
+        at, rows, used = to, begin + width, used + (to == used)
+    features, seen, out = used, used + 1, used + 2
+    layers += [
+        Layer("relu", "real", rows, 1, at, 0, out, 3),
+        Layer("none", "real", rows, width, at, 0, features, 0),
+        Layer("relu", "real", width + views, width // 2, features, 0, seen, 0),
+        Layer("sigmoid", "real", width // 2, 3, seen, 0, out, 0),
+    ]
+    directions = Input(3, frequencies_of(view_frequencies, 2.0, 1.0), features, width)
+    modules = [f"pts_linears.{k}" for k in range(depth)]
+    modules += ["alpha_linear", "feature_linear", "views_linears.0", "rgb_linear"]
+    names = tuple(f"{module}.{name}" for module in modules for name in ("weight", "bias"))
+    return Computation((points, directions), tuple(layers), names)

@@ -53,6 +53,7 @@ std::unique_ptr<MlpProgram> make_program(const std::vector<InputTuple>& inputs, 
 Matrix matrix(const py::array& array, int64_t rows, int64_t columns, const char* name) {
     if (!py::dtype::of<float>().equal(array.dtype()))
         throw std::invalid_argument(std::string(name) + " is not float32");
+    if (array.size() && !array.data()) throw std::invalid_argument(std::string(name) + " has no memory");
     if (array.ndim() != 2 || array.shape(0) != rows || array.shape(1) != columns)
         throw std::invalid_argument(std::string(name) + " must have shape [" + std::to_string(rows) + ", " +
                                     std::to_string(columns) + "]");

@@ -61,7 +61,7 @@ public:
           layout_(program, kernels_, to_inputs),
           groups_(groups_of(batches, layout_.packed_size() > 2 * kMany ? kGroupOfMany : kGroup,
                             back ? kMostGroups : int64_t{1} << 40, begin_)),
-          team_(static_cast<int>(std::max<int64_t>(1, std::min<int64_t>(threads, groups_.size())))),
+          team_(threads < 1 ? threads : static_cast<int>(std::clamp<int64_t>(groups_.size(), 1, threads))),
           packed_(layout_.packed_size() * static_cast<int64_t>(batches.size())),
           sums_(back ? layout_.gradient_size() * static_cast<int64_t>(groups_.size()) : 0) {
         const int64_t layers = program.layers().size();

@@ -76,6 +76,7 @@ MlpProgram::MlpProgram(std::vector<MlpInput> inputs, std::vector<MlpLayer> layer
         rows_ += count;
     }
     rows.read(output_buffer(), 0, outputs());
+    ways_back(false);
 }
 
 std::vector<MlpProgram::WayBack> MlpProgram::ways_back(bool to_inputs) const {

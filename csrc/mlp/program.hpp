@@ -51,7 +51,8 @@ struct MlpLayer {
 class MlpProgram {
 public:
     // Layers in the order in which they run; the last buffer holds the outputs. Throws std::invalid_argument if a layer
-    // reads rows that nothing has written, if two write the same ones, or if a size is out of range.
+    // reads rows that nothing has written or that another layer reads in part, if two write the same ones, if nothing
+    // reads what one writes, or if a size is out of range.
     MlpProgram(std::vector<MlpInput> inputs, std::vector<MlpLayer> layers);
 
     // Where a layer's gradient goes on the way back: rows of its input buffer, and whether another layer was there

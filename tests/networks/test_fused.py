@@ -121,6 +121,28 @@ def test_threads_and_strides_do_not_change_a_bit(kind):
         assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
 
 
+@pytest.mark.parametrize(
+    ("depth", "width", "skip"),
+    fast_where(lambda depth, *_: depth < 8, [(3, 14, 1), (2, 5, 0), (1, 2, None), (8, 256, 4)]),
+)
+def test_radiance_fields(depth, width, skip):
+    config = {"depth": depth, "width": width, "skip": skip, "point_frequencies": 4, "view_frequencies": 2}
+    field = build_network("nerf", config, torch.Generator().manual_seed(0)).coarse
+    points, directions, weights = samples(13, 11, 3), samples(13, 3, seed=2), samples(13, 11, 4, seed=3)
+    results = []
+    for one, dtype in ((field, torch.float32), (in_double(field), torch.float64)):
+        color, density = one(points.to(dtype), directions.to(dtype))
+        total = (color * weights[..., :3]).sum() + (density * weights[..., 3]).sum()
+        results.append(([color, density], torch.autograd.grad(total, list(one.parameters()))))
+    with counted() as seen:
+        field(points, directions)
+        field(points.clone().requires_grad_(), directions)
+    assert seen == [143]
+    (values, gradients), (expected, exact) = results
+    assert relative(values, expected) < 1e-5
+    assert relative(gradients, exact) < 1e-5
+
+
 def test_shapes_of_coordinates():
     one = network("siren", 2, 3, 8, 1)
     x = samples(24, 2)
