@@ -59,13 +59,12 @@ def predict_gains(tensors: Mapping[str, NDArray[Any]]) -> Gains | None:
     for models in networks:
         share = models[0].size / total
         found = [[model.squared_gains() for model in alike] for alike in _alike(models)]
-        squares |= {
-            name: share * np.max([np.mean([one[name] for one in alike], 0) for alike in found], 0)
-            for name in found[0][0]
-        }
-    if not all(np.isfinite(rows).all() for rows in squares.values()):
+        squares |= {name: share * rows for name, rows in _largest_mean(found).items()}
+    with np.errstate(all="ignore"):
+        gains = {name: _gain(rows) for name, rows in squares.items()}
+    if not all(math.isfinite(gain.output) for gain in gains.values()):
         return None
-    return Gains(_words(networks), {name: _gain(rows) for name, rows in squares.items()})
+    return Gains(_words(networks), gains)
 
 
 def predict_error(
@@ -104,7 +103,19 @@ def _words(networks: Sequence[Sequence[Model]]) -> str:
     return " and ".join(f"{models[0].depth} layers, {text}" for models, text in zip(networks, texts, strict=True))
 
 
+def _largest_mean(groups: Sequence[Sequence[Mapping[str, NDArray[Any]]]]) -> Mapping[str, NDArray[Any]]:
+    """Return, by name, the largest over groups of the mean over each group."""
+    first = groups[0][0]
+    if len(groups) == len(groups[0]) == 1:
+        return first
+    # one operation for all tensors
+    means = [np.mean([np.concatenate([one[name] for name in first]) for one in group], 0) for group in groups]
+    ends = np.cumsum([len(rows) for rows in first.values()])
+    return dict(zip(first, np.split(np.max(means, 0), ends[:-1]), strict=True))
+
+
 def _gain(squares: NDArray[np.float64]) -> Gain:
     """Return the gain of a tensor, given the squared gain of each row."""
-    rows = np.maximum(squares / (squares.mean() or 1.0), _LEAST_WEIGHT)
-    return Gain(math.sqrt(float(squares.sum())), rows / rows.mean())
+    total = float(squares.sum())
+    rows = np.maximum(squares * (squares.size / (total or 1.0)), _LEAST_WEIGHT)
+    return Gain(math.sqrt(total), rows * (rows.size / rows.sum()))

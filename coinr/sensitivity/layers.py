@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -35,7 +36,8 @@ class Layer:
     @property
     def scale(self) -> float:
         """Return the root mean square of the weights times the root of the number of inputs."""
-        return float(np.sqrt(np.mean(np.abs(self.weight).astype(np.float64) ** 2) * self.weight.shape[1]))
+        wide = self.weight.astype(np.complex128 if np.iscomplexobj(self.weight) else np.float64)
+        return math.sqrt(np.vdot(wide, wide).real / len(wide))
 
     def replaced(self, tensors: Mapping[str, Array]) -> Layer:
         """Return the layer with the values of other tensors of the same names and shapes."""
