@@ -30,7 +30,7 @@ def evaluate(
     workers: Workers,
     networks: Sequence[nn.Module],
     signals: Sequence[Signal],
-    indices: Sequence[Tensor],
+    indices: Sequence[Tensor | range],
     label: str | None = None,
 ) -> list[float]:
     """Return the score of each network on samples of its signal.
@@ -42,21 +42,24 @@ def evaluate(
     networks, signals
         One signal for each network.
     indices
-        int64 [N] for each signal: its samples.
+        Samples of each signal: int64 [N] on its device, or a range.
     label
         Of the progress, which is only shown where it is given.
     """
 
     @torch.no_grad()
-    def evaluate_chunk(unit: tuple[int, Tensor]) -> Tensor:
+    def evaluate_chunk(unit: tuple[int, Tensor | range]) -> Tensor:
         k, chunk = unit
+        if isinstance(chunk, range):  # made here: those of all samples would take more memory than a large picture
+            chunk = torch.arange(chunk.start, chunk.stop, device=device)
         inputs, targets = signals[k].batch(chunk)
         return signals[k].partial_score(signals[k].predict(networks[k], inputs), targets)
 
-    times = 1 if indices[0].device.type == "cpu" else _ON_GPU
-    units = [
-        (k, chunk) for k, signal in enumerate(signals) for chunk in torch.split(indices[k], chunk_size(signal) * times)
-    ]
+    device = next(networks[0].parameters()).device
+    units: list[tuple[int, Tensor | range]] = []
+    for k, (signal, some) in enumerate(zip(signals, indices, strict=True)):
+        size = chunk_size(signal) * (1 if device.type == "cpu" else _ON_GPU)
+        units += [(k, some[start : start + size]) for start in range(0, len(some), size)]
     totals: dict[int, Tensor] = {}
     results = workers.map(evaluate_chunk, units)
     for (k, _), part in zip(units, results if label is None else steps(results, label, len(units)), strict=True):

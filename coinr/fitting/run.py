@@ -284,8 +284,7 @@ def _fit_all(
     with show_progress("fit", progress), Workers(where, options.threads) as workers:
         state = train(networks, there, options)
         with show_progress("score"):
-            everything = [torch.arange(split.count, device=where) for split in splits]
-            scores = evaluate(workers, networks, splits, everything, "samples")
+            scores = evaluate(workers, networks, splits, [range(split.count) for split in splits], "samples")
     return [
         Fit(network, score, history, state.seconds, state.step)
         for network, score, history in zip(networks, scores, state.history, strict=True)

@@ -260,3 +260,25 @@ def test_every_seed_works(seed):
 def test_images_that_are_none_are_refused(image, message):
     with pytest.raises(InputError, match=message):
         fit(image)
+
+
+def test_no_array_of_all_samples_is_made(photo, monkeypatch):
+    # but the values of the signal itself: of 60 000 pixels a step, an evaluation and the score take a part at a time
+    image = np.tile(photo, (5, 5, 1))
+    taken = []
+    batch = ImageSignal.batch
+
+    def spied(signal, indices):
+        taken.append(len(indices))
+        return batch(signal, indices)
+
+    monkeypatch.setattr(ImageSignal, "batch", spied)
+    monkeypatch.setattr("coinr.fitting.fused_gradients._SAMPLES", 1024)
+    made = []
+    arange = torch.arange
+    monkeypatch.setattr(torch, "arange", lambda *a, **k: made.append(arange(*a, **k)) or made[-1])
+    result = fit(image, width=4, hidden_layers=0, steps=3, batch=256, device="cpu", progress=False)
+    assert result.score == pytest.approx(psnr(image, render_image(result.network, *image.shape[:2])), abs=1e-6)
+    assert sum(taken) > image[..., 0].size
+    assert max(taken) <= 16384
+    assert max(map(len, made)) <= 16384
