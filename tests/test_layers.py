@@ -40,7 +40,7 @@ FLOORS = {
         {"candidates"},
         {"allocate", "quantize"},
         {"profiles"},
-        {"report", "rate_control", "output_control"},
+        {"report", "rate_control", "output_control", "canonical"},
         {"reading"},
         {"encoder", "state_dict_file"},
         {"api", "baselines"},

@@ -86,6 +86,9 @@ def encode(
     when common formats are smaller, without loss or at the same quality. More width, layers and steps give
     a better copy; width and layers also a larger file.
 
+    Hidden neurons are stored in canonical order, which takes fewer bytes for the same function. --lossless and profiles
+    that keep tensors as they are keep their order, too.
+
     With --target-bytes, --target-bpp, --min-psnr or --min-score, the network and its bits are chosen so that the file
     is the best of that size, or the smallest of that quality; what was done is printed.
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from coinr.codec.canonical import in_order, known_network
 from coinr.codec.encoder import Encoder
 from coinr.codec.format.container import File
 from coinr.codec.format.tensor_table import Header, Limits
@@ -28,6 +29,7 @@ from coinr.inputs.tensors import array_to_tensor
 from coinr.runtime.ambient import independent
 from coinr.sensitivity.calibration import Calibration
 from coinr.sensitivity.gauss_newton import resolve_calibration
+from coinr.sensitivity.known import known_activations
 from coinr.sensitivity.output_meter import OutputMeter
 
 
@@ -50,6 +52,7 @@ def encode_state_dict(
     target_bytes: int | None = None,
     target_bits: float | None = None,
     meta: Mapping[str, Any] | None = None,
+    canonical: bool = False,
     limits: Limits | None = None,
     backend: str | None = None,
     threads: int | None = None,
@@ -119,6 +122,14 @@ def encode_state_dict(
         The same, as bits per floating-point parameter (complex ones count twice): 8 · size / parameters.
     meta
         JSON values stored with the file, at most 1 MiB.
+    canonical
+        Bring hidden neurons into canonical order before anything else, in ``auto``, ``direct`` and ``sparse``: biases
+        ascend, and signs are those of non-negative biases where the activation is odd or even. Biases of sines are also
+        reduced by multiples of their half period. The decoded network is the same function up to rounding, with its
+        neurons in other places, and files are smaller (:mod:`coinr.networks.symmetries`). The kind of the network must
+        be known: ``sd`` is a module of ``coinr.networks``, or ``meta`` is that of a file that rebuilds it. A ``base``
+        and a callable ``calibrate``, which refer to the former order, are refused. Files of signals have this order
+        by default, see :func:`coinr.signal_files.api.with_canonical`.
     limits
         What decoding the file may cost; by default what readers allow by default. ``auto`` chooses other coders
         where the smallest file would exceed it.
@@ -155,19 +166,19 @@ def encode_state_dict(
         target_bytes=target_bytes,
         target_bits=target_bits,
         meta=meta,
+        canonical=canonical,
         limits=limits,
         backend=backend,
         threads=threads,
         profile_options=options,
     )
-    sd = to_state_dict(sd)
     encoder = make_encoder(sd, requested)
     size = requested.target_size(encoder.parameters)
     if size is not None:
         return encode_to_size(encoder.encode, size, encoder.parameters)[0]
     if _is_measured(requested):
         module, inputs = requested.calibrate  # type: ignore[misc]
-        return keep_output(encoder, OutputMeter.of_module(module, inputs, sd))
+        return keep_output(encoder, OutputMeter.of_module(module, inputs, to_state_dict(sd)))
     return encoder.encode(tolerance, errors)
 
 
@@ -187,9 +198,18 @@ def keep_output(encoder: Encoder, meter: OutputMeter) -> bytes:
     return encode_to_output_error(encoder.encode_for_output, measure, level)
 
 
-def make_encoder(sd: Mapping[str, Any], options: EncodeOptions) -> Encoder:
-    """Return the encoder of a state dict, with what calibration measures."""
+def make_encoder(sd: StateDict, options: EncodeOptions) -> Encoder:
+    """Return the encoder of a state dict, in canonical order if the options ask for it, with what calibration measures.
+
+    Raises
+    ------
+    CoinrError
+        As encode_state_dict.
+    """
+    network = known_network(sd, options.meta) if options.canonical else None
+    sd = in_order(sd, options)
     encoder = Encoder(sd, options)
+    encoder.known = None if network is None else known_activations(network)
     if options.calibrate is not None:
         encoder.sensitivity = resolve_calibration(
             options.calibrate, sd, options.seed, uses_calibration(options.profile)
@@ -297,7 +317,7 @@ def save(file: Target, sd: StateDict, **arguments: Any) -> int:
         blob = encode_state_dict(sd, **arguments)
         write_target(file, [blob])
         return len(blob)
-    return make_encoder(to_state_dict(sd), options).save(file, options.tolerance, options.errors)
+    return make_encoder(sd, options).save(file, options.tolerance, options.errors)
 
 
 @independent

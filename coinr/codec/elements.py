@@ -2,7 +2,8 @@
 
 A scale, a variance or a frequency multiplies the output of a whole channel, so a small one matters as much as a large
 one. The relative error of each element of such a tensor is bounded, not that of the tensor. They are found by their
-values: weights and biases have both signs and one order of magnitude. Names only say which tensors share a layer.
+values: weights and most biases have both signs and one order of magnitude. Names say which tensors share a layer, and
+which is a bias: sorted by size they have one sign.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ def by_element(entries: list[Entry]) -> set[int]:
     """Return the positions of the tensors whose errors are bounded element by element.
 
     These are vectors of one sign or of wide range, and other tensors of one sign and of wide range. In layers without a
-    matrix they are also vectors of fewer than :data:`FEWEST` elements, and all vectors beside one of the former.
+    matrix they are also vectors of fewer than :data:`FEWEST` elements, and all vectors beside one of the former. The
+    bias of a matrix is none of them: it is added to the output, so its errors count as they are.
     """
     with_matrix = {layer_of(entry) for entry in entries if len(entry.layout.shape) > 1}
     alone = [layer_of(entry) not in with_matrix for entry in entries]
-    found = {row for row, entry in enumerate(entries) if _holds_scales(entry)}
+    rows = {(layer_of(entry), entry.layout.shape[0]) for entry in entries if len(entry.layout.shape) > 1}
+    found = {row for row, entry in enumerate(entries) if not _is_bias(entry, rows) and _holds_scales(entry)}
     layers = {layer_of(entries[row]) for row in found}
     return found | {
         row for row, entry in enumerate(entries) if alone[row] and (entry.count < FEWEST or layer_of(entry) in layers)
@@ -42,6 +45,12 @@ def by_element(entries: list[Entry]) -> set[int]:
 def layer_of(entry: Entry) -> str:
     """Return the name without its last part, which the weight and the bias of a layer share."""
     return entry.name.rpartition(".")[0]
+
+
+def _is_bias(entry: Entry, rows: set[tuple[str, int]]) -> bool:
+    """Return whether a vector is called the bias of a matrix with as many rows; ``rows`` are those of each layer."""
+    called = entry.name.rpartition(".")[2] == "bias" and len(entry.layout.shape) == 1
+    return called and (layer_of(entry), entry.layout.size) in rows
 
 
 def _holds_scales(entry: Entry) -> bool:

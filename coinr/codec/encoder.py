@@ -48,6 +48,7 @@ from coinr.inputs.naming import check_patterns
 from coinr.inputs.state_dicts import StateDict, to_state_dict
 from coinr.sensitivity.calibration import SensitivityInfo
 from coinr.sensitivity.gains import Gains
+from coinr.sensitivity.probe import Guess
 
 _WITHOUT_LOSS = {LOSSLESS.id, EXACT.id}
 
@@ -109,6 +110,8 @@ class Encoder:
         Those of them that need not be stored bit-exactly.
     sensitivity
         What is known of the effect of errors on the output, beside the weights.
+    known
+        What the layers compute, where callers know it; else it is inferred from the weights.
 
     Raises
     ------
@@ -135,6 +138,7 @@ class Encoder:
         self.lossy_entries = lossy_entries(self.stored, options.profile, exact, options.nonfinite)
         self.reference = None if options.base is None else ReferenceNetwork(options.base)
         self.sensitivity = SensitivityInfo()
+        self.known: Guess | None = None
 
     def _check_sizes(self) -> None:
         """Raise InputError or LimitError for sizes, shapes, names or numbers of tensors that no coder can change."""
@@ -164,7 +168,7 @@ class Encoder:
     @cached_property
     def gains(self) -> Gains | None:
         """Return how the output follows errors of the weights, predicted from them; None where that is not known."""
-        return find_gains(self.stored)
+        return find_gains(self.stored, self.known)
 
     def plan(self, output_error_db: float | None = None) -> ErrorPlan:
         """Return the errors that keep the output at a level, -50 dB by default, and what they rest on."""

@@ -20,6 +20,7 @@ from coinr.inputs.arguments import checked
 from coinr.inputs.dtypes import DType
 from coinr.inputs.state_dicts import StateDict, is_state_dict, to_state_dict
 from coinr.inputs.tensors import array_to_tensor
+from coinr.networks.families import FAMILIES
 from coinr.runtime.ambient import independent
 from coinr.runtime.processes import map_in_processes
 
@@ -48,7 +49,8 @@ def encode_state_dicts(
     sds
         State dicts or modules.
     seed, **options
-        As for :func:`~coinr.encode_state_dict`, the same for all.
+        As for :func:`~coinr.encode_state_dict`, the same for all. ``canonical`` needs ``meta`` that names the kind of
+        network, also of modules.
     threads
         Cores to use; all of them by default. With 1, everything runs in the calling process.
 
@@ -62,7 +64,13 @@ def encode_state_dicts(
     """
     if is_state_dict(sds):
         raise InputError(f"sds is one {type(sds).__name__}: give a list of state dicts, or call encode_state_dict")
-    check_options(EncodeOptions.from_arguments({"seed": seed, "threads": threads, **options}))
+    requested = EncodeOptions.from_arguments({"seed": seed, "threads": threads, **options})
+    check_options(requested)
+    if requested.canonical and not any(kind in FAMILIES for kind in requested.meta or {}):
+        raise InputError(
+            f"canonical order of many state dicts needs meta that names one of {', '.join(FAMILIES)}: other processes "
+            "get tensors and no modules"
+        )
     processes = available_threads(threads)
     encode = partial(_encode, threads=threads, seed=seed, **options)
     futures = map_in_processes(encode, partial(_encode, threads=1, seed=seed, **options), map(_Item, sds), processes)

@@ -57,6 +57,7 @@ class EncodeOptions:
     target_bytes: int | None = None
     target_bits: float | None = None
     meta: Mapping[str, Any] | None = None
+    canonical: bool = False
     limits: Limits | None = None
     backend: str | None = None
     threads: int | None = None

@@ -11,7 +11,7 @@ from coinr.codec.format.container import File
 from coinr.codec.format.tensor_table import TensorRecord, name_bytes
 from coinr.codec.profiles.paper_notes import paper_notes
 
-_COLUMNS = ("name", "shape", "dtype", "coder", "inner", "kind", "n", "M", "s", "B", "bits", "bytes")
+_COLUMNS = ("name", "shape", "dtype", "coder", "inner", "order", "kind", "n", "M", "s", "B", "bits", "bytes")
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class Report:
     ----------
     tensors
         One dict a tensor: name, shape, dtype, coder, bytes, and for coded vectors kind, n, M, s, B, bits. For the
-        coder ``difference``, ``inner`` is the coder of the difference, or ``same``.
+        coder ``difference``, ``inner`` is the coder of the difference, or ``same``. ``order`` is ``ascending`` where
+        the distances between values are stored, as of the biases of a network in canonical order.
     totals
         ``file_bytes``, ``payload_bytes``, ``name_bytes`` (the share of the names and their lengths in the compressed
         header), ``overhead_bytes`` (file less payloads and names), ``parameters`` (floating-point values, complex ones

@@ -47,6 +47,7 @@ class Gauss(Mlp):
     """
 
     family, kind = GAUSS, "gauss"
+    parity = 1
 
     @checked
     def __init__(

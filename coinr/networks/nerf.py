@@ -15,6 +15,7 @@ from coinr.networks.families import NERF
 from coinr.networks.fused import FusedModule, fused, is_plain, run
 from coinr.networks.network import Network, bare_linear, fill_usual
 from coinr.networks.programs import Computation, computation_of_field
+from coinr.networks.symmetries import Neurons
 
 
 class RadianceField(FusedModule):
@@ -45,6 +46,22 @@ class RadianceField(FusedModule):
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 fill_usual(module, generator)
+
+    def neurons(self, prefix: str) -> list[Neurons]:
+        """Return what :meth:`Network.neurons` does of a field whose tensors have a prefix before their names.
+
+        The features have no activation, so their signs are free.
+        """
+        layers = [f"{prefix}pts_linears.{i}" for i in range(len(self.pts_linears))]
+        encoded = 3 * (1 + 2 * self.point_frequencies)
+        readers = [((after, encoded if i == self.skip else 0),) for i, after in enumerate(layers[1:])]
+        features, views = f"{prefix}feature_linear", f"{prefix}views_linears.0"
+        return [
+            *(Neurons(layer, read) for layer, read in zip(layers, readers, strict=False)),
+            Neurons(layers[-1], ((features, 0), (f"{prefix}alpha_linear", 0))),
+            Neurons(features, ((views, 0),), parity=-1),
+            Neurons(views, ((f"{prefix}rgb_linear", 0),)),
+        ]
 
     def forward(self, points: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """Return colors in [0, 1] and densities.
@@ -156,6 +173,11 @@ class Nerf(Network):
         """Return JSON values that rebuild the network without its weights: ``Nerf(**network.config)``."""
         names = ("depth", "width", "skip", "point_frequencies", "view_frequencies")
         return {name: getattr(self, name) for name in names} | {"fine": self.fine is not None}
+
+    def neurons(self) -> list[Neurons]:
+        """Implement :meth:`Network.neurons`."""
+        fine = [] if self.fine is None else self.fine.neurons("fine.")
+        return self.coarse.neurons("coarse.") + fine
 
     def forward(self, points: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
         """Return colors and densities of the fine network, see :meth:`RadianceField.forward`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
@@ -17,6 +18,7 @@ from coinr.networks.encoding import encode
 from coinr.networks.families import SIZES, Described, Family, MlpFamily, check_sizes, fans
 from coinr.networks.fused import FusedModule, fused, is_plain, run
 from coinr.networks.programs import Computation, computation_of_mlp
+from coinr.networks.symmetries import Neurons
 
 
 class Network(FusedModule, Described):
@@ -37,6 +39,10 @@ class Network(FusedModule, Described):
     @abstractmethod
     def config(self) -> dict[str, Any]:
         """Return JSON values that rebuild the network without its weights: ``type(network)(**network.config)``."""
+
+    @abstractmethod
+    def neurons(self) -> list[Neurons]:
+        """Return the hidden layers whose neurons may change places, see :mod:`coinr.networks.symmetries`."""
 
     @classmethod
     @checked
@@ -92,6 +98,8 @@ class Mlp(Network):
     """
 
     family: MlpFamily
+    #: Of the activation: -1 if it is odd, 1 if it is even, else 0.
+    parity: ClassVar[int] = 0
 
     @checked
     def __init__(
@@ -144,6 +152,19 @@ class Mlp(Network):
     def computation(self) -> Computation | None:
         """Implement :meth:`FusedModule.computation`."""
         return computation_of_mlp(self.family, self.config)
+
+    def half_period(self, layer: int) -> float:
+        """Return the change of a bias that changes the sign of a neuron's output; infinite where there is none."""
+        return math.inf
+
+    def neurons(self) -> list[Neurons]:
+        """Implement :meth:`Network.neurons`."""
+        last = self.hidden_layers + 1
+        names = [self.family.layer_name(i, last) for i in range(last + 1)]
+        return [
+            Neurons(name, ((after, 0),), self.parity, self.half_period(i))
+            for i, (name, after) in enumerate(itertools.pairwise(names))
+        ]
 
     def fans(self) -> list[tuple[int, int]]:
         """Return the numbers of inputs and outputs of each layer."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -50,6 +51,7 @@ class Siren(Mlp):
     """
 
     family, kind = SIREN, "siren"
+    parity = -1
 
     @checked
     def __init__(
@@ -88,6 +90,11 @@ class Siren(Mlp):
             x = self.wave(x, layer, self.omega)
         out: Tensor = last(x)
         return out
+
+    def half_period(self, layer: int) -> float:
+        """Implement :meth:`Mlp.half_period`: sin(omega (z + π / omega)) = -sin(omega z)."""
+        omega = np.float32(self.omega if layer else self.first_omega)  # as it multiplies float32 parameters
+        return math.pi / float(omega)
 
     def wave(self, x: Tensor, layer: nn.Linear, omega: float) -> Tensor:
         """Apply one layer and its activation."""
@@ -142,6 +149,10 @@ class Finer(Siren):
         first = self.layers[0]
         assert isinstance(first, nn.Linear)
         fill_uniform(first.bias, check_positive("first_bias", first_bias), generator)
+
+    def half_period(self, layer: int) -> float:
+        """Implement :meth:`Mlp.half_period`: the frequency varies, so there is none."""
+        return math.inf
 
     def wave(self, x: Tensor, layer: nn.Linear, omega: float) -> Tensor:
         """Apply one layer and its activation."""

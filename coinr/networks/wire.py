@@ -10,6 +10,7 @@ from coinr.networks.families import WIRE, check_positive
 from coinr.networks.fused import is_plain
 from coinr.networks.network import Mlp, bare_linear, fill_usual
 from coinr.networks.programs import Computation, computation_of_mlp
+from coinr.networks.symmetries import Neurons
 
 
 class _GaborLayer(nn.Module):
@@ -96,6 +97,10 @@ class Wire(Mlp):
         for module in self.net.modules():
             if isinstance(module, nn.Linear):
                 fill_usual(module, generator)
+
+    def neurons(self) -> list[Neurons]:
+        """Implement :meth:`Network.neurons`: the first layer, as complex biases have no order that saves bytes."""
+        return super().neurons()[:1]
 
     @property
     def config(self) -> dict[str, int | float]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from coinr.sensitivity.probe import Guess
 from coinr.sensitivity.recognition import Model, recognize
 
 # Smaller changes of the output count as this one, -200 dB.
@@ -44,14 +45,15 @@ class Gains:
     tensors: Mapping[str, Gain]
 
 
-def predict_gains(tensors: Mapping[str, NDArray[Any]]) -> Gains | None:
+def predict_gains(tensors: Mapping[str, NDArray[Any]], known: Guess | None = None) -> Gains | None:
     """Return the gains of networks that tensors are of; None where none is recognized, or one shows no signal.
 
-    Where several activations are possible, the largest gain of each row counts, and of several encodings of coordinates
-    with one activation the mean of squares. Of several networks, such as a coarse
-    and a fine radiance field, the output of each is one of its own: gains are such that each keeps the whole level.
+    What a chain of layers computes is inferred unless it is ``known``. Where several activations are possible, the
+    largest gain of each row counts, and of several encodings of coordinates with one activation the mean of squares. Of
+    several networks, such as a coarse and a fine radiance field, the output of each is one of its own: gains are such
+    that each keeps the whole level.
     """
-    networks = recognize(tensors)
+    networks = recognize(tensors, known)
     if networks is None:
         return None
     total = sum(models[0].size for models in networks)

@@ -12,6 +12,7 @@ from coinr.sensitivity.fields import find_fields
 from coinr.sensitivity.inference import infer
 from coinr.sensitivity.layers import find_layers
 from coinr.sensitivity.modulated import find_modulated
+from coinr.sensitivity.probe import Guess
 from coinr.sensitivity.tables import find_grid
 
 Array = NDArray[Any]
@@ -41,11 +42,14 @@ class Model(Protocol):
         """
 
 
-def recognize(tensors: Mapping[str, Array]) -> Sequence[Sequence[Model]] | None:
-    """Return the networks that tensors are of, each as one model or more; None where one of them is not recognized."""
+def recognize(tensors: Mapping[str, Array], known: Guess | None = None) -> Sequence[Sequence[Model]] | None:
+    """Return the networks that tensors are of, each as one model or more; None where one of them is not recognized.
+
+    What a chain of layers computes is inferred unless it is ``known``.
+    """
     layers = find_layers(tensors)
     if layers is not None:
-        models = [Chain(layers, guess) for guess in infer(layers)]
+        models = [Chain(layers, guess) for guess in ([known] if known else infer(layers))]
         return [models] if models else None
     fields = find_fields(tensors)
     if fields is not None:

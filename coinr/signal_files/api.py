@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from coinr.codec.api import encode_state_dict, keep_output, make_encoder
 from coinr.codec.format.tensor_table import Limits
-from coinr.codec.options import EncodeOptions
-from coinr.codec.profiles.tasks import keeps_output
+from coinr.codec.options import DEFAULT_PROFILE, EncodeOptions
+from coinr.codec.profiles.tasks import keeps_output, uses_calibration
 from coinr.codec.state_dict_file import StateDictFile
 from coinr.errors import FormatError, InputError
 from coinr.files.reading import name_in_errors
@@ -44,7 +44,7 @@ def pack_signal(network: nn.Module, signal: Signal, seed: int = 0, **options: An
         What it was fitted to; the file says how to sample it.
     seed, **options
         As for :func:`~coinr.encode_state_dict`, without ``meta``. An output error, also that of the default, is
-        measured at the signal's samples, and the file keeps it.
+        measured at the signal's samples, and the file keeps it. ``canonical`` is as :func:`with_canonical` decides.
 
     Raises
     ------
@@ -53,10 +53,22 @@ def pack_signal(network: nn.Module, signal: Signal, seed: int = 0, **options: An
     """
     meta = signal_meta(network, signal)
     state = _state_of(network, meta)
+    options = with_canonical(options)
     requested = EncodeOptions.from_arguments({**options, "seed": seed, "meta": meta})
     if "meta" in options or not keeps_output(requested):
         return encode_state_dict(state, seed, meta=meta, **options)
     return keep_output(make_encoder(state, requested), meter_of_signal(signal, meta, state))
+
+
+def with_canonical(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return options of an encoding; of a signal's network, in canonical order unless they say whether.
+
+    The order stays where others refer to it or ask for tensors as they are: ``base``, ``lossless``, a callable
+    ``calibrate``, and the profiles that have no use for it.
+    """
+    refers = options.get("base") is not None or callable(options.get("calibrate")) or bool(options.get("lossless"))
+    canonical = not refers and uses_calibration(options.get("profile", DEFAULT_PROFILE))
+    return {"canonical": canonical, **options}
 
 
 @independent
@@ -73,7 +85,7 @@ def pack_image(network: nn.Module, height: int, width: int, seed: int = 0, **opt
     height, width : int
         Size of the picture in pixels.
     seed, **options
-        As for :func:`~coinr.encode_state_dict`, without ``meta``.
+        As for :func:`~coinr.encode_state_dict`, without ``meta``; ``canonical`` is as :func:`with_canonical` decides.
 
     Raises
     ------
@@ -81,7 +93,7 @@ def pack_image(network: nn.Module, height: int, width: int, seed: int = 0, **opt
         If the network does not show a picture, or an option is out of range.
     """
     meta = _check_meta(ImageFile, network, {"image": [height, width]})
-    return encode_state_dict(_state_of(network, meta), seed, meta=meta, **options)
+    return encode_state_dict(_state_of(network, meta), seed, meta=meta, **with_canonical(options))
 
 
 def signal_meta(network: nn.Module, signal: Signal) -> dict[str, Any]:

@@ -15,8 +15,8 @@ LevelModel level_model(int64_t rows, int64_t columns, int log_states, int shape,
     if (rows < 0 || columns < 0 || (rows > 0 && columns > (int64_t{1} << 48) / rows))
         throw std::invalid_argument("shape [" + std::to_string(rows) + ", " + std::to_string(columns) +
                                     "] is not allowed; at most 2**48 elements");
-    if (switches < 0 || switches > 63)
-        throw std::invalid_argument("switches is " + std::to_string(switches) + "; allowed: 0 to 63");
+    if (switches < 0 || switches > 127)
+        throw std::invalid_argument("switches is " + std::to_string(switches) + "; allowed: 0 to 127");
     return {rows,
             columns,
             log_states,
@@ -27,7 +27,8 @@ LevelModel level_model(int64_t rows, int64_t columns, int log_states, int shape,
             (switches & 4) != 0,
             (switches & 8) != 0,
             (switches & 16) != 0,
-            (switches & 32) != 0};
+            (switches & 32) != 0,
+            (switches & 64) != 0};
 }
 
 namespace {

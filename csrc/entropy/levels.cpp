@@ -23,6 +23,8 @@ void check(const LevelModel& model) {
     if (model.scale < 1 || model.scale > (1 << 26))
         throw std::invalid_argument("scale is " + std::to_string(model.scale) + "; allowed: 1 to 2**26");
     if (model.rans && model.mixed) throw std::invalid_argument("rANS contexts are not mixed");
+    if (model.ascending && (model.rans || model.row_steps || model.column_steps))
+        throw std::invalid_argument("ascending levels have neither rANS nor steps of their own");
 }
 
 void check_exponents(bool present, int64_t count, const std::vector<uint8_t>& exponent) {
@@ -32,6 +34,68 @@ void check_exponents(bool present, int64_t count, const std::vector<uint8_t>& ex
     for (const uint8_t e : exponent)
         if (e > kMaxExponent)
             throw std::invalid_argument("step exponent " + std::to_string(e) + " is not in 0 to 31");
+}
+
+// Follows the rows of a matrix of ascending levels, integer by integer.
+class Ascent {
+public:
+    explicit Ascent(const Trellis& trellis) : trellis_(trellis) {}
+
+    void begin_row() { value_ = 0; }
+
+    // Returns the integer nearest to the value before, from which the next one is counted.
+    int32_t nearest() const {
+        return trellis_.log_states ? (value_ + static_cast<int32_t>(state_ & 1)) >> 1 : value_;
+    }
+
+    // Goes on to integer k and returns its value.
+    int32_t go_to(int32_t k) {
+        value_ = trellis_.value(state_, k);
+        if (trellis_.log_states) state_ = trellis_.next(state_, k & 1);
+        return value_;
+    }
+
+private:
+    const Trellis& trellis_;
+    uint32_t state_ = 0;
+    int32_t value_ = 0;
+};
+
+void check_level(int64_t k) {
+    if (std::abs(k) > kMaxLevel)
+        throw std::invalid_argument("level " + std::to_string(k) + " is not in +-(2**20 - 1)");
+}
+
+// Returns the model of the distances, which are coded as the integers of a scalar quantizer.
+LevelModel model_of_distances(LevelModel model) {
+    model.log_states = 0;
+    return model;
+}
+
+std::string encode_ascending(const LevelModel& model, LevelData integers) {
+    const Trellis trellis(model.log_states);
+    Ascent ascent(trellis);
+    for (int64_t i = 0; i < static_cast<int64_t>(integers.k.size()); ++i) {
+        if (i % model.columns == 0) ascent.begin_row();
+        const int32_t k = integers.k[i];
+        integers.k[i] -= ascent.nearest();
+        check_level(integers.k[i]);
+        ascent.go_to(k);
+    }
+    return encode_levels_binary(model_of_distances(model), integers);
+}
+
+LevelData decode_ascending(const LevelModel& model, const uint8_t* data, int64_t size) {
+    LevelData values = decode_levels_binary(model_of_distances(model), data, size);
+    const Trellis trellis(model.log_states);
+    Ascent ascent(trellis);
+    for (int64_t i = 0; i < static_cast<int64_t>(values.k.size()); ++i) {
+        if (i % model.columns == 0) ascent.begin_row();
+        const int32_t k = values.k[i] + ascent.nearest();
+        check_level(k);
+        values.k[i] = ascent.go_to(k);
+    }
+    return values;
 }
 
 }  // namespace
@@ -54,14 +118,14 @@ std::string encode_levels(const LevelModel& model, const LevelData& integers) {
     check_model(model, &integers);
     if (static_cast<int64_t>(integers.k.size()) != model.rows * model.columns)
         throw std::invalid_argument("integers and shape differ in size");
-    for (const int32_t k : integers.k)
-        if (std::abs(static_cast<int64_t>(k)) > kMaxLevel)
-            throw std::invalid_argument("level " + std::to_string(k) + " is not in +-(2**20 - 1)");
+    for (const int32_t k : integers.k) check_level(k);
+    if (model.ascending) return encode_ascending(model, integers);
     return model.rans ? encode_levels_rans(model, integers) : encode_levels_binary(model, integers);
 }
 
 LevelData decode_levels(const LevelModel& model, const uint8_t* data, int64_t size) {
     check(model);
+    if (model.ascending) return decode_ascending(model, data, size);
     return model.rans ? decode_levels_rans(model, data, size) : decode_levels_binary(model, data, size);
 }
 

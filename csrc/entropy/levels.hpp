@@ -40,6 +40,7 @@ struct LevelModel {
     bool mixed;      // whether contexts are mixed (smaller) or one is used (faster)
     bool row_steps, column_steps;  // whether rows and columns have exponents that widen their steps
     bool rans;       // whether integers are coded as whole symbols by rANS (fastest); excludes `mixed`
+    bool ascending;  // whether integers are coded by their distance from the value before; excludes steps and rANS
 };
 
 // A matrix of integers or values, and the exponents of its rows and columns (empty where the model has none): the step

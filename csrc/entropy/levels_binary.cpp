@@ -22,6 +22,7 @@ constexpr int kNeighborClasses = 9;
 constexpr int kInputs = 4;                // predictions that are mixed
 constexpr int kMaxObservations = 1000;    // the count of a context stops here, so that old bits fade
 constexpr int kPriorObservations = 48;    // weight of a context's prior
+constexpr int kRarely = 64;               // of so many distances of ascending levels, one is expected to be negative
 constexpr int kPriorValues = 4;           // weight of the prior of a row's or column's magnitude
 constexpr int64_t kPlaces = 1024;         // columns for which a reciprocal is kept
 constexpr int kLearningRate = 14;         // the mixer learns by error * input / 2^14
@@ -114,7 +115,7 @@ public:
     explicit BinaryLevels(const LevelModel& model)
         : model_(model), trellis_(model.log_states), table_(clipped_logistic()), scale_(int64_t{4} * model.scale),
           nodes_((model.log_states ? 2 : 1) * kNodes), column_sum_(model.by_column && model.rows > 1 ? model.columns : 0),
-          above_(model.rows > 1 ? model.columns : 0), mean_(scale_) {
+          above_(model.rows > 1 ? model.columns : 0), mean_(scale_), negative_(kProbOne / (model.ascending ? kRarely : 2)) {
         if (model.by_row)
             for (int64_t c = 0; c < std::min(model.columns, kPlaces); ++c) place_.emplace_back(kPriorValues + c);
     }
@@ -286,8 +287,8 @@ private:
     // Codes the sign of an integer that is not zero: 1 or -1.
     COINR_INLINE int32_t sign_of(Coder& coder, Element& element, int32_t k) {
         element.neighbor_class = element.sign_class;
-        const auto half = [](const auto&...) { return kProbOne / 2; };
-        return 1 - 2 * decide(coder, element, kSignNode, k < 0, half, half);
+        const auto first = [&](const auto&...) { return negative_; };
+        return 1 - 2 * decide(coder, element, kSignNode, k < 0, first, first);
     }
 
     // An octave: 0 for zero, else o with 2^(o-1) <= magnitude < 2^o; the tails of the element at both bounds.
@@ -372,6 +373,7 @@ private:
     std::vector<int64_t> column_sum_;
     std::vector<Near> above_;
     const Divisor mean_;
+    const uint32_t negative_;  // the first probability that an integer is negative
     std::vector<Divisor> place_;  // by the number of values that count in a row: [min(columns, kPlaces)]
 };
 

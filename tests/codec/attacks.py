@@ -29,6 +29,8 @@ a symbol below the symmetric range                    FormatError
 non-zero padding, spare bytes anywhere                FormatError
 a Brotli payload that expands beyond its tensor       FormatError after one byte too many
 a Brotli stream that is cut, damaged or empty         FormatError
+ascending levels with rANS, steps or a dense code     FormatError
+ascending levels whose sum leaves the range           FormatError
 a bool that is 2                                      FormatError
 a lossy coder on integers or on no elements           FormatError
 ====================================================  ===================================================
@@ -41,18 +43,22 @@ import struct
 from collections.abc import Callable
 
 import brotli
+import numpy as np
 
+from coinr.engine import _C
 from coinr.errors import CoinrError, FormatError, LimitError, TruncatedError, VersionError
 
 from .forge import MAGIC, TIED, Forgery, Row, varint
 from .hostile import (
     BOOL,
     DICTIONARY,
+    DIRECT,
     FLOAT32,
     GAUSSIAN,
     HADAMARD,
     RADEMACHER,
     SORTED,
+    SPARSE,
     UINT8,
     UNIFORM,
     dictionary_row,
@@ -278,6 +284,34 @@ attack(
     FormatError,
     "symbols that expand to 64 MiB",
     rows(Row(0, b"w", UNIFORM, [9], [8], payload=struct.pack("<f", 1.0) + b"\1" + BOMB)),
+)
+
+
+# Ascending levels: the form of three bytes, and a step of 1 in two.
+def ascending(form: list[int], distances: list[int], shape: list[int] | None = None) -> Callable[[], Forgery]:
+    """A float32 tensor of ascending levels with these distances, coded in the form ``[…, 10, 183]``."""
+    none, column = np.zeros(0, np.uint8), np.array([distances], np.int32).T  # a row of one column starts anew
+    data = _C.encode_levels(column, none, none, 0, 2, 15 << 19, 1 << 6)
+    size = [len(distances)] if shape is None else shape
+    return rows(Row(0, b"w", DIRECT | FLOAT32, size, [*form, 0x80, 0x3F], payload=data))
+
+
+for name, bits_ in {"rANS": (0, 0x40), "row steps": (0x40, 0), "column steps": (0x80, 0), "both": (0xC0, 0x40)}.items():
+    attack(FormatError, f"ascending levels with {name}", ascending([bits_[0], 8 | 2 | bits_[1], 183], [1, 2]))
+for trellis in (0, 3, 7):
+    attack(
+        FormatError, f"ascending levels beyond the range, trellis {trellis}", ascending([trellis, 10, 183], [2**19] * 4)
+    )
+    attack(
+        FormatError,
+        f"ascending levels below the range, trellis {trellis}",
+        ascending([trellis, 10, 183], [-(2**19)] * 4),
+    )
+attack(FormatError, "ascending levels that end early", ascending([0, 10, 183], [7] * 9, [3]))
+attack(
+    FormatError,
+    "ascending levels of a dense code",
+    rows(Row(0, b"w", SPARSE | FLOAT32, [16, 16], [HADAMARD | 8, 16, 0, 10, 40, 0x80, 0x3F])),
 )
 
 # Lossless payloads.

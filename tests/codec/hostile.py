@@ -139,6 +139,8 @@ def corpus() -> dict[str, bytes]:
         "c": torch.randint(-9, 9, (7, 7), generator=g, dtype=torch.int8),
         "m": torch.rand(8, 8, generator=g) < 0.1,
     }
+    sorted_ = {"0.weight": weights(40, 2), "0.bias": weights(40).sort()[0], "1.weight": weights(12, 40)}
+    sorted_ |= {"1.bias": weights(12).abs().sort()[0]}
     many = {f"module.layers.{i}.weight": torch.tensor([float(i)]) for i in range(60)}
     rows = [
         dictionary_row(b"hadamard", HADAMARD, [7, 9], 21, 64, 5),
@@ -162,6 +164,7 @@ def corpus() -> dict[str, bytes]:
         "dense": coinr.encode_state_dict(layers, profile="sparse", form="dense"),
         "exact": coinr.encode_state_dict(fine, profile="lossless"),
         "relative": difference_file().emit(),
+        "ascending": coinr.encode_state_dict(sorted_, profile="direct"),
         "kinds": Forgery(rows, seed=2**64 - 1).emit(),
     }
 

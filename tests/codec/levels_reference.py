@@ -50,7 +50,7 @@ class Form:
         self.by_row, self.by_column, self.mixed, self.row_steps, self.column_steps = (
             mode >> i & 1 for i in range(3, 8)
         )
-        self.rans = shape >> 6 & 1
+        self.ascending, self.rans = shape >> 3 & 1, shape >> 6 & 1
         self.tails = tails(shape & 7)
         self.mean = max(1, ((8 + (scale & 7)) << (scale >> 3)) >> 3)
 
@@ -87,7 +87,26 @@ class Form:
 
     def decode(self, data: bytes, rows: int, columns: int) -> Levels:
         """Values, exponents of rows and of columns."""
+        if self.ascending:
+            return self.ascend(data, rows, columns)
         return RansLevels(self, data).read(rows, columns) if self.rans else Decisions(self, data).read(rows, columns)
+
+    def ascend(self, data: bytes, rows: int, columns: int) -> Levels:
+        """Values of ascending levels, from their distances."""
+        bits, self.bits = self.bits, 0
+        distances, _, _ = Decisions(self, data).read(rows, columns)
+        self.bits = bits
+        state, values = 0, []
+        for row in distances:
+            value, made = 0, []
+            for distance in row:
+                k = distance + (value + (state & 1) >> 1 if bits else value)
+                assert abs(k) < 2**20
+                value = self.value(state, k)
+                state = self.next(state, k)
+                made.append(value)
+            values.append(made)
+        return values, [], []
 
 
 class Reader:
@@ -206,7 +225,7 @@ class Decisions(Reader):
                 bit = self.bits.bit(32768)
             magnitude = 2 * magnitude + bit
         side = tuple((one > 0) - (one < 0) for one in near)
-        return -magnitude if decide(("sign",), lambda Q: 32768) else magnitude
+        return -magnitude if decide(("sign",), lambda Q: 1024 if form.ascending else 32768) else magnitude
 
     def decide(
         self, quantizer: int, level: int, node: tuple[object, ...], side: tuple[int, ...], chance: int, rough: int

@@ -30,6 +30,7 @@ FORMS = [
     LevelForm(8, 7, 183, True, True, True, True, True),
     LevelForm(2, 0, 0, True, False, False, False, True, True),
     LevelForm(0, 3, 9, mixed=False, rans=True),
+    LevelForm(5, 2, 30, True, False, True, ascending=True),
 ]
 
 
@@ -47,7 +48,11 @@ def test_forms_survive_and_code_values_and_factors(form):
 
 
 @pytest.mark.parametrize(
-    "data", [(0, 8, 0), (0, 0x48, 0), (0, 0x20, 0), (0, 0x80, 0), (0, 0, 23 << 3), (0x20, 0x40, 0)]
+    "data",
+    [
+        *((0, 0x10, 0), (0, 0x20, 0), (0, 0x80, 0), (0, 0, 23 << 3), (0x20, 0x40, 0)),
+        *((0, 0x48, 0), (0x40, 8, 0), (0x80, 8, 0)),  # ascending, with rANS or steps
+    ],
 )
 def test_forms_that_mean_nothing_are_refused(data):
     with pytest.raises(FormatError, match="level form"):

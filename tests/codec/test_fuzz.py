@@ -25,7 +25,7 @@ SEED = int(os.environ.get("COINR_FUZZ_SEED", "0"))
 
 FILES = [
     *("paper", "uniform", "mixed", "tied", "large", "complex", "many", "meta", "empty", "kinds"),
-    *("direct", "auto", "sparse", "dense", "exact", "relative"),
+    *("direct", "auto", "sparse", "dense", "exact", "relative", "ascending"),
 ]
 
 # Edges of integer types and of the format's own ranges.

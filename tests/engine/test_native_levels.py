@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -13,8 +14,13 @@ from tests.codec.levels_reference import Form
 from tests.grids import fast_where
 
 LOG_STATES = (0, 2, 3, 4, 5, 6, 7, 8)
-BY_ROW, BY_COLUMN, MIXED, ROW_STEPS, COLUMN_STEPS, RANS = (1 << bit for bit in range(6))
-SWITCHES = [switches for switches in range(64) if not (switches & MIXED and switches & RANS)]
+BY_ROW, BY_COLUMN, MIXED, ROW_STEPS, COLUMN_STEPS, RANS, ASCENDING = (1 << bit for bit in range(7))
+WITHOUT_ASCENDING = RANS | ROW_STEPS | COLUMN_STEPS
+SWITCHES = [
+    switches
+    for switches in range(128)
+    if not (switches & MIXED and switches & RANS) and not (switches & ASCENDING and switches & WITHOUT_ASCENDING)
+]
 NONE = np.zeros(0, np.uint8)
 
 
@@ -42,7 +48,7 @@ def check_round_trip(k, log_states, shape, scale, switches):
 def test_levels_come_back(switches):
     for (rows, columns), log_states in itertools.product([(1, 1), (1, 300), (63, 5), (40, 64)], LOG_STATES):
         k = integers(rows, columns)
-        k.flat[0] = 2**20 - 1
+        k.flat[0] = 2**19 if switches & ASCENDING else 2**20 - 1
         check_round_trip(k, log_states, 4, 40, switches)
 
 
@@ -58,6 +64,7 @@ def test_levels_come_back(switches):
     seed=st.integers(0, 2**32 - 1),
 )
 def test_any_levels_come_back(rows, columns, log_states, shape, scale, switches, magnitude, seed):
+    magnitude //= 2 if switches & ASCENDING else 1  # no distance is beyond the range of levels
     k = np.random.default_rng(seed).integers(-magnitude, magnitude, (rows, columns), np.int32, endpoint=True)
     check_round_trip(k, log_states, shape, scale, switches)
 
@@ -145,7 +152,10 @@ def test_every_changed_byte_of_rans_shows_in_the_values_or_is_refused():
         ((0, 8, 40, 0), "shape is 8"),
         ((0, 4, 0, 0), "scale is 0"),
         ((0, 4, (1 << 26) + 1, 0), "scale is 67108865"),
-        ((0, 4, 40, 64), "switches is 64"),
+        ((0, 4, 40, 128), "switches is 128"),
+        ((0, 4, 40, ASCENDING | RANS), "ascending levels have neither"),
+        ((4, 4, 40, ASCENDING | ROW_STEPS), "ascending levels have neither"),
+        ((4, 4, 40, ASCENDING | COLUMN_STEPS), "ascending levels have neither"),
         ((0, 4, 40, RANS | MIXED), "rANS contexts are not mixed"),
     ],
 )
@@ -168,6 +178,40 @@ def test_forms_that_mean_nothing_are_refused(form, message):
 def test_integers_that_cannot_be_coded_are_named(k, row, message):
     with pytest.raises(ValueError, match=message):
         _C.encode_levels(k, row, NONE, 0, 4, 40, 0)
+
+
+@pytest.mark.parametrize("log_states", LOG_STATES)
+def test_ascending_levels_reach_all_levels_but_no_further(log_states):
+    form = (log_states, 2, 1 << 20, ASCENDING)
+    k = np.array([[1 - 2**20, -1, 2**19, 2**20 - 1]], np.int32)
+    data = _C.encode_levels(k, NONE, NONE, *form)
+    assert np.array_equal(_C.decode_levels(data, 1, 4, *form)[0], _C.level_values(k, log_states))
+    with pytest.raises(ValueError, match=r"level 1572\d{3} is not in"):  # the distance
+        _C.encode_levels(np.array([[-(2**19), 2**20 - 1]], np.int32), NONE, NONE, *form)
+    distances = np.array([[2**19, 2**19 + 2]], np.int32)
+    data = forged_distances(distances, 2, 1 << 20)
+    with pytest.raises(ValueError, match=r"level 104\d{4} is not in"):  # the sum
+        _C.decode_levels(data, 1, 2, *form)
+
+
+def forged_distances(distances, shape, scale):
+    """Coded ascending levels with these distances, whatever their sum: those of a row of one column have no other."""
+    return _C.encode_levels(distances.T, NONE, NONE, 0, shape, scale, ASCENDING)
+
+
+@pytest.mark.parametrize("log_states", LOG_STATES)
+def test_sorted_levels_take_fewer_bytes_by_their_distances(log_states):
+    """A set of n numbers takes log2 n! bits less than a sequence of them, and n less without their signs."""
+    n = 64
+    x = np.sort(np.random.default_rng(4).uniform(0, 4000, n))
+    bits = np.zeros((1, 2, 5000))
+    k = _C.choose_levels(log_states, x, np.ones(1), bits, np.zeros(0, np.uint8))[None]
+    mixed = np.random.default_rng(5).permutation(k[0])[None]
+    ascending = len(_C.encode_levels(k, NONE, NONE, log_states, 2, round(16 * k.max() / n), ASCENDING))
+    plain = min(
+        len(_C.encode_levels(mixed, NONE, NONE, log_states, shape, round(16 * k.mean()), 0)) for shape in range(8)
+    )
+    assert ascending < plain - 0.8 * math.log2(math.factorial(n)) / 8
 
 
 @pytest.mark.parametrize(("log_states", "gain"), [(2, 0.9), (4, 1.1), (8, 1.25)])
@@ -201,6 +245,24 @@ def test_the_decoder_of_the_format_reads_the_levels(mode, shape, scale, rans, si
     values, rows, columns = form.decode(data, *size)
     assert values == _C.level_values(k, form.bits).tolist()
     assert (rows, columns) == (row.tolist(), column.tolist())
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    mode=st.integers(0, 63),
+    shape=st.integers(0, 7),
+    scale=st.integers(0, 183),
+    size=st.tuples(st.integers(0, 9), st.integers(0, 9)),
+    bits=st.integers(0, 19),
+    ascend=st.booleans(),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_the_decoder_of_the_format_reads_ascending_levels(mode, shape, scale, size, bits, ascend, seed):
+    form = Form(bytes([mode, shape | 8, scale]))
+    k = np.random.default_rng(seed).integers(1 - 2**bits, 2**bits, size, np.int32)
+    k = np.sort(k, 1) if ascend else k
+    data = _C.encode_levels(k, NONE, NONE, form.bits, shape, form.mean, mode >> 3 | ASCENDING)
+    assert form.decode(data, *size)[0] == _C.level_values(k, form.bits).tolist()
 
 
 @pytest.mark.parametrize(

@@ -295,3 +295,17 @@ def test_a_loss_that_is_not_finite_is_an_error():
 def test_a_state_dict_without_weights_cannot_be_refined():
     with pytest.raises(InputError, match="no tensor"):
         coinr.refine({"counter": torch.arange(4)}, lambda state_dict: torch.ones(()), steps=10)
+
+
+@pytest.mark.slow
+def test_a_refined_network_comes_in_canonical_order_with_its_errors():
+    state = trained()
+    options = {"steps": STEPS, "target_bytes": 1500, "meta": {"siren": 30}, "thorough": True}
+    found = coinr.refine(state, make_loss(), canonical=True, **options)
+    for name in ("layers.0.bias", "layers.1.bias"):
+        assert bool((found.state_dict[name].diff() >= 0).all())
+        assert float(found.state_dict[name].min()) >= 0
+    assert found.state_dict["layers.0.bias"].min() != state["layers.0.bias"].min()
+    plain = coinr.refine(state, make_loss(), **options)
+    assert len(found.blob) <= 1500
+    assert evaluate(found.state_dict) > evaluate(plain.state_dict) - 0.02

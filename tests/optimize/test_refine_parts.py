@@ -303,3 +303,26 @@ def test_second_derivatives_take_calls_until_there_are_samples_to_choose_from(ba
     hessian = network.accumulate_hessian(loss, WorkLimit())
     assert len(made) == calls
     assert (hessian is None) == (batch == 10)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex64])
+def test_errors_and_covariance_go_with_rows_and_columns(dtype):
+    generator = torch.Generator().manual_seed(0)
+    tensor = noisy_tensor(torch.randn(5, 4, dtype=dtype, generator=generator), 0.1)
+    inputs = laplace(30, 4).double().numpy()
+    tensor.set_input_covariance(of_input_moments(inputs.T @ inputs).input_covariance)
+    with torch.no_grad():
+        tensor.log_errors += torch.randn(tensor.log_errors.shape, generator=generator)
+    (error, weights), value = tensor.allowed_error(), tensor.value().clone()
+    covariance = tensor.input_covariance
+    rows, columns = torch.tensor([3, 0, 4, 2, 1]), torch.tensor([2, 0, 3, 1])
+    factors = torch.tensor([1.0, -1.0, -1.0, 1.0])
+    moved = value[rows][:, columns] * factors
+    tensor.reorder(moved, rows, (columns, factors))
+    assert torch.equal(tensor.value(), moved)
+    after, weights_after = tensor.allowed_error()
+    assert after == pytest.approx(error)
+    assert np.allclose(weights_after.reshape(-1, 5), weights.reshape(-1, 5)[:, rows])
+    # the output's error of a row is the same as before
+    row, other = value[3].real.double().numpy(), moved[0].real.double().numpy()
+    assert row @ covariance @ row == pytest.approx(other @ tensor.input_covariance @ other)

@@ -24,6 +24,7 @@ from coinr.codec.tensors import widen
 from coinr.inputs.state_dicts import check_same_network
 from coinr.sensitivity.calibration import SensitivityInfo, TensorSensitivity
 from coinr.sensitivity.gains import Gains, predict_error, predict_gains
+from coinr.sensitivity.probe import Guess
 
 # Largest relative error of a tensor: predictions hold for small errors.
 _LARGEST_RELATIVE_ERROR = 0.5
@@ -87,9 +88,12 @@ def _arrays(entries: Sequence[Entry]) -> dict[str, NDArray[Any]]:
     return {entry.name: _array(entry) for entry in entries if entry.allows_loss and not is_mask(entry)}
 
 
-def find_gains(stored: Sequence[Entry]) -> Gains | None:
-    """Return the gains of a network, given its entries; None where the structure is not recognized."""
-    return None if any(entry.is_large for entry in stored) else predict_gains(_arrays(stored))
+def find_gains(stored: Sequence[Entry], known: Guess | None = None) -> Gains | None:
+    """Return the gains of a network, given its entries; None where the structure is not recognized.
+
+    What the layers compute is inferred unless it is ``known``.
+    """
+    return None if any(entry.is_large for entry in stored) else predict_gains(_arrays(stored), known)
 
 
 def plan_errors(

@@ -56,7 +56,8 @@ class DirectParams:
         return 0
 
     def describe(self, layout: Layout) -> dict[str, Any]:
-        return {"step": self.step, "states": 1 << self.form.log_states}
+        order = {"order": "ascending"} if self.form.ascending else {}
+        return {"step": self.step, "states": 1 << self.form.log_states, **order}
 
 
 class DirectCoder:

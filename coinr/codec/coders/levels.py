@@ -37,7 +37,8 @@ MOST_EXPONENT = 31
 _MOST_SCALE = 22
 
 # Bits of a form: of its first byte, and of its second.
-_MIXED, _RANS = 0x20, 0x40
+_MIXED, _STEPS = 0x20, 0xC0
+_ASCENDING, _RANS = 0x08, 0x40
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,8 @@ class LevelForm:
     shape
         Code of one of :data:`SHAPES`.
     scale
-        Code of the mean magnitude of the values, in base steps: see :func:`scale_code`.
+        Code of the mean magnitude of the values, in base steps: see :func:`scale_code`. Of an ascending form, that of
+        the distances, in integers.
     by_row, by_column
         Whether the magnitudes of earlier values in the row and in the column scale the model.
     mixed
@@ -60,6 +62,8 @@ class LevelForm:
         Whether rows and columns have step exponents.
     rans
         Whether integers are coded as whole symbols (fastest); not together with ``mixed``.
+    ascending
+        Whether integers are coded by their distance from the value before; not together with steps or ``rans``.
     """
 
     log_states: int
@@ -71,6 +75,7 @@ class LevelForm:
     row_steps: bool = False
     column_steps: bool = False
     rans: bool = False
+    ascending: bool = False
 
     @property
     def _switches(self) -> int:
@@ -79,7 +84,7 @@ class LevelForm:
     def write(self) -> bytes:
         """Return three bytes: trellis and switches, shape, scale."""
         mode = LOG_STATES.index(self.log_states) | self._switches << 3
-        return bytes([mode, self.shape | _RANS * self.rans, self.scale])
+        return bytes([mode, self.shape | _ASCENDING * self.ascending | _RANS * self.rans, self.scale])
 
     @classmethod
     def read(cls, reader: Reader) -> LevelForm:
@@ -89,14 +94,17 @@ class LevelForm:
     @classmethod
     def of(cls, mode: int, shape: int, scale: int) -> LevelForm:
         """Return the form of three bytes that :meth:`write` made; raise FormatError for unknown codes."""
-        rans = bool(shape & _RANS)
-        if shape & ~_RANS >= len(SHAPES) or scale >> 3 > _MOST_SCALE or (rans and mode & _MIXED):
+        ascending, rans = bool(shape & _ASCENDING), bool(shape & _RANS)
+        code = shape & ~_ASCENDING & ~_RANS
+        excluded = (rans and mode & _MIXED) or (ascending and (rans or mode & _STEPS))
+        if code >= len(SHAPES) or scale >> 3 > _MOST_SCALE or excluded:
             raise FormatError(f"level form {mode} {shape} {scale} is unknown")
-        switches = [*(bool(mode >> bit & 1) for bit in range(3, 8)), rans]
-        return cls(LOG_STATES[mode & 7], shape & ~_RANS, scale, *switches)
+        switches = [*(bool(mode >> bit & 1) for bit in range(3, 8)), rans, ascending]
+        return cls(LOG_STATES[mode & 7], code, scale, *switches)
 
     def _arguments(self) -> tuple[int, int, int, int]:
-        return self.log_states, self.shape, decoded_scale(self.scale), self._switches | self.rans << 5
+        switches = self._switches | self.rans << 5 | self.ascending << 6
+        return self.log_states, self.shape, decoded_scale(self.scale), switches
 
     def encode(
         self, k: NDArray[np.int32], row: NDArray[np.uint8] = NO_STEPS, column: NDArray[np.uint8] = NO_STEPS

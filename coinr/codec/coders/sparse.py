@@ -139,8 +139,8 @@ class SparseCoder:
         cut = Cut(bool(flags & _TRANSPOSED), reader.varint())
         if flags & _DENSE:
             form = LevelForm.read(reader)
-            if form.column_steps:
-                raise FormatError("a dense code has no steps by column")
+            if form.column_steps or form.ascending:
+                raise FormatError("a dense code has neither steps by column nor ascending levels")
             bound = LARGEST_VALUE * cut.n * (1 << MOST_EXPONENT if form.row_steps else 1)
             return SparseParams(cut, kind, cut.n, cut.n, read_short_step(reader, bound), form)
         log_atoms, s = reader.u8(), reader.varint()

@@ -81,6 +81,21 @@ def check_options(options: EncodeOptions) -> None:
         raise InputError(f"effort 'fast' is for the profiles {allowed}, not for {options.profile!r}")
     profile.read_options(options)
     keeps_output(options)
+    if options.canonical:
+        _check_canonical(options)
+
+
+def _check_canonical(options: EncodeOptions) -> None:
+    """Raise InputError if other options refer to the order of neurons, or the profile has no use for another."""
+    if not uses_calibration(options.profile):
+        raise InputError(f"canonical is for auto, direct and sparse, not for profile {options.profile!r}")
+    if options.base is not None:
+        raise InputError("canonical cannot be combined with base: the reference network has an order of its own")
+    if callable(options.calibrate):
+        raise InputError(
+            "canonical cannot be combined with a callable calibrate, whose inputs are in the former order; give "
+            "(module, inputs)"
+        )
 
 
 def uses_calibration(profile: str) -> bool:

@@ -10,8 +10,16 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from coinr.codec.coders.levels import SHAPES, LevelForm
+from coinr.codec.coders.levels import SHAPES, LevelForm, scale_code
 from coinr.codec.effort import Effort
+from coinr.engine import native
+
+# The distances between levels that are sorted are about exponentially distributed: the code of that shape.
+_EXPONENTIAL = SHAPES.index(1.0)
+
+# A row is tried as an ascending one where the first share of its values are no smaller than the one before, where the
+# second share differ from it (lossless storage suits repetitive rows), and where all distances are in range.
+_ASCENDING, _CHANGING, _LARGEST = 0.75, 0.25, 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +36,34 @@ class Quantized:
 
 
 def smallest_form(quantized: Quantized, effort: Effort) -> tuple[bytes, LevelForm]:
-    """Return the smallest encoding of the integers over the switches of the model, and its form."""
+    """Return the smallest encoding of the integers, and its form."""
+    plain = _smallest_plain(quantized, effort)
+    ascending = _smallest_ascending(quantized, effort)
+    return plain if ascending is None else min(plain, ascending, key=lambda coded: len(coded[0]))
+
+
+def _smallest_ascending(quantized: Quantized, effort: Effort) -> tuple[bytes, LevelForm] | None:
+    """Return the smallest encoding of one row by the distances of its values; None where most do not ascend."""
+    form, k = quantized.form, quantized.k
+    if len(k) != 1 or form.rans or form.row_steps or form.column_steps or k.size < 2:
+        return None
+    distances = np.diff(native.level_values(k, form.log_states)[0])
+    ascends = np.count_nonzero(distances >= 0) >= _ASCENDING * distances.size
+    changes = np.count_nonzero(distances) >= _CHANGING * distances.size
+    if not (ascends and changes) or int(np.abs(k).max()) > _LARGEST:
+        return None
+    mean = float(np.abs(distances).mean()) / (2 if form.log_states else 1)
+    best = replace(form, shape=_EXPONENTIAL, scale=scale_code(mean), mixed=False, ascending=True)
+    if effort.all_shapes:
+        shapes = (replace(best, shape=_EXPONENTIAL + other) for other in (-1, 0, 1))
+        best = min(shapes, key=lambda one: len(one.encode(k)))
+        others = replace(best, mixed=form.mixed), replace(best, by_row=True)
+        best = min((best, *others), key=lambda one: len(one.encode(k)))
+    return best.encode(k), best
+
+
+def _smallest_plain(quantized: Quantized, effort: Effort) -> tuple[bytes, LevelForm]:
+    """Return the smallest encoding over the switches of the model, and its form."""
     form, k, row, column = quantized.form, quantized.k, quantized.row, quantized.column
     if not effort.sample:
         best = _expected_form(form, k)

@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 
 from coinr.codec.api import decode_state_dict
+from coinr.codec.canonical import in_order
 from coinr.codec.encoder import Encoder
 from coinr.codec.options import EncodeOptions
 from coinr.codec.profiles.tasks import uses_calibration
@@ -63,7 +64,9 @@ def encode_by_search(
     CoinrError
         If no file that keeps the score on a part of the samples keeps it on all.
     """
-    sd, whole, some = network.state_dict(), Evaluator(network, signal), Evaluator(network, signal, _POINTS)
+    options = EncodeOptions.from_arguments({"effort": "best", **codec})
+    sd = in_order(network, options)
+    whole, some = Evaluator(network, signal), Evaluator(network, signal, _POINTS)
     sensitivity = _measure_sensitivity(sd, some, limit, codec)
     target = budget.score
     if target is not None and not some.whole:
@@ -78,7 +81,7 @@ def encode_by_search(
         blob, score = found.blob, found.score
         if target is not None and score > target + ABOVE:
             with show_progress("polish"):
-                encoder = Encoder(sd, EncodeOptions.from_arguments({"effort": "best", **codec}))
+                encoder = Encoder(sd, options)
                 encoder.sensitivity = sensitivity or SensitivityInfo()
                 blob, score = polish(sd, some, found, target, encoder, limit)
         if not some.whole:

@@ -22,7 +22,7 @@ from coinr.optimize.compress.targets import Budget, check_encode_options, resolv
 from coinr.optimize.compress.training import TrainingRuns
 from coinr.progress import show_progress
 from coinr.runtime.ambient import independent
-from coinr.signal_files.api import signal_meta
+from coinr.signal_files.api import signal_meta, with_canonical
 from coinr.signals.image.signal import ImageSignal
 from coinr.signals.signal import Signal
 
@@ -176,7 +176,7 @@ def compress(
         else:
             assert budget.score is not None
             fitted = run.fit_for_score(budget.score)
-        arguments = {"seed": seed, "meta": signal_meta(fitted.network, opened), **codec}
+        arguments = {"seed": seed, "meta": signal_meta(fitted.network, opened), **with_canonical(codec)}
         limit = runs.limit.part(_ENCODING) if refine else runs.limit
         encoders: list[_Encoder] = [
             ("code", lambda: encode_by_search(fitted.network, opened, budget, limit, arguments))

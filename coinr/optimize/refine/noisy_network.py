@@ -11,6 +11,7 @@ from torch import Tensor
 
 from coinr.errors import InputError
 from coinr.inputs.callbacks import gradients
+from coinr.networks.symmetries import Canonical
 from coinr.optimize.refine.noisy_tensor import NoisyTensor
 from coinr.runtime.denormals import denormals_as_zeros
 from coinr.runtime.work_limit import WorkLimit
@@ -59,6 +60,12 @@ class NoisyNetwork:
     ) -> None:
         self._tensors, self._ties, self._uses_calibration = dict(tensors), dict(ties), uses_calibration
         self.trained = trained
+
+    def reorder(self, canonical: Canonical) -> None:
+        """Bring the tensors into the canonical order that was found for :meth:`value`."""
+        self._tensors = dict(canonical.state_dict)
+        for name, tensor in self.trained.items():
+            tensor.reorder(self._tensors[name], canonical.rows.get(name), canonical.columns.get(name))
 
     def value(self) -> dict[str, Tensor]:
         """Return the state dict without noise or gradient."""

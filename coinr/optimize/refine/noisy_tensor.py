@@ -73,6 +73,27 @@ class NoisyTensor:
         self._feedback = torch.from_numpy(feedback).to(self.values)
         self._column_steps = torch.from_numpy(1 / np.diag(upper)).to(self.values)
 
+    @torch.no_grad()
+    def reorder(self, value: Tensor, rows: Tensor | None, columns: tuple[Tensor, Tensor] | None) -> None:
+        """Take over a value whose rows and columns have changed places and signs; errors and covariance go with them.
+
+        Parameters
+        ----------
+        value
+            The tensor, in its own shape and dtype.
+        rows, columns
+            Former places, as in :class:`~coinr.networks.symmetries.Canonical`; None if they are the same.
+        """
+        planes = torch.stack((value.real, value.imag)) if value.is_complex() else value
+        self.values.copy_(planes.reshape(self.values.shape))
+        if rows is not None and len(self.log_errors) > 1:
+            errors = self.log_errors.reshape(self.layout.planes, -1)
+            self.log_errors.copy_(errors[:, rows].reshape(-1, 1))
+        if columns is not None and self.input_covariance is not None:
+            places, factors = (one.cpu().double().numpy() for one in columns)
+            places = places.astype(np.int64)
+            self.set_input_covariance(self.input_covariance[np.ix_(places, places)] * np.outer(factors, factors))
+
     def value(self) -> Tensor:
         """Return the tensor without noise, in its own shape and dtype."""
         return self._restore(self.values.detach())

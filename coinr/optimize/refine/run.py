@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from coinr.codec.canonical import in_order, known_network
 from coinr.codec.encoder import Encoder
 from coinr.codec.options import EncodeOptions
 from coinr.codec.profiles.tasks import uses_calibration
@@ -23,6 +24,7 @@ from coinr.fitting.optimizers import OPTIMIZERS
 from coinr.inputs.arguments import checked
 from coinr.inputs.callbacks import Metric
 from coinr.inputs.state_dicts import StateDict, plain_tensors
+from coinr.networks.symmetries import to_canonical
 from coinr.optimize.refine.distill import decibels
 from coinr.optimize.refine.encode import EncodingResult, ScaledEncoder
 from coinr.optimize.refine.lagrange import LagrangeMultiplier
@@ -166,7 +168,7 @@ def refine(
         Show progress on stderr, see :mod:`coinr.progress`; by default only if it takes two seconds or more.
     **options
         Others of :func:`~coinr.encode_state_dict`, without ``output_error_db``, ``tolerance``, ``errors`` and
-        ``calibrate``.
+        ``calibrate``. With ``canonical``, the network is brought into that order before and after the training.
 
     Raises
     ------
@@ -191,7 +193,9 @@ def refine(
         report(0, total=steps, seconds=seconds)
         with limit.unit():
             task = Task.of(sd, loss_fn, seed, goals, evaluate)
-            sd, loss_fn, distillation = task.state_dict, task.loss_fn, task.distillation
+            neurons = known_network(sd, requested.meta).neurons() if requested.canonical else []
+            sd = in_order(sd, requested) if requested.canonical else task.state_dict
+            loss_fn, distillation = task.loss_fn, task.distillation
             encoder = Encoder(sd, requested)
             network = _make_network(sd, encoder)
             generator = torch.Generator(next(iter(network.trained.values())).values.device).manual_seed(seed)
@@ -204,6 +208,8 @@ def refine(
         training = RefineOptions(steps, optimizer, rate, seed, thorough)
         history = train(network, loss_fn, training, multiplier, limit)
         trained = time.perf_counter() - begin
+        if neurons:
+            network.reorder(to_canonical(network.value(), neurons))
         plain = network.value()
         encode: Callable[[ScaledEncoder], EncodingResult]
         if task.metric is not None:

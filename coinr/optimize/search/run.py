@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from coinr.codec.bracket import Bracket, Point
+from coinr.codec.canonical import in_order
 from coinr.codec.encoder import Encoder
 from coinr.codec.options import EncodeOptions
 from coinr.codec.profiles.tasks import uses_calibration
@@ -15,7 +17,7 @@ from coinr.codec.rate_control import COARSEST, FINEST, START, encode_to_size
 from coinr.errors import InputError
 from coinr.inputs.arguments import checked
 from coinr.inputs.callbacks import Metric
-from coinr.inputs.state_dicts import StateDict, plain_classes, to_state_dict
+from coinr.inputs.state_dicts import StateDict, plain_classes
 from coinr.optimize.search.allocation import error_factors, group_tensors, with_decoded
 from coinr.optimize.search.result import SearchResult
 from coinr.optimize.search.trials import CALLS, Trial, Trials
@@ -112,7 +114,7 @@ def search(
         Show how far the search is on stderr, see :mod:`coinr.progress`; if absent, only of two seconds or more.
     **arguments
         For :func:`~coinr.encode_state_dict`, without ``output_error_db``, ``tolerance`` and ``errors``; ``effort`` is
-        ``"best"`` by default.
+        ``"best"`` by default. With ``canonical``, the metric gets the network in that order from the first call on.
 
     Second derivatives need a plain chain of real layers, and a metric that runs it at enough points: four outputs for
     each parameter. ``SearchResult.second_derivatives`` says whether they were used, and if not, why.
@@ -129,7 +131,7 @@ def search(
         raise InputError(f"seconds must be positive and finite, not {seconds!r}")
     decided = ("output_error_db", "tolerance", "errors", "target_bits")
     options = EncodeOptions.from_arguments({"effort": "best"} | arguments, decided)
-    metric, sd = Metric(evaluate), to_state_dict(sd)
+    metric, sd = Metric(evaluate), in_order(sd, replace(options, calibrate=calibrate))
     with show_progress("search", progress):
         return _search(sd, metric, min_score, target_bytes, calibrate, thorough, WorkLimit(seconds), options)
 

@@ -104,6 +104,18 @@ def large() -> OrderedDict[str, torch.Tensor]:
     return OrderedDict([("grid", (weights(521, 509, seed=26) * rows * columns).half())])
 
 
+def ascending() -> OrderedDict[str, torch.Tensor]:
+    """Layers whose biases are sorted, of one sign and of both, few and many; one is almost sorted."""
+    layers = OrderedDict()
+    for k, (rows, low) in enumerate([(64, 0.0), (20, 0.0), (300, -0.2), (48, 0.0)]):
+        biases = np.sort(np.random.default_rng(60 + k).uniform(low, 0.05, rows).astype(np.float32))
+        if k == 3:
+            biases[[5, 6, 30, 33]] = biases[[6, 5, 33, 30]]
+        layers[f"layers.{k}.weight"] = weights(rows, 6, seed=50 + k)
+        layers[f"layers.{k}.bias"] = torch.from_numpy(biases)
+    return layers
+
+
 CASES = {
     "paper_standard": (standard, {}),
     "paper_tiny": (tiny, {"M": 4096}),
@@ -116,6 +128,7 @@ CASES = {
     "exact": (exact, {"profile": "lossless", "nonfinite": "lossless"}),
     "direct": (mixed, {"profile": "direct", "tolerance": 0.5}),
     "direct_rows": (standard, {"profile": "direct"}),
+    "direct_ascending": (ascending, {"profile": "direct"}),
     "direct_tokens": (large, {"profile": "direct", "tolerance": 7.0}),
     "auto": (mixed, {"profile": "auto"}),
     "sparse_dense": (standard, {"profile": "sparse", "form": "dense"}),
