@@ -14,7 +14,7 @@ try:
     import triton
 
     from ._checks import interpreted
-    from .mlp import Mlp, mlp_backward, mlp_forward, mlp_squared_error
+    from .mlp import MOST_WIDTH, Mlp, mlp_backward, mlp_forward, mlp_squared_error
     from .omp import omp
     from .philox import entries, philox4x32
     from .select import correlate_argmax
@@ -23,6 +23,7 @@ except ImportError as cause:
     _missing = cause
 
 __all__ = [
+    "MOST_WIDTH",
     "Mlp",
     "available",
     "correlate_argmax",

@@ -19,9 +19,8 @@ from .sine import reduction_table
 
 KINDS = {"siren": 0, "finer": 1, "gauss": 2, "relu": 3}
 PRECISIONS = ("tf32x3", "ieee")
+# Of inputs, columns of hidden matrices and outputs.
 MOST_WIDTH = 128
-MOST_OUTPUTS = 128
-MOST_INPUTS = 128
 MOST_GROUPS = 128
 REDUCED = 128
 WORKSPACE_FLOATS = 1 << 28
@@ -193,9 +192,9 @@ class Mlp:
             raise ValueError(f"kind must be {', '.join(KINDS)}, got {self.kind!r}")
         if self.precision not in PRECISIONS:
             raise ValueError(f"precision must be {' or '.join(PRECISIONS)}, got {self.precision!r}")
-        for name, most in (("inputs", MOST_INPUTS), ("width", MOST_WIDTH), ("outputs", MOST_OUTPUTS)):
-            if not 1 <= getattr(self, name) <= most:
-                raise ValueError(f"{name} must lie in 1 … {most}, got {getattr(self, name)}")
+        for name in ("inputs", "width", "outputs"):
+            if not 1 <= getattr(self, name) <= MOST_WIDTH:
+                raise ValueError(f"{name} must lie in 1 … {MOST_WIDTH}, got {getattr(self, name)}")
         if not 0 <= self.hidden_layers <= 1024:
             raise ValueError(f"hidden_layers must lie in 0 … 1024, got {self.hidden_layers}")
 

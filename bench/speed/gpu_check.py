@@ -26,7 +26,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
-from bench.speed.gpu import build, checks, plot, shapes, timing  # noqa: E402
+from bench.speed.gpu import build, checks, networks, plot, shapes, timing  # noqa: E402
 from bench.speed.gpu.run import Run, machine  # noqa: E402
 
 
@@ -69,6 +69,14 @@ def main() -> int:
                 lambda shape=shape, kind=kind: checks.check_pursuit(kernels, device, shape, kind),
                 150,
             )
+    for shape, kind in networks.TINY_CASES if options.tiny else networks.CASES:
+        run.step(
+            f"networks {kind} {shape}",
+            lambda shape=shape, kind=kind: networks.check_networks(kernels, device, shape, kind),
+            120,
+        )
+    for shape in networks.TINY_SHAPES if options.tiny else networks.SHAPES:
+        run.step(f"time networks {shape}", lambda shape=shape: networks.time_networks(kernels, device, shape), 120)
     peak = run.step("peaks", lambda: timing.peaks(device, options.tiny))
     if peak:
         headline = shapes.TINY_HEADLINE if options.tiny else shapes.HEADLINE

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from coinr import progress
 from coinr.errors import CoinrError, InputError
 from coinr.fitting import checkpoint
+from coinr.fitting.device_gradients import DeviceGradients
 from coinr.fitting.evaluate import evaluate
 from coinr.fitting.fused_gradients import FusedGradients
 from coinr.fitting.gradients import BatchedGradients, Gradients, SeparateGradients
@@ -93,6 +94,8 @@ def train(networks: Sequence[nn.Module], signals: Sequence[Signal], options: Tra
         programs = None if options.mixed else FusedGradients.programs_of(networks, signals, stack)
         if programs is not None:
             gradients = FusedGradients(networks, signals, stack, programs, workers)
+        elif device.type == "cuda" and not options.mixed and (one := DeviceGradients.of(networks, signals, stack)):
+            gradients = one
         elif device.type != "cpu" and len(networks) > 1 and BatchedGradients.suits(signals):
             gradients = BatchedGradients(networks, signals, stack, options.mixed)
         else:

@@ -55,28 +55,31 @@ class Fused(NamedTuple):
 
 def fused(network: FusedModule) -> Fused | None:
     """Return a network as the extension computes it; None where the module's rule leaves it to torch."""
+    computation = as_made(network)
+    tensors = None if computation is None else _tensors(network, computation)
+    if computation is None or tensors is None:
+        return None
+    return Fused(computation.program(), tensors, computation.names)
+
+
+def as_made(network: FusedModule) -> Computation | None:
+    """Return what a network computes; None unless its parts are as its constructor makes them, and nothing watches."""
     if not type(network).__module__.startswith("coinr.networks.") or _is_watched():
         return None
     if not _PATCHED.isdisjoint(network.__dict__):
         return None
     parts = network.modules()
     next(parts)  # its own hooks are called before and after
-    if not all(_is_as_made(part) for part in parts):
+    if not all(is_untouched(part) for part in parts):
         return None
-    computation = network.computation()
-    if computation is None:
-        return None
-    tensors = _tensors(network, computation)
-    if tensors is None:
-        return None
-    return Fused(computation.program(), tensors, computation.names)
+    return network.computation()
 
 
 #: Methods of networks that an instance may have others of.
 _PATCHED = frozenset({"plain_forward", "wave", "encode"})
 
 
-def _is_as_made(part: nn.Module) -> bool:
+def is_untouched(part: nn.Module) -> bool:
     """Return whether a part of a network is of a class that the networks are made of, and nobody watches its calls."""
     kind = type(part)
     if not (kind in (nn.Linear, nn.Sequential, nn.ModuleList) or kind.__module__.startswith("coinr.networks.")):

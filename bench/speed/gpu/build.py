@@ -1,4 +1,4 @@
-"""Compile beside the run: the C++ extension, and the Triton kernels of all pursuits."""
+"""Compile beside the run: the C++ extension, and the Triton kernels of all pursuits and networks."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from bench.speed.gpu import networks
 from bench.speed.gpu.shapes import KINDS, ODD, SEED, SHAPES, STREAM
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -63,10 +64,12 @@ def compile_ahead(script: Path, count: int, limit: float) -> dict[str, Any]:
 
 
 def warm(kernels: Any, device: torch.device, share: str) -> None:
-    """Run this process's share of all pursuits once, so that their kernels are compiled."""
+    """Run this process's share of all pursuits and networks once, so that their kernels are compiled."""
     mine, count = map(int, share.split("/"))
     work = [(shape, kind) for shape in (*SHAPES, *ODD) for kind in KINDS]
     for (n, M, B, s), kind in work[mine::count]:
         for vectors in {B, min(B, 192)}:
             kernels.omp(torch.randn(vectors, n, device=device), kind, M, SEED, STREAM, s)
+    for networks_shape, kind in networks.CASES[mine::count]:
+        networks.check_networks(kernels, device, networks_shape, kind)
     torch.cuda.synchronize(device)

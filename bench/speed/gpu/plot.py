@@ -17,7 +17,7 @@ def draw(data: dict[str, Any], path: Path) -> str:
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    rows = [step["result"] for name, step in data["steps"].items() if name.startswith("time ") and "result" in step]
+    rows = [step["result"] for name, step in data["steps"].items() if name.startswith("time (") and "result" in step]
     names = [key for key in (*KINDS, "torch_omp") if any(key in row for row in rows)]
     figure, axes = pyplot.subplots(figsize=(9, 4.5))
     for name in names:

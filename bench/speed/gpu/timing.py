@@ -128,7 +128,7 @@ def time_headline(device: torch.device, shape: tuple[int, int, int], peak: dict[
 def resources(device: torch.device) -> dict[str, Any]:
     """Return registers and spills of every kernel that was compiled in this process."""
     rows: dict[str, Any] = {}
-    for module_name in ("philox", "correlate", "hadamard", "select", "lsq", "lsq_wide", "omp", "synthesize"):
+    for module_name in ("philox", "correlate", "hadamard", "select", "lsq", "lsq_wide", "omp", "synthesize", "mlp"):
         module = sys.modules[f"kernels.{module_name}"]
         for name, kernel in vars(module).items():
             if not name.endswith("_kernel") or not hasattr(kernel, "device_caches"):
