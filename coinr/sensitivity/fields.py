@@ -84,14 +84,16 @@ def find_fields(tensors: Mapping[str, Array]) -> list[Field] | None:
     """Return the radiance fields that tensors are of, such as a coarse and a fine one; None if there are others."""
     groups = group_tensors(tensors)
     for layout in _LAYOUTS:
-        parts = [_part_of(name, layout.names) for name in groups]
-        if not parts or None in parts:
-            continue
         found: dict[str, dict[tuple[str, int], Layer | None]] = {}
-        for (prefix, part, number), (name, group) in zip(parts, groups.items(), strict=True):  # type: ignore[misc]
+        for name, group in groups.items():
+            place = _part_of(name, layout.names)
+            if place is None:
+                break
+            prefix, part, number = place
             found.setdefault(prefix, {})[part, number] = make_layer(name, group)
-        fields = [_make_field(layers, layout) for layers in found.values()]
-        return None if None in fields else fields  # type: ignore[return-value]
+        else:
+            fields = [_make_field(layers, layout) for layers in found.values()]
+            return [field for field in fields if field] if fields and all(fields) else None
     return None
 
 

@@ -18,6 +18,9 @@ from coinr.sensitivity.probe import Guess, run, signs, squared_derivatives
 
 Array = NDArray[Any]
 
+# Matrices of a network at most, so that others take no time.
+_MOST_MATRICES = 64
+
 # Latents whose networks run, evenly chosen among those that are given.
 _LATENTS = 8
 
@@ -29,17 +32,20 @@ def find_modulated(tensors: Mapping[str, Array]) -> list[Modulated]:
     are latents. Without latents the phases of the sines are shifted by a radian: as much as makes a difference.
     """
     groups = group_tensors(tensors)
-    for name, parts in groups.items():
+    matrices = {name: one for name, one in tensors.items() if one.ndim == 2}
+    for name, parts in groups.items() if len(matrices) <= _MOST_MATRICES else ():
+        own = [f"{name}.{part}" if name else part for part in parts]
+        weight = next((one for one in parts.values() if one.ndim == 2), None)
+        if weight is None:
+            continue
+        latents = {key: one for key, one in matrices.items() if _is_latents(key, one, weight.shape[1], groups)}
+        rows = [len(one) for key, one in matrices.items() if key not in latents and key not in own]
+        if sum(rows) - len(weight) not in rows:  # those of the output layer
+            continue
         shifts = make_layer(name, parts)
-        if shifts is None:
-            continue
-        columns = shifts.weight.shape[1]
-        rest = {key: one for key, one in tensors.items() if key not in shifts.names}
-        latents = {key: one for key, one in rest.items() if _is_latents(key, one, columns, groups)}
-        layers = find_layers({key: one for key, one in rest.items() if key not in latents})
-        if layers is None or sum(len(layer.weight) for layer in layers[:-1]) != len(shifts.weight):
-            continue
-        return _inferred(Modulated(layers, shifts, latents))
+        layers = find_layers({key: one for key, one in tensors.items() if key not in latents and key not in own})
+        if shifts and layers and sum(len(layer.weight) for layer in layers[:-1]) == len(weight):
+            return _inferred(Modulated(layers, shifts, latents))
     return []
 
 

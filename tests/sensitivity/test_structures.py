@@ -16,6 +16,7 @@ from coinr.sensitivity.gains import predict_error, predict_gains
 from coinr.sensitivity.graph import COORDINATES, DIRECTIONS, run_graph
 from coinr.sensitivity.modulated import find_modulated
 from coinr.sensitivity.probe import points
+from coinr.sensitivity.recognition import recognize
 from coinr.sensitivity.tables import find_grid
 from tests.codec.layouts import build
 from tests.sensitivity.trained import picture, tensors
@@ -211,3 +212,8 @@ def test_tables_that_do_not_fit_are_no_feature_grid(change):
     shapes = {"table": (500, 2), "0.weight": (8, 16), "1.weight": (3, 8)}
     assert find_grid({name: np.ones(shape) for name, shape in shapes.items()})
     assert find_grid({name: np.ones(shape) for name, shape in (shapes | change).items()}) is None
+
+
+def test_nothing_and_networks_of_many_blocks_are_not_recognized():
+    assert recognize({}) is None
+    assert recognize({f"block.{k}.weight": np.ones((8, 9), np.float32) for k in range(100)}) is None
