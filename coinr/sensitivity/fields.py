@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
@@ -73,8 +73,8 @@ _LAYOUTS = (
 # Cameras and rays.
 _DISTANCE, _NEAR, _FAR = 4.0, 2.0, 6.0
 
-# Rays, and samples on each; fields with more weights than the limit get fewer rays.
-_RAYS, _RAYS_OF_LARGE, _LARGE, _SAMPLES = 192, 24, 1 << 17, 48
+# Samples on a ray. As many rays as keep the products of samples and weights below a limit, within bounds.
+_SAMPLES, _PRODUCTS, _RAYS = 48, 1 << 28, (24, 192)
 
 # Least range of the rendered colors of a field that shows something.
 _LEAST_RANGE = 0.05
@@ -207,11 +207,11 @@ class Field:
 
     def outputs(self) -> Array:
         """Return rendered colors, ``[rays, 3]``."""
-        return self._see(_RAYS if self.size < _LARGE else _RAYS_OF_LARGE).rendered
+        return self._seen.rendered
 
     def squared_gains(self) -> dict[str, Array]:
         """Return, by name, the squared gain of each row of a tensor."""
-        seen = self._see(_RAYS if self.size < _LARGE else _RAYS_OF_LARGE)
+        seen = self._seen
         derivatives = self._derivatives(seen)
         by_weights, by_biases = graph_derivatives(self.nodes, seen.runs, derivatives, _SAMPLES)
         unit = 3 * float(np.ptp(seen.rendered)) ** 2
@@ -221,7 +221,9 @@ class Field:
             for name, rows in zip(node.layer.names, squares, strict=False)
         }
 
-    def _see(self, count: int) -> _Seen:
+    @cached_property
+    def _seen(self) -> _Seen:
+        count = min(max(_PRODUCTS // (_SAMPLES * self.size), _RAYS[0]), _RAYS[1])
         origins, directions = _rays(count)
         depths = _NEAR + (np.arange(_SAMPLES) + 0.5) * (_FAR - _NEAR) / _SAMPLES
         places = (origins[:, None] + directions[:, None] * depths[:, None]).reshape(-1, 3)
