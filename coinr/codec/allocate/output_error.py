@@ -34,6 +34,7 @@ _LARGEST_RELATIVE_ERROR = 0.5
 _LEAST_GAIN = 0.1
 
 # Tolerance at the default level where the structure is not known, without growth by depth: careful rather than cheap.
+# The columns "unknown" of bench/results/rate/output_error.csv have what it leads to.
 UNKNOWN_TOLERANCE = 0.1
 
 # Tolerance of tensors beside the layers, such as the frequency of an activation: they are few, and matter much.
