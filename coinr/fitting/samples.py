@@ -50,8 +50,8 @@ class Permutation:
     def _move(self, places: Tensor) -> Tensor:
         row, column = places >> self._bits, places
         for right, down in zip(self._rotations[::2], self._rotations[1::2], strict=True):
-            column = (column + right[row]) & (self._columns - 1)
-            row = row + down[column]
+            column = (column + right.index_select(0, row)) & (self._columns - 1)
+            row = row + down.index_select(0, column)
             row -= self._rows * (row >= self._rows)
         return (row << self._bits) | column
 
