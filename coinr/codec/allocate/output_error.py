@@ -33,6 +33,9 @@ _LARGEST_RELATIVE_ERROR = 0.5
 # than all the rest.
 _LEAST_GAIN = 0.1
 
+# Bits that the step exponent of a row takes.
+_EXPONENT_BITS = 2.0
+
 # Tolerance at the default level where the structure is not known, without growth by depth: careful rather than cheap.
 # The columns "unknown" of bench/results/rate/output_error.csv have what it leads to.
 UNKNOWN_TOLERANCE = 0.1
@@ -123,11 +126,17 @@ def plan_errors(
         largest = _LARGEST_RELATIVE_ERROR * entry.rms
         error = level * math.sqrt(entry.count / count) / gain.output if gain.output > 0 else largest
         errors[position] = min(error, largest)
-        if len(entry.layout.shape) > 1 and -np.log2(gain.rows).mean() / 2 > _LEAST_GAIN:
+        if len(entry.layout.shape) > 1 and _saves(gain.rows, entry.count):
             rows[entry.name] = TensorSensitivity(None, np.tile(gain.rows, entry.layout.planes), None)
     shared = equalized(entries, errors, sensitivity.means())
     weights = sensitivity or SensitivityInfo(rows, rows_alike=True)
     return ErrorPlan(_LARGEST_RELATIVE_ERROR, gains.network, _named(entries, shared), weights)
+
+
+def _saves(rows: NDArray[np.float64], count: int) -> bool:
+    """Return whether steps of rows that weigh so save enough bits for each of ``count`` weights, and in all."""
+    gain = -np.log2(rows).sum() / rows.size / 2
+    return bool(gain > _LEAST_GAIN and count * gain > _EXPONENT_BITS * rows.size)
 
 
 def _named(entries: Sequence[Entry], errors: Sequence[float]) -> dict[str, float]:
