@@ -32,6 +32,24 @@ std::vector<float> expand(const MlpLayer& layer, const float* weight) {
     return matrix;
 }
 
+// The layer that alone writes the rows of a way back from layer k, after which no other way leads to them: it can be
+// differentiated right there. -1 if there is none, or its derivative is no factor.
+int64_t layer_before(const MlpProgram& program, const std::vector<MlpProgram::WayBack>& ways, int64_t k) {
+    const std::vector<MlpLayer>& layers = program.layers();
+    const int64_t buffer = layers[k].in_buffer;
+    for (int64_t other = 0; other < k; ++other)
+        if (layers[other].in_buffer == buffer && ways[other].begin < ways[k].end && ways[k].begin < ways[other].end)
+            return -1;
+    for (int64_t from = 0; from < k; ++from) {
+        const MlpLayer& one = layers[from];
+        const bool factor = one.activation != Activation::none && one.activation != Activation::gabor &&
+                            one.activation != Activation::gabor_complex;
+        if (one.out_buffer == buffer && one.out_row == ways[k].begin && one.out_row + one.outputs() == ways[k].end)
+            return factor ? from : -1;
+    }
+    return -1;
+}
+
 }  // namespace
 
 MlpLayout::MlpLayout(const MlpProgram& program, const MlpKernels& kernels, bool to_inputs)
@@ -42,6 +60,7 @@ MlpLayout::MlpLayout(const MlpProgram& program, const MlpKernels& kernels, bool 
         one.rows = program.layers()[k].rows();
         one.columns = program.layers()[k].columns();
         one.way = ways[k];
+        one.before = layer_before(program, ways, static_cast<int64_t>(k));
         one.narrow = one.columns <= kNarrow;
         one.stride = (one.columns + lanes_ - 1) / lanes_ * lanes_;
         one.forward = packed_size_;
@@ -52,6 +71,7 @@ MlpLayout::MlpLayout(const MlpProgram& program, const MlpKernels& kernels, bool 
         one.sums = one.gradient + whole_lines(one.rows * (one.narrow ? one.columns * lanes_ : one.stride));
         gradient_size_ = one.sums + whole_lines(one.rows * lanes_);
         layers_.push_back(one);
+        if (one.before >= 0) layers_[one.before].after = true;
     }
 }
 

@@ -15,6 +15,8 @@ public:
         int64_t forward, bias;    // in packed floats: for values, and the biases
         int64_t back;             // for gradients of the layer's inputs, transposed
         MlpProgram::WayBack way;
+        int64_t before;           // the layer whose outputs get their whole gradient on this way back, or -1
+        bool after;               // a later layer has this one as `before`
         bool narrow;              // few columns: gradients are added up lane by lane
         int64_t gradient;         // in floats of gradients: [rows][stride], or [rows][columns][lanes] if narrow
         int64_t stride;

@@ -36,11 +36,17 @@ void MlpTile::load(const MlpBatch& batch, int64_t first, int64_t count) {
     columns_ = (count + kernels_.lanes - 1) / kernels_.lanes * kernels_.lanes;
     for (size_t i = 0; i < program_.inputs().size(); ++i) {
         const MlpInput& input = program_.inputs()[i];
+        const Matrix& from = batch.inputs[i];
         float* const rows = row(y_, input.buffer, input.row);
+        const float* samples[kTile];
+        const int64_t repeats = batch.repeats[i];
         // the last sample is repeated: it is as finite as the network makes it
+        for (int64_t s = 0; s < columns_; ++s) {
+            const int64_t sample = first + std::min(s, count - 1);
+            samples[s] = from.data + (repeats == 1 ? sample : sample / repeats) * from.row_stride;
+        }
         for (int64_t f = 0; f < input.features; ++f)
-            for (int64_t s = 0; s < columns_; ++s)
-                rows[f * kTile + s] = batch.inputs[i].at((first + std::min(s, count - 1)) / batch.repeats[i], f);
+            for (int64_t s = 0; s < columns_; ++s) rows[f * kTile + s] = samples[s][f * from.column_stride];
         kernels_.encode(rows, input.features, input.frequencies.data(), input.frequencies.size(), columns_);
     }
 }
@@ -93,9 +99,10 @@ void MlpTile::backward(const float* packed, float* sums) {
         const MlpLayer& layer = program_.layers()[k];
         const MlpLayout::Layer& at = layout_.layers()[k];
         float* const g = row(gradients_, layer.out_buffer, layer.out_row);
-        kernels_.differentiate({layer.activation, layer.omega, layer.scale, at.rows, columns_,
-                                row(y_, layer.out_buffer, layer.out_row), row(kept_, layer.out_buffer, layer.out_row),
-                                g, sums + at.sums});
+        if (!at.after)
+            kernels_.differentiate({layer.activation, layer.omega, layer.scale, at.rows, columns_,
+                                    row(y_, layer.out_buffer, layer.out_row),
+                                    row(kept_, layer.out_buffer, layer.out_row), g, sums + at.sums});
         const float* const x = row(y_, layer.in_buffer, layer.in_row);
         if (at.narrow) {
             kernels_.outer(g, at.rows, x, at.columns, columns_, sums + at.gradient);
@@ -104,10 +111,15 @@ void MlpTile::backward(const float* packed, float* sums) {
             kernels_.multiply({g, false, kTile, transposed_, kernels_.block_columns, columns_ * kernels_.block_columns,
                                sums + at.gradient, at.stride, nullptr, true, at.rows, columns_, at.stride});
         }
-        if (at.way.begin < at.way.end)
-            kernels_.multiply({packed + at.back, true, 0, g, kTile, kernels_.block_columns,
-                               row(gradients_, layer.in_buffer, at.way.begin), kTile, nullptr, at.way.add,
-                               at.way.end - at.way.begin, at.rows, columns_});
+        if (at.way.begin == at.way.end) continue;
+        Product product{packed + at.back, true, 0, g, kTile, kernels_.block_columns,
+                        row(gradients_, layer.in_buffer, at.way.begin), kTile, nullptr, at.way.add,
+                        at.way.end - at.way.begin, at.rows, columns_};
+        if (at.before >= 0) {
+            product.factor = row(kept_, layer.in_buffer, at.way.begin);
+            product.sums = sums + layout_.layers()[at.before].sums;
+        }
+        kernels_.multiply(product);
     }
 }
 

@@ -25,7 +25,7 @@ inline int64_t block_begin(int64_t rows, int64_t i) {
 
 enum class Activation { none, sine, finer, gauss, relu, sigmoid, gabor, gabor_complex };
 
-// c = start + a b.
+// c = (start + a b) * factor.
 struct Product {
     const float* a;      // packed: blocks of rows, each [depth][rows of the block]; else [rows][a_stride]
     bool packed;
@@ -37,6 +37,8 @@ struct Product {
     const float* bias;   // [rows] to start from; null: zeros
     bool add;            // start from c
     int64_t rows, depth, columns;
+    const float* factor = nullptr;  // as c; null: ones
+    float* sums = nullptr;          // [rows][lanes], where there are factors: sums of c are added, lane by lane
 };
 
 // One activation of rows of a tile.

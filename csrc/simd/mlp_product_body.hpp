@@ -7,7 +7,7 @@ namespace {
 // A block of R rows and NV vectors of columns, whose sums stay in registers.
 template <int R, int NV, bool packed>
 void multiply_block(const Product& t, const float* a, const float* b, float* c, const float* bias, bool add,
-                    int64_t depth) {
+                    int64_t depth, const float* factor, float* sums) {
     Floats sum[R][NV];
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
@@ -26,13 +26,28 @@ void multiply_block(const Product& t, const float* a, const float* b, float* c, 
             for (int v = 0; v < NV; ++v) sum[r][v] = multiply_add(w, x[v], sum[r][v]);
         }
     }
+    if (!packed || !factor) {
 #pragma GCC unroll 8
-    for (int r = 0; r < R; ++r)
+        for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
-        for (int v = 0; v < NV; ++v) store(c + r * t.c_stride + v * kLanes, sum[r][v]);
+            for (int v = 0; v < NV; ++v) store(c + r * t.c_stride + v * kLanes, sum[r][v]);
+        return;
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+        Floats total = load(sums + r * kLanes);
+#pragma GCC unroll 8
+        for (int v = 0; v < NV; ++v) {
+            const Floats product = sum[r][v] * load(factor + r * t.c_stride + v * kLanes);
+            store(c + r * t.c_stride + v * kLanes, product);
+            total += product;
+        }
+        store(sums + r * kLanes, total);
+    }
 }
 
-typedef void (*Block)(const Product&, const float*, const float*, float*, const float*, bool, int64_t);
+typedef void (*Block)(const Product&, const float*, const float*, float*, const float*, bool, int64_t, const float*,
+                      float*);
 
 template <int R, bool packed>
 Block block_of_vectors(int64_t vectors) {
@@ -70,8 +85,10 @@ void multiply(const Product& t) {
                 const int64_t next = block_begin(t.rows, i + 1), rows = next - r;
                 const float* const a = t.packed ? t.a + r * t.depth + begin * rows : t.a + r * t.a_stride + begin;
                 const Block block = t.packed ? block_of<true>(rows, vectors) : block_of<false>(rows, vectors);
+                const bool last = t.factor && stop == t.depth;
                 block(t, a, b + begin * t.b_stride, t.c + r * t.c_stride + j, t.bias ? t.bias + r : nullptr,
-                      t.add || panel > 0, stop - begin);
+                      t.add || panel > 0, stop - begin, last ? t.factor + r * t.c_stride + j : nullptr,
+                      last ? t.sums + r * kLanes : nullptr);
                 r = next;
             }
         }
