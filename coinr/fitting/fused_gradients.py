@@ -14,6 +14,7 @@ from coinr.fitting.stack import Stack
 from coinr.fitting.workers import Workers
 from coinr.networks import Network
 from coinr.networks.fused import Fused, fused
+from coinr.runtime.denormals import denormals_as_zeros
 from coinr.signals.signal import Signal
 
 # Samples, of all networks together, whose inputs and targets are made at once.
@@ -69,16 +70,13 @@ class FusedGradients(Gradients):
 
     def compute(self, step: int, factor: Tensor) -> Tensor:
         """Set the gradients of a step and return its errors, as :meth:`Gradients.compute`."""
-
-        def compute_errors() -> list[float]:
-            if not self._first <= step < self._last:
-                self._prepare(step)
-            inputs, targets = self._samples[step - self._first]
-            return self._program.squared_error(
+        if not self._first <= step < self._last:
+            self._workers.run(lambda: self._prepare(step))
+        inputs, targets = self._samples[step - self._first]
+        with denormals_as_zeros():
+            errors = self._program.squared_error(
                 self._weights, inputs, targets, float(factor), self._out, self._workers.count
             )
-
-        errors = self._workers.run(compute_errors)  # denormals are zeros there
         for tensor, gradient in zip(self.stack.tensors, self._gradients, strict=True):
             tensor.grad = gradient
         return torch.tensor(errors, dtype=torch.float32)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 from coinr.engine.native import MlpProgram
-from coinr.networks.families import MlpFamily, fans
+from coinr.networks.families import FAMILIES, MlpFamily, fans
 
 
 class Input(NamedTuple):
@@ -57,7 +57,7 @@ def frequencies_of(count: int, base: float, lowest: float) -> tuple[float, ...]:
 
 
 def computation_of_mlp(
-    family: MlpFamily, config: Mapping[str, Any], numbers: Sequence[tuple[float, float]] = ()
+    family: MlpFamily, config: Mapping[str, Any], numbers: Iterable[tuple[float, float]] = ()
 ) -> Computation:
     """Return what an MLP computes.
 
@@ -68,6 +68,15 @@ def computation_of_mlp(
     numbers
         Of each layer with complex wavelets: omega and scale.
     """
+    return _computation_of_mlp(family.kind, tuple(config.items()), tuple(numbers))
+
+
+@functools.lru_cache(maxsize=256)
+def _computation_of_mlp(
+    kind: str, items: tuple[tuple[str, Any], ...], numbers: tuple[tuple[float, float], ...]
+) -> Computation:
+    family, config = FAMILIES[kind], dict(items)
+    assert isinstance(family, MlpFamily)
     last = config["hidden_layers"] + 1
     frequencies = frequencies_of(config["frequencies"], config["base"], config["lowest"])
     layers, names = [], []
