@@ -187,6 +187,32 @@ def test_optimizers():
         assert [float(cell.removesuffix(" dB")) for cell in row[2:]] == pytest.approx(means, abs=0.0051)
 
 
+def test_recipe():
+    found = {(line["picture"], line["method"], line["steps"]): line for line in read("fit_recipe.csv")}
+    columns = (("before", "8000"), ("default", "8000"))
+    shown = rows("docs/signals.md", "recipe")
+    assert {row[0] for row in shown} == {line["picture"] for line in read("fit_recipe.csv")}
+    for name, *cells in shown:
+        for cell, column in zip(cells, columns, strict=True):
+            line = found[(name, *column)]
+            seconds = f"{float(line['cpu_seconds']):.0f} s"
+            assert cell == f"{float(line['psnr_coded']):.2f} dB, {spaced(line['bytes'])} bytes, {seconds}"
+
+
+def test_first_frequencies():
+    found = {
+        (line["picture"], line["size"], line["steps"], line["first_omega"]): line
+        for line in read("fit_choices.csv")
+        if (line["learning_rate"], line["last_layer"]) == ("0.001", "adam")
+    }
+    shown = rows("docs/signals.md", "frequencies")
+    assert len(shown) == sum((*key[:3], "45.0") in found for key in found if key[3] == "30.0") > 0
+    for name, size, steps, *cells in shown:
+        key = name, size.strip("()").replace(", ", "x"), steps
+        lines = [found[(*key, omega)] for omega in ("30.0", "45.0")]
+        assert cells == [f"{float(line['psnr']):.2f} dB, {spaced(line['bytes'])} bytes" for line in lines]
+
+
 def test_ten_networks():
     lines = {line["network"]: line for line in read("rate/summary.csv") if line["loss_db"] == "0.1"}
     shown = rows("docs/performance.md", "summary")

@@ -1,10 +1,12 @@
 """Fits of many pictures at once beside the same fits one after another.
 
     python -m bench.speed.fit_many [--data DIR] [--pictures 8] [--steps 300] [--rounds 5] [--device cpu]
+    python -m bench.speed.fit_many --pictures 64 --size 2x32 --steps 60 --single-threads 1 --name fit_many_small
 
-SIRENs of 3 hidden layers of 64, 4096 pixels a step; Kodak pictures at half size from the data folder, else crops of
-scikit-image's photos. The two take turns, round after round, and the ratio within a round counts. Writes
-``fit_many.json`` (every round, scores, machine and versions).
+SIRENs, by default of 3 hidden layers of 64, 4096 pixels a step; Kodak pictures at half size from the data folder, else
+crops of scikit-image's photos. The two take turns, round after round, and the ratio within a round counts. With
+``--single-threads 1`` the fits one after another use one core, and the ratio times the cores should be below 1. Writes
+``fit_many.json``, or under another ``--name`` (every round, scores, machine and versions).
 """
 
 from __future__ import annotations
@@ -29,7 +31,11 @@ from bench.harness import corpus
 from bench.harness.results import write_json
 
 SHIPPED = ("astronaut", "coffee", "chelsea", "rocket")
-WIDTH, HIDDEN_LAYERS, BATCH = 64, 3, 4096
+BATCH = 4096
+
+#: Where crops begin; the four corners come first.
+CORNERS = [(y, x) for y in (0, 128) for x in (0, 192)]
+BETWEEN = [(y, x) for y in (0, 43, 86, 128) for x in (0, 64, 128, 192) if (y, x) not in CORNERS]
 
 
 def pictures(count: int, data: Path | None) -> list[np.ndarray]:
@@ -40,7 +46,8 @@ def pictures(count: int, data: Path | None) -> list[np.ndarray]:
         found = [image if image.shape[0] < image.shape[1] else image.transpose(1, 0, 2) for image in found]
     else:
         photos = [getattr(skimage.data, name)() for name in SHIPPED]
-        found = [photo[y : y + 128, x : x + 192] for photo in photos for y in (0, 128) for x in (0, 192)]
+        places = [(photo, place) for some in (CORNERS, BETWEEN) for photo in photos for place in some]
+        found = [photo[y : y + 128, x : x + 192] for photo, (y, x) in places]
     if len(found) < count:
         raise SystemExit(f"{count} pictures were asked for, {len(found)} are there")
     return [np.ascontiguousarray(image) for image in found[:count]]
@@ -63,22 +70,27 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--size", default="3x64", help="hidden layers x width")
+    parser.add_argument("--single-threads", type=int, help="of the fits one after another; all by default")
+    parser.add_argument("--name", default="fit_many", help="of the file")
     parser.add_argument("--out", type=Path, default=Path("bench/results"))
     options = parser.parse_args()
     images = pictures(options.pictures, options.data)
+    hidden, width = map(int, options.size.split("x"))
     settings: dict[str, Any] = {
-        "width": WIDTH, "hidden_layers": HIDDEN_LAYERS, "steps": options.steps, "batch": BATCH,
+        "width": width, "hidden_layers": hidden, "steps": options.steps, "batch": BATCH,
         "device": options.device, "progress": False,
     }  # fmt: skip
+    alone = settings | {"threads": options.single_threads}
     coinr.fit(images[0], **settings | {"steps": 2})  # what only the first call does is in neither
     rounds = []
     for _ in track(range(options.rounds), "rounds", disable=not sys.stderr.isatty()):
-        single = time_fits(lambda: [coinr.fit(image, **settings) for image in images], options.device)
+        single = time_fits(lambda: [coinr.fit(image, **alone) for image in images], options.device)
         many = time_fits(lambda: coinr.fit_many(images, **settings), options.device)
         rounds.append({"single": single, "many": many, "ratio": many[0] / single[0], "cpu_ratio": many[1] / single[1]})
     last = rounds[-1]
     document = {
-        "threads": torch.get_num_threads(), "pictures": options.pictures,
+        "threads": torch.get_num_threads(), "single_threads": options.single_threads, "pictures": options.pictures,
         "size": list(images[0].shape), "settings": settings,
         "median_ratio": statistics.median(one["ratio"] for one in rounds),
         "median_cpu_ratio": statistics.median(one["cpu_ratio"] for one in rounds),
@@ -86,7 +98,7 @@ def main() -> None:
         "largest_difference_db": max(abs(a - b) for a, b in zip(last["single"][2], last["many"][2], strict=True)),
         "rounds": rounds,
     }  # fmt: skip
-    write_json(options.out / "fit_many.json", document)
+    write_json(options.out / f"{options.name}.json", document)
     print(json.dumps({key: value for key, value in document.items() if key != "rounds"}, indent=1))
 
 
