@@ -389,3 +389,12 @@ def test_s_by_width_of_the_paper():
     for row, line in zip(rows("RESULTS.md", "sparsity"), lines, strict=True):
         slope, intercept = float(line["slope"]), -float(line["intercept"])
         assert row[1:] == [f"{slope:.3f} n − {intercept:.1f}", f"{float(line['r2']):.3f}"]
+
+
+def test_speed_of_fitting():
+    names = ("ours_ms", "torch_ms", "torch_ratio", "autograd_ms", "step_ms", "torch_step_ms", "peak_share")
+    assert rows("docs/performance.md", "fitting") == [
+        [f"({line['hidden_layers']}, {line['width']})", *(f"{float(line[name]):.2f}" for name in names)]
+        for line in read("fit_speed.csv")
+        if line["threads"] == "1"
+    ]
