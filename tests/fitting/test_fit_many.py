@@ -144,3 +144,36 @@ def test_signals_with_a_renderer_are_not_batched(photos):
     assert BatchedGradients.suits([ImageSignal(photos[0])])
     assert not BatchedGradients.suits([Rendered(photos[0])])
     assert math.isfinite(fit(Rendered(photos[0]), **SETTINGS).score)
+
+
+@pytest.mark.parametrize("kind", ["siren", "finer", "gauss", "wire", "relu"])
+def test_the_extension_has_the_gradients_of_torch(photos, kind, monkeypatch):
+    config = {"in_features": 2, "out_features": 3, "width": 6, "hidden_layers": 1}
+    networks = [build_network(kind, config, torch.Generator().manual_seed(k)) for k in range(3)]
+    signals = [ImageSignal(photo) for photo in photos]
+    block = [torch.randint(signal.count, (2, 90 - 10 * k)) for k, signal in enumerate(signals)]
+    block[2] = torch.arange(80).expand(2, -1)
+    results = []
+    with Stack(networks) as stack, Workers(torch.device("cpu"), 2) as workers:
+        programs = FusedGradients.programs_of(networks, signals, stack)
+        assert programs is not None
+        ours = FusedGradients(networks, signals, stack, programs, workers)
+        monkeypatch.setattr(network, "fused", lambda _: None)
+        for one in (ours, SeparateGradients(networks, signals, stack, False, workers)):
+            one.load(block)
+            errors = [one.compute(step, torch.tensor(2.0)) for step in (1, 0)]
+            results.append((torch.stack(errors), [tensor.grad.clone() for tensor in stack.tensors]))
+    (errors, gradients), (plain_errors, plain) = results
+    torch.testing.assert_close(errors, plain_errors, rtol=1e-5, atol=1e-7)
+    for gradient, other in zip(gradients, plain, strict=True):
+        torch.testing.assert_close(gradient, other, rtol=1e-3, atol=1e-4 * float(other.abs().max()))
+
+
+def test_networks_with_fixed_tensors_are_left_to_torch(photos):
+    one = Siren(2, 3, 6, 1)
+    one.layers[0].bias.requires_grad_(False)
+    before = one.layers[0].bias.clone()
+    with Stack([one]) as stack:
+        assert FusedGradients.programs_of([one], [ImageSignal(photos[0])], stack) is None
+    fit(photos[0], one, steps=3)
+    assert torch.equal(one.layers[0].bias, before)
