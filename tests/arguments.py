@@ -246,6 +246,7 @@ CODEC: dict[str, list[Make]] = {
     "backend": choose(None, "native", "reference"),
     "threads": choose(None, 1),
     "calibrate": [lambda: None, layer],
+    "canonical": choose(False, True),
     "bits": choose(6),
     "M": choose(64),
     "s": choose(2),

@@ -39,6 +39,11 @@ SECONDS = 20.0
 INNER = {
     *(
         "forward",
+        "plain_forward",
+        "plain_values",
+        "computation",
+        "neurons",
+        "half_period",
         "encode",
         "fans",
         "wave",

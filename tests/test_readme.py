@@ -52,15 +52,21 @@ def test_state_dicts(tmp_path, monkeypatch, capsys):
     assert "layers.1.weight" in capsys.readouterr().out
 
 
+def test_canonical_order(capsys):
+    names = run("docs/state_dicts.md", 1)
+    assert "ascending" in capsys.readouterr().out
+    assert len(names["blob"]) < len(coinr.encode_state_dict(names["network"], output_error_db=-50))
+
+
 def test_large_state_dicts(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = run("docs/state_dicts.md", 1)
+    names = run("docs/state_dicts.md", 2)
     assert names["weight"].shape == (64, 32)
 
 
 def test_many_state_dicts(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = run("docs/state_dicts.md", 2)
+    names = run("docs/state_dicts.md", 3)
     assert [batch.shape for batch in names["loader"]] == [(3, 195)]
 
 
@@ -94,7 +100,7 @@ def test_refinement_without_the_signal(problem):
 
 
 def test_output_error(problem, capsys):
-    names = run("docs/state_dicts.md", 3, model=problem["model"], inputs=problem["x"])
+    names = run("docs/state_dicts.md", 4, model=problem["model"], inputs=problem["x"])
     *_, predicted, measured = capsys.readouterr().out.splitlines()
     assert "predicted output error: " in predicted
     decoded = coinr.decode_state_dict(names["blob"])
@@ -113,7 +119,7 @@ def test_every_block_is_run_above():
         "docs/api.md": 1,
         "docs/search_and_refine.md": 2,
         "docs/signals.md": 1,
-        "docs/state_dicts.md": 4,
+        "docs/state_dicts.md": 5,
     }
 
 

@@ -102,7 +102,8 @@ def _sort(made: Canonical, neurons: Neurons) -> None:
         read = slice(first, first + len(rows))
         whole[:, read] = whole[:, read][:, rows] * outputs.to(whole.dtype)
         state[name] = whole
-        columns, factors = torch.arange(whole.shape[1], device=device), torch.ones(whole.shape[1], device=device)
+        columns = torch.arange(whole.shape[1], device=device)
+        factors = torch.ones(whole.shape[1], dtype=torch.float32, device=device)
         columns[read], factors[read] = first + rows, outputs.to(factors)
         made.columns[name] = columns, factors
 

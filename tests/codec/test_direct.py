@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import coinr
 from coinr.codec.allocate.default_errors import distortion_limits
@@ -125,14 +126,14 @@ def test_reference_and_native_decode_alike(dtype, monkeypatch):
 
 def test_rows_without_consequence_are_coarse():
     torch.manual_seed(0)
-    first, second = torch.randn(32, 32), torch.randn(4, 32)
+    first, second = torch.randn(32, 32), nn.functional.normalize(torch.randn(4, 32), dim=0)
     second[:, :16] *= 1e-3
     weights = row_weights(read_state_dict({"net.0.weight": first, "net.1.weight": second}))[0]
     assert weights[:16].max() < 1e-3 * weights[16:].min()
     sd = {"net.0.weight": first, "net.1.weight": second}
     blob = coinr.encode_state_dict(sd, profile="direct")
     off = (coinr.decode_tensor(blob, "net.0.weight") - first).square().mean(1).sqrt()
-    assert off[:16].min() > 3 * off[16:].max()
+    assert off[:16].min() > 8 * off[16:].max()
 
 
 @pytest.mark.parametrize("relative", [0.02, 0.3, 0.6, 0.8, 0.9])

@@ -68,7 +68,7 @@ def test_a_radiance_field_has_that_order():
         {"canonical": False},
         {"tolerance": 0.1, "calibrate": lambda: {}},
     ],
-    ids=str,
+    ids=["lossless", "paper", "uniform", "one lossless", "not asked", "callable"],
 )
 def test_the_order_stays_where_it_is_referred_to(signal, network, options):
     blob = coinr.pack_signal(network, signal, **options)
