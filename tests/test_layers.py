@@ -49,6 +49,7 @@ FLOORS = {
     "coinr.signals": [
         {"signal"},
         {"sampling", "arrays", "cameras"},
+        {"grids"},
         {"image", "audio"},
         {"shape", "scene"},
         {"metrics", "plots", "sheets", "meshes"},

@@ -35,7 +35,7 @@ from coinr.codec.profiles import paper_rules
 from coinr.codec.profiles.paper import solve
 from coinr.codec.tensors import Cut, from_planes
 from coinr.files.state_dicts import read_state_dict_file, write_state_dict_file
-from coinr.signals.image.signal import render_image
+from coinr.signals.image.rendering import render_image
 from coinr.signals.metrics import psnr
 
 # Photo, hidden layers, width, steps.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -28,10 +28,12 @@ from coinr.cli.outputs import (
 )
 
 if TYPE_CHECKING:
+    from coinr.networks import Network
     from coinr.signal_files.audio import AudioFile
     from coinr.signal_files.image import ImageFile
     from coinr.signal_files.scene import SceneFile
     from coinr.signal_files.shape import ShapeFile
+    from coinr.signal_files.signal_file import SignalFile
 
 _Options = Mapping[str, Any]
 
@@ -99,11 +101,8 @@ def decode(file: Path, output: Path | None, device: str | None, as_json: bool, *
     """  # noqa: D301 - \b tells click to keep the lines
     if options["scale"] is not None and options["size"] is not None:
         raise click.UsageError("give --scale or --size, not both")
-    from coinr.runtime.devices import to_device
-    from coinr.signal_files.api import open_file
-
     show_command_progress()
-    opened = open_file(file)
+    opened = _open(file, device)
     given = {name for name, value in options.items() if value not in (None, False)}
     render, allowed = _RENDERERS[opened.kind]
     if others := sorted(given - set(allowed)):
@@ -111,13 +110,25 @@ def decode(file: Path, output: Path | None, device: str | None, as_json: bool, *
     if not (named := output is not None):
         output = output_beside(file, ".gif" if options["turntable"] else _SUFFIXES[opened.kind])
     check_distinct(output, file)
-    if device is not None:
-        to_device(opened.network, device)
     result = render(opened, output, options)
     if as_json:
         echo_json({"file": str(output), **result})
     elif not named:
         echo_written(output)
+
+
+def _open(file: Path, device: str | None) -> SignalFile:
+    """Return the signal in a file; its network is one of torch where a device is named."""
+    from coinr.signal_files.reading import open_rendering
+
+    if device is None:
+        return open_rendering(file)
+    from coinr.runtime.devices import to_device
+    from coinr.signal_files.api import open_file
+
+    opened = open_file(file)
+    to_device(cast("Network", opened.network), device)
+    return opened
 
 
 def _image(file: ImageFile, output: Path, options: _Options) -> dict[str, Any]:
@@ -141,7 +152,7 @@ def _size(height: int, width: int, options: _Options) -> tuple[int, int]:
 
 
 def _audio(file: AudioFile, output: Path, options: _Options) -> dict[str, Any]:
-    from coinr.signals.audio.signal import AUDIO_SUFFIXES, write_audio
+    from coinr.signals.audio.files import AUDIO_SUFFIXES, write_audio
 
     check_output(output, AUDIO_SUFFIXES)
     rate = options["rate"] or file.rate

@@ -161,7 +161,7 @@ def _plain(opened: Any, network: str | None, options: dict[str, Any], codec: dic
     """Fit a network as the options say, and code it as they say."""
     from coinr.fitting import fit, new_network
     from coinr.inputs.naming import check_patterns
-    from coinr.signal_files.api import open_file, pack_signal, signal_meta
+    from coinr.signal_files.api import load_network, pack_signal, signal_meta
     from coinr.signals.sampling import score_of
 
     sizes = {name: options[name] for name in ("width", "hidden_layers", "seed")}
@@ -173,7 +173,7 @@ def _plain(opened: Any, network: str | None, options: dict[str, Any], codec: dic
     blob = pack_signal(fitted.network, opened, **codec)
     seconds = time.perf_counter() - begin
     numbers = {"steps": fitted.steps, "fit_seconds": fitted.seconds, "encode_seconds": seconds}
-    return blob, score_of(open_file(blob).network, opened), fitted.score, numbers, []
+    return blob, score_of(load_network(blob), opened), fitted.score, numbers, []
 
 
 def _within(opened: Any, network: str | None, budget: dict[str, Any], codec: dict[str, Any]) -> _Made:

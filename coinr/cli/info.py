@@ -16,8 +16,7 @@ from coinr.cli.state_dicts import FILE, base_option, read_base
 from coinr.errors import CoinrError
 
 if TYPE_CHECKING:
-    from coinr.codec.report import Report
-    from coinr.codec.state_dict_file import StateDictFile
+    pass
 
 
 @click.command(
@@ -47,10 +46,11 @@ def info(file: Path | None, backends: bool, as_json: bool) -> None:
                 click.echo(f"{row['backend']:<10} {state:<11} {row['detail']}" + ("  (default)" * bool(row["default"])))
         return
     from coinr.codec.state_dict_file import open_state_dict
+    from coinr.signal_files.reading import describe
 
     with open_state_dict(file) as opened:
         report = opened.report()
-        signal, network = _described(opened, report)
+        signal, network = describe(opened)
     colors = "sRGB" if "image" in report.meta else None
     if as_json:
         echo_json({"file": str(file), "signal": signal, "network": network, "colours": colors, **report.to_dict()})
@@ -64,30 +64,6 @@ def info(file: Path | None, backends: bool, as_json: bool) -> None:
     click.echo(str(report))
     if report.meta:
         click.echo(f"metadata: {json.dumps(report.meta)}")
-
-
-def _described(opened: StateDictFile, report: Report) -> tuple[str | None, dict[str, Any] | None]:
-    """Return the signal in words, and kind and arguments of the network, as far as the header names them."""
-    import torch
-
-    from coinr.networks import NETWORKS, network_from
-    from coinr.signal_files.api import FILES
-
-    if not NETWORKS.keys() & report.meta.keys():
-        return None, None
-    try:
-        # sizes are enough, but for single numbers such as WIRE's frequency
-        tensors = {
-            row["name"]: opened[row["name"]]
-            if row["shape"] == [1]
-            else torch.empty(row["shape"], dtype=getattr(torch, row["dtype"]), device="meta")
-            for row in report.tensors
-        }
-        network = network_from(report.meta, tensors)
-        signals = [FILES[kind].from_meta(network, report.meta).describe() for kind in FILES if kind in report.meta]
-    except CoinrError as error:
-        return f"metadata that cannot be used: {error}", None
-    return ", ".join(signals) or None, {"kind": network.kind, **network.config}
 
 
 @click.command(

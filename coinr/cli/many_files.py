@@ -5,9 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -16,7 +15,9 @@ from coinr.cli.options import echo_json
 from coinr.cli.outputs import check_place, with_new_suffix
 from coinr.errors import CoinrError, InputError
 from coinr.progress import finish, steps
-from coinr.runtime.processes import call_now
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 _A = TypeVar("_A")
 
@@ -78,6 +79,8 @@ def processes_for(sources: Sequence[Path], threads: int | None) -> int:
 
 def map_now(function: Callable[[_A], dict[str, Any]], items: Iterable[_A]) -> Iterator[Future[dict[str, Any]]]:
     """Yield a finished future of a function for each item."""
+    from coinr.runtime.processes import call_now
+
     return (call_now(function, item) for item in items)
 
 

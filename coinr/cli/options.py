@@ -7,6 +7,7 @@ import json
 import math
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -41,23 +42,26 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 @contextmanager
 def _limited_threads(count: int | None) -> Iterator[None]:
-    """Let torch and the decoders run so many threads."""
+    """Let torch, loaded or not yet, and the extension run so many threads."""
     if count is None:
         yield
         return
-    import torch
-
-    before, given = torch.get_num_threads(), os.environ.get("COINR_THREADS")
-    torch.set_num_threads(count)
-    os.environ["COINR_THREADS"] = str(count)
+    given = {name: os.environ.get(name) for name in ("COINR_THREADS", "OMP_NUM_THREADS")}
+    os.environ |= dict.fromkeys(given, str(count))
+    torch: Any = sys.modules.get("torch")
+    before = torch.get_num_threads() if torch else None
+    if torch:
+        torch.set_num_threads(count)
     try:
         yield
     finally:
-        torch.set_num_threads(before)
-        if given is None:
-            del os.environ["COINR_THREADS"]
-        else:
-            os.environ["COINR_THREADS"] = given
+        if torch:
+            torch.set_num_threads(before)
+        for name, value in given.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def threads_option(command: Callable[..., Any]) -> Callable[..., Any]:

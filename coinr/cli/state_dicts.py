@@ -26,7 +26,6 @@ from coinr.cli.options import (
 )
 from coinr.cli.outputs import check_output, output_beside, output_option
 from coinr.errors import InputError
-from coinr.runtime.processes import map_in_processes
 
 if TYPE_CHECKING:
     from coinr.codec.report import Report
@@ -162,6 +161,8 @@ def pack(
     known = read_base(base, base_key)
     encode = partial(_encode_model, key=key, strip_prefix=strip_prefix, no_metadata=no_metadata, base=known)
     if len(models) > 1:
+        from coinr.runtime.processes import map_in_processes
+
         here, there = partial(encode, **arguments), partial(encode, **arguments | {"threads": 1})
         processes = processes_for(models, arguments.get("threads"))
         with made_folder(output), closing(map_in_processes(here, there, models, processes)) as blobs:

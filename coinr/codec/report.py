@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from coinr.codec.coders import CODERS
+from coinr.codec.coders import CODERS, DICTIONARY
 from coinr.codec.format.container import File
 from coinr.codec.format.tensor_table import TensorRecord, name_bytes
-from coinr.codec.profiles.paper_notes import paper_notes
 
 _COLUMNS = ("name", "shape", "dtype", "coder", "inner", "order", "kind", "n", "M", "s", "B", "bits", "bytes")
 
@@ -105,6 +104,14 @@ def _row(record: TensorRecord, records: tuple[TensorRecord, ...]) -> dict[str, A
     return row | {"bytes": record.length}
 
 
+def _notes(records: tuple[TensorRecord, ...]) -> tuple[str, ...]:
+    if all(record.coder != DICTIONARY.id for record in records):
+        return ()
+    from coinr.codec.profiles.paper_notes import paper_notes
+
+    return tuple(paper_notes(records))
+
+
 def make_report(file: File) -> Report:
     """Make the report of a parsed file, from its header alone."""
     header = file.header
@@ -129,5 +136,5 @@ def make_report(file: File) -> Report:
     }
     tensors = [_row(record, header.records) for record in header.records]
     base = header.reference_hash.hex() or None
-    notes = tuple(paper_notes(header.records))
+    notes = _notes(header.records)
     return Report(header.version, header.seed, header.meta, tensors, totals, base, notes=notes)

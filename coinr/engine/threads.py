@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -79,6 +78,8 @@ def parallel_map(function: Callable[[_A], _B], items: Sequence[_A]) -> Iterator[
     if workers < 2:
         yield from map(function, items)
         return
+    from concurrent.futures import ThreadPoolExecutor
+
     import torch
 
     shares = _Shares(threads, len(items))

@@ -19,16 +19,11 @@ from coinr.inputs.arguments import checked
 from coinr.networks import network_from, network_meta
 from coinr.networks.precision import single_state
 from coinr.runtime.ambient import independent
-from coinr.signal_files.audio import AudioFile
 from coinr.signal_files.image import ImageFile
 from coinr.signal_files.output import meter_of_signal
-from coinr.signal_files.scene import SceneFile
-from coinr.signal_files.shape import ShapeFile
+from coinr.signal_files.reading import FILES, kind_in, torch_network
 from coinr.signal_files.signal_file import SignalFile
 from coinr.signals.signal import Signal
-
-#: Every kind of signal that a file can hold.
-FILES: Mapping[str, type[SignalFile]] = {file.kind: file for file in (ImageFile, AudioFile, ShapeFile, SceneFile)}
 
 
 @independent
@@ -154,12 +149,7 @@ def open_file(file: bytes | str | os.PathLike[str], *, limits: Limits | None = N
         As :func:`~coinr.decode_state_dict`.
     """
     with StateDictFile(file, None, limits) as opened, name_in_errors(file):
-        kinds = [kind for kind in FILES if kind in opened.meta]
-        if not kinds:
-            raise InputError("the file holds weights and no signal; unpack it instead")
-        if len(kinds) > 1:
-            raise FormatError(f"the metadata names several signals: {', '.join(kinds)}")
-        return FILES[kinds[0]].from_meta(_network(opened), opened.meta)
+        return kind_in(opened.meta).from_meta(torch_network(opened), opened.meta)
 
 
 @independent
@@ -187,9 +177,4 @@ def load_network(file: bytes | str | os.PathLike[str], *, limits: Limits | None 
         As :func:`~coinr.decode_state_dict`.
     """
     with StateDictFile(file, None, limits) as opened, name_in_errors(file):
-        return _network(opened)
-
-
-def _network(opened: StateDictFile) -> nn.Module:
-    opened.check_all()
-    return network_from(opened.meta, dict(opened))
+        return torch_network(opened)

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from coinr.errors import InputError
 from coinr.inputs.arguments import checked
-from coinr.networks import Mlp
-from coinr.signal_files.signal_file import SignalFile, check_mlp, check_restored, numbers, whole
-from coinr.signals.audio.signal import AudioSignal, describe_sound, render_audio
-from coinr.signals.metrics import snr
-from coinr.signals.plots import spectrogram, waveform
-from coinr.signals.sheets import Panels
+from coinr.networks.description import ArrayNetwork
+from coinr.signal_files.signal_file import ShownBy, SignalFile, check_mlp, check_restored, numbers, whole
+from coinr.signals.audio.rendering import describe_sound, render_audio
+from coinr.signals.image.picture import Panels
 from coinr.signals.signal import Signal
+
+if TYPE_CHECKING:
+    from coinr.networks import Mlp
+    from coinr.signals.audio.signal import AudioSignal
 
 
 @dataclass(frozen=True, repr=False)
@@ -27,7 +28,7 @@ class AudioFile(SignalFile):
 
     Attributes
     ----------
-    network : Mlp
+    network : Mlp or ArrayNetwork
         Maps time in [-1, 1] to a value for each channel.
     count, rate : int
         Samples of the sound that was fitted, and samples a second.
@@ -36,14 +37,14 @@ class AudioFile(SignalFile):
     """
 
     kind: ClassVar[str] = "audio"
-    network: Mlp
+    network: Mlp | ArrayNetwork
     count: int
     rate: int
     exponent: int = 0
 
     @classmethod
     @checked
-    def from_meta(cls, network: nn.Module, meta: Mapping[str, Any]) -> Self:
+    def from_meta(cls, network: ShownBy, meta: Mapping[str, Any]) -> Self:
         """Implement :meth:`SignalFile.from_meta` for ``{"audio": [N, rate]}`` or ``[N, rate, exponent]``."""
         shown = check_mlp(network, cls.kind, 1, range(1, 9))
         values = numbers(meta, "audio", (2, 3))
@@ -71,16 +72,20 @@ class AudioFile(SignalFile):
             raise InputError(f"rate must be at least 1 Hz, got {rate}")
         return render_audio(self.network, max(1, round(self.count * rate / self.rate)), self.exponent)
 
+    def _original(self, signal: Signal) -> AudioSignal:
+        """Return a signal of this kind; raise InputError for another."""
+        self.check_kind(signal)
+        return cast("AudioSignal", signal)
+
     @checked
     def restore(self, signal: Signal | None = None) -> NDArray[np.float32]:
         """Return the sound at its own rate."""
         if signal is not None:
-            self.check_kind(signal)
-            assert isinstance(signal, AudioSignal)
+            original = self._original(signal)
             size = "{} samples at {} Hz in {} channels".format
             self.check_size(
                 size(self.count, self.rate, self.network.out_features),
-                size(signal.count, signal.rate, signal.out_features),
+                size(original.count, original.rate, original.out_features),
             )
         return self.render()
 
@@ -92,14 +97,17 @@ class AudioFile(SignalFile):
     @checked
     def metrics(self, signal: Signal, restored: NDArray[np.float32]) -> dict[str, Any]:
         """Return the SNR in dB."""
-        self.check_kind(signal)
-        assert isinstance(signal, AudioSignal)
+        from coinr.signals.metrics import snr
+
+        original = self._original(signal)
         check_restored(restored, self._shape)
-        return {"snr": snr(signal.samples, restored)}
+        return {"snr": snr(original.samples, restored)}
 
     @checked
     def panels(self, restored: NDArray[np.float32], signal: Signal | None = None) -> tuple[Panels, int]:
         """Return waveforms and spectrograms of the mean of all channels."""
+        from coinr.signals.plots import spectrogram, waveform
+
         check_restored(restored, self._shape)
         mine = _mono(restored)
         if signal is None:
@@ -107,9 +115,8 @@ class AudioFile(SignalFile):
                 ("waveform", waveform([("coinr", mine)], self.rate)),
                 ("spectrogram", spectrogram(mine, self.rate)),
             ], 1
-        self.check_kind(signal)
-        assert isinstance(signal, AudioSignal)
-        other = _mono(signal.samples)
+        original = self._original(signal)
+        other = _mono(original.samples)
         return [
             ("waveform", waveform([("original", other), ("coinr", mine), ("error", other - mine)], self.rate)),
             ("spectrogram of the original", spectrogram(other, self.rate)),

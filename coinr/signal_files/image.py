@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
-
-from torch import nn
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from coinr.errors import FormatError
 from coinr.inputs.arguments import checked
-from coinr.networks import Mlp
-from coinr.signal_files.signal_file import SignalFile, check_mlp, check_restored, numbers, whole
-from coinr.signals.image.signal import ImageSignal, Picture, describe_image, render_image
-from coinr.signals.metrics import image_metrics
-from coinr.signals.sheets import Panels, enlarge, error_map, opaque
+from coinr.networks.description import ArrayNetwork
+from coinr.signal_files.signal_file import ShownBy, SignalFile, check_mlp, check_restored, numbers, whole
+from coinr.signals.image.picture import Panels, Picture, describe_image
+from coinr.signals.image.rendering import render_image
 from coinr.signals.signal import Signal
 
 #: The least that the longer side of a picture on a sheet has, in pixels.
 _SIDE = 256
+
+if TYPE_CHECKING:
+    from coinr.networks import Mlp
+    from coinr.signals.image.signal import ImageSignal
 
 
 @dataclass(frozen=True, repr=False)
@@ -27,7 +28,7 @@ class ImageFile(SignalFile):
 
     Attributes
     ----------
-    network : Mlp
+    network : Mlp or ArrayNetwork
         Maps (y, x) in [-1, 1]² to 1 .. 4 values in [-1, 1].
     height, width : int
         Size in pixels of the picture that was fitted.
@@ -36,14 +37,14 @@ class ImageFile(SignalFile):
     """
 
     kind: ClassVar[str] = "image"
-    network: Mlp
+    network: Mlp | ArrayNetwork
     height: int
     width: int
     bits: int = 8
 
     @classmethod
     @checked
-    def from_meta(cls, network: nn.Module, meta: Mapping[str, Any]) -> Self:
+    def from_meta(cls, network: ShownBy, meta: Mapping[str, Any]) -> Self:
         """Implement :meth:`SignalFile.from_meta` for ``{"image": [H, W]}`` or ``[H, W, bits]``."""
         shown = check_mlp(network, cls.kind, 2, range(1, 5))
         height, width, *bits = whole("image", numbers(meta, "image", (2, 3)))
@@ -72,16 +73,20 @@ class ImageFile(SignalFile):
         width = self.width if width is None else width
         return render_image(self.network, height, width, crop=crop, bits=self.bits)
 
+    def _original(self, signal: Signal) -> ImageSignal:
+        """Return a signal of this kind; raise InputError for another."""
+        self.check_kind(signal)
+        return cast("ImageSignal", signal)
+
     @checked
     def restore(self, signal: Signal | None = None) -> Picture:
         """Return the picture at its own size."""
         if signal is not None:
-            self.check_kind(signal)
-            assert isinstance(signal, ImageSignal)
+            original = self._original(signal)
             size = "{} x {} pixels in {} channels".format
             self.check_size(
                 size(self.height, self.width, self.network.out_features),
-                size(signal.height, signal.width, signal.out_features),
+                size(original.height, original.width, original.out_features),
             )
         return self.render()
 
@@ -93,14 +98,17 @@ class ImageFile(SignalFile):
     @checked
     def metrics(self, signal: Signal, restored: Picture) -> dict[str, Any]:
         """Return PSNR, SSIM and MS-SSIM."""
+        from coinr.signals.metrics import image_metrics
+
         check_restored(restored, self._shape)
-        self.check_kind(signal)
-        assert isinstance(signal, ImageSignal)
-        return {**image_metrics(signal.image, restored)}
+        original = self._original(signal)
+        return {**image_metrics(original.image, restored)}
 
     @checked
     def panels(self, restored: Picture, signal: Signal | None = None) -> tuple[Panels, int]:
         """Return original, picture and error; without a signal, the picture and its middle, enlarged and finer."""
+        from coinr.signals.sheets import enlarge, error_map, opaque
+
         check_restored(restored, self._shape)
         if signal is None:
             side = max(1, min(self.height, self.width) // 3)
@@ -112,10 +120,9 @@ class ImageFile(SignalFile):
                 ("its middle, enlarged", enlarge(opaque(restored[top : top + side, left : left + side]), len(shown))),
                 ("the same, rendered three times finer", shown),
             ], 3
-        self.check_kind(signal)
-        assert isinstance(signal, ImageSignal)
+        original = self._original(signal)
         return [
-            ("original", enlarge(opaque(signal.image), _SIDE)),
+            ("original", enlarge(opaque(original.image), _SIDE)),
             ("coinr", enlarge(opaque(restored), _SIDE)),
-            ("error, 8 times", enlarge(error_map(signal.image, restored), _SIDE)),
+            ("error, 8 times", enlarge(error_map(original.image, restored), _SIDE)),
         ], 3

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from coinr.networks import network_from
 from coinr.sensitivity.output_meter import OutputMeter
-from coinr.signals.sampling import CHUNK
-from coinr.signals.signal import Signal
+from coinr.signals.signal import CHUNK, Signal
 
 # Most points at which a network is evaluated, for all samples together.
 _POINTS = 1 << 16

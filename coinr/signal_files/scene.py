@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from coinr.errors import FormatError, InputError
 from coinr.inputs.arguments import checked
 from coinr.inputs.arrays import to_array
-from coinr.networks import Nerf
-from coinr.signal_files.signal_file import SignalFile, check_restored, numbers, whole
+from coinr.networks.families import NerfFamily
+from coinr.signal_files.signal_file import ShownBy, SignalFile, check_restored, family_of, numbers, whole
 from coinr.signals.cameras import Orbit
-from coinr.signals.metrics import psnr, ssim
-from coinr.signals.plots import color_depths
-from coinr.signals.scene.signal import render_views
-from coinr.signals.scene.views import Lens, Views
-from coinr.signals.sheets import Panels, enlarge, error_map
+from coinr.signals.image.picture import Panels
+from coinr.signals.scene.lens import Lens
 from coinr.signals.signal import Signal
+
+if TYPE_CHECKING:
+    from coinr.networks import Nerf
+    from coinr.signals.scene.views import Views
 
 #: Pictures [V, H, W, 3] and depths [V, H, W].
 Shown = tuple[NDArray[np.uint8], NDArray[np.float32]]
@@ -51,10 +51,12 @@ class SceneFile(SignalFile):
 
     @classmethod
     @checked
-    def from_meta(cls, network: nn.Module, meta: Mapping[str, Any]) -> Self:
+    def from_meta(cls, network: ShownBy, meta: Mapping[str, Any]) -> Self:
         """Implement :meth:`SignalFile.from_meta`; see :meth:`Views.meta`."""
-        if not isinstance(network, Nerf):
-            raise FormatError(f"a scene is not shown by a {type(network).__name__}")
+        family = family_of(network)
+        if not isinstance(family, NerfFamily):
+            title = type(network).__name__ if family is None else family.title
+            raise FormatError(f"a scene is not shown by a {title}")
         values = numbers(meta, "scene", (9, 10, 11, 12, 13))
         height, width = whole("scene", values[:2])
         coarse, fine = whole("scene", values[5:6], 2, 4096) + whole("scene", values[6:7], 0, 4096)
@@ -70,7 +72,9 @@ class SceneFile(SignalFile):
         if not 0 < lens[0] < 1e30 or max(map(abs, lens)) >= 1e30:
             raise FormatError("lens metadata is out of range")
         shift = lens[1] - width / 2, lens[2] - height / 2
-        return cls(network, Lens(height, width, focal, near, far, coarse, fine, lens[0] / focal, shift), orbit)
+        return cls(
+            cast("Nerf", network), Lens(height, width, focal, near, far, coarse, fine, lens[0] / focal, shift), orbit
+        )
 
     def describe(self) -> str:
         """Return the size of a view and depths along a ray."""
@@ -104,12 +108,16 @@ class SceneFile(SignalFile):
         angles = to_array(azimuths, "azimuths")
         if angles.ndim != 1 or not angles.size or angles.dtype.kind not in "fiu" or not np.isfinite(angles).all():
             raise InputError(f"one view or more are rendered, from azimuths in degrees, got {azimuths!r:.70}")
+        from coinr.signals.scene.signal import render_views
+
         poses = [self.orbit.pose(float(angle)) for angle in angles]
         return render_views(self.network, poses, self.lens.resize(int(sides[0]), int(sides[1])))
 
     @checked
     def color_depths(self, depths: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Return depths [V, H, W] as pictures uint8 [V, H, W, 3]; near is bright."""
+        from coinr.signals.plots import color_depths
+
         return np.stack([color_depths(depth, self.lens.near, self.lens.far) for depth in depths])
 
     @checked
@@ -123,19 +131,20 @@ class SceneFile(SignalFile):
         """Return four views on the orbit, or the test views of ``signal``."""
         if signal is None:
             return self.render([k * 360 / _SHOWN for k in range(_SHOWN)])
+        from coinr.signals.scene.signal import render_views
+
         test_views = self._eval_views(signal)
         return render_views(self.network, list(test_views.poses), self.lens.resize(*test_views.images.shape[1:3]))
 
     def _eval_views(self, signal: Signal) -> Views:
         self.check_kind(signal)
-        assert isinstance(signal, Views)
-        test_views = signal.eval_split
-        assert isinstance(test_views, Views)
-        return test_views
+        return cast("Views", signal.eval_split)
 
     @checked
     def metrics(self, signal: Signal, restored: Shown) -> dict[str, Any]:
         """Return the PSNR of every test view, its mean, and the mean SSIM."""
+        from coinr.signals.metrics import psnr, ssim
+
         originals = self._eval_views(signal).images
         check_restored(restored[0], originals.shape)
         pairs = list(zip(originals, restored[0], strict=True))
@@ -150,6 +159,8 @@ class SceneFile(SignalFile):
     @checked
     def panels(self, restored: Shown, signal: Signal | None = None) -> tuple[Panels, int]:
         """Return up to four views and their depths; with a signal, the originals and the errors too."""
+        from coinr.signals.sheets import enlarge, error_map
+
         pictures, depths = restored
         test_views = None if signal is None else self._eval_views(signal).images
         check_restored(

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import nn
 
 from coinr.errors import FormatError
 from coinr.inputs.arguments import checked
-from coinr.networks import Mlp
-from coinr.signal_files.signal_file import SignalFile, check_mlp, check_restored, numbers, whole
-from coinr.signals.metrics import chamfer, iou
-from coinr.signals.shape.meshes import surface
-from coinr.signals.shape.shading import see_through, shade, turn
-from coinr.signals.shape.signal import Placement, ShapeSignal, default_placement, describe_grid
-from coinr.signals.shape.volumes import Box, check_longest, grid_like, render_volume, tight_box
-from coinr.signals.sheets import Panels
+from coinr.networks.description import ArrayNetwork
+from coinr.signal_files.signal_file import ShownBy, SignalFile, check_mlp, check_restored, numbers, whole
+from coinr.signals.image.picture import Panels
+from coinr.signals.shape.volumes import (
+    Box,
+    Placement,
+    check_longest,
+    default_placement,
+    describe_grid,
+    grid_like,
+    render_volume,
+    tight_box,
+)
 from coinr.signals.signal import Signal
 
 #: What a shape is looked at from: degrees around the y axis, and from above.
 _SIGHTS = {"front": (0.0, 0.0), "turned, from above": (-40.0, 25.0), "back": (180.0, 0.0)}
+
+if TYPE_CHECKING:
+    from coinr.networks import Mlp
+    from coinr.signals.shape.signal import ShapeSignal
 
 
 @dataclass(frozen=True, repr=False)
@@ -32,7 +40,7 @@ class ShapeFile(SignalFile):
 
     Attributes
     ----------
-    network : Mlp
+    network : Mlp or ArrayNetwork
         Maps the box as [-1, 1]³ to occupancy, inside above 1/2, or to a signed distance.
     box : Box
         The grid that was fitted, and the part of it that the network knows.
@@ -43,14 +51,14 @@ class ShapeFile(SignalFile):
     """
 
     kind: ClassVar[str] = "shape"
-    network: Mlp
+    network: Mlp | ArrayNetwork
     box: Box
     placement: Placement
     scale: float | None = None
 
     @classmethod
     @checked
-    def from_meta(cls, network: nn.Module, meta: Mapping[str, Any]) -> Self:
+    def from_meta(cls, network: ShownBy, meta: Mapping[str, Any]) -> Self:
         """Implement :meth:`SignalFile.from_meta`; see :meth:`ShapeSignal.meta`."""
         shown = check_mlp(network, cls.kind, 3, range(1, 2))
         values = numbers(meta, "shape", (3, 7, 9, 13))
@@ -125,31 +133,38 @@ class ShapeFile(SignalFile):
         return self._surface(self.field(longest))
 
     def _surface(self, field: NDArray[np.float32]) -> Any:
+        from coinr.signals.shape.meshes import surface
+
         corner = np.array(self.placement[:3])
         pitch = self.placement[3] * np.array(self.box.grid) / field.shape
         return surface(field, 0.5, corner, pitch) if self.scale is None else surface(-field, 0.0, corner, pitch)
+
+    def _original(self, signal: Signal) -> ShapeSignal:
+        """Return a signal of this kind; raise InputError for another."""
+        self.check_kind(signal)
+        return cast("ShapeSignal", signal)
 
     @checked
     def restore(self, signal: Signal | None = None) -> NDArray[np.float32]:
         """Return the field on its own grid."""
         if signal is not None:
-            self.check_kind(signal)
-            assert isinstance(signal, ShapeSignal)
-            self.check_size(describe_grid(self.box.grid, self.scale), describe_grid(signal.box.grid, signal.scale))
+            original = self._original(signal)
+            self.check_size(describe_grid(self.box.grid, self.scale), describe_grid(original.box.grid, original.scale))
         return self.field()
 
     @checked
     def metrics(self, signal: Signal, restored: NDArray[np.float32]) -> dict[str, Any]:
         """Return IoU, and the Chamfer distance in lengths of the longest side; None if nothing is inside."""
-        self.check_kind(signal)
-        assert isinstance(signal, ShapeSignal)
+        from coinr.signals.metrics import chamfer, iou
+
+        original = self._original(signal)
         check_restored(restored, self.box.grid)
         occupied = self._occupied(restored)
-        result: dict[str, Any] = {"iou": iou(signal.occupied, occupied), "chamfer": None}
+        result: dict[str, Any] = {"iou": iou(original.occupied, occupied), "chamfer": None}
         if occupied.any():
-            whole_field = signal.volume.astype(np.float32)
-            original = signal.mesh if signal.mesh is not None else self._surface(whole_field)
-            result["chamfer"] = chamfer(original, self._surface(restored))
+            whole_field = original.volume.astype(np.float32)
+            mesh = original.mesh if original.mesh is not None else self._surface(whole_field)
+            result["chamfer"] = chamfer(mesh, self._surface(restored))
         return result
 
     @checked
@@ -164,12 +179,13 @@ class ShapeFile(SignalFile):
     @checked
     def panels(self, restored: NDArray[np.float32], signal: Signal | None = None) -> tuple[Panels, int]:
         """Return shaded surfaces from three sides."""
+        from coinr.signals.shape.shading import see_through, shade, turn
+
         check_restored(restored, self.box.grid)
         shapes = {"coinr": self._solid(restored)}
         if signal is not None:
-            self.check_kind(signal)
-            assert isinstance(signal, ShapeSignal)
-            shapes = {"original": self._solid(signal.volume.astype(np.float32))} | shapes
+            original = self._original(signal)
+            shapes = {"original": self._solid(original.volume.astype(np.float32))} | shapes
         inside = [solid > 0.5 for solid in shapes.values()]
         occupied = np.any(inside, axis=0)
         part = tight_box(occupied).slices() if occupied.any() else (slice(None),) * 3

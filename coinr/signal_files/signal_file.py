@@ -5,16 +5,23 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 import numpy as np
-from torch import nn
 
 from coinr.errors import FormatError, InputError
 from coinr.inputs.arguments import describe_value
-from coinr.networks import Mlp, Network
-from coinr.signals.sheets import Panels
+from coinr.networks.description import ArrayNetwork, Description
+from coinr.networks.families import Described, Family, MlpFamily
+from coinr.runtime.loaded import Module
+from coinr.signals.image.picture import Panels
 from coinr.signals.signal import Signal
+
+if TYPE_CHECKING:
+    from coinr.networks import Mlp, Network
+
+#: What a signal is shown by: a network of torch, or one of arrays; a description cannot be rendered.
+ShownBy = Module | Description
 
 
 class SignalFile(ABC):
@@ -24,19 +31,19 @@ class SignalFile(ABC):
     ----------
     kind : str
         As that of the :class:`~coinr.signals.signal.Signal` that was fitted, and the key of the metadata.
-    network : Network
-        The network.
+    network : Network or ArrayNetwork
+        The network; of arrays where torch is not needed.
     """
 
     kind: ClassVar[str]
-    network: Network
+    network: Network | Description
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}: {self.describe()}, shown by a {self.network.kind}>"
 
     @classmethod
     @abstractmethod
-    def from_meta(cls, network: nn.Module, meta: Mapping[str, Any]) -> Self:
+    def from_meta(cls, network: ShownBy, meta: Mapping[str, Any]) -> Self:
         """Return the signal that ``network`` and the metadata of a file describe.
 
         Raises
@@ -86,17 +93,25 @@ class SignalFile(ABC):
             raise InputError(f"the file holds {self.kind} of {mine}, the original has {original}")
 
 
-def check_mlp(network: nn.Module, kind: str, in_features: int, out_features: range) -> Mlp:
+def family_of(network: ShownBy) -> Family | None:
+    """Return the family of a network of this package, or of a description; None for other modules."""
+    return network.family if isinstance(network, Described) else None
+
+
+def check_mlp(network: ShownBy, kind: str, in_features: int, out_features: range) -> Mlp | ArrayNetwork:
     """Return the network; FormatError unless it has the inputs and outputs of a kind of signal."""
-    if not isinstance(network, Mlp):
-        raise FormatError(f"a signal of kind {kind} is not shown by a {type(network).__name__}")
-    if network.in_features != in_features or network.out_features not in out_features:
+    family = family_of(network)
+    if not isinstance(family, MlpFamily):
+        title = type(network).__name__ if family is None else family.title
+        raise FormatError(f"a signal of kind {kind} is not shown by a {title}")
+    shown = cast("Mlp | ArrayNetwork", network)
+    if shown.in_features != in_features or shown.out_features not in out_features:
         outputs = " or ".join(map(str, out_features))
         raise FormatError(
             f"a signal of kind {kind} has {in_features} inputs and {outputs} outputs, "
-            f"not {network.in_features} and {network.out_features}"
+            f"not {shown.in_features} and {shown.out_features}"
         )
-    return network
+    return shown
 
 
 def check_restored(restored: Any, shape: tuple[int, ...]) -> None:

@@ -8,11 +8,13 @@ distances from the camera's plane.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 #: Cameras look the same way if the spread of their directions is below this: their lines of sight meet nowhere.
 _PARALLEL = 1e-5
@@ -43,6 +45,8 @@ def pixel_rays(
     shift : (float, float)
         By how many pixels the camera's axis passes to the right of the middle and below it.
     """
+    import torch
+
     x = (columns + 0.5 - (width / 2 + shift[0])) / focal
     y = (height / 2 + shift[1] - rows - 0.5) / (focal * stretch)
     towards = torch.stack((x, y, -torch.ones_like(x)), dim=-1).to(torch.float32)

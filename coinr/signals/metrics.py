@@ -13,7 +13,7 @@ from coinr.errors import InputError
 from coinr.inputs.arguments import checked
 from coinr.runtime.ambient import independent
 from coinr.runtime.optional import import_optional
-from coinr.signals.image.signal import Picture, unit_image
+from coinr.signals.image.picture import Picture, unit_image
 
 #: Least side of a picture for SSIM, whose window has 11 pixels, and for five scales of it.
 _SSIM_SIDE, _MS_SSIM_SIDE = 11, 161

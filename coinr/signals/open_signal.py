@@ -11,7 +11,8 @@ from coinr.files.reading import MAGIC, check_head, check_path, name_in_errors
 from coinr.inputs.arguments import checked
 from coinr.runtime.ambient import independent
 from coinr.signals.arrays import VOLUME_SUFFIXES, volume_of_arrays
-from coinr.signals.audio.signal import AudioSignal, is_sound, left_of_sound, read_audio
+from coinr.signals.audio.files import is_sound, left_of_sound, read_audio
+from coinr.signals.audio.signal import AudioSignal
 from coinr.signals.image.files import IMAGE_SUFFIXES, is_picture, read_picture
 from coinr.signals.image.signal import ImageSignal
 from coinr.signals.scene.files import is_scene_folder, read_scene_folder, scene_of_arrays

@@ -1,10 +1,13 @@
-"""Evaluation of a network at many coordinates: in chunks that stay in cache, checked, with progress."""
+"""Evaluation of a network of torch: its checked values at coordinates, and its score."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from coinr.errors import InputError
@@ -12,10 +15,7 @@ from coinr.inputs.callbacks import call_module
 from coinr.networks.precision import single_network
 from coinr.progress import show_progress, steps
 from coinr.runtime.ambient import independent
-from coinr.signals.signal import Signal
-
-#: Coordinates that pass through a network at once: a few MB of activations at width 256.
-CHUNK = 8192
+from coinr.signals.signal import CHUNK, Signal
 
 
 def device_of(network: nn.Module) -> torch.device:
@@ -23,37 +23,33 @@ def device_of(network: nn.Module) -> torch.device:
     return next((p.device for p in network.parameters()), torch.device("cpu"))
 
 
-@torch.no_grad()
-def sample(
-    network: nn.Module, count: int, place: Callable[[Tensor], Tensor], outputs: range, label: str
-) -> Iterator[tuple[int, Tensor]]:
-    """Yield (first index, values [N, C]) of the samples 0 .. count - 1, chunk by chunk, on the network's device.
+def values_of(network: nn.Module, outputs: range) -> Callable[[NDArray[np.float32]], NDArray[Any]]:
+    """Return a function that evaluates a network, on its device, at coordinates float32 [N, a].
+
+    Its values are floating [N, C], float32 or wider.
 
     Parameters
     ----------
     network : nn.Module
-        Maps float32 [N, a] coordinates to float32 [N, C] values.
-    count : int
-        How many samples.
-    place : callable
-        The coordinates [N, a] of samples with indices int64 [N].
+        Maps float32 [N, a] coordinates to floating [N, C] values.
     outputs : range
         The numbers of values C that make sense.
-    label : str
-        Label of the progress.
 
     Raises
     ------
     InputError
-        If the network takes no such coordinates, or gives another shape, or values that are not finite.
+        If the network is on the meta device. By the function returned: if the network takes no such coordinates, or
+        gives another shape, or no floating-point tensor.
     """
-    device, network = device_of(network), single_network(network)
+    device, single = device_of(network), single_network(network)
     if device.type == "meta":
         raise InputError("the parameters of the network are on the meta device, without values")
-    for start in steps(range(0, count, CHUNK), label):
-        coordinates = place(torch.arange(start, min(start + CHUNK, count), device=device))
+
+    @torch.no_grad()
+    def values(places: NDArray[np.float32]) -> NDArray[Any]:
+        coordinates = torch.from_numpy(places).to(device)
         try:
-            out = call_module(network, coordinates)
+            out = call_module(single, coordinates)
         except (RuntimeError, TypeError) as error:
             if type(error) not in (RuntimeError, TypeError):  # out of memory
                 raise
@@ -64,9 +60,10 @@ def sample(
         if out.ndim != 2 or out.shape[0] != len(coordinates) or out.shape[1] not in outputs:
             expected = f"[N, {outputs[0]}]" if len(outputs) == 1 else f"[N, {outputs[0]} .. {outputs[-1]}]"
             raise InputError(f"the network must give {expected} for {list(coordinates.shape)}, got {list(out.shape)}")
-        if not torch.isfinite(out).all():
-            raise InputError("the network gives values that are not finite")
-        yield start, out.to(torch.promote_types(out.dtype, torch.float32))
+        found: NDArray[Any] = out.to(torch.promote_types(out.dtype, torch.float32)).cpu().numpy()
+        return found
+
+    return values
 
 
 @independent

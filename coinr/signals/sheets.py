@@ -10,10 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from coinr.errors import InputError
-from coinr.signals.image.signal import Picture, check_image, unit_image
-
-#: Pictures with their captions.
-Panels = list[tuple[str, Picture]]
+from coinr.signals.image.picture import Picture, check_image, unit_image
 
 
 def opaque(image: Picture) -> NDArray[np.uint8]:

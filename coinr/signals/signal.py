@@ -6,12 +6,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import torch
-from torch import Tensor, nn
+from coinr.runtime.loaded import Tensor
 
-from coinr.inputs.callbacks import call_module
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+
+#: Coordinates that pass through a network at once: a few MB of activations at width 256.
+CHUNK = 8192
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,8 @@ class Signal(ABC):
 
     def predict(self, network: nn.Module, inputs: Tensor) -> Tensor:
         """Return the network's values for inputs, ``[N, out]``; a scene renders its rays here."""
+        from coinr.inputs.callbacks import call_module
+
         out: Tensor = call_module(network, inputs)
         return out
 

@@ -12,7 +12,8 @@ from coinr.fitting.stack import Stack
 from coinr.fitting.workers import Workers
 from coinr.networks import Siren
 from coinr.runtime.denormals import denormals_as_zeros
-from coinr.signals.image.signal import ImageSignal, render_image
+from coinr.signals.image.rendering import render_image
+from coinr.signals.image.signal import ImageSignal
 from coinr.signals.metrics import psnr
 from tests.grids import fast_where
 

@@ -16,8 +16,9 @@ from torch.masked import masked_tensor
 import coinr
 from coinr.codec import baselines
 from coinr.sensitivity.calibration import measure_sensitivity
+from coinr.signals.scene.lens import Lens
 from coinr.signals.scene.signal import render_views
-from coinr.signals.scene.views import Lens, check_views
+from coinr.signals.scene.views import check_views
 
 
 class Named(torch.Tensor):

@@ -56,8 +56,8 @@ def test_sounds_and_scenes_are_shown_in_single_precision(dtype):
     other = getattr(network("siren", 1), dtype)()
     assert np.array_equal(coinr.render_audio(other, 50), coinr.render_audio(in_float32(other), 50))
     nerf = coinr.build_network("nerf", {"depth": 2, "width": 8}, torch.Generator().manual_seed(1))
+    from coinr.signals.scene.lens import Lens
     from coinr.signals.scene.signal import render_views
-    from coinr.signals.scene.views import Lens
 
     lens, pose = Lens(4, 5, 4.0, 1.0, 3.0, 4, 4), np.eye(4, dtype=np.float32)
     other = getattr(nerf, dtype)()

@@ -9,8 +9,10 @@ from coinr.cli.compare import _text
 from coinr.errors import FormatError, InputError
 from coinr.networks import Gauss, network_meta
 from coinr.signal_files.api import load_network, open_file, pack_signal
-from coinr.signals.audio.signal import AudioSignal, render_audio
-from coinr.signals.image.signal import ImageSignal, render_image
+from coinr.signals.audio.rendering import render_audio
+from coinr.signals.audio.signal import AudioSignal
+from coinr.signals.image.rendering import render_image
+from coinr.signals.image.signal import ImageSignal
 from coinr.signals.metrics import iou, psnr, snr
 from coinr.signals.scene.signal import render_views
 from coinr.signals.shape.signal import ShapeSignal

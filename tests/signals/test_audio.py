@@ -4,7 +4,9 @@ import soundfile
 import torch
 
 from coinr.errors import InputError
-from coinr.signals.audio.signal import AudioSignal, read_audio, render_audio, write_audio
+from coinr.signals.audio.files import read_audio, write_audio
+from coinr.signals.audio.rendering import render_audio
+from coinr.signals.audio.signal import AudioSignal
 from coinr.signals.metrics import snr
 from coinr.signals.sampling import score_of
 from tests.small_signals import RATE, siren, tones

@@ -4,7 +4,9 @@ import torch
 
 import coinr
 from coinr.errors import InputError
-from coinr.signals.image.signal import ImageSignal, render_image, unit_image
+from coinr.signals.image.picture import unit_image
+from coinr.signals.image.rendering import render_image
+from coinr.signals.image.signal import ImageSignal
 from coinr.signals.metrics import psnr
 from coinr.signals.sampling import score_of
 from tests.small_signals import siren

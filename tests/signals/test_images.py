@@ -14,7 +14,9 @@ from coinr.networks import Siren
 from coinr.runtime.devices import to_device
 from coinr.signals import sampling
 from coinr.signals.image.files import read_image, write_image
-from coinr.signals.image.signal import check_image, pixel_coordinates, render_image
+from coinr.signals.image.picture import check_image
+from coinr.signals.image.rendering import render_image
+from coinr.signals.image.signal import pixel_coordinates
 from coinr.signals.metrics import psnr
 from coinr.signals.sheets import contact_sheet, error_map
 

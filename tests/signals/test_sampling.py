@@ -3,25 +3,23 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from coinr.errors import DependencyError, InputError
 from coinr.runtime.optional import _PACKAGES, import_optional
-from coinr.signals.sampling import sample
+from coinr.signals.grids import sample_grid
 
 
 def test_samples_come_in_order_and_in_chunks(monkeypatch):
-    monkeypatch.setattr("coinr.signals.sampling.CHUNK", 4)
-    parts = list(sample(torch.nn.Identity(), 10, lambda i: i[:, None] * 2.0, range(1, 2), "test"))
+    monkeypatch.setattr("coinr.signals.grids.CHUNK", 4)
+    parts = list(sample_grid(torch.nn.Identity(), [2 * np.arange(10, dtype=np.float32)], range(1, 2), "test"))
     assert [(start, len(values)) for start, values in parts] == [(0, 4), (4, 4), (8, 2)]
-    assert torch.cat([values for _, values in parts])[:, 0].tolist() == [2.0 * k for k in range(10)]
+    assert np.concatenate([values for _, values in parts])[:, 0].tolist() == [2.0 * k for k in range(10)]
 
 
 def test_what_a_network_gives_is_checked():
-    def places(indices):
-        return indices[:, None].float()
-
     for network, message in [
         (torch.nn.Flatten(0), r"\[N, 2\] for \[3, 1\], got \[3\]"),
         (torch.nn.Identity(), r"\[N, 2\] for \[3, 1\], got \[3, 1\]"),
@@ -29,7 +27,7 @@ def test_what_a_network_gives_is_checked():
     ]:
         module = network if isinstance(network, torch.nn.Module) else _module(network)
         with pytest.raises(InputError, match=message):
-            list(sample(module, 3, places, range(2, 3), "test"))
+            list(sample_grid(module, [np.arange(3, dtype=np.float32)], range(2, 3), "test"))
 
 
 def _module(function):

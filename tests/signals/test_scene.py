@@ -9,8 +9,9 @@ from coinr.errors import InputError
 from coinr.signals.cameras import Orbit, orbit_of, pixel_rays
 from coinr.signals.sampling import score_of
 from coinr.signals.scene.files import is_scene_folder, read_scene_folder, scene_of_arrays
+from coinr.signals.scene.lens import Lens
 from coinr.signals.scene.signal import SceneSignal, render_views
-from coinr.signals.scene.views import Lens, check_views
+from coinr.signals.scene.views import check_views
 from tests.small_signals import disc_scene, disc_views, nerf, siren
 
 

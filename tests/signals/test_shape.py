@@ -14,8 +14,8 @@ from coinr.signals.sampling import score_of
 from coinr.signals.shape.mesh_repair import repair_mesh
 from coinr.signals.shape.meshes import read_mesh, surface, voxelize, write_mesh
 from coinr.signals.shape.shading import see_through, shade, turn
-from coinr.signals.shape.signal import ShapeSignal, default_placement
-from coinr.signals.shape.volumes import Box, check_volume, grid_like, render_volume, tight_box, voxel_coordinates
+from coinr.signals.shape.signal import ShapeSignal, voxel_coordinates
+from coinr.signals.shape.volumes import Box, check_volume, default_placement, grid_like, render_volume, tight_box
 from tests.small_signals import ball, distance, siren
 
 

@@ -6,7 +6,8 @@ import soundfile
 
 import coinr
 from coinr.errors import DependencyError, InputError
-from coinr.signals.audio.signal import AudioSignal, read_audio, write_audio
+from coinr.signals.audio.files import read_audio, write_audio
+from coinr.signals.audio.signal import AudioSignal
 from coinr.signals.open_signal import open_signal
 
 RATE = 8000
@@ -174,7 +175,7 @@ def test_a_sound_without_the_library_for_it(tmp_path, sounds, kind, monkeypatch)
     def missing(module):
         raise DependencyError(f"this needs {module}")
 
-    monkeypatch.setattr("coinr.signals.audio.signal.import_optional", missing)
+    monkeypatch.setattr("coinr.signals.audio.files.import_optional", missing)
     (tmp_path / "a").write_bytes(sounds[kind])
     with pytest.raises(DependencyError, match="a: this needs soundfile"):
         open_signal(tmp_path / "a")
@@ -227,6 +228,6 @@ def test_values_that_are_no_float32_are_refused_without_a_warning(samples):
 
 def test_a_sound_longer_than_can_be_rendered_is_refused_before_it_is_read(tmp_path, monkeypatch):
     write_audio(tmp_path / "a.wav", tone().astype(np.float32), RATE)
-    monkeypatch.setattr("coinr.signals.audio.signal.MAX_SAMPLES", 3999)
+    monkeypatch.setattr("coinr.signals.audio.files.MAX_SAMPLES", 3999)
     with pytest.raises(InputError, match=r"a\.wav: a sound has up to 3999 samples, this one has 4000"):
         read_audio(tmp_path / "a.wav")

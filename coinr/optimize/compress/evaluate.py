@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from coinr.runtime.ambient import independent, own_settings
-from coinr.signals.sampling import CHUNK, device_of
-from coinr.signals.signal import Signal
+from coinr.signals.sampling import device_of
+from coinr.signals.signal import CHUNK, Signal
 
 
 class Evaluator:

@@ -24,8 +24,8 @@ from coinr.files.reading import TRUNCATED
 from coinr.runtime.optional import import_optional
 from coinr.signals.image.colors import profile_of_chunks
 from coinr.signals.image.jpeg2000 import color_profile, deep_samples
+from coinr.signals.image.picture import MAX_PIXELS
 from coinr.signals.image.rasters import Raster, first_of, to_full_scale
-from coinr.signals.image.signal import MAX_PIXELS
 from coinr.signals.image.tiff import LEFT_OUT, read_tiff
 from coinr.signals.image.truncated_files import TIFF_MAGIC, is_truncated
 

@@ -17,7 +17,7 @@ from coinr.inputs.arguments import checked
 from coinr.runtime.ambient import independent
 from coinr.runtime.optional import import_optional
 from coinr.signals.image.decoding import begins_as_picture, decode_picture
-from coinr.signals.image.signal import Picture, check_image
+from coinr.signals.image.picture import Picture, check_image
 from coinr.signals.image.truncated_files import is_truncated
 
 #: Format and options of Pillow for each suffix; all but JPEG are lossless.

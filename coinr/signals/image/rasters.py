@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coinr.signals.image.colors import to_srgb
-from coinr.signals.image.signal import Picture
+from coinr.signals.image.picture import Picture
 
 #: What turns a picture upright, by its EXIF orientation.
 _UPRIGHT: Mapping[int, Callable[[Picture], Picture]] = {

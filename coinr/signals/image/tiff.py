@@ -13,8 +13,8 @@ from coinr.errors import InputError
 from coinr.files.reading import TRUNCATED
 from coinr.runtime.optional import import_optional
 from coinr.signals.image.colors import lab_to_srgb
+from coinr.signals.image.picture import MAX_PIXELS
 from coinr.signals.image.rasters import Raster, first_of, to_full_scale, unpremultiply
-from coinr.signals.image.signal import MAX_PIXELS
 from coinr.signals.image.truncated_files import is_truncated
 
 #: The note on extra samples.

@@ -15,7 +15,7 @@ from coinr.errors import InputError
 from coinr.files.reading import name_in_errors
 from coinr.progress import steps
 from coinr.signals.image.files import read_picture
-from coinr.signals.image.signal import Picture
+from coinr.signals.image.picture import Picture
 from coinr.signals.scene.signal import SceneSignal
 from coinr.signals.scene.transforms import Camera, Transforms, camera_of, check_straight, notes_on_size, read_transforms
 

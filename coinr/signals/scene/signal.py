@@ -19,7 +19,8 @@ from coinr.runtime.ambient import independent
 from coinr.signals.arrays import as_number
 from coinr.signals.cameras import focus_of, orbit_of
 from coinr.signals.sampling import device_of
-from coinr.signals.scene.views import Lens, Views, check_views, render
+from coinr.signals.scene.lens import Lens
+from coinr.signals.scene.views import Views, check_views, render
 
 #: Points that pass through a network at once.
 _POINTS = 16384

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,47 +16,11 @@ from coinr.inputs.arguments import checked
 from coinr.inputs.arrays import in_unit_range, to_array
 from coinr.networks import Nerf, Rays, render_rays
 from coinr.signals.cameras import Orbit, orbit_of, pixel_rays
+from coinr.signals.scene.lens import Lens
 from coinr.signals.signal import Recipe, Signal
 
 #: By how much a pose may be off a turn and a move: digits that files leave out.
 _RIGID = 0.01
-
-
-@dataclass(frozen=True)
-class Lens:
-    """How rays are cast and marched.
-
-    Attributes
-    ----------
-    height, width : int
-        Pixels of a picture.
-    focal : float
-        Focal length in pixels.
-    near, far : float
-        Range of depths.
-    coarse, fine : int
-        Depths that the two networks are evaluated at, see :func:`coinr.networks.render_rays`.
-    stretch : float
-        How many times as long the focal length is down as across.
-    shift : (float, float)
-        By how many pixels the camera's axis passes to the right of the middle and below it.
-    """
-
-    height: int
-    width: int
-    focal: float
-    near: float
-    far: float
-    coarse: int = 32
-    fine: int = 32
-    stretch: float = 1.0
-    shift: tuple[float, float] = (0.0, 0.0)
-
-    def resize(self, height: int, width: int) -> Lens:
-        """Return the lens for pictures of another size, with the same angle of view across."""
-        times = width / self.width
-        shift = (self.shift[0] * times, self.shift[1] * times)
-        return replace(self, height=height, width=width, focal=self.focal * width / self.width, shift=shift)
 
 
 def check_views(images: Any, poses: Any) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:

@@ -16,17 +16,16 @@ from coinr.inputs.arrays import to_array
 from coinr.runtime.ambient import independent
 from coinr.signals.shape.mesh_repair import repair_mesh
 from coinr.signals.shape.meshes import voxelize
-from coinr.signals.shape.volumes import MAX_VOXELS, Box, check_longest, check_volume, tight_box, voxel_coordinates
+from coinr.signals.shape.volumes import (
+    MAX_VOXELS,
+    Box,
+    Placement,
+    check_longest,
+    check_volume,
+    describe_grid,
+    tight_box,
+)
 from coinr.signals.signal import Recipe, Signal
-
-#: Corner with the least coordinates (x, y, z) of a grid, and the side of its voxels, in units of a mesh.
-Placement = tuple[float, float, float, float]
-
-
-def default_placement(grid: tuple[int, int, int]) -> Placement:
-    """Return a grid in the middle of [-1, 1]³, which its longest side spans."""
-    x, y, z = (-n / max(grid) for n in grid)
-    return x, y, z, 2 / max(grid)
 
 
 def place_mesh(mesh: Any, longest: int) -> tuple[tuple[int, int, int], Placement]:
@@ -69,9 +68,12 @@ def _short(value: float) -> float:
     return float(f"{value:.5g}")
 
 
-def describe_grid(grid: tuple[int, int, int], scale: float | None) -> str:
-    """Return the size of a grid and the kind of its values in a few words; ``scale`` is None for occupancy."""
-    return f"{' x '.join(map(str, grid))} voxels of {'occupancy' if scale is None else 'signed distance'}"
+def voxel_coordinates(indices: Tensor, size: tuple[int, int, int]) -> Tensor:
+    """Return float32 [N, 3], the centers in [-1, 1]³ of the voxels with C-order ``indices`` (int64 [N]) of a box."""
+    _, y, z = size
+    places = (indices // (y * z), indices // z % y, indices % z)
+    along = [(2 * place + 1).to(torch.float64) / n - 1 for place, n in zip(places, size, strict=True)]
+    return torch.stack(along, dim=-1).to(torch.float32)
 
 
 class ShapeSignal(Signal):
@@ -82,7 +84,7 @@ class ShapeSignal(Signal):
     volume : array
         [X, Y, Z], see :func:`~coinr.signals.shape.volumes.check_volume`.
     placement : (x, y, z, pitch), optional
-        Where the grid lies in the space of a mesh; :func:`default_placement` if absent.
+        Where the grid lies in the space of a mesh; :func:`~coinr.signals.shape.volumes.default_placement` if absent.
 
     Attributes
     ----------

@@ -7,19 +7,20 @@ for its center, at (2i + 1)/n - 1 of [-1, 1].
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from coinr.errors import InputError
 from coinr.inputs.arrays import exact_repr, to_array
+from coinr.networks.description import ArrayNetwork
 from coinr.progress import show_progress
 from coinr.runtime.ambient import independent
-from coinr.signals.sampling import device_of, sample
+from coinr.runtime.loaded import Module
+from coinr.signals.grids import sample_grid
 
 #: Largest grid that is rendered, in voxels.
 MAX_VOXELS = 2**28
@@ -100,6 +101,21 @@ def _floating(volume: NDArray[Any], low: float, high: float) -> NDArray[Any]:
     return volume > 0.5
 
 
+#: Corner with the least coordinates (x, y, z) of a grid, and the side of its voxels, in units of a mesh.
+Placement = tuple[float, float, float, float]
+
+
+def default_placement(grid: tuple[int, int, int]) -> Placement:
+    """Return a grid in the middle of [-1, 1]³, which its longest side spans."""
+    x, y, z = (-n / max(grid) for n in grid)
+    return x, y, z, 2 / max(grid)
+
+
+def describe_grid(grid: tuple[int, int, int], scale: float | None) -> str:
+    """Return the size of a grid and the kind of its values in a few words; ``scale`` is None for occupancy."""
+    return f"{' x '.join(map(str, grid))} voxels of {'occupancy' if scale is None else 'signed distance'}"
+
+
 @dataclass(frozen=True)
 class Box:
     """Part of a grid.
@@ -138,14 +154,6 @@ def tight_box(occupied: NDArray[np.bool_]) -> Box:
     return Box((shape[0], shape[1], shape[2]), (start[0], start[1], start[2]), size)
 
 
-def voxel_coordinates(indices: Tensor, size: tuple[int, int, int]) -> Tensor:
-    """Return float32 [N, 3], the centers in [-1, 1]³ of the voxels with C-order ``indices`` (int64 [N]) of a box."""
-    _, y, z = size
-    places = (indices // (y * z), indices // z % y, indices % z)
-    along = [(2 * place + 1).to(torch.float64) / n - 1 for place, n in zip(places, size, strict=True)]
-    return torch.stack(along, dim=-1).to(torch.float32)
-
-
 def check_longest(longest: Any) -> int:
     """Return the voxels along the longest side of a grid; InputError unless they are 1 .. ``MAX_VOXELS``."""
     whole = isinstance(longest, int | np.integer) and not isinstance(longest, bool)
@@ -164,12 +172,14 @@ def grid_like(grid: tuple[int, int, int], longest: int) -> tuple[int, int, int]:
 
 @independent
 @show_progress("render")
-def render_volume(network: nn.Module, box: Box, grid: tuple[int, int, int], outside: float) -> NDArray[np.float32]:
+def render_volume(
+    network: Module | ArrayNetwork, box: Box, grid: tuple[int, int, int], outside: float
+) -> NDArray[np.float32]:
     """Return what a network shows on a grid of any size over the whole of what ``box`` is a part of.
 
     Parameters
     ----------
-    network : nn.Module
+    network : nn.Module or ArrayNetwork
         Maps float32 [N, 3], the box being [-1, 1]³, to [N, 1]; it runs on its own device.
     box : Box
         The part of the original grid that the network knows.
@@ -195,17 +205,11 @@ def render_volume(network: nn.Module, box: Box, grid: tuple[int, int, int], outs
         centers = (np.arange(n) + 0.5) * (whole / n) - start
         inside = np.flatnonzero((centers >= 0) & (centers < size))
         parts.append(slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 0))
-        axes.append(torch.from_numpy((2 * centers[parts[-1]] / size - 1).astype(np.float32)))
+        axes.append((2 * centers[parts[-1]] / size - 1).astype(np.float32))
     volume = np.full(grid, outside, np.float32)
-    axes = [axis.to(device_of(network)) for axis in axes]
-    y, z = len(axes[1]), len(axes[2])
-
-    def place(indices: Tensor) -> Tensor:
-        return torch.stack((axes[0][indices // (y * z)], axes[1][indices // z % y], axes[2][indices % z]), dim=-1)
-
-    count = len(axes[0]) * y * z
-    values = np.empty(count, np.float32)
-    for start, out in sample(network, count, place, range(1, 2), "volume"):
-        values[start : start + len(out)] = out[:, 0].cpu().numpy()
-    volume[tuple(parts)] = values.reshape(len(axes[0]), y, z)
+    shape = tuple(map(len, axes))
+    values = np.empty(math.prod(shape), np.float32)
+    for start, out in sample_grid(network, axes, range(1, 2), "volume"):
+        values[start : start + len(out)] = out[:, 0]
+    volume[tuple(parts)] = values.reshape(shape)
     return volume
