@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from coinr.engine.threads import available_threads
 from coinr.errors import FormatError, InputError
 from coinr.networks.families import FAMILIES, Described, Family, Layouts, MlpFamily
-from coinr.networks.forward import forward
+from coinr.networks.programs import computation_of_mlp
 
 
 def family_in(meta: Mapping[str, Any]) -> tuple[Family, tuple[Any, ...]]:
@@ -85,7 +86,7 @@ class Description(Described):
 
 
 class ArrayNetwork(Description):
-    """An MLP whose weights are arrays.
+    """An MLP whose weights are arrays; the extension computes it.
 
     Parameters
     ----------
@@ -105,8 +106,11 @@ class ArrayNetwork(Description):
     def __init__(self, meta: Mapping[str, Any], arrays: Mapping[str, tuple[str, NDArray[Any]]]) -> None:
         layouts = {name: (dtype, array.shape) for name, (dtype, array) in arrays.items()}
         super().__init__(meta, layouts, lambda name: float(arrays[name][1][0]))
-        self._arrays = {name: array for name, (_, array) in arrays.items()}
+        numbers = self.family.numbers_of(self._config, lambda name: float(arrays[name][1][0]))
+        computation = computation_of_mlp(self.family, self._config, numbers)
+        self._program = computation.program()
+        self._tensors = [arrays[name][1] for name in computation.names]
 
     def __call__(self, coordinates: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return float32 [N, out_features] for float32 coordinates [N, in_features]."""
-        return forward(self.family, self._config, self._arrays, coordinates)
+        return self._program.forward(self._tensors, [coordinates], len(coordinates), available_threads())

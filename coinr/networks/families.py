@@ -208,9 +208,14 @@ class MlpFamily(Family):
         """Implement :meth:`Family.stored_settings`: WIRE's, of its first two layers."""
         if not self.numbers:
             return {}
-        second = min(1, config["hidden_layers"])
-        names = {"omega": ("omega_0", second), "scale": ("scale_0", second), "first_omega": ("omega_0", 0)}
-        return {setting: number_of(f"net.{layer}.{number}") for setting, (number, layer) in names.items()}
+        numbers = self.numbers_of(config, number_of)
+        omega, scale = numbers[min(1, config["hidden_layers"])]
+        return {"omega": omega, "scale": scale, "first_omega": numbers[0][0]}
+
+    def numbers_of(self, config: Mapping[str, Any], number_of: Callable[[str], float]) -> list[tuple[float, float]]:
+        """Return omega and scale of each layer with an activation, where tensors of one number hold them."""
+        layers = range(config["hidden_layers"] + 1 if self.numbers else 0)
+        return [(number_of(f"net.{k}.omega_0"), number_of(f"net.{k}.scale_0")) for k in layers]
 
     def layer_name(self, k: int, last: int) -> str:
         """Return the name of what holds the weights of layer k of 0 .. last."""
