@@ -398,3 +398,9 @@ def test_speed_of_fitting():
         for line in read("fit_speed.csv")
         if line["threads"] == "1"
     ]
+
+
+def test_speed_of_commands():
+    lines = json.loads((RESULTS / "latency.json").read_text())["commands"]
+    found = [(name.replace("`", ""), *seconds) for name, *seconds in rows("docs/performance.md", "commands")]
+    assert found == [(line["command"], f"{line['seconds']:.2f}", f"{line['seconds_before']:.2f}") for line in lines]
