@@ -79,6 +79,9 @@ _SAMPLES, _PRODUCTS, _RAYS = 48, 1 << 28, (24, 192)
 # Least range of the rendered colors of a field that shows something.
 _LEAST_RANGE = 0.05
 
+# Errors of the weights that should change the output by this share of its range may change it by so many times more.
+_TRIED, _MOST_CHANGE = 10 ** (-50 / 20), 2.0
+
 
 def find_fields(tensors: Mapping[str, Array]) -> list[Field] | None:
     """Return the radiance fields that tensors are of, such as a coarse and a fine one; None if there are others."""
@@ -147,7 +150,7 @@ def _make_field(layers: Mapping[tuple[str, int], Layer | None], layout: _Layout)
     field = Field(nodes, density, *encodings)  # type: ignore[arg-type]
     rendered = field.outputs()
     shows = bool(np.isfinite(rendered).all()) and np.ptp(rendered) > _LEAST_RANGE
-    return field if shows else None
+    return field if shows and field.follows_gains() else None
 
 
 def _encoding(columns: int, layout: _Layout) -> Encoding | None:
@@ -220,6 +223,30 @@ class Field:
             for node, *squares in zip(self.nodes, by_weights, by_biases, strict=True)
             for name, rows in zip(node.layer.names, squares, strict=False)
         }
+
+    def follows_gains(self) -> bool:
+        """Return whether small errors of the weights change the output as the gains say.
+
+        They change it far more where rays end at densities near zero, as in untrained fields: the last sample of a ray
+        hides the background if its density is positive, however small.
+        """
+        gains, generator = self.squared_gains(), np.random.default_rng(0)
+        tensors = {
+            name: values
+            for node in self.nodes
+            for name, values in zip(node.layer.names, (node.layer.weight, node.layer.bias), strict=False)
+        }
+        sizes = {name: math.sqrt(np.mean(np.square(values, dtype=np.float64))) for name, values in tensors.items()}
+        predicted = math.sqrt(sum(gains[name].sum() * sizes[name] ** 2 for name in tensors))
+        if not 0 < predicted < math.inf:
+            return False
+        changed = {
+            name: values + _TRIED / predicted * sizes[name] * generator.standard_normal(values.shape, np.float32)
+            for name, values in tensors.items()
+        }
+        change = self.replaced(changed).outputs() - self.outputs()
+        root = math.sqrt(np.mean(np.square(change))) / float(np.ptp(self.outputs()))
+        return root <= _MOST_CHANGE * _TRIED
 
     @cached_property
     def _seen(self) -> _Seen:

@@ -27,7 +27,7 @@ from coinr.sensitivity.gains import Gains, predict_error, predict_gains
 from coinr.sensitivity.probe import Guess
 
 # Largest relative error of a tensor: predictions hold for small errors.
-_LARGEST_RELATIVE_ERROR = 0.5
+_LARGEST_RELATIVE_ERROR = 0.15
 
 # Rows that differ by less than this in bits a weight are not worth steps of their own: the search for them takes longer
 # than all the rest.
