@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Container, Iterable
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
-from coinr.errors import InputError
+from coinr.errors import FormatError, InputError
 
 # Most names that are listed, and most characters of a name that are shown.
 _LISTED, _SHOWN = 12, 60
@@ -23,6 +23,24 @@ def list_names(name: str, known: Iterable[str]) -> str:
     more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
     listed = ", ".join(repr(other if len(other) <= _SHOWN else other[:_SHOWN] + "…") for other in names[:_LISTED])
     return f"{question}{'the only one is' if len(names) == 1 else 'there are'} {listed}{more}"
+
+
+def only_name(known: Iterable[str], given: Container[str], none: str, several: str) -> str:
+    """Return the one of the known names that is given.
+
+    Raises
+    ------
+    InputError
+        If there is none; ``none`` is its text.
+    FormatError
+        If there are several; their names follow the text ``several``.
+    """
+    names = [name for name in known if name in given]
+    if not names:
+        raise InputError(none)
+    if len(names) > 1:
+        raise FormatError(f"{several}: {', '.join(names)}")
+    return names[0]
 
 
 def check_patterns(patterns: Any, names: Iterable[str] | None = None) -> None:

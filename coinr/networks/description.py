@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from coinr.engine.threads import available_threads
 from coinr.errors import FormatError, InputError
+from coinr.inputs.naming import only_name
 from coinr.networks.families import FAMILIES, Described, Family, Layouts, MlpFamily
 from coinr.networks.programs import computation_of_mlp
 
@@ -24,13 +25,9 @@ def family_in(meta: Mapping[str, Any]) -> tuple[Family, tuple[Any, ...]]:
     FormatError
         If they name several.
     """
-    kinds = [kind for kind in FAMILIES if kind in meta]
-    if not kinds:
-        raise InputError("the metadata names no network")
-    if len(kinds) > 1:
-        raise FormatError(f"the metadata names several networks: {', '.join(kinds)}")
-    settings = meta[kinds[0]]
-    return FAMILIES[kinds[0]], tuple(settings) if isinstance(settings, list) else (settings,)
+    kind = only_name(FAMILIES, meta, "the metadata names no network", "the metadata names several networks")
+    settings = meta[kind]
+    return FAMILIES[kind], tuple(settings) if isinstance(settings, list) else (settings,)
 
 
 class Description(Described):

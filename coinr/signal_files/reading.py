@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from coinr.codec.state_dict_file import StateDictFile
-from coinr.errors import CoinrError, FormatError, InputError
+from coinr.errors import CoinrError
 from coinr.files.reading import name_in_errors
+from coinr.inputs.naming import only_name
 from coinr.networks.description import ArrayNetwork, Description, family_in
 from coinr.networks.families import FAMILIES, MlpFamily
 from coinr.runtime.ambient import independent
@@ -45,12 +46,8 @@ def kind_in(meta: Mapping[str, Any]) -> type[SignalFile]:
     FormatError
         If they name several.
     """
-    kinds = [kind for kind in FILES if kind in meta]
-    if not kinds:
-        raise InputError("the file holds weights and no signal; unpack it instead")
-    if len(kinds) > 1:
-        raise FormatError(f"the metadata names several signals: {', '.join(kinds)}")
-    return FILES[kinds[0]]
+    none = "the file holds weights and no signal; unpack it instead"
+    return FILES[only_name(FILES, meta, none, "the metadata names several signals")]
 
 
 def torch_network(opened: StateDictFile) -> Network:
