@@ -49,7 +49,7 @@ FLOORS = {
     "coinr.signals": [
         {"signal"},
         {"sampling", "arrays", "cameras"},
-        {"grids"},
+        {"grids", "grid_signal"},
         {"image", "audio"},
         {"shape", "scene"},
         {"metrics", "plots", "sheets", "meshes"},

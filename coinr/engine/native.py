@@ -1,4 +1,4 @@
-"""The operations that exist only in the C++ extension: entropy coding, quantization, pursuit by rate, networks.
+"""The operations that exist only in the C++ extension: entropy coding, quantization, pursuit by rate, networks, fits.
 
 The rest of the package reaches the extension through this module, :mod:`coinr.engine.packing` and
 :mod:`coinr.engine.backends`. Signatures are in ``_C.pyi``.
@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from coinr.engine._C import (
     CodedLevels,
+    Grid,
     LevelReader,
     MlpProgram,
+    Permutation,
     choose_levels,
     choose_levels_with_feedback,
     decode_bools,
@@ -32,8 +34,10 @@ from coinr.engine._C import (
 
 __all__ = [
     "CodedLevels",
+    "Grid",
     "LevelReader",
     "MlpProgram",
+    "Permutation",
     "choose_levels",
     "choose_levels_with_feedback",
     "decode_bools",

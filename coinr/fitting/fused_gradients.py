@@ -70,16 +70,18 @@ class FusedGradients(Gradients):
 
     def compute(self, step: int, factor: Tensor) -> Tensor:
         """Set the gradients of a step and return its errors, as :meth:`Gradients.compute`."""
-        if not self._first <= step < self._last:
-            self._workers.run(lambda: self._prepare(step))
-        inputs, targets = self._samples[step - self._first]
         with denormals_as_zeros():
-            errors = self._program.squared_error(
-                self._weights, inputs, targets, float(factor), self._out, self._workers.count
-            )
+            errors = self._differentiate(step, float(factor))
         for tensor, gradient in zip(self.stack.tensors, self._gradients, strict=True):
             tensor.grad = gradient
         return torch.tensor(errors, dtype=torch.float32)
+
+    def _differentiate(self, step: int, factor: float) -> list[float]:
+        """Set the gradients of a step and return its errors."""
+        if not self._first <= step < self._last:
+            self._workers.run(lambda: self._prepare(step))
+        inputs, targets = self._samples[step - self._first]
+        return self._program.squared_error(self._weights, inputs, targets, factor, self._out, self._workers.count)
 
     def _prepare(self, step: int) -> None:
         """Make inputs and targets of some steps from this one on."""

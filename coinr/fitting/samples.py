@@ -7,53 +7,26 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from coinr.engine.native import Permutation
+
 # Largest number of steps, and of samples in them, that are drawn at once.
 _STEPS, _SAMPLES = 32, 1 << 17
-
-# Places of an order that are computed at once: their numbers stay in a core's cache.
-_PLACES = 1 << 14
 
 # Samples that progress is evaluated on; the final score is that of all.
 _EVAL_SAMPLES = 16384
 
 
-class Permutation:
-    """A random order of the numbers below ``count``, computed place by place in memory of O(sqrt(count)).
+def random_order(count: int, generator: torch.Generator) -> Permutation:
+    """Return a random order of the numbers below ``count``, in memory of O(sqrt(count)).
 
-    The numbers fill a grid row by row. Each row is rotated by a random number of columns, then each column by a random
-    number of rows, then both once more. Numbers that fall on the grid's end, beyond ``count``, are moved again.
-
-    Parameters
-    ----------
-    count : int
-        At least 1.
-    generator : torch.Generator
-        Source of the rotations, on the device of the numbers.
+    Its rotations of rows and columns are drawn from a generator of the CPU.
     """
-
-    def __init__(self, count: int, generator: torch.Generator) -> None:
-        self._count, self._bits = count, (count - 1).bit_length() // 2
-        self._columns = 1 << self._bits
-        self._rows = -(-count // self._columns)
-        self._rotations = [
-            torch.randint(length, (lines,), generator=generator, device=generator.device)
-            for lines, length in ((self._rows, self._columns), (self._columns, self._rows)) * 2
-        ]
-
-    def at(self, places: Tensor) -> Tensor:
-        """Return the numbers at ``places`` of the order, both int64 [N] below ``count``."""
-        numbers = self._move(places)
-        while len(beyond := torch.nonzero(numbers >= self._count)[:, 0]):
-            numbers[beyond] = self._move(numbers[beyond])
-        return numbers
-
-    def _move(self, places: Tensor) -> Tensor:
-        row, column = places >> self._bits, places
-        for right, down in zip(self._rotations[::2], self._rotations[1::2], strict=True):
-            column = (column + right.index_select(0, row)) & (self._columns - 1)
-            row = row + down.index_select(0, column)
-            row -= self._rows * (row >= self._rows)
-        return (row << self._bits) | column
+    rows, columns = Permutation.grid(count)
+    drawn = [
+        torch.randint(length, (lines,), generator=generator, dtype=torch.int32).numpy()
+        for lines, length in ((rows, columns), (columns, rows)) * 2
+    ]
+    return Permutation(count, drawn)
 
 
 class Sampler:
@@ -73,6 +46,8 @@ class Sampler:
         Of the generator.
     device : torch.device
         Of the indices.
+    threads : int
+        Threads that draw; they do not change the indices.
 
     Attributes
     ----------
@@ -83,12 +58,13 @@ class Sampler:
         from, and ``place``, the number of samples that were taken of that order.
     """
 
-    def __init__(self, count: int, eval_count: int, batch: int, seed: int, device: torch.device) -> None:
-        self._generator = torch.Generator(device).manual_seed(seed)
-        order = Permutation(eval_count, self._generator)
-        self.eval_indices = order.at(torch.arange(min(eval_count, _EVAL_SAMPLES), device=device))
+    def __init__(self, count: int, eval_count: int, batch: int, seed: int, device: torch.device, threads: int) -> None:
+        self._generator = torch.Generator().manual_seed(seed)
+        self._count, self._batch, self._device, self._threads = count, batch, device, threads
+        chosen = torch.empty(min(eval_count, _EVAL_SAMPLES), dtype=torch.int64)
+        random_order(eval_count, self._generator).numbers(0, chosen.numpy(), threads)
+        self.eval_indices = chosen.to(device)
         self._whole = torch.arange(count, device=device) if count <= batch else None
-        self._count, self._batch, self._device = count, batch, device
         self._state, self._order, self._place = self._next_order()
         self.before = self._position()
 
@@ -98,15 +74,15 @@ class Sampler:
         steps = block_steps(self._batch)
         if self._whole is not None:
             return self._whole.expand(steps, -1)
-        parts, missing = [], steps * self._batch
-        while missing:
+        drawn, done = torch.empty(steps * self._batch, dtype=torch.int64), 0
+        while done < len(drawn):
             if self._place == self._count:
                 self._state, self._order, self._place = self._next_order()
-            end = min(self._count, self._place + missing, self._place + _PLACES)
-            parts.append(self._order.at(torch.arange(self._place, end, device=self._device)))
-            missing -= end - self._place
-            self._place = end
-        return torch.cat(parts).reshape(steps, self._batch)
+            part = drawn[done : done + self._count - self._place]
+            self._order.numbers(self._place, part.numpy(), self._threads)
+            self._place += len(part)
+            done += len(part)
+        return drawn.reshape(steps, self._batch).to(self._device)
 
     def rewind(self, before: dict[str, Any]) -> None:
         """Go back to a place that :attr:`before` was.
@@ -116,7 +92,7 @@ class Sampler:
         ValueError
             If there is no such place.
         """
-        self._generator.set_state(before["generator"].cpu())
+        self._generator.set_state(before["generator"])
         self._state, self._order, self._place = self._next_order()
         if before["place"] not in range(self._count + 1):
             raise ValueError(f"place {before['place']!r} is not in 0 .. {self._count}")
@@ -125,7 +101,7 @@ class Sampler:
     def _next_order(self) -> tuple[Tensor, Permutation, int]:
         """Return the generator's state, the order that it then gives, and a place of 0."""
         state = self._generator.get_state()
-        return state, Permutation(self._count, self._generator), 0
+        return state, random_order(self._count, self._generator), 0
 
     def _position(self) -> dict[str, Any]:
         return {"generator": self._state, "place": self._place}

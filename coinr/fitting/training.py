@@ -19,6 +19,7 @@ from coinr.fitting.device_gradients import DeviceGradients
 from coinr.fitting.evaluate import evaluate
 from coinr.fitting.fused_gradients import FusedGradients
 from coinr.fitting.gradients import BatchedGradients, Gradients, SeparateGradients
+from coinr.fitting.grid_gradients import GridGradients
 from coinr.fitting.optimizers import OPTIMIZERS
 from coinr.fitting.options import TrainOptions
 from coinr.fitting.samples import Sampler, block_steps
@@ -81,18 +82,22 @@ def train(networks: Sequence[nn.Module], signals: Sequence[Signal], options: Tra
     device = stack.tensors[0].device
     if options.mixed and any(tensor.is_complex() for tensor in stack.tensors):
         raise InputError("precision 'mixed' needs real weights, and the network has complex ones")
-    samplers: dict[tuple[int, int], Sampler] = {}
-    for signal in signals:
-        key = signal.count, signal.eval_split.count
-        samplers.setdefault(key, Sampler(*key, options.batch, options.seed, device))
-    mine = [samplers[signal.count, signal.eval_split.count] for signal in signals]
     identity = ""
     if options.checkpoint is not None:
         identity = checkpoint.fingerprint(networks, signals, options.identity(networks[0]))
     with stack, Workers(device, options.threads) as workers:
+        sizes = [(signal.count, signal.eval_split.count) for signal in signals]
+        samplers = {
+            size: Sampler(*size, options.batch, options.seed, device, max(1, workers.count))
+            for size in dict.fromkeys(sizes)
+        }
+        mine = [samplers[size] for size in sizes]
         gradients: Gradients
         programs = None if options.mixed else FusedGradients.programs_of(networks, signals, stack)
-        if programs is not None:
+        grids = None if programs is None else GridGradients.grids_of(signals)
+        if programs is not None and grids is not None:
+            gradients = GridGradients(networks, signals, stack, programs, workers, grids)
+        elif programs is not None:
             gradients = FusedGradients(networks, signals, stack, programs, workers)
         elif device.type == "cuda" and not options.mixed and (one := DeviceGradients.of(networks, signals, stack)):
             gradients = one

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "bindings/buffers.hpp"
+#include "bindings/sampling.hpp"
 #include "mlp/mlp.hpp"
 #include "simd/kernels.hpp"
 
@@ -172,6 +173,31 @@ std::vector<double> squared_error(const MlpProgram& program, const Arrays& tenso
     return mlp_squared_error(program, batches, given, factor, set, threads);
 }
 
+std::vector<double> grid_squared_error(const MlpProgram& program, const Arrays& tensors,
+                                       const std::vector<const Grid*>& grids, const Arrays& numbers, double factor,
+                                       Arrays gradients, int threads) {
+    const int64_t networks = grids.size();
+    if (numbers.size() != grids.size()) throw std::invalid_argument("grids and numbers differ in number");
+    const Tensors from(program, tensors, networks), to(program, gradients, networks);
+    for (py::array& array : gradients) array.mutable_data();  // throws unless it is writable
+    std::vector<MlpBatch> batches;
+    std::vector<MlpGradients> set;
+    for (int64_t k = 0; k < networks; ++k) {
+        const GridSamples& grid = grids[k]->samples();
+        const bool one = program.inputs().size() == 1 && program.inputs()[0].features == grid.axes();
+        if (!one || program.outputs() != grid.channels())
+            throw std::invalid_argument("grid " + std::to_string(k) + " of " + std::to_string(grid.axes()) +
+                                        " axes and " + std::to_string(grid.channels()) +
+                                        " channels does not suit the network");
+        const int64_t* const data = checked<int64_t>(numbers[k], "numbers", 1);
+        batches.push_back({numbers[k].shape(0), from.of(k), {}, {}, &grid, data});
+        set.emplace_back();
+        for (const float* tensor : to.of(k)) set.back().tensors.push_back(const_cast<float*>(tensor));
+    }
+    py::gil_scoped_release release;
+    return mlp_squared_error(program, batches, {}, factor, set, threads);
+}
+
 py::tuple sines(const py::array& x) {
     const float* data = checked<float>(x, "x", 1);
     const int64_t count = x.shape(0), whole = (count + 15) / 16 * 16;
@@ -198,7 +224,10 @@ void bind_mlp(py::module_& m) {
         .def("squared_error", &squared_error, py::arg("tensors"), py::arg("inputs"), py::arg("targets"),
              py::arg("factor"), py::arg("gradients"), py::arg("threads"),
              "Set gradients of factor times the mean squared error, and return the errors of K networks whose tensors "
-             "are stacked [K, ...].");
+             "are stacked [K, ...].")
+        .def("grid_squared_error", &grid_squared_error, py::arg("tensors"), py::arg("grids"), py::arg("numbers"),
+             py::arg("factor"), py::arg("gradients"), py::arg("threads"),
+             "Do as squared_error on the points int64 [count] of a grid for each network.");
     m.def("sines", &sines, py::arg("x"), "Return sines and cosines float32 [N] as networks compute them.");
 }
 

@@ -11,6 +11,7 @@
 #include "bindings/exact.hpp"
 #include "bindings/level_blocks.hpp"
 #include "bindings/mlp.hpp"
+#include "bindings/sampling.hpp"
 #include "bindings/sparse.hpp"
 #include "bindings/trellis_feedback.hpp"
 #include "dictionary/dictionary.hpp"
@@ -307,6 +308,7 @@ PYBIND11_MODULE(_C, m) {
           "closed: the last leads to state 0 of the trellis.");
     bind_exact(m);
     bind_level_blocks(m);
+    bind_sampling(m);
     bind_mlp(m);
     bind_sparse(m);
     bind_trellis_feedback(m);

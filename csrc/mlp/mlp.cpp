@@ -158,7 +158,11 @@ std::vector<double> mlp_squared_error(const MlpProgram& program, const std::vect
     pass.run(
         [&](MlpTile& tile, int64_t batch, int64_t first, int64_t group) {
             const double values = static_cast<double>(batches[batch].count) * program.outputs();
-            of_group[group] += tile.load_error(targets[batch], first, static_cast<float>(2 * factor / values));
+            if (batches[batch].grid)
+                tile.load_values(batches[batch], first);
+            else
+                tile.load_gradients(targets[batch], first);
+            of_group[group] += tile.load_error(static_cast<float>(2 * factor / values));
         },
         nullptr);
     pass.finish(gradients);

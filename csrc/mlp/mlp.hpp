@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "mlp/program.hpp"
+#include "sampling/grid_samples.hpp"
 
 namespace coinr {
 
@@ -19,12 +20,14 @@ struct Matrix {
     float at(int64_t row, int64_t column) const { return data[row * row_stride + column * column_stride]; }
 };
 
-// A batch of one network.
+// A batch of one network. Inputs are given, or those of the points `numbers` [count] of a grid.
 struct MlpBatch {
     int64_t count;                     // samples
     std::vector<const float*> tensors; // weights, then biases, of each layer in turn
     std::vector<Matrix> inputs;        // [count / repeats, features] for each input of the program
     std::vector<int64_t> repeats;      // adjacent samples that share a row
+    const GridSamples* grid = nullptr;
+    const int64_t* numbers = nullptr;
 };
 
 // Sets `out` [count, outputs] for each batch.
@@ -42,7 +45,8 @@ void mlp_backward(const MlpProgram& program, const std::vector<MlpBatch>& batche
                   const std::vector<Matrix>& out_gradients, const std::vector<MlpGradients>& gradients, int threads);
 
 // Sets the gradients of factor times the mean squared difference of `out` and `targets` [count, outputs]; returns the
-// mean squared differences.
+// mean squared differences. Targets of a batch of a grid are the grid's values. Throws std::invalid_argument if one of
+// its numbers is of no point.
 std::vector<double> mlp_squared_error(const MlpProgram& program, const std::vector<MlpBatch>& batches,
                                       const std::vector<Matrix>& targets, double factor,
                                       const std::vector<MlpGradients>& gradients, int threads);

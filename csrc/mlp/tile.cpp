@@ -34,6 +34,7 @@ MlpTile::MlpTile(const MlpProgram& program, const MlpLayout& layout, const MlpKe
 void MlpTile::load(const MlpBatch& batch, int64_t first, int64_t count) {
     count_ = count;
     columns_ = (count + kernels_.lanes - 1) / kernels_.lanes * kernels_.lanes;
+    if (batch.grid) return load_points(batch, first);
     for (size_t i = 0; i < program_.inputs().size(); ++i) {
         const MlpInput& input = program_.inputs()[i];
         const Matrix& from = batch.inputs[i];
@@ -49,6 +50,18 @@ void MlpTile::load(const MlpBatch& batch, int64_t first, int64_t count) {
             for (int64_t s = 0; s < columns_; ++s) rows[f * kTile + s] = samples[s][f * from.column_stride];
         kernels_.encode(rows, input.features, input.frequencies.data(), input.frequencies.size(), columns_);
     }
+}
+
+void MlpTile::load_points(const MlpBatch& batch, int64_t first) {
+    const MlpInput& input = program_.inputs()[0];
+    float* const rows = row(y_, input.buffer, input.row);
+    int64_t numbers[kTile];
+    std::copy_n(batch.numbers + first, count_, numbers);
+    std::fill(numbers + count_, numbers + columns_, numbers[count_ - 1]);
+    batch.grid->check(numbers, count_);
+    batch.grid->prefetch_values(numbers, count_);
+    batch.grid->load_coordinates(numbers, columns_, rows, kTile);
+    kernels_.encode(rows, input.features, input.frequencies.data(), input.frequencies.size(), columns_);
 }
 
 void MlpTile::forward(const float* packed) {
@@ -78,11 +91,16 @@ void MlpTile::load_gradients(const Matrix& gradients, int64_t first) {
     }
 }
 
-double MlpTile::load_error(const Matrix& targets, int64_t first, float scale) {
+void MlpTile::load_values(const MlpBatch& batch, int64_t first) {
+    float* const g = row(gradients_, program_.output_buffer(), 0);
+    batch.grid->load_values(batch.numbers + first, count_, g, kTile);
+    for (int64_t c = 0; c < program_.outputs(); ++c) std::fill(g + c * kTile + count_, g + c * kTile + columns_, 0.0f);
+}
+
+double MlpTile::load_error(float scale) {
     float* const g = row(gradients_, program_.output_buffer(), 0);
     const float* const y = row(y_, program_.output_buffer(), 0);
     float squares[kTile] = {};
-    load_gradients(targets, first);
     for (int64_t c = 0; c < program_.outputs(); ++c)
         for (int64_t s = 0; s < count_; ++s) {
             const float difference = y[c * kTile + s] - g[c * kTile + s];

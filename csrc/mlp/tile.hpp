@@ -16,15 +16,18 @@ public:
     void forward(const float* packed);
     // Writes [count, outputs].
     void store_outputs(float* out) const;
-    // Sets the outputs' gradients: given ones, or those of scale / 2 times the squared error, which is returned.
+    // Sets the outputs' gradients to given ones, or to the values of a batch of a grid.
     void load_gradients(const Matrix& gradients, int64_t first);
-    double load_error(const Matrix& targets, int64_t first, float scale);
+    void load_values(const MlpBatch& batch, int64_t first);
+    // Takes them for targets, and sets the gradients of scale / 2 times the squared error, which is returned.
+    double load_error(float scale);
     // Adds the gradients of the layers to `sums`.
     void backward(const float* packed, float* sums);
     // Writes [count, features] of the only input.
     void store_input_gradients(float* out);
 
 private:
+    void load_points(const MlpBatch& batch, int64_t first);
     float* row(float* of, int64_t buffer, int64_t r) const {
         return of + (program_.buffer_begin()[buffer] + r) * kTile;
     }

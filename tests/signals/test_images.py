@@ -13,10 +13,10 @@ from coinr.errors import InputError
 from coinr.networks import Siren
 from coinr.runtime.devices import to_device
 from coinr.signals import sampling
+from coinr.signals.grid_signal import grid_coordinates
 from coinr.signals.image.files import read_image, write_image
 from coinr.signals.image.picture import check_image
 from coinr.signals.image.rendering import render_image
-from coinr.signals.image.signal import pixel_coordinates
 from coinr.signals.metrics import psnr
 from coinr.signals.sheets import contact_sheet, error_map
 
@@ -186,14 +186,14 @@ def test_arrays_that_are_no_picture_are_refused(image, message):
 
 
 def test_coordinates_are_pixel_centres_of_the_square():
-    xy = pixel_coordinates(torch.arange(8), 2, 4)
+    xy = grid_coordinates(torch.arange(8), (2, 4))
     assert xy.dtype == torch.float32
     assert xy.tolist() == [[y, x] for y in (-0.5, 0.5) for x in (-0.75, -0.25, 0.25, 0.75)]
 
 
 def test_coordinates_stay_exact_in_huge_pictures():
     size = 2**31 - 1
-    last = pixel_coordinates(torch.tensor([size * size - 1, size * size // 2]), size, size)
+    last = grid_coordinates(torch.tensor([size * size - 1, size * size // 2]), (size, size))
     assert last.tolist() == [[1.0, 1.0], [0.0, 0.0]]
 
 

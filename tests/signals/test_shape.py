@@ -8,13 +8,14 @@ import trimesh
 from coinr.errors import InputError
 from coinr.files.arrays import read_arrays
 from coinr.signals.arrays import volume_of_arrays, write_volume
+from coinr.signals.grid_signal import grid_coordinates
 from coinr.signals.metrics import chamfer, iou
 from coinr.signals.open_signal import open_signal
 from coinr.signals.sampling import score_of
 from coinr.signals.shape.mesh_repair import repair_mesh
 from coinr.signals.shape.meshes import read_mesh, surface, voxelize, write_mesh
 from coinr.signals.shape.shading import see_through, shade, turn
-from coinr.signals.shape.signal import ShapeSignal, voxel_coordinates
+from coinr.signals.shape.signal import ShapeSignal
 from coinr.signals.shape.volumes import Box, check_volume, default_placement, grid_like, render_volume, tight_box
 from tests.small_signals import ball, distance, siren
 
@@ -110,7 +111,7 @@ def test_occupancy_is_fitted_within_its_bounds():
 
 
 def test_coordinates_are_voxel_centres_in_c_order():
-    grid = voxel_coordinates(torch.arange(24), (2, 3, 4)).reshape(2, 3, 4, 3)
+    grid = grid_coordinates(torch.arange(24), (2, 3, 4)).reshape(2, 3, 4, 3)
     assert grid[1, 2, 3].tolist() == pytest.approx([1 / 2, 2 / 3, 3 / 4])
     assert grid[0, 0, 1].tolist() == pytest.approx([-1 / 2, -2 / 3, -1 / 4])
 

@@ -14,15 +14,11 @@ from coinr.inputs.arguments import checked
 from coinr.runtime.ambient import independent
 from coinr.signals.audio.files import check_audio
 from coinr.signals.audio.rendering import describe_sound
-from coinr.signals.signal import Recipe, Signal
+from coinr.signals.grid_signal import GridSignal
+from coinr.signals.signal import Recipe
 
 
-def sample_times(indices: Tensor, count: int) -> Tensor:
-    """Return float32 [N, 1], the places in [-1, 1] of the samples ``indices`` (int64 [N]) of ``count``."""
-    return ((2 * indices + 1).to(torch.float64) / count - 1).to(torch.float32)[:, None]
-
-
-class AudioSignal(Signal):
+class AudioSignal(GridSignal):
     """The samples of a sound; the score is the signal-to-noise ratio over all channels.
 
     Parameters
@@ -58,7 +54,7 @@ class AudioSignal(Signal):
         self.exponent = -math.ceil(math.log2(float(np.abs(self.samples).max())))
         self.in_features = 1
         self.out_features = 1 if self.samples.ndim == 1 else self.samples.shape[1]
-        self.count = len(self.samples)
+        self.count, self.grid_size = len(self.samples), (len(self.samples),)
         # measured on parts of a recording: 1200 suits half a second, 2000 two seconds; seven have 3000 as SIREN's do
         omega = 3000 * (self.count / rate / 7) ** (1 / 3)
         omega = float(f"{max(30.0, min(omega, self.count / 2)):.1e}")
@@ -68,10 +64,6 @@ class AudioSignal(Signal):
     def describe(self) -> str:
         """Return length, rate and channels."""
         return describe_sound(self.count, self.rate, self.out_features)
-
-    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return times ``[N, 1]`` and targets in [-1, 1] ``[N, C]`` of the samples ``indices``."""
-        return sample_times(indices, self.count), self._values[indices]
 
     def partial_score(self, predicted: Tensor, targets: Tensor) -> Tensor:
         """Return the sum of squared errors, and that of squared samples."""

@@ -11,21 +11,13 @@ from torch import Tensor
 
 from coinr.inputs.arguments import checked
 from coinr.runtime.ambient import independent
+from coinr.signals.grid_signal import GridSignal
 from coinr.signals.image.picture import check_image, describe_image, unit_image
 from coinr.signals.image.rendering import levels
-from coinr.signals.signal import Recipe, Signal
+from coinr.signals.signal import Recipe
 
 
-def pixel_coordinates(indices: Tensor, height: int, width: int) -> Tensor:
-    """Return float32 [N, 2], the centers (y, x) of the pixels with row-major ``indices`` (int64 [N])."""
-    rows = torch.div(indices, width, rounding_mode="floor")
-    columns = indices - rows * width
-    y = (2 * rows + 1).to(torch.float64) / height - 1
-    x = (2 * columns + 1).to(torch.float64) / width - 1
-    return torch.stack((y, x), dim=-1).to(torch.float32)
-
-
-class ImageSignal(Signal):
+class ImageSignal(GridSignal):
     """The pixels of a picture; the score is the PSNR of the picture that is rendered back, rounded as it would be.
 
     Parameters
@@ -60,7 +52,7 @@ class ImageSignal(Signal):
         self.bits = 16 if self.image.dtype == np.uint16 else 8
         self.in_features = 2
         self.out_features = 1 if self.image.ndim == 2 else self.image.shape[2]
-        self.count = self.height * self.width
+        self.count, self.grid_size = self.height * self.width, (self.height, self.width)
         if self.image.dtype == np.uint8 and self.out_features in (1, 3):
             # a quarter of the memory of floats, which a step makes of its own pixels only
             values = torch.from_numpy(self.image.copy())
@@ -76,12 +68,6 @@ class ImageSignal(Signal):
     def default_bits(self) -> int:
         """Return a quarter of 8 or 16 bits for each channel of a pixel."""
         return self.count * self.out_features * self.bits // 4
-
-    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return coordinates ``[N, 2]`` and targets in [-1, 1] ``[N, C]`` of the pixels with row-major ``indices``."""
-        values = self._values[indices]
-        targets = values.to(torch.float32) / 127.5 - 1 if values.dtype == torch.uint8 else values
-        return pixel_coordinates(indices, self.height, self.width), targets
 
     def partial_score(self, predicted: Tensor, targets: Tensor) -> Tensor:
         """Return the sum of squared errors of what is shown, full scale being 1, and the number of values."""

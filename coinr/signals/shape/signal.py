@@ -14,6 +14,7 @@ from coinr.errors import InputError
 from coinr.inputs.arguments import checked
 from coinr.inputs.arrays import to_array
 from coinr.runtime.ambient import independent
+from coinr.signals.grid_signal import GridSignal
 from coinr.signals.shape.mesh_repair import repair_mesh
 from coinr.signals.shape.meshes import voxelize
 from coinr.signals.shape.volumes import (
@@ -25,7 +26,7 @@ from coinr.signals.shape.volumes import (
     describe_grid,
     tight_box,
 )
-from coinr.signals.signal import Recipe, Signal
+from coinr.signals.signal import Recipe
 
 
 def place_mesh(mesh: Any, longest: int) -> tuple[tuple[int, int, int], Placement]:
@@ -68,15 +69,7 @@ def _short(value: float) -> float:
     return float(f"{value:.5g}")
 
 
-def voxel_coordinates(indices: Tensor, size: tuple[int, int, int]) -> Tensor:
-    """Return float32 [N, 3], the centers in [-1, 1]³ of the voxels with C-order ``indices`` (int64 [N]) of a box."""
-    _, y, z = size
-    places = (indices // (y * z), indices // z % y, indices % z)
-    along = [(2 * place + 1).to(torch.float64) / n - 1 for place, n in zip(places, size, strict=True)]
-    return torch.stack(along, dim=-1).to(torch.float32)
-
-
-class ShapeSignal(Signal):
+class ShapeSignal(GridSignal):
     """The voxels of a shape within its bounding box; the score is the intersection over union (IoU) with it.
 
     Parameters
@@ -122,7 +115,7 @@ class ShapeSignal(Signal):
             self.box, self.scale = Box((x, y, z), (0, 0, 0), (x, y, z)), _short(float(np.abs(self.volume).max()))
             values = self.volume / np.float32(self.scale)
         self.in_features, self.out_features = 3, 1
-        self.count = values.size
+        self.count, self.grid_size = values.size, self.box.size
         self._values = torch.from_numpy(np.ascontiguousarray(values)).reshape(-1, 1)
 
     @classmethod
@@ -156,10 +149,6 @@ class ShapeSignal(Signal):
     def describe(self) -> str:
         """Return the grid and the kind of its values."""
         return f"shape {describe_grid(self.box.grid, self.scale)}"
-
-    def batch(self, indices: Tensor) -> tuple[Tensor, Tensor]:
-        """Return centers ``[N, 3]`` and targets ``[N, 1]``, 0 and 1 or scaled distances, of the voxels of the box."""
-        return voxel_coordinates(indices, self.box.size), self._values[indices]
 
     def partial_score(self, predicted: Tensor, targets: Tensor) -> Tensor:
         """Count voxels in both shapes, voxels in either, and values that are not finite."""
