@@ -54,6 +54,8 @@ INNER = {
         "score",
         "squared_error",
         "partial_score",
+        "grid",
+        "score_rule",
         "to",
     ),
     *(

@@ -155,6 +155,15 @@ class MlpProgram:
         gradients: Sequence[NDArray[Any]],
         threads: int,
     ) -> list[float]: ...
+    def grid_score(
+        self,
+        tensors: Sequence[NDArray[Any]],
+        grid: Grid,
+        numbers: NDArray[np.int64],
+        rule: str,
+        full: float,
+        threads: int,
+    ) -> list[float]: ...
 
 class Grid:
     def __init__(self, size: Sequence[int], values: NDArray[np.uint8] | NDArray[np.float32]) -> None: ...

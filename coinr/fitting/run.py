@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from coinr.errors import InputError
-from coinr.fitting.evaluate import evaluate
+from coinr.fitting.evaluate import Scorer
 from coinr.fitting.new_networks import new_network
 from coinr.fitting.options import TrainOptions
 from coinr.fitting.training import train
@@ -284,7 +284,7 @@ def _fit_all(
     with show_progress("fit", progress), Workers(where, options.threads) as workers:
         state = train(networks, there, options)
         with show_progress("score"):
-            scores = evaluate(workers, networks, splits, [range(split.count) for split in splits], "samples")
+            scores = Scorer(workers, networks, splits).scores([range(split.count) for split in splits], "samples")
     return [
         Fit(network, score, history, state.seconds, state.step)
         for network, score, history in zip(networks, scores, state.history, strict=True)

@@ -16,7 +16,7 @@ from coinr import progress
 from coinr.errors import CoinrError, InputError
 from coinr.fitting import checkpoint
 from coinr.fitting.device_gradients import DeviceGradients
-from coinr.fitting.evaluate import evaluate
+from coinr.fitting.evaluate import Scorer
 from coinr.fitting.fused_gradients import FusedGradients
 from coinr.fitting.gradients import BatchedGradients, Gradients, SeparateGradients
 from coinr.fitting.grid_gradients import GridGradients
@@ -128,6 +128,8 @@ class _Run:
         identity: str,
     ) -> None:
         self.gradients, self.workers, self.options, self.identity = gradients, workers, options, identity
+        splits = [signal.eval_split for signal in gradients.signals]
+        self.scorer = Scorer(workers, gradients.networks, splits)
         self.samplers, self.sampler_of = list(samplers.values()), sampler_of
         tensors, count, network = gradients.stack.tensors, len(gradients.networks), gradients.networks[0]
         self.rate = options.learning_rate_of(network, gradients.signals[0].recipe)
@@ -178,9 +180,7 @@ class _Run:
         self.gradients.load([rows[id(sampler)] for sampler in self.sampler_of])
 
     def _evaluate(self) -> None:
-        splits = [signal.eval_split for signal in self.gradients.signals]
-        chosen = [sampler.eval_indices for sampler in self.sampler_of]
-        scores = evaluate(self.workers, self.gradients.networks, splits, chosen)
+        scores = self.scorer.scores([sampler.eval_indices for sampler in self.sampler_of])
         self.state.record(scores, self.gradients.stack.tensors)
 
     def _advance(self, row: int, learning_rate: float) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -22,6 +22,11 @@ def grid_coordinates(numbers: Tensor, size: Sequence[int]) -> Tensor:
         along.append((2 * (numbers - above * n) + 1).to(torch.float64) / n - 1)
         numbers = above
     return torch.stack(along[::-1], dim=-1).to(torch.float32)
+
+
+def is_method(method: Callable[..., object], function: Callable[..., object]) -> bool:
+    """Return whether an object's method is a function of a class, and not one that a subclass or the object has."""
+    return getattr(method, "__func__", None) is function
 
 
 class GridSignal(Signal):
@@ -48,6 +53,14 @@ class GridSignal(Signal):
 
         It cannot if the values are not on the CPU, or a subclass has another :meth:`batch`.
         """
-        if type(self).batch is not GridSignal.batch or self._values.device.type != "cpu":
+        if not is_method(self.batch, GridSignal.batch) or self._values.device.type != "cpu":
             return None
         return Grid(self.grid_size, self._values.numpy())
+
+    def score_rule(self) -> tuple[str, float] | None:
+        """Return what the extension sums up in place of :meth:`partial_score`; None if it cannot.
+
+        The name of a rule of ``csrc/sampling/score.hpp``, and the full scale of levels. Where a subclass has another
+        :meth:`partial_score`, the extension cannot.
+        """
+        return None

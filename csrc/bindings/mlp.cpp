@@ -36,6 +36,11 @@ const std::map<std::string, Activation> kActivations = {
 const std::map<std::string, Storage> kStorages = {
     {"real", Storage::real}, {"complex", Storage::complex}, {"real_part", Storage::real_part}};
 
+const std::map<std::string, ScoreKind> kScores = {{"levels", ScoreKind::levels},
+                                                  {"noise", ScoreKind::noise},
+                                                  {"occupancy", ScoreKind::occupancy},
+                                                  {"distance", ScoreKind::distance}};
+
 using InputTuple = std::tuple<int64_t, std::vector<float>, int64_t, int64_t>;
 using LayerTuple =
     std::tuple<std::string, std::string, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t, float, float>;
@@ -173,6 +178,18 @@ std::vector<double> squared_error(const MlpProgram& program, const Arrays& tenso
     return mlp_squared_error(program, batches, given, factor, set, threads);
 }
 
+// The points `numbers` of a grid that suits the program.
+MlpBatch batch_of_grid(const MlpProgram& program, std::vector<const float*> tensors, const Grid& grid,
+                       const py::array& numbers) {
+    const GridSamples& samples = grid.samples();
+    if (program.inputs().size() != 1 || program.inputs()[0].features != samples.axes() ||
+        program.outputs() != samples.channels())
+        throw std::invalid_argument("a grid of " + std::to_string(samples.axes()) + " axes and " +
+                                    std::to_string(samples.channels()) + " channels does not suit the network");
+    const int64_t* const data = checked<int64_t>(numbers, "numbers", 1);
+    return {numbers.shape(0), std::move(tensors), {}, {}, &samples, data};
+}
+
 std::vector<double> grid_squared_error(const MlpProgram& program, const Arrays& tensors,
                                        const std::vector<const Grid*>& grids, const Arrays& numbers, double factor,
                                        Arrays gradients, int threads) {
@@ -183,19 +200,24 @@ std::vector<double> grid_squared_error(const MlpProgram& program, const Arrays& 
     std::vector<MlpBatch> batches;
     std::vector<MlpGradients> set;
     for (int64_t k = 0; k < networks; ++k) {
-        const GridSamples& grid = grids[k]->samples();
-        const bool one = program.inputs().size() == 1 && program.inputs()[0].features == grid.axes();
-        if (!one || program.outputs() != grid.channels())
-            throw std::invalid_argument("grid " + std::to_string(k) + " of " + std::to_string(grid.axes()) +
-                                        " axes and " + std::to_string(grid.channels()) +
-                                        " channels does not suit the network");
-        const int64_t* const data = checked<int64_t>(numbers[k], "numbers", 1);
-        batches.push_back({numbers[k].shape(0), from.of(k), {}, {}, &grid, data});
+        batches.push_back(batch_of_grid(program, from.of(k), *grids[k], numbers[k]));
         set.emplace_back();
         for (const float* tensor : to.of(k)) set.back().tensors.push_back(const_cast<float*>(tensor));
     }
     py::gil_scoped_release release;
     return mlp_squared_error(program, batches, {}, factor, set, threads);
+}
+
+std::vector<double> grid_score(const MlpProgram& program, const Arrays& tensors, const Grid& grid,
+                               const py::array& numbers, const std::string& rule, double full, int threads) {
+    const MlpBatch batch = batch_of_grid(program, Tensors(program, tensors, 1).of(0), grid, numbers);
+    const ScoreRule by = {named(kScores, rule, "a rule"), full};
+    ScoreSums found;
+    {
+        py::gil_scoped_release release;
+        found = mlp_score(program, batch, by, threads);
+    }
+    return {found.sums, found.sums + sum_count(by.kind)};
 }
 
 py::tuple sines(const py::array& x) {
@@ -227,7 +249,10 @@ void bind_mlp(py::module_& m) {
              "are stacked [K, ...].")
         .def("grid_squared_error", &grid_squared_error, py::arg("tensors"), py::arg("grids"), py::arg("numbers"),
              py::arg("factor"), py::arg("gradients"), py::arg("threads"),
-             "Do as squared_error on the points int64 [count] of a grid for each network.");
+             "Do as squared_error on the points int64 [count] of a grid for each network.")
+        .def("grid_score", &grid_score, py::arg("tensors"), py::arg("grid"), py::arg("numbers"), py::arg("rule"),
+             py::arg("full"), py::arg("threads"),
+             "Return the sums of csrc/sampling/score.hpp over points int64 [count] of a grid.");
     m.def("sines", &sines, py::arg("x"), "Return sines and cosines float32 [N] as networks compute them.");
 }
 

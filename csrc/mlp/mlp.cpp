@@ -173,4 +173,16 @@ std::vector<double> mlp_squared_error(const MlpProgram& program, const std::vect
     return errors;
 }
 
+ScoreSums mlp_score(const MlpProgram& program, const MlpBatch& batch, const ScoreRule& rule, int threads) {
+    const std::vector<MlpBatch> batches = {batch};
+    Pass pass(program, batches, false, false, threads);
+    std::vector<ScoreSums> of_group(pass.groups().size());
+    pass.run([&](MlpTile& tile, int64_t, int64_t first, int64_t group) { tile.add_score(batch, first, rule, of_group[group]); },
+             nullptr);
+    ScoreSums total;
+    for (const ScoreSums& one : of_group)
+        for (int i = 0; i < 3; ++i) total.sums[i] += one.sums[i];
+    return total;
+}
+
 }  // namespace coinr

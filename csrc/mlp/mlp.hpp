@@ -10,6 +10,7 @@
 
 #include "mlp/program.hpp"
 #include "sampling/grid_samples.hpp"
+#include "sampling/score.hpp"
 
 namespace coinr {
 
@@ -50,5 +51,8 @@ void mlp_backward(const MlpProgram& program, const std::vector<MlpBatch>& batche
 std::vector<double> mlp_squared_error(const MlpProgram& program, const std::vector<MlpBatch>& batches,
                                       const std::vector<Matrix>& targets, double factor,
                                       const std::vector<MlpGradients>& gradients, int threads);
+
+// Returns the sums that the score on a batch of a grid is computed from. Throws as mlp_squared_error does.
+ScoreSums mlp_score(const MlpProgram& program, const MlpBatch& batch, const ScoreRule& rule, int threads);
 
 }  // namespace coinr

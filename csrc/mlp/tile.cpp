@@ -1,6 +1,7 @@
 #include "mlp/tile.hpp"
 
 #include <algorithm>
+#include <vector>
 
 #include "simd/aligned.hpp"
 
@@ -81,6 +82,12 @@ void MlpTile::store_outputs(float* out) const {
     const int64_t outputs = program_.outputs();
     for (int64_t c = 0; c < outputs; ++c)
         for (int64_t s = 0; s < count_; ++s) out[s * outputs + c] = y[c * kTile + s];
+}
+
+void MlpTile::add_score(const MlpBatch& batch, int64_t first, const ScoreRule& rule, ScoreSums& to) const {
+    std::vector<float> targets(program_.outputs() * kTile);
+    batch.grid->load_values(batch.numbers + first, count_, targets.data(), kTile);
+    add_sums(rule, row(y_, program_.output_buffer(), 0), targets.data(), kTile, program_.outputs(), count_, to);
 }
 
 void MlpTile::load_gradients(const Matrix& gradients, int64_t first) {

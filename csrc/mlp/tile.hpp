@@ -16,6 +16,8 @@ public:
     void forward(const float* packed);
     // Writes [count, outputs].
     void store_outputs(float* out) const;
+    // Adds the sums of a score against the values of a batch of a grid.
+    void add_score(const MlpBatch& batch, int64_t first, const ScoreRule& rule, ScoreSums& to) const;
     // Sets the outputs' gradients to given ones, or to the values of a batch of a grid.
     void load_gradients(const Matrix& gradients, int64_t first);
     void load_values(const MlpBatch& batch, int64_t first);

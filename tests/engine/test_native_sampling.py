@@ -171,7 +171,7 @@ def test_grids_that_are_none_are_refused(size, values, message):
 def test_a_grid_of_another_network_is_refused():
     program, tensors = siren(2, 3, 9, 1)
     grids = [_C.Grid((12,), np.zeros((12, 3), np.uint8))]
-    with pytest.raises(ValueError, match="grid 0 of 1 axes and 3 channels does not suit"):
+    with pytest.raises(ValueError, match="a grid of 1 axes and 3 channels does not suit"):
         program.grid_squared_error(tensors, grids, [np.arange(3)], 1.0, tensors, 1)
 
 

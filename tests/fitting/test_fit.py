@@ -88,7 +88,7 @@ def test_the_gradient_of_chunks_is_that_of_the_whole_batch(photo):
         assert float(one.compute(0, torch.tensor(3.0))) == pytest.approx(loss.item(), rel=1e-5)
         for tensor, gradient in zip(stack.tensors, expected, strict=True):
             torch.testing.assert_close(tensor.grad, 3 * gradient[None], rtol=1e-4, atol=1e-6)
-        score = evaluate.evaluate(workers, [network], [signal], [indices])[0]
+        score = evaluate.Scorer(workers, [network], [signal]).scores([indices])[0]
     assert score == pytest.approx(psnr(photo, render_image(network, *photo.shape[:2])), abs=1e-4)
 
 
@@ -126,11 +126,15 @@ def test_the_best_weights_seen_are_kept(photo, monkeypatch):
     values = iter([1.0, 5.0, 3.0, *[2.0] * 30])
     seen = []
 
-    def evaluate(workers, networks, *_):
-        seen.append(_weights(networks[0]))
-        return [next(values)]
+    class Scorer:
+        def __init__(self, workers, networks, signals):
+            self.networks = networks
 
-    monkeypatch.setattr(training, "evaluate", evaluate)
+        def scores(self, indices):
+            seen.append(_weights(self.networks[0]))
+            return [next(values)]
+
+    monkeypatch.setattr(training, "Scorer", Scorer)
     result = fit(photo, **QUICK | {"steps": 20})
     assert [value for _, value in result.history[:4]] == [1.0, 5.0, 3.0, 2.0]
     assert all(torch.equal(p, q) for p, q in zip(_weights(result.network), seen[1], strict=True))

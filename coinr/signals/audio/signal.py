@@ -14,7 +14,7 @@ from coinr.inputs.arguments import checked
 from coinr.runtime.ambient import independent
 from coinr.signals.audio.files import check_audio
 from coinr.signals.audio.rendering import describe_sound
-from coinr.signals.grid_signal import GridSignal
+from coinr.signals.grid_signal import GridSignal, is_method
 from coinr.signals.signal import Recipe
 
 
@@ -69,6 +69,10 @@ class AudioSignal(GridSignal):
         """Return the sum of squared errors, and that of squared samples."""
         targets = targets.double()
         return torch.stack(((predicted.double() - targets).square().sum(), targets.square().sum()))
+
+    def score_rule(self) -> tuple[str, float] | None:
+        """Return the rule of :meth:`partial_score` for the extension, see :meth:`GridSignal.score_rule`."""
+        return ("noise", 0.0) if is_method(self.partial_score, AudioSignal.partial_score) else None
 
     def score(self, total: Tensor) -> float:
         """Return the SNR in dB, -inf if it is not a number."""

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from coinr.inputs.arguments import checked
 from coinr.runtime.ambient import independent
-from coinr.signals.grid_signal import GridSignal
+from coinr.signals.grid_signal import GridSignal, is_method
 from coinr.signals.image.picture import check_image, describe_image, unit_image
 from coinr.signals.image.rendering import levels
 from coinr.signals.signal import Recipe
@@ -76,6 +76,10 @@ class ImageSignal(GridSignal):
             shown = torch.cat((shown[:, :-1] * shown[:, -1:], shown[:, -1:]), dim=1)
         error = (shown - (targets.double() + 1) / 2).square().sum()
         return torch.stack((error, torch.full_like(error, targets.numel())))
+
+    def score_rule(self) -> tuple[str, float] | None:
+        """Return the rule of :meth:`partial_score` for the extension, see :meth:`GridSignal.score_rule`."""
+        return ("levels", 2.0**self.bits - 1) if is_method(self.partial_score, ImageSignal.partial_score) else None
 
     def score(self, total: Tensor) -> float:
         """Return the PSNR in dB, -inf if it is not a number."""

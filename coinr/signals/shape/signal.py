@@ -14,7 +14,7 @@ from coinr.errors import InputError
 from coinr.inputs.arguments import checked
 from coinr.inputs.arrays import to_array
 from coinr.runtime.ambient import independent
-from coinr.signals.grid_signal import GridSignal
+from coinr.signals.grid_signal import GridSignal, is_method
 from coinr.signals.shape.mesh_repair import repair_mesh
 from coinr.signals.shape.meshes import voxelize
 from coinr.signals.shape.volumes import (
@@ -158,6 +158,11 @@ class ShapeSignal(GridSignal):
             inside, meant = predicted < 0, targets < 0
         counts = ((inside & meant).sum(), (inside | meant).sum(), (~predicted.isfinite()).sum())
         return torch.stack(counts).double()
+
+    def score_rule(self) -> tuple[str, float] | None:
+        """Return the rule of :meth:`partial_score` for the extension, see :meth:`GridSignal.score_rule`."""
+        rule = "occupancy" if self.scale is None else "distance", 0.0
+        return rule if is_method(self.partial_score, ShapeSignal.partial_score) else None
 
     def score(self, total: Tensor) -> float:
         """Return the IoU, 1 for two empty parts; -inf if values were not finite."""
