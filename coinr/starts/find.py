@@ -10,7 +10,7 @@ from typing import Any
 from coinr.codec.state_dict_file import StateDictFile
 from coinr.errors import CoinrError, FormatError, InputError, ReferenceNetworkError, first_line
 from coinr.files.reading import name_in_errors
-from coinr.starts.start import DIGITS, START_FILE, Start, StartMeta, check_name, open_start
+from coinr.starts.start import DIGITS, KEY, START_FILE, Start, StartMeta, check_name, open_start
 
 #: The key under which the metadata of a file hold name and first digits of the hash of the start that it needs.
 NEEDED = "base"
@@ -27,7 +27,7 @@ def needed_meta(start: Start) -> dict[str, Any]:
 
 
 def give_start(opened: StateDictFile, file: bytes | str | os.PathLike[str], start: Start | None) -> Start | None:
-    """Give an opened file the start that it needs, if it needs one, and return that.
+    """Give an opened file the start that it needs, if it names one or one is given, and return that.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ def give_start(opened: StateDictFile, file: bytes | str | os.PathLike[str], star
     InputError
         If ``COINR_STARTS`` names a place that does not exist.
     """
-    if not opened.is_relative:
+    if not opened.is_relative or (start is None and read_needed(opened.meta) is None):
         return None
     with name_in_errors(file):
         found = _find(opened, file) if start is None else start
@@ -63,8 +63,8 @@ def _find(opened: StateDictFile, file: bytes | str | os.PathLike[str]) -> Start:
     ReferenceNetworkError
         If there is none. Starts of the right name with other weights are named, and files that cannot be read.
     """
-    if (needed := read_needed(opened.meta)) is None:
-        raise ReferenceNetworkError("tensors are relative to a network that the file does not name: give it as start")
+    needed = read_needed(opened.meta)
+    assert needed is not None
     others = []
     for path in _candidates(file):
         try:
@@ -136,3 +136,15 @@ def _needed(meta: Mapping[str, Any]) -> str:
 
 def _say(start: Start) -> str:
     return f"{start.name!r} ({start.short_hash})"
+
+
+def describe_start(
+    file: bytes | str | os.PathLike[str], meta: Mapping[str, Any], is_relative: bool
+) -> dict[str, Any] | None:
+    """Return what a file says of the start that it holds or needs, for reports; None of other files."""
+    if KEY in meta:
+        start = open_start(file)
+        said = {"name": start.name, "hash": start.hash, "method": start.method, "signal": start.signal}
+        return {**said, "learned_steps": start.steps}
+    needed = read_needed(meta) if is_relative else None
+    return None if needed is None else {"needs": needed[0], "hash": needed[1]}
