@@ -12,6 +12,7 @@ from coinr.codec.api import encode_state_dict, keep_output, make_encoder
 from coinr.codec.format.tensor_table import Limits
 from coinr.codec.options import DEFAULT_PROFILE, EncodeOptions
 from coinr.codec.profiles.tasks import keeps_output, uses_calibration
+from coinr.codec.reading import inspect
 from coinr.codec.state_dict_file import StateDictFile
 from coinr.errors import FormatError, InputError
 from coinr.files.reading import name_in_errors
@@ -85,6 +86,8 @@ def _pack_relative(
     if not isinstance(network, Network) or (network.kind, network.config) != (start.kind, start.config):
         raise InputError(f"the network is not that of the start {start.name!r}: a {start.kind} of {start.config}")
     relative = pack({**meta, **needed_meta(start)}, {**options, "base": start.arrays})
+    if inspect(relative, limits=options.get("limits")).base is None:
+        return pack(meta, options)
     if options.get("target_bytes") is not None or options.get("target_bits") is not None:
         return relative
     return min(relative, pack(meta, options), key=len)
