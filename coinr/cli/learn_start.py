@@ -41,6 +41,7 @@ _ARGUMENTS = (
     "inner_steps",
     "inner_rate",
     "first_order",
+    "time_budget",
     "seed",
     "device",
 )
@@ -67,6 +68,12 @@ _ARGUMENTS = (
 @click.option("--width", type=click.IntRange(1, 4096), help="Neurons per layer.  [default: that of encode]")
 @click.option("--hidden-layers", type=click.IntRange(0, 64), help="Layers of width x width.  [default: that of encode]")
 @click.option("--steps", type=click.IntRange(1), help="Steps of learning.  [default: as below]")
+@click.option(
+    "--time-budget",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="End the learning by then.  [default: none]",
+)
 @click.option("--batch", type=click.IntRange(1), help="Samples of each signal in a step.  [default: that of encode]")
 @click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="At the start.  [default: as below]")
 @click.option("--signals-per-step", type=click.IntRange(1), help="Not for joint.  [default: 3]")
@@ -137,11 +144,9 @@ def learn_start(
 
 def _check(options: Any, given: dict[str, Any]) -> None:
     """Raise now the errors that learning would raise for these options after reading."""
-    known = ("learning_rate", "signals_per_step", "inner_steps", "inner_rate", "first_order", "steps")
-    values = {key: given.get(key) for key in known}
-    options.of(
-        given["method"], name=given["name"], batch=given.get("batch", 1), seed=given["seed"], threads=None, **values
-    )
+    network = ("network", "width", "hidden_layers", "device")
+    rest = {key: value for key, value in given.items() if key not in network}
+    options.of(**{"batch": 1, "steps": None, "learning_rate": None, "threads": None, "time_budget": None, **rest})
 
 
 def _read_all(paths: Sequence[Path], options: dict[str, Any]) -> tuple[list[Signal], list[str]]:

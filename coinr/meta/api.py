@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,13 +54,14 @@ def learn_start(
     seed: int = 0,
     device: str | torch.device | None = None,
     threads: int | None = None,
+    time_budget: float | None = None,
     progress: bool | None = None,
 ) -> Start:
     """Learn from signals a start from which fits of others of their kind reach more in the same steps.
 
     The start decides the network of the fits. Their files may hold differences to it, see :func:`coinr.pack_signal`;
     whoever decodes these needs the start. Equal arguments give equal starts on one device and release of torch, on a
-    CPU for any number of threads.
+    CPU for any number of threads, unless ``time_budget`` ended the learning.
 
     Parameters
     ----------
@@ -94,6 +96,8 @@ def learn_start(
         For maml: take the gradients of the inner steps for constants. That takes a third of the time and learns less.
     seed : int
         Of the first weights and of the choice of signals and samples, 0 .. 2^64 - 1.
+    time_budget : float, optional
+        Seconds after which learning ends; the learning rate has decayed to zero by then.
     device, threads, progress
         As for :func:`coinr.fit`.
 
@@ -117,6 +121,7 @@ def learn_start(
         inner_rate=inner_rate,
         first_order=first_order,
         threads=threads,
+        time_budget=time_budget,
     )
     first = _first_network(read[0], network, width=width, hidden_layers=hidden_layers, seed=seed)
     own = isinstance(network, nn.Module) and device is None
@@ -163,9 +168,15 @@ def _run(learner: Learner, options: MetaOptions) -> None:
     CoinrError
         If learning diverged.
     """
-    shown.report(0, total=options.steps)
+    begin = time.perf_counter()
+    shown.report(0, total=options.steps, seconds=options.time_budget)
     for step in range(options.steps):
-        error = learner.step(step / options.steps)
+        share = step / options.steps
+        if options.time_budget is not None:
+            share = max(share, (time.perf_counter() - begin) / options.time_budget)
+        if share >= 1:
+            break
+        error = learner.step(share)
         if not math.isfinite(error):
             raise CoinrError(f"learning diverged in step {step + 1}; try a lower learning_rate or inner_rate")
         shown.report(step + 1, text=f"error {error:.2e}")

@@ -31,7 +31,7 @@ METHODS: Mapping[str, Mapping[str, Any]] = {
 
 _OPTIONS = {name for options in METHODS.values() for name in options}
 
-_LARGEST = 1e30
+_LARGEST, _MOST_INNER_STEPS = 1e30, 1000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +51,7 @@ class MetaOptions:
     batch: int
     seed: int
     threads: int | None
+    time_budget: float | None
     steps: int
     learning_rate: float | None
     signals_per_step: int = 0
@@ -81,6 +82,10 @@ class MetaOptions:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise InputError(f"{name} must be an integer >= 1, got {value!r}")
+        if self.inner_steps > _MOST_INNER_STEPS:
+            raise InputError(f"inner_steps must be at most {_MOST_INNER_STEPS}, got {self.inner_steps!r}")
+        if self.time_budget is not None and not self.time_budget > 0:
+            raise InputError(f"time_budget must be positive, got {self.time_budget!r}")
         for name in ("learning_rate", "inner_rate"):
             value = getattr(self, name)
             if value is not None and not 0 < value < _LARGEST:

@@ -34,7 +34,7 @@ class Task(nn.Module):
         super().__init__()
         self.network, self.signal = network, signal
         device = next(network.parameters()).device
-        self._rows = _rows(Sampler(signal.count, signal.eval_split.count, batch, seed, device))
+        self._rows = _rows(Sampler(signal.count, signal.eval_split.count, batch, seed, device, 1))
 
     def draw_indices(self) -> Tensor:
         """Return the samples of the next step, int64 [batch]."""

@@ -16,7 +16,7 @@ from coinr.files import state_dicts
 from tests.cli import command as made_by
 from tests.cli.command import QUICK, fail, run, succeed
 
-COMMANDS = ("encode", "decode", "compare", "preview", "pack", "unpack", "info", "verify")
+COMMANDS = ("encode", "learn-start", "decode", "compare", "preview", "pack", "unpack", "info", "verify")
 
 
 @pytest.fixture(scope="module")

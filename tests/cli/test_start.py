@@ -7,7 +7,7 @@ import pytest
 
 import coinr
 from tests.cli.command import fail, photo, run, succeed
-from tests.small_signals import siren
+from tests.small_signals import ball, siren
 from tests.small_starts import near, start
 
 LEARN = ("--width", 12, "--hidden-layers", 1, "--steps", 3, "--batch", 60, "--threads", 1)
@@ -149,7 +149,7 @@ def test_wrong_calls(folder, tmp_path):
     )
     (tmp_path / "empty").mkdir()
     assert "there is no signal in this folder" in fail(1, "learn-start", tmp_path / "empty", "-o", out)
-    np.save(tmp_path / "v.npy", np.zeros((4, 4, 4), bool))
+    np.save(tmp_path / "v.npy", ball(8))
     assert "learn from one kind" in fail(1, "learn-start", folder / "one.png", tmp_path / "v.npy", "-o", out)
     assert "--grid is for meshes" in fail(2, "learn-start", folder / "one.png", "-o", out, "--grid", 9)
     text = photos / "LICENSE"

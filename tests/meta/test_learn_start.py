@@ -153,7 +153,7 @@ def test_every_kind_of_signal_and_network(kind, method):
 
 
 def test_layers_of_joint_fits_are_shared_but_for_the_last(pictures):
-    options = MetaOptions.of("joint", name="a", batch=40, seed=0, threads=1, steps=3)
+    options = MetaOptions.of("joint", name="a", batch=40, seed=0, threads=1, steps=3, time_budget=None)
     with Workers(torch.device("cpu"), 1) as workers:
         learner = Joint(siren(2, 3, 6), pictures, options, workers)
         for step in range(3):
@@ -191,6 +191,8 @@ def test_a_module_is_copied_and_decides_the_network(pictures):
         ({"batch": 0}, "batch must be an integer >= 1"),
         ({"threads": 0}, "threads must be an integer >= 1"),
         ({"signals_per_step": -1}, "signals_per_step must be an integer >= 1"),
+        ({"inner_steps": 1001}, "inner_steps must be at most 1000"),
+        ({"time_budget": 0.0}, "time_budget must be positive"),
         ({"inner_rate": math.nan}, "inner_rate must be positive"),
         ({"learning_rate": 0.0}, "learning_rate must be positive"),
         ({"seed": -1}, "seed must be an integer in 0"),
@@ -209,6 +211,11 @@ def test_wrong_signals(pictures):
         coinr.learn_start([])
     with pytest.raises(InputError, match="signals must be of one kind"):
         coinr.learn_start([pictures[0], coinr.ShapeSignal(ball(8))])
+
+
+def test_learning_ends_in_time(pictures, ticking):
+    found = coinr.learn_start(pictures, method="reptile", steps=10**9, time_budget=0.05, **SIZE)
+    assert found.blob != coinr.learn_start(pictures, method="reptile", steps=1, **SIZE).blob
 
 
 def test_learning_that_diverges_says_so(pictures):
