@@ -29,7 +29,7 @@ from tests.codec.hostile import Counts
 from .arguments import COMMANDS, SHORT, WORDS, Make, folder, publics, wrong_values
 
 PUBLICS = publics()
-WEIGHTED = [name for name, public in PUBLICS.items() for _ in range(public.weight)]
+WEIGHTED = [name for name, public in PUBLICS.items() if public.right for _ in range(public.weight)]
 WRONG = {endless: list(wrong_values(endless)) for endless in (False, True)}
 
 # Of CPU time, for fits, searches and refinements of tiny networks that are given a fraction of one.
