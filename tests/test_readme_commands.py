@@ -44,7 +44,6 @@ def quick(monkeypatch):
         recipe = Recipe(network, width=12, hidden_layers=1, steps={"Image": 40, "Shape": 100}.get(kind, 8), **QUICK)
         monkeypatch.setattr(getattr(coinr, f"{kind}Signal"), "recipe", recipe)
 
-
     for options in METHODS.values():
         monkeypatch.setitem(options, "steps", 2)
 
