@@ -26,9 +26,8 @@ FLOORS = {
         {"networks"},
         {"sensitivity"},
         {"codec", "signals"},
-        {"starts"},
         {"signal_files", "fitting"},
-        {"optimize", "meta"},
+        {"optimize"},
         {"cli"},
     ],
     "coinr.codec": [

@@ -5,9 +5,10 @@
 One gradient of the mean squared error of a SIREN on 4 096 samples, two coordinates and three values. ``ours`` is what a
 fit calls, ``autograd`` a loss of the caller's on ``network(x)``. ``torch`` is the network as one writes it, with
 ``nn.Linear``, ``torch.sin`` and autograd; ``folded`` multiplies the frequency into the weights first, as this package
-does where torch computes; ``compiled`` is that through ``torch.compile``. A step is a gradient and a step of Muon. All
-take turns in one process, and the least time counts: CPU time on one core, wall time on several. The share is of the
-rate of fused multiply-adds that one core was measured to reach. Writes ``fit_speed.csv`` and ``fit_speed.json``.
+does where torch computes; ``compiled`` is that through ``torch.compile``. A step is a gradient and a step of Muon, both
+by the extension or both by torch. All take turns in one process, and the least time counts: CPU time on one core, wall
+time on several. The share is of the rate of fused multiply-adds that one core was measured to reach. Writes
+``fit_speed.csv`` and ``fit_speed.json``.
 """
 
 from __future__ import annotations
@@ -110,6 +111,7 @@ def measure(width: int, threads: int, compiled: bool, seconds: float, peak: floa
     plain_parameters = list(other.parameters())
     stacked = [p.detach()[None].clone() for p in plain_parameters]
     ours_optimizer, other_optimizer = None, Muon(stacked, RATE)
+    other_optimizer.native = False
 
     def loss(values: Tensor) -> Tensor:
         return (values - y).square().mean()
@@ -138,7 +140,7 @@ def measure(width: int, threads: int, compiled: bool, seconds: float, peak: floa
 
         def step() -> None:
             gradients.compute(0, one)
-            workers.run(ours_optimizer.step)
+            ours_optimizer.take_native_step(threads)
 
         runs: dict[str, Callable[[], Any]] = {
             "ours": lambda: gradients.compute(0, one),

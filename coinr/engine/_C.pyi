@@ -174,5 +174,23 @@ class Permutation:
     def grid(count: int) -> tuple[int, int]: ...
     def numbers(self, begin: int, out: NDArray[np.int64], threads: int) -> None: ...
 
+class OptimizerSteps:
+    def __init__(
+        self,
+        matrices: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]],
+        others: Sequence[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]],
+    ) -> None: ...
+    def take(
+        self,
+        gradients: Sequence[NDArray[Any]],
+        steps: Sequence[float],
+        rate: float,
+        momentum: float,
+        beta1: float,
+        beta2: float,
+        eps: float,
+        threads: int,
+    ) -> None: ...
+
 def sines(x: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]: ...
 def simd_level() -> str: ...

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ from torch import nn
 from coinr.errors import InputError
 from coinr.fitting.optimizers import OPTIMIZERS, default_learning_rate, default_optimizer
 from coinr.signals.signal import Recipe
-from coinr.starts.start import Start
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,6 @@ class TrainOptions:
     target: float | None = None
     checkpoint: str | os.PathLike[str] | None = None
     checkpoint_every: float = 30.0
-    start: Start | None = None
 
     def __post_init__(self) -> None:
         counts = {"steps": self.steps, "batch": self.batch, "threads": 1 if self.threads is None else self.threads}
@@ -85,6 +82,4 @@ class TrainOptions:
         The options of its end (steps, time budget, target) and the number of threads are not among them.
         """
         options = {name: getattr(self, name) for name in ("batch", "learning_rate", "seed", "precision")}
-        if self.start is not None:
-            options["start"] = hashlib.sha256(self.start.blob).hexdigest()
         return options | {"optimizer": self.optimizer_of(network)}

@@ -12,7 +12,6 @@ from torch import nn
 
 from coinr.errors import InputError
 from coinr.fitting.evaluate import Scorer
-from coinr.fitting.first_steps import network_at
 from coinr.fitting.new_networks import new_network
 from coinr.fitting.options import TrainOptions
 from coinr.fitting.training import train
@@ -25,7 +24,6 @@ from coinr.runtime.ambient import callers_settings, independent
 from coinr.runtime.devices import to_device
 from coinr.signals.image.signal import ImageSignal
 from coinr.signals.signal import Signal
-from coinr.starts.start import Start
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,6 @@ def fit(
     precision: str | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float = 30.0,
-    start: Start | None = None,
     progress: bool | None = None,
 ) -> Fit:
     """Fit a network to a signal: minimize its squared error on random batches, with cosine decay of the learning rate.
@@ -125,9 +122,6 @@ def fit(
         been given from the start.
     checkpoint_every : float
         Seconds.
-    start : Start, optional
-        Where the fit begins, in place of a new network, see :func:`coinr.learn_start`. Its learned rates, if it has
-        any, are those of the first steps; the optimizer goes on from there.
     progress : bool, optional
         Show progress on stderr, see :mod:`coinr.progress`; by default only if it takes two seconds or more.
 
@@ -138,7 +132,7 @@ def fit(
     CoinrError
         If the fit diverged, so that its weights never had a finite score.
     """
-    one = read_signals([signal])
+    one = _read_signals([signal])
     options = TrainOptions(
         steps=one[0].recipe.steps if steps is None else steps,
         batch=one[0].recipe.batch if batch is None else batch,
@@ -151,15 +145,11 @@ def fit(
         target=target,
         checkpoint=checkpoint,
         checkpoint_every=checkpoint_every,
-        start=start,
     )
-    if start is not None:
-        networks = [network_at(start, one[0], network=network, width=width, hidden_layers=hidden_layers)]
-    elif isinstance(network, nn.Module):
+    if isinstance(network, nn.Module):
         return _fit_all(one, [network], options, device, progress)[0]
-    else:
-        networks = [new_network(one[0], network, width=width, hidden_layers=hidden_layers, seed=seed)]
-    return _fit_all(one, networks, options, default_device() if device is None else device, progress)[0]
+    networks = [new_network(one[0], network, width=width, hidden_layers=hidden_layers, seed=seed)]
+    return _fit_all(one, networks, options, _default_device() if device is None else device, progress)[0]
 
 
 @independent
@@ -182,7 +172,6 @@ def fit_many(
     precision: str | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float = 30.0,
-    start: Start | None = None,
     progress: bool | None = None,
 ) -> list[Fit]:
     """Fit equal networks to several signals at once, each as :func:`fit` would fit it.
@@ -203,8 +192,6 @@ def fit_many(
         All fits end once every network has reached this score.
     checkpoint, checkpoint_every, progress
         As for :func:`fit`, of all together.
-    start : Start, optional
-        As for :func:`fit`: where all fits begin.
 
     Returns
     -------
@@ -220,7 +207,7 @@ def fit_many(
     """
     if isinstance(network, nn.Module):
         raise InputError("network must make a network for each signal; one network cannot be fitted to many")
-    many = read_signals(signals)
+    many = _read_signals(signals)
     options = TrainOptions(
         steps=many[0].recipe.steps if steps is None else steps,
         batch=many[0].recipe.batch if batch is None else batch,
@@ -233,19 +220,14 @@ def fit_many(
         target=target,
         checkpoint=checkpoint,
         checkpoint_every=checkpoint_every,
-        start=start,
     )
-    if start is not None:
-        chosen = {"network": network, "width": width, "hidden_layers": hidden_layers}
-        networks = [network_at(start, one, **chosen) for one in many]
-    elif callable(network):
+    if callable(network):
         return _fit_all(many, _call_factory(network, many), options, device, progress)
-    else:
-        networks = [new_network(many[0], network, width=width, hidden_layers=hidden_layers, seed=seed) for _ in many]
-    return _fit_all(many, networks, options, default_device() if device is None else device, progress)
+    networks = [new_network(many[0], network, width=width, hidden_layers=hidden_layers, seed=seed) for _ in many]
+    return _fit_all(many, networks, options, _default_device() if device is None else device, progress)
 
 
-def read_signals(signals: Sequence[Any]) -> list[Signal]:
+def _read_signals(signals: Sequence[Any]) -> list[Signal]:
     """Return signals or pictures as signals of one kind.
 
     Raises
@@ -272,8 +254,7 @@ def _call_factory(factory: Callable[[Signal], nn.Module], signals: Sequence[Sign
     return networks
 
 
-def default_device() -> str:
-    """Return the device of networks that are made here: CUDA if there is a device, else the CPU."""
+def _default_device() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -298,7 +279,7 @@ def _fit_all(
             raise InputError(f"a network is fitted in single precision, not {' and '.join(kinds)}: call its float()")
     there = [signal.to(where) for signal in signals]
     for network, signal in zip(networks, there, strict=True):
-        check_values(network, signal, where)
+        _check_values(network, signal, where)
     splits = [signal.eval_split for signal in there]
     with show_progress("fit", progress), Workers(where, options.threads) as workers:
         state = train(networks, there, options)
@@ -326,7 +307,7 @@ def _leave_inference_mode(network: nn.Module) -> None:
 
 
 @torch.no_grad()
-def check_values(network: nn.Module, signal: Signal, device: torch.device) -> None:
+def _check_values(network: nn.Module, signal: Signal, device: torch.device) -> None:
     """Raise an InputError unless a network maps the inputs of a signal to its number of values."""
     inputs, targets = signal.batch(torch.zeros(2, dtype=torch.int64, device=device))
     try:

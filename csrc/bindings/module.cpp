@@ -11,6 +11,7 @@
 #include "bindings/exact.hpp"
 #include "bindings/level_blocks.hpp"
 #include "bindings/mlp.hpp"
+#include "bindings/optimizers.hpp"
 #include "bindings/sampling.hpp"
 #include "bindings/sparse.hpp"
 #include "bindings/trellis_feedback.hpp"
@@ -310,6 +311,7 @@ PYBIND11_MODULE(_C, m) {
     bind_level_blocks(m);
     bind_sampling(m);
     bind_mlp(m);
+    bind_optimizers(m);
     bind_sparse(m);
     bind_trellis_feedback(m);
     m.def("simd_level", [] { return std::string(kernels().name); },

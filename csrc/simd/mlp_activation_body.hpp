@@ -187,8 +187,4 @@ void sine(const float* x, int64_t count, float* sine, float* cosine) {
 }
 
 }  // namespace
-
-const MlpKernels COINR_TABLE = {kLanes,        kColumns, multiply, transpose,       activate,
-                                differentiate, outer,    encode,   encode_gradient, sine};
-
 }  // namespace coinr

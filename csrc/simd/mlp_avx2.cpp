@@ -16,6 +16,8 @@
 #include "simd/mlp_vector_body.hpp"
 #include "simd/mlp_product_body.hpp"
 #include "simd/mlp_activation_body.hpp"
+#include "simd/optimizer_body.hpp"
+#include "simd/mlp_table_body.hpp"
 
 #if defined(__clang__)
 #pragma clang attribute pop

@@ -27,7 +27,7 @@ enum class Activation { none, sine, finer, gauss, relu, sigmoid, gabor, gabor_co
 
 // c = (start + a b) * factor.
 struct Product {
-    const float* a;      // packed: blocks of rows, each [depth][rows of the block]; else [rows][a_stride]
+    const float* a;      // packed: blocks of rows, each [depth][rows of the block]; else row r begins at r * a_stride
     bool packed;
     int64_t a_stride;
     const float* b;      // column j of row k at b[j / w * b_block + k * b_stride + j % w], w = Kernels::block_columns
@@ -39,6 +39,7 @@ struct Product {
     int64_t rows, depth, columns;
     const float* factor = nullptr;  // as c; null: ones
     float* sums = nullptr;          // [rows][lanes], where there are factors: sums of c are added, lane by lane
+    int64_t a_step = 1;             // from one column of an unpacked `a` to the next
 };
 
 // One activation of rows of a tile.
@@ -51,6 +52,16 @@ struct ActivationTask {
     float* kept;      // what the way back needs; null where there is none
     float* gradient;  // differentiate: of activations in, of pre-activations out
     float* sums;      // [rows][lanes]: sums of the pre-activations' gradients are added, lane by lane
+};
+
+// One step of Adam for `count` floats.
+struct AdamTask {
+    float* values;
+    const float* gradients;
+    float *means, *squares;  // running means of gradients and of their squares
+    int64_t count;
+    float mean_weight, square_decay, square_weight;  // of the new gradient, of the old square, of the new one
+    float square_scale, eps, rate;                   // values -= rate * mean / (sqrt(square * square_scale) + eps)
 };
 
 struct MlpKernels {
@@ -69,6 +80,15 @@ struct MlpKernels {
     void (*encode_gradient)(const float* rows, float* gradient, int64_t features, const float* frequencies,
                             int64_t count, int64_t columns);
     void (*sine)(const float* x, int64_t count, float* sine, float* cosine);  // count a multiple of lanes
+
+    // For optimizers. Counts are any; where they are not whole vectors, `mix` sets the rest of the last one to zero.
+    void (*adam)(const AdamTask& task);
+    // mean += weight * (gradient - mean), then out = mean + weight * (gradient - mean). Returns the sum of squares of `out`.
+    double (*mix)(const float* gradient, float* mean, float weight, int64_t count, float* out);
+    void (*scale)(float* y, float factor, int64_t count);
+    void (*combine)(float* y, float beta, const float* x, float alpha, int64_t count);  // y = beta y + alpha x
+    // out[c][r] = in[r][c]; rows and columns are multiples of `lanes`.
+    void (*mirror)(const float* in, int64_t rows, int64_t columns, float* out, int64_t stride);
 };
 
 extern const MlpKernels kMlpPortable;

@@ -6,3 +6,5 @@
 #include "simd/mlp_vector_body.hpp"
 #include "simd/mlp_product_body.hpp"
 #include "simd/mlp_activation_body.hpp"
+#include "simd/optimizer_body.hpp"
+#include "simd/mlp_table_body.hpp"

@@ -14,7 +14,7 @@ void multiply_block(const Product& t, const float* a, const float* b, float* c, 
 #pragma GCC unroll 8
         for (int v = 0; v < NV; ++v)
             sum[r][v] = add ? load(c + r * t.c_stride + v * kLanes) : bias ? all(bias[r]) : Floats{};
-    const int64_t row = packed ? 1 : t.a_stride, next = packed ? R : 1, b_stride = t.b_stride;
+    const int64_t row = packed ? 1 : t.a_stride, next = packed ? R : t.a_step, b_stride = t.b_stride;
     for (int64_t k = 0; k < depth; ++k, a += next, b += b_stride) {
         Floats x[NV];
 #pragma GCC unroll 8
@@ -83,7 +83,7 @@ void multiply(const Product& t) {
             const int64_t begin = panels ? t.depth * panel / panels : 0, stop = panels ? t.depth * (panel + 1) / panels : 0;
             for (int64_t i = 0, r = 0; i < blocks; ++i) {
                 const int64_t next = block_begin(t.rows, i + 1), rows = next - r;
-                const float* const a = t.packed ? t.a + r * t.depth + begin * rows : t.a + r * t.a_stride + begin;
+                const float* const a = t.packed ? t.a + r * t.depth + begin * rows : t.a + r * t.a_stride + begin * t.a_step;
                 const Block block = t.packed ? block_of<true>(rows, vectors) : block_of<false>(rows, vectors);
                 const bool last = t.factor && stop == t.depth;
                 block(t, a, b + begin * t.b_stride, t.c + r * t.c_stride + j, t.bias ? t.bias + r : nullptr,
@@ -96,15 +96,16 @@ void multiply(const Product& t) {
 }
 
 // Lane g of the result, of four floats each, is row 4 g of `in`.
-COINR_INLINE Floats load_quads(const float* in) {
+COINR_INLINE Floats load_quads(const float* in, int64_t stride) {
 #if COINR_LEVEL == 2
     __m512 v = _mm512_castps128_ps512(_mm_loadu_ps(in));
-    v = _mm512_mask_broadcast_f32x4(v, 0x00F0, _mm_loadu_ps(in + 4 * kTile));
-    v = _mm512_mask_broadcast_f32x4(v, 0x0F00, _mm_loadu_ps(in + 8 * kTile));
-    return (Floats)_mm512_mask_broadcast_f32x4(v, 0xF000, _mm_loadu_ps(in + 12 * kTile));
+    v = _mm512_mask_broadcast_f32x4(v, 0x00F0, _mm_loadu_ps(in + 4 * stride));
+    v = _mm512_mask_broadcast_f32x4(v, 0x0F00, _mm_loadu_ps(in + 8 * stride));
+    return (Floats)_mm512_mask_broadcast_f32x4(v, 0xF000, _mm_loadu_ps(in + 12 * stride));
 #elif COINR_LEVEL == 1
-    return (Floats)_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(in)), _mm_loadu_ps(in + 4 * kTile), 1);
+    return (Floats)_mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(in)), _mm_loadu_ps(in + 4 * stride), 1);
 #else
+    (void)stride;
     return load(in);
 #endif
 }
@@ -127,21 +128,26 @@ COINR_INLINE Floats high_pairs(Floats a, Floats b) { return Floats{a[2], a[3], b
 #endif
 
 // kLanes rows, four columns: within each group of four lanes these are 4 by 4 matrices.
-COINR_INLINE void transpose_quads(const float* in, float* out) {
-    const Floats a = load_quads(in), b = load_quads(in + kTile), c = load_quads(in + 2 * kTile),
-                 d = load_quads(in + 3 * kTile);
+COINR_INLINE void transpose_quads(const float* in, int64_t stride, float* out, int64_t out_stride) {
+    const Floats a = load_quads(in, stride), b = load_quads(in + stride, stride), c = load_quads(in + 2 * stride, stride),
+                 d = load_quads(in + 3 * stride, stride);
     const Floats ab0 = low_singles(a, b), ab1 = high_singles(a, b), cd0 = low_singles(c, d), cd1 = high_singles(c, d);
     store(out, low_pairs(ab0, cd0));
-    store(out + kColumns, high_pairs(ab0, cd0));
-    store(out + 2 * kColumns, low_pairs(ab1, cd1));
-    store(out + 3 * kColumns, high_pairs(ab1, cd1));
+    store(out + out_stride, high_pairs(ab0, cd0));
+    store(out + 2 * out_stride, low_pairs(ab1, cd1));
+    store(out + 3 * out_stride, high_pairs(ab1, cd1));
 }
 
 void transpose(const float* in, int64_t rows, int64_t columns, float* out) {
     for (int64_t r = 0; r < rows; r += kLanes) {
         float* const block = out + r / kColumns * columns * kColumns + r % kColumns;
-        for (int64_t j = 0; j < columns; j += 4) transpose_quads(in + r * kTile + j, block + j * kColumns);
+        for (int64_t j = 0; j < columns; j += 4) transpose_quads(in + r * kTile + j, kTile, block + j * kColumns, kColumns);
     }
+}
+
+void mirror(const float* in, int64_t rows, int64_t columns, float* out, int64_t stride) {
+    for (int64_t r = 0; r < rows; r += kLanes)
+        for (int64_t j = 0; j < columns; j += 4) transpose_quads(in + r * stride + j, stride, out + j * stride + r, stride);
 }
 
 void outer(const float* a, int64_t rows, const float* b, int64_t count, int64_t columns, float* sums) {
