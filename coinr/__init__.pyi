@@ -30,6 +30,7 @@ from .errors import VersionError as VersionError
 from .fitting import Fit as Fit
 from .fitting import fit as fit
 from .fitting import fit_many as fit_many
+from .meta import learn_start as learn_start
 from .networks import Finer as Finer
 from .networks import Gauss as Gauss
 from .networks import Nerf as Nerf
@@ -66,5 +67,7 @@ from .signals.open_signal import open_signal as open_signal
 from .signals.scene.signal import SceneSignal as SceneSignal
 from .signals.shape.signal import ShapeSignal as ShapeSignal
 from .signals.signal import Signal as Signal
+from .starts.start import Start as Start
+from .starts.start import open_start as open_start
 
 __version__: str

@@ -22,6 +22,7 @@ import coinr
 from coinr.codec import baselines
 
 from .small_signals import RATE, ball, disc_views, distance, nerf, siren, tones
+from .small_starts import start
 
 Make = Callable[[], Any]
 
@@ -37,6 +38,7 @@ def folder() -> Path:
     (place / "text.txt").write_text("no file of ours\n")
     (place / "empty").touch()
     (place / "a.coinr").write_bytes(file())
+    begin().save(place / "a.start.coinr")
     for name, (network, signal) in signals().items():
         (place / f"{name}.coinr").write_bytes(coinr.pack_signal(network, signal, profile="uniform"))
     return place
@@ -59,6 +61,11 @@ def signals() -> dict[str, tuple[nn.Module, coinr.Signal]]:
         "shape": (siren(3, 1, 4), coinr.ShapeSignal(ball(8))),
         "scene": (nerf(), scene()),
     }
+
+
+@functools.cache
+def begin() -> coinr.Start:
+    return start(siren(2, 3, 4))
 
 
 def weights() -> OrderedDict[str, torch.Tensor]:
@@ -171,6 +178,7 @@ WRONG: list[Make] = [
     lambda: scene(),
     lambda: coinr.Dictionary("gaussian", 4, 8, 0),
     lambda: coinr.Limits(1, 1, 1),
+    lambda: begin(),
     lambda: torch.Generator(),
     lambda: np.random.default_rng(0),
     lambda: file(),
@@ -273,6 +281,7 @@ TRAIN: dict[str, list[Make]] = {
     "precision": choose(None, "full"),
     "checkpoint": choose(None),
     "checkpoint_every": choose(30.0),
+    "start": [lambda: None, begin],
     "progress": choose(False),
 }
 SINES: dict[str, list[Make]] = {
@@ -420,6 +429,22 @@ def publics() -> dict[str, Public]:
             ("width", "hidden_layers", "batch"),
             4,
         ),
+        "learn_start": Public(
+            lambda: coinr.learn_start,
+            {"signals": [lambda: [picture(), image()]],
+             "network": [lambda: None, lambda: "siren", lambda: siren(2, 3, 4)],
+             "method": choose("maml", "reptile", "joint"), "name": choose("start", "a"),
+             "signals_per_step": choose(None, 1), "time_budget": choose(0.02),
+             "inner_steps": choose(None, 2), "inner_rate": choose(None, 0.1), "first_order": choose(None, False, True),
+             **without(TRAIN, "network", "time_budget", "target", "optimizer", "precision", "checkpoint",
+                       "checkpoint_every", "start")},
+            ("width", "steps", "time_budget", "progress", "threads"),
+            ("width", "hidden_layers", "batch"),
+            2,
+        ),  # fmt: skip
+        "open_start": Public(lambda: coinr.open_start, {"file": [lambda: begin().blob], "limits": LIMITS}),
+        "Start.network": method(begin, "network"),
+        "Start.save": method(begin, "save", path=[lambda: folder() / "out.start.coinr"]),
         "omp": Public(
             lambda: coinr.omp,
             {"W": [lambda: np.ones((2, 4), np.float32)], "dictionary": [lambda: coinr.Dictionary("gaussian", 4, 8, 0)],
@@ -440,19 +465,23 @@ def publics() -> dict[str, Public]:
             {"kind": choose("siren", "nerf"), "config": [lambda: siren(2, 3, 4).config], 
              "generator": [torch.Generator]},
         ),  # fmt: skip
-        "load_network": Public(lambda: coinr.load_network, {"file": PATHS[1:], "limits": LIMITS}),
-        "open_file": Public(lambda: coinr.open_file, {"file": PATHS[1:], "limits": LIMITS}),
+        "load_network": Public(
+            lambda: coinr.load_network, {"file": PATHS[1:], "start": TRAIN["start"], "limits": LIMITS}
+        ),
+        "open_file": Public(lambda: coinr.open_file, {"file": PATHS[1:], "start": TRAIN["start"], "limits": LIMITS}),
         "open_signal": Public(
             lambda: coinr.open_signal,
             {"path": [lambda: folder() / "a.png", lambda: folder() / "a.wav", lambda: folder() / "a.npy"],
              "grid": choose(8), "samples": choose((2, 2)), "near": choose(None, 1.0), "far": choose(None, 2.0)},
         ),  # fmt: skip
         "open_image": Public(
-            lambda: coinr.open_image, {"blob": [lambda: Path(PATHS[1]()).read_bytes()], "limits": LIMITS}
+            lambda: coinr.open_image,
+            {"blob": [lambda: Path(PATHS[1]()).read_bytes()], "start": TRAIN["start"], "limits": LIMITS},
         ),
         "pack_image": Public(
             lambda: coinr.pack_image,
             {"network": [lambda: siren(2, 3, 4)], "height": choose(4), "width": choose(5), "profile": choose("uniform"),
+             "start": [lambda: None, begin],
              **without(CODEC, "profile", "meta")},
             ("profile",),
             ("seeds",),
@@ -460,6 +489,7 @@ def publics() -> dict[str, Public]:
         "pack_signal": Public(
             lambda: coinr.pack_signal,
             {"network": [lambda: siren(2, 3, 4)], "signal": [image], "profile": choose("uniform"),
+             "start": [lambda: None, begin],
              **without(CODEC, "profile", "meta")},
             ("profile",),
             ("seeds",),
@@ -589,11 +619,13 @@ WORDS = [
     *("ü", "a" * 300, "*", "[", "../x/y/z", ".", "/", "/nonexistent/x.png", "/dev/null", "a.png", "a.wav", "a.npy"),
     *("a.pt", "a.coinr", "image.coinr", "audio.coinr", "shape.coinr", "scene.coinr", "text.txt", "empty", "new.coinr"),
     *("new.png", "new.wav", "new.npy", "new.safetensors", "new.gif", "new.stl", "new"),
+    *("a.start.coinr", "new.start.coinr", "maml", "joint"),
 ]
 
 # Words of a right call of each command.
 COMMANDS: dict[str, list[list[str]]] = {
     "encode": [["a.png", "-o", "new.coinr"], ["a.wav", "-o", "new.coinr"], ["a.npy", "-o", "new.coinr"]],
+    "learn-start": [["a.png", "-o", "new.start.coinr", "--steps", "2", "--width", "4"]],
     "decode": [["image.coinr", "-o", "new.png"], ["audio.coinr", "-o", "new.wav"], ["shape.coinr", "-o", "new.stl"]],
     "compare": [["a.png", "image.coinr"]],
     "preview": [["image.coinr", "-o", "new.png"]],
@@ -604,4 +636,7 @@ COMMANDS: dict[str, list[list[str]]] = {
 }
 
 # Keeps a fit short.
-SHORT = ["--steps", "2", "--time-budget", "0.05", "--threads", "1", "--profile", "uniform"]
+SHORT = {
+    "encode": ["--steps", "2", "--time-budget", "0.05", "--threads", "1", "--profile", "uniform"],
+    "learn-start": ["--steps", "2", "--time-budget", "0.05", "--threads", "1", "--width", "4"],
+}

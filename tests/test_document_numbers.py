@@ -284,6 +284,15 @@ def test_decoding():
         assert rate == f"{float(line['weights_per_second']) / 1e6:.1f}"
 
 
+def test_memory_of_fits():
+    found = json.loads((RESULTS / "fit_memory.json").read_text())
+    assert found["size"] == [3000, 4000]
+    sizes = ("picture_bytes", "signal_bytes", "fit_bytes", "coordinates_bytes")
+    assert rows("docs/performance.md", "fit memory") == [
+        [kind, *(f"{one[size] / 1e6:.1f}" for size in sizes)] for kind, one in found["kinds"].items()
+    ]
+
+
 def test_large_state_dicts():
     found = json.loads((RESULTS / "big.json").read_text())
     assert found["parameters"] > 1e8

@@ -29,7 +29,7 @@ from tests.codec.hostile import Counts
 from .arguments import COMMANDS, SHORT, WORDS, Make, folder, publics, wrong_values
 
 PUBLICS = publics()
-WEIGHTED = [name for name, public in PUBLICS.items() for _ in range(public.weight)]
+WEIGHTED = [name for name, public in PUBLICS.items() if public.right for _ in range(public.weight)]
 WRONG = {endless: list(wrong_values(endless)) for endless in (False, True)}
 
 # Of CPU time, for fits, searches and refinements of tiny networks that are given a fraction of one.
@@ -151,7 +151,7 @@ def lines(draw: st.DrawFn) -> list[str]:
     line = [name, *draw(st.sampled_from(COMMANDS[name]))]
     if draw(st.integers(0, 3)) == 0:
         line[draw(st.integers(1, len(line) - 1))] = draw(st.sampled_from(WORDS))
-    line += SHORT if name == "encode" else []
+    line += SHORT.get(name, [])
     for option in draw(st.lists(st.sampled_from(options), min_size=1, max_size=3, unique=True)):
         if option.param_type_name == "option":
             line.append(draw(st.sampled_from(option.opts)))

@@ -26,8 +26,9 @@ FLOORS = {
         {"networks"},
         {"sensitivity"},
         {"codec", "signals"},
+        {"starts"},
         {"signal_files", "fitting"},
-        {"optimize"},
+        {"optimize", "meta"},
         {"cli"},
     ],
     "coinr.codec": [

@@ -79,6 +79,14 @@ def test_signals(photo):
     assert len(names["fits"]) == 2
 
 
+def test_starts(photo, capsys):
+    names = run("docs/starts.md", 0)
+    start = names["start"]
+    assert capsys.readouterr().out == f"photos {start.hash}\n"
+    assert coinr.psnr(photo, names["picture"].render()) > 20
+    assert coinr.inspect(names["blob"]).base in (start.hash, None)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("page", "number"), [("README.md", 1), ("docs/search_and_refine.md", 0)])
 def test_search_and_refinement(page, number, problem, capsys):
@@ -119,6 +127,7 @@ def test_every_block_is_run_above():
         "docs/api.md": 1,
         "docs/search_and_refine.md": 2,
         "docs/signals.md": 1,
+        "docs/starts.md": 1,
         "docs/state_dicts.md": 5,
     }
 
@@ -146,9 +155,9 @@ def test_every_command_and_option_named_exists():
     from coinr.cli import cli
 
     for page in PAGES:
-        lines = re.findall(r"^coinr (\w+)(.*)", "".join(fenced(page)), re.MULTILINE)
+        lines = re.findall(r"^coinr ([\w-]+)(.*)", "".join(fenced(page)), re.MULTILINE)
         for command, rest in lines:
             known = {option for p in cli.get_command(None, command).params for option in p.opts}
             assert set(re.findall(r"(?<= )--?[a-z-]+", rest.partition("#")[0])) <= known
-    commands = set(re.findall(r"^coinr (\w+)", "".join(fenced("docs/cli.md")), re.MULTILINE))
-    assert commands >= {"encode", "decode", "compare", "preview", "pack", "unpack", "info", "verify"}
+    commands = set(re.findall(r"^coinr ([\w-]+)", "".join(fenced("docs/cli.md")), re.MULTILINE))
+    assert commands >= {"encode", "learn-start", "decode", "compare", "preview", "pack", "unpack", "info", "verify"}

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 import coinr
+from coinr.meta.options import METHODS
 from coinr.signals.signal import Recipe
 from tests.cli.command import run
 from tests.documents import PAGES, fenced
@@ -43,6 +44,9 @@ def quick(monkeypatch):
         recipe = Recipe(network, width=12, hidden_layers=1, steps={"Image": 40, "Shape": 100}.get(kind, 8), **QUICK)
         monkeypatch.setattr(getattr(coinr, f"{kind}Signal"), "recipe", recipe)
 
+    for options in METHODS.values():
+        monkeypatch.setitem(options, "steps", 2)
+
 
 @pytest.fixture
 def files(tmp_path, monkeypatch):
@@ -66,6 +70,9 @@ def files(tmp_path, monkeypatch):
     save_file({"w": torch.randn(20, 20), "b": torch.randn(20)}, "model.safetensors")
     torch.save({"w": torch.randn(4, 4)}, "a.pt")
     save_file({"w": torch.randn(4, 4)}, "b.safetensors")
+    Path("photos").mkdir()
+    for k in range(2):
+        coinr.write_image(f"photos/{k}.png", np.full((8, 9, 3), 90 * k, np.uint8))
     return tmp_path
 
 
@@ -84,10 +91,11 @@ def succeeds(arguments):
 
 def test_every_command_runs(files, quick):
     ran = [arguments for arguments, budget in commands() if not budget]
-    for arguments in sorted(ran, key=lambda arguments: arguments[0] not in ("encode", "pack")):  # what others read
+    made = ["learn-start", "encode", "pack"]  # what others read
+    for arguments in sorted(ran, key=lambda arguments: (*made, arguments[0]).index(arguments[0])):
         succeeds(arguments)
     assert {arguments[0] for arguments in ran} == {
-        "encode", "decode", "compare", "preview", "pack", "unpack", "info", "verify"
+        "encode", "learn-start", "decode", "compare", "preview", "pack", "unpack", "info", "verify"
     }  # fmt: skip
 
 

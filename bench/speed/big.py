@@ -17,7 +17,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ import safetensors.torch
 import torch
 
 import coinr
+from bench.harness.memory import Memory
 from bench.harness.results import write_json
 from coinr.codec.state_dict_file import open_state_dict
 from coinr.files.state_dicts import read_state_dict_file, write_state_dict_file
@@ -53,34 +53,6 @@ def make_scene(parameters: int) -> dict[str, torch.Tensor]:
     return scene
 
 
-class _Memory:
-    """The largest memory of this process within a block, in bytes more than before it."""
-
-    def __enter__(self) -> _Memory:
-        Path("/proc/self/clear_refs").write_text("5")
-        self._before = _status()
-        self._peak, self._done = self._before["RssAnon"], threading.Event()
-        self._thread = threading.Thread(target=self._watch)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-        self.anonymous = self._peak - self._before["RssAnon"]
-        self.resident = _status()["VmHWM"] - self._before["VmRSS"]
-
-    def _watch(self) -> None:
-        while not self._done.wait(0.001):
-            self._peak = max(self._peak, _status()["RssAnon"])
-
-
-def _status() -> dict[str, int]:
-    """Return the sizes of this process, in bytes."""
-    rows = (line.split() for line in Path("/proc/self/status").read_text().splitlines())
-    return {row[0][:-1]: int(row[1]) << 10 for row in rows if row[-1] == "kB"}
-
-
 def _encode(source: Path, target: Path, effort: str, threads: int) -> None:
     coinr.save(target, read_state_dict_file(source), effort=effort, threads=threads)
 
@@ -106,7 +78,7 @@ def run(step: str, source: Path, target: Path, effort: str, threads: int) -> dic
     with tempfile.TemporaryDirectory() as folder:
         coinr.save(Path(folder) / "small.coinr", small, effort=effort, threads=threads)
         _decode(Path(folder) / "small.coinr", Path(folder) / "small.safetensors")
-    with _Memory() as memory:
+    with Memory() as memory:
         wall, cpu = time.perf_counter(), time.process_time()
         steps[step]()
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu

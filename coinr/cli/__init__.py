@@ -21,6 +21,7 @@ from coinr.errors import CoinrError
 #: The module of each command, in the order of the help.
 _HOMES = {
     "encode": "encode",
+    "learn-start": "learn_start",
     "decode": "decode",
     "compare": "compare",
     "preview": "compare",
@@ -55,7 +56,9 @@ class _Commands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _HOMES:
             return None
-        command: click.Command = getattr(importlib.import_module(f"coinr.cli.{_HOMES[cmd_name]}"), cmd_name)
+        command: click.Command = getattr(
+            importlib.import_module(f"coinr.cli.{_HOMES[cmd_name]}"), cmd_name.replace("-", "_")
+        )
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -106,6 +109,7 @@ def _fail(message: str, code: int) -> int:
         "coinr encode photo.png -o photo.coinr        fit a network to a picture and store it",
         "coinr decode photo.coinr -o big.png --scale 2",
         "coinr encode song.wav -o song.coinr          or to a sound, a mesh, a volume, posed pictures",
+        "coinr learn-start photos/                    learn where fits begin: encode --start photos.start.coinr",
         "coinr compare photo.png photo.coinr -o difference.png",
         "coinr preview scene.coinr -o sheet.png",
         "coinr pack model.safetensors -o model.coinr  store any state dict",

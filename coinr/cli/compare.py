@@ -17,6 +17,7 @@ from coinr.cli.options import (
     threads_option,
 )
 from coinr.cli.outputs import check_output, echo_written, output_beside, output_option
+from coinr.cli.start_options import read_start, start_option
 from coinr.progress import finish
 
 _file = click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -35,10 +36,13 @@ _device = click.option("--device", metavar="NAME", help="Where to render: cpu, c
 @_file
 @output_option("A picture of both", "none")
 @_device
+@start_option
 @threads_option
 @json_option
 @quiet_option
-def compare(original: Path, file: Path, output: Path | None, device: str | None, as_json: bool) -> None:
+def compare(
+    original: Path, file: Path, output: Path | None, device: str | None, start_file: Path | None, as_json: bool
+) -> None:
     """Compare the signal in FILE with the ORIGINAL that it was made from.
 
     \b
@@ -57,7 +61,7 @@ def compare(original: Path, file: Path, output: Path | None, device: str | None,
     if output is not None:
         check_output(output, IMAGE_SUFFIXES, original, file)
     show_command_progress()
-    opened = open_file(file)
+    opened = open_file(file, start=read_start(start_file))
     _move(opened, device)
     near, far = (opened.lens.near, opened.lens.far) if isinstance(opened, SceneFile) else (None, None)
     grid = max(opened.box.grid) if isinstance(opened, ShapeFile) else 2
@@ -98,10 +102,11 @@ def _text(name: str, value: Any) -> str:
 @_file
 @output_option("The picture", "FILE with .sheet.png")
 @_device
+@start_option
 @threads_option
 @json_option
 @quiet_option
-def preview(file: Path, output: Path | None, device: str | None, as_json: bool) -> None:
+def preview(file: Path, output: Path | None, device: str | None, start_file: Path | None, as_json: bool) -> None:
     """Show the signal in FILE, of whatever kind, on one contact sheet."""
     from coinr.signal_files.api import open_file
     from coinr.signals.image.files import IMAGE_SUFFIXES, write_image
@@ -110,7 +115,7 @@ def preview(file: Path, output: Path | None, device: str | None, as_json: bool) 
     named, output = output is not None, output or output_beside(file, ".sheet.png")
     check_output(output, IMAGE_SUFFIXES, file)
     show_command_progress()
-    opened = open_file(file)
+    opened = open_file(file, start=read_start(start_file))
     _move(opened, device)
     restored = opened.restore()
     remarks = opened.remarks(restored)

@@ -26,6 +26,7 @@ from coinr.cli.outputs import (
     output_beside,
     output_option,
 )
+from coinr.cli.start_options import read_start, start_option
 
 if TYPE_CHECKING:
     from coinr.networks import Network
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from coinr.signal_files.scene import SceneFile
     from coinr.signal_files.shape import ShapeFile
     from coinr.signal_files.signal_file import SignalFile
+    from coinr.starts.start import Start
 
 _Options = Mapping[str, Any]
 
@@ -57,6 +59,7 @@ _SUFFIXES = {"image": ".png", "audio": ".wav", "shape": ".ply", "scene": ".png"}
         "coinr decode lego.coinr -o views --views 12          a folder of pictures",
         "coinr decode lego.coinr -o lego.gif --turntable 60   or .mp4",
         "coinr decode lego.coinr -o depth.png --depth",
+        "coinr decode photo.coinr -o photo.png --start photos.start.coinr",
     ),
 )
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
@@ -87,10 +90,13 @@ _SUFFIXES = {"image": ".png", "audio": ".wav", "shape": ".ply", "scene": ".png"}
 )
 @click.option("--depth", is_flag=True, help="Scene: depths in place of colours, bright is far in a .png of 16 bits.")
 @click.option("--device", metavar="NAME", help="Where to render: cpu, cuda.  [default: cpu]")
+@start_option
 @threads_option
 @json_option
 @quiet_option
-def decode(file: Path, output: Path | None, device: str | None, as_json: bool, **options: Any) -> None:
+def decode(
+    file: Path, output: Path | None, device: str | None, start_file: Path | None, as_json: bool, **options: Any
+) -> None:
     """Render the signal in FILE in the format that the suffix of the output names.
 
     \b
@@ -102,7 +108,7 @@ def decode(file: Path, output: Path | None, device: str | None, as_json: bool, *
     if options["scale"] is not None and options["size"] is not None:
         raise click.UsageError("give --scale or --size, not both")
     show_command_progress()
-    opened = _open(file, device)
+    opened = _open(file, device, read_start(start_file))
     given = {name for name, value in options.items() if value not in (None, False)}
     render, allowed = _RENDERERS[opened.kind]
     if others := sorted(given - set(allowed)):
@@ -117,16 +123,16 @@ def decode(file: Path, output: Path | None, device: str | None, as_json: bool, *
         echo_written(output)
 
 
-def _open(file: Path, device: str | None) -> SignalFile:
+def _open(file: Path, device: str | None, start: Start | None) -> SignalFile:
     """Return the signal in a file; its network is one of torch where a device is named."""
     from coinr.signal_files.reading import open_rendering
 
     if device is None:
-        return open_rendering(file)
+        return open_rendering(file, start)
     from coinr.runtime.devices import to_device
     from coinr.signal_files.api import open_file
 
-    opened = open_file(file)
+    opened = open_file(file, start=start)
     to_device(cast("Network", opened.network), device)
     return opened
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +12,6 @@ from coinr.cli.fit_options import budget_arguments, budget_options, fit_argument
 from coinr.cli.messages import profile_keys
 from coinr.cli.options import (
     COINR_FILE,
-    Numbers,
     check_codec,
     codec_arguments,
     codec_options,
@@ -25,7 +24,12 @@ from coinr.cli.options import (
     show_command_progress,
 )
 from coinr.cli.outputs import check_distinct, check_output, check_place, output_beside, output_option
+from coinr.cli.signal_options import read_signal, signal_options
+from coinr.cli.start_options import read_start
 from coinr.progress import finish
+
+if TYPE_CHECKING:
+    from coinr.starts.start import Start
 
 
 @click.command(
@@ -41,25 +45,20 @@ from coinr.progress import finish
         "coinr encode song.wav -o song.coinr --checkpoint song.checkpoint",
         "coinr encode statue.ply -o statue.coinr --grid 256",
         "coinr encode volume.npz -o volume.coinr --network gauss --target 0.99",
+        "coinr encode photo.png -o photo.coinr --start photos.start.coinr --steps 300",
         "coinr encode lego/ -o lego.coinr --width 256 --hidden-layers 8 --samples 64,128",
     ),
 )
 @click.argument("signal", type=click.Path(exists=True, path_type=Path))
 @output_option("The .coinr file", "SIGNAL with .coinr")
+@signal_options
 @click.option(
-    "--grid",
-    type=click.IntRange(2, 1024),
-    help="Voxels along the longest side of a mesh.  [default: 128]",
+    "--start",
+    "start_file",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Begin the fit at this start of learn-start, and store differences to it.  [default: a new network]",
 )
-@click.option(
-    "--samples",
-    type=Numbers("COARSE,FINE", ","),
-    help="Depths along a ray of a scene.  [default: 32,32]",
-)
-@click.option(
-    "--near", type=click.FloatRange(0), help="Least depth of a scene.  [default: its file's, or set from its cameras]"
-)
-@click.option("--far", type=click.FloatRange(0, min_open=True), help="Greatest depth of a scene.  [default: likewise]")
 @budget_options
 @fit_options
 @codec_options
@@ -68,10 +67,7 @@ from coinr.progress import finish
 def encode(
     signal: Path,
     output: Path | None,
-    grid: int | None,
-    samples: tuple[int, int] | None,
-    near: float | None,
-    far: float | None,
+    start_file: Path | None,
     network: str | None,
     as_json: bool,
     **options: Any,
@@ -100,31 +96,39 @@ def encode(
     scene      nerf     64     4              6000   320    0.002
     """  # noqa: D301 - \b tells click to keep the lines
     output = output or output_beside(signal, COINR_FILE)
-    check_output(output, (COINR_FILE,), signal)
+    check_output(output, (COINR_FILE,), signal, start_file)
     if options["checkpoint"] is not None:
         check_distinct(options["checkpoint"], signal, output)
         check_place(options["checkpoint"])
     arguments = codec_arguments(options)
     budget = budget_arguments(options)
+    if start_file is not None and (
+        budget is not None or {network, options["width"], options["hidden_layers"]} != {None}
+    ):
+        raise click.UsageError(
+            "--start decides the network: it goes with no target, --network, --width, --hidden-layers"
+        )
     from coinr.files.writing import write_atomic
     from coinr.signal_files.api import open_file
     from coinr.signals.common_formats import common_formats, smaller_formats
-    from coinr.signals.open_signal import open_signal
 
     show_command_progress()
     check_codec(arguments)
-    opened = open_signal(signal, grid=grid or 128, samples=samples or (32, 32), near=near, far=far)
-    _refuse_others(opened, {"grid": grid, "samples": samples, "near": near, "far": far})
+    start = read_start(start_file)
+    opened = read_signal(signal, options)
     echo_notes(signal, opened.notes)
     if options["min_psnr"] is not None and opened.metric != "PSNR":
         raise click.UsageError(
             f"--min-psnr is for pictures and scenes; this is measured by its {opened.metric}: --min-score"
         )
-    blob, score, before, numbers, words = (
-        _plain(opened, network, options, arguments) if budget is None else _within(opened, network, budget, arguments)
-    )
+    if budget is not None:
+        blob, score, before, numbers, words = _within(opened, network, budget, arguments)
+    elif start is not None:
+        blob, score, before, numbers, words = _from_start(opened, start, options, arguments)
+    else:
+        blob, score, before, numbers, words = _plain(opened, network, options, arguments)
     write_atomic(output, blob)
-    file = open_file(blob)
+    file = open_file(blob, start=start)
     formats = [] if quiet() and not as_json else common_formats(opened, score)
     finish()
     if (note := smaller_formats(len(blob), formats)) is not None:
@@ -141,16 +145,6 @@ def encode(
     rate = "".join(f"{value:.3f} {name.replace('_', ' ')}, " for name, value in rates.items())
     after, before_coding = (f"{value:.{2 if opened.unit else 4}f} {opened.unit}".strip() for value in (score, before))
     click.echo(f"{output}: {len(blob)} bytes, {rate}{opened.metric} {after} ({before_coding} before coding)")
-
-
-def _refuse_others(opened: Any, options: dict[str, Any]) -> None:
-    """Raise UsageError if an option is for another kind of signal."""
-    meshes = getattr(opened, "mesh", None) is not None
-    for name, value in options.items():
-        fits = meshes if name == "grid" else opened.kind == "scene"
-        if value is not None and not fits:
-            kind = "meshes" if name == "grid" else "scenes"
-            raise click.UsageError(f"--{name} is for {kind}; this signal of kind {opened.kind} has samples of its own")
 
 
 #: A file, its score, the network's before coding, further values of the JSON, and lines of text.
@@ -174,6 +168,30 @@ def _plain(opened: Any, network: str | None, options: dict[str, Any], codec: dic
     seconds = time.perf_counter() - begin
     numbers = {"steps": fitted.steps, "fit_seconds": fitted.seconds, "encode_seconds": seconds}
     return blob, score_of(load_network(blob), opened), fitted.score, numbers, []
+
+
+def _from_start(opened: Any, start: Start, options: dict[str, Any], codec: dict[str, Any]) -> _Made:
+    """Fit the network of a start as the options say, and code it relative to the start."""
+    from coinr.codec.reading import inspect
+    from coinr.fitting import fit
+    from coinr.fitting.first_steps import network_at
+    from coinr.inputs.naming import check_patterns
+    from coinr.signal_files.api import load_network, pack_signal
+    from coinr.signals.sampling import score_of
+
+    network_at(start, opened)
+    check_patterns(codec["lossless"], start.arrays)
+    fitted = fit(opened, start=start, **fit_arguments(options))
+    begin = time.perf_counter()
+    blob = pack_signal(fitted.network, opened, start=start, **codec)
+    seconds = time.perf_counter() - begin
+    needed = inspect(blob).base is not None
+    numbers: dict[str, Any] = {"steps": fitted.steps, "fit_seconds": fitted.seconds, "encode_seconds": seconds}
+    numbers |= {"start": {"name": start.name, "hash": start.hash}, "needs_start": needed}
+    words = [
+        f"start: {start.name!r} ({start.short_hash}), " + ("needed to decode" if needed else "not needed to decode")
+    ]
+    return blob, score_of(load_network(blob, start=start), opened), fitted.score, numbers, words
 
 
 def _within(opened: Any, network: str | None, budget: dict[str, Any], codec: dict[str, Any]) -> _Made:

@@ -12,11 +12,12 @@ import click
 from coinr.cli.many_files import map_now, report_each, report_one
 from coinr.cli.messages import in_options
 from coinr.cli.options import echo_json, examples, json_option, quiet_option, show_command_progress
+from coinr.cli.start_options import find_base, read_start, start_option
 from coinr.cli.state_dicts import FILE, base_option, read_base
 from coinr.errors import CoinrError
 
 if TYPE_CHECKING:
-    pass
+    from coinr.starts.start import Start
 
 
 @click.command(
@@ -47,18 +48,31 @@ def info(file: Path | None, backends: bool, as_json: bool) -> None:
         return
     from coinr.codec.state_dict_file import open_state_dict
     from coinr.signal_files.reading import describe
+    from coinr.starts.find import describe_start
 
     with open_state_dict(file) as opened:
         report = opened.report()
         signal, network = describe(opened)
+        start = describe_start(file, opened.meta, opened.is_relative)
     colors = "sRGB" if "image" in report.meta else None
     if as_json:
-        echo_json({"file": str(file), "signal": signal, "network": network, "colours": colors, **report.to_dict()})
+        echo_json(
+            {
+                "file": str(file),
+                "signal": signal,
+                "network": network,
+                "start": start,
+                "colours": colors,
+                **report.to_dict(),
+            }
+        )
         return
     if signal is not None:
         click.echo(signal)
     if network is not None:
         click.echo(f"network: {', '.join(f'{name} {value}' for name, value in network.items())}")
+    if start is not None:
+        click.echo(f"start: {', '.join(f'{name} {value}' for name, value in start.items())}")
     if colors is not None:
         click.echo(f"colours: {colors}")
     click.echo(str(report))
@@ -76,20 +90,23 @@ def info(file: Path | None, backends: bool, as_json: bool) -> None:
 )
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FILE)
 @base_option
+@start_option
 @json_option
 @quiet_option
-def verify(files: tuple[Path, ...], base: Path | None, base_key: str | None, as_json: bool) -> None:
+def verify(
+    files: tuple[Path, ...], base: Path | None, base_key: str | None, start_file: Path | None, as_json: bool
+) -> None:
     """Check all of FILE: header, checksums, and that every tensor decodes.
 
     Of several, each is checked. If one fails, the others go on, and the command ends with 1.
     """
     show_command_progress()
-    known = read_base(base, base_key)
+    known, start = read_base(base, base_key), read_start(start_file)
     if len(files) > 1:
-        report_each("files", files, map_now(lambda file: _verify(file, known), files), as_json)
+        report_each("files", files, map_now(lambda file: _verify(file, known, start), files), as_json)
         return
     try:
-        report_one(_verify(files[0], known), as_json)
+        report_one(_verify(files[0], known, start), as_json)
     except CoinrError as error:
         if as_json:
             words = in_options(str(error), click.get_current_context().command)
@@ -97,11 +114,12 @@ def verify(files: tuple[Path, ...], base: Path | None, base_key: str | None, as_
         raise
 
 
-def _verify(file: Path, known: Mapping[str, Any] | None) -> dict[str, Any]:
+def _verify(file: Path, known: Mapping[str, Any] | None, start: Start | None) -> dict[str, Any]:
     """Check a coinr file, and return what is reported of it."""
     from coinr.codec.state_dict_file import open_state_dict
 
     with open_state_dict(file, base=known) as opened:
+        find_base(opened, file, known, start)
         report = opened.verify()
     count = len(report.tensors)
     line = f"{file}: intact, {count} tensor{'s' * (count != 1)} in {report.totals['file_bytes']} bytes"

@@ -28,6 +28,7 @@ PROFILE_KEYS = {
 _PHRASES = {
     "nonfinite='lossless'": "--lossless-nonfinite",
     "give it as base": "give it with --base",
+    "give it as start": "give it with --start",
     "(raise it with Limits)": "(in Python, coinr.Limits raises it)",
     "kind must be one of": "--network must be one of",
     "lossless pattern '": "--lossless '",

@@ -25,10 +25,12 @@ from coinr.cli.options import (
     show_command_progress,
 )
 from coinr.cli.outputs import check_output, output_beside, output_option
+from coinr.cli.start_options import find_base, read_start, start_option
 from coinr.errors import InputError
 
 if TYPE_CHECKING:
     from coinr.codec.report import Report
+    from coinr.starts.start import Start
 
 #: The name under which a coinr file's metadata holds that of the .safetensors file it was made from.
 _SAFETENSORS = "safetensors"
@@ -263,10 +265,16 @@ def _metadata_to_write(meta: Mapping[str, Any], output: Path) -> tuple[dict[str,
 @click.argument("files", metavar="FILE...", nargs=-1, required=True, type=FILE)
 @output_option("The model file", "FILE with .safetensors", folder=True)
 @base_option
+@start_option
 @quiet_option
 @json_option
 def unpack(
-    files: tuple[Path, ...], output: Path | None, base: Path | None, base_key: str | None, as_json: bool
+    files: tuple[Path, ...],
+    output: Path | None,
+    base: Path | None,
+    base_key: str | None,
+    start_file: Path | None,
+    as_json: bool,
 ) -> None:
     """Give back the state dict in FILE as .safetensors, .pt, .pth or .npz (the suffix decides).
 
@@ -280,14 +288,13 @@ def unpack(
         outputs = [output or output_beside(files[0], ".safetensors")]
         check_output(outputs[0], STATE_DICT_SUFFIXES, files[0], base)
     show_command_progress()
-    known = read_base(base, base_key)
+    known, start = read_base(base, base_key), read_start(start_file)
     if len(files) > 1:
         with made_folder(output):
-            report_each(
-                "files", files, map_now(lambda pair: _unpack(*pair, known), zip(files, outputs, strict=True)), as_json
-            )
+            pairs = zip(files, outputs, strict=True)
+            report_each("files", files, map_now(lambda pair: _unpack(*pair, known, start), pairs), as_json)
         return
-    report = _unpack(files[0], outputs[0], known)
+    report = _unpack(files[0], outputs[0], known, start)
     if as_json or output is None:
         report_one(report, as_json)
 
@@ -299,7 +306,7 @@ def _load(file: Path, known: Mapping[str, Any] | None) -> Mapping[str, Any]:
     return load(file, base=known)
 
 
-def _unpack(file: Path, output: Path, known: Mapping[str, Any] | None) -> dict[str, Any]:
+def _unpack(file: Path, output: Path, known: Mapping[str, Any] | None, start: Start | None) -> dict[str, Any]:
     """Write the state dict of a coinr file, and return what is reported of it.
 
     Tensors of a .safetensors file are decoded one by one.
@@ -308,6 +315,7 @@ def _unpack(file: Path, output: Path, known: Mapping[str, Any] | None) -> dict[s
     from coinr.files.state_dicts import write_state_dict_file
 
     with open_state_dict(file, base=known) as opened:
+        known = find_base(opened, file, known, start)
         metadata, notes = _metadata_to_write(opened.meta, output)
         opened.check_all()
         sd = opened if output.suffix.lower() in (".safetensors", ".npz") else _load(file, known)

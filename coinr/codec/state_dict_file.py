@@ -115,6 +115,21 @@ class StateDictFile(Mapping[str, "torch.Tensor"]):
         """Return what :meth:`layouts` does, without torch."""
         return {record.name: (record.layout.dtype, record.layout.shape) for record in self._file.header.records}
 
+    @property
+    def is_relative(self) -> bool:
+        """Return whether tensors are differences to a reference network."""
+        return bool(self._file.header.reference_hash)
+
+    def is_relative_to(self, base: StateDict) -> bool:
+        """Return whether a network is the one that tensors are differences to."""
+        header, reference = self._file.header, ReferenceNetwork(base)
+        found = all(reference.find(name, layout) is not None for name, layout in header.differences())
+        return found and reference.digest(header.differences()) == header.reference_hash
+
+    def use_base(self, base: StateDict) -> None:
+        """Decode with a reference network from now on."""
+        self._file.use_reference(ReferenceNetwork(base))
+
     def check_all(self) -> None:
         """Raise LimitError unless all tensors together are within the limits; check the reference network, too.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from torch import nn
 from coinr.errors import InputError
 from coinr.fitting.optimizers import OPTIMIZERS, default_learning_rate, default_optimizer
 from coinr.signals.signal import Recipe
+from coinr.starts.start import Start
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,7 @@ class TrainOptions:
     target: float | None = None
     checkpoint: str | os.PathLike[str] | None = None
     checkpoint_every: float = 30.0
+    start: Start | None = None
 
     def __post_init__(self) -> None:
         counts = {"steps": self.steps, "batch": self.batch, "threads": 1 if self.threads is None else self.threads}
@@ -82,4 +85,6 @@ class TrainOptions:
         The options of its end (steps, time budget, target) and the number of threads are not among them.
         """
         options = {name: getattr(self, name) for name in ("batch", "learning_rate", "seed", "precision")}
+        if self.start is not None:
+            options["start"] = hashlib.sha256(self.start.blob).hexdigest()
         return options | {"optimizer": self.optimizer_of(network)}

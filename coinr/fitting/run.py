@@ -12,6 +12,7 @@ from torch import nn
 
 from coinr.errors import InputError
 from coinr.fitting.evaluate import Scorer
+from coinr.fitting.first_steps import network_at
 from coinr.fitting.new_networks import new_network
 from coinr.fitting.options import TrainOptions
 from coinr.fitting.training import train
@@ -24,6 +25,7 @@ from coinr.runtime.ambient import callers_settings, independent
 from coinr.runtime.devices import to_device
 from coinr.signals.image.signal import ImageSignal
 from coinr.signals.signal import Signal
+from coinr.starts.start import Start
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ def fit(
     precision: str | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float = 30.0,
+    start: Start | None = None,
     progress: bool | None = None,
 ) -> Fit:
     """Fit a network to a signal: minimize its squared error on random batches, with cosine decay of the learning rate.
@@ -122,6 +125,9 @@ def fit(
         been given from the start.
     checkpoint_every : float
         Seconds.
+    start : Start, optional
+        Where the fit begins, in place of a new network, see :func:`coinr.learn_start`. Its learned rates, if it has
+        any, are those of the first steps; the optimizer goes on from there.
     progress : bool, optional
         Show progress on stderr, see :mod:`coinr.progress`; by default only if it takes two seconds or more.
 
@@ -132,7 +138,7 @@ def fit(
     CoinrError
         If the fit diverged, so that its weights never had a finite score.
     """
-    one = _read_signals([signal])
+    one = read_signals([signal])
     options = TrainOptions(
         steps=one[0].recipe.steps if steps is None else steps,
         batch=one[0].recipe.batch if batch is None else batch,
@@ -145,11 +151,15 @@ def fit(
         target=target,
         checkpoint=checkpoint,
         checkpoint_every=checkpoint_every,
+        start=start,
     )
-    if isinstance(network, nn.Module):
+    if start is not None:
+        networks = [network_at(start, one[0], network=network, width=width, hidden_layers=hidden_layers)]
+    elif isinstance(network, nn.Module):
         return _fit_all(one, [network], options, device, progress)[0]
-    networks = [new_network(one[0], network, width=width, hidden_layers=hidden_layers, seed=seed)]
-    return _fit_all(one, networks, options, _default_device() if device is None else device, progress)[0]
+    else:
+        networks = [new_network(one[0], network, width=width, hidden_layers=hidden_layers, seed=seed)]
+    return _fit_all(one, networks, options, default_device() if device is None else device, progress)[0]
 
 
 @independent
@@ -172,6 +182,7 @@ def fit_many(
     precision: str | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     checkpoint_every: float = 30.0,
+    start: Start | None = None,
     progress: bool | None = None,
 ) -> list[Fit]:
     """Fit equal networks to several signals at once, each as :func:`fit` would fit it.
@@ -192,6 +203,8 @@ def fit_many(
         All fits end once every network has reached this score.
     checkpoint, checkpoint_every, progress
         As for :func:`fit`, of all together.
+    start : Start, optional
+        As for :func:`fit`: where all fits begin.
 
     Returns
     -------
@@ -207,7 +220,7 @@ def fit_many(
     """
     if isinstance(network, nn.Module):
         raise InputError("network must make a network for each signal; one network cannot be fitted to many")
-    many = _read_signals(signals)
+    many = read_signals(signals)
     options = TrainOptions(
         steps=many[0].recipe.steps if steps is None else steps,
         batch=many[0].recipe.batch if batch is None else batch,
@@ -220,14 +233,19 @@ def fit_many(
         target=target,
         checkpoint=checkpoint,
         checkpoint_every=checkpoint_every,
+        start=start,
     )
-    if callable(network):
+    if start is not None:
+        chosen = {"network": network, "width": width, "hidden_layers": hidden_layers}
+        networks = [network_at(start, one, **chosen) for one in many]
+    elif callable(network):
         return _fit_all(many, _call_factory(network, many), options, device, progress)
-    networks = [new_network(many[0], network, width=width, hidden_layers=hidden_layers, seed=seed) for _ in many]
-    return _fit_all(many, networks, options, _default_device() if device is None else device, progress)
+    else:
+        networks = [new_network(many[0], network, width=width, hidden_layers=hidden_layers, seed=seed) for _ in many]
+    return _fit_all(many, networks, options, default_device() if device is None else device, progress)
 
 
-def _read_signals(signals: Sequence[Any]) -> list[Signal]:
+def read_signals(signals: Sequence[Any]) -> list[Signal]:
     """Return signals or pictures as signals of one kind.
 
     Raises
@@ -254,7 +272,8 @@ def _call_factory(factory: Callable[[Signal], nn.Module], signals: Sequence[Sign
     return networks
 
 
-def _default_device() -> str:
+def default_device() -> str:
+    """Return the device of networks that are made here: CUDA if there is a device, else the CPU."""
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -279,7 +298,7 @@ def _fit_all(
             raise InputError(f"a network is fitted in single precision, not {' and '.join(kinds)}: call its float()")
     there = [signal.to(where) for signal in signals]
     for network, signal in zip(networks, there, strict=True):
-        _check_values(network, signal, where)
+        check_values(network, signal, where)
     splits = [signal.eval_split for signal in there]
     with show_progress("fit", progress), Workers(where, options.threads) as workers:
         state = train(networks, there, options)
@@ -307,7 +326,7 @@ def _leave_inference_mode(network: nn.Module) -> None:
 
 
 @torch.no_grad()
-def _check_values(network: nn.Module, signal: Signal, device: torch.device) -> None:
+def check_values(network: nn.Module, signal: Signal, device: torch.device) -> None:
     """Raise an InputError unless a network maps the inputs of a signal to its number of values."""
     inputs, targets = signal.batch(torch.zeros(2, dtype=torch.int64, device=device))
     try:

@@ -17,6 +17,7 @@ from coinr.errors import CoinrError, InputError
 from coinr.fitting import checkpoint
 from coinr.fitting.device_gradients import DeviceGradients
 from coinr.fitting.evaluate import Scorer
+from coinr.fitting.first_steps import FirstSteps
 from coinr.fitting.fused_gradients import FusedGradients
 from coinr.fitting.gradients import BatchedGradients, Gradients, SeparateGradients
 from coinr.fitting.grid_gradients import GridGradients
@@ -93,19 +94,7 @@ def train(networks: Sequence[nn.Module], signals: Sequence[Signal], options: Tra
             for size in dict.fromkeys(sizes)
         }
         mine = [samplers[size] for size in sizes]
-        gradients: Gradients
-        programs = None if options.mixed else FusedGradients.programs_of(networks, signals, stack)
-        grids = None if programs is None else GridGradients.grids_of(signals)
-        if programs is not None and grids is not None:
-            gradients = GridGradients(networks, signals, stack, programs, workers, grids)
-        elif programs is not None:
-            gradients = FusedGradients(networks, signals, stack, programs, workers)
-        elif device.type == "cuda" and not options.mixed and (one := DeviceGradients.of(networks, signals, stack)):
-            gradients = one
-        elif device.type != "cpu" and len(networks) > 1 and BatchedGradients.suits(signals):
-            gradients = BatchedGradients(networks, signals, stack, options.mixed)
-        else:
-            gradients = SeparateGradients(networks, signals, stack, options.mixed, workers)
+        gradients = make_gradients(networks, signals, stack, options.mixed, workers)
         run = _Run(gradients, workers, options, samplers, mine, identity)
         run.resume()
         run.run()
@@ -114,6 +103,24 @@ def train(networks: Sequence[nn.Module], signals: Sequence[Signal], options: Tra
             raise CoinrError(f"the fit{which} diverged; try a learning rate below {run.rate}")
         stack.assign(run.state.best_weights)
     return run.state
+
+
+def make_gradients(
+    networks: Sequence[nn.Module], signals: Sequence[Signal], stack: Stack, mixed: bool, workers: Workers
+) -> Gradients:
+    """Return what computes gradients of these networks fastest; arguments as for the classes of gradients."""
+    device = stack.tensors[0].device
+    programs = None if mixed else FusedGradients.programs_of(networks, signals, stack)
+    grids = None if programs is None else GridGradients.grids_of(signals)
+    if programs is not None and grids is not None:
+        return GridGradients(networks, signals, stack, programs, workers, grids)
+    if programs is not None:
+        return FusedGradients(networks, signals, stack, programs, workers)
+    if device.type == "cuda" and not mixed and (one := DeviceGradients.of(networks, signals, stack)):
+        return one
+    if device.type != "cpu" and len(networks) > 1 and BatchedGradients.suits(signals):
+        return BatchedGradients(networks, signals, stack, mixed)
+    return SeparateGradients(networks, signals, stack, mixed, workers)
 
 
 class _Run:
@@ -135,6 +142,7 @@ class _Run:
         tensors, count, network = gradients.stack.tensors, len(gradients.networks), gradients.networks[0]
         self.rate = options.learning_rate_of(network, gradients.signals[0].recipe)
         self.optimizer = OPTIMIZERS[options.optimizer_of(network)](tensors, self.rate)
+        self.first_steps = FirstSteps(tensors, gradients.stack.names, options.start)
         self.scaler = torch.amp.GradScaler(tensors[0].device.type, enabled=options.mixed)
         self.state = State(gradients.stack.copy(), [-math.inf] * count, [[] for _ in range(count)])
         self._one = torch.ones((), dtype=torch.float32, device=tensors[0].device)
@@ -195,13 +203,15 @@ class _Run:
 
     def _move(self) -> None:
         """Take a step of the optimizer."""
+        self.first_steps.step_number = self.state.step
+        optimizer = self.first_steps if self.state.step < self.first_steps.count else self.optimizer
         if self.options.mixed:
-            self.workers.run(lambda: self.scaler.step(self.optimizer))
+            self.workers.run(lambda: self.scaler.step(optimizer))
             self.scaler.update()
-        elif isinstance(self.optimizer, Adam | Muon) and self.optimizer.native:
-            self.optimizer.take_native_step(self.workers.count)
+        elif isinstance(optimizer, Adam | Muon) and optimizer.native:
+            optimizer.take_native_step(self.workers.count)
         else:
-            self.workers.run(self.optimizer.step)
+            self.workers.run(optimizer.step)
 
     def save(self) -> None:
         """Write the checkpoint."""

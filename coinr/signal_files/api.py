@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor, nn
@@ -12,11 +12,12 @@ from coinr.codec.api import encode_state_dict, keep_output, make_encoder
 from coinr.codec.format.tensor_table import Limits
 from coinr.codec.options import DEFAULT_PROFILE, EncodeOptions
 from coinr.codec.profiles.tasks import keeps_output, uses_calibration
+from coinr.codec.reading import inspect
 from coinr.codec.state_dict_file import StateDictFile
 from coinr.errors import FormatError, InputError
 from coinr.files.reading import name_in_errors
 from coinr.inputs.arguments import checked
-from coinr.networks import network_from, network_meta
+from coinr.networks import Network, network_from, network_meta
 from coinr.networks.precision import single_state
 from coinr.runtime.ambient import independent
 from coinr.signal_files.image import ImageFile
@@ -24,11 +25,15 @@ from coinr.signal_files.output import meter_of_signal
 from coinr.signal_files.reading import FILES, kind_in, torch_network
 from coinr.signal_files.signal_file import SignalFile
 from coinr.signals.signal import Signal
+from coinr.starts.find import give_start, needed_meta
+from coinr.starts.start import Start
 
 
 @independent
 @checked
-def pack_signal(network: nn.Module, signal: Signal, seed: int = 0, **options: Any) -> bytes:
+def pack_signal(
+    network: nn.Module, signal: Signal, seed: int = 0, *, start: Start | None = None, **options: Any
+) -> bytes:
     """Return a coinr file of the signal that ``network`` shows in place of ``signal``.
 
     Parameters
@@ -37,6 +42,9 @@ def pack_signal(network: nn.Module, signal: Signal, seed: int = 0, **options: An
         One of :data:`coinr.networks.NETWORKS` that was fitted to the signal; stored in single precision.
     signal : Signal
         What it was fitted to; the file says how to sample it.
+    start : Start, optional
+        The start of the fit: tensors are stored as differences to it, so decoding needs the start. Where the file is
+        smaller without it, and no size is given, it is stored without.
     seed, **options
         As for :func:`~coinr.encode_state_dict`, without ``meta``. An output error, also that of the default, is
         measured at the signal's samples, and the file keeps it. ``canonical`` is as :func:`with_canonical` decides.
@@ -44,15 +52,45 @@ def pack_signal(network: nn.Module, signal: Signal, seed: int = 0, **options: An
     Raises
     ------
     InputError
-        If the network does not show such a signal, or an option is out of range.
+        If the network does not show such a signal or is not that of the start, or an option is out of range.
     """
     meta = signal_meta(network, signal)
     state = _state_of(network, meta)
-    options = with_canonical(options)
-    requested = EncodeOptions.from_arguments({**options, "seed": seed, "meta": meta})
-    if "meta" in options or not keeps_output(requested):
-        return encode_state_dict(state, seed, meta=meta, **options)
-    return keep_output(make_encoder(state, requested), meter_of_signal(signal, meta, state))
+
+    def pack(meta: Mapping[str, Any], options: Mapping[str, Any]) -> bytes:
+        options = with_canonical(options)
+        requested = EncodeOptions.from_arguments({**options, "seed": seed, "meta": meta})
+        if "meta" in options or not keeps_output(requested):
+            return encode_state_dict(state, seed, meta=meta, **options)
+        return keep_output(make_encoder(state, requested), meter_of_signal(signal, meta, state))
+
+    return pack(meta, options) if start is None else _pack_relative(pack, network, meta, options, start)
+
+
+def _pack_relative(
+    pack: Callable[[Mapping[str, Any], Mapping[str, Any]], bytes],
+    network: nn.Module,
+    meta: Mapping[str, Any],
+    options: Mapping[str, Any],
+    start: Start,
+) -> bytes:
+    """Return what ``pack`` makes of metadata and options with differences to a start, or without if that is smaller.
+
+    Raises
+    ------
+    InputError
+        If the network is not that of the start, or there is another base.
+    """
+    if options.get("base") is not None:
+        raise InputError("give start or base, not both")
+    if not isinstance(network, Network) or (network.kind, network.config) != (start.kind, start.config):
+        raise InputError(f"the network is not that of the start {start.name!r}: a {start.kind} of {start.config}")
+    relative = pack({**meta, **needed_meta(start)}, {**options, "base": start.arrays})
+    if inspect(relative, limits=options.get("limits")).base is None:
+        return pack(meta, options)
+    if options.get("target_bytes") is not None or options.get("target_bits") is not None:
+        return relative
+    return min(relative, pack(meta, options), key=len)
 
 
 def with_canonical(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,7 +106,9 @@ def with_canonical(options: Mapping[str, Any]) -> dict[str, Any]:
 
 @independent
 @checked
-def pack_image(network: nn.Module, height: int, width: int, seed: int = 0, **options: Any) -> bytes:
+def pack_image(
+    network: nn.Module, height: int, width: int, seed: int = 0, *, start: Start | None = None, **options: Any
+) -> bytes:
     """Return a coinr file of the picture that ``network`` shows at ``height`` × ``width`` pixels, 8 bits a channel.
 
     It is :func:`pack_signal` where the picture is not at hand.
@@ -79,6 +119,8 @@ def pack_image(network: nn.Module, height: int, width: int, seed: int = 0, **opt
         One of :data:`coinr.networks.NETWORKS` with 2 inputs and 1 to 4 outputs; stored in single precision.
     height, width : int
         Size of the picture in pixels.
+    start : Start, optional
+        As for :func:`pack_signal`.
     seed, **options
         As for :func:`~coinr.encode_state_dict`, without ``meta``; ``canonical`` is as :func:`with_canonical` decides.
 
@@ -88,7 +130,12 @@ def pack_image(network: nn.Module, height: int, width: int, seed: int = 0, **opt
         If the network does not show a picture, or an option is out of range.
     """
     meta = _check_meta(ImageFile, network, {"image": [height, width]})
-    return encode_state_dict(_state_of(network, meta), seed, meta=meta, **with_canonical(options))
+    state = _state_of(network, meta)
+
+    def pack(meta: Mapping[str, Any], options: Mapping[str, Any]) -> bytes:
+        return encode_state_dict(state, seed, meta=meta, **with_canonical(options))
+
+    return pack(meta, options) if start is None else _pack_relative(pack, network, meta, options, start)
 
 
 def signal_meta(network: nn.Module, signal: Signal) -> dict[str, Any]:
@@ -124,13 +171,18 @@ def _state_of(network: nn.Module, meta: Mapping[str, Any]) -> Mapping[str, Tenso
 
 @independent
 @checked
-def open_file(file: bytes | str | os.PathLike[str], *, limits: Limits | None = None) -> SignalFile:
+def open_file(
+    file: bytes | str | os.PathLike[str], *, start: Start | None = None, limits: Limits | None = None
+) -> SignalFile:
     """Return the signal in a coinr file; decodes the network, renders nothing.
 
     Parameters
     ----------
     file : bytes or path
         The file's bytes, or its place.
+    start : Start, optional
+        The start that the file was coded relative to, see :func:`~coinr.learn_start`; ignored by other files. By
+        default it is looked for beside the file, in ``COINR_STARTS`` and in the package, see :mod:`coinr.starts.find`.
     limits : Limits, optional
         As for :func:`~coinr.decode_state_dict`.
 
@@ -149,14 +201,15 @@ def open_file(file: bytes | str | os.PathLike[str], *, limits: Limits | None = N
         As :func:`~coinr.decode_state_dict`.
     """
     with StateDictFile(file, None, limits) as opened, name_in_errors(file):
+        give_start(opened, file, start)
         return kind_in(opened.meta).from_meta(torch_network(opened), opened.meta)
 
 
 @independent
 @checked
-def open_image(blob: bytes, *, limits: Limits | None = None) -> ImageFile:
+def open_image(blob: bytes, *, start: Start | None = None, limits: Limits | None = None) -> ImageFile:
     """Return the picture in a coinr file; as :func:`open_file`, and InputError if it holds something else."""
-    file = open_file(blob, limits=limits)
+    file = open_file(blob, start=start, limits=limits)
     if not isinstance(file, ImageFile):
         raise InputError(f"the file holds a signal of kind {file.kind} and no image")
     return file
@@ -164,7 +217,9 @@ def open_image(blob: bytes, *, limits: Limits | None = None) -> ImageFile:
 
 @independent
 @checked
-def load_network(file: bytes | str | os.PathLike[str], *, limits: Limits | None = None) -> nn.Module:
+def load_network(
+    file: bytes | str | os.PathLike[str], *, start: Start | None = None, limits: Limits | None = None
+) -> nn.Module:
     """Return the network in a coinr file, with its weights; arguments as of :func:`open_file`.
 
     Raises
@@ -177,4 +232,5 @@ def load_network(file: bytes | str | os.PathLike[str], *, limits: Limits | None 
         As :func:`~coinr.decode_state_dict`.
     """
     with StateDictFile(file, None, limits) as opened, name_in_errors(file):
+        give_start(opened, file, start)
         return torch_network(opened)

@@ -18,6 +18,8 @@ from coinr.signal_files.image import ImageFile
 from coinr.signal_files.scene import SceneFile
 from coinr.signal_files.shape import ShapeFile
 from coinr.signal_files.signal_file import SignalFile
+from coinr.starts.find import give_start
+from coinr.starts.start import KEY, RATES, Start
 
 if TYPE_CHECKING:
     from coinr.networks import Network
@@ -27,9 +29,10 @@ FILES: Mapping[str, type[SignalFile]] = {file.kind: file for file in (ImageFile,
 
 
 @independent
-def open_rendering(file: bytes | str | os.PathLike[str]) -> SignalFile:
+def open_rendering(file: bytes | str | os.PathLike[str], start: Start | None = None) -> SignalFile:
     """Return the signal in a coinr file as :func:`coinr.open_file` does; torch is loaded for scenes alone."""
     with StateDictFile(file, None, None) as opened, name_in_errors(file):
+        give_start(opened, file, start)
         kind = kind_in(opened.meta)
         family, _ = family_in(opened.meta)
         network = _array_network(opened) if isinstance(family, MlpFamily) else torch_network(opened)
@@ -55,7 +58,12 @@ def torch_network(opened: StateDictFile) -> Network:
     from coinr.networks import network_from
 
     opened.check_all()
-    return network_from(opened.meta, dict(opened))
+    return network_from(opened.meta, {name: opened[name] for name in _weights(opened)})
+
+
+def _weights(opened: StateDictFile) -> list[str]:
+    """Return the names of the network's tensors; a start has rates beside them."""
+    return [name for name in opened if KEY not in opened.meta or not name.startswith(RATES)]
 
 
 def _array_network(opened: StateDictFile) -> ArrayNetwork:
@@ -71,7 +79,8 @@ def describe(opened: StateDictFile) -> tuple[str | None, dict[str, Any] | None]:
     """
     if not FAMILIES.keys() & opened.meta.keys():
         return None, None
-    layouts = {name: (dtype.name, shape) for name, (dtype, shape) in opened.array_layouts().items()}
+    tensors = opened.array_layouts()
+    layouts = {name: (tensors[name][0].name, tensors[name][1]) for name in _weights(opened)}
     try:
         network = Description(opened.meta, layouts, lambda name: float(opened.array(name)[0]))
         signals = [FILES[kind].from_meta(network, opened.meta).describe() for kind in FILES if kind in opened.meta]

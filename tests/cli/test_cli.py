@@ -16,7 +16,7 @@ from coinr.files import state_dicts
 from tests.cli import command as made_by
 from tests.cli.command import QUICK, fail, run, succeed
 
-COMMANDS = ("encode", "decode", "compare", "preview", "pack", "unpack", "info", "verify")
+COMMANDS = ("encode", "learn-start", "decode", "compare", "preview", "pack", "unpack", "info", "verify")
 
 
 @pytest.fixture(scope="module")
@@ -206,7 +206,7 @@ def test_info(made):
     config = coinr.load_network(blob).config
     assert (value.pop("file"), value.pop("signal")) == (str(made / "photo.coinr"), signal)
     assert value.pop("network") == {"kind": "siren", **config}
-    assert value.pop("colours") == "sRGB"
+    assert (value.pop("colours"), value.pop("start")) == ("sRGB", None)
     assert value == coinr.inspect(blob).to_dict()
     assert "metadata" not in succeed("info", made / "model.coinr")
 

@@ -15,7 +15,10 @@ from tests.cli.command import QUICK, fail, run, succeed
 #: Commands with a place for a file that they read, and what follows.
 READERS = {
     "encode": ["encode", "FILE", "-o", "OUT.coinr"],
+    "encode --start": ["encode", "PHOTO", "--start", "FILE", "-o", "OUT.coinr"],
+    "learn-start": ["learn-start", "FILE", "-o", "OUT.start.coinr"],
     "decode": ["decode", "FILE", "-o", "OUT.png"],
+    "decode --start": ["decode", "CODED", "--start", "FILE", "-o", "OUT.png"],
     "compare": ["compare", "PHOTO", "FILE", "-o", "OUT.png"],
     "compare original": ["compare", "FILE", "CODED", "-o", "OUT.png"],
     "preview": ["preview", "FILE", "-o", "OUT.png"],

@@ -10,6 +10,7 @@ from .command import QUICK, run
 
 COMMANDS = {
     "encode": ("photo.png", "-o", "a.coinr", *QUICK),
+    "learn-start": ("photo.png", "-o", "a.start.coinr", "--width", "8", "--hidden-layers", "1", "--steps", "3"),
     "decode": ("photo.coinr", "-o", "a.png"),
     "compare": ("photo.png", "photo.coinr"),
     "preview": ("photo.coinr", "-o", "a.png"),

@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 import coinr
 from coinr.networks import network_meta
 from tests.small_signals import nerf, siren
+from tests.small_starts import near, start
 
 # Runs commands, one a line of JSON, in a process that cannot import torch; prints what each prints. The file of the
 # last command is read by functions of the package, too.
@@ -83,6 +84,12 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "base.npz", a=weights["a"].numpy())
     moved = {"a": weights["a"] + 1e-3 * torch.randn(9, 7)}
     (folder / "moved.coinr").write_bytes(coinr.encode_state_dict(moved, base={"a": weights["a"]}))
+    begin = start()
+    (folder / "starts").mkdir()
+    begin.save(folder / "starts" / "waves.start.coinr")
+    (folder / "relative").mkdir()
+    blob = coinr.pack_image(near(begin), 20, 30, start=begin, tolerance=0.01)
+    (folder / "relative" / "picture.coinr").write_bytes(blob)
     return folder
 
 
@@ -140,6 +147,23 @@ def test_signals_are_rendered_as_by_torch(files, tmp_path, monkeypatch):
     field = np.load(tmp_path / "shape.npy")
     assert field.dtype == np.float32
     assert np.abs(field - shape.render()).max() < 1e-5 * np.abs(field).max()
+
+
+def test_files_relative_to_a_start(files, tmp_path):
+    relative, begin = files / "relative" / "picture.coinr", files / "starts" / "waves.start.coinr"
+    printed = without_torch(
+        ["info", begin, "--json"],
+        ["info", relative, "--json"],
+        ["decode", relative, "-o", tmp_path / "a.png", "--start", begin],
+        ["verify", relative, "--start", begin],
+        ["unpack", relative, "-o", tmp_path / "a.npz", "--start", begin],
+        ["info", files / "image.coinr"],
+    )
+    assert json.loads(printed[0])["start"]["hash"].startswith(json.loads(printed[1])["start"]["hash"])
+    expected = coinr.open_file(relative, start=coinr.open_start(begin))
+    _within_a_level(np.asarray(Image.open(tmp_path / "a.png")), expected.render())
+    with np.load(tmp_path / "a.npz") as arrays:
+        assert all(np.array_equal(arrays[k], t.numpy()) for k, t in expected.network.state_dict().items())
 
 
 @pytest.mark.slow

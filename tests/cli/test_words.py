@@ -13,7 +13,7 @@ from coinr.cli import cli
 from coinr.cli.messages import PROFILE_KEYS, in_options
 from tests.cli.command import fail, run, succeed
 
-COMMANDS = ("encode", "decode", "compare", "preview", "pack", "unpack", "info", "verify")
+COMMANDS = ("encode", "learn-start", "decode", "compare", "preview", "pack", "unpack", "info", "verify")
 
 
 def command(name):
@@ -40,6 +40,7 @@ def command(name):
         ("encode", "it may hold weights, which coinr.save stores", "it may hold weights, which coinr pack stores"),
         ("unpack", "target_bytes 9", "target_bytes 9"),
         ("unpack", "give it as base", "give it with --base"),
+        ("decode", "give it as start", "give it with --start"),
         ("decode", "a.txt: the output must end in .png", "a.txt: the output must end in .png"),
     ],
 )
@@ -110,8 +111,8 @@ def test_a_command_that_is_near_is_named(wrong, meant):
 
 
 def test_other_words_are_given_what_commands_there_are():
-    assert "there are encode, decode, compare" in fail(2, "xyz")
-    assert "Did you mean '--scale'?" in fail(2, "decode", "--scal", "2")
+    assert "there are encode, learn-start, decode, compare" in fail(2, "xyz")
+    assert "Did you mean one of: '--scale', '--start'?" in fail(2, "decode", "--scal", "2")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

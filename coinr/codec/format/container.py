@@ -250,6 +250,10 @@ class File:
             return DIFFERENCE.restore(self.payload(row), record.params, record.layout, seed, base)
         return CODERS[record.coder].decode(self.payload(row), record.params, record.layout, seed, device)
 
+    def use_reference(self, reference: ReferenceNetwork) -> None:
+        """Decode differences with another reference network from now on."""
+        self._reference, self._reference_checked = reference, False
+
     def check_reference(self) -> None:
         """Raise ReferenceNetworkError if the file holds differences to another network than the given one."""
         if self.header.reference_hash:

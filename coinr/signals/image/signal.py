@@ -7,14 +7,27 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from coinr.inputs.arguments import checked
 from coinr.runtime.ambient import independent
 from coinr.signals.grid_signal import GridSignal, is_method
-from coinr.signals.image.picture import check_image, describe_image, unit_image
+from coinr.signals.image.picture import Picture, check_image, describe_image, unit_image
 from coinr.signals.image.rendering import levels
 from coinr.signals.signal import Recipe
+
+# Values that are computed at once in double precision.
+_VALUES = 1 << 20
+
+
+def _targets(image: Picture) -> NDArray[np.float32]:
+    """Return a picture's values as networks give them, in [-1, 1], its colors multiplied by alpha."""
+    targets = np.empty(image.shape, np.float32)
+    rows = max(1, _VALUES // image[0].size)
+    for start in range(0, len(image), rows):
+        targets[start : start + rows] = unit_image(image[start : start + rows]) * 2 - 1
+    return targets
 
 
 class ImageSignal(GridSignal):
@@ -28,7 +41,7 @@ class ImageSignal(GridSignal):
     Attributes
     ----------
     image : ndarray
-        The picture.
+        The picture; the caller's own array, or a copy.
     height, width, bits : int
         Its size in pixels, and bits of a channel.
 
@@ -55,9 +68,10 @@ class ImageSignal(GridSignal):
         self.count, self.grid_size = self.height * self.width, (self.height, self.width)
         if self.image.dtype == np.uint8 and self.out_features in (1, 3):
             # a quarter of the memory of floats, which a step makes of its own pixels only
-            values = torch.from_numpy(self.image.copy())
+            self.image = self.image.copy()
+            values = torch.from_numpy(self.image)
         else:
-            values = torch.from_numpy((unit_image(self.image) * 2 - 1).astype(np.float32))
+            values = torch.from_numpy(_targets(self.image))
         self._values = values.reshape(self.count, self.out_features)
 
     def describe(self) -> str:
