@@ -85,7 +85,7 @@ _ARGUMENTS = (
     "--first-order",
     is_flag=True,
     default=None,
-    help="maml without second derivatives: a third of the time, and learns less.  [default: with them]",
+    help="maml without second derivatives: takes less time and brings less.  [default: with them]",
 )
 @click.option("--seed", type=click.IntRange(0, 2**64 - 1), default=0, help="Of weights and samples.  [default: 0]")
 @signal_options

@@ -31,6 +31,8 @@ from coinr.runtime.devices import to_device
 from coinr.signals.signal import Signal
 from coinr.starts.start import Start, StartMeta
 
+_DIVERGED = "learning diverged in step {}; try a lower learning_rate or inner_rate"
+
 _LEARNERS: Mapping[str, type[Learner]] = {"maml": Maml, "reptile": Reptile, "joint": Joint}
 
 
@@ -93,7 +95,7 @@ def learn_start(
         Learning rate of these steps: for maml where the learned rates begin, 0.01 by default; for reptile by default
         that of a fit. INRIC has 1e-5 for maml, with a learning rate of 5e-5.
     first_order : bool, optional
-        For maml: take the gradients of the inner steps for constants. That takes a third of the time and learns less.
+        For maml: take the gradients of the inner steps for constants. That takes less time and brings less.
     seed : int
         Of the first weights and of the choice of signals and samples, 0 .. 2^64 - 1.
     time_budget : float, optional
@@ -133,6 +135,8 @@ def learn_start(
     with show_progress("learn", progress), Workers(where, threads) as workers:
         learner = _LEARNERS[method](first, there, options, workers)
         _run(learner, options)
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in (*learner.weights.values(), *learner.rates.values())):
+        raise CoinrError(_DIVERGED.format(options.steps))
     with torch.no_grad():
         for key, parameter in first.named_parameters():
             if key in learner.weights:
@@ -178,5 +182,5 @@ def _run(learner: Learner, options: MetaOptions) -> None:
             break
         error = learner.step(share)
         if not math.isfinite(error):
-            raise CoinrError(f"learning diverged in step {step + 1}; try a lower learning_rate or inner_rate")
+            raise CoinrError(_DIVERGED.format(step + 1))
         shown.report(step + 1, text=f"error {error:.2e}")

@@ -100,6 +100,7 @@ class Start:
         Number of first steps at learned rates; 0 without rates.
     """
 
+    @checked
     def __init__(self, blob: bytes, limits: Limits | None = None) -> None:
         self.blob = blob
         with StateDictFile(blob, None, limits) as opened:
