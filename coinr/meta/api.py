@@ -85,8 +85,9 @@ def learn_start(
     batch : int, optional
         Samples of each signal in a step; by default those of the recipe.
     learning_rate : float, optional
-        At the first step, from where it decays to zero as a cosine: of Adam for maml, 0.001 by default; the share of
-        the way to the mean of the fits for reptile, 1 by default; for joint that of a fit of as many steps.
+        At the first step, from where it decays to zero as a cosine: of Adam for maml, 0.001 by default and 0.0001 for
+        sounds; the share of the way to the mean of the fits for reptile, 1 by default; for joint that of a fit of as
+        many steps.
     signals_per_step : int, optional
         Signals that a step learns from, 3 by default; joint takes all.
     inner_steps : int, optional

@@ -63,6 +63,11 @@ def meta_gradients(
     return error.detach(), torch.autograd.grad(error, (*weights.values(), *rates.values()))
 
 
+def default_rate(signal: Signal) -> float:
+    """Return the learning rate of Adam: less for sounds, whose first layer multiplies coordinates by thousands."""
+    return 1e-4 if signal.in_features == 1 else 1e-3
+
+
 class Maml(Learner):
     """MAML with a learned rate for each parameter in each step (Meta-SGD, Li et al. 2017), as INRIC has it.
 
@@ -75,8 +80,7 @@ class Maml(Learner):
         trained = {name: p for name, p in network.named_parameters() if p.requires_grad}
         self.weights = {name: p.detach().clone().requires_grad_() for name, p in trained.items()}
         assert options.inner_rate is not None
-        assert options.learning_rate is not None
-        self._steps, self._rate = options.inner_steps, options.learning_rate
+        self._steps, self._rate = options.inner_steps, options.learning_rate or default_rate(signals[0])
         self.rates = {
             name: torch.full(
                 (self._steps, *p.shape), options.inner_rate, dtype=torch.float32, device=p.device

@@ -13,7 +13,7 @@ from coinr.starts.start import check_name
 METHODS: Mapping[str, Mapping[str, Any]] = {
     "maml": {
         "steps": 1000,
-        "learning_rate": 1e-3,
+        "learning_rate": None,
         "signals_per_step": 3,
         "inner_steps": 3,
         "inner_rate": 1e-2,
