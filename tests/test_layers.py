@@ -49,8 +49,10 @@ FLOORS = {
     ],
     "coinr.signals": [
         {"signal"},
+        {"grid_signal"},
+        {"grid_score"},
         {"sampling", "arrays", "cameras"},
-        {"grids", "grid_signal"},
+        {"grids"},
         {"image", "audio"},
         {"shape", "scene"},
         {"metrics", "plots", "sheets", "meshes"},

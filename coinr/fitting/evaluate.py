@@ -8,9 +8,9 @@ from itertools import chain
 import torch
 from torch import Tensor, nn
 
-from coinr.fitting.grid_score import GridScore
 from coinr.fitting.workers import Workers
 from coinr.progress import steps
+from coinr.signals.grid_score import BLOCK, GridScore
 from coinr.signals.signal import Signal
 
 # Points that a CPU takes at once: the activations of a network of width 256 stay in a core's cache.
@@ -18,9 +18,6 @@ _POINTS = 2048
 
 # The same where a sample has many points. Handling a sample costs more there than a cache miss.
 _POINTS_OF_RAYS = 8192
-
-# Samples of a grid that the extension takes at once.
-_BLOCK = 1 << 16
 
 # How many times more samples a GPU takes at once.
 _ON_GPU = 16
@@ -61,7 +58,7 @@ class Scorer:
         by_blocks: list[tuple[int, Tensor | range]] = []
         for k, (signal, some) in enumerate(zip(self._signals, indices, strict=True)):
             if self._on_grids[k] is not None:
-                by_blocks += [(k, some[start : start + _BLOCK]) for start in range(0, len(some), _BLOCK)]
+                by_blocks += [(k, some[start : start + BLOCK]) for start in range(0, len(some), BLOCK)]
                 continue
             size = chunk_size(signal) * (1 if self._device.type == "cpu" else _ON_GPU)
             by_chunks += [(k, some[start : start + size]) for start in range(0, len(some), size)]

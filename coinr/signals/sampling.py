@@ -12,9 +12,11 @@ from torch import Tensor, nn
 
 from coinr.errors import InputError
 from coinr.inputs.callbacks import call_module
+from coinr.networks.fused import threads
 from coinr.networks.precision import single_network
 from coinr.progress import show_progress, steps
 from coinr.runtime.ambient import independent
+from coinr.signals.grid_score import BLOCK, GridScore
 from coinr.signals.signal import CHUNK, Signal
 
 
@@ -73,9 +75,14 @@ def score_of(network: nn.Module, signal: Signal) -> float:
     """Return the score of a network on the evaluation split of ``signal``, on the network's device."""
     device, network = device_of(network), single_network(network)
     split = signal.eval_split.to(device)
-    chunk = max(1, CHUNK * 2 // split.points)
+    on_grid = GridScore.of(network, split)
+    chunk = max(1, CHUNK * 2 // split.points) if on_grid is None else BLOCK
     total = torch.zeros((), dtype=torch.float64)
     for start in steps(range(0, split.count, chunk), "score"):
-        inputs, targets = split.batch(torch.arange(start, min(start + chunk, split.count), device=device))
-        total = total + split.partial_score(split.predict(network, inputs), targets).cpu()
+        numbers = torch.arange(start, min(start + chunk, split.count), device=device)
+        if on_grid is None:
+            inputs, targets = split.batch(numbers)
+            total = total + split.partial_score(split.predict(network, inputs), targets).cpu()
+        else:
+            total = total + on_grid.partial_score(numbers, threads())
     return split.score(total)

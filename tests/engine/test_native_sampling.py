@@ -183,3 +183,48 @@ def test_a_grid_keeps_its_values_alive():
     assert alive() is not None
     del grid
     assert alive() is None
+
+
+def score_by_numpy(rule, values, targets):
+    """The sums that a rule of csrc/sampling/score.hpp names, of 8 bits."""
+    if rule == "noise":
+        return [((values.astype(np.float64) - targets) ** 2).sum(), (targets.astype(np.float64) ** 2).sum()]
+    if rule == "levels":
+        unit = (values.astype(np.float64) + 1) / 2
+        alpha = np.ones((len(unit), 1))
+        if unit.shape[1] in (2, 4):
+            alpha = unit[:, -1:].clip(0, 1)
+            unit[:, :-1] /= alpha.clip(1e-6)
+            alpha = np.rint(alpha * 255) / 255
+            unit[:, -1:] = 1
+        shown = np.rint(unit * 255).clip(0, 255) / 255 * alpha
+        return [((shown - (targets.astype(np.float64) + 1) / 2) ** 2).sum(), values.size]
+    a, b = (x > 0.5 if rule == "occupancy" else x < 0 for x in (values, targets))
+    return [(a & b).sum(), (a | b).sum(), (~np.isfinite(values)).sum()]
+
+
+@pytest.mark.parametrize("rule", ["levels", "noise", "occupancy", "distance"])
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 7])
+def test_sums_of_scores_are_those_of_numpy(rule, channels):
+    rng = np.random.default_rng(channels)
+    targets = rng.uniform(-1, 1, (35, channels)).astype(np.float32)
+    program, tensors = siren(2, channels, 9, 1)
+    tensors[2] *= 3
+    numbers = rng.integers(35, size=1100)
+    places = np.stack(np.unravel_index(numbers, (5, 7)), 1)
+    x = ((2 * places + 1) / np.array((5, 7)) - 1).astype(np.float32)
+    values = program.forward(tensors, [x], len(x), 1)
+    grid = _C.Grid((5, 7), targets)
+    sums = program.grid_score(tensors, grid, numbers, rule, 255.0, 1)
+    np.testing.assert_allclose(sums, score_by_numpy(rule, values, targets[numbers]), rtol=1e-12)
+    assert program.grid_score(tensors, grid, numbers, rule, 255.0, 3) == sums
+    assert program.grid_score(tensors, grid, numbers[:0], rule, 255.0, 2) == [0.0] * len(sums)
+
+
+def test_scores_of_nothing_known_are_refused():
+    program, tensors = siren(2, 3, 9, 1)
+    grid = _C.Grid((3, 4), np.zeros((12, 3), np.uint8))
+    with pytest.raises(ValueError, match="a rule is 'psnr'"):
+        program.grid_score(tensors, grid, np.arange(3), "psnr", 255.0, 1)
+    with pytest.raises(ValueError, match=r"sample 12 is not in 0 \.\. 11"):
+        program.grid_score(tensors, grid, np.arange(13), "noise", 0.0, 2)

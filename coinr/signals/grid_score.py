@@ -12,6 +12,9 @@ from coinr.runtime.denormals import denormals_as_zeros
 from coinr.signals.grid_signal import GridSignal, is_method
 from coinr.signals.signal import Signal
 
+#: Samples whose numbers are held at once.
+BLOCK = 1 << 16
+
 
 class GridScore:
     """Sum up what the score of a network is computed from; threads share groups of samples.

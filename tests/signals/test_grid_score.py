@@ -6,8 +6,8 @@ import torch
 
 import coinr
 from coinr.fitting.evaluate import Scorer
-from coinr.fitting.grid_score import GridScore
 from coinr.fitting.workers import Workers
+from coinr.signals.grid_score import GridScore
 from coinr.signals.sampling import score_of
 from tests.small_signals import RATE, ball, disc_scene, distance, siren, tones
 
@@ -67,11 +67,25 @@ def test_values_that_are_not_finite_score_as_by_torch(kind, value):
     )
 
 
+def _score_by_torch(network, signal):
+    inputs, targets = signal.batch(torch.arange(signal.count))
+    with torch.no_grad():
+        return signal.score(signal.partial_score(signal.predict(network, inputs), targets))
+
+
 @pytest.mark.parametrize("kind", SIGNALS)
 def test_the_score_of_a_fit_is_that_of_its_network(kind):
     signal = SIGNALS[kind]()
     fitted = coinr.fit(signal, width=8, hidden_layers=1, steps=2, progress=False)
-    assert fitted.score == pytest.approx(score_of(fitted.network, signal), rel=1e-12)
+    expected = _score_by_torch(fitted.network, signal)
+    assert fitted.score == pytest.approx(expected, rel=1e-12)
+    assert score_of(fitted.network, signal) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_large_picture_is_scored_part_by_part():
+    signal = coinr.ImageSignal(RNG.integers(256, size=(300, 500), dtype=np.uint8))
+    network = network_of(signal)
+    assert score_of(network, signal) == pytest.approx(_score_by_torch(network, signal), rel=1e-12)
 
 
 class Halved(coinr.ImageSignal):
@@ -93,7 +107,9 @@ def test_signals_with_scores_of_their_own_keep_them(kind):
     signal = kind(IMAGE)
     assert GridScore.of(network_of(signal), signal) is None
     fitted = coinr.fit(signal, width=8, hidden_layers=1, steps=2, progress=False)
-    assert fitted.score == pytest.approx(score_of(fitted.network, signal), rel=1e-12)
+    expected = _score_by_torch(fitted.network, signal)
+    assert fitted.score == pytest.approx(expected, rel=1e-12)
+    assert score_of(fitted.network, signal) == pytest.approx(expected, rel=1e-12)
 
 
 def test_a_signal_with_a_changed_method_keeps_it(monkeypatch):
