@@ -108,7 +108,7 @@ def learn_start(
     \b
     method    steps  learning rate  inner steps  inner rate
     maml      1000   0.001 (*)      3            0.01, learned for each weight and step
-    reptile   300    1              20           that of encode
+    reptile   300    1              20           0.3 of that of encode
     joint     2000   that of encode
     (*) 0.0001 for sounds
     """  # noqa: D301 - \b tells click to keep the lines

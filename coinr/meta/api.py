@@ -94,7 +94,7 @@ def learn_start(
         Steps of each fit within a step: 3 for maml, 20 for reptile; joint has none.
     inner_rate : float, optional
         Learning rate of these steps: for maml where the learned rates begin, 0.01 by default; for reptile by default
-        that of a fit. INRIC has 1e-5 for maml, with a learning rate of 5e-5.
+        0.3 of that of a fit. INRIC has 1e-5 for maml, with a learning rate of 5e-5.
     first_order : bool, optional
         For maml: take the gradients of the inner steps for constants. That takes less time and brings less.
     seed : int

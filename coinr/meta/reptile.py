@@ -17,6 +17,9 @@ from coinr.meta.learner import Learner, cosine
 from coinr.meta.options import MetaOptions
 from coinr.signals.signal import Signal
 
+# The rate of inner steps, as a share of that of a fit, at which weights wander too far for their mean to be good.
+_OF_A_FIT = 0.3
+
 
 class Reptile(Learner):
     """Move the weights toward the mean of those after some steps of a fit, with the optimizer that fits have.
@@ -35,7 +38,8 @@ class Reptile(Learner):
         fit = TrainOptions(options.inner_steps, options.batch, options.inner_rate)
         assert options.learning_rate is not None
         self._share = options.learning_rate
-        self._rate = fit.learning_rate_of(network, signals[0].recipe)
+        rate = fit.learning_rate_of(network, signals[0].recipe)
+        self._rate = rate if options.inner_rate is not None else _OF_A_FIT * rate
         self._optimizer = OPTIMIZERS[default_optimizer(network)]
 
     def step(self, share: float) -> float:

@@ -23,7 +23,7 @@ SIZE = {"width": 12, "hidden_layers": 1, "threads": 1}
 #: Few steps of learning, by method.
 SHORT = {
     "maml": {"steps": 25, "inner_rate": 0.05, "learning_rate": 0.01},
-    "reptile": {"steps": 20},
+    "reptile": {"steps": 40},
     "joint": {"steps": 200},
 }
 
