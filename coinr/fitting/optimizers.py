@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
@@ -41,6 +43,8 @@ class Adam(torch.optim.Adam):
         super().__init__(params, lr)
         self.native = _all_suit(self)
         self._steps = [NativeSteps() for _ in self.param_groups]
+        self._known_state: Mapping[Tensor, Any] | None = None
+        self._known: list[tuple[list[Part], list[NDArray[np.float32]]]] = []
 
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """Take one step."""
@@ -52,19 +56,26 @@ class Adam(torch.optim.Adam):
 
     def take_native_step(self, threads: int) -> None:
         """Take one step by the extension, without the hooks of torch's optimizers."""
-        for group, steps in zip(self.param_groups, self._steps, strict=True):
-            parts: list[Part] = []
-            counts = []
-            for tensor in group["params"]:
-                state = self.state[tensor]
-                if not state:  # as torch has it
-                    state["step"] = torch.zeros((), dtype=torch.float32, device="cpu")
-                    state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(tensor), torch.zeros_like(tensor)
-                count = state["step"].numpy()  # a view
+        if self._known_state is not self.state:  # at first, and when another one was loaded
+            self._known_state = self.state
+            self._known = [self._parts(group["params"]) for group in self.param_groups]
+        for group, steps, (parts, counts) in zip(self.param_groups, self._steps, self._known, strict=True):
+            for count in counts:
                 count += 1
-                counts.append(float(count))
-                parts.append(([tensor], (state["exp_avg"], state["exp_avg_sq"])))
-            steps.take(parts, group, counts, threads)
+            steps.take(parts, group, [float(count) for count in counts], threads)
+
+    def _parts(self, tensors: Sequence[Tensor]) -> tuple[list[Part], list[NDArray[np.float32]]]:
+        """Return tensors with their means, and views of their numbers of steps; the state is as torch has it."""
+        parts: list[Part] = []
+        counts = []
+        for tensor in tensors:
+            state = self.state[tensor]
+            if not state:
+                state["step"] = torch.zeros((), dtype=torch.float32, device="cpu")
+                state["exp_avg"], state["exp_avg_sq"] = torch.zeros_like(tensor), torch.zeros_like(tensor)
+            parts.append(([tensor], (state["exp_avg"], state["exp_avg_sq"])))
+            counts.append(state["step"].numpy())
+        return parts, counts
 
 
 class Muon(Optimizer):
