@@ -53,7 +53,7 @@ def info(file: Path | None, backends: bool, as_json: bool) -> None:
     with open_state_dict(file) as opened:
         report = opened.report()
         signal, network = describe(opened)
-        start = describe_start(file, opened.meta, opened.is_relative)
+        start = describe_start(opened, file)
     colors = "sRGB" if "image" in report.meta else None
     if as_json:
         echo_json(

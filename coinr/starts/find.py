@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from coinr.codec.state_dict_file import StateDictFile
-from coinr.errors import CoinrError, FormatError, InputError, ReferenceNetworkError, first_line
+from coinr.errors import CoinrError, InputError, ReferenceNetworkError, first_line
 from coinr.files.reading import name_in_errors
-from coinr.starts.start import DIGITS, KEY, START_FILE, Start, StartMeta, check_name, open_start
+from coinr.starts.start import DIGITS, KEY, START_FILE, Start, StartMeta, is_name, open_start
 
 #: The key under which the metadata of a file hold name and first digits of the hash of the start that it needs.
 NEEDED = "base"
@@ -85,23 +85,13 @@ def _find(opened: StateDictFile, file: bytes | str | os.PathLike[str]) -> Start:
 def read_needed(meta: Mapping[str, Any]) -> tuple[str, str] | None:
     """Return name and first digits of the hash of the start that metadata name; None if they name none.
 
-    Raises
-    ------
-    FormatError
-        If they do not name one rightly.
+    The key may have another meaning in files of others.
     """
-    if NEEDED not in meta:
-        return None
-    said = meta[NEEDED]
+    said = meta.get(NEEDED)
     if not isinstance(said, list) or len(said) != 2 or not all(isinstance(part, str) for part in said):
-        raise FormatError(f"{NEEDED} metadata {str(said)[:60]} is not the name and the hash of a start")
-    try:
-        check_name(said[0])
-    except InputError as error:
-        raise FormatError(f"{NEEDED} metadata: {error}") from error
-    if len(said[1]) != DIGITS or not set(said[1]) <= set("0123456789abcdef"):
-        raise FormatError(f"{NEEDED} metadata holds {said[1][:60]!r}, which is not {DIGITS} hexadecimal digits")
-    return said[0], said[1]
+        return None
+    named = is_name(said[0]) and len(said[1]) == DIGITS and set(said[1]) <= set("0123456789abcdef")
+    return (said[0], said[1]) if named else None
 
 
 def _candidates(file: bytes | str | os.PathLike[str]) -> Iterator[Path]:
@@ -138,13 +128,14 @@ def _say(start: Start) -> str:
     return f"{start.name!r} ({start.short_hash})"
 
 
-def describe_start(
-    file: bytes | str | os.PathLike[str], meta: Mapping[str, Any], is_relative: bool
-) -> dict[str, Any] | None:
+def describe_start(opened: StateDictFile, file: bytes | str | os.PathLike[str]) -> dict[str, Any] | None:
     """Return what a file says of the start that it holds or needs, for reports; None of other files."""
-    if KEY in meta:
-        start = open_start(file)
+    if isinstance(opened.meta.get(KEY), dict):  # the key may have another meaning in files of others
+        try:
+            start = open_start(file)
+        except CoinrError as error:
+            return {"error": first_line(error)}
         said = {"name": start.name, "hash": start.hash, "method": start.method, "signal": start.signal}
         return {**said, "learned_steps": start.steps}
-    needed = read_needed(meta) if is_relative else None
+    needed = read_needed(opened.meta) if opened.is_relative else None
     return None if needed is None else {"needs": needed[0], "hash": needed[1]}

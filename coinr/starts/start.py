@@ -68,9 +68,14 @@ class StartMeta(NamedTuple):
         return cls(*texts)
 
 
+def is_name(name: str) -> bool:
+    """Return whether a name is one printable line of 1 to 64 characters, without blanks around it."""
+    return 1 <= len(name) <= _LONGEST_NAME and name.isprintable() and name == name.strip()
+
+
 def check_name(name: str) -> None:
-    """Raise InputError unless a name is one printable line of 1 to 64 characters."""
-    if not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable() or name != name.strip():
+    """Raise InputError unless :func:`is_name`."""
+    if not is_name(name):
         raise InputError(
             f"the name of a start is one line of 1 to {_LONGEST_NAME} characters, got {describe_value(name)}"
         )

@@ -101,6 +101,14 @@ def test_info_says_what_a_start_is_and_which_is_needed(folder):
     assert f"start: needs waves, hash {one.short_hash}\n" in succeed("info", folder / "one.coinr")
 
 
+def test_info_of_files_whose_keys_mean_something_else(tmp_path):
+    weights = siren(2, 3, 8).state_dict()
+    coinr.save(tmp_path / "a.coinr", weights, meta={"start": "Monday", "base": [1, 2]})
+    assert json.loads(succeed("info", tmp_path / "a.coinr", "--json"))["start"] is None
+    coinr.save(tmp_path / "b.coinr", weights, meta={"start": {"name": "Monday"}})
+    assert "does not name a start" in json.loads(succeed("info", tmp_path / "b.coinr", "--json"))["start"]["error"]
+
+
 READERS = {
     "decode": lambda folder, out: ("decode", folder / "one.coinr", "-o", out / "a.png"),
     "decode by torch": lambda folder, out: ("decode", folder / "one.coinr", "-o", out / "b.png", "--device", "cpu"),

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import coinr
-from coinr.errors import FormatError, InputError, ReferenceNetworkError
+from coinr.errors import InputError, ReferenceNetworkError
 from coinr.networks import network_meta
 from coinr.starts import find
 from tests.small_signals import siren
@@ -133,8 +133,9 @@ def test_a_base_that_is_no_start_is_given_as_base(one, place, monkeypatch):
 def test_metadata_that_name_no_start(one, said):
     meta = {"image": [4, 5], "base": said, **network_meta(one.network())}
     forged = coinr.encode_state_dict(near(one), base=one.network(), tolerance=0.01, meta=meta)
-    with pytest.raises(FormatError, match="base metadata"):
+    with pytest.raises(ReferenceNetworkError, match="give it as base"):
         coinr.open_file(forged)
+    assert coinr.open_file(forged, start=one).height == 4
 
 
 def test_packing_refuses_what_is_not_of_the_start(one):
