@@ -5,8 +5,11 @@
 namespace coinr {
 namespace {
 
-// With at most so many columns, sums by lane cost less than a transposed tile.
+// With at most so many rows or columns, sums by lane cost less than a transposed tile.
 constexpr int64_t kNarrow = 4;
+
+// Floats whose sums stay in the first cache.
+constexpr int64_t kPart = 1024;
 
 constexpr int64_t kLine = 16;  // floats
 int64_t whole_lines(int64_t count) { return (count + kLine - 1) / kLine * kLine; }
@@ -30,6 +33,16 @@ std::vector<float> expand(const MlpLayer& layer, const float* weight) {
             matrix[(out + r) * columns + in + c] = real;
         }
     return matrix;
+}
+
+// Sets out[block][d][i] = at[(begin of the block + i) * row_stride + d * depth_stride].
+void pack_blocks(const float* at, int64_t rows, int64_t depth, int64_t row_stride, int64_t depth_stride, float* out) {
+    for (int64_t i = 0, r = 0; i < block_count(rows); ++i) {
+        const int64_t stop = block_begin(rows, i + 1), size = stop - r;
+        for (int64_t first = r; r < stop; ++r)
+            for (int64_t d = 0; d < depth; ++d) out[d * size + r - first] = at[r * row_stride + d * depth_stride];
+        out += size * depth;
+    }
 }
 
 // The layer that alone writes the rows of a way back from layer k, after which no other way leads to them: it can be
@@ -61,7 +74,7 @@ MlpLayout::MlpLayout(const MlpProgram& program, const MlpKernels& kernels, bool 
         one.columns = program.layers()[k].columns();
         one.way = ways[k];
         one.before = layer_before(program, ways, static_cast<int64_t>(k));
-        one.narrow = one.columns <= kNarrow;
+        one.narrow = std::min(one.rows, one.columns) <= kNarrow;
         one.stride = (one.columns + lanes_ - 1) / lanes_ * lanes_;
         one.forward = packed_size_;
         one.bias = one.forward + whole_lines(one.rows * one.columns);
@@ -79,42 +92,33 @@ void MlpLayout::pack(int64_t k, const float* weight, const float* bias, bool bac
     const MlpLayer& layer = program_.layers()[k];
     const Layer& at = layers_[k];
     const std::vector<float> matrix = expand(layer, weight);
-    float* out = packed + at.forward;
-    for (int64_t i = 0, r = 0; i < block_count(at.rows); ++i) {
-        const int64_t stop = block_begin(at.rows, i + 1);
-        for (int64_t c = 0; c < at.columns; ++c)
-            for (int64_t row = r; row < stop; ++row) *out++ = matrix[row * at.columns + c];
-        r = stop;
-    }
+    pack_blocks(matrix.data(), at.rows, at.columns, at.columns, 1, packed + at.forward);
     for (int64_t r = 0; r < at.rows; ++r) {
         const bool imaginary = r >= layer.fan_out;
         const int64_t from = layer.storage == Storage::real ? r : 2 * (r - (imaginary ? layer.fan_out : 0)) + imaginary;
         packed[at.bias + r] = bias[from] * layer.factor();
     }
     if (!back) return;
-    out = packed + at.back;
-    const int64_t count = at.way.end - at.way.begin, first = at.way.begin - layer.in_row;
-    for (int64_t i = 0, c = 0; i < block_count(count); ++i) {
-        const int64_t stop = block_begin(count, i + 1);
-        for (int64_t row = 0; row < at.rows; ++row)
-            for (int64_t column = c; column < stop; ++column) *out++ = matrix[row * at.columns + first + column];
-        c = stop;
-    }
+    const float* const first = matrix.data() + (at.way.begin - layer.in_row);
+    pack_blocks(first, at.way.end - at.way.begin, at.rows, 1, at.columns, packed + at.back);
 }
 
 void MlpLayout::unpack(int64_t k, float* groups, int64_t count, float* weight, float* bias) const {
     const MlpLayer& layer = program_.layers()[k];
     const Layer& at = layers_[k];
-    const int64_t size = at.rows * (at.narrow ? at.columns * lanes_ : at.stride);
-    for (int64_t g = 1; g < count; ++g) {
-        const float* const more = groups + g * gradient_size_;
-        for (int64_t i = at.gradient; i < at.gradient + size; ++i) groups[i] += more[i];
-        for (int64_t i = at.sums; i < at.sums + at.rows * lanes_; ++i) groups[i] += more[i];
+    const int64_t end = at.sums + at.rows * lanes_;
+    for (int64_t first = at.gradient; first < end; first += kPart) {
+        const int64_t stop = std::min(first + kPart, end);
+        for (int64_t g = 1; g < count; ++g) {
+            const float* const more = groups + g * gradient_size_;
+            for (int64_t i = first; i < stop; ++i) groups[i] += more[i];
+        }
     }
-    const auto lane_sum = [&](const float* lanes) {
-        float total = 0;
-        for (int64_t l = 0; l < lanes_; ++l) total += lanes[l];
-        return total;
+    const auto lane_sum = [count = lanes_](const float* lanes) {
+        float parts[4] = {};
+        for (int64_t l = 0; l < count; l += 4)
+            for (int64_t i = 0; i < 4; ++i) parts[i] += lanes[l + i];
+        return (parts[0] + parts[1]) + (parts[2] + parts[3]);
     };
     const float* const matrix = groups + at.gradient;
     const auto entry = [&](int64_t r, int64_t c) {

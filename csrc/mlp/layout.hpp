@@ -17,7 +17,7 @@ public:
         MlpProgram::WayBack way;
         int64_t before;           // the layer whose outputs get their whole gradient on this way back, or -1
         bool after;               // a later layer has this one as `before`
-        bool narrow;              // few columns: gradients are added up lane by lane
+        bool narrow;              // few rows or columns: gradients are added up lane by lane
         int64_t gradient;         // in floats of gradients: [rows][stride], or [rows][columns][lanes] if narrow
         int64_t stride;
         int64_t sums;             // [rows][lanes], of the biases

@@ -40,15 +40,19 @@ void MlpTile::load(const MlpBatch& batch, int64_t first, int64_t count) {
         const MlpInput& input = program_.inputs()[i];
         const Matrix& from = batch.inputs[i];
         float* const rows = row(y_, input.buffer, input.row);
-        const float* samples[kTile];
         const int64_t repeats = batch.repeats[i];
-        // the last sample is repeated: it is as finite as the network makes it
-        for (int64_t s = 0; s < columns_; ++s) {
-            const int64_t sample = first + std::min(s, count - 1);
-            samples[s] = from.data + (repeats == 1 ? sample : sample / repeats) * from.row_stride;
+        for (int64_t f = 0; f < input.features; ++f) {
+            const float* const in = from.data + f * from.column_stride;
+            float* const to = rows + f * kTile;
+            for (int64_t s = 0, sample = first / repeats, left = repeats - first % repeats; s < count; ++s) {
+                to[s] = in[sample * from.row_stride];
+                if (--left > 0) continue;
+                ++sample;
+                left = repeats;
+            }
+            // the last sample is repeated: it is as finite as the network makes it
+            std::fill(to + count, to + columns_, to[count - 1]);
         }
-        for (int64_t f = 0; f < input.features; ++f)
-            for (int64_t s = 0; s < columns_; ++s) rows[f * kTile + s] = samples[s][f * from.column_stride];
         kernels_.encode(rows, input.features, input.frequencies.data(), input.frequencies.size(), columns_);
     }
 }
@@ -71,7 +75,7 @@ void MlpTile::forward(const float* packed) {
         const MlpLayout::Layer& at = layout_.layers()[k];
         float* const y = row(y_, layer.out_buffer, layer.out_row);
         kernels_.multiply({packed + at.forward, true, 0, row(y_, layer.in_buffer, layer.in_row), kTile,
-                           kernels_.block_columns, y, kTile, packed + at.bias, false, at.rows, at.columns, columns_});
+                           kernels_.block_columns, y, kTile, nullptr, packed + at.bias, at.rows, at.columns, columns_});
         float* const kept = back_ ? row(kept_, layer.out_buffer, layer.out_row) : nullptr;
         kernels_.activate({layer.activation, layer.omega, layer.scale, at.rows, columns_, y, kept, nullptr, nullptr});
     }
@@ -123,7 +127,8 @@ void MlpTile::backward(const float* packed, float* sums) {
     for (size_t k = program_.layers().size(); k-- > 0;) {
         const MlpLayer& layer = program_.layers()[k];
         const MlpLayout::Layer& at = layout_.layers()[k];
-        float* const g = row(gradients_, layer.out_buffer, layer.out_row);
+        // gradients that a later layer has differentiated replaced the derivatives: they fill less of the cache
+        float* const g = row(at.after ? kept_ : gradients_, layer.out_buffer, layer.out_row);
         if (!at.after)
             kernels_.differentiate({layer.activation, layer.omega, layer.scale, at.rows, columns_,
                                     row(y_, layer.out_buffer, layer.out_row),
@@ -133,15 +138,17 @@ void MlpTile::backward(const float* packed, float* sums) {
             kernels_.outer(g, at.rows, x, at.columns, columns_, sums + at.gradient);
         } else {
             kernels_.transpose(x, at.columns, columns_, transposed_);
-            kernels_.multiply({g, false, kTile, transposed_, kernels_.block_columns, columns_ * kernels_.block_columns,
-                               sums + at.gradient, at.stride, nullptr, true, at.rows, columns_, at.stride});
+            float* const c = sums + at.gradient;
+            kernels_.multiply({g, false, kTile, transposed_, kernels_.block_columns, columns_ * kernels_.block_columns, c,
+                               at.stride, c, nullptr, at.rows, columns_, at.stride});
         }
         if (at.way.begin == at.way.end) continue;
-        Product product{packed + at.back, true, 0, g, kTile, kernels_.block_columns,
-                        row(gradients_, layer.in_buffer, at.way.begin), kTile, nullptr, at.way.add,
-                        at.way.end - at.way.begin, at.rows, columns_};
+        float* const before = row(gradients_, layer.in_buffer, at.way.begin);
+        Product product{packed + at.back, true, 0, g, kTile, kernels_.block_columns, before, kTile,
+                        at.way.add ? before : nullptr, nullptr, at.way.end - at.way.begin, at.rows, columns_};
         if (at.before >= 0) {
-            product.factor = row(kept_, layer.in_buffer, at.way.begin);
+            product.c = row(kept_, layer.in_buffer, at.way.begin);
+            product.factor = product.c;
             product.sums = sums + layout_.layers()[at.before].sums;
         }
         kernels_.multiply(product);

@@ -58,7 +58,7 @@ void OrthogonalFactor::square(const float* in, int64_t depth, float* out, bool t
     each(up(columns_, kStrip) / kStrip, [&](int64_t i) {
         const int64_t first = i * kStrip, rows = std::min(kStrip, columns_ - first), columns = wide_ - first;
         float* const strip = out + first * stride_ + first;
-        Product product{in + first, false, 1, in + first, stride_, kernels_.block_columns, strip, stride_, nullptr, false,
+        Product product{in + first, false, 1, in + first, stride_, kernels_.block_columns, strip, stride_, nullptr, nullptr,
                         rows, depth, columns};
         product.a_step = stride_;
         kernels_.multiply(product);
@@ -73,7 +73,7 @@ void OrthogonalFactor::square(const float* in, int64_t depth, float* out, bool t
 
 void OrthogonalFactor::multiply_rows(int64_t first, int64_t count) {
     kernels_.multiply({&matrix_[first * stride_], false, stride_, polynomial_.data(), stride_, kernels_.block_columns,
-                       &next_[first * stride_], stride_, nullptr, false, count, columns_, wide_});
+                       &next_[first * stride_], stride_, nullptr, nullptr, count, columns_, wide_});
 }
 
 void OrthogonalFactor::subtract_from(float* values, float rate) {

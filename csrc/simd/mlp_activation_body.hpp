@@ -11,6 +11,23 @@ COINR_INLINE void for_vectors(int64_t rows, int64_t columns, F f) {
         for (int64_t j = 0; j < columns; j += kLanes) f(r * kTile + j);
 }
 
+// Sines of a row, and their derivatives in `kept`. Whether a number is far is asked once.
+template <bool with_cosine>
+COINR_INLINE void sine_row(float* y, float* kept, int64_t columns) {
+    Floats most = {};
+    for (int64_t j = 0; j < columns; j += kLanes) most = larger_magnitude(load(y + j), most);
+    const bool far = any_far(most);
+    for (int64_t j = 0; j < columns; j += kLanes) {
+        Floats s, c;
+        if (__builtin_expect(far, 0))
+            sines<with_cosine>(load(y + j), s, c);
+        else
+            near_sines<with_cosine>(load(y + j), s, c);
+        store(y + j, s);
+        if (with_cosine) store(kept + j, c);
+    }
+}
+
 COINR_INLINE Floats factor_of_finer(Floats z, float omega) { return (magnitude(z) + 1.0f) * omega; }
 
 // Activations alone.
@@ -19,11 +36,8 @@ void activate_forward(const ActivationTask& t) {
     const float omega = t.omega;
     switch (t.activation) {
         case Activation::sine:
-            return for_vectors(t.rows, t.columns, [=](int64_t at) {
-                Floats s, none;
-                sines<false>(load(y + at), s, none);
-                store(y + at, s);
-            });
+            for (int64_t r = 0; r < t.rows; ++r) sine_row<false>(y + r * kTile, nullptr, t.columns);
+            return;
         case Activation::finer:
             return for_vectors(t.rows, t.columns, [=](int64_t at) {
                 const Floats z = load(y + at);
@@ -54,12 +68,8 @@ void activate_both(const ActivationTask& t) {
     const float omega = t.omega;
     switch (t.activation) {
         case Activation::sine:
-            return for_vectors(t.rows, t.columns, [=](int64_t at) {
-                Floats s, c;
-                sines<true>(load(y + at), s, c);
-                store(y + at, s);
-                store(kept + at, c);
-            });
+            for (int64_t r = 0; r < t.rows; ++r) sine_row<true>(y + r * kTile, kept + r * kTile, t.columns);
+            return;
         case Activation::finer:
             return for_vectors(t.rows, t.columns, [=](int64_t at) {
                 const Floats z = load(y + at), factor = factor_of_finer(z, omega);

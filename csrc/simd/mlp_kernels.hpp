@@ -25,7 +25,7 @@ inline int64_t block_begin(int64_t rows, int64_t i) {
 
 enum class Activation { none, sine, finer, gauss, relu, sigmoid, gabor, gabor_complex };
 
-// c = (start + a b) * factor.
+// c = (start + a b) * factor. `c` may be `factor`.
 struct Product {
     const float* a;      // packed: blocks of rows, each [depth][rows of the block]; else row r begins at r * a_stride
     bool packed;
@@ -34,8 +34,8 @@ struct Product {
     int64_t b_stride, b_block;
     float* c;            // [rows][c_stride]
     int64_t c_stride;
-    const float* bias;   // [rows] to start from; null: zeros
-    bool add;            // start from c
+    const float* start;  // as c; null: the biases
+    const float* bias;   // [rows]; null: zeros
     int64_t rows, depth, columns;
     const float* factor = nullptr;  // as c; null: ones
     float* sums = nullptr;          // [rows][lanes], where there are factors: sums of c are added, lane by lane

@@ -4,18 +4,20 @@
 namespace coinr {
 namespace {
 
-// A block of R rows and NV vectors of columns, whose sums stay in registers.
+// A block of R rows from `first` on and NV vectors of columns from j on, whose sums stay in registers.
 template <int R, int NV, bool packed>
-void multiply_block(const Product& t, const float* a, const float* b, float* c, const float* bias, bool add,
-                    int64_t depth, const float* factor, float* sums) {
+void multiply_block(const Product& t, const float* a, const float* b, int64_t first, int64_t j) {
+    float* const c = t.c + first * t.c_stride + j;
     Floats sum[R][NV];
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
         for (int v = 0; v < NV; ++v)
-            sum[r][v] = add ? load(c + r * t.c_stride + v * kLanes) : bias ? all(bias[r]) : Floats{};
+            sum[r][v] = t.start  ? load(t.start + (first + r) * t.c_stride + j + v * kLanes)
+                        : t.bias ? all(t.bias[first + r])
+                                 : Floats{};
     const int64_t row = packed ? 1 : t.a_stride, next = packed ? R : t.a_step, b_stride = t.b_stride;
-    for (int64_t k = 0; k < depth; ++k, a += next, b += b_stride) {
+    for (int64_t k = 0; k < t.depth; ++k, a += next, b += b_stride) {
         Floats x[NV];
 #pragma GCC unroll 8
         for (int v = 0; v < NV; ++v) x[v] = load(b + v * kLanes);
@@ -26,13 +28,15 @@ void multiply_block(const Product& t, const float* a, const float* b, float* c, 
             for (int v = 0; v < NV; ++v) sum[r][v] = multiply_add(w, x[v], sum[r][v]);
         }
     }
-    if (!packed || !factor) {
+    if (!packed || !t.factor) {
 #pragma GCC unroll 8
         for (int r = 0; r < R; ++r)
 #pragma GCC unroll 8
             for (int v = 0; v < NV; ++v) store(c + r * t.c_stride + v * kLanes, sum[r][v]);
         return;
     }
+    const float* const factor = t.factor + first * t.c_stride + j;
+    float* const sums = t.sums + first * kLanes;
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
         Floats total = load(sums + r * kLanes);
@@ -46,8 +50,7 @@ void multiply_block(const Product& t, const float* a, const float* b, float* c, 
     }
 }
 
-typedef void (*Block)(const Product&, const float*, const float*, float*, const float*, bool, int64_t, const float*,
-                      float*);
+typedef void (*Block)(const Product&, const float*, const float*, int64_t, int64_t);
 
 template <int R, bool packed>
 Block block_of_vectors(int64_t vectors) {
@@ -70,27 +73,17 @@ Block block_of(int64_t rows, int64_t vectors) {
     }
 }
 
-// Rows of b that are used together: 32 KiB stay in the first cache.
-constexpr int64_t kPanel = 32768 / (4 * kColumns);
-
 void multiply(const Product& t) {
     const int64_t blocks = block_count(t.rows);
-    const int64_t panels = (t.depth + kPanel - 1) / kPanel;
     for (int64_t j = 0; j < t.columns; j += kColumns) {
         const float* const b = t.b + j / kColumns * t.b_block;
         const int64_t vectors = (t.columns - j < kColumns ? t.columns - j : kColumns) / kLanes;
-        for (int64_t panel = 0; panel < (panels ? panels : 1); ++panel) {
-            const int64_t begin = panels ? t.depth * panel / panels : 0, stop = panels ? t.depth * (panel + 1) / panels : 0;
-            for (int64_t i = 0, r = 0; i < blocks; ++i) {
-                const int64_t next = block_begin(t.rows, i + 1), rows = next - r;
-                const float* const a = t.packed ? t.a + r * t.depth + begin * rows : t.a + r * t.a_stride + begin * t.a_step;
-                const Block block = t.packed ? block_of<true>(rows, vectors) : block_of<false>(rows, vectors);
-                const bool last = t.factor && stop == t.depth;
-                block(t, a, b + begin * t.b_stride, t.c + r * t.c_stride + j, t.bias ? t.bias + r : nullptr,
-                      t.add || panel > 0, stop - begin, last ? t.factor + r * t.c_stride + j : nullptr,
-                      last ? t.sums + r * kLanes : nullptr);
-                r = next;
-            }
+        for (int64_t i = 0, r = 0; i < blocks; ++i) {
+            const int64_t next = block_begin(t.rows, i + 1), rows = next - r;
+            const float* const a = t.packed ? t.a + r * t.depth : t.a + r * t.a_stride;
+            const Block block = t.packed ? block_of<true>(rows, vectors) : block_of<false>(rows, vectors);
+            block(t, a, b, r, j);
+            r = next;
         }
     }
 }
@@ -150,13 +143,27 @@ void mirror(const float* in, int64_t rows, int64_t columns, float* out, int64_t 
         for (int64_t j = 0; j < columns; j += 4) transpose_quads(in + r * stride + j, stride, out + j * stride + r, stride);
 }
 
-void outer(const float* a, int64_t rows, const float* b, int64_t count, int64_t columns, float* sums) {
-    for (int64_t r = 0; r < rows; ++r, a += kTile)
-        for (int64_t c = 0; c < count; ++c, sums += kLanes) {
-            Floats sum = load(sums);
-            for (int64_t j = 0; j < columns; j += kLanes) sum = multiply_add(load(a + j), load(b + c * kTile + j), sum);
-            store(sums, sum);
+// N vectors of columns.
+template <int64_t N>
+void outer_block(const float* a, int64_t rows, const float* b, int64_t count, float* sums) {
+    for (int64_t c = 0; c < count; ++c) {
+        Floats x[N];
+#pragma GCC unroll 4
+        for (int64_t v = 0; v < N; ++v) x[v] = load(b + c * kTile + v * kLanes);
+        for (int64_t r = 0; r < rows; ++r) {
+            float* const at = sums + (r * count + c) * kLanes;
+            Floats sum = load(at);
+#pragma GCC unroll 4
+            for (int64_t v = 0; v < N; ++v) sum = multiply_add(load(a + r * kTile + v * kLanes), x[v], sum);
+            store(at, sum);
         }
+    }
+}
+
+void outer(const float* a, int64_t rows, const float* b, int64_t count, int64_t columns, float* sums) {
+    int64_t j = 0;
+    for (; j + 4 * kLanes <= columns; j += 4 * kLanes) outer_block<4>(a + j, rows, b + j, count, sums);
+    for (; j < columns; j += kLanes) outer_block<1>(a + j, rows, b + j, count, sums);
 }
 
 }  // namespace

@@ -47,6 +47,17 @@ COINR_INLINE Floats choose(Ints mask, Floats yes, Floats no) { return mask ? yes
 
 COINR_INLINE Floats magnitude(Floats x) { return (Floats)((Ints)x & 0x7FFFFFFF); }
 
+// The larger magnitude; `most`, which is not negative, where x is NaN.
+COINR_INLINE Floats larger_magnitude(Floats x, Floats most) {
+#if COINR_LEVEL == 2
+    return (Floats)_mm512_range_ps((__m512)x, (__m512)most, 0b1011);
+#elif COINR_LEVEL == 1
+    return (Floats)_mm256_max_ps((__m256)magnitude(x), (__m256)most);
+#else
+    return choose(magnitude(x) > most, magnitude(x), most);
+#endif
+}
+
 constexpr float kRound = 12582912;  // 1.5 * 2^23: adding it rounds to an integer, which the lowest bits then hold
 
 // Sines and cosines beyond this are computed in double precision, one by one.
@@ -100,9 +111,9 @@ COINR_INLINE Floats last_step(Floats p, Floats r) {
 #endif
 }
 
-// Errors: sine at most 2 units in the last place, cosine 2^-23.
+// Of magnitudes up to kFarthest, and NaN. Errors: sine at most 2 units in the last place, cosine 1.5e-7.
 template <bool with_cosine>
-COINR_INLINE void sines(Floats x, Floats& sine, Floats& cosine) {
+COINR_INLINE void near_sines(Floats x, Floats& sine, Floats& cosine) {
     Floats r;
     const Ints sign = reduce(x, r);
     const Floats square = r * r;
@@ -112,14 +123,19 @@ COINR_INLINE void sines(Floats x, Floats& sine, Floats& cosine) {
     p = multiply_add(p, square, all(-0.16666658387848643f));
     sine = (Floats)((Ints)last_step(p, r) ^ sign);
     if (with_cosine) {
-        Floats q = all(-2.5996482300108815e-07f);
-        q = multiply_add(q, square, all(2.4757051030764135e-05f));
-        q = multiply_add(q, square, all(-0.0013888300609989541f));
-        q = multiply_add(q, square, all(0.04166663148426814f));
-        q = multiply_add(q, square, all(-0.49999999229937f));
-        q = multiply_add(q, square, all(0.999999999726785f));
+        Floats q = all(2.3194384993985295e-05f);
+        q = multiply_add(q, square, all(-0.001385592739097774f));
+        q = multiply_add(q, square, all(0.041663989424705505f));
+        q = multiply_add(q, square, all(-0.4999993145465851f));
+        q = multiply_add(q, square, all(1.0f));
         cosine = (Floats)((Ints)q ^ sign);
     }
+}
+
+// As near_sines, of all numbers.
+template <bool with_cosine>
+COINR_INLINE void sines(Floats x, Floats& sine, Floats& cosine) {
+    near_sines<with_cosine>(x, sine, cosine);
     if (__builtin_expect(any_far(x), 0)) {
         float in[kLanes], s[kLanes], c[kLanes];
         store(in, x);
