@@ -36,7 +36,7 @@ class Adam(torch.optim.Adam):
     Attributes
     ----------
     native : bool
-        Whether the extension takes the steps: for float32 and complex64 on the CPU.
+        Whether the extension takes the steps: on the CPU, of float32 and complex64.
     """
 
     def __init__(self, params: Iterable[Tensor], lr: float) -> None:
@@ -84,8 +84,9 @@ class Muon(Optimizer):
     A matrix moves along the orthogonal factor of its mean gradient, by a step of spectral norm 2 lr at any width, so
     that learning rates of Adam for networks of sines are right for Muon, too. The last layer is left to Adam.
 
-    Matrices of one shape are one stack, and all tensors of Adam one vector: a step takes few operations, whatever the
-    number of tensors. The state of a stack or a vector is that of its first tensor.
+    Matrices of one shape are one stack, and all tensors of Adam one vector: a step takes one call of the extension or
+    few operations of torch, whatever the number of tensors. The state of a stack or a vector is that of its first
+    tensor.
 
     Parameters
     ----------
@@ -101,7 +102,7 @@ class Muon(Optimizer):
     Attributes
     ----------
     native : bool
-        Whether the extension takes the steps: for float32 on the CPU, and complex64 where there are no matrices.
+        Whether the extension takes the steps: on the CPU, of float32, and of complex64 that Adam moves.
     """
 
     def __init__(

@@ -98,12 +98,12 @@ void bind_optimizers(py::module_& m) {
     py::class_<Steps>(m, "OptimizerSteps", "Steps of Muon and Adam for arrays that stay where they are.")
         .def(py::init<std::vector<std::array<py::array, 2>>, std::vector<std::array<py::array, 3>>>(),
              py::arg("matrices"), py::arg("others"),
-             "Take float32 arrays: matrices (values, means) [K, m, n] for Muon, and others (values, means, squares) of any "
-             "shape for Adam.")
+             "Take float32 arrays: matrices (values, means) [K, m, n] for Muon, and others (values, means, squares) of "
+             "any shape for Adam.")
         .def("take", &Steps::take, py::arg("gradients"), py::arg("steps"), py::arg("rate"), py::arg("momentum"),
              py::arg("beta1"), py::arg("beta2"), py::arg("eps"), py::arg("threads"),
-             "Take one step by the gradients of the matrices and of the others, float32 or complex64 of as many floats. "
-             "`steps` has its number, from 1, for each of the others.");
+             "Take one step by the gradients of the matrices and of the others, float32 or complex64 of as many "
+             "floats. `steps` has its number, from 1, for each of the others.");
 }
 
 }  // namespace coinr

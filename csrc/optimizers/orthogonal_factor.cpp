@@ -10,9 +10,9 @@ namespace {
 constexpr int kSteps = 4;
 constexpr float kLinear = 3.4445f, kCubic = -4.7750f, kQuintic = 2.0315f;
 
-constexpr int64_t kLine = 16;         // floats of a cache line, a multiple of the lanes of every instruction set
-constexpr int64_t kStrip = kLine;     // rows of a symmetric matrix that are computed together
-constexpr int64_t kRows = 48;         // rows of another one
+constexpr int64_t kLine = 16;      // floats of a cache line, a multiple of the lanes of every instruction set
+constexpr int64_t kStrip = kLine;  // rows of a symmetric matrix that are computed together
+constexpr int64_t kRows = 64;      // rows of another one
 
 int64_t up(int64_t count, int64_t unit) { return (count + unit - 1) / unit * unit; }
 
@@ -45,7 +45,8 @@ void OrthogonalFactor::load(const float* gradients, float* means, float weight) 
         });
     };
     for_rows([&](int64_t i, int64_t r) {
-        sums[i] += kernels_.mix(gradients + r * columns_, means + r * columns_, weight, columns_, &matrix_[r * stride_]);
+        const int64_t at = r * columns_;
+        sums[i] += kernels_.mix(gradients + at, means + at, weight, columns_, &matrix_[r * stride_]);
     });
     double total = 0;
     for (double sum : sums) total += sum;
@@ -58,8 +59,9 @@ void OrthogonalFactor::square(const float* in, int64_t depth, float* out, bool t
     each(up(columns_, kStrip) / kStrip, [&](int64_t i) {
         const int64_t first = i * kStrip, rows = std::min(kStrip, columns_ - first), columns = wide_ - first;
         float* const strip = out + first * stride_ + first;
-        Product product{in + first, false, 1, in + first, stride_, kernels_.block_columns, strip, stride_, nullptr, nullptr,
-                        rows, depth, columns};
+        Product product{in + first, false,   1,       in + first, stride_, kernels_.block_columns,
+                        strip,      stride_, nullptr, nullptr,    rows,    depth,
+                        columns};
         product.a_step = stride_;
         kernels_.multiply(product);
         if (to_polynomial)
@@ -67,7 +69,8 @@ void OrthogonalFactor::square(const float* in, int64_t depth, float* out, bool t
                 kernels_.combine(strip + r * stride_, kQuintic, in + (first + r) * stride_ + first, kCubic, columns);
                 strip[r * stride_ + r] += kLinear;
             }
-        if (columns > kStrip) kernels_.mirror(strip + kStrip, kStrip, columns - kStrip, strip + kStrip * stride_, stride_);
+        if (columns > kStrip)
+            kernels_.mirror(strip + kStrip, kStrip, columns - kStrip, strip + kStrip * stride_, stride_);
     });
 }
 

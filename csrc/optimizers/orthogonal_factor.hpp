@@ -12,14 +12,14 @@ namespace coinr {
 
 // A matrix M = U S V^T [rows, columns] in working memory, best with rows >= columns.
 //
-// Four steps of the Newton-Schulz iteration of Jordan et al. 2024, M (c + b A + a A^2) for A = M^T M, bring all singular
-// values that are not tiny near one. A and its polynomial are symmetric: one half is computed, the other copied.
-// Without a team everything is done by the caller's thread; the result does not depend on it.
+// Four steps of the Newton-Schulz iteration of Jordan et al. 2024, M (c + b A + a A^2) for A = M^T M, bring all
+// singular values near one but the smallest. A and its polynomial are symmetric: one half is computed, then copied.
+// Without a team the caller's thread does everything; the result does not depend on it.
 class OrthogonalFactor {
 public:
     OrthogonalFactor(int64_t rows, int64_t columns, Team* team);
 
-    // Starts from out = mean + weight * (gradient - mean) after mean += weight * (gradient - mean), all [rows, columns].
+    // Starts from mean + weight * (gradient - mean) after mean += weight * (gradient - mean), all [rows, columns].
     void load(const float* gradients, float* means, float weight);
 
     // Subtracts rate * U V^T from `values`.

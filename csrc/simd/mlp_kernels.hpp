@@ -1,4 +1,4 @@
-// The inner loops of networks, once per instruction set.
+// The inner loops of networks and of their optimizers, once per instruction set.
 //
 // Unlike those of kernels.hpp they use fused multiply-add where there is one, so results differ in the last bits from
 // one instruction set to another. On one machine equal arguments give equal bits.
@@ -27,7 +27,7 @@ enum class Activation { none, sine, finer, gauss, relu, sigmoid, gabor, gabor_co
 
 // c = (start + a b) * factor. `c` may be `factor`.
 struct Product {
-    const float* a;      // packed: blocks of rows, each [depth][rows of the block]; else row r begins at r * a_stride
+    const float* a;      // packed: blocks of rows, each [depth][rows of the block]; else row r is at r * a_stride
     bool packed;
     int64_t a_stride;
     const float* b;      // column j of row k at b[j / w * b_block + k * b_stride + j % w], w = Kernels::block_columns
@@ -83,7 +83,8 @@ struct MlpKernels {
 
     // For optimizers. Counts are any; where they are not whole vectors, `mix` sets the rest of the last one to zero.
     void (*adam)(const AdamTask& task);
-    // mean += weight * (gradient - mean), then out = mean + weight * (gradient - mean). Returns the sum of squares of `out`.
+    // mean += weight * (gradient - mean), then out = mean + weight * (gradient - mean). Returns the sum of squares of
+    // `out`.
     double (*mix)(const float* gradient, float* mean, float weight, int64_t count, float* out);
     void (*scale)(float* y, float factor, int64_t count);
     void (*combine)(float* y, float beta, const float* x, float alpha, int64_t count);  // y = beta y + alpha x

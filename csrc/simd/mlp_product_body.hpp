@@ -122,8 +122,8 @@ COINR_INLINE Floats high_pairs(Floats a, Floats b) { return Floats{a[2], a[3], b
 
 // kLanes rows, four columns: within each group of four lanes these are 4 by 4 matrices.
 COINR_INLINE void transpose_quads(const float* in, int64_t stride, float* out, int64_t out_stride) {
-    const Floats a = load_quads(in, stride), b = load_quads(in + stride, stride), c = load_quads(in + 2 * stride, stride),
-                 d = load_quads(in + 3 * stride, stride);
+    const Floats a = load_quads(in, stride), b = load_quads(in + stride, stride);
+    const Floats c = load_quads(in + 2 * stride, stride), d = load_quads(in + 3 * stride, stride);
     const Floats ab0 = low_singles(a, b), ab1 = high_singles(a, b), cd0 = low_singles(c, d), cd1 = high_singles(c, d);
     store(out, low_pairs(ab0, cd0));
     store(out + out_stride, high_pairs(ab0, cd0));
@@ -134,13 +134,15 @@ COINR_INLINE void transpose_quads(const float* in, int64_t stride, float* out, i
 void transpose(const float* in, int64_t rows, int64_t columns, float* out) {
     for (int64_t r = 0; r < rows; r += kLanes) {
         float* const block = out + r / kColumns * columns * kColumns + r % kColumns;
-        for (int64_t j = 0; j < columns; j += 4) transpose_quads(in + r * kTile + j, kTile, block + j * kColumns, kColumns);
+        for (int64_t j = 0; j < columns; j += 4)
+            transpose_quads(in + r * kTile + j, kTile, block + j * kColumns, kColumns);
     }
 }
 
 void mirror(const float* in, int64_t rows, int64_t columns, float* out, int64_t stride) {
     for (int64_t r = 0; r < rows; r += kLanes)
-        for (int64_t j = 0; j < columns; j += 4) transpose_quads(in + r * stride + j, stride, out + j * stride + r, stride);
+        for (int64_t j = 0; j < columns; j += 4)
+            transpose_quads(in + r * stride + j, stride, out + j * stride + r, stride);
 }
 
 // N vectors of columns.
