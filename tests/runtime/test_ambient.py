@@ -22,10 +22,12 @@ from torch import nn
 from torch.func import functional_call
 
 import coinr
+from coinr.meta.options import METHODS
 from coinr.runtime.ambient import callers_settings, own_settings
 from coinr.runtime.denormals import denormals_as_zeros, flushes_denormals
 from coinr.signals.metrics import image_metrics
 from tests.grids import fast_where
+from tests.small_starts import start
 
 PICTURE = (np.indices((12, 10)).sum(0) * 9 % 256).astype(np.uint8)
 SMALL = {"width": 8, "hidden_layers": 1, "steps": 6, "progress": False}
@@ -104,6 +106,13 @@ def _fitted(signal: Any, **options: Any) -> list[Any]:
     return [fitted.score, fitted.history, *fitted.network.state_dict().values()]
 
 
+def _learned(method: str, signals: Any = (PICTURE, PICTURE[::-1])) -> bytes:
+    return coinr.learn_start(signals, method=method, **SMALL | {"steps": 2}).blob
+
+
+BEGIN = start(network())
+
+
 def _opened(k: int) -> Any:
     file = coinr.open_file(SIGNAL_BLOBS[k])
     return [file.restore(), *file.network.state_dict().values()]
@@ -153,6 +162,11 @@ CALLS: dict[str, Callable[[], Any]] = {
     "fit scene": lambda: _fitted(scene()),
     "fit module": lambda: _fitted(PICTURE, network=network(), width=None, hidden_layers=None),
     "fit many": lambda: [fit.score for fit in coinr.fit_many([PICTURE, PICTURE[::2].copy()], **SMALL)],
+    **{f"learn {method}": functools.partial(_learned, method) for method in METHODS},
+    "learn of a scene": lambda: _learned("maml", [scene()]),
+    "start": lambda: [BEGIN.hash, *BEGIN.rates.values(), *BEGIN.network().state_dict().values()],
+    "fit from a start": lambda: _fitted(PICTURE, start=BEGIN, width=None, hidden_layers=None),
+    "pack relative to a start": lambda: coinr.pack_image(BEGIN.network(), 9, 7, start=BEGIN),
     "compress": lambda: coinr.compress(PICTURE, target_bytes=180, steps=2, progress=False).blob,
     "pack": lambda: coinr.pack_signal(network(), coinr.ImageSignal(PICTURE)),
     "open image": lambda: _opened(0),
