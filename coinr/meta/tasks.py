@@ -61,11 +61,15 @@ def _rows(sampler: Sampler) -> Iterator[Tensor]:
 
 
 def choose(count: int, each: int, seed: int) -> Iterator[Sequence[int]]:
-    """Yield ``each`` of ``count`` numbers, without end: all are taken in random order before one is taken again."""
+    """Yield ``each`` different ones of ``count`` numbers, without end.
+
+    All are taken in random order before one is taken again.
+    """
     generator = torch.Generator().manual_seed(seed)
     queue: list[int] = []
     while True:
-        while len(queue) < each:
-            queue += torch.randperm(count, generator=generator).tolist()
+        if len(queue) < each:
+            order = torch.randperm(count, generator=generator).tolist()
+            queue += [*(k for k in order if k not in queue), *(k for k in order if k in queue)]
         yield queue[:each]
         queue = queue[each:]

