@@ -169,6 +169,22 @@ def test_sines_are_exact_to_two_units_in_the_last_place():
         assert np.isnan(_C.sines(np.array([np.nan, np.inf, -np.inf], np.float32))).all()
 
 
+def check_a_layer_of_sines() -> None:
+    program = _C.MlpProgram([(1, [], 0, 0)], [("sine", "real", 1, 1, 0, 0, 1, 0, 1.0, 1.0)])
+    tensors = [np.ones((1, 1), np.float32), np.zeros(1, np.float32)]
+    x = np.random.default_rng(0).uniform(-1e4, 1e4, (300, 1)).astype(np.float32)
+    x[[70, 130, 195, 290], 0] = 3e8, -1e20, np.nan, np.inf
+    with np.errstate(all="ignore"):
+        found = program.forward(tensors, [x], len(x), 1)
+        _, gradient = program.backward(tensors, [x], len(x), np.ones_like(x), True, 1)
+        np.testing.assert_allclose(found, np.sin(x.astype(np.float64)), rtol=0, atol=2.5e-7)
+        np.testing.assert_allclose(gradient, np.cos(x.astype(np.float64)), rtol=0, atol=2.5e-7)
+
+
+def test_a_layer_takes_sines_of_near_and_far_numbers():
+    check_a_layer_of_sines()
+
+
 @pytest.mark.parametrize(
     ("inputs", "layers", "words"),
     [
@@ -218,6 +234,7 @@ def test_other_instruction_sets(level):
                 tests.check_errors_and_gradients(*sizes, count)
         tests.test_threads_do_not_change_a_bit(500)
         tests.test_sines_are_exact_to_two_units_in_the_last_place()
+        tests.check_a_layer_of_sines()
     """
     done = subprocess.run(
         [sys.executable, "-c", script],
