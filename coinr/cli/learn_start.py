@@ -61,13 +61,13 @@ _ARGUMENTS = (
 @click.argument("signals", metavar="SIGNAL...", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
 @output_option("The .start.coinr file", "SIGNAL with .start.coinr")
 @click.option("--name", metavar="NAME", help="Of the start; files that need it name it.  [default: that of the output]")
-@click.option("--method", metavar="NAME", default="maml", help="maml, reptile or joint, see below.  [default: maml]")
+@click.option("--method", metavar="NAME", default="maml", help="maml, reptile or joint, see above.  [default: maml]")
 @click.option(
     "--network", metavar="KIND", help="siren, finer, gauss, wire or relu; nerf for scenes.  [default: that of encode]"
 )
 @click.option("--width", type=click.IntRange(1, 4096), help="Neurons per layer.  [default: that of encode]")
 @click.option("--hidden-layers", type=click.IntRange(0, 64), help="Layers of width x width.  [default: that of encode]")
-@click.option("--steps", type=click.IntRange(1), help="Steps of learning.  [default: as below]")
+@click.option("--steps", type=click.IntRange(1), help="Steps of learning.  [default: as above]")
 @click.option(
     "--time-budget",
     type=click.FloatRange(0, min_open=True),
@@ -75,11 +75,19 @@ _ARGUMENTS = (
     help="End the learning by then.  [default: none]",
 )
 @click.option("--batch", type=click.IntRange(1), help="Samples of each signal in a step.  [default: that of encode]")
-@click.option("--learning-rate", type=click.FloatRange(0, min_open=True), help="At the start.  [default: as below]")
-@click.option("--signals-per-step", type=click.IntRange(1), help="Not for joint.  [default: 3]")
-@click.option("--inner-steps", type=click.IntRange(1), help="Steps of each fit within a step.  [default: as below]")
 @click.option(
-    "--inner-rate", type=click.FloatRange(0, min_open=True), help="Learning rate of these.  [default: as below]"
+    "--learning-rate",
+    type=click.FloatRange(0, min_open=True),
+    help="Of learning, in its first step.  [default: as above]",
+)
+@click.option(
+    "--signals-per-step", type=click.IntRange(1), help="Signals that a step learns from; not for joint.  [default: 3]"
+)
+@click.option("--inner-steps", type=click.IntRange(1), help="Steps of each fit within a step.  [default: as above]")
+@click.option(
+    "--inner-rate",
+    type=click.FloatRange(0, min_open=True),
+    help="Learning rate of the inner steps.  [default: as above]",
 )
 @click.option(
     "--first-order",

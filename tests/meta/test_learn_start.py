@@ -9,6 +9,7 @@ import torch
 
 import coinr
 from coinr.errors import CoinrError, InputError
+from coinr.fitting import training
 from coinr.fitting.workers import Workers
 from coinr.meta.joint import Joint
 from coinr.meta.maml import adapt
@@ -119,14 +120,37 @@ def test_a_start_is_not_changed_by_fits_and_fits_of_many_are_those_of_one(pictur
     )
 
 
-def test_a_fit_from_a_start_resumes_and_knows_its_start(others, tmp_path):
-    begin = start(siren(2, 3, 12), steps=3)
-    options = {"threads": 1, "checkpoint": tmp_path / "c", "checkpoint_every": 0}
-    coinr.fit(others[0], start=begin, steps=2, **options)
-    resumed = coinr.fit(others[0], start=begin, steps=2, **options)
-    assert resumed.steps == 2
+class _Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("options", [{}, {"precision": "mixed", "optimizer": "adam"}])
+def test_a_fit_that_died_within_the_learned_steps_resumes(others, tmp_path, monkeypatch, options):
+    begin, advance, done = start(siren(2, 3, 12), steps=3), training._Run._advance, []
+    options |= {"start": begin, "steps": 8, "threads": 1}
+
+    def dying(run, *arguments):
+        done.append(None)
+        if len(done) > 2:
+            raise _Killed
+        return advance(run, *arguments)
+
+    whole = coinr.fit(others[0], **options)
+    with monkeypatch.context() as patch:
+        patch.setattr(training._Run, "_advance", dying)
+        with pytest.raises(_Killed):
+            coinr.fit(others[0], checkpoint=tmp_path / "c", checkpoint_every=0, **options)
+    resumed = coinr.fit(others[0], checkpoint=tmp_path / "c", **options)
+    assert resumed.history == whole.history
+    for mine, theirs in zip(resumed.network.parameters(), whole.network.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
+
+
+def test_a_checkpoint_knows_its_start(others, tmp_path):
+    options = {"steps": 2, "threads": 1, "checkpoint": tmp_path / "c"}
+    coinr.fit(others[0], start=start(siren(2, 3, 12), steps=3), **options)
     with pytest.raises(InputError, match="another signal, network or other arguments"):
-        coinr.fit(others[0], start=start(siren(2, 3, 12), steps=3, seed=4), steps=2, **options)
+        coinr.fit(others[0], start=start(siren(2, 3, 12), steps=3, seed=4), **options)
 
 
 KINDS = {
