@@ -19,6 +19,9 @@ from coinr.signals.signal import Recipe
 # Sides of a matrix up to this length get a preconditioner.
 _LONGEST = 1024
 
+# Newton–Schulz steps, as many as in the extension; a fifth gains nothing (``bench/results/newton_schulz.csv``).
+_ITERATIONS = 4
+
 # In fits of fewer steps the default learning rate of Muon decreases less with the width.
 _SHORT = 2500
 
@@ -211,7 +214,7 @@ def orthogonal_factor(matrices: Tensor) -> Tensor:
     """
     wide = matrices if matrices.shape[1] <= matrices.shape[2] else matrices.mH
     x: Tensor = wide / (torch.linalg.vector_norm(wide, dim=(1, 2), keepdim=True) + 1e-30)
-    for _ in range(4):
+    for _ in range(_ITERATIONS):
         square = x @ x.mH
         x = torch.baddbmm(x, torch.baddbmm(square, square, square, beta=-4.7750, alpha=2.0315), x, beta=3.4445)
     return x if wide is matrices else x.mH
