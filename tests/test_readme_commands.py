@@ -41,7 +41,8 @@ def lines():
 @pytest.fixture
 def quick(monkeypatch):
     for kind, network in (("Image", "siren"), ("Audio", "siren"), ("Shape", "siren"), ("Scene", "nerf")):
-        recipe = Recipe(network, width=12, hidden_layers=1, steps={"Image": 40, "Shape": 100}.get(kind, 8), **QUICK)
+        steps = {"Image": 40, "Shape": 100}.get(kind, 8)
+        recipe = Recipe(network, width=12, hidden_layers=1, steps=steps, budget_steps=steps, **QUICK)
         monkeypatch.setattr(getattr(coinr, f"{kind}Signal"), "recipe", recipe)
 
     for options in METHODS.values():

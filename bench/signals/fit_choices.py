@@ -1,9 +1,10 @@
 """First frequency, learning rate and the optimizer of the last layer, by PSNR and bytes after equal steps.
 
-    python -m bench.signals.fit_choices --data DIR [--pictures kodim03,kodim13] [--steps 3000]
+    python -m bench.signals.fit_choices --data DIR [--pictures kodim03,kodim13@48] [--steps 3000] [--variants 0,1,2,3]
 
-Fits SIRENs to whole pictures of Kodak with each variant below and codes them by the default. ``adam`` in the column
-``last_layer`` is what :func:`coinr.fit` does; with ``muon`` that optimizer moves the last layer, too. Writes
+Fits SIRENs to pictures with variants below and codes them by the default. ``kodim13@48`` is the middle of Kodak 13,
+48 x 48 pixels. ``adam`` in the column ``last_layer`` is what :func:`coinr.fit` does; with ``muon`` that optimizer
+moves the last layer, too. Writes
 ``fit_choices.csv`` (one row a fit; rows that are there are not made again), and machine and versions to
 ``fit_choices.json``.
 """
@@ -16,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,7 +30,14 @@ from coinr.signals.image.signal import ImageSignal
 from coinr.signals.sampling import score_of
 
 #: First frequency, learning rate and the optimizer of the last layer.
-VARIANTS = ((30.0, 1e-3, "adam"), (45.0, 1e-3, "adam"), (45.0, 1e-3, "muon"), (45.0, 1.5e-3, "muon"))
+VARIANTS = (
+    (30.0, 1e-3, "adam"),
+    (45.0, 1e-3, "adam"),
+    (30.0, 7e-4, "adam"),
+    (45.0, 7e-4, "adam"),
+    (45.0, 1e-3, "muon"),
+    (45.0, 1.5e-3, "muon"),
+)
 
 
 @dataclass(frozen=True)
@@ -59,9 +68,19 @@ def any_matrix(tensor: Tensor) -> tuple[int, ...] | None:
     return tuple(tensor.shape[1:]) if tensor.ndim == 3 and min(tensor.shape[1:]) > 1 else None
 
 
+def middle_of(picture: str, data: Path | None) -> np.ndarray:
+    """Return the pixels of a picture, or those in the middle of it."""
+    name, _, side = picture.partition("@")
+    pixels = pixels_of(name, data)
+    if not side:
+        return pixels
+    top, left = ((length - int(side)) // 2 for length in pixels.shape[:2])
+    return np.ascontiguousarray(pixels[top:, left:][: int(side), : int(side)])
+
+
 def run(choice: Choice, data: Path | None) -> Row:
     """Return the row of one fit."""
-    signal = ImageSignal(pixels_of(choice.picture, data))
+    signal = ImageSignal(middle_of(choice.picture, data))
     hidden, width = map(int, choice.size.split("x"))
     generator = torch.Generator().manual_seed(choice.seed)
     omega = choice.first_omega
@@ -97,6 +116,7 @@ def main() -> None:
     parser.add_argument("--pictures", default="astronaut,chelsea", help="names of Kodak, or of scikit-image's photos")
     parser.add_argument("--size", default="3x64", help="hidden layers x width")
     parser.add_argument("--steps", type=int, default=3000)
+    parser.add_argument("--variants", default="0,1", help="numbers of VARIANTS")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("bench/results/fit_choices"), help="the files without suffix")
     options = parser.parse_args()
@@ -105,7 +125,7 @@ def main() -> None:
     rows = [Row(**row) for row in read_csv(path)] if path.exists() else []
     known = {tuple(asdict(row).values())[: len(Choice.__dataclass_fields__)] for row in rows}
     for picture in options.pictures.split(","):
-        for variant in VARIANTS:
+        for variant in (VARIANTS[int(number)] for number in options.variants.split(",")):
             choice = Choice(picture, options.size, options.steps, *variant, options.seed)
             if tuple(asdict(choice).values()) not in known:
                 rows.append(run(choice, options.data))

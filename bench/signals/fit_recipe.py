@@ -2,10 +2,10 @@
 
     python -m bench.signals.fit_recipe [--data DIR] [--before CHECKOUT] [--only default,adam] [--steps 1000,2000]
 
-All fit SIRENs (3, 64) to six photos at full size, one core: two of scikit-image, four of Kodak with the data folder
-(also COINR_DATA). ``default`` and ``before`` are the whole command, starting Python included: ``default`` at its own
-steps and at those given, ``before`` of another checkout, built, at its own.
-``adam`` is a loop of plain PyTorch at the learning rate 1e-3 with coding, without starting Python. Writes
+All fit SIRENs to six photos at full size, one core: two of scikit-image, four of Kodak with the data folder (also
+COINR_DATA). All but ``adam`` are the whole command, starting Python included. ``default`` runs at its own steps and at
+those given. ``before`` is another checkout, built, at its own steps. ``budget`` is ``--target-bytes`` with the bytes of
+``before``. ``adam`` is a loop of plain PyTorch at the learning rate 1e-3 with coding, a SIREN (3, 64). Writes
 ``fit_recipe.csv`` (one row a fit; rows that are there are not made again), and summary, machine and versions to
 ``fit_recipe.json``.
 """
@@ -58,11 +58,10 @@ class Row:
     psnr_coded: float
 
 
-def encode(pixels: np.ndarray, checkout: Path, steps: int | None) -> dict[str, Any]:
-    """Return the result of ``coinr encode`` of a checkout, with its CPU seconds as ``cpu``."""
+def encode(pixels: np.ndarray, checkout: Path, chosen: Sequence[str]) -> dict[str, Any]:
+    """Return the result of ``coinr encode`` of a checkout with chosen options, and its CPU seconds as ``cpu``."""
     with tempfile.TemporaryDirectory() as folder:
         Image.fromarray(pixels).save(f"{folder}/photo.png")
-        chosen = [] if steps is None else ["--steps", str(steps)]
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
             [sys.executable, "-m", "coinr", "encode", f"{folder}/photo.png", *chosen, "--threads", "1", "--json"],
@@ -83,14 +82,15 @@ def version_of(checkout: Path) -> str:
     return f"coinr {done.stdout.strip()}"
 
 
-def run_command(method: str, picture: str, pixels: np.ndarray, checkout: Path, steps: int | None) -> Row:
+def run_command(method: str, picture: str, pixels: np.ndarray, checkout: Path, chosen: Sequence[str]) -> Row:
     """Return the row of one command."""
-    out = encode(pixels, checkout, steps)
+    out = encode(pixels, checkout, chosen)
+    steps = out["steps"] if "steps" in out else sum(step.get("steps", 0) for step in out["report"])
     return Row(
         method,
         version_of(checkout),
         picture,
-        out["steps"],
+        steps,
         round(out["cpu"], 2),
         round(out["psnr_before_coding"], 3),
         out["bytes"],
@@ -136,15 +136,17 @@ def crossing(rows: Sequence[Row], target: Row) -> tuple[float, float]:
 
 
 def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Return for each picture the default over the earlier default, at as many steps and at equal quality, and means.
+    """Return for each picture the default over the earlier one, at own steps and at equal quality, budgets, and means.
 
-    Ratios at equal quality are None where the curve of the default does not reach it.
+    Ratios at equal quality are None where the curve of the default does not reach it. Means are geometric, and those of
+    decibels arithmetic.
     """
     found: list[dict[str, Any]] = []
     for target in (row for row in rows if row.method == "before"):
         curve = [row for row in rows if (row.method, row.picture) == ("default", target.picture)]
         seconds, size = crossing(curve, target)
-        own = next((row for row in curve if row.steps == target.steps), None)
+        own = next((row for row in curve if row.steps == ImageSignal.recipe.steps), None)
+        budget = next((row for row in rows if (row.method, row.picture) == ("budget", target.picture)), None)
         found.append(
             {
                 "picture": target.picture,
@@ -153,13 +155,18 @@ def summary(rows: Sequence[Row]) -> list[dict[str, Any]]:
                 "psnr_change": own and own.psnr_coded - target.psnr_coded,
                 "time_ratio": None if math.isnan(seconds) else seconds / target.cpu_seconds,
                 "bytes_ratio": None if math.isnan(size) else size / target.bytes,
+                "budget_time_ratio": budget and budget.cpu_seconds / target.cpu_seconds,
+                "budget_psnr_change": budget and budget.psnr_coded - target.psnr_coded,
             }
         )
-    means = {}
-    for name in ("command_time_ratio", "command_bytes_ratio", "time_ratio", "bytes_ratio"):
+    means: dict[str, float | None] = {}
+    for name in ("psnr_change", "budget_psnr_change"):
+        values = [float(one[name]) for one in found if one[name] is not None]
+        means[name] = statistics.fmean(values) if values else None
+    for name in ("command_time_ratio", "command_bytes_ratio", "time_ratio", "bytes_ratio", "budget_time_ratio"):
         values = [float(one[name]) for one in found if one[name] is not None]
         means[name] = statistics.geometric_mean(values) if values else None
-    return [*found, {"picture": "geometric mean", **means}]
+    return [*found, {"picture": "mean", **means}]
 
 
 def main() -> None:
@@ -167,7 +174,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     corpus.add_data_option(parser)
     parser.add_argument("--before", type=Path, help="checkout of an earlier commit, built")
-    parser.add_argument("--only", default="before,default,adam", help="methods, with commas between")
+    parser.add_argument("--only", default="before,default,budget,adam", help="methods, with commas between")
     parser.add_argument("--steps", default="3000", help="of `default` beside its own, and of `adam`")
     parser.add_argument("--pictures", help="names, with commas between; all by default")
     parser.add_argument("--out", type=Path, default=Path("bench/results/fit_recipe"), help="the files without suffix")
@@ -181,7 +188,8 @@ def main() -> None:
         pixels = pixels_of(name, options.data)
         own = ImageSignal(pixels).recipe.steps
         work: list[tuple[str, int | None]] = [("before", None)] if options.before else []
-        work += [("default", count) for count in sorted({*steps, own})] + [("adam", count) for count in steps]
+        work += [("default", count) for count in sorted({*steps, own})]
+        work += [("budget", None), *(("adam", count) for count in steps)]
         for method, count in work:
             known = any((r.method, r.picture) == (method, name) and count in (None, r.steps) for r in rows)
             if known or method not in options.only.split(","):
@@ -189,7 +197,12 @@ def main() -> None:
             if method == "adam":
                 rows.append(run_adam(name, pixels, count or own))
             else:
-                rows.append(run_command(method, name, pixels, options.before if method == "before" else here, count))
+                chosen = [] if count is None else ["--steps", str(count)]
+                if method == "budget":
+                    most = next(r.bytes for r in rows if (r.method, r.picture) == ("before", name))
+                    chosen = ["--target-bytes", str(most)]
+                checkout = options.before if method == "before" else here
+                rows.append(run_command(method, name, pixels, checkout, chosen))
             print(rows[-1], flush=True)
             write_csv(path, [asdict(row) for row in rows])
     write_json(options.out.with_suffix(".json"), {"summary": summary(rows)})

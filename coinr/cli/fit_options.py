@@ -25,7 +25,7 @@ fit_options = option_group(
     click.option(
         "--learning-rate",
         type=click.FloatRange(0, min_open=True),
-        help="At the start.  [default: as below, less in long fits of wide sirens]",
+        help="At the start.  [default: as below, less in long fits of large sirens]",
     ),
     click.option(
         "--optimizer",

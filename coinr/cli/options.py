@@ -170,7 +170,8 @@ codec_options = option_group(
         metavar="DB",
         type=click.FloatRange(-200, 0),
         help="How far the network's output may be off, as a share of its range; less is finer and larger. Of a signal "
-        "it is measured, of a state dict predicted.  [default: -50 for auto, direct and sparse]",
+        "it is measured, of a state dict predicted.  [default: -50 for auto, direct and sparse; of a signal but a "
+        "shape, a twentieth of the fit's squared error]",
     ),
     click.option(
         "--tolerance",

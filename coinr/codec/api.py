@@ -187,10 +187,13 @@ def _is_measured(options: EncodeOptions) -> bool:
     return isinstance(options.calibrate, tuple) and keeps_output(options)
 
 
-def keep_output(encoder: Encoder, meter: OutputMeter) -> bytes:
-    """Return a file whose output error, as a meter measures it, is at most the level of the encoder's options."""
+def keep_output(encoder: Encoder, meter: OutputMeter, default: float = OUTPUT_ERROR_DB) -> bytes:
+    """Return a file whose output error is at most the level of the encoder's options in dB, or the default.
+
+    The error is what the meter measures.
+    """
     options = encoder.options
-    level = OUTPUT_ERROR_DB if options.output_error_db is None else options.output_error_db
+    level = default if options.output_error_db is None else options.output_error_db
 
     def measure(blob: bytes) -> float:
         return meter.error_db(decode_state_dict(blob, base=options.base, limits=options.limits))

@@ -59,7 +59,7 @@ def default_width(signal: Signal, kind: str, hidden_layers: int) -> int:
 
     It is the largest width up to the recipe's at which parameters of 10 bits each fit into the signal's
     :attr:`~coinr.signals.signal.Signal.default_bits`, and at least 8. These bits are a quarter of the uncompressed
-    samples, or an eighth for voxels. Signals have the recipe's width from about 160 x 160 color pixels, 3 s of sound at
+    samples, or an eighth for voxels. Signals have the recipe's width from about 165 x 165 color pixels, 3 s of sound at
     44.1 kHz or 101 x 101 x 101 voxels on.
 
     Parameters

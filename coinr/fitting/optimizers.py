@@ -22,8 +22,8 @@ _LONGEST = 1024
 # Newton–Schulz steps, as many as in the extension; a fifth gains nothing (``bench/results/newton_schulz.csv``).
 _ITERATIONS = 4
 
-# In fits of fewer steps the default learning rate of Muon decreases less with the width.
-_SHORT = 2500
+# The default learning rate of Muon decreases with the hidden neurons beyond this number, less in fits of fewer steps.
+_NEURONS, _SHORT = 192, 2500
 
 
 class Adam(torch.optim.Adam):
@@ -313,13 +313,15 @@ def default_optimizer(network: nn.Module) -> str:
 
 
 def default_learning_rate(recipe: Recipe, network: nn.Module, optimizer: str, steps: int) -> float:
-    """Return the learning rate of a fit: the recipe's, and for Muon on a SIREN less if it is wide and the fit is long.
+    """Return the learning rate of a fit: the recipe's, and for Muon on a SIREN less if it is large and the fit is long.
 
-    For Muon on a SIREN it is the recipe's times min(1, recipe width / width · max(1, 2500 / steps)).
+    For Muon on a SIREN it is the recipe's times min(1, 192 / neurons · max(1, 2500 / steps)), where neurons is the
+    width times the number of hidden layers, of at least three.
     At the recipe's rate, SIRENs of 4 layers of 96 lose quality on hard pictures within some thousand steps
-    (``bench/results/learning_rates.md``). Shorter fits get further at higher rates. The rule was not measured for
-    shapes.
+    (``bench/results/learning_rates.md``), and so do those of 5 layers of 56 (``bench/results/fit_choices.csv``).
+    Shorter fits get further at higher rates. The rule was not measured for shapes.
     """
     if optimizer == "muon" and type(network) is Siren:
-        return recipe.learning_rate * min(1.0, recipe.width / network.width * max(1.0, _SHORT / steps))
+        neurons = max(3, network.hidden_layers) * network.width
+        return recipe.learning_rate * min(1.0, _NEURONS / neurons * max(1.0, _SHORT / steps))
     return recipe.learning_rate

@@ -57,7 +57,11 @@ class OutputMeter:
 
     def error_db(self, state_dict: Mapping[str, Any]) -> float:
         """Return the output error with other tensors in dB; -inf where no output changes."""
-        outputs = map(_real, self._outputs(state_dict))
+        return self.distance_db(self._outputs(state_dict))
+
+    def distance_db(self, outputs: Sequence[Tensor]) -> float:
+        """Return how far outputs are from the original's in dB, as :meth:`error_db`."""
+        outputs = list(map(_real, outputs))
         return max(_error_db(one, original) for one, original in zip(outputs, self._original, strict=True))
 
 

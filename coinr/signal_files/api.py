@@ -46,8 +46,10 @@ def pack_signal(
         The start of the fit: tensors are stored as differences to it, so decoding needs the start. Where the file is
         smaller without it, and no size is given, it is stored without.
     seed, **options
-        As for :func:`~coinr.encode_state_dict`, without ``meta``. An output error, also that of the default, is
-        measured at the signal's samples, and the file keeps it. ``canonical`` is as :func:`with_canonical` decides.
+        As for :func:`~coinr.encode_state_dict`, without ``meta``. An output error is measured at the signal's samples,
+        and the file keeps it. That of the default adds at most a twentieth to the squared error of the fit, which is
+        0.2 dB of a PSNR or SNR, but is never below -80 dB; for a shape it is -50 dB. ``canonical`` is as
+        :func:`with_canonical` decides.
 
     Raises
     ------
@@ -62,7 +64,7 @@ def pack_signal(
         requested = EncodeOptions.from_arguments({**options, "seed": seed, "meta": meta})
         if "meta" in options or not keeps_output(requested):
             return encode_state_dict(state, seed, meta=meta, **options)
-        return keep_output(make_encoder(state, requested), meter_of_signal(signal, meta, state))
+        return keep_output(make_encoder(state, requested), *meter_of_signal(signal, meta, state))
 
     return pack(meta, options) if start is None else _pack_relative(pack, network, meta, options, start)
 

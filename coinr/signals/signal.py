@@ -29,6 +29,8 @@ class Recipe:
         Kind of network, as :func:`coinr.networks.build_network` knows it.
     width, hidden_layers, steps, batch, learning_rate
         As for :func:`coinr.fit`.
+    budget_steps : int
+        Steps of a fit within a size or for a quality, by :func:`coinr.compress`: of networks that may be larger.
     options : dict
         For each kind of network, what differs from its own defaults: ``{"siren": {"first_omega": 3000.0}}``.
     """
@@ -37,6 +39,7 @@ class Recipe:
     width: int
     hidden_layers: int
     steps: int
+    budget_steps: int
     batch: int
     learning_rate: float
     options: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)

@@ -31,7 +31,7 @@ def parameters(network):
     return sum(p.numel() for p in network.parameters())
 
 
-@pytest.mark.parametrize("signal", [picture(160), sound(3.0), volume(101), picture(512), sound(7), volume(128)])
+@pytest.mark.parametrize("signal", [picture(165), sound(3.0), volume(101), picture(512), sound(7), volume(128)])
 def test_large_signals_have_the_network_of_their_recipe(signal):
     assert new_network(signal).width == signal.recipe.width
 

@@ -333,20 +333,23 @@ def test_the_default_is_what_was_measured_to_be_best(kind, inputs, name):
 
 
 @pytest.mark.parametrize(
-    ("kind", "width", "optimizer", "steps", "rate"),
+    ("kind", "hidden_layers", "width", "optimizer", "steps", "rate"),
     [
-        ("siren", 32, "muon", 8000, 1e-3),
-        ("siren", 64, "muon", 8000, 1e-3),
-        ("siren", 128, "muon", 8000, 5e-4),
-        ("siren", 128, "muon", 2000, 6.25e-4),
-        ("siren", 128, "muon", 1000, 1e-3),
-        ("siren", 128, "adam", 8000, 1e-3),
-        ("relu", 128, "muon", 8000, 1e-3),
-        ("finer", 128, "muon", 8000, 1e-3),
+        ("siren", 1, 32, "muon", 8000, 1e-3),
+        ("siren", 3, 64, "muon", 8000, 1e-3),
+        ("siren", 1, 128, "muon", 8000, 5e-4),
+        ("siren", 1, 128, "muon", 2000, 6.25e-4),
+        ("siren", 1, 128, "muon", 1000, 1e-3),
+        ("siren", 4, 96, "muon", 8000, 5e-4),
+        ("siren", 6, 64, "muon", 3000, 5e-4),
+        ("siren", 3, 128, "adam", 8000, 1e-3),
+        ("relu", 3, 128, "muon", 8000, 1e-3),
+        ("finer", 3, 128, "muon", 8000, 1e-3),
     ],
 )
-def test_muon_is_slower_in_long_fits_of_sirens_wider_than_the_recipe(kind, width, optimizer, steps, rate):
-    network = build_network(kind, {"in_features": 2, "out_features": 1, "width": width, "hidden_layers": 1})
+def test_muon_is_slower_in_long_fits_of_large_sirens(kind, hidden_layers, width, optimizer, steps, rate):
+    sizes = {"in_features": 2, "out_features": 1, "width": width, "hidden_layers": hidden_layers}
+    network = build_network(kind, sizes)
     assert default_learning_rate(ImageSignal.recipe, network, optimizer, steps) == pytest.approx(rate, rel=1e-12)
 
 

@@ -56,7 +56,7 @@ def _observe(chooser, quality):
 
 
 def test_longer_fits_are_tried_where_little_is_missing(fitting):
-    made = fitting(lambda parameters, steps: 24.0 if steps <= SIGNAL.recipe.steps else 29.0)
+    made = fitting(lambda parameters, steps: 24.0 if steps <= SIGNAL.recipe.budget_steps else 29.0)
     assert for_score(25.0).score == 29
     assert [steps for _, steps in made[1:]] == [8000] * (len(made) - 2) + [32000]
 

@@ -76,7 +76,7 @@ class TrainingRuns:
             raise InputError(f"fitting may hold {', '.join(_ALLOWED)}, not {', '.join(unknown)}")
         recipe, batch = signal.recipe, fitting.get("batch")
         options = TrainOptions(
-            steps=recipe.steps if steps is None else steps,
+            steps=recipe.budget_steps if steps is None else steps,
             batch=recipe.batch if batch is None else batch,
             seed=seed,
             time_budget=time_budget,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,10 @@ from coinr.signals.signal import Recipe
 
 # Values that are computed at once in double precision.
 _VALUES = 1 << 20
+
+# Pictures of so many pixels are fitted better from a higher first frequency, smaller ones from a SIREN's own
+# (``bench/results/fit_choices.csv``).
+_LARGE, _OMEGA = 1 << 16, 45.0
 
 
 def _targets(image: Picture) -> NDArray[np.float32]:
@@ -55,7 +60,7 @@ class ImageSignal(GridSignal):
     metric = "PSNR"
     unit = "dB"
     # at 2e-3 Muon can lose the rare colors of a large picture within a few thousand steps, and finds them no more
-    recipe = Recipe("siren", width=64, hidden_layers=3, steps=8000, batch=4096, learning_rate=1e-3)
+    recipe = Recipe("siren", width=56, hidden_layers=5, steps=3000, budget_steps=8000, batch=4096, learning_rate=1e-3)
 
     @independent
     @checked
@@ -63,6 +68,8 @@ class ImageSignal(GridSignal):
         self.image = check_image(image)
         self.height, self.width = self.image.shape[:2]
         self.bits = 16 if self.image.dtype == np.uint16 else 8
+        if self.height * self.width >= _LARGE:
+            self.recipe = replace(self.recipe, options={"siren": {"first_omega": _OMEGA}})
         self.in_features = 2
         self.out_features = 1 if self.image.ndim == 2 else self.image.shape[2]
         self.count, self.grid_size = self.height * self.width, (self.height, self.width)

@@ -80,7 +80,7 @@ class Views(Signal):
     kind = "scene"
     metric = "PSNR"
     unit = "dB"
-    recipe = Recipe("nerf", width=64, hidden_layers=4, steps=6000, batch=320, learning_rate=2e-3)
+    recipe = Recipe("nerf", width=64, hidden_layers=4, steps=6000, budget_steps=6000, batch=320, learning_rate=2e-3)
 
     @checked
     def __init__(self, images: NDArray[np.uint8], poses: NDArray[np.float32], lens: Lens) -> None:

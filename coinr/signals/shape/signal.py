@@ -99,7 +99,7 @@ class ShapeSignal(GridSignal):
     kind = "shape"
     metric = "IoU"
     unit = ""
-    recipe = Recipe("siren", width=64, hidden_layers=3, steps=3000, batch=4096, learning_rate=1e-3)
+    recipe = Recipe("siren", width=64, hidden_layers=3, steps=3000, budget_steps=3000, batch=4096, learning_rate=1e-3)
 
     @independent
     @checked
