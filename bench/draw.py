@@ -8,7 +8,6 @@ weights of ``figure1``, the pictures of ``figure5``, shapes, a sound) are drawn 
 from __future__ import annotations
 
 import argparse
-import csv
 import io
 import json
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from bench.harness.results import read_csv
 from bench.paper import images, sparsity_plot
 from bench.paper.ablations import bits, cut, entropy, kinds, learned, solver, training
 from bench.rate import plots
-from bench.signals import kodak
+from bench.signals import kodak_curves
 from bench.speed import omp_peers, omp_scaling
 from coinr.files.writing import write_atomic
 
@@ -43,9 +42,7 @@ def _ablation(name: str, plot: Callable[[list[dict[str, Any]], Path], None]) -> 
 
 
 def _kodak(path: Path) -> None:
-    with (RESULTS / "kodak.csv").open(newline="") as file:
-        files = [row | {"bpp": float(row["bpp"]), "psnr": float(row["psnr"])} for row in csv.DictReader(file)]
-    kodak.plot(path, kodak.curves(files), list(dict.fromkeys(str(row["image"]) for row in files)))
+    kodak_curves.plot(path, read_csv(RESULTS / "kodak.csv"), kodak_curves.published())
 
 
 def _means(name: str) -> Draw:

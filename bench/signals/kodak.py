@@ -1,179 +1,305 @@
-"""Bits per pixel against PSNR on whole Kodak pictures: our files beside nncodec, JPEG and WebP.
+"""Bits per pixel against PSNR on all Kodak pictures: our files beside nncodec, JPEG, WebP, AVIF and published points.
 
     python -m bench.harness.nncodec --make-env bench/cache/nncodec-env     # once
-    python -m bench.signals.kodak --data DIR [--images kodim03,kodim19] [--widths 40,64,96] [--steps 5000]
+    python -m bench.signals.kodak --data DIR [--images kodim03,kodim19] [--widths 64,128]
 
-SIRENs of 4 hidden layers are fitted to every picture by :func:`coinr.fit`. The same networks are coded by ``auto``, by
-:func:`coinr.search` and by nncodec (every setting where it loses 0.05 to 0.5 dB). A coder's curve is the upper hull,
-over the logarithm of the rate, of its files of all networks and settings: networks of widths in between were not
-fitted. JPEG and WebP are Pillow's, by qualities. Bytes are those of files; PSNR is that of the 8-bit picture that a
-file decodes to.
+SIRENs of 3 hidden layers are fitted to every picture by :func:`coinr.fit` with its defaults, in ``STEPS`` steps.
+:func:`coinr.search` and :func:`coinr.refine` make a picture file of each network for each of its rates; the
+file is read back from disk and rendered. nncodec codes the tensors of the same networks. JPEG, WebP and AVIF are
+Pillow's, by qualities. Bytes are those of files; PSNR is that of the 8-bit picture that a file decodes to. Our curves
+have the best file at or below each rate, those of the others the upper hull of their files over the logarithm of the
+rate.
 
-Fits and measurements are kept under ``bench/cache/kodak``. Written are ``kodak.csv`` (the files of the curves),
-``kodak.json`` (machine, versions, networks), ``kodak.md`` and ``kodak.png``.
+``--choices`` measures the files of ``CHOICES`` pictures by which rates and steps of refinement were chosen, and writes
+``kodak_choices.csv``. Networks and measurements are kept under ``bench/cache/kodak24``. Written are ``kodak.csv`` (the
+files of the curves), ``kodak.json`` (machine, versions, networks), ``kodak.md`` and ``kodak.png``.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
-import math
+import statistics
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, features
 from rich.progress import track
 
 import coinr
-from bench.harness import coders, corpus, nncodec
+from bench.harness import corpus, nncodec
 from bench.harness.fitted import BATCH, Fitted
-from bench.harness.measure import Bench, Row
-from bench.harness.results import draw_figure, write_csv, write_json
+from bench.harness.measure import tensors_hash
+from bench.harness.results import Kept, write_csv, write_json
+from bench.signals import kodak_curves
+from bench.signals.kodak_curves import RATES
 from coinr.files.writing import write_atomic
+from coinr.optimize.compress.evaluate import BatchLoss
+from coinr.signal_files.api import signal_meta
 from coinr.signals.image.signal import ImageSignal
 
-CACHE = Path("bench/cache/kodak")
-IMAGES = ("kodim03", "kodim13", "kodim19")
-HIDDEN_LAYERS = 4
+CACHE = Path("bench/cache/kodak24")
+IMAGES = tuple(f"kodim{k:02d}" for k in range(1, 25))
+HIDDEN_LAYERS, SEED = 3, 0
 
-#: Losses in dB that ``coinr.search`` aims at, and those between which settings of the others count.
-LOSSES = (0.1, 0.3)
-LIMITS = (0.05, 0.5)
+#: Steps of a fit, by width.
+STEPS = {64: 8_000, 128: 12_000}
 
-#: Rates in bits per pixel at which curves are compared, and qualities of the picture codecs.
-RATES = (0.1, 0.15, 0.2, 0.3, 0.45, 0.6)
-QUALITIES = range(1, 96, 2)
-CODECS = ("JPEG", "WEBP")
+#: Rates in bits per pixel that files of each width are made for. At 0.2, networks of width 64 have most of their
+#: quality, and refinement gains nothing; below 0.45, files of width 128 are worse.
+SEARCHED = {64: (0.1, 0.2, 0.3), 128: (0.45, 0.6)}
+REFINED = {64: (0.1,), 128: (0.45, 0.6)}
 
-#: (bits per pixel, PSNR in dB).
-Curve = list[tuple[float, float]]
+#: Steps of a refinement, and its optimizer.
+REFINE_STEPS, REFINE_OPTIMIZER = 1000, "muon"
+
+#: Pictures, rates and steps of refinement by which the above were chosen.
+CHOICES = ("kodim01", "kodim03")
+CHOICE_RATES = {64: (0.1, 0.2), 128: (0.2, 0.3, 0.45, 0.6)}
+CHOICE_STEPS = (300, 1000)
+
+#: The picture codecs: qualities and options; files above the rate are left out.
+CODECS: dict[str, tuple[range, dict[str, Any]]] = {
+    "JPEG": (range(1, 80, 2), {"optimize": True}),
+    "WebP": (range(0, 80, 2), {"method": 6}),
+    "AVIF": (range(1, 80, 5), {"speed": 6}),
+}
+HIGHEST = 1.05
+PILLOW = version("pillow")
+
+#: Steps of nncodec's matrices by width: eighths of an octave. Those of vectors are two octaves finer; one to four make
+#: no difference, and without the trellis files are larger at equal PSNR.
+NNCODEC_QP = {64: range(-144, -40, 4), 128: range(-96, -36, 4)}
+NNCODEC_BELOW, NNCODEC_UNARY = 2 << nncodec.DENSITY, 10
+
+#: Rates in bits per pixel between which files of nncodec count.
+NNCODEC_RATES = (0.08, 0.75)
+
+File = Mapping[str, Any]
 
 
-def encode_network(fitted: Fitted, environment: Path) -> list[Row]:
-    """Encode files of a network."""
-    bench = Bench(fitted, CACHE)  # type: ignore[arg-type]
-    rows = list(nncodec.rows(bench, environment, LIMITS))
-    rows = [row for row in rows if row.coder == "nncodec"] + list(coders.profile_rows(bench, "auto"))
-    rows = [row for row in rows if LIMITS[0] <= row.loss_db <= LIMITS[1]]
-    for loss in LOSSES:
-        goal = bench.original - loss
+def kept_at(image: str, width: int, cache: Path = CACHE) -> Path:
+    """Return where a network is kept."""
+    return cache / f"siren-{HIDDEN_LAYERS}x{width}-{image}.pt"
 
-        def encode(goal: float = goal) -> bytes:
-            return coinr.search(fitted.state_dict, fitted.evaluate, min_score=goal).blob
 
-        rows.append(bench.measure("search", f"loss={loss}", coders.ours_version(), encode, coinr.decode_state_dict))
+def train(image: str, signal: ImageSignal, width: int, cache: Path = CACHE) -> dict[str, Any]:
+    """Fit a network, or recall it: its state dict, history of (step, dB), PSNR, CPU seconds, steps and seed."""
+    path = kept_at(image, width, cache)
+    if not path.exists():
+        begin = time.process_time()
+        made = coinr.fit(
+            signal, width=width, hidden_layers=HIDDEN_LAYERS, steps=STEPS[width], threads=1, seed=SEED, progress=False
+        )
+        found = {
+            "state_dict": made.network.state_dict(),
+            "history": made.history,
+            "psnr": made.score,
+            "seconds": time.process_time() - begin,
+            "steps": made.steps,
+            "seed": SEED,
+            "recipe": "coinr.fit defaults",
+            "width": width,
+            "config": str(made.network),
+        }
+        buffer = io.BytesIO()
+        torch.save(found, buffer)
+        cache.mkdir(parents=True, exist_ok=True)
+        write_atomic(path, buffer.getvalue())
+    stored: dict[str, Any] = torch.load(path, weights_only=True)
+    return stored
+
+
+def gain(history: list[tuple[int, float]], share: float) -> float:
+    """Return the dB gained in the last share of a fit's steps, from the evaluation at or next before its begin."""
+    begin = (1 - share) * history[-1][0]
+    return history[-1][1] - [score for step, score in history if step <= begin][-1]
+
+
+class Case:
+    """One network of a picture, and the files of it."""
+
+    def __init__(self, image: str, signal: ImageSignal, width: int, cache: Path = CACHE) -> None:
+        trained = train(image, signal, width, cache)
+        tensors = trained["state_dict"]
+        self.image, self.signal, self.width, self.trained = image, signal, width, trained
+        self.fitted = Fitted(
+            f"siren-{HIDDEN_LAYERS}x{width}-{image}", signal, HIDDEN_LAYERS, width, tensors, trained["seconds"]
+        )
+        self._kept = Kept(cache / "files" / f"{self.fitted.name}-{tensors_hash(tensors)}.jsonl")
+        self._files = cache / "files"
+        network = self.fitted.network()
+        self._network = network
+        self._options: dict[str, Any] = {"meta": signal_meta(network, signal), "canonical": True}
+
+    def search(self, rate: float) -> File:
+        """Return the file of a rate by :func:`coinr.search`."""
+
+        def encode(size: int) -> bytes:
+            return coinr.search(
+                self.fitted.state_dict, self.fitted.evaluate, target_bytes=size, progress=False, **self._options
+            ).blob
+
+        return self._ours("search", "", rate, encode)
+
+    def refine(self, rate: float, steps: int = REFINE_STEPS) -> File:
+        """Return the file of a rate by :func:`coinr.refine`."""
+
+        def encode(size: int) -> bytes:
+            loss = BatchLoss(self._network, self.signal, BATCH, SEED).of_state_dict
+            how: dict[str, Any] = {"steps": steps, "optimizer": REFINE_OPTIMIZER, "progress": False, "seed": SEED}
+            return coinr.refine(self.fitted.state_dict, loss, target_bytes=size, **how, **self._options).blob
+
+        return self._ours("refine", f"{REFINE_OPTIMIZER}, steps={steps}", rate, encode)
+
+    def _ours(self, coder: str, setting: str, rate: float, encode: Callable[[int], bytes]) -> File:
+        size = int(rate * self.signal.count / 8)
+
+        def measure() -> File:
+            begin = time.process_time()
+            blob = encode(size)
+            seconds = time.process_time() - begin
+            path = self._files / f"{self.fitted.name}-{coder}-{rate:g}.coinr"
+            write_atomic(path, blob)
+            psnr = coinr.psnr(self.signal.image, coinr.open_image(path.read_bytes()).render())
+            return {"bytes": path.stat().st_size, "psnr": psnr, "cpu_seconds": round(seconds, 2)}
+
+        found = self._kept.recall(f"{coder} {setting} {size}", measure)
+        return self._row(coder, setting, rate, found)
+
+    def by_nncodec(self, environment: Path) -> list[File]:
+        """Return the files of nncodec on its hull."""
+        settings = [nncodec.Setting(qp, qp - NNCODEC_BELOW, True, NNCODEC_UNARY) for qp in NNCODEC_QP[self.width]]
+        found = self._kept.recall("nncodec " + repr(settings), lambda: list(self._code(settings, environment)))
+        rows = [self._row("nncodec", one["setting"], None, one) for one in found]
+        return [dict(row) for row in kodak_curves.hull(rows)]
+
+    def _code(self, settings: list[nncodec.Setting], environment: Path) -> Iterator[File]:
+        for setting, coded in zip(settings, nncodec.code(self.fitted.state_dict, settings, environment), strict=True):
+            size = len(coded.blob)
+            if NNCODEC_RATES[0] <= 8 * size / self.signal.count <= NNCODEC_RATES[1]:
+                psnr = self.fitted.evaluate(nncodec.from_arrays(coded.arrays, self.fitted.state_dict))
+                yield {"setting": setting.text, "bytes": size, "psnr": psnr, "cpu_seconds": round(coded.encode_cpu, 3)}
+
+    def _row(self, coder: str, setting: str, rate: float | None, found: Mapping[str, Any]) -> File:
+        at = {"image": self.image, "coder": coder, "network": f"{HIDDEN_LAYERS}x{self.width}", "setting": setting}
+        bpp = 8 * found["bytes"] / self.signal.count
+        return at | {"rate": rate} | {key: found[key] for key in ("bytes", "psnr", "cpu_seconds")} | {"bpp": bpp}
+
+
+def pictures(image: str, signal: ImageSignal, cache: Path = CACHE) -> list[File]:
+    """Return the files of the picture codecs, up to a rate."""
+    kept = Kept(cache / "files" / f"{image}.jsonl")
+    rows = []
+    for codec, (qualities, options) in CODECS.items():
+        for quality in qualities:
+            setting = ", ".join(f"{key}={value}" for key, value in ({"quality": quality} | options).items())
+            key = f"{codec} {setting} Pillow {PILLOW}"
+            found = kept.recall(key, partial(_save, signal, codec, quality))
+            bpp = 8 * found["bytes"] / signal.count
+            if bpp > HIGHEST:
+                break
+            about = {"image": image, "coder": codec, "network": "", "setting": setting, "rate": None}
+            rows.append(about | found | {"bpp": bpp})
     return rows
 
 
-def pictures(signal: ImageSignal) -> Iterator[tuple[str, str, int, float]]:
-    """Yield (codec, setting, bytes, PSNR) of the picture codecs."""
-    whole = Image.fromarray(signal.image)
-    for codec in CODECS:
-        options: dict[str, Any] = {"optimize": True} if codec == "JPEG" else {"method": 6}
-        for quality in QUALITIES:
-            buffer = io.BytesIO()
-            whole.save(buffer, codec, quality=quality, **options)
-            shown = np.asarray(Image.open(buffer).convert("RGB"))
-            yield codec, f"quality={quality}", len(buffer.getvalue()), coinr.psnr(signal.image, shown)
+def _save(signal: ImageSignal, codec: str, quality: int) -> File:
+    buffer, begin = io.BytesIO(), time.process_time()
+    Image.fromarray(signal.image).save(buffer, codec, quality=quality, **CODECS[codec][1])
+    seconds = time.process_time() - begin
+    shown = np.asarray(Image.open(buffer).convert("RGB"))
+    psnr = coinr.psnr(signal.image, shown)
+    return {"bytes": len(buffer.getvalue()), "psnr": psnr, "cpu_seconds": round(seconds, 3)}
 
 
-def hull(files: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the files on the upper hull of PSNR over the logarithm of the rate, as far as it rises, by size."""
-    best: list[dict[str, Any]] = []
-    for file in sorted(files, key=lambda file: (file["bpp"], -file["psnr"])):
-        if best and file["psnr"] <= best[-1]["psnr"]:
-            continue
-        while len(best) > 1 and _slope(best[-2], best[-1]) <= _slope(best[-1], file):
-            best.pop()
-        best.append(file)
-    return best
+def measure(image: str, signal: ImageSignal, cases: list[Case], environment: Path) -> list[File]:
+    """Return the files of a picture on the curves of their coders."""
+    ours = [case.search(rate) for case in cases for rate in SEARCHED[case.width]]
+    ours += [case.refine(rate) for case in cases for rate in REFINED[case.width]]
+    theirs = [file for case in cases for file in case.by_nncodec(environment)]
+    plain = pictures(image, signal)
+    rows = [dict(row) for codec in CODECS for row in kodak_curves.hull(r for r in plain if r["coder"] == codec)]
+    return rows + [dict(row) for row in kodak_curves.hull(theirs)] + ours
 
 
-def _slope(one: dict[str, Any], other: dict[str, Any]) -> float:
-    rise: float = other["psnr"] - one["psnr"]
-    return rise / math.log(other["bpp"] / one["bpp"])
+def describe(case: Case) -> dict[str, Any]:
+    """Return how a network was trained, its PSNR, and the dB gained in the last quarter and twentieth of the steps."""
+    trained = case.trained
+    return {
+        "name": case.fitted.name,
+        "parameters": case.fitted.parameters,
+        "psnr": case.fitted.evaluate(case.fitted.state_dict),
+        "steps": trained["steps"],
+        "seed": trained["seed"],
+        "cpu_seconds": trained["seconds"],
+        "gain_last_quarter": gain(trained["history"], 0.25),
+        "gain_last_twentieth": gain(trained["history"], 0.05),
+    }
 
 
-def at(curve: Curve, rate: float) -> float | None:
-    """Return PSNR at a rate, linear in its logarithm; None outside the curve."""
-    if not curve or not curve[0][0] <= rate <= curve[-1][0]:
-        return None
-    rates, scores = zip(*curve, strict=True)
-    return float(np.interp(math.log(rate), np.log(rates), scores))
-
-
-def curves(files: list[dict[str, Any]]) -> dict[str, dict[str, Curve]]:
-    """Return by coder and picture."""
-    found: dict[str, dict[str, Curve]] = {}
+def summarize(networks: list[dict[str, Any]], files: list[File]) -> list[dict[str, Any]]:
+    """Return what all networks of a size have in common: means over the pictures."""
+    found = []
+    for name in dict.fromkeys(one["name"].rpartition("-")[0] for one in networks):
+        of = [one for one in networks if one["name"].startswith(name + "-")]
+        numbers = ("psnr", "cpu_seconds", "gain_last_quarter", "gain_last_twentieth")
+        found.append(
+            {"networks": name, "count": len(of), "steps": of[0]["steps"], "parameters": of[0]["parameters"]}
+            | {f"mean_{key}": statistics.mean(one[key] for one in of) for key in numbers}
+            | {"largest_gain_last_twentieth": max(one["gain_last_twentieth"] for one in of)}
+        )
+    seconds = {coder: 0.0 for coder in dict.fromkeys(file["coder"] for file in files)}
     for file in files:
-        found.setdefault(file["coder"], {}).setdefault(file["image"], []).append((file["bpp"], file["psnr"]))
-    return found
+        seconds[file["coder"]] += file["cpu_seconds"]
+    return [*found, {"cpu_seconds_of_listed_files": seconds}]
 
 
-def table(found: Mapping[str, Mapping[str, Curve]], image: str | None = None) -> str:
-    """Return Markdown: PSNR at rates, of a picture or the mean of all where each has one."""
-    text = "| coder | " + " | ".join(f"{rate:g} bpp" for rate in RATES) + " |\n" + "| --- " * (len(RATES) + 1) + "|\n"
-    for coder, of in found.items():
-        cells = []
-        for rate in RATES:
-            scores = [at(curve, rate) for name, curve in of.items() if image in (None, name)]
-            cells.append("–" if None in scores else f"{np.mean([s for s in scores if s is not None]):.2f}")
-        text += f"| {coder} | " + " | ".join(cells) + " |\n"
-    return text
-
-
-def plot(path: Path, found: Mapping[str, Mapping[str, Curve]], images: list[str]) -> None:
-    """Draw curves of every picture side by side."""
-    with draw_figure(path, 1, len(images), figsize=(4.2 * len(images), 4), squeeze=False) as (figure, axes):
-        for axis, image in zip(axes[0], images, strict=True):
-            for coder, of in found.items():
-                curve = [point for point in of[image] if point[0] <= 1]
-                axis.plot(*zip(*curve, strict=True), "--" if coder in CODECS else "o-", markersize=3, label=coder)
-            axis.set(title=image, xlabel="bits per pixel", xscale="log", ylabel="PSNR, dB")
-            axis.set_xticks(RATES, [f"{rate:g}" for rate in RATES])
-            axis.tick_params(axis="x", which="minor", labelbottom=False)
-            axis.grid(alpha=0.3)
-        axes[0][0].legend()
-        figure.tight_layout()
-
-
-def measure(image: str, signal: ImageSignal, fits: list[Fitted], environment: Path) -> list[dict[str, Any]]:
-    """Measure files of a picture: all of the picture codecs, and those of networks on the hulls of their coders."""
-    plain = [
-        {"image": image, "coder": codec, "network": "", "setting": setting, "bytes": size, "psnr": psnr}
-        for codec, setting, size, psnr in pictures(signal)
-    ]
-    files: list[dict[str, Any]] = []
-    for fitted in fits:
-        for row in encode_network(fitted, environment):
-            of = {"image": image, "coder": row.coder, "network": fitted.name, "setting": row.setting}
-            files.append(of | {"bytes": int(row.bytes), "psnr": row.quality})
-    for file in plain + files:
-        file["bpp"] = 8 * file["bytes"] / signal.count
-    names = dict.fromkeys(file["coder"] for file in files)
-    return plain + [file for name in names for file in hull([file for file in files if file["coder"] == name])]
-
-
-def write(out: Path, files: list[dict[str, Any]], networks: list[dict[str, Any]], steps: int) -> None:
+def write(out: Path, files: list[File], networks: list[dict[str, Any]]) -> None:
     """Write the four files."""
-    rows = [file | {"psnr": round(file["psnr"], 4), "bpp": round(file["bpp"], 5)} for file in files]
-    write_csv(out / "kodak.csv", rows)
-    write_json(out / "kodak.json", {"networks": networks})
-    found, images = curves(files), list(dict.fromkeys(file["image"] for file in files))
-    shown = ", ".join(images)
+    write_csv(out / "kodak.csv", files)
+    found, others = kodak_curves.curves(files), kodak_curves.published()
+    summary = summarize(networks, files)
+    settings: dict[str, Any] = {"seed": SEED, "refine_steps": REFINE_STEPS, "refine_optimizer": REFINE_OPTIMIZER}
+    settings |= {"batch": BATCH, "pillow": PILLOW, "avif": features.version("avif")}
+    write_json(out / "kodak.json", {"settings": settings, "summary": summary, "networks": networks})
+    count = len({file["image"] for file in files})
+    some = kodak_curves.with_rate(files, RATES[-1])
     text = (
         "# Kodak, bits per pixel against PSNR\n\nMade by `python -m bench.signals.kodak`; machine and networks in "
-        f"`kodak.json`, files in `kodak.csv`. Whole pictures: {shown}; fits of {steps} steps of {BATCH} pixels.\n\n"
-        f"## Mean PSNR\n\n{table(found)}"
+        f"`kodak.json`, files in `kodak.csv`. {count} whole pictures, {len(networks)} networks.\n\n"
+        f"## Mean PSNR\n\n{kodak_curves.table(found, others)}"
     )
-    for image in images:
-        text += f"\n## {image}\n\n{table(found, image)}"
+    if 0 < len(some) < len(files):
+        mean = kodak_curves.table(kodak_curves.curves(some), {})
+        text += f"\n## Mean PSNR of the {len({file['image'] for file in some})} pictures with both networks\n\n{mean}"
+    for rate in RATES:
+        text += f"\n## {rate:g} bits per pixel\n\n{kodak_curves.by_picture(found, rate)}"
     write_atomic(out / "kodak.md", text.encode())
-    plot(out / "kodak.png", found, images)
+    kodak_curves.plot(out / "kodak.png", files, others)
+
+
+def choices(data: Path, widths: list[int], out: Path) -> None:
+    """Measure both widths at all rates they reach, refined by fewer and more steps."""
+    rows = []
+    for image in CHOICES:
+        signal = read(data, image)
+        for case in (Case(image, signal, width) for width in widths):
+            for rate in CHOICE_RATES[case.width]:
+                rows += [case.search(rate), *(case.refine(rate, steps) for steps in CHOICE_STEPS)]
+                write_csv(out / "kodak_choices.csv", rows)
+
+
+def read(data: Path, image: str) -> ImageSignal:
+    """Return a picture."""
+    return ImageSignal(coinr.read_image(data / "kodak" / f"{image}.png"))
 
 
 def main() -> None:
@@ -181,31 +307,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     corpus.add_data_option(parser, needed=True)
     parser.add_argument("--images", default=",".join(IMAGES), help="names of Kodak pictures")
-    parser.add_argument("--widths", default="40,64,96", help="of the networks' layers")
-    parser.add_argument("--steps", type=int, default=5000, help="of every fit")
+    parser.add_argument("--widths", default=",".join(map(str, STEPS)), help="of the networks' layers")
+    parser.add_argument("--kept", action="store_true", help="take networks that are there, and train none")
+    parser.add_argument("--choices", action="store_true", help="measure by what the settings were chosen")
     parser.add_argument("--environment", type=Path, default=nncodec.ENVIRONMENT)
     parser.add_argument("--out", type=Path, default=Path("bench/results"))
     options = parser.parse_args()
-    data = options.data
     torch.set_num_threads(1)
-    CACHE.mkdir(parents=True, exist_ok=True)
-    files: list[dict[str, Any]] = []
+    widths = [int(width) for width in options.widths.split(",")]
+    if options.choices:
+        choices(options.data, widths, options.out)
+        return
+    files: list[File] = []
     networks: list[dict[str, Any]] = []
     for image in track(options.images.split(","), "kodak", disable=not sys.stderr.isatty()):
-        signal = ImageSignal(coinr.read_image(data / "kodak" / f"{image}.png"))
-        sizes = [(HIDDEN_LAYERS, int(width)) for width in options.widths.split(",")]
-        fits = [Fitted.of(image, signal, size, options.steps, CACHE) for size in sizes]
-        networks += [
-            {
-                "name": one.name,
-                "parameters": one.parameters,
-                "psnr": one.evaluate(one.state_dict),
-                "seconds": one.seconds,
-            }
-            for one in fits
-        ]
-        files += measure(image, signal, fits, options.environment)
-        write(options.out, files, networks, options.steps)
+        signal = read(options.data, image)
+        cases = [Case(image, signal, width) for width in widths if not options.kept or kept_at(image, width).exists()]
+        networks += [describe(case) for case in cases]
+        files += measure(image, signal, cases, options.environment)
+        write(options.out, files, networks)
 
 
 if __name__ == "__main__":

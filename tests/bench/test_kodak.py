@@ -1,60 +1,145 @@
-"""Curves of bits per pixel against PSNR: hulls, what is read off them, and the picture codecs."""
+"""Curves of bits per pixel against PSNR: hulls, means over pictures, and the files that they are made of."""
 
 import math
 
 import numpy as np
 import pytest
+import torch
 from skimage.data import astronaut
 
 import coinr
 from bench.harness.fitted import Fitted
-from bench.signals import kodak
+from bench.harness.results import read_csv
+from bench.signals import kodak, kodak_curves
 from coinr.signals.image.signal import ImageSignal
 
 
-def file(bpp, psnr, coder="auto", image="one"):
-    return {"image": image, "coder": coder, "bpp": bpp, "psnr": psnr}
+def file(bpp, psnr, coder="JPEG", image="one", rate=None):
+    return {"image": image, "coder": coder, "bpp": bpp, "psnr": psnr, "rate": rate}
+
+
+def face(height, width):
+    return ImageSignal(np.ascontiguousarray(astronaut()[:height, 96 : 96 + width]))
 
 
 def test_a_hull_leaves_out_what_lies_below_it():
     files = [file(0.2, 28.9), file(0.1, 28.0), file(0.8, 31.0), file(0.4, 30.5), file(0.2, 29.0), file(0.9, 30.9)]
-    assert [(one["bpp"], one["psnr"]) for one in kodak.hull(files)] == [(0.1, 28.0), (0.4, 30.5), (0.8, 31.0)]
+    assert [(one["bpp"], one["psnr"]) for one in kodak_curves.hull(files)] == [(0.1, 28.0), (0.4, 30.5), (0.8, 31.0)]
 
 
 def test_files_of_one_size_are_one_point_of_a_hull():
-    assert [one["psnr"] for one in kodak.hull([file(0.1, 28.0), file(0.1, 29.0), file(0.1, 27.0)])] == [29.0]
+    assert [one["psnr"] for one in kodak_curves.hull([file(0.1, 28.0), file(0.1, 29.0), file(0.1, 27.0)])] == [29.0]
 
 
 def test_scores_lie_on_a_line_over_the_logarithm_of_the_rate_and_nowhere_else():
     curve = [(0.1, 28.0), (0.4, 31.0)]
-    assert kodak.at(curve, 0.2) == pytest.approx(29.5)
-    assert kodak.at(curve, 0.4) == 31.0
-    assert kodak.at(curve, 0.41) is None
-    assert kodak.at([], 0.2) is None
+    assert kodak_curves.at(curve, 0.2) == pytest.approx(29.5)
+    assert kodak_curves.at(curve, 0.4) == 31.0
+    assert kodak_curves.at(curve, 0.41) is None
+    assert kodak_curves.at([], 0.2) is None
+
+
+def test_files_made_for_a_rate_stand_at_it_and_where_larger_ones_are_no_better():
+    made = [
+        file(0.59, 30.5, rate=0.6),
+        file(0.19, 30.0, rate=0.2),
+        file(0.44, 29.0, rate=0.45),
+        file(0.2, 28, rate=0.2),
+    ]
+    assert kodak_curves.curves(made)["JPEG"]["one"] == [(0.2, 30.0), (0.3, 30.0), (0.45, 30.0), (0.6, 30.5)]
+    assert kodak_curves.curves(made[1:2])["JPEG"]["one"] == [(0.2, 30.0)]
+    assert kodak_curves.curves([file(0.3, 30.0), file(0.2, 31.0)])["JPEG"]["one"] == [(0.2, 31.0), (0.3, 30.0)]
 
 
 def test_a_mean_needs_every_picture():
     files = [file(0.1, 28.0), file(0.6, 31.0), file(0.1, 26.0, image="two"), file(0.3, 30.0, image="two")]
-    found = kodak.curves(files)
-    line = kodak.table(found).splitlines()[-1].split(" | ")
-    assert line[1] == "27.00"
-    assert line[-1] == "– |"
+    found = kodak_curves.curves(files)
+    assert kodak_curves.common_range(found["JPEG"]) == (0.1, 0.3)
+    line = kodak_curves.table(found, {}).splitlines()[-1].strip("| ").split(" | ")
+    assert line[:2] == ["JPEG", "27.00"]
     middle = 28 + 3 * math.log(3) / math.log(6)
-    assert line[1 + kodak.RATES.index(0.3)] == f"{(middle + 30) / 2:.2f}"
-    assert kodak.table(found, "one").splitlines()[-1].split(" | ")[-1] == "31.00 |"
+    assert line[1 + kodak_curves.RATES.index(0.3)] == f"{(middle + 30) / 2:.2f}"
+    assert line[-2:] == ["–", "0.100, 0.300"]
+    curve = kodak_curves.mean_curve(found["JPEG"])
+    assert curve[0] == pytest.approx((0.1, 27.0))
+    assert curve[-1] == pytest.approx((0.3, (middle + 30) / 2))
+    assert kodak_curves.by_picture(found, 0.6).splitlines()[2:] == ["| one | 31.00 |", "| two | – |"]
 
 
-def test_picture_codecs_are_scored_by_what_they_decode_to():
-    signal = ImageSignal(np.ascontiguousarray(astronaut()[:64, 96:192]))
-    files = list(kodak.pictures(signal))
+def test_means_of_files_made_for_rates_are_at_these_rates():
+    files = [file(0.09, 28.0, rate=0.1), file(0.2, 30.0, rate=0.2), file(0.1, 26.0, image="two", rate=0.1)]
+    files += [file(0.2, 27.0, image="two", rate=0.2), file(0.3, 29.0, image="two", rate=0.3)]
+    assert kodak_curves.mean_curve(kodak_curves.curves(files)["JPEG"]) == [(0.1, 27.0), (0.2, 28.5)]
+
+
+def test_the_better_of_search_and_refinement_is_a_curve_and_refinement_alone_is_none():
+    files = [
+        file(0.1, 28.0, "search", rate=0.1),
+        file(0.2, 30.0, "search", rate=0.2),
+        file(0.1, 29.0, "refine", rate=0.1),
+    ]
+    found = kodak_curves.curves(files)
+    assert found == {
+        "search": {"one": [(0.1, 28.0), (0.2, 30.0)]},
+        kodak_curves.BEST: {"one": [(0.1, 29.0), (0.2, 30.0)]},
+    }
+
+
+def test_pictures_with_both_networks_have_a_table_of_their_own(tmp_path):
+    rows = [file(rate, 100 * rate, "search", image, rate) for image in ("one", "two") for rate in (0.1, 0.3)]
+    rows = [row | {"network": "3x64", "cpu_seconds": 1.0} for row in rows]
+    kodak.write(tmp_path, rows, [])
+    assert "both networks" not in (tmp_path / "kodak.md").read_text()
+    kodak.write(tmp_path, [*rows, file(0.6, 60.0, "search", "two", 0.6) | {"cpu_seconds": 1.0}], [])
+    text = (tmp_path / "kodak.md").read_text()
+    mean, both = text.split("## Mean PSNR\n")[1], text.split("## Mean PSNR of the 1 pictures with both networks")[1]
+    assert "| search | 10.00 | 10.00 | 30.00 | – | – |" in mean
+    assert "| search | 10.00 | 10.00 | 30.00 | 30.00 | 60.00 |" in both
+    assert (tmp_path / "kodak.png").stat().st_size > 1000
+    assert len(read_csv(tmp_path / "kodak.csv")) == 5
+
+
+def test_points_of_others_rise_and_name_their_source():
+    found = kodak_curves.published()
+    assert list(found) == ["COIN", "INRIC 8 bit", "INRIC meta 7 bit"]
+    for curve in found.values():
+        assert all(one[0] < other[0] and one[1] < other[1] for one, other in zip(curve, curve[1:], strict=False))
+
+
+def test_gains_of_the_last_steps_of_a_fit():
+    history = [(0, 10.0), (50, 20.0), (75, 24.0), (95, 25.0), (100, 25.25)]
+    assert kodak.gain(history, 0.25) == 1.25
+    assert kodak.gain(history, 0.05) == 0.25
+    assert kodak.gain(history, 0.24) == 1.25
+
+
+def test_picture_codecs_are_scored_by_what_they_decode_to(tmp_path):
+    signal = face(64, 96)
+    files = kodak.pictures("face", signal, tmp_path)
+    assert all(one["bpp"] <= kodak.HIGHEST for one in files)
     for codec in kodak.CODECS:
-        best = [entry for entry in files if entry[0] == codec][-1]
-        assert 64 < best[2] < signal.image.nbytes
-        assert 30 < best[3] < 60
+        of = [one for one in files if one["coder"] == codec]
+        assert 15 < of[0]["psnr"] <= max(one["psnr"] for one in of) < 40
+    assert kodak.pictures("face", signal, tmp_path) == files
+
+
+def test_files_of_a_network_are_pictures_of_the_size_that_was_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setitem(kodak.STEPS, 8, 20)
+    signal = face(32, 48)
+    case = kodak.Case("face", signal, 8, tmp_path)
+    assert kodak.describe(case)["psnr"] == pytest.approx(case.trained["psnr"], abs=0.01)
+    for coder, made in (("search", case.search(1.5)), ("refine", case.refine(1.5, 4))):
+        blob = (tmp_path / "files" / f"siren-3x8-face-{coder}-1.5.coinr").read_bytes()
+        assert made["bytes"] == len(blob) <= 1.5 * 32 * 48 / 8
+        assert made["psnr"] == coinr.psnr(signal.image, coinr.open_file(blob).render())
+    again = kodak.Case("face", signal, 8, tmp_path)
+    monkeypatch.setattr(coinr, "search", None)
+    assert again.search(1.5)["bytes"] == case.search(1.5)["bytes"]
+    assert all(torch.equal(again.fitted.state_dict[name], one) for name, one in case.fitted.state_dict.items())
 
 
 def test_a_network_is_scored_by_the_picture_it_shows(tmp_path):
-    signal = ImageSignal(np.ascontiguousarray(astronaut()[:32, 96:144]))
+    signal = face(32, 48)
     fitted = Fitted.of("face", signal, (4, 8), 20, tmp_path)
     blob = coinr.encode_state_dict(fitted.state_dict, tolerance=0.1)
     network = fitted.network()
