@@ -92,6 +92,10 @@ class Kept:
                     continue
                 self._known[stored["key"]] = stored["value"]
 
+    def __contains__(self, key: str) -> bool:
+        """Return whether something is known under ``key``."""
+        return key in self._known
+
     def recall(self, key: str, measure: Callable[[], Any]) -> Any:
         """Return the JSON value under ``key``, measured now unless it was before."""
         if key not in self._known:

@@ -4,15 +4,16 @@
     python -m bench.signals.kodak --data DIR [--images kodim03,kodim19] [--widths 64,128]
 
 SIRENs of 3 hidden layers are fitted to every picture by :func:`coinr.fit` with its defaults, in ``STEPS`` steps.
-:func:`coinr.search` and :func:`coinr.refine` make a picture file of each network for each of its rates; the
-file is read back from disk and rendered. nncodec codes the tensors of the same networks. JPEG, WebP and AVIF are
+:func:`coinr.search` and :func:`coinr.refine` make a picture file of each network for each of its rates, which is read
+back from disk and rendered. nncodec codes the tensors of the same networks. JPEG, WebP and AVIF are
 Pillow's, by qualities. Bytes are those of files; PSNR is that of the 8-bit picture that a file decodes to. Our curves
 have the best file at or below each rate, those of the others the upper hull of their files over the logarithm of the
 rate.
 
 ``--choices`` measures the files of ``CHOICES`` pictures by which rates and steps of refinement were chosen, and writes
-``kodak_choices.csv``. Networks and measurements are kept under ``bench/cache/kodak24``. Written are ``kodak.csv`` (the
-files of the curves), ``kodak.json`` (machine, versions, networks), ``kodak.md`` and ``kodak.png``.
+``kodak_choices.csv``. ``--kept`` measures nothing and writes what is known. Networks and measurements are kept under
+``bench/cache/kodak24``. Written are ``kodak.csv`` (the files of the curves), ``kodak.json`` (machine, versions,
+networks), ``kodak.md`` and ``kodak.png``.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ REFINE_STEPS, REFINE_OPTIMIZER = 1000, "muon"
 
 #: Pictures, rates and steps of refinement by which the above were chosen.
 CHOICES = ("kodim01", "kodim03")
-CHOICE_RATES = {64: (0.1, 0.2), 128: (0.2, 0.3, 0.45, 0.6)}
+CHOICE_RATES = {64: (0.1, 0.2), 128: (0.3, 0.45)}
 CHOICE_STEPS = (300, 1000)
 
 #: The picture codecs: qualities and options; files above the rate are left out.
@@ -135,9 +136,25 @@ class Case:
         )
         self._kept = Kept(cache / "files" / f"{self.fitted.name}-{tensors_hash(tensors)}.jsonl")
         self._files = cache / "files"
+        self._all = f"all {SEARCHED[width]} {REFINED[width]} {REFINE_STEPS} {REFINE_OPTIMIZER} {NNCODEC_QP[width]}"
         network = self.fitted.network()
         self._network = network
         self._options: dict[str, Any] = {"meta": signal_meta(network, signal), "canonical": True}
+
+    def files(self, environment: Path) -> list[File]:
+        """Return the files of all coders: nncodec's hull, and ours."""
+
+        def measure() -> list[File]:
+            found = self.by_nncodec(environment)
+            found += [self.search(rate) for rate in SEARCHED[self.width]]
+            return found + [self.refine(rate, REFINE_STEPS) for rate in REFINED[self.width]]
+
+        found: list[File] = self._kept.recall(self._all, measure)
+        return found
+
+    def is_measured(self) -> bool:
+        """Return whether all files are known."""
+        return self._all in self._kept
 
     def search(self, rate: float) -> File:
         """Return the file of a rate by :func:`coinr.search`."""
@@ -149,7 +166,7 @@ class Case:
 
         return self._ours("search", "", rate, encode)
 
-    def refine(self, rate: float, steps: int = REFINE_STEPS) -> File:
+    def refine(self, rate: float, steps: int) -> File:
         """Return the file of a rate by :func:`coinr.refine`."""
 
         def encode(size: int) -> bytes:
@@ -179,7 +196,7 @@ class Case:
         settings = [nncodec.Setting(qp, qp - NNCODEC_BELOW, True, NNCODEC_UNARY) for qp in NNCODEC_QP[self.width]]
         found = self._kept.recall("nncodec " + repr(settings), lambda: list(self._code(settings, environment)))
         rows = [self._row("nncodec", one["setting"], None, one) for one in found]
-        return [dict(row) for row in kodak_curves.hull(rows)]
+        return kodak_curves.hull(rows)
 
     def _code(self, settings: list[nncodec.Setting], environment: Path) -> Iterator[File]:
         for setting, coded in zip(settings, nncodec.code(self.fitted.state_dict, settings, environment), strict=True):
@@ -222,12 +239,11 @@ def _save(signal: ImageSignal, codec: str, quality: int) -> File:
 
 def measure(image: str, signal: ImageSignal, cases: list[Case], environment: Path) -> list[File]:
     """Return the files of a picture on the curves of their coders."""
-    ours = [case.search(rate) for case in cases for rate in SEARCHED[case.width]]
-    ours += [case.refine(rate) for case in cases for rate in REFINED[case.width]]
-    theirs = [file for case in cases for file in case.by_nncodec(environment)]
+    ours = [file for case in cases for file in case.files(environment)]
+    theirs = [file for file in ours if file["coder"] == "nncodec"]
     plain = pictures(image, signal)
-    rows = [dict(row) for codec in CODECS for row in kodak_curves.hull(r for r in plain if r["coder"] == codec)]
-    return rows + [dict(row) for row in kodak_curves.hull(theirs)] + ours
+    rows = [row for codec in CODECS for row in kodak_curves.hull(r for r in plain if r["coder"] == codec)]
+    return rows + kodak_curves.hull(theirs) + [file for file in ours if file["coder"] != "nncodec"]
 
 
 def describe(case: Case) -> dict[str, Any]:
@@ -308,7 +324,7 @@ def main() -> None:
     corpus.add_data_option(parser, needed=True)
     parser.add_argument("--images", default=",".join(IMAGES), help="names of Kodak pictures")
     parser.add_argument("--widths", default=",".join(map(str, STEPS)), help="of the networks' layers")
-    parser.add_argument("--kept", action="store_true", help="take networks that are there, and train none")
+    parser.add_argument("--kept", action="store_true", help="leave out networks of which files are missing")
     parser.add_argument("--choices", action="store_true", help="measure by what the settings were chosen")
     parser.add_argument("--environment", type=Path, default=nncodec.ENVIRONMENT)
     parser.add_argument("--out", type=Path, default=Path("bench/results"))
@@ -322,7 +338,10 @@ def main() -> None:
     networks: list[dict[str, Any]] = []
     for image in track(options.images.split(","), "kodak", disable=not sys.stderr.isatty()):
         signal = read(options.data, image)
-        cases = [Case(image, signal, width) for width in widths if not options.kept or kept_at(image, width).exists()]
+        trained = [width for width in widths if not options.kept or kept_at(image, width).exists()]
+        cases = [case for width in trained if (case := Case(image, signal, width)).is_measured() or not options.kept]
+        if not cases:
+            continue
         networks += [describe(case) for case in cases]
         files += measure(image, signal, cases, options.environment)
         write(options.out, files, networks)

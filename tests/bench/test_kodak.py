@@ -124,17 +124,24 @@ def test_picture_codecs_are_scored_by_what_they_decode_to(tmp_path):
 
 
 def test_files_of_a_network_are_pictures_of_the_size_that_was_asked_for(tmp_path, monkeypatch):
-    monkeypatch.setitem(kodak.STEPS, 8, 20)
+    for setting, value in (("STEPS", 20), ("SEARCHED", (1.5,)), ("REFINED", (1.5,)), ("NNCODEC_QP", range(0))):
+        monkeypatch.setitem(getattr(kodak, setting), 8, value)
+    monkeypatch.setattr(kodak, "REFINE_STEPS", 4)
+    monkeypatch.setattr(kodak.Case, "by_nncodec", lambda self, environment: [])
     signal = face(32, 48)
     case = kodak.Case("face", signal, 8, tmp_path)
     assert kodak.describe(case)["psnr"] == pytest.approx(case.trained["psnr"], abs=0.01)
-    for coder, made in (("search", case.search(1.5)), ("refine", case.refine(1.5, 4))):
-        blob = (tmp_path / "files" / f"siren-3x8-face-{coder}-1.5.coinr").read_bytes()
+    assert not case.is_measured()
+    files = case.files(tmp_path)
+    assert [one["coder"] for one in files] == ["search", "refine"]
+    for made in files:
+        blob = (tmp_path / "files" / f"siren-3x8-face-{made['coder']}-1.5.coinr").read_bytes()
         assert made["bytes"] == len(blob) <= 1.5 * 32 * 48 / 8
         assert made["psnr"] == coinr.psnr(signal.image, coinr.open_file(blob).render())
-    again = kodak.Case("face", signal, 8, tmp_path)
     monkeypatch.setattr(coinr, "search", None)
-    assert again.search(1.5)["bytes"] == case.search(1.5)["bytes"]
+    again = kodak.Case("face", signal, 8, tmp_path)
+    assert again.is_measured()
+    assert again.files(tmp_path) == files
     assert all(torch.equal(again.fitted.state_dict[name], one) for name, one in case.fitted.state_dict.items())
 
 
