@@ -51,7 +51,7 @@ IMAGES = tuple(f"kodim{k:02d}" for k in range(1, 25))
 HIDDEN_LAYERS, SEED = 3, 0
 
 #: Steps of a fit, by width.
-STEPS = {64: 8_000, 128: 12_000}
+STEPS = {64: 8_000, 128: 8_000}
 
 #: Rates in bits per pixel that files of each width are made for. At 0.2, networks of width 64 have most of their
 #: quality, and refinement gains nothing; below 0.45, files of width 128 are worse.
