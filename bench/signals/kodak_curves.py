@@ -54,24 +54,19 @@ def at(curve: Curve, rate: float) -> float | None:
 
 
 def curves(files: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, Curve]]:
-    """Return the curve of each coder and picture; ``refine`` has none but with ``search``, see :data:`BEST`.
+    """Return the hull of each coder and picture; ``refine`` has none but with ``search``, see :data:`BEST`.
 
-    Of files that were made for rates, the best at or below each rate stands there, though it is up to 2 % smaller. Any
-    other file stands at its own rate.
+    A file that was made for a rate stands at that rate, though it is up to 2 % smaller.
     """
     groups: dict[str, dict[str, list[Mapping[str, Any]]]] = {}
     for file in files:
+        placed = {"bpp": file["rate"] or file["bpp"], "psnr": file["psnr"]}
         for curve in _CURVES.get(file["coder"], (file["coder"],)):
-            groups.setdefault(curve, {}).setdefault(file["image"], []).append(file)
-    return {curve: {image: _curve(of) for image, of in group.items()} for curve, group in groups.items()}
-
-
-def _curve(files: list[Mapping[str, Any]]) -> Curve:
-    plain = {file["bpp"]: file["psnr"] for file in files if not file["rate"]}
-    made = {file["rate"] for file in files if file["rate"]}
-    for rate in (rate for rate in {*RATES, *made} if made and min(made) <= rate <= max(made)):
-        plain[rate] = max(file["psnr"] for file in files if file["rate"] and file["rate"] <= rate)
-    return sorted(plain.items())
+            groups.setdefault(curve, {}).setdefault(file["image"], []).append(placed)
+    return {
+        curve: {image: [(one["bpp"], one["psnr"]) for one in hull(of)] for image, of in group.items()}
+        for curve, group in groups.items()
+    }
 
 
 def common_range(of: Mapping[str, Curve]) -> tuple[float, float]:
@@ -87,12 +82,13 @@ def mean_at(of: Mapping[str, Curve], rate: float) -> float | None:
 
 
 def mean_curve(of: Mapping[str, Curve]) -> Curve:
-    """Return the mean curve over the common range; at the rates of the files where all pictures share them."""
+    """Return the mean curve over the common range."""
     low, high = common_range(of)
-    shared = set.intersection(*({rate for rate, _ in curve} for curve in of.values()))
-    rates = sorted(shared) if len(shared) > 1 else list(np.geomspace(low, high, _POINTS)) if low < high else []
+    if low > high:
+        return []
     # the ends of a geometric sequence may miss the range by rounding
-    return [(rate, score) for rate in np.clip(rates, low, high) if (score := mean_at(of, rate)) is not None]
+    rates = np.clip(np.geomspace(low, high, _POINTS), low, high)
+    return [(float(rate), score) for rate in rates if (score := mean_at(of, float(rate))) is not None]
 
 
 def published() -> dict[str, Curve]:
@@ -157,7 +153,6 @@ def _draw(axis: Any, found: Mapping[str, Mapping[str, Curve]], others: Mapping[s
         if not curve:
             continue
         style: dict[str, Any] = {"linestyle": "--", "color": _PLAIN[coder]} if coder in _PLAIN else {}
-        style |= {} if len(curve) > len(RATES) else {"marker": "o", "markersize": 4}
         axis.plot(*zip(*curve, strict=True), label=coder, linewidth=1.8, **style)
     for (coder, curve), marker in zip(others.items(), "sD^", strict=False):
         near = [point for point in curve if 0.05 <= point[0] <= 1]
