@@ -3,7 +3,7 @@
     python -m bench.harness.nncodec --make-env bench/cache/nncodec-env     # once
     python -m bench.signals.kodak --data DIR [--images kodim03,kodim19] [--widths 64,128]
 
-SIRENs of 3 hidden layers are fitted to every picture by :func:`coinr.fit` with its defaults, in ``STEPS`` steps.
+SIRENs of 3 hidden layers are fitted to every picture by :func:`coinr.fit`, in ``STEPS`` steps of 4096 pixels.
 :func:`coinr.search` and :func:`coinr.refine` make a picture file of each network for each of its rates, which is read
 back from disk and rendered. nncodec codes the tensors of the same networks. JPEG, WebP and AVIF are
 Pillow's, by qualities. Bytes are those of files; PSNR is that of the 8-bit picture that a file decodes to. The curve of
@@ -24,6 +24,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -48,7 +49,7 @@ from coinr.signals.image.signal import ImageSignal
 
 CACHE = Path("bench/cache/kodak24")
 IMAGES = tuple(f"kodim{k:02d}" for k in range(1, 25))
-HIDDEN_LAYERS, SEED = 3, 0
+HIDDEN_LAYERS, SEED, OMEGA = 3, 0, 30.0
 
 #: Steps of a fit, by width.
 STEPS = {64: 8_000, 128: 8_000}
@@ -290,7 +291,12 @@ def write(out: Path, files: list[File], networks: list[dict[str, Any]]) -> None:
     write_csv(out / "kodak.csv", files)
     found, others = kodak_curves.curves(files), kodak_curves.published()
     summary = summarize(networks, files)
-    settings: dict[str, Any] = {"seed": SEED, "refine_steps": REFINE_STEPS, "refine_optimizer": REFINE_OPTIMIZER}
+    settings: dict[str, Any] = {
+        "seed": SEED,
+        "first_omega": OMEGA,
+        "refine_steps": REFINE_STEPS,
+        "refine_optimizer": REFINE_OPTIMIZER,
+    }
     settings |= {"batch": BATCH, "pillow": PILLOW, "avif": features.version("avif")}
     write_json(out / "kodak.json", {"settings": settings, "summary": summary, "networks": networks})
     count = len({file["image"] for file in files})
@@ -331,8 +337,10 @@ def choices(data: Path, widths: list[int], out: Path) -> None:
 
 
 def read(data: Path, image: str) -> ImageSignal:
-    """Return a picture."""
-    return ImageSignal(coinr.read_image(data / "kodak" / f"{image}.png"))
+    """Return a picture that is fitted from the first frequency ``OMEGA``."""
+    signal = ImageSignal(coinr.read_image(data / "kodak" / f"{image}.png"))
+    signal.recipe = replace(signal.recipe, options={"siren": {"first_omega": OMEGA}})
+    return signal
 
 
 def main() -> None:
