@@ -42,7 +42,7 @@ def _ablation(name: str, plot: Callable[[list[dict[str, Any]], Path], None]) -> 
 
 
 def _kodak(path: Path) -> None:
-    kodak_curves.plot(path, read_csv(RESULTS / "kodak.csv"), kodak_curves.published())
+    kodak_curves.plot(path, kodak_curves.stored(RESULTS / "kodak.csv"), kodak_curves.published())
 
 
 def _means(name: str) -> Draw:

@@ -88,6 +88,12 @@ NNCODEC_BELOW, NNCODEC_UNARY = 2 << nncodec.DENSITY, 10
 #: Rates in bits per pixel between which files of nncodec count.
 NNCODEC_RATES = (0.08, 0.75)
 
+#: The dB that a listed file of nncodec gains at least on the one before.
+NNCODEC_GAIN = 0.05
+
+#: Columns of ``kodak.csv``. The setting of nncodec is its ``qp``, that of a picture codec its quality.
+COLUMNS = ("image", "coder", "network", "setting", "rate", "bytes", "psnr")
+
 File = Mapping[str, Any]
 
 
@@ -251,7 +257,8 @@ def measure(image: str, signal: ImageSignal, cases: list[Case], environment: Pat
     theirs = [file for file in ours if file["coder"] == "nncodec"]
     plain = pictures(image, signal)
     rows = [row for codec in CODECS for row in kodak_curves.hull(r for r in plain if r["coder"] == codec)]
-    return rows + kodak_curves.hull(theirs) + [file for file in ours if file["coder"] != "nncodec"]
+    theirs = kodak_curves.thin(kodak_curves.hull(theirs), NNCODEC_GAIN)
+    return rows + theirs + [file for file in ours if file["coder"] != "nncodec"]
 
 
 def describe(case: Case) -> dict[str, Any]:
@@ -279,6 +286,7 @@ def summarize(networks: list[dict[str, Any]], files: list[File]) -> list[dict[st
             {"networks": name, "count": len(of), "steps": of[0]["steps"], "parameters": of[0]["parameters"]}
             | {f"mean_{key}": statistics.mean(one[key] for one in of) for key in numbers}
             | {"largest_gain_last_twentieth": max(one["gain_last_twentieth"] for one in of)}
+            | {"psnr": " ".join(f"{one['psnr']:.2f}" for one in of)}
         )
     seconds = {coder: 0.0 for coder in dict.fromkeys(file["coder"] for file in files)}
     for file in files:
@@ -286,9 +294,15 @@ def summarize(networks: list[dict[str, Any]], files: list[File]) -> list[dict[st
     return [*found, {"cpu_seconds_of_listed_files": seconds}]
 
 
+def _short(value: str | float) -> str | float:
+    """Return a PSNR with three digits behind the point, or what is particular to a setting."""
+    return round(value, 3) if isinstance(value, float) else value.split(",")[0].split(" ")[0].rpartition("=")[2]
+
+
 def write(out: Path, files: list[File], networks: list[dict[str, Any]]) -> None:
     """Write the four files."""
-    write_csv(out / "kodak.csv", files)
+    shown = ("setting", "psnr")
+    write_csv(out / "kodak.csv", [file | {key: _short(file[key]) for key in shown} for file in files], COLUMNS)
     found, others = kodak_curves.curves(files), kodak_curves.published()
     summary = summarize(networks, files)
     settings: dict[str, Any] = {
@@ -298,7 +312,7 @@ def write(out: Path, files: list[File], networks: list[dict[str, Any]]) -> None:
         "refine_optimizer": REFINE_OPTIMIZER,
     }
     settings |= {"batch": BATCH, "pillow": PILLOW, "avif": features.version("avif")}
-    write_json(out / "kodak.json", {"settings": settings, "summary": summary, "networks": networks})
+    write_json(out / "kodak.json", {"settings": settings, "summary": summary})
     count = len({file["image"] for file in files})
     some = kodak_curves.with_rate(files, RATES[-1])
     text = (
@@ -309,8 +323,6 @@ def write(out: Path, files: list[File], networks: list[dict[str, Any]]) -> None:
     if 0 < len(some) < len(files):
         mean = kodak_curves.table(kodak_curves.curves(some), {})
         text += f"\n## Mean PSNR of the {len({file['image'] for file in some})} pictures with both networks\n\n{mean}"
-    for rate in RATES:
-        text += f"\n## {rate:g} bits per pixel\n\n{kodak_curves.by_picture(found, rate)}"
     write_atomic(out / "kodak.md", text.encode())
     kodak_curves.plot(out / "kodak.png", files, others)
 

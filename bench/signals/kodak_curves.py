@@ -14,6 +14,9 @@ from bench.harness.results import draw_figure, read_csv
 #: Rates in bits per pixel at which curves are compared.
 RATES = (0.1, 0.2, 0.3, 0.45, 0.6)
 
+#: Pixels of a picture.
+PIXELS = 512 * 768
+
 #: Mean points over the 24 pictures that others published; ``source`` names their repositories and files.
 PUBLISHED = Path(__file__).with_name("kodak_published.csv")
 
@@ -38,6 +41,20 @@ def hull(files: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
             best.pop()
         best.append(file)
     return best
+
+
+def thin(files: Iterable[Mapping[str, Any]], least: float) -> list[Mapping[str, Any]]:
+    """Return the files of a hull without those that gain less than ``least`` dB on the one before; the last stays."""
+    kept: list[Mapping[str, Any]] = []
+    for file in (listed := list(files)):
+        if not kept or file is listed[-1] or file["psnr"] >= kept[-1]["psnr"] + least:
+            kept.append(file)
+    return kept
+
+
+def stored(path: Path) -> list[dict[str, Any]]:
+    """Return the files of ``kodak.csv`` with their bits per pixel."""
+    return [row | {"bpp": 8 * row["bytes"] / PIXELS} for row in read_csv(path)]
 
 
 def _slope(one: Mapping[str, Any], other: Mapping[str, Any]) -> float:
@@ -108,14 +125,6 @@ def table(found: Mapping[str, Mapping[str, Curve]], others: Mapping[str, Curve])
     for coder, curve in others.items():
         cells = [_cell(at(curve, rate)) for rate in RATES]
         lines.append([f"{coder}, published", *cells, _range(curve[0][0], curve[-1][0])])
-    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
-
-
-def by_picture(found: Mapping[str, Mapping[str, Curve]], rate: float) -> str:
-    """Return Markdown: PSNR of each picture at a rate."""
-    lines = [["picture", *found], ["---"] * (len(found) + 1)]
-    for image in dict.fromkeys(image for of in found.values() for image in of):
-        lines.append([image, *(_cell(at(of.get(image, []), rate)) for of in found.values())])
     return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 

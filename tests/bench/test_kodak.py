@@ -9,7 +9,6 @@ from skimage.data import astronaut
 
 import coinr
 from bench.harness.fitted import Fitted
-from bench.harness.results import read_csv
 from bench.signals import kodak, kodak_curves
 from coinr.signals.image.signal import ImageSignal
 
@@ -29,6 +28,11 @@ def test_a_hull_leaves_out_what_lies_below_it():
 
 def test_files_of_one_size_are_one_point_of_a_hull():
     assert [one["psnr"] for one in kodak_curves.hull([file(0.1, 28.0), file(0.1, 29.0), file(0.1, 27.0)])] == [29.0]
+
+
+def test_files_that_gain_little_are_left_out_but_for_the_last():
+    files = [file(0.1, 28.0), file(0.2, 29.0), file(0.3, 29.01), file(0.4, 29.03), file(0.5, 29.04)]
+    assert [one["bpp"] for one in kodak_curves.thin(files, 0.02)] == [0.1, 0.2, 0.4, 0.5]
 
 
 def test_scores_lie_on_a_line_over_the_logarithm_of_the_rate_and_nowhere_else():
@@ -62,7 +66,6 @@ def test_a_mean_needs_every_picture():
     curve = kodak_curves.mean_curve(found["JPEG"])
     assert curve[0] == pytest.approx((0.1, 27.0))
     assert curve[-1] == pytest.approx((0.3, (middle + 30) / 2))
-    assert kodak_curves.by_picture(found, 0.6).splitlines()[2:] == ["| one | 31.00 |", "| two | – |"]
 
 
 def test_the_better_of_search_and_refinement_is_a_curve_and_refinement_alone_is_none():
@@ -80,16 +83,18 @@ def test_the_better_of_search_and_refinement_is_a_curve_and_refinement_alone_is_
 
 def test_pictures_with_both_networks_have_a_table_of_their_own(tmp_path):
     rows = [file(rate, 100 * rate, "search", image, rate) for image in ("one", "two") for rate in (0.1, 0.3)]
-    rows = [row | {"network": "3x64", "cpu_seconds": 1.0} for row in rows]
+    rows = [row | {"network": "3x64", "setting": "", "bytes": 9, "cpu_seconds": 1.0} for row in rows]
     kodak.write(tmp_path, rows, [])
     assert "both networks" not in (tmp_path / "kodak.md").read_text()
-    kodak.write(tmp_path, [*rows, file(0.6, 40.0, "search", "two", 0.6) | {"cpu_seconds": 1.0}], [])
+    kodak.write(
+        tmp_path, [*rows, file(0.6, 40.0, "search", "two", 0.6) | dict(rows[0], image="two", rate=0.6, psnr=40.0)], []
+    )
     text = (tmp_path / "kodak.md").read_text()
     mean, both = text.split("## Mean PSNR\n")[1], text.split("## Mean PSNR of the 1 pictures with both networks")[1]
     assert "| search | 10.00 | 22.62 | 30.00 | – | – |" in mean
     assert "| search | 10.00 | 22.62 | 30.00 | 35.85 | 40.00 |" in both
     assert (tmp_path / "kodak.png").stat().st_size > 1000
-    assert len(read_csv(tmp_path / "kodak.csv")) == 5
+    assert [one["psnr"] for one in kodak_curves.stored(tmp_path / "kodak.csv")] == [10, 30, 10, 30, 40]
 
 
 def test_points_of_others_rise_and_name_their_source():
