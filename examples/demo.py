@@ -192,7 +192,8 @@ def coders(
     ours = {
         "coinr, refined": ("refined.coinr", lambda: coinr.refine(weights, loss, **refinement, **goal).blob),
         "coinr, search": ("search.coinr", lambda: coinr.search(weights, decibels, **goal).blob),
-        "coinr, auto": ("coinr", lambda: coinr.pack_signal(fit.network, samples)),
+        # about as little loss as those of the others
+        "coinr, auto": ("coinr", lambda: coinr.pack_signal(fit.network, samples, output_error_db=-50)),
         "published method": ("paper.coinr", lambda: coinr.pack_signal(fit.network, samples, profile="paper")),
     }
     if not refine_steps:
@@ -224,7 +225,14 @@ def main(arguments: list[str] | None = None) -> None:
     title = f"({options.hidden_layers}, {options.width}) SIREN of {options.photo.name}, {height} x {width}"
     console = Console()
     console.print(f"fitting a {title}: {options.steps} steps")
-    fit = coinr.fit(photo, width=options.width, hidden_layers=options.hidden_layers, steps=options.steps, device="cpu")
+    network = coinr.Siren(
+        2,
+        coinr.ImageSignal(photo).out_features,
+        options.width,
+        options.hidden_layers,
+        generator=torch.Generator().manual_seed(0),
+    )
+    fit = coinr.fit(photo, network, steps=options.steps, device="cpu")
 
     rows, networks = [], {}
     for label, (suffix, encode, decode) in coders(photo, fit, options.refine_steps).items():

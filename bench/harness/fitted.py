@@ -1,4 +1,4 @@
-"""SIRENs that :func:`coinr.fit` fits to pictures, as benches of coders take them."""
+"""SIRENs of first frequency 30 that :func:`coinr.fit` fits to pictures, as benches of coders take them."""
 
 from __future__ import annotations
 
@@ -12,12 +12,15 @@ import torch
 from torch import Tensor, nn
 
 import coinr
-from coinr.fitting import new_network
 from coinr.optimize.compress.evaluate import Evaluator
 from coinr.signals.image.signal import ImageSignal
 
 #: Pixels of a step.
 BATCH = 4096
+
+
+def _siren(signal: ImageSignal, width: int, hidden_layers: int) -> coinr.Siren:
+    return coinr.Siren(2, signal.out_features, width, hidden_layers, generator=torch.Generator().manual_seed(0))
 
 
 @dataclass(frozen=True)
@@ -52,8 +55,7 @@ class Fitted:
         name = f"siren-{hidden_layers}x{width}-{image}-{steps}"
         made = coinr.fit(
             signal,
-            width=width,
-            hidden_layers=hidden_layers,
+            _siren(signal, width, hidden_layers),
             steps=steps,
             batch=BATCH,
             device="cpu",
@@ -69,7 +71,7 @@ class Fitted:
 
     def network(self) -> nn.Module:
         """Return a module that holds the tensors."""
-        network = new_network(self.signal, width=self.width, hidden_layers=self.hidden_layers)
+        network = _siren(self.signal, self.width, self.hidden_layers)
         network.load_state_dict(self.state_dict)
         return network
 

@@ -266,8 +266,8 @@ def with_target(row: Row) -> Row:
 
 
 def save(out: Path, report: dict[str, Any]) -> None:
-    """Write ``out``.json and .csv."""
-    write_json(out.with_suffix(".json"), report)
+    """Write the machine to ``out``.json and the results to ``out``.csv."""
+    write_json(out.with_suffix(".json"), {"machine": report["machine"]})
     write_csv(out.with_suffix(".csv"), report["results"])
 
 
