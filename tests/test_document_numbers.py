@@ -189,7 +189,7 @@ def test_optimizers():
 
 def test_recipe():
     found = {(line["picture"], line["method"], line["steps"]): line for line in read("fit_recipe.csv")}
-    columns = (("before", "8000"), ("default", "8000"))
+    columns = (("before", "8000"), ("default", "3000"), ("budget", "8000"))
     shown = rows("docs/signals.md", "recipe")
     assert {row[0] for row in shown} == {line["picture"] for line in read("fit_recipe.csv")}
     for name, *cells in shown:
@@ -197,6 +197,19 @@ def test_recipe():
             line = found[(name, *column)]
             seconds = f"{float(line['cpu_seconds']):.0f} s"
             assert cell == f"{float(line['psnr_coded']):.2f} dB, {spaced(line['bytes'])} bytes, {seconds}"
+
+
+def test_learning_rates():
+    found = {
+        (line["picture"], line["learning_rate"]): line
+        for line in read("fit_choices.csv")
+        if (line["size"], line["first_omega"]) == ("5x56", "45.0")
+    }
+    shown = rows("docs/signals.md", "rates")
+    assert {row[0] for row in shown} == {picture for picture, _ in found}
+    for name, *cells in shown:
+        lines = [found[name, rate] for rate in ("0.001", "0.0007")]
+        assert cells == [f"{float(line['psnr']):.2f} dB, {spaced(line['bytes'])} bytes" for line in lines]
 
 
 def test_first_frequencies():

@@ -45,7 +45,7 @@ class Item:
     renderings: tuple[tuple[str, ...], ...]
 
 
-_IMAGE = ("--width", "64", "--hidden-layers", "3", "--batch", "4096")
+_IMAGE = ("--batch", "4096")
 _SHAPE = ("--width", "64", "--hidden-layers", "3", "--batch", "4096")
 _PICTURES = ((".png",), ("_2x.png", "--scale", "2"))
 _SHAPES = ((".npz",), (".ply",), ("_256.ply", "--grid", "256"))
