@@ -58,7 +58,7 @@ STEPS = {64: 8_000, 128: 8_000}
 #: quality, and refinement gains nothing. At 0.45, files of width 128 that are not refined are worse than those of width
 #: 64 at 0.3.
 SEARCHED = {64: (0.1, 0.2, 0.3), 128: (0.6,)}
-REFINED: dict[int, tuple[float, ...]] = {64: (0.1,), 128: ()}
+REFINED: dict[int, tuple[float, ...]] = {64: (0.1,), 128: (0.6,)}
 
 #: Steps of a refinement, and its optimizer.
 REFINE_STEPS, REFINE_OPTIMIZER = 1000, "muon"
