@@ -252,7 +252,7 @@ def test_the_file_with_the_least_loss_and_bits_is_kept():
             [EncodingResult(blob) for blob in blobs],
             lambda blob: blob,
             losses.get,
-            LagrangeMultiplier(loss_increase, 800),
+            LagrangeMultiplier(loss_increase, 800).per_bit,
         ).blob
 
     a, b, c = losses

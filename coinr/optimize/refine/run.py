@@ -27,7 +27,6 @@ from coinr.inputs.state_dicts import StateDict, plain_tensors
 from coinr.networks.symmetries import to_canonical
 from coinr.optimize.refine.distill import decibels
 from coinr.optimize.refine.encode import EncodingResult, ScaledEncoder
-from coinr.optimize.refine.lagrange import LagrangeMultiplier
 from coinr.optimize.refine.noisy_network import LossFunction, NoisyNetwork, mean_loss
 from coinr.optimize.refine.noisy_tensor import NoisyTensor
 from coinr.optimize.refine.task import Goals, Task
@@ -231,7 +230,9 @@ def refine(
         if task.metric is not None:
             best = min(found, key=lambda one: len(one.blob))
         else:
-            best = _lowest_cost(found, scaled.decode, partial(mean_loss, loss_fn), multiplier)
+            # files of a size are within it, whatever their bytes
+            per_bit = multiplier.per_bit if target_bytes is None else 0.0
+            best = _lowest_cost(found, scaled.decode, partial(mean_loss, loss_fn), per_bit)
         tensors = scaled.decode(best.blob)
         decoded = OrderedDict((name, tensor.to(plain[name].device)) for name, tensor in tensors.items())
         score = best.score if min_score is not None else None if evaluate is None else float(evaluate(decoded))
@@ -268,14 +269,14 @@ def _lowest_cost(
     found: list[EncodingResult],
     decode: Callable[[bytes], dict[str, Tensor]],
     loss: Callable[[Mapping[str, Tensor]], float],
-    multiplier: LagrangeMultiplier,
+    per_bit: float,
 ) -> EncodingResult:
     """Return the file with the least objective of the training: relative change of the loss + per_bit · bits."""
     if len(found) == 1:
         return found[0]
     losses = [loss(decode(one.blob)) for one in found]
     unit = max(min(losses), sys.float_info.min)
-    costs = [one / unit + multiplier.per_bit * 8 * len(file.blob) for one, file in zip(losses, found, strict=True)]
+    costs = [one / unit + per_bit * 8 * len(file.blob) for one, file in zip(losses, found, strict=True)]
     return found[costs.index(min(costs))]
 
 
