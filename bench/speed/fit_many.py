@@ -6,7 +6,7 @@
 SIRENs, by default of 3 hidden layers of 64, 4096 pixels a step; Kodak pictures at half size from the data folder, else
 crops of scikit-image's photos. The two take turns, round after round, and the ratio within a round counts. With
 ``--single-threads 1`` the fits one after another use one core, and the ratio times the cores should be below 1. Writes
-``fit_many.json``, or under another ``--name`` (every round, scores, machine and versions).
+``fit_many.json``, or under another ``--name`` (wall and CPU seconds of every round, machine and versions).
 """
 
 from __future__ import annotations
@@ -96,10 +96,10 @@ def main() -> None:
         "median_cpu_ratio": statistics.median(one["cpu_ratio"] for one in rounds),
         "mean_psnr": {name: statistics.mean(last[name][2]) for name in ("single", "many")},
         "largest_difference_db": max(abs(a - b) for a, b in zip(last["single"][2], last["many"][2], strict=True)),
-        "rounds": rounds,
+        "seconds": [{name: one[name][:2] for name in ("single", "many")} for one in rounds],
     }  # fmt: skip
     write_json(options.out / f"{options.name}.json", document)
-    print(json.dumps({key: value for key, value in document.items() if key != "rounds"}, indent=1))
+    print(json.dumps({key: value for key, value in document.items() if key != "seconds"}, indent=1))
 
 
 if __name__ == "__main__":
