@@ -254,8 +254,12 @@ class _Run:
 
     def _done(self) -> float:
         """Return the share of the steps, or of the seconds if larger, that is over."""
-        budget = self.options.time_budget
-        return max(self.state.step / self.options.steps, 0.0 if budget is None else self.state.seconds / budget)
+        budget, seconds = self.options.time_budget, self.state.seconds
+        steps = self.state.step / self.options.steps
+        if budget is None:
+            return steps
+        # a denormal budget is zero here
+        return 1.0 if seconds >= budget else max(steps, seconds / budget)
 
     def _has_ended(self) -> bool:
         """Return whether the steps or the seconds are over, or the target is reached."""

@@ -287,3 +287,8 @@ def test_no_array_of_all_samples_is_made(photo, monkeypatch):
     assert sum(taken) > image[..., 0].size
     assert max(taken) <= 16384
     assert max(map(len, made)) <= 16384
+
+
+def test_no_budget_is_too_short():
+    fitted = fit(np.zeros((4, 4, 3), np.uint8), width=4, hidden_layers=0, steps=2, time_budget=5e-324)
+    assert fitted.steps == 0
