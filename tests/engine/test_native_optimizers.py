@@ -207,8 +207,9 @@ def test_other_instruction_sets(level):
         tests.test_a_gradient_of_zero_moves_nothing()
     """
     done = subprocess.run(
-        [sys.executable, "-c", script],
-        env=os.environ | {"COINR_SIMD": level},
+        [sys.executable, "-P", "-c", script],
+        # the same build as here, which a sanitizer has; it does not know the threads of OpenBLAS
+        env=os.environ | {"COINR_SIMD": level, "PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
