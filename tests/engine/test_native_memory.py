@@ -37,7 +37,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
 @pytest.mark.parametrize("kind", philox.KINDS)
 def test_a_large_dictionary_is_never_stored(kind):
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(philox.KINDS[kind])], capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-c", SCRIPT, str(philox.KINDS[kind])], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 64  # MiB, of 1024 for the dictionary
@@ -47,7 +47,7 @@ def test_the_script_would_notice():
     # The same limit does not hold the dictionary itself.
     body = SCRIPT.replace("indices, values, path = _C.omp(W, kind, M, 1, 0, 6, 2)", "np.ones((n, M), np.int8)")
     assert body != SCRIPT
-    done = subprocess.run([sys.executable, "-c", body, "1"], capture_output=True, text=True, check=False)
+    done = subprocess.run([sys.executable, "-P", "-c", body, "1"], capture_output=True, text=True, check=False)
     assert done.returncode != 0
     assert "MemoryError" in done.stderr
     assert _C.simd_level()

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 from typing import Any
 
@@ -12,6 +9,7 @@ import numpy as np
 import pytest
 
 from coinr.engine import _C
+from tests.engine.instruction_sets import run_with
 from tests.grids import fast_where
 
 OMEGA = 30.0
@@ -236,12 +234,4 @@ def test_other_instruction_sets(level):
         tests.test_sines_are_exact_to_two_units_in_the_last_place()
         tests.check_a_layer_of_sines()
     """
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", script],
-        # the same build as here, which a sanitizer has; it does not know the threads of OpenBLAS
-        env=os.environ | {"COINR_SIMD": level, "PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_with(level, script)

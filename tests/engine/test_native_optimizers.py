@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from coinr.engine import _C
+from tests.engine.instruction_sets import run_with
 
 RATE, MOMENTUM, BETAS, EPS = 0.3, 0.95, (0.9, 0.999), 1e-8
 
@@ -206,12 +203,4 @@ def test_other_instruction_sets(level):
         tests.test_arrays_may_begin_at_any_float()
         tests.test_a_gradient_of_zero_moves_nothing()
     """
-    done = subprocess.run(
-        [sys.executable, "-P", "-c", script],
-        # the same build as here, which a sanitizer has; it does not know the threads of OpenBLAS
-        env=os.environ | {"COINR_SIMD": level, "PYTHONPATH": os.pathsep.join(sys.path), "OPENBLAS_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_with(level, script)

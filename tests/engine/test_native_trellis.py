@@ -2,15 +2,13 @@
 
 import itertools
 import math
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from coinr.engine import _C
 from tests.codec.levels_reference import POLYNOMIALS
+from tests.engine.instruction_sets import run_with
 
 NONE = np.zeros(0, np.uint8)
 
@@ -125,15 +123,7 @@ print(_C.simd_level(), digest.hexdigest())
 def test_instruction_sets_choose_the_same_integers():
     found = {}
     for level in ("portable", "avx2", "avx512"):
-        done = subprocess.run(
-            [sys.executable, "-c", SCRIPT],
-            env=os.environ | {"COINR_SIMD": level},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        assert done.returncode == 0, done.stderr
-        name, digest = done.stdout.split()
+        name, digest = run_with(level, SCRIPT).split()
         found[name] = digest
     assert "portable" in found
     assert len(set(found.values())) == 1, found
