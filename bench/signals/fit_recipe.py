@@ -199,7 +199,9 @@ def main() -> None:
             else:
                 chosen = [] if count is None else ["--steps", str(count)]
                 if method == "budget":
-                    most = next(r.bytes for r in rows if (r.method, r.picture) == ("before", name))
+                    most = next((r.bytes for r in rows if (r.method, r.picture) == ("before", name)), None)
+                    if most is None:
+                        parser.error(f"budget takes the bytes of before, and {name} has no such row: give --before")
                     chosen = ["--target-bytes", str(most)]
                 checkout = options.before if method == "before" else here
                 rows.append(run_command(method, name, pixels, checkout, chosen))
