@@ -58,7 +58,7 @@ STEPS = {64: 8_000, 128: 8_000}
 #: quality, and refinement gains nothing. At 0.45, files of width 128 that are not refined are worse than those of width
 #: 64 at 0.3.
 SEARCHED = {64: (0.1, 0.2, 0.3), 128: (0.6,)}
-REFINED: dict[int, tuple[float, ...]] = {64: (0.1,), 128: (0.6,)}
+REFINED: dict[int, tuple[float, ...]] = {64: (0.1,), 128: (0.45, 0.6)}
 
 #: Steps of a refinement, and its optimizer.
 REFINE_STEPS, REFINE_OPTIMIZER = 1000, "muon"
@@ -70,6 +70,7 @@ CHOICE_STEPS = (300, 1000)
 
 #: Pictures, widths and steps of longer fits.
 LONGER = (("kodim01", 64, 16_000), ("kodim01", 128, 12_000), ("kodim02", 128, 12_000), ("kodim03", 128, 12_000))
+LONGER_RATES = {64: (0.2, 0.3), 128: (0.45, 0.6)}
 
 #: The picture codecs: qualities and options; files above the rate are left out.
 CODECS: dict[str, tuple[range, dict[str, Any]]] = {
@@ -141,8 +142,10 @@ def gain(history: list[tuple[int, float]], share: float) -> float:
 class Case:
     """One network of a picture, and the files of it."""
 
-    def __init__(self, image: str, signal: ImageSignal, width: int, cache: Path = CACHE) -> None:
-        trained = train(image, signal, width, cache)
+    def __init__(
+        self, image: str, signal: ImageSignal, width: int, cache: Path = CACHE, steps: int | None = None
+    ) -> None:
+        trained = train(image, signal, width, cache, steps)
         tensors = trained["state_dict"]
         self.image, self.signal, self.width, self.trained = image, signal, width, trained
         self.fitted = Fitted(
@@ -328,7 +331,7 @@ def write(out: Path, files: list[File], networks: list[dict[str, Any]]) -> None:
 
 
 def choices(data: Path, widths: list[int], out: Path) -> None:
-    """Measure files of two pictures refined by fewer and more steps, and fits of more steps."""
+    """Measure files refined by fewer and more steps, and fits of more steps."""
     rows: list[File] = []
     for image in CHOICES:
         signal = read(data, image)
@@ -336,16 +339,17 @@ def choices(data: Path, widths: list[int], out: Path) -> None:
             for rate in CHOICE_RATES[case.width]:
                 rows += [case.search(rate), *(case.refine(rate, steps) for steps in CHOICE_STEPS)]
                 write_csv(out / "kodak_choices.csv", rows)
-    longer = []
-    for image, width, steps in LONGER:
-        signal = read(data, image)
-        usual, more = train(image, signal, width), train(image, signal, width, steps=steps)
-        network = f"siren-{HIDDEN_LAYERS}x{width}-{image}"
-        longer += [
-            {"network": network, "steps": one["steps"], "psnr": one["psnr"], "cpu_seconds": round(one["seconds"], 1)}
-            for one in (usual, more)
-        ]
-    write_csv(out / "kodak_longer.csv", longer)
+    rows = [row for image, width, steps in LONGER for row in longer(data, image, width, steps)]
+    write_csv(out / "kodak_longer.csv", rows)
+
+
+def longer(data: Path, image: str, width: int, steps: int) -> Iterator[File]:
+    """Yield the PSNR of a network of the usual and of more steps, and of its files by search."""
+    signal = read(data, image)
+    for case in (Case(image, signal, width), Case(image, signal, width, steps=steps)):
+        about = {"network": case.fitted.name, "steps": case.trained["steps"]}
+        files = {f"psnr_at_{rate}": round(case.search(rate)["psnr"], 3) for rate in LONGER_RATES[width]}
+        yield about | {"psnr": case.trained["psnr"], "cpu_seconds": round(case.trained["seconds"], 1)} | files
 
 
 def read(data: Path, image: str) -> ImageSignal:
