@@ -104,7 +104,8 @@ def encode_state_dict(
     base
         The state dict of a reference network that the decoder has too: a common start, an earlier checkpoint. A
         tensor with the same name, dtype and shape there is stored as a difference where that takes fewer bytes at the
-        same error. The file holds a hash of it; decoding needs the same state dict.
+        same error. The file holds a hash of it; decoding needs the same state dict. A base with statistics, see
+        FORMAT.md, "Shared table", also gives names, shapes and dtypes to files of its own layout.
     seeds
         How many seeds to try, from ``seed`` on. The smallest file is kept, the first of equals. Only tensors whose
         coder depends on the seed are coded again.
@@ -236,7 +237,7 @@ def decode_state_dict(
     blob
         Bytes of a whole file, which may be untrusted.
     base
-        The state dict of the reference network, for a file with differences; ignored otherwise.
+        The state dict of the reference network, for a file with differences or a shared table; ignored otherwise.
     device
         The device of the tensors. Tied tensors are one tensor.
     limits

@@ -18,6 +18,7 @@ from coinr.codec.distortion import NO_DISTORTION
 from coinr.codec.effort import EFFORTS
 from coinr.codec.format import container
 from coinr.codec.format.metadata import check_meta
+from coinr.codec.format.shared_table import can_share
 from coinr.codec.format.tensor_table import (
     TIED,
     Header,
@@ -259,14 +260,18 @@ class Encoder:
         header = self._header(chosen, seed)
         rest = iter(chosen)
         payloads: list[Payload] = [next(rest).payload if entry.tied_to is None else b"" for entry in self.entries]
-        if self.reference is not None and header.differences():
-            header = replace(header, reference_hash=self.reference.digest(header.differences()))
+        shared = None
+        if self.reference is not None:
+            shared = self.reference.shared if can_share(header, self.reference.shared) else None
+            header = replace(header, is_shared=shared is not None)
+            if header.is_shared or header.differences():
+                header = replace(header, reference_hash=header.find_hash(self.reference))
         self.limits.check(header)
         effort = EFFORTS[self.options.effort]
-        start = container.write_start(header, not effort.all_coders)
+        start = container.write_start(header, not effort.all_coders, shared)
         if effort.decodes:
             try:
-                container.read_start(start, self.limits)
+                container.read_start(start, self.limits, self.reference)
             except FormatError as error:
                 raise InputError(f"this state dict cannot be stored: {error}") from error
         return _Content(header, start, payloads)

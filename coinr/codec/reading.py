@@ -45,16 +45,18 @@ def inspect(
         As :func:`decode_state_dict`.
     """
     if original is None:
-        return make_report(File(blob, limits))
+        return make_report(File(blob, limits, None if base is None else ReferenceNetwork(base)))
     file = open_checked(blob, limits, base)
     return with_output_error(make_report(file), original, lambda: decode_entries(file))
 
 
 @independent
 @checked
-def read_meta(blob: bytes | bytearray | memoryview, *, limits: Limits | None = None) -> dict[str, Any]:
-    """Read the metadata that was given to encode_state_dict."""
-    return File(blob, limits).header.meta
+def read_meta(
+    blob: bytes | bytearray | memoryview, *, base: StateDict | None = None, limits: Limits | None = None
+) -> dict[str, Any]:
+    """Read the metadata that was given to encode_state_dict; ``base`` is needed where it has the file's table."""
+    return File(blob, limits, None if base is None else ReferenceNetwork(base)).header.meta
 
 
 @independent

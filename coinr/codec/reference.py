@@ -3,18 +3,54 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from numpy.typing import NDArray
 
-from coinr.codec.state_dict import read_state_dict
+from coinr.codec.state_dict import Entry, read_state_dict
 from coinr.codec.tensors import DTYPE_CODES, Layout, to_bytes
 from coinr.codec.wire import varint
 from coinr.errors import ReferenceNetworkError
 from coinr.inputs.state_dicts import StateDict, to_state_dict
 
 HASH_BYTES = 16
+
+#: The tensor of a base that holds tables of other files, uint8 [rows, columns]; it is none of the network's.
+STATISTICS = "statistics.table"
+
+#: The most bytes of it.
+STATISTICS_BYTES = 1 << 16
+
+#: Bytes of the hash of a base in a file that shares its table.
+SHARED_HASH_BYTES = 8
+
+
+class SharedTable:
+    """What files take from a base: its tensors' names and layouts, and tables that their model learns from.
+
+    Attributes
+    ----------
+    tensors
+        Names and layouts, in order.
+    examples : bytes
+        Rows of ``columns`` bytes, one after the other.
+    columns : int
+    digest : bytes
+        Hash of the base.
+    """
+
+    def __init__(self, entries: Mapping[str, Entry], digest: bytes) -> None:
+        found = entries[STATISTICS]
+        sides = found.layout.shape
+        if found.dtype.name != "uint8" or len(sides) != 2 or not 0 < found.layout.size <= STATISTICS_BYTES:
+            raise ReferenceNetworkError(
+                f"the base's {STATISTICS!r} must be uint8 [rows, columns] of 1 to {STATISTICS_BYTES} bytes, "
+                f"got {found.dtype} {list(sides)}"
+            )
+        self.tensors = [(entry.name, entry.layout) for entry in entries.values() if entry.name != STATISTICS]
+        self.examples, self.columns = to_bytes(found.array), sides[1]
+        self.digest = digest
 
 
 class ReferenceNetwork:
@@ -29,10 +65,21 @@ class ReferenceNetwork:
     ------
     StateDictError
         If it is no such mapping.
+    ReferenceNetworkError
+        If its statistics are ill-formed.
+
+    Attributes
+    ----------
+    shared : SharedTable or None
+        What files may take their tables from, if the network comes with statistics.
     """
 
     def __init__(self, sd: StateDict) -> None:
         self._entries = {entry.name: entry for entry in read_state_dict(to_state_dict(sd))}
+        self.shared = None
+        if STATISTICS in self._entries:
+            everything = [(name, entry.layout) for name, entry in self._entries.items()]
+            self.shared = SharedTable(self._entries, self.digest(everything)[:SHARED_HASH_BYTES])
 
     def find(self, name: str, layout: Layout) -> NDArray[Any] | None:
         """Return the array of a name, contiguous; None unless it has that dtype and shape."""

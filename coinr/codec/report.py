@@ -28,7 +28,7 @@ class Report:
         header), ``overhead_bytes`` (file less payloads and names), ``parameters`` (floating-point values, complex ones
         count twice), ``bits_per_parameter``, ``decoded_bytes``, ``work`` (dictionary entries that decoding generates).
     base
-        Hash of the reference network, in hexadecimal; None without differences.
+        Hash of the reference network, in hexadecimal; None without differences, unless the table is shared with it.
     output_error
         Where the original was given: ``db``, the predicted output error in dB (-200 where the output does not change,
         None where the structure of the network is not recognized), and ``basis``, what it rests on.
@@ -117,7 +117,7 @@ def make_report(file: File) -> Report:
     header = file.header
     payload = sum(record.length for record in header.records)
     # The table is compressed as a whole: names take the same share of it as before.
-    names = round(name_bytes(header) * file.table_ratio)
+    names = 0 if header.is_shared else round(name_bytes(header) * file.table_ratio)
     parameters = sum(
         record.layout.size * record.layout.planes
         for record in header.records

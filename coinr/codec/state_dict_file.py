@@ -124,7 +124,7 @@ class StateDictFile(Mapping[str, "torch.Tensor"]):
         """Return whether a network is the one that tensors are differences to."""
         header, reference = self._file.header, ReferenceNetwork(base)
         found = all(reference.find(name, layout) is not None for name, layout in header.differences())
-        return found and reference.digest(header.differences()) == header.reference_hash
+        return found and header.find_hash(reference) == header.reference_hash
 
     def use_base(self, base: StateDict) -> None:
         """Decode with a reference network from now on."""

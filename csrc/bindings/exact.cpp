@@ -55,6 +55,31 @@ py::array_t<uint8_t> bind_decode_exact(const py::buffer& data, int64_t rows, int
     return raw;
 }
 
+py::bytes bind_encode_continued(const py::buffer& known, const py::buffer& raw, int64_t columns) {
+    const Bytes before(known), bytes(raw);
+    std::string out;
+    {
+        py::gil_scoped_release release;
+        std::vector<uint8_t> all(before.data(), before.data() + before.size());
+        all.insert(all.end(), bytes.data(), bytes.data() + bytes.size());
+        out = encode_continued(all.data(), before.size(), static_cast<int64_t>(all.size()), columns);
+    }
+    return py::bytes(out);
+}
+
+py::bytes bind_decode_continued(const py::buffer& known, const py::buffer& data, int64_t size, int64_t columns) {
+    const Bytes before(known), bytes(data);
+    if (size < 0 || size > (int64_t{1} << 17)) throw std::invalid_argument("size must be at most 2**17");
+    std::vector<uint8_t> all(before.data(), before.data() + before.size());
+    {
+        py::gil_scoped_release release;
+        all.resize(before.size() + size);
+        decode_continued(bytes.data(), bytes.size(), before.size(), static_cast<int64_t>(all.size()), columns,
+                         all.data());
+    }
+    return py::bytes(reinterpret_cast<const char*>(all.data()) + before.size(), size);
+}
+
 py::array_t<double> bind_exact_costs(const py::buffer& raw, int64_t rows, int64_t columns, int width, int lanes,
                                      int transform) {
     const ExactForm form = form_of(rows, columns, width, lanes, transform, 8 * width);
@@ -98,6 +123,10 @@ void bind_exact(py::module_& m) {
     m.def("decode_exact", &bind_decode_exact, py::arg("data"), py::arg("rows"), py::arg("columns"), py::arg("width"),
           py::arg("lanes"), py::arg("transform"), py::arg("modeled"),
           "Undo encode_exact: the bytes of the words, uint8 [rows * columns * width].");
+    m.def("encode_continued", &bind_encode_continued, py::arg("known"), py::arg("raw"), py::arg("columns"),
+          "Encode bytes that continue known ones, in rows of `columns`, by a model that learns from those first.");
+    m.def("decode_continued", &bind_decode_continued, py::arg("known"), py::arg("data"), py::arg("size"),
+          py::arg("columns"), "Undo encode_continued: `size` bytes.");
     m.def("exact_costs", &bind_exact_costs, py::arg("raw"), py::arg("rows"), py::arg("columns"), py::arg("width"),
           py::arg("lanes"), py::arg("transform"),
           "Return the cost in bits of each bit of the words if all are modeled: float64 [8 * width], leading "

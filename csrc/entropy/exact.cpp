@@ -57,6 +57,14 @@ struct CostCounter {
     }
 };
 
+// Codes bits once `known` is false; until then a decoder has them already.
+template <class Coder>
+struct Continuing {
+    const bool* known;
+    Coder coder;
+    int operator()(int bit, uint32_t p) { return *known ? bit : coder(bit, p); }
+};
+
 // Trees of adaptive bits, each allocated at its first use.
 class Trees {
 public:
@@ -290,6 +298,25 @@ std::vector<double> costs(const ExactForm& form, const uint8_t* raw) {
     return bits;
 }
 
+// Runs the model of bytes in rows over all of them; those from `known` on are coded, and set where that decodes.
+template <class Coder>
+void continue_bytes(Coder coder, uint8_t* raw, int64_t known, int64_t count, int64_t columns) {
+    const ExactForm form{2, columns, 1, 1, Transform::kNone, 8};
+    const WordView<1> view(form, raw);
+    bool is_known = true;
+    WordCoder<Continuing<Coder>> words(form, Continuing<Coder>{&is_known, coder});
+    for (int64_t i = 0; i < count; ++i) {
+        is_known = i < known;
+        raw[i] = static_cast<uint8_t>(words.code(raw[i], view.value(view.left(i)), view.value(view.other(i))));
+    }
+}
+
+void check_continued(int64_t known, int64_t count, int64_t columns) {
+    if (columns < 1 || known < columns || known % columns || count < known || count > kMaxMixedWords)
+        throw std::invalid_argument(std::to_string(count) + " bytes cannot continue " + std::to_string(known) +
+                                    " in rows of " + std::to_string(columns));
+}
+
 std::string too_short(int64_t size) {
     return std::to_string(size) + " bytes may stand for " + std::to_string(max_modeled_bits(size)) + " bits at most";
 }
@@ -364,6 +391,22 @@ void decode_exact(const ExactForm& form, const uint8_t* data, int64_t size, uint
         case 4: return decode<4>(form, data, size, raw);
         default: return decode<8>(form, data, size, raw);
     }
+}
+
+std::string encode_continued(const uint8_t* raw, int64_t known, int64_t count, int64_t columns) {
+    check_continued(known, count, columns);
+    std::vector<uint8_t> copy(raw, raw + count);
+    RangeEncoder coder;
+    continue_bytes(Encode{coder}, copy.data(), known, count, columns);
+    return coder.finish();
+}
+
+void decode_continued(const uint8_t* data, int64_t size, int64_t known, int64_t count, int64_t columns, uint8_t* raw) {
+    check_continued(known, count, columns);
+    if (8 * (count - known) > max_modeled_bits(size)) throw std::invalid_argument(too_short(size));
+    RangeDecoder coder(data, size);
+    continue_bytes(Decode{coder}, raw, known, count, columns);
+    coder.finish();
 }
 
 std::vector<double> exact_costs(const ExactForm& form, const uint8_t* raw) {

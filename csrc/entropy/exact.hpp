@@ -31,6 +31,13 @@ void check_exact(const ExactForm& form, int64_t size);
 // Throws std::invalid_argument for data that encode_exact did not make.
 void decode_exact(const ExactForm& form, const uint8_t* data, int64_t size, uint8_t* raw);
 
+// Encodes the bytes [known, count) of `raw`, which continue those before: words of one byte in rows of `columns`, all of
+// them modeled. A decoder has the first `known` bytes, at least one row, and the model learns from them first.
+std::string encode_continued(const uint8_t* raw, int64_t known, int64_t count, int64_t columns);
+
+// Undoes it: fills [known, count). Throws std::invalid_argument for data that encode_continued did not make.
+void decode_continued(const uint8_t* data, int64_t size, int64_t known, int64_t count, int64_t columns, uint8_t* raw);
+
 // Returns the cost over all words of each of the 8 width bits of a word if all are modeled, in bits, leading bit first.
 std::vector<double> exact_costs(const ExactForm& form, const uint8_t* raw);
 

@@ -103,7 +103,7 @@ attack(TruncatedError, "half of the magic", lambda: MAGIC[:2])
 attack(TruncatedError, "the magic alone", lambda: MAGIC)
 for version in (0, 2, 255):
     attack(VersionError, f"version {version}", with_(version=version))
-for flag in (8, 0x80, 0xFF):
+for flag in (16, 0x80, 0xFF):
     attack(VersionError, f"flags {flag:#x}", with_(flags=flag))
 
 # Sizes that lie.

@@ -46,6 +46,17 @@ class Bits:
         return bit
 
 
+class KnownBits(Bits):
+    """The same, after bits that are known: they are given as if they were decoded."""
+
+    def __init__(self, known: bytes, data: bytes) -> None:
+        super().__init__(data)
+        self.known = [byte >> place & 1 for byte in reversed(known) for place in range(8)]
+
+    def bit(self, p: int) -> int:
+        return self.known.pop() if self.known else super().bit(p)
+
+
 class Adaptive:
     """A probability that learns."""
 
@@ -73,17 +84,27 @@ def mix(bits: Bits, inputs: list[Adaptive], weights: list[int]) -> int:
 
 def decode_words(data: bytes, rows: int, columns: int, width: int, lanes: int, transform: int, modeled: int) -> bytes:
     """Inverse of ``_C.encode_exact``."""
-    size, rest = 8 * width, 8 * width - modeled
-    count, mask = rows * columns, (1 << size) - 1
-    plain = -(-count * rest // 8)
+    plain = -(-rows * columns * (8 * width - modeled) // 8)
     fields, bits = int.from_bytes(data[:plain], "little"), Bits(data[plain:])
+    return _words(fields, bits, rows * columns, columns, rows > 1, (width, lanes, transform, modeled))
+
+
+def continue_words(known: bytes, data: bytes, size: int, columns: int) -> bytes:
+    """Inverse of ``_C.encode_continued``."""
+    return _words(0, KnownBits(known, data), len(known) + size, columns, True, (1, 1, 0, 8))[len(known) :]
+
+
+def _words(fields: int, bits: Bits, count: int, columns: int, in_rows: bool, form: tuple[int, int, int, int]) -> bytes:
+    width, lanes, transform, modeled = form
+    back = columns if in_rows else 2 * lanes
+    size, rest = 8 * width, 8 * width - modeled
+    mask = (1 << size) - 1
     trees: defaultdict[tuple[object, ...], Adaptive] = defaultdict(Adaptive)
     weights = [[WEIGHT] * 4 for _ in range(size)]
     words: list[int] = []
     seen: list[int] = []
     for i in range(count):
         left = seen[i - lanes] if i >= lanes else 0
-        back = columns if rows > 1 else 2 * lanes
         other = seen[i - back] if i >= back else 0
         value = done = 0
         for k in range(-(-modeled // 8)):

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import copy
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import brotli
+from torch import Tensor
 
 from coinr.engine import _C
 
@@ -98,6 +100,15 @@ class Row:
 
 
 @dataclass
+class Shared:
+    """What a file takes from its base: the hash in its table, and the bytes that come before its fields, in rows."""
+
+    hash: bytes
+    examples: bytes
+    columns: int
+
+
+@dataclass
 class Forgery:
     """A file as its fields. ``None`` stands for the honest value of a count or size."""
 
@@ -115,6 +126,14 @@ class Forgery:
     stored_size: int | None = None
     table_tail: bytes = b""
     tail: bytes = b""
+    shared: Shared | None = None
+
+    def fields(self) -> bytes:
+        """What a shared table says, before it is coded."""
+        out = varint(self.seed) + varint(len(self.meta) if self.meta_size is None else self.meta_size) + self.meta
+        for row in self.rows:
+            out += bytes([row.code >> 5 & 255]) + row.param_bytes() + row.length_bytes()
+        return out + self.table_tail
 
     def table(self) -> bytes:
         """The tensor table, uncompressed."""
@@ -129,13 +148,18 @@ class Forgery:
 
     def emit(self) -> bytes:
         """The file's bytes, every checksum right."""
-        table = self.table()
+        table = self.table() if self.shared is None else self.fields()
         stored = brotli.compress(table, quality=5) if self.compressed else table
         stored = _C.encode_exact(table, 1, len(table), 1, 1, 0, 8) if self.modeled else stored
-        flags = self.compressed | bool(self.base) << 1 | self.modeled << 2 if self.flags is None else self.flags
+        flags = self.compressed | bool(self.base) << 1 | self.modeled << 2
+        if self.shared is not None:
+            coded = _C.encode_continued(self.shared.examples, table, self.shared.columns)
+            stored = self.shared.hash + coded
+            flags = any(row.code >> 5 & 255 == DIFFERENCE for row in self.rows) << 1 | 8
+        flags = flags if self.flags is None else self.flags
         out = MAGIC + bytes([self.version & 255, flags & 255])
         out += varint(len(stored) if self.stored_size is None else self.stored_size)
-        if self.compressed or self.modeled:
+        if self.compressed or self.modeled or self.shared:
             out += varint(len(table) if self.table_size is None else self.table_size)
         out += stored
         crc = zlib.crc32(out)
@@ -156,20 +180,23 @@ class Forgery:
         return copy.deepcopy(self)
 
 
-def take_apart(blob: bytes) -> Forgery:
-    """The fields of a well-formed file."""
+def take_apart(blob: bytes, base: Mapping[str, Tensor] | None = None) -> Forgery:
+    """The fields of a well-formed file; ``base`` is needed where that has the table."""
     cursor = _Cursor(blob, len(MAGIC))
     version, flags = cursor.take(2)
     stored = cursor.varint()
-    size = cursor.varint() if flags & 5 else stored
+    size = cursor.varint() if flags & 13 else stored
     raw = cursor.take(stored)
     cursor.take(4)
+    if flags & 8:
+        assert base is not None
+        return _take_apart_shared(raw, size, cursor, base)
     if flags & 4:
         raw = _C.decode_exact(raw, 1, size, 1, 1, 0, 8).tobytes()
     table = _Cursor(brotli.decompress(raw) if flags & 1 else raw)
     seed = table.varint()
     meta = table.take(table.varint())
-    base = table.take(16) if flags & 2 else b""
+    base_hash = table.take(16) if flags & 2 else b""
     names = []
     for _ in range(table.varint()):
         same = table.varint()
@@ -181,6 +208,29 @@ def take_apart(blob: bytes) -> Forgery:
         while len(letters := "" if row.is_tied else fields(row.code >> 5, row.params)) > len(row.params):
             row.params.append(table.take(1)[0] if letters[len(row.params)] == "b" else table.varint())
     lengths = [0 if row.is_tied else table.varint() for row in rows]
+    _take_payloads(cursor, rows, lengths)
+    return Forgery(rows, seed, meta, base_hash, version=version, compressed=bool(flags & 1), modeled=bool(flags & 4))
+
+
+def _take_apart_shared(raw: bytes, size: int, cursor: _Cursor, base: Mapping[str, Tensor]) -> Forgery:
+    statistics = base["statistics.table"]
+    shared = Shared(raw[:8], statistics.numpy().tobytes(), statistics.shape[1])
+    table = _Cursor(_C.decode_continued(shared.examples, raw[8:], size, shared.columns))
+    seed = table.varint()
+    meta = table.take(table.varint())
+    rows, lengths = [], []
+    for name, tensor in base.items():
+        if name != "statistics.table":
+            row = Row(0, name.encode(), table.take(1)[0] << 5, list(tensor.shape))
+            while len(letters := fields(row.code >> 5, row.params)) > len(row.params):
+                row.params.append(table.take(1)[0] if letters[len(row.params)] == "b" else table.varint())
+            lengths.append(table.varint())
+            rows.append(row)
+    _take_payloads(cursor, rows, lengths)
+    return Forgery(rows, seed, meta, shared=shared)
+
+
+def _take_payloads(cursor: _Cursor, rows: list[Row], lengths: list[int]) -> None:
     small = [(row, n) for row, n in zip(rows, lengths, strict=True) if 0 < n < SECTION_BYTES]
     for row, n in small:
         row.payload = cursor.take(n)
@@ -190,4 +240,3 @@ def take_apart(blob: bytes) -> Forgery:
         if n >= SECTION_BYTES:
             row.payload = cursor.take(n)
             cursor.take(4)
-    return Forgery(rows, seed, meta, base, version=version, compressed=bool(flags & 1), modeled=bool(flags & 4))

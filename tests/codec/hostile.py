@@ -34,6 +34,7 @@ LOSSLESS, UNIFORM, DICTIONARY = 0, 1 << 5, 2 << 5
 DIRECT, SPARSE, EXACT, DIFFERENCE = 3 << 5, 4 << 5, 5 << 5, 6 << 5
 SAME = 255
 FLOAT32, BOOL, UINT8 = 0, 6, 7
+STATISTICS = "statistics.table"
 
 
 def pack(values: list[int], width: int) -> bytes:
@@ -66,7 +67,7 @@ def uniform_row(name: bytes, symbols: list[int], bits_: int, step: float = 0.5, 
 
 @cache
 def base() -> dict[str, Tensor]:
-    """The network that the file ``relative`` is relative to; every reader here is given it."""
+    """The network that ``relative`` is relative to, and ``shared`` has its table from; every reader is given it."""
     g = torch.Generator().manual_seed(2)
     made: dict[str, Tensor] = {
         name: torch.randn(16, 12, generator=g) for name in ("direct", "uniform", "dense", "same")
@@ -75,7 +76,8 @@ def base() -> dict[str, Tensor]:
         "complex": torch.randn(5, 4, generator=g, dtype=torch.complex64),
         "half": torch.randn(9, generator=g).half(),
     }
-    return made | {"steps": torch.arange(40)}
+    statistics = (torch.arange(120) % 7).to(torch.uint8).reshape(3, 40)
+    return made | {"steps": torch.arange(40), STATISTICS: statistics}
 
 
 def same_row(name: str, dtype: int = FLOAT32) -> Row:
@@ -88,14 +90,24 @@ def difference_file() -> Forgery:
     return copy.deepcopy(_difference_file())
 
 
-@cache
-def _difference_file() -> Forgery:
+def _near_base() -> dict[str, Tensor]:
+    """Tensors near those of the base, in another order."""
     near = {
         name: tensor + 0.3 * torch.randn(tensor.shape, generator=torch.Generator().manual_seed(3), dtype=tensor.dtype)
         for name, tensor in base().items()
-        if name not in ("same", "steps")
+        if name not in ("same", "steps", STATISTICS)
     }
-    near |= {name: base()[name] for name in ("same", "steps")}
+    return near | {name: base()[name] for name in ("same", "steps")}
+
+
+def shared_file() -> Forgery:
+    """A file whose table is shared with the base, which may be changed."""
+    return take_apart(corpus()["shared"], base())
+
+
+@cache
+def _difference_file() -> Forgery:
+    near = _near_base()
     forgery = take_apart(coinr.encode_state_dict(near, base=base(), profile="direct"))
     for profile in ("uniform", "sparse"):
         other = take_apart(coinr.encode_state_dict(near, base=base(), profile=profile))
@@ -164,6 +176,9 @@ def corpus() -> dict[str, bytes]:
         "dense": coinr.encode_state_dict(layers, profile="sparse", form="dense"),
         "exact": coinr.encode_state_dict(fine, profile="lossless"),
         "relative": difference_file().emit(),
+        "shared": coinr.encode_state_dict(
+            {name: _near_base()[name] for name in base() if name != STATISTICS}, base=base(), meta={"siren": 30}
+        ),
         "ascending": coinr.encode_state_dict(sorted_, profile="direct"),
         "kinds": Forgery(rows, seed=2**64 - 1).emit(),
     }
@@ -230,7 +245,7 @@ def evaluate(blob: bytes, counts: Counts, label: str, limits: coinr.Limits = LIM
     calls: dict[str, Callable[[], Any]] = {
         "decode": lambda: coinr.decode_state_dict(blob, base=base(), limits=limits),
         "verify": lambda: coinr.verify(blob, base=base(), limits=limits),
-        "inspect": lambda: coinr.inspect(blob),
+        "inspect": lambda: coinr.inspect(blob, base=base()),
     }
     results: dict[str, Any] = {}
     errors: dict[str, CoinrError] = {}

@@ -6,6 +6,9 @@ idea                                                  what happens
 a difference to a difference, to a tie, of integers   FormatError
 a flag without differences, differences without it    FormatError
 another base, or a tensor that the base has not       ReferenceNetworkError before anything is decoded
+a shared table of another base, or of none            ReferenceNetworkError
+a tie, an unknown coder, spare bytes in such a table  FormatError
+a shared table that is also compressed, or too long   FormatError
 more modeled bits than a word has                    FormatError
 entropy-coded data that are too long or garbage       FormatError, or values
 ====================================================  ===================================================
@@ -18,7 +21,7 @@ from collections.abc import Callable
 import pytest
 
 import coinr
-from coinr.errors import CoinrError, FormatError, ReferenceNetworkError, VersionError
+from coinr.errors import CoinrError, FormatError, ReferenceNetworkError, TruncatedError, VersionError
 
 from .forge import TIED, Forgery, Row
 from .hostile import (
@@ -33,6 +36,7 @@ from .hostile import (
     evaluate,
     lossless_row,
     same_row,
+    shared_file,
 )
 
 ATTACKS: dict[str, tuple[type[CoinrError], Callable[[], Forgery]]] = {}
@@ -115,7 +119,7 @@ attack(FormatError, "differences without the flag", changed_difference(lambda f:
 attack(FormatError, "the flag without differences", lambda: Forgery([lossless_row(b"w", b"1")], base=HASH))
 attack(FormatError, "the flag without a hash", lambda: Forgery([], flags=2))
 attack(FormatError, "a hash that is cut", lambda: Forgery([], base=HASH[:15]))
-attack(VersionError, "a flag from the future", lambda: Forgery([], base=HASH, flags=10))
+attack(VersionError, "a flag from the future", lambda: Forgery([], base=HASH, flags=18))
 attack(
     FormatError,
     "bytes for a tensor that the base has",
@@ -125,6 +129,48 @@ attack(FormatError, "a table compressed in two ways", lambda: Forgery([], flags=
 attack(FormatError, "a modeled table that is garbage", lambda: Forgery([lossless_row(b"w", bytes(99))], flags=4))
 for size in (0, 1, 65536, 65537, 2**31, 2**64 - 1):
     attack(FormatError, f"a modeled table of {size} bytes", lambda n=size: Forgery([], modeled=True, table_size=n))
+
+
+# A table that is shared with that base.
+def changed_shared(change: Callable[[Forgery], None]) -> Callable[[], Forgery]:
+    """The honest file that shares the base's table, changed."""
+
+    def make() -> Forgery:
+        forgery = shared_file()
+        change(forgery)
+        return forgery
+
+    return make
+
+
+def put_shared(name: str, value: object) -> Callable[[], Forgery]:
+    """The same with another hash, or other bytes before the fields, than the base's."""
+    return changed_shared(lambda f: setattr(f.shared, name, value))
+
+
+def put_row(name: str, value: object, row: int = 0) -> Callable[[], Forgery]:
+    """The same with one field of a tensor changed."""
+    return changed_shared(lambda f: setattr(f.rows[row], name, value))
+
+
+attack(ReferenceNetworkError, "a shared table of another base", put_shared("hash", bytes(8)))
+attack(ReferenceNetworkError, "a shared table without its hash", put_shared("hash", b""))
+attack(FormatError, "a shared table after other examples", put_shared("examples", bytes(120)))
+attack(FormatError, "a tie in a shared table", put_row("code", TIED << 5))
+for code in (8, 31, 255):
+    attack(FormatError, f"coder {code} in a shared table", put_row("code", code << 5))
+attack(FormatError, "a lossy coder on integers of a shared table", put_row("code", 3 << 5, row=6))
+attack(FormatError, "a tensor less than the base has", changed_shared(lambda f: f.rows.pop()))
+attack(FormatError, "a tensor more than the base has", changed_shared(lambda f: f.rows.append(f.rows[0])))
+attack(FormatError, "bytes after a shared table", changed_shared(lambda f: setattr(f, "table_tail", b"\0")))
+attack(TruncatedError, "a shared payload that is not there", put_row("length", 2**40))
+attack(FormatError, "a shared table with differences and no flag", changed_shared(lambda f: setattr(f, "flags", 8)))
+for flags in (9, 12, 13, 15):
+    attack(FormatError, f"a shared table with flags {flags}", changed_shared(lambda f, n=flags: setattr(f, "flags", n)))
+for size in (65537, 2**31, 2**64 - 1):
+    attack(
+        FormatError, f"a shared table of {size} bytes", changed_shared(lambda f, n=size: setattr(f, "table_size", n))
+    )
 attack(
     FormatError,
     "a tie to a tensor that only the base has",

@@ -223,7 +223,7 @@ def test_every_changed_byte_is_an_error():
 
 @pytest.mark.parametrize(
     ("at", "value", "error"),
-    [(0, 0, coinr.FormatError), (4, 9, coinr.VersionError), (5, 8, coinr.VersionError), (5, 0x80, coinr.VersionError)],
+    [(0, 0, coinr.FormatError), (4, 9, coinr.VersionError), (5, 16, coinr.VersionError), (5, 0x80, coinr.VersionError)],
     ids=["magic", "future version", "unknown flag", "unknown high flag"],
 )
 def test_wrong_starts_are_named(at, value, error):

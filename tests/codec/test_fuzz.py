@@ -25,7 +25,7 @@ SEED = int(os.environ.get("COINR_FUZZ_SEED", "0"))
 
 FILES = [
     *("paper", "uniform", "mixed", "tied", "large", "complex", "many", "meta", "empty", "kinds"),
-    *("direct", "auto", "sparse", "dense", "exact", "relative", "ascending"),
+    *("direct", "auto", "sparse", "dense", "exact", "relative", "shared", "ascending"),
 ]
 
 # Edges of integer types and of the format's own ranges.
@@ -119,7 +119,9 @@ def edits(f: Forgery) -> list[tuple[str, Callable[[int, bytes], None]]]:
     found = [(name, put(f, name)) for name in ("seed", "meta_size", "count", "version", "flags", "stored_size")]
     found += [(name, put_bytes(f, name)) for name in ("meta", "base", "table_tail", "tail")]
     found += [("compressed", lambda value, junk: setattr(f, "compressed", bool(value & 1)))]
-    found += [("table_size", put(f, "table_size"))] if f.compressed else []
+    found += [("table_size", put(f, "table_size"))] if f.compressed or f.shared else []
+    if f.shared:
+        found += [(name, put_bytes(f.shared, name)) for name in ("hash", "examples")]
     for i, row in enumerate(f.rows):
         found += [(f"{i}.{name}", put(row, name)) for name in ("same", "code", "ndim", "length")]
         found += [(f"{i}.rest", put_bytes(row, "rest")), (f"{i}.payload", put_bytes(row, "payload"))]
@@ -137,7 +139,7 @@ def edits(f: Forgery) -> list[tuple[str, Callable[[int, bytes], None]]]:
 def forged(draw: st.DrawFn) -> tuple[str, bytes]:
     """A file of the corpus after one to four changes of fields, its checksums right, with a label."""
     name = draw(st.sampled_from([file for file in FILES if file != "many"]))
-    forgery = take_apart(corpus()[name])
+    forgery = take_apart(corpus()[name], base())
     label = name
     ways = edits(forgery)
     for _ in range(draw(st.integers(1, 4))):
@@ -161,16 +163,19 @@ def check_forged(counts: Counts, cases: int) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_the_forger_knows_the_format(name: str) -> None:
     blob = corpus()[name]
-    again = take_apart(blob).emit()
+    again = take_apart(blob, base()).emit()
     want, got = (coinr.decode_state_dict(file, base=base()) for file in (blob, again))
     assert {k: bits(v) for k, v in got.items()} == {k: bits(v) for k, v in want.items()}
-    if not take_apart(blob).compressed:
+    if not take_apart(blob, base()).compressed:
         assert again == blob
 
 
 @pytest.mark.parametrize(
     "name",
-    fast_where(lambda name: name != "relative", ["paper", "mixed", "tied", "meta", "empty", "exact", "relative"]),
+    fast_where(
+        lambda name: name not in ("relative", "shared"),
+        ["paper", "mixed", "tied", "meta", "empty", "exact", "relative", "shared"],
+    ),
 )
 def test_every_single_byte_is_guarded(name: str) -> None:
     blob = corpus()[name]
@@ -196,7 +201,9 @@ def test_every_cut_and_extension_is_refused(name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    fast_where(lambda name: name in ("paper", "direct"), ["paper", "mixed", "tied", "large", "direct", "relative"]),
+    fast_where(
+        lambda name: name in ("paper", "direct"), ["paper", "mixed", "tied", "large", "direct", "relative", "shared"]
+    ),
 )
 def test_a_flipped_byte_never_reaches_a_tensor_read_alone(name: str) -> None:
     blob = corpus()[name]

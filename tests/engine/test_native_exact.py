@@ -87,6 +87,47 @@ def test_the_decoder_of_the_format_reads_the_bools(rows, columns, share, seed):
     assert exact_reference.decode_bools(_C.encode_bools(raw, rows, columns), rows, columns) == raw
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(1, 4), st.integers(1, 20), st.integers(0, 50), st.integers(0, 2**32 - 1))
+def test_the_decoder_of_the_format_continues_bytes(rows, columns, size, seed):
+    rng = np.random.default_rng(seed)
+    known, raw = (words("small", count, 1, rng).tobytes() for count in (rows * columns, size))
+    data = _C.encode_continued(known, raw, columns)
+    assert _C.decode_continued(known, data, size, columns) == raw
+    assert exact_reference.continue_words(known, data, size, columns) == raw
+
+
+def test_bytes_that_known_ones_foretell_take_next_to_none():
+    row = bytes(range(1, 60))
+    assert (
+        len(_C.encode_continued(row * 16, row, len(row))) <= 2 < 20 < len(_C.encode_continued(row, row[::-1], len(row)))
+    )
+
+
+@pytest.mark.parametrize(
+    ("known", "size", "columns"),
+    [
+        (b"", 3, 1),
+        (b"abc", 3, 2),
+        (b"abc", 3, 0),
+        (b"abc", 3, -1),
+        (b"ab", 3, 4),
+        (b"abc", -1, 3),
+        (b"abc", 1 << 17, 3),
+    ],
+)
+def test_sizes_that_nothing_continues_are_refused(known, size, columns):
+    with pytest.raises(ValueError, match="continue|size must"):
+        _C.decode_continued(known, b"\x55" * 99, size, columns)
+
+
+def test_continued_bytes_that_are_damaged_are_refused():
+    with pytest.raises(ValueError, match="may stand for"):
+        _C.decode_continued(b"abc", b"", (1 << 13) + 1, 3)
+    with pytest.raises(ValueError, match=r"."):
+        _C.decode_continued(b"abc", _C.encode_continued(b"abc", b"xyz", 3) + b"\x55" * 9, 3, 3)
+
+
 def test_known_bytes():
     """Frozen: FORMAT.md, coder 5."""
     raw = np.array([1.5, -0.25, 3.0, 0.1, -0.75, 2.0], "<f4").tobytes()

@@ -117,6 +117,19 @@ class Exact:
         except ValueError as error:
             raise FormatError(f"exact code: {error}") from error
 
+    def pack_after(self, known: bytes, data: bytes, columns: int) -> bytes:
+        """Encode bytes that continue ``known`` ones, which the receiver has, in rows of ``columns``."""
+        packed: bytes = native.encode_continued(known, data, columns)
+        return packed
+
+    def unpack_after(self, known: bytes, packed: bytes, size: int, columns: int) -> bytes:
+        """Decode ``size`` bytes that :meth:`pack_after` encoded; raise FormatError if they are damaged."""
+        try:
+            data: bytes = native.decode_continued(known, packed, size, columns)
+            return data
+        except ValueError as error:
+            raise FormatError(f"exact code: {error}") from error
+
     def is_decodable(self, payload: bytes, layout: Layout) -> bool:
         """Return whether decoders accept the payload: it may not stand for too many bits for its length."""
         modeled = 1 if layout.dtype.name == "bool" else (payload[0] >> 2) + 1 if payload else 0

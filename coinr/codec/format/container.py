@@ -13,6 +13,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 from coinr.codec.coders import CODERS, DIFFERENCE, DifferenceParams
+from coinr.codec.format.shared_table import SHARED, pack_shared_table, read_shared_table
 from coinr.codec.format.tensor_table import (
     BROTLI,
     MODELED,
@@ -25,7 +26,7 @@ from coinr.codec.format.tensor_table import (
     unpack_table,
     write_table,
 )
-from coinr.codec.reference import ReferenceNetwork
+from coinr.codec.reference import ReferenceNetwork, SharedTable
 from coinr.codec.wire import Extent, Reader
 from coinr.errors import (
     ChecksumError,
@@ -57,10 +58,13 @@ def _sections(records: tuple[TensorRecord, ...]) -> Iterator[list[int]]:
             yield [row]
 
 
-def write_start(header: Header, quick: bool = False) -> bytes:
-    """Return the bytes of a file up to its table, without the checksum; ``quick`` as for :func:`pack_table`."""
-    packed = pack_table(write_table(header), quick)
-    flags = packed[0] | (_DIFFERENCES if header.reference_hash else 0)
+def write_start(header: Header, quick: bool = False, shared: SharedTable | None = None) -> bytes:
+    """Return the bytes of a file up to its table, without the checksum; ``quick`` as for :func:`pack_table`.
+
+    ``shared`` is that of the base, for a header that shares it.
+    """
+    packed = pack_table(write_table(header), quick) if shared is None else pack_shared_table(header, shared)
+    flags = packed[0] | (_DIFFERENCES if header.differences() else 0)
     return MAGIC + bytes([VERSION, flags]) + packed[1:]
 
 
@@ -96,7 +100,7 @@ def write(header: Header, payloads: Sequence[Payload]) -> bytes:
 _LEAD_BYTES = 64
 
 
-def read_start(data: bytes | memoryview, limits: Limits) -> Header:
+def read_start(data: bytes | memoryview, limits: Limits, reference: ReferenceNetwork | None = None) -> Header:
     """Return the header in the first bytes of a file, as :func:`write_start` made them.
 
     Raises
@@ -105,7 +109,7 @@ def read_start(data: bytes | memoryview, limits: Limits) -> Header:
         As :class:`File`.
     """
     flags, table, size = _read_frame(Reader(data))
-    return _read_header(flags, table, size, limits)
+    return _read_header(flags, table, size, limits, reference)
 
 
 def _read_frame(reader: Reader) -> tuple[int, memoryview, int]:
@@ -124,18 +128,23 @@ def _read_sizes(reader: Reader) -> tuple[int, int, int]:
     version, flags = reader.u8(), reader.u8()
     if version != VERSION:
         raise VersionError(f"format version {version} is not supported, only {VERSION}")
-    if flags & ~(BROTLI | _DIFFERENCES | MODELED):
+    if flags & ~(BROTLI | _DIFFERENCES | MODELED | SHARED):
         raise VersionError(f"flags {flags:#x} are unknown to format version {VERSION}")
-    packed = flags & (BROTLI | MODELED)
-    if packed == BROTLI | MODELED:
-        raise FormatError("a table that is compressed in two ways")
+    packed = flags & (BROTLI | MODELED | SHARED)
+    if packed.bit_count() > 1:
+        raise FormatError("a table that is stored in two ways")
     stored = reader.varint()
     return flags, stored, reader.varint() if packed else stored
 
 
-def _read_header(flags: int, table: memoryview, size: int, limits: Limits) -> Header:
+def _read_header(
+    flags: int, table: memoryview, size: int, limits: Limits, reference: ReferenceNetwork | None
+) -> Header:
+    differences = bool(flags & _DIFFERENCES)
+    if flags & SHARED:
+        return read_shared_table(bytes(table), size, limits, differences, reference)
     raw = unpack_table(bytes(table), size, flags) if flags & (BROTLI | MODELED) else bytes(table)
-    return read_table(raw, limits, bool(flags & _DIFFERENCES))
+    return read_table(raw, limits, differences)
 
 
 def _first_bytes(source: RandomAccess) -> bytes | memoryview:
@@ -163,13 +172,13 @@ class File:
     limits
         Only ``tensors`` is checked here.
     reference
-        The network that tensors may be stored as differences to; needed to decode those.
+        The network that tensors may be stored as differences to; needed to decode those, and to read a shared table.
 
     Raises
     ------
     CoinrError
         FormatError (not a coinr file, or an ill-formed header), VersionError, TruncatedError, ChecksumError or
-        LimitError.
+        LimitError. ReferenceNetworkError if the table is shared with a network that is not the given one.
     """
 
     def __init__(
@@ -185,7 +194,7 @@ class File:
         flags, table, size = _read_frame(reader)
         stop = reader.at
         _check_crc(first[:stop], 0, 0, reader.u32())
-        self.header = _read_header(flags, table, size, limits or Limits())
+        self.header = _read_header(flags, table, size, limits or Limits(), reference)
         self._reference, self._reference_checked = reference, False
         self.table_ratio = len(table) / max(size, 1)
         self._place_sections(reader.at)
@@ -266,7 +275,7 @@ class File:
                 f"{len(self.header.differences())} tensors are relative to the network {expected}: give it as base"
             )
         if not self._reference_checked:
-            found = self._reference.digest(self.header.differences()).hex()
+            found = self.header.find_hash(self._reference).hex()
             if found != expected:
                 raise ReferenceNetworkError(
                     f"tensors are relative to the network {expected}, and the base given is {found}"

@@ -8,7 +8,7 @@ from typing import Any
 
 from coinr.codec.coders import CODERS, DIFFERENCE, EXACT, Params
 from coinr.codec.format.metadata import read_meta, write_meta
-from coinr.codec.reference import HASH_BYTES
+from coinr.codec.reference import HASH_BYTES, ReferenceNetwork
 from coinr.codec.tensors import DTYPE_CODES, Layout
 from coinr.codec.wire import Reader, compress, expand, quick_size, varint
 from coinr.errors import FormatError, InputError, LimitError
@@ -115,6 +115,8 @@ class Header:
     ----------
     reference_hash
         Hash of the tensors that those of the file are differences to; empty without any differences.
+    is_shared
+        Whether names and layouts are those of a base; then the hash is that of the whole base.
     """
 
     seed: int
@@ -122,10 +124,17 @@ class Header:
     meta: dict[str, Any] = field(default_factory=dict)
     reference_hash: bytes = b""
     version: int = VERSION
+    is_shared: bool = False
 
     def differences(self) -> list[tuple[str, Layout]]:
         """Return names and layouts of the tensors that are stored as differences to a reference network."""
         return [(record.name, record.layout) for record in self.records if record.coder == DIFFERENCE.id]
+
+    def find_hash(self, reference: ReferenceNetwork) -> bytes:
+        """Return what the hash is where this is the reference network; empty where nothing can be shared."""
+        if self.is_shared:
+            return b"" if reference.shared is None else reference.shared.digest
+        return reference.digest(self.differences())
 
     def cost(self) -> tuple[int, int]:
         """Return the decoded bytes and the dictionary entries of the whole file."""
@@ -283,9 +292,14 @@ def read_table(raw: bytes, limits: Limits, differences: bool) -> Header:
         for name, layout, code, param, length, tied_to in zip(names, layouts, codes, params, lengths, ties, strict=True)
     )
     header = Header(seed, records, meta, reference_hash)
+    check_differences(header, differences)
+    return header
+
+
+def check_differences(header: Header, differences: bool) -> None:
+    """Raise FormatError unless the flag of differences is that of the tensors."""
     if differences != bool(header.differences()):
         raise FormatError("the flag of differences and the tensors disagree")
-    return header
 
 
 def pack_table(table: bytes, quick: bool) -> bytes:

@@ -46,7 +46,8 @@ def encode_differences(
     for row, candidate in _solve_differences(pending, reference, settings).items():
         best[row] = min(best[row], candidate, key=cost)
     saved = sum(cost(before) - cost(after) for before, after in zip(absolute, best, strict=True))
-    return best if saved > HASH_BYTES else absolute
+    # a file that shares its table with the reference holds a hash anyway
+    return best if saved > (0 if reference.shared else HASH_BYTES) else absolute
 
 
 def _bounded(task: Task, absolute: Candidate) -> Task:

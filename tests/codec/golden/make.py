@@ -12,6 +12,8 @@ import numpy as np
 import torch
 
 import coinr
+from coinr.codec.format.container import File
+from coinr.codec.format.shared_table import examples_of
 from coinr.codec.format.tensor_table import VERSION
 
 
@@ -116,6 +118,28 @@ def ascending() -> OrderedDict[str, torch.Tensor]:
     return layers
 
 
+def layered(scale: float) -> OrderedDict[str, torch.Tensor]:
+    """A network of several dtypes near to ``layered(0)``."""
+    return OrderedDict(
+        (name, (tensor + scale * weights(*tensor.shape, seed=70 + k)).to(tensor.dtype))
+        for k, (name, tensor) in enumerate((tiny() | {"half": weights(9, 7, seed=4).half()}).items())
+    )
+
+
+def shared_base() -> OrderedDict[str, torch.Tensor]:
+    """A base with statistics: tables of four files that are relative to it."""
+    base = layered(0.0)
+    headers = [File(coinr.encode_state_dict(layered(0.1 * k), base=base)).header for k in range(1, 5)]
+    examples, columns = examples_of(headers)
+    base["statistics.table"] = torch.tensor(list(examples), dtype=torch.uint8).reshape(-1, columns)
+    return base
+
+
+def shared() -> OrderedDict[str, torch.Tensor]:
+    """A network whose file has its table from that base."""
+    return layered(0.07)
+
+
 CASES = {
     "paper_standard": (standard, {}),
     "paper_tiny": (tiny, {"M": 4096}),
@@ -135,6 +159,8 @@ CASES = {
     "sparse": (standard, {"profile": "sparse", "form": "sparse", "M": 1 << 12, "tolerance": 10.0}),
     "relative_paper": (neighbour, {"base": "lossless", "M": 2048, "tolerance": 0.05}),
     "relative_uniform": (neighbour, {"base": "lossless", "profile": "uniform", "tolerance": 0.001}),
+    "shared_base": (shared_base, {"profile": "lossless"}),
+    "shared": (shared, {"base": "shared_base", "profile": "auto", "meta": {"kind": "example"}}),
 }
 
 #: Cases that are relative to what another one decodes to.
