@@ -29,6 +29,7 @@ FLOORS = {
         {"starts"},
         {"signal_files", "fitting"},
         {"optimize", "meta"},
+        {"many"},
         {"cli"},
     ],
     "coinr.codec": [
