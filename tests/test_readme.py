@@ -115,6 +115,12 @@ def test_output_error(problem, capsys):
     assert coinr.measure_output_error(problem["model"], decoded, problem["model"], problem["x"]) <= -50
 
 
+def test_many(photo, capsys):
+    run("docs/many.md", 0)
+    size = Path("coded/photo.coinr").stat().st_size
+    assert capsys.readouterr().out == f"photo.png True {size} None\n"
+
+
 def test_pursuit():
     names = run("docs/api.md", 0, torch=torch)
     assert names["code"].indices.shape == names["code"].values.shape == (10, 8)
@@ -125,6 +131,7 @@ def test_every_block_is_run_above():
     assert {page: count for page, count in blocks.items() if count} == {
         "README.md": 2,
         "docs/api.md": 1,
+        "docs/many.md": 1,
         "docs/search_and_refine.md": 2,
         "docs/signals.md": 1,
         "docs/starts.md": 1,

@@ -40,6 +40,7 @@ def lines():
 
 @pytest.fixture
 def quick(monkeypatch):
+    monkeypatch.setenv("COINR_THREADS", "1")  # one process for many files: each takes a second to start
     for kind, network in (("Image", "siren"), ("Audio", "siren"), ("Shape", "siren"), ("Scene", "nerf")):
         steps = {"Image": 40, "Shape": 100}.get(kind, 8)
         recipe = Recipe(network, width=12, hidden_layers=1, steps=steps, budget_steps=steps, **QUICK)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import click
 
+from coinr.cli.many_run import many_options, pop_many, run_into, run_options
 from coinr.cli.options import (
     Numbers,
     echo_json,
@@ -27,6 +29,7 @@ from coinr.cli.outputs import (
     output_option,
 )
 from coinr.cli.start_options import read_start, start_option
+from coinr.errors import InputError
 
 if TYPE_CHECKING:
     from coinr.networks import Network
@@ -60,10 +63,18 @@ _SUFFIXES = {"image": ".png", "audio": ".wav", "shape": ".ply", "scene": ".png"}
         "coinr decode lego.coinr -o lego.gif --turntable 60   or .mp4",
         "coinr decode lego.coinr -o depth.png --depth",
         "coinr decode photo.coinr -o photo.png --start photos.start.coinr",
+        "coinr decode photo.coinr copy.coinr -o pictures --to png",
     ),
 )
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@output_option("The file or folder", "FILE with .png, .wav or .ply; .gif with --turntable")
+@click.argument(
+    "files",
+    metavar="FILE...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+)
+@output_option("The file or folder", "FILE with .png, .wav or .ply; .gif with --turntable", folder=True)
+@click.option("--to", metavar="SUFFIX", help="Into a folder: the format, such as png or wav.  [default: none]")
 @click.option(
     "--scale",
     type=click.FloatRange(0, min_open=True),
@@ -91,11 +102,18 @@ _SUFFIXES = {"image": ".png", "audio": ".wav", "shape": ".ply", "scene": ".png"}
 @click.option("--depth", is_flag=True, help="Scene: depths in place of colours, bright is far in a .png of 16 bits.")
 @click.option("--device", metavar="NAME", help="Where to render: cpu, cuda.  [default: cpu]")
 @start_option
+@many_options
 @threads_option
 @json_option
 @quiet_option
 def decode(
-    file: Path, output: Path | None, device: str | None, start_file: Path | None, as_json: bool, **options: Any
+    files: tuple[Path, ...],
+    output: Path | None,
+    to: str | None,
+    device: str | None,
+    start_file: Path | None,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Render the signal in FILE in the format that the suffix of the output names.
 
@@ -104,15 +122,24 @@ def decode(
     audio   .wav or .flac, 16 bits a sample
     shape   .npy (voxels), .npz (packed voxels), or .ply .obj .stl .off .glb (surface)
     scene   .png (one view), a folder of views, or .gif .mp4 (a turntable)
+
+    With --to, several FILEs are decoded into a folder given with -o, in a process a core. One that fails does not stop
+    the others. In the folder, manifest.jsonl and failures.jsonl say what was made and what failed, and the same command
+    goes on where it was ended.
     """  # noqa: D301 - \b tells click to keep the lines
     if options["scale"] is not None and options["size"] is not None:
         raise click.UsageError("give --scale or --size, not both")
+    many = pop_many(options)
     show_command_progress()
+    if to is not None or many or len(files) > 1:
+        if output is None or to is None:
+            raise click.UsageError("several files need a folder and a format: -o FOLDER --to png")
+        task = _Decode(f".{to.removeprefix('.')}", device, start_file, options)
+        run_into(task, files, output, run_options(many, files, None), as_json)
+        return
+    [file] = files
     opened = _open(file, device, read_start(start_file))
-    given = {name for name, value in options.items() if value not in (None, False)}
-    render, allowed = _RENDERERS[opened.kind]
-    if others := sorted(given - set(allowed)):
-        raise click.UsageError(f"--{others[0]} is not for a file of kind {opened.kind}")
+    render = _renderer(opened, options)
     if not (named := output is not None):
         output = output_beside(file, ".gif" if options["turntable"] else _SUFFIXES[opened.kind])
     check_distinct(output, file)
@@ -121,6 +148,44 @@ def decode(
         echo_json({"file": str(output), **result})
     elif not named:
         echo_written(output)
+
+
+def _renderer(opened: SignalFile, options: _Options) -> Callable[[Any, Path, _Options], dict[str, Any]]:
+    """Return what renders a signal; raise click.UsageError if an option is not for its kind."""
+    given = {name for name, value in options.items() if value not in (None, False)}
+    render, allowed = _RENDERERS[opened.kind]
+    if others := sorted(given - set(allowed)):
+        raise click.UsageError(f"--{others[0]} is not for a file of kind {opened.kind}")
+    return render
+
+
+@dataclass
+class _Decode:
+    """Render the signal in one of many files."""
+
+    suffix: str
+    device: str | None
+    start: Path | None
+    options: dict[str, Any]
+
+    def settings(self) -> dict[str, Any]:
+        """Return all that decides an output; the start by its hash."""
+        start = read_start(self.start)
+        decided = {"suffix": self.suffix, "device": self.device, "start": None if start is None else start.hash}
+        return {"task": "decode", **decided, **self.options}
+
+    def prepare(self) -> None:
+        """Import what every file needs."""
+        import coinr.signal_files.reading  # noqa: F401
+
+    def __call__(self, source: Path, output: Path) -> dict[str, Any]:
+        """Render one file."""
+        opened = _open(source, self.device, read_start(self.start))
+        try:
+            result = _renderer(opened, self.options)(opened, output, self.options)
+        except click.UsageError as error:
+            raise InputError(error.message) from error
+        return {"score": None, **result}
 
 
 def _open(file: Path, device: str | None, start: Start | None) -> SignalFile:

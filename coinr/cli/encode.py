@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coinr.cli.fit_options import budget_arguments, budget_options, fit_arguments, fit_options
+from coinr.cli.many_run import is_many, many_options, pop_many, run_into, run_options
 from coinr.cli.messages import profile_keys
 from coinr.cli.options import (
     COINR_FILE,
@@ -24,7 +25,7 @@ from coinr.cli.options import (
     show_command_progress,
 )
 from coinr.cli.outputs import check_distinct, check_output, check_place, output_beside, output_option
-from coinr.cli.signal_options import read_signal, signal_options
+from coinr.cli.signal_options import read_signal, reading_arguments, signal_options
 from coinr.cli.start_options import read_start
 from coinr.progress import finish
 
@@ -47,10 +48,12 @@ if TYPE_CHECKING:
         "coinr encode volume.npz -o volume.coinr --network gauss --target 0.99",
         "coinr encode photo.png -o photo.coinr --start photos.start.coinr --steps 300",
         "coinr encode lego/ -o lego.coinr --width 256 --hidden-layers 8 --samples 64,128",
+        "coinr encode a.png b.png song.wav -o out            several, into a folder; the same command goes on",
+        "coinr encode a.png b.png -o out --shard 1/2 --time-limit 600 --retries 1",
     ),
 )
-@click.argument("signal", type=click.Path(exists=True, path_type=Path))
-@output_option("The .coinr file", "SIGNAL with .coinr")
+@click.argument("signals", metavar="SIGNAL...", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@output_option("The .coinr file", "SIGNAL with .coinr", folder=True)
 @signal_options
 @click.option(
     "--start",
@@ -62,10 +65,11 @@ if TYPE_CHECKING:
 @budget_options
 @fit_options
 @codec_options
+@many_options
 @json_option
 @quiet_option
 def encode(
-    signal: Path,
+    signals: tuple[Path, ...],
     output: Path | None,
     start_file: Path | None,
     network: str | None,
@@ -85,6 +89,10 @@ def encode(
     Hidden neurons are stored in canonical order, which takes fewer bytes for the same function. --lossless and profiles
     that keep tensors as they are keep their order, too.
 
+    Several SIGNALs are encoded into a folder given with -o, in a process a core. One that fails does not stop the
+    others. In the folder, manifest.jsonl and failures.jsonl say what was made and what failed, and the same command
+    goes on where it was ended.
+
     With --target-bytes, --target-bpp, --min-psnr or --min-score, the network and its bits are chosen so that the file
     is the best of that size, or the smallest of that quality; what was done is printed.
 
@@ -95,6 +103,13 @@ def encode(
     shape      siren    64     3              3000   4096   0.001
     scene      nerf     64     4              6000   320    0.002
     """  # noqa: D301 - \b tells click to keep the lines
+    many = pop_many(options)
+    if is_many(signals, output, many) and output is not None:
+        _encode_into(signals, output, start_file, network, as_json, options, many)
+        return
+    if len(signals) > 1:
+        raise click.UsageError("several signals need a folder to write into: -o FOLDER")
+    [signal] = signals
     output = output or output_beside(signal, COINR_FILE)
     check_output(output, (COINR_FILE,), signal, start_file)
     if options["checkpoint"] is not None:
@@ -102,12 +117,7 @@ def encode(
         check_place(options["checkpoint"])
     arguments = codec_arguments(options)
     budget = budget_arguments(options)
-    if start_file is not None and (
-        budget is not None or {network, options["width"], options["hidden_layers"]} != {None}
-    ):
-        raise click.UsageError(
-            "--start decides the network: it goes with no target, --network, --width, --hidden-layers"
-        )
+    _check_start(start_file, network, budget, options)
     from coinr.files.writing import write_atomic
     from coinr.signal_files.api import open_file
     from coinr.signals.common_formats import common_formats, smaller_formats
@@ -145,6 +155,48 @@ def encode(
     rate = "".join(f"{value:.3f} {name.replace('_', ' ')}, " for name, value in rates.items())
     after, before_coding = (f"{value:.{2 if opened.unit else 4}f} {opened.unit}".strip() for value in (score, before))
     click.echo(f"{output}: {len(blob)} bytes, {rate}{opened.metric} {after} ({before_coding} before coding)")
+
+
+def _check_start(
+    start_file: Path | None, network: str | None, budget: dict[str, Any] | None, options: dict[str, Any]
+) -> None:
+    """Refuse what decides the network beside a start, which does."""
+    if start_file is not None and (
+        budget is not None or {network, options["width"], options["hidden_layers"]} != {None}
+    ):
+        raise click.UsageError(
+            "--start decides the network: it goes with no target, --network, --width, --hidden-layers"
+        )
+
+
+def _encode_into(
+    signals: tuple[Path, ...],
+    output: Path,
+    start_file: Path | None,
+    network: str | None,
+    as_json: bool,
+    options: dict[str, Any],
+    many: dict[str, Any],
+) -> None:
+    """Encode signals into a folder."""
+    if options["checkpoint"] is not None:
+        raise click.UsageError("--checkpoint is of one fit; into a folder, finished files are kept")
+    from coinr.many.signals import EncodeSignal
+
+    arguments, budget = codec_arguments(options), budget_arguments(options)
+    _check_start(start_file, network, budget, options)
+    check_codec(arguments)
+    read_start(start_file)
+    show_command_progress()
+    task = EncodeSignal(
+        reading=reading_arguments(options),
+        network={"kind": network} | {name: options[name] for name in ("width", "hidden_layers")},
+        fitting=fit_arguments(options),
+        budget=budget,
+        start=start_file,
+        codec=arguments,
+    )
+    run_into(task, signals, output, run_options(many, (), options["threads"]), as_json)
 
 
 #: A file, its score, the network's before coding, further values of the JSON, and lines of text.

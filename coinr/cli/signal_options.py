@@ -37,6 +37,12 @@ signal_options = option_group(
 _NAMES = ("grid", "samples", "near", "far")
 
 
+def reading_arguments(options: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of :func:`coinr.open_signal` that the values of :func:`signal_options` stand for."""
+    grid, samples = options["grid"] or 128, options["samples"] or (32, 32)
+    return {"grid": grid, "samples": samples, "near": options["near"], "far": options["far"]}
+
+
 def read_signal(path: Path, options: dict[str, Any]) -> Signal:
     """Return the signal in a file or folder, read as the values of :func:`signal_options` say.
 
@@ -49,8 +55,7 @@ def read_signal(path: Path, options: dict[str, Any]) -> Signal:
     """
     from coinr.signals.open_signal import open_signal
 
-    grid, samples = options["grid"] or 128, options["samples"] or (32, 32)
-    opened = open_signal(path, grid=grid, samples=samples, near=options["near"], far=options["far"])
+    opened = open_signal(path, **reading_arguments(options))
     meshes = getattr(opened, "mesh", None) is not None
     for name in _NAMES:
         fits = meshes if name == "grid" else opened.kind == "scene"

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coinr.cli.many_files import choose_outputs, made_folder, map_now, processes_for, report_each, report_one
+from coinr.cli.many_run import is_many, many_options, pop_many, run_into, run_options
 from coinr.cli.messages import profile_keys
 from coinr.cli.options import (
     COINR_FILE,
@@ -31,9 +32,6 @@ from coinr.errors import InputError
 if TYPE_CHECKING:
     from coinr.codec.report import Report
     from coinr.starts.start import Start
-
-#: The name under which a coinr file's metadata holds that of the .safetensors file it was made from.
-_SAFETENSORS = "safetensors"
 
 #: A file that exists.
 FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -122,6 +120,7 @@ def read_base(base: Path | None, base_key: str | None) -> Mapping[str, Any] | No
 )
 @codec_options
 @base_option
+@many_options
 @json_option
 @quiet_option
 def pack(
@@ -143,7 +142,9 @@ def pack(
     .pth .ckpt .bin), .npz or .npy. It must hold tensors and plain values only: no code in it is ever run. For a
     checkpoint with several entries, --key names the state dict.
 
-    Several files are packed on all cores. If one fails, the others go on, and the command ends with 1.
+    Several files are packed on all cores. If one fails, the others go on, and the command ends with 1. In a folder
+    given with -o, manifest.jsonl and failures.jsonl say what was made and what failed, and the same command goes on
+    where it was ended.
     """
     given = {
         "--target-bytes": target_bytes,
@@ -153,21 +154,31 @@ def pack(
     }
     if len(several := [name for name, value in given.items() if value is not None]) > 1:
         raise click.UsageError(f"{' and '.join(several)} exclude each other")
-    if len(models) > 1:
-        outputs = choose_outputs(models, output, COINR_FILE)
+    many = pop_many(options)
+    into = is_many(models, output, many)
+    if into:
+        outputs = []
+    elif len(models) > 1:
+        outputs = choose_outputs(models, None, COINR_FILE)
     else:
         outputs = [output or output_beside(models[0], COINR_FILE)]
         check_output(outputs[0], (COINR_FILE,), models[0], base)
     arguments = codec_arguments(options) | {"target_bytes": target_bytes, "target_bits": target_bits}
     show_command_progress()
     known = read_base(base, base_key)
-    encode = partial(_encode_model, key=key, strip_prefix=strip_prefix, no_metadata=no_metadata, base=known)
+    from coinr.many.models import PackModel, encode_model
+
+    if output is not None and into:
+        task = PackModel(key, strip_prefix, not no_metadata, base, base_key, arguments)
+        run_into(task, models, output, run_options(many, models, options["threads"]), as_json)
+        return
+    encode = partial(encode_model, key=key, strip_prefix=strip_prefix, metadata=not no_metadata, base=known)
     if len(models) > 1:
         from coinr.runtime.processes import map_in_processes
 
         here, there = partial(encode, **arguments), partial(encode, **arguments | {"threads": 1})
         processes = processes_for(models, arguments.get("threads"))
-        with made_folder(output), closing(map_in_processes(here, there, models, processes)) as blobs:
+        with closing(map_in_processes(here, there, models, processes)) as blobs:
             pairs = zip(outputs, blobs, strict=True)
             reports = map_now(lambda pair: _write_packed(pair[0], pair[1].result()), pairs)
             report_each("files", models, reports, as_json)
@@ -179,29 +190,17 @@ def pack(
         report_one(save(**arguments), as_json)
 
 
-def _encode_model(
-    model: Path, *, key: str | None, strip_prefix: str | None, no_metadata: bool, **arguments: Any
-) -> tuple[bytes, dict[str, Any] | None]:
-    """Return the coinr file of a model file, and the output error that is predicted."""
-    from coinr.codec.api import encode_state_dict
-    from coinr.codec.reading import inspect
-    from coinr.files.state_dicts import read_state_dict_file
-
-    sd = read_state_dict_file(model, key, strip_prefix)
-    blob = encode_state_dict(sd, meta=None if no_metadata else _foreign_metadata(model), **arguments)
-    return blob, inspect(blob, original=sd, base=arguments["base"]).output_error
-
-
 def _save_model(
-    model: Path, output: Path, *, key: str | None, strip_prefix: str | None, no_metadata: bool, **arguments: Any
+    model: Path, output: Path, *, key: str | None, strip_prefix: str | None, metadata: bool, **arguments: Any
 ) -> dict[str, Any]:
     """Write the coinr file of a model file, which is not held in memory, and return what is reported of it."""
     from coinr.codec.api import save
     from coinr.codec.state_dict_file import open_state_dict
     from coinr.files.state_dicts import read_state_dict_file
+    from coinr.many.models import foreign_metadata
 
     sd = read_state_dict_file(model, key, strip_prefix)
-    save(output, sd, meta=None if no_metadata else _foreign_metadata(model), **arguments)
+    save(output, sd, meta=foreign_metadata(model) if metadata else None, **arguments)
     with open_state_dict(output, base=arguments["base"], limits=arguments.get("limits")) as file:
         return _report(output, file.report(sd))
 
@@ -226,28 +225,15 @@ def _report(output: Path, report: Report) -> dict[str, Any]:
     return {"file": str(output), **totals, "output_error": error, "line": f"{line}; {describe_output_error(error)}"}
 
 
-def _foreign_metadata(model: Path) -> dict[str, Any] | None:
-    """Return the metadata that a coinr file keeps of a model file: that of .safetensors, unless it says nothing."""
-    from coinr.codec.format.metadata import check_meta
-    from coinr.files.state_dicts import PLAIN_METADATA
-    from coinr.files.weight_formats import read_safetensors_metadata
-
-    metadata = read_safetensors_metadata(model)
-    if metadata in ({}, PLAIN_METADATA):
-        return None
-    try:
-        return check_meta({_SAFETENSORS: metadata})
-    except InputError as error:
-        raise InputError(f"{model}: its metadata cannot be stored; give --no-metadata ({error})") from error
-
-
 def _metadata_to_write(meta: Mapping[str, Any], output: Path) -> tuple[dict[str, str] | None, list[str]]:
     """Return the metadata for a .safetensors file that a coinr file keeps, and notes on what is left out."""
-    metadata = meta.get(_SAFETENSORS)
+    from coinr.many.models import SAFETENSORS
+
+    metadata = meta.get(SAFETENSORS)
     if metadata is None:
         return None, []
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        return None, [f"its metadata {_SAFETENSORS!r} is not text by name and is left out"]
+        return None, [f"its metadata {SAFETENSORS!r} is not text by name and is left out"]
     if output.suffix.lower() != ".safetensors":
         return None, [f"{output.suffix} has no place for the metadata of the .safetensors file that was packed"]
     return metadata, []

@@ -1,1 +1,5 @@
 """The public names of this package and their modules."""
+
+from .models import pack as pack
+from .run import Result as Result
+from .signals import encode as encode

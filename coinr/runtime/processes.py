@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -26,8 +27,8 @@ PATIENCE = 1.5
 # Items that are read ahead for each process, so that none waits for the caller.
 _AHEAD = 2
 
-# One thread each: in the environment, as libraries read it when they are loaded.
-_SINGLE = dict.fromkeys(("COINR_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+# Threads of a process: in the environment, as libraries read it when they are loaded.
+_THREADS = ("COINR_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def map_in_processes(
@@ -121,13 +122,13 @@ class _Team(Generic[_B]):
 
     def __init__(self, work: bytes, processes: int) -> None:
         self._work, self._processes, self._closed = work, processes, False
-        self._starting: list[_Process] = []
-        self._all: list[_Process] = []
-        self._idle: SimpleQueue[_Process] = SimpleQueue()
+        self._starting: list[Process] = []
+        self._all: list[Process] = []
+        self._idle: SimpleQueue[Process] = SimpleQueue()
         self._threads = ThreadPoolExecutor(processes)
         try:
             for _ in range(processes):
-                self._all.append(_Process(work))
+                self._all.append(Process(work))
         except BaseException:
             self.close()
             raise
@@ -166,11 +167,11 @@ class _Team(Generic[_B]):
         finally:
             self._idle.put(process if process.lives() else self._replaced(process))
 
-    def _replaced(self, ended: _Process) -> _Process:
+    def _replaced(self, ended: Process) -> Process:
         """Return a new process in place of one that has ended; that one where none can be started."""
         try:
             if not self._closed:
-                process = _Process(self._work)
+                process = Process(self._work)
                 self._all.append(process)
                 process.receive()
                 return process
@@ -190,27 +191,40 @@ class _Team(Generic[_B]):
         self._threads.shutdown(wait=False, cancel_futures=True)
 
 
-class _Process:
-    """A new process of Python, which imports nothing of the caller's program."""
+class Process:
+    """A new process of Python, which imports nothing of the caller's program, and ends with this one.
 
-    def __init__(self, work: bytes) -> None:
+    Parameters
+    ----------
+    work
+        The pickled function that it applies to items.
+    threads
+        That it computes with.
+
+    Attributes
+    ----------
+    connection : Connection
+        To it; it can be waited for.
+    """
+
+    def __init__(self, work: bytes, threads: int = 1) -> None:
         if not sys.executable:
             raise BackendError("this Python has no sys.executable to start other processes with; give threads=1")
-        self._connection, theirs = Pipe()
+        self.connection, theirs = Pipe()
         with theirs:
             code = f"import sys; sys.path[:] = {sys.path!r}; from {__name__} import serve; serve({theirs.fileno()})"
             self._process = subprocess.Popen(
                 [sys.executable, "-c", code],
-                env={**os.environ, **_SINGLE},
+                env={**os.environ, **dict.fromkeys(_THREADS, str(threads))},
                 pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # it ends with this process, and serve then ends the other one
                 start_new_session=True,  # an interruption from the keyboard is for the caller
             )
         self.send(work)
 
     def answers(self) -> bool:
         """Return whether there is an answer, or the process has ended."""
-        return self._connection.poll()
+        return self.connection.poll()
 
     def lives(self) -> bool:
         """Return whether the process has not ended."""
@@ -219,12 +233,12 @@ class _Process:
     def send(self, data: bytes) -> None:
         """Send pickled bytes; a process that has ended is an error of :meth:`receive`."""
         with contextlib.suppress(OSError):
-            self._connection.send_bytes(data)
+            self.connection.send_bytes(data)
 
     def receive(self) -> Any:
         """Return the next answer; raise the error that it is, or BackendError if the process has ended."""
         try:
-            failed, value = self._connection.recv()
+            failed, value = self.connection.recv()
         except (EOFError, OSError) as error:
             code = self._process.wait()
             raise BackendError(f"a process that coinr had started ended early, with exit code {code}") from error
@@ -236,10 +250,18 @@ class _Process:
         """End the process. The connection is closed with its last user, as a thread may still read from it."""
         self._process.kill()
         self._process.wait()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
 
 
 def serve(handle: int) -> None:
-    """Read a function from a connection, then items one by one, and answer with pairs: whether it failed, result."""
+    """Read a function from a connection, then items one by one, and answer with pairs: whether it failed, result.
+
+    This process ends as soon as the one that started it does, also amid an item.
+    """
+    lifeline = os.dup(0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    threading.Thread(target=_end_with, args=(lifeline,), daemon=True).start()
     with Connection(handle) as connection, contextlib.suppress(EOFError, ConnectionError):
         try:
             function = pickle.loads(connection.recv_bytes())
@@ -252,6 +274,12 @@ def serve(handle: int) -> None:
         connection.send((False, None))
         while True:
             connection.send_bytes(_answer(function, connection.recv_bytes()))
+
+
+def _end_with(lifeline: int) -> None:
+    """Wait until the other end of a pipe is closed, which happens when its process ends, then end this process."""
+    os.read(lifeline, 1)
+    os._exit(1)
 
 
 def _answer(function: Callable[[Any], Any], item: bytes) -> bytes:

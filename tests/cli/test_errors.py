@@ -86,7 +86,7 @@ def test_bad_input_is_reported_on_one_line_and_leaves_nothing(made, out):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["encode", "PHOTO", "FILE"], "unexpected extra argument"),
+        (["encode", "PHOTO", "FILE"], "several signals need a folder"),
         (["encode", "no.png", "-o", "a.coinr"], "no.png"),
         (["encode", "PHOTO", "-o", "a.coinr", "--samples", "3"], "COARSE,FINE"),
         (["encode", "PHOTO", "-o", "a.coinr", "--width", "0"], "--width"),

@@ -112,7 +112,7 @@ def test_a_command_that_is_near_is_named(wrong, meant):
 
 def test_other_words_are_given_what_commands_there_are():
     assert "there are encode, learn-start, decode, compare" in fail(2, "xyz")
-    assert "Did you mean one of: '--scale', '--start'?" in fail(2, "decode", "--scal", "2")
+    assert "Did you mean one of: '--scale', '--shard', '--start'?" in fail(2, "decode", "--scal", "2")
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -55,7 +55,7 @@ def test_results_come_in_order_from_several_processes():
 
 def test_short_work_and_one_process_stay_in_the_calling_process(monkeypatch):
     monkeypatch.setattr(processes, "PATIENCE", 60.0)
-    monkeypatch.setattr(processes, "_Process", None)
+    monkeypatch.setattr(processes, "Process", None)
     for count in (1, 2):
         futures = map_in_processes(math.sqrt, math.sqrt, [4.0, 9.0], count)
         assert [future.result() for future in futures] == [2.0, 3.0]
