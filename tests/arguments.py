@@ -404,7 +404,8 @@ def publics() -> dict[str, Public]:
         ),  # fmt: skip
         "compress": Public(
             lambda: coinr.compress,
-            {"signal": [picture, image], "network": TRAIN["network"], "target_bytes": choose(300, None),
+            {"signal": [picture, image], "network": TRAIN["network"], "start": [lambda: None, begin],
+             "target_bytes": choose(300, None),
              "target_bpp": choose(None, 100.0), "min_score": choose(None, 5.0), "refine": choose(False),
              "thorough": choose(False),
              "steps": choose(2), "time_budget": choose(0.05), "progress": choose(False),

@@ -94,7 +94,7 @@ def encode(
     goes on where it was ended.
 
     With --target-bytes, --target-bpp, --min-psnr or --min-score, the network and its bits are chosen so that the file
-    is the best of that size, or the smallest of that quality; what was done is printed.
+    is the best of that size, or the smallest of that quality; what was done is printed. With --start, only bits are.
 
     \b
     defaults   network  width  hidden layers  steps  batch  learning rate
@@ -117,7 +117,7 @@ def encode(
         check_place(options["checkpoint"])
     arguments = codec_arguments(options)
     budget = budget_arguments(options)
-    _check_start(start_file, network, budget, options)
+    _check_start(start_file, network, options)
     from coinr.files.writing import write_atomic
     from coinr.signal_files.api import open_file
     from coinr.signals.common_formats import common_formats, smaller_formats
@@ -132,7 +132,7 @@ def encode(
             f"--min-psnr is for pictures and scenes; this is measured by its {opened.metric}: --min-score"
         )
     if budget is not None:
-        blob, score, before, numbers, words = _within(opened, network, budget, arguments)
+        blob, score, before, numbers, words = _within(opened, network, start, budget, arguments)
     elif start is not None:
         blob, score, before, numbers, words = _from_start(opened, start, options, arguments)
     else:
@@ -157,16 +157,10 @@ def encode(
     click.echo(f"{output}: {len(blob)} bytes, {rate}{opened.metric} {after} ({before_coding} before coding)")
 
 
-def _check_start(
-    start_file: Path | None, network: str | None, budget: dict[str, Any] | None, options: dict[str, Any]
-) -> None:
+def _check_start(start_file: Path | None, network: str | None, options: dict[str, Any]) -> None:
     """Refuse what decides the network beside a start, which does."""
-    if start_file is not None and (
-        budget is not None or {network, options["width"], options["hidden_layers"]} != {None}
-    ):
-        raise click.UsageError(
-            "--start decides the network: it goes with no target, --network, --width, --hidden-layers"
-        )
+    if start_file is not None and {network, options["width"], options["hidden_layers"]} != {None}:
+        raise click.UsageError("--start decides the network: it goes without --network, --width, --hidden-layers")
 
 
 def _encode_into(
@@ -184,7 +178,7 @@ def _encode_into(
     from coinr.many.signals import EncodeSignal
 
     arguments, budget = codec_arguments(options), budget_arguments(options)
-    _check_start(start_file, network, budget, options)
+    _check_start(start_file, network, options)
     check_codec(arguments)
     read_start(start_file)
     show_command_progress()
@@ -224,7 +218,6 @@ def _plain(opened: Any, network: str | None, options: dict[str, Any], codec: dic
 
 def _from_start(opened: Any, start: Start, options: dict[str, Any], codec: dict[str, Any]) -> _Made:
     """Fit the network of a start as the options say, and code it relative to the start."""
-    from coinr.codec.reading import inspect
     from coinr.fitting import fit
     from coinr.fitting.first_steps import network_at
     from coinr.inputs.naming import check_patterns
@@ -237,20 +230,32 @@ def _from_start(opened: Any, start: Start, options: dict[str, Any], codec: dict[
     begin = time.perf_counter()
     blob = pack_signal(fitted.network, opened, start=start, **codec)
     seconds = time.perf_counter() - begin
-    needed = inspect(blob).base is not None
-    numbers: dict[str, Any] = {"steps": fitted.steps, "fit_seconds": fitted.seconds, "encode_seconds": seconds}
-    numbers |= {"start": {"name": start.name, "hash": start.hash}, "needs_start": needed}
-    words = [
-        f"start: {start.name!r} ({start.short_hash}), " + ("needed to decode" if needed else "not needed to decode")
-    ]
-    return blob, score_of(load_network(blob, start=start), opened), fitted.score, numbers, words
+    more, line = _say_start(start, blob)
+    numbers = {"steps": fitted.steps, "fit_seconds": fitted.seconds, "encode_seconds": seconds} | more
+    return blob, score_of(load_network(blob, start=start), opened), fitted.score, numbers, [line]
 
 
-def _within(opened: Any, network: str | None, budget: dict[str, Any], codec: dict[str, Any]) -> _Made:
-    """Choose network, training and coding for a budget."""
+def _within(
+    opened: Any, network: str | None, start: Start | None, budget: dict[str, Any], codec: dict[str, Any]
+) -> _Made:
+    """Choose network (unless a start decides it), training and coding for a budget."""
     from coinr.optimize.compress import compress
     from coinr.signals.sampling import score_of
 
-    made = compress(opened, network, **budget, **{name: value for name, value in codec.items() if name != "seed"})
-    numbers = {"report": [{"step": step.name, **step.numbers} for step in made.report]}
-    return made.blob, made.score, score_of(made.network, opened), numbers, [str(step) for step in made.report]
+    codec = {name: value for name, value in codec.items() if name != "seed"}
+    made = compress(opened, network, start=start, **budget, **codec)
+    numbers: dict[str, Any] = {"report": [{"step": step.name, **step.numbers} for step in made.report]}
+    words = [str(step) for step in made.report]
+    if start is not None:
+        more, line = _say_start(start, made.blob)
+        numbers, words = numbers | more, [*words, line]
+    return made.blob, made.score, score_of(made.network, opened), numbers, words
+
+
+def _say_start(start: Start, blob: bytes) -> tuple[dict[str, Any], str]:
+    """Return what is said of a start and a file that was made with it, as JSON values and as a line."""
+    from coinr.codec.reading import inspect
+
+    needed = inspect(blob).base is not None
+    numbers = {"start": {"name": start.name, "hash": start.hash}, "needs_start": needed}
+    return numbers, f"start: {start.name!r} ({start.short_hash}), {'' if needed else 'not '}needed to decode"

@@ -30,7 +30,7 @@ class EncodeSignal:
     fitting : mapping
         Arguments of :func:`coinr.fit`, with ``seed``.
     budget : mapping, optional
-        Arguments of :func:`coinr.compress`, which then decides the network.
+        Arguments of :func:`coinr.compress`, which then decides the network, unless a start does.
     start : path, optional
         A file of a start. It is read once in each process.
     codec : mapping
@@ -84,7 +84,7 @@ class EncodeSignal:
         codec = dict(self.codec)
         if self.budget is not None:
             codec.pop("seed", None)
-            return compress(signal, self.network.get("kind"), **self.budget, **codec).blob
+            return compress(signal, self.network.get("kind"), start=start, **self.budget, **codec).blob
         if start is not None:
             return pack_signal(fit(signal, start=start, **self.fitting).network, signal, start=start, **codec)
         network = new_network(signal, **self.network, seed=self.fitting.get("seed", 0))

@@ -85,6 +85,17 @@ def test_json_of_learning_and_of_encoding(folder, tmp_path):
     assert encoded["steps"] == 2
 
 
+def test_a_target_is_met_relative_to_the_start(folder, tmp_path):
+    waves, out = folder / "there" / "waves.start.coinr", tmp_path / "a.coinr"
+    command = ("encode", folder / "one.png", "--start", waves, "-o", out, "--steps", 3, "--threads", 1)
+    said = json.loads(succeed(*command, "--target-bytes", 300, "--json"))
+    assert said["bytes"] == out.stat().st_size <= 300
+    assert said["start"] == {"name": "waves", "hash": start().hash}
+    assert [step["step"] for step in said["report"]] == ["fit", "code differences", "code"]
+    assert said["needs_start"] is True
+    assert "out of reach" in fail(1, *command[:-4], "--steps", 1, "--min-psnr", 90)
+
+
 def test_info_says_what_a_start_is_and_which_is_needed(folder):
     one = start()
     said = json.loads(succeed("info", folder / "there" / "waves.start.coinr", "--json"))
@@ -162,7 +173,7 @@ def test_wrong_calls(folder, tmp_path):
     assert "--grid is for meshes" in fail(2, "learn-start", folder / "one.png", "-o", out, "--grid", 9)
     text = photos / "LICENSE"
     assert "of no kind that can be read" in fail(1, "learn-start", text, "-o", out)
-    for option in (("--width", 8), ("--network", "siren"), ("--target-bytes", 900)):
+    for option in (("--width", 8), ("--network", "siren"), ("--target-bytes", 900, "--network", "siren")):
         assert "--start decides the network" in fail(
             2, "encode", folder / "one.png", "--start", waves, "-o", tmp_path / "a.coinr", *option
         )

@@ -85,7 +85,7 @@ def encode_by_search(
                 encoder.sensitivity = sensitivity or SensitivityInfo()
                 blob, score = polish(sd, some, found, target, encoder, limit)
         if not some.whole:
-            score = whole(decode_state_dict(blob))
+            score = whole(decode_state_dict(blob, base=options.base))
         if budget.score is None or target is None or some.whole:
             return EncodedNetwork(blob, score, calls)
         if score >= budget.score and (best is None or len(blob) < len(best.blob)):

@@ -64,7 +64,7 @@ def polish(
         with limit.unit("file"):
             blob = encoder.encode(1.0, errors)
         with limit.unit("score"):
-            score = evaluate(decode_state_dict(blob))
+            score = evaluate(decode_state_dict(blob, base=encoder.options.base))
         if score >= min_score and len(blob) < len(best.blob):
             best = _File(errors, blob, score)
         return score >= min_score

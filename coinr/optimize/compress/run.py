@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import nn
@@ -14,6 +14,7 @@ from coinr.codec.encoder import Encoder
 from coinr.codec.options import EncodeOptions
 from coinr.errors import CoinrError, InputError
 from coinr.fitting import Fit
+from coinr.fitting.first_steps import network_at
 from coinr.inputs.arguments import checked
 from coinr.optimize.compress.architecture import CURVES_ERROR, Architecture, ArchitectureChooser
 from coinr.optimize.compress.encode import EncodedNetwork, RefinementSettings, encode_by_refinement, encode_by_search
@@ -25,6 +26,8 @@ from coinr.runtime.ambient import independent
 from coinr.signal_files.api import signal_meta, with_canonical
 from coinr.signals.image.signal import ImageSignal
 from coinr.signals.signal import Signal
+from coinr.starts.find import needed_meta
+from coinr.starts.start import Start
 
 # Networks that are fitted for a score besides the short fit. Where all fall short, the best one is fitted once more in
 # so many times the steps.
@@ -95,6 +98,7 @@ def compress(
     signal: Any,
     network: str | None = None,
     *,
+    start: Start | None = None,
     target_bytes: int | None = None,
     target_bpp: float | None = None,
     min_score: float | None = None,
@@ -117,12 +121,18 @@ def compress(
     and ``steps`` are not given, the best is fitted in four times the steps. A score is given up only after a full fit
     of a network with eight times the parameters of the small one.
 
+    A start decides the network, which is fitted from there once; for a score that it misses by 6 dB or less, and
+    without ``steps``, once more in four times the steps. It is encoded relative to the start and without it, and the
+    better file is taken; :func:`coinr.inspect` says whether that has a base.
+
     Parameters
     ----------
     signal : Signal or array
         As for :func:`coinr.fit`.
     network : str, optional
         Kind of the network; by default that of the signal's recipe, for which the curves were measured.
+    start : Start, optional
+        Where the fit begins, in place of ``network``, see :func:`coinr.learn_start`.
     target_bytes : int, optional
         The largest size that is allowed; the file is at most 2 % smaller.
     target_bpp : float, optional
@@ -166,21 +176,32 @@ def compress(
         raise InputError("thorough is for a refinement: give refine=True, too")
     budget = resolve_budget(opened, target_bytes, target_bpp, min_score)
     check_encode_options(codec)
+    if start is not None:
+        network_at(start, opened, network=network)
     runs = TrainingRuns(opened, network, seed, steps, time_budget, fitting or {})
     chooser = ArchitectureChooser(opened, network)
     share = _FITTING / (1 + _REFINEMENT) if refine else _FITTING
     run = _Run(opened, chooser, runs, share, EncodeOptions.from_arguments({"effort": "best", **codec}))
     with show_progress("compress", progress):
-        if budget.size is not None:
+        if start is not None:
+            fitted = run.fit_from(start, budget)
+        elif budget.size is not None:
             fitted = run.fit_for_size(budget.size)
         else:
             assert budget.score is not None
             fitted = run.fit_for_score(budget.score)
-        arguments = {"seed": seed, "meta": signal_meta(fitted.network, opened), **with_canonical(codec)}
+        meta = signal_meta(fitted.network, opened)
+        arguments = plain = {"seed": seed, "meta": meta, **with_canonical(codec)}
         limit = runs.limit.part(_ENCODING) if refine else runs.limit
-        encoders: list[_Encoder] = [
-            ("code", lambda: encode_by_search(fitted.network, opened, budget, limit, arguments))
-        ]
+        encoders: list[_Encoder] = []
+        if start is not None:
+            relative = {**codec, "base": start.arrays}
+            arguments = {"seed": seed, "meta": {**meta, **needed_meta(start)}, **with_canonical(relative)}
+            half = limit.part(0.5)
+            encoders.append(
+                ("code differences", lambda: encode_by_search(fitted.network, opened, budget, half, arguments))
+            )
+        encoders.append(("code", lambda: encode_by_search(fitted.network, opened, budget, limit, plain)))
         if refine:
             steps, optimizer = max(1, round(_REFINEMENT * runs.steps)), runs.optimizer(fitted.network)
             settings = RefinementSettings(steps, runs.batch, optimizer, thorough)
@@ -217,6 +238,40 @@ class _Run:
             raise InputError(f"{size} bytes are out of reach: the smallest file of this {self.signal.kind} has {least}")
         self._report_choice(choice)
         return self._fit("fit", choice, self.share, self.runs.steps, None)
+
+    def fit_from(self, start: Start, budget: Budget) -> Fit:
+        """Fit the network of a start; once more for longer where it misses a score by little.
+
+        Raises
+        ------
+        InputError
+            If it misses the score.
+        """
+        options = replace(self._options, base=start.arrays)
+        Encoder(start.network().state_dict(), options)  # limits and patterns, before a long fit
+        score, fits = budget.score, [self._fit_start(start, self.runs.steps)]
+        if score is None or fits[0].score >= score:
+            return fits[0]
+        near = decibels(self.signal, fits[0].score) >= decibels(self.signal, score) - CURVES_ERROR
+        if near and not self.runs.steps_given and not self.runs.limit.out_of_time():
+            fits.append(self._fit_start(start, _LONGER * self.runs.steps))
+        best = max(fits, key=lambda fitted: fitted.score)
+        if best.score < score:
+            raise InputError(
+                f"{self.format_score(score)} is out of reach: {self.format_score(best.score)} was reached from the "
+                f"start {start.name!r}, which decides the network, in {best.steps} steps"
+            )
+        return best
+
+    def _fit_start(self, start: Start, steps: int) -> Fit:
+        fitted = self.runs.fit_from(start, share=self.share, steps=steps)
+        self._add_step(
+            "fit",
+            f"from the start {start.name!r}, {self.format_score(fitted.score)} after {fitted.steps} steps in "
+            f"{fitted.seconds:.0f} s",
+            {"score": fitted.score, "steps": fitted.steps, "seconds": fitted.seconds},
+        )
+        return fitted
 
     def fit_for_score(self, score: float) -> Fit:
         """Fit the network with the smallest predicted file at a score, and others where the prediction was wrong."""

@@ -16,6 +16,7 @@ from coinr.fitting.options import TrainOptions
 from coinr.optimize.compress.architecture import Architecture
 from coinr.runtime.work_limit import WorkLimit
 from coinr.signals.signal import Signal
+from coinr.starts.start import Start
 
 # Arguments of ``coinr.fit`` that the caller of ``compress`` may set.
 _ALLOWED = (
@@ -100,19 +101,26 @@ class TrainingRuns:
 
     def fit(self, choice: Architecture, *, share: float, steps: int, target: float | None) -> Fit:
         """Fit a network in a share of the remaining time, and end early once the score ``target`` is reached."""
-        left, options = self.limit.seconds(), dict(self._fitting)
-        if "checkpoint" in options:
-            prefix = Path(options["checkpoint"])
-            other = "" if steps == self.steps else f"-{steps}"
-            options["checkpoint"] = prefix.with_name(f"{prefix.name}.{choice.hidden_layers}x{choice.width}{other}")
+        options = self._options(f"{choice.hidden_layers}x{choice.width}", share, steps)
         return fit(
             self._signal,
             self._network,
             width=choice.width,
             hidden_layers=choice.hidden_layers,
-            seed=self._seed,
-            steps=steps,
-            time_budget=None if left is None else share * left,
             target=target,
             **options,
         )
+
+    def fit_from(self, start: Start, *, share: float, steps: int) -> Fit:
+        """Fit the network of a start in a share of the remaining time."""
+        return fit(self._signal, start=start, **self._options(start.short_hash, share, steps))
+
+    def _options(self, name: str, share: float, steps: int) -> dict[str, Any]:
+        """Return arguments of a fit; ``name`` tells its checkpoint from those of other networks."""
+        left, options = self.limit.seconds(), dict(self._fitting)
+        if "checkpoint" in options:
+            prefix = Path(options["checkpoint"])
+            other = "" if steps == self.steps else f"-{steps}"
+            options["checkpoint"] = prefix.with_name(f"{prefix.name}.{name}{other}")
+        time_budget = None if left is None else share * left
+        return {**options, "seed": self._seed, "steps": steps, "time_budget": time_budget}
