@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from coinr.cli.fit_options import budget_arguments, budget_options, fit_arguments, fit_options
-from coinr.cli.many_run import is_many, many_options, pop_many, run_into, run_options
+from coinr.cli.many_run import is_many, many_options, pop_many, run_into, run_on_ray, run_options
 from coinr.cli.messages import profile_keys
 from coinr.cli.options import (
     COINR_FILE,
@@ -66,6 +66,12 @@ if TYPE_CHECKING:
 @fit_options
 @codec_options
 @many_options
+@click.option(
+    "--ray",
+    "ray_address",
+    metavar="ADDRESS",
+    help="Into a folder: encode on this Ray cluster; local is one on this machine.  [default: none]",
+)
 @json_option
 @quiet_option
 def encode(
@@ -73,6 +79,7 @@ def encode(
     output: Path | None,
     start_file: Path | None,
     network: str | None,
+    ray_address: str | None,
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -104,9 +111,11 @@ def encode(
     scene      nerf     64     4              6000   320    0.002
     """  # noqa: D301 - \b tells click to keep the lines
     many = pop_many(options)
-    if is_many(signals, output, many) and output is not None:
-        _encode_into(signals, output, start_file, network, as_json, options, many)
+    if output is not None and (ray_address is not None or is_many(signals, output, many)):
+        _encode_into(signals, output, start_file, network, ray_address, as_json, options, many)
         return
+    if ray_address is not None:
+        raise click.UsageError("--ray needs a folder to write into: -o FOLDER")
     if len(signals) > 1:
         raise click.UsageError("several signals need a folder to write into: -o FOLDER")
     [signal] = signals
@@ -168,6 +177,7 @@ def _encode_into(
     output: Path,
     start_file: Path | None,
     network: str | None,
+    ray_address: str | None,
     as_json: bool,
     options: dict[str, Any],
     many: dict[str, Any],
@@ -187,9 +197,12 @@ def _encode_into(
         network={"kind": network} | {name: options[name] for name in ("width", "hidden_layers")},
         fitting=fit_arguments(options),
         budget=budget,
-        start=start_file,
+        start=None if start_file is None else start_file.resolve(),
         codec=arguments,
     )
+    if ray_address is not None:
+        run_on_ray(task, signals, output, many, ray_address, as_json)
+        return
     run_into(task, signals, output, run_options(many, (), options["threads"]), as_json)
 
 

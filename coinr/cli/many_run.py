@@ -101,6 +101,19 @@ def run_into(task: Task, sources: Sequence[Path], output: Path, options: RunOpti
     report_results(run(task, sources, output, options), total, output, shard_part(options.shard), as_json)
 
 
+def run_on_ray(
+    task: Task, sources: Sequence[Path], output: Path, many: dict[str, Any], address: str, as_json: bool
+) -> None:
+    """Run a task on sources on a Ray cluster, and report as :func:`report_results`."""
+    from coinr.many.ray import run
+    from coinr.many.run import RunOptions
+
+    if "shard" in many:
+        raise click.UsageError("--ray shares the sources among machines itself: give no --shard")
+    results = run(task, sources, str(output), RunOptions(**many), address, 0.0)
+    report_results(results, len(sources), output, "", as_json)
+
+
 def report_results(results: Generator[Result, None, None], total: int, output: Path, part: str, as_json: bool) -> None:
     """Print each result as it comes, or a JSON list of all at the end; exit with 1 if one failed.
 

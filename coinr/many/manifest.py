@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from coinr.errors import InputError
+
 Row = dict[str, Any]
 
 
@@ -25,6 +27,11 @@ def hash_of(path: Path) -> str:
             while data := stream.read(1 << 20):
                 found.update(data)
     return found.hexdigest()
+
+
+def hash_bytes(data: bytes) -> str:
+    """Return the hash of a file that holds these bytes."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def size_of(path: Path) -> int:
@@ -50,8 +57,17 @@ def line_of(row: Mapping[str, Any]) -> bytes:
 
 
 def as_json(settings: Mapping[str, Any]) -> Any:
-    """Return settings as they are read back from JSON, to be compared with those of a row."""
-    return json.loads(json.dumps(settings))
+    """Return settings as they are read back from JSON, to be compared with those of a row.
+
+    Raises
+    ------
+    InputError
+        If JSON cannot hold one, such as a function.
+    """
+    try:
+        return json.loads(json.dumps(settings))
+    except TypeError as error:
+        raise InputError(f"options of many files must be plain values, which a manifest can hold: {error}") from error
 
 
 def append(path: Path, row: Mapping[str, Any]) -> None:

@@ -48,7 +48,7 @@ class _Place:
 
 
 class Pool:
-    """Processes that apply one function to items and share the cores. They start when they are needed.
+    """Processes that apply one function to items. They start when they are needed.
 
     Parameters
     ----------
@@ -61,6 +61,8 @@ class Pool:
     retries : int
         Further tries of an item that took too long, whose process ended, or which the system failed: see
         :func:`may_pass`.
+    threads : int, optional
+        Of each process; by default they share the cores.
 
     Raises
     ------
@@ -68,13 +70,15 @@ class Pool:
         If ``work`` cannot be pickled.
     """
 
-    def __init__(self, work: Callable[[Any], Any], jobs: int, time_limit: float | None, retries: int) -> None:
+    def __init__(
+        self, work: Callable[[Any], Any], jobs: int, time_limit: float | None, retries: int, threads: int | None = None
+    ) -> None:
         try:
             self._work = pickle.dumps(work)
         except Exception as error:  # pickling fails in many ways
             raise InputError(f"an option cannot be sent to another process ({first_line(error)})") from error
         self._jobs, self._limit, self._retries = jobs, time_limit, retries
-        self._threads = max(1, available_threads() // jobs)
+        self._threads = threads or max(1, available_threads() // jobs)
         self._places: list[_Place] = []
 
     def map(self, items: Iterable[Any]) -> Generator[Outcome, None, None]:

@@ -135,22 +135,21 @@ def run(task: Task, sources: Sequence[Path], out: Path, options: RunOptions) -> 
     Raises
     ------
     InputError
-        If sources are given twice, or the folder cannot be used.
+        If sources are given twice, settings are no plain values, or the folder cannot be used.
     BackendError
         If no process can be started.
     """
     named = list(zip(sources, output_names(sources, task.suffix), strict=True))
     if options.shard is not None:
         named = named[options.shard[0] - 1 :: options.shard[1]]
-    return _results(task, named, out, options)
+    return _results(task, named, out, options, settings_of(task))
 
 
 def _results(
-    task: Task, named: Sequence[tuple[Path, str]], out: Path, options: RunOptions
+    task: Task, named: Sequence[tuple[Path, str]], out: Path, options: RunOptions, settings: Any
 ) -> Generator[Result, None, None]:
     from coinr.engine.threads import available_threads
 
-    settings = settings_of(task)
     jobs = min(options.jobs or available_threads(), max(1, len(named)))
     pool = Pool(Work(task), jobs, options.time_limit, options.retries)
     names: dict[Path, str] = {}

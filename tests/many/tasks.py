@@ -33,11 +33,10 @@ class Copy:
             time.sleep(1000)
         if text == "die":
             os.kill(os.getpid(), signal.SIGKILL)
-        if text.startswith("die once "):
-            place = Path(text.removeprefix("die once "))
-            if not place.exists():
+        for order, pid in (("die once ", os.getpid()), ("kill once ", os.getppid())):
+            if text.startswith(order) and not (place := Path(text.removeprefix(order))).exists():
                 place.touch()
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(pid, signal.SIGKILL)
         if text == "corrupt":
             raise ValueError("no such content")
         output.write_text(text * (200_000 if text == "large" else 2) + self.note)

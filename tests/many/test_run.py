@@ -4,8 +4,12 @@ import json
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
+import coinr
+import coinr.many
 from coinr.errors import BackendError, InputError
 from coinr.many import folder as folders
 from coinr.many.folder import OutputFolder
@@ -193,3 +197,29 @@ def test_sources_given_twice_are_refused(sources):
         go([*sources, Path("./0.txt")])
     with pytest.raises(InputError, match="got none"):
         go([])
+
+
+def test_settings_that_a_manifest_cannot_hold_are_refused_at_once(sources):
+    with pytest.raises(InputError, match="plain values"):
+        run(Copy(note=len), sources, Path("out"), RunOptions())
+    assert not os.path.exists("out")
+
+
+@pytest.mark.slow
+def test_signals_and_models_are_made_as_by_single_calls(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pixels = np.arange(240, dtype=np.uint8).reshape(8, 10, 3)
+    coinr.write_image("photo.png", pixels)
+    chosen = {"width": 8, "hidden_layers": 1}
+    options = {"fitting": {"steps": 20}, "profile": "uniform", "jobs": 1}
+    [made] = coinr.many.encode(["photo.png"], "coded", **chosen, **options)
+    fitted = coinr.fit(coinr.open_signal("photo.png"), **chosen, steps=20).network
+    blob = coinr.pack_signal(fitted, coinr.open_signal("photo.png"), profile="uniform")
+    assert Path("coded/photo.coinr").read_bytes() == blob
+    assert made.row["score"] == pytest.approx(coinr.psnr(pixels, coinr.open_image(blob).render()), abs=1e-3)
+    torch.save(fitted.state_dict(), "model.pt")
+    [made] = coinr.many.pack(["model.pt"], "coded", tolerance=0.1)
+    assert Path("coded/model.coinr").read_bytes() == coinr.encode_state_dict(fitted.state_dict(), tolerance=0.1)
+    assert [row["file"] for row in rows("manifest", "coded")] == ["photo.coinr", "model.coinr"]
+    with pytest.raises(InputError, match="start decides the network"):
+        coinr.many.encode(["photo.png"], "coded", width=8, start="x.start.coinr")
