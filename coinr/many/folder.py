@@ -102,7 +102,6 @@ class OutputFolder:
     def part(self, number: int, name: str) -> Path:
         """Return where an output is made, in a new folder of its own."""
         folder = self._parts / str(number)
-        shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         return folder / Path(name).name
 
@@ -121,7 +120,8 @@ class OutputFolder:
         try:
             if name not in self._rows and os.path.lexists(target) and row["hash"] != hash_of(target):
                 raise InputError(f"{target}: exists already, and no run in this folder made it")
-            target.parent.mkdir(parents=True, exist_ok=True)
+            if "/" in name:
+                target.parent.mkdir(parents=True, exist_ok=True)
             if target.is_dir():
                 shutil.rmtree(target)
             os.replace(part, target)
@@ -136,7 +136,10 @@ class OutputFolder:
 
     def discard(self, part: Path) -> None:
         """Remove what is left of the making of an output."""
-        shutil.rmtree(part.parent, ignore_errors=True)
+        try:
+            os.rmdir(part.parent)  # it is empty where an output was made of it, which takes less time to see
+        except OSError:
+            shutil.rmtree(part.parent, ignore_errors=True)
 
     def fail(self, row: Mapping[str, Any]) -> None:
         """Add a row to the failures.
