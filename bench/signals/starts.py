@@ -7,9 +7,9 @@ NASA, a rocket by SpaceX (both in the public domain), a cat by Stefan van der Wa
 CC0), each also turned by 90, 180 and 270 degrees. Each of 13 to 24 is fitted from it and from the usual weights, in 3,
 100 and 1000 steps of 4096 pixels; pictures at full size. Without ``--photos`` the first size is also fitted in 3000
 steps. The networks of 100 steps and more are coded by ``pack_signal`` at its default output error: relative to the
-start, and without it. Rows are kept in ``bench/cache/starts``, so that a run that was stopped goes on. Writes ``bench/results/starts.csv`` with the PSNR of
-each picture, network and number of steps, ``starts_mean.csv`` with all means, and ``starts.json`` with machine and
-versions; with ``--photos`` ``starts_photos_mean.csv`` alone.
+start, and without it. Rows are kept in ``bench/cache/starts``, so that a run that was stopped goes on. Writes
+``bench/results/starts.csv`` with the PSNR of each picture, network and number of steps, ``starts_mean.csv`` with all
+means, and ``starts.json`` with machine and versions; with ``--photos`` ``starts_photos_mean.csv`` alone.
 """
 
 from __future__ import annotations
