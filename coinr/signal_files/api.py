@@ -17,6 +17,7 @@ from coinr.codec.state_dict_file import StateDictFile
 from coinr.errors import FormatError, InputError
 from coinr.files.reading import name_in_errors
 from coinr.inputs.arguments import checked
+from coinr.inputs.naming import check_patterns
 from coinr.networks import Network, network_from, network_meta
 from coinr.networks.precision import single_state
 from coinr.runtime.ambient import independent
@@ -100,8 +101,15 @@ def with_canonical(options: Mapping[str, Any]) -> dict[str, Any]:
 
     The order stays where others refer to it or ask for tensors as they are: ``base``, ``lossless``, a callable
     ``calibrate``, and the profiles that have no use for it.
+
+    Raises
+    ------
+    InputError
+        If ``lossless`` is not a collection of patterns.
     """
-    refers = options.get("base") is not None or callable(options.get("calibrate")) or bool(options.get("lossless"))
+    lossless = options.get("lossless", ())
+    check_patterns(lossless)
+    refers = options.get("base") is not None or callable(options.get("calibrate")) or len(lossless) > 0
     canonical = not refers and uses_calibration(options.get("profile", DEFAULT_PROFILE))
     return {"canonical": canonical, **options}
 

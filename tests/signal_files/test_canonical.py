@@ -1,10 +1,12 @@
 """Files of signals hold networks in canonical order, unless other options refer to the order they have."""
 
+import numpy as np
 import pytest
 import torch
 
 import coinr
 from coinr.codec.format.container import File
+from coinr.errors import InputError
 from coinr.networks import Nerf
 from coinr.networks.symmetries import to_canonical
 from tests.small_signals import disc_scene, nerf
@@ -96,3 +98,11 @@ def test_a_compression_has_that_order(signal):
     assert ascending(found.blob)
     assert not ascending(plain.blob) & HIDDEN
     assert found.score > plain.score - 0.1
+
+
+@pytest.mark.parametrize(
+    "lossless", [NotImplemented, True, "*.weight", np.ones(2)], ids=["other", "bool", "text", "array"]
+)
+def test_what_is_no_pattern_is_refused_before_the_order_is_chosen(signal, network, lossless):
+    with pytest.raises(InputError, match="lossless must be a sequence of patterns, not"):
+        coinr.pack_signal(network, signal, lossless=lossless)
