@@ -344,7 +344,7 @@ def publics() -> dict[str, Public]:
             lambda: coinr.measure_output_error,
             {"original": state, "decoded": state, "module": [lambda: layer()[0]], "inputs": [lambda: layer()[1]]},
         ),
-        "read_meta": Public(lambda: coinr.read_meta, {"blob": BLOB, "limits": LIMITS}),
+        "read_meta": Public(lambda: coinr.read_meta, {"blob": BLOB, "base": CODEC["base"], "limits": LIMITS}),
         "verify": Public(
             lambda: coinr.verify, {"blob": BLOB, "base": CODEC["base"], "limits": LIMITS}
         ),

@@ -121,6 +121,16 @@ def test_many(photo, capsys):
     assert capsys.readouterr().out == f"photo.png True {size} None\n"
 
 
+def test_sets(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    networks = [coinr.Siren(2, 3, 8, 1).state_dict() for _ in range(8)]
+    names = run("docs/sets.md", 0, keys=[f"kodim01/{number}" for number in range(8)], networks=networks)
+    assert names["member"].key == "kodim01/7"
+    assert {name: tensor.shape for name, tensor in names["sd"].items()} == {
+        name: tensor.shape for name, tensor in networks[7].items()
+    }
+
+
 def test_pursuit():
     names = run("docs/api.md", 0, torch=torch)
     assert names["code"].indices.shape == names["code"].values.shape == (10, 8)
@@ -133,6 +143,7 @@ def test_every_block_is_run_above():
         "docs/api.md": 1,
         "docs/many.md": 1,
         "docs/search_and_refine.md": 2,
+        "docs/sets.md": 1,
         "docs/signals.md": 1,
         "docs/starts.md": 1,
         "docs/state_dicts.md": 5,

@@ -80,14 +80,16 @@ def test_the_packages_that_messages_name_are_those_of_the_extras():
     """What is named as missing is what an extra of pyproject.toml brings, itself or as a part of it."""
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     listed = {
-        re.split("[>=]", line)[0] for name in ("signals", "video") for line in project["optional-dependencies"][name]
+        re.split("[>=]", line)[0]
+        for name in ("signals", "video", "many", "ray")
+        for line in project["optional-dependencies"][name]
     }
     source = "\n".join(path.read_text() for path in (Path(__file__).parents[2] / "coinr").rglob("*.py"))
     asked = {name.partition(".")[0] for name in re.findall(r'optional\("([\w.]+)"', source)}
     names = {_PACKAGES.get(name, name) for name in asked}
     assert len(names) > 8
-    # scikit-image brings scipy
-    assert names - {"scipy"} == listed
+    # scikit-image brings scipy, Ray Data brings fsspec
+    assert names - {"scipy", "fsspec"} == listed
 
 
 def test_modules_that_are_there_are_given():
