@@ -80,7 +80,7 @@ def test_the_packages_that_messages_name_are_those_of_the_extras():
     """What is named as missing is what an extra of pyproject.toml brings, itself or as a part of it."""
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())["project"]
     listed = {
-        re.split(r"[[>=]", line)[0]
+        re.split(r"\[|>=", line)[0]
         for name in ("signals", "video", "many", "ray")
         for line in project["optional-dependencies"][name]
     }
