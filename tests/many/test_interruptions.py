@@ -40,6 +40,11 @@ def start(*command, **options):
     )
 
 
+def _can_be_interrupted():
+    """Undo what a shell does to the commands that it runs in the background."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def outputs(out):
     return {path.name: path.read_bytes() for path in out.iterdir() if path.is_file() and path.suffix != ".jsonl"}
 
@@ -104,7 +109,7 @@ def test_interrupted_a_command_stops_at_once_and_says_what_is_done(tmp_path):
         sources.append(tmp_path / f"{k}.pt")
     os.mkfifo(tmp_path / "pipe.pt")  # to read it takes for ever
     command = ["-m", "coinr", "pack", *sources, tmp_path / "pipe.pt", "-o", tmp_path / "out", "--jobs", "2", "-q"]
-    process = start(*command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = start(*command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, preexec_fn=_can_be_interrupted)
     while not (tmp_path / "out" / "2.coinr").exists():
         time.sleep(0.05)
     time.sleep(0.3)
