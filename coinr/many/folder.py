@@ -106,7 +106,7 @@ class OutputFolder:
         return folder / Path(name).name
 
     def publish(self, part: Path, row: Row) -> None:
-        """Give an output its name and add its row to the manifest. Where that fails, nothing is left of it.
+        """Give an output its name and add its row to the manifest. Where that fails, its place is as before.
 
         Raises
         ------
@@ -122,13 +122,16 @@ class OutputFolder:
                 raise InputError(f"{target}: exists already, and no run in this folder made it")
             if "/" in name:
                 target.parent.mkdir(parents=True, exist_ok=True)
-            if target.is_dir():
-                shutil.rmtree(target)
+            earlier = part.with_name(".earlier")
+            if replaces := os.path.lexists(target):
+                os.replace(target, earlier)
             os.replace(part, target)
             try:
                 append(self.manifest, row)
             except BaseException:
-                shutil.rmtree(target) if target.is_dir() else target.unlink()
+                os.replace(target, part)
+                if replaces:
+                    os.replace(earlier, target)
                 raise
         finally:
             self.discard(part)

@@ -168,6 +168,22 @@ def test_an_output_whose_row_cannot_be_written_is_not_left(sources, monkeypatch)
     monkeypatch.undo()
 
 
+def test_an_earlier_output_stays_where_the_row_of_a_new_one_cannot_be_written(sources, monkeypatch):
+    go(sources)
+
+    def full(path, row):
+        if path.name == "manifest.jsonl":
+            raise OSError(28, "No space left on device")
+        append(path, row)
+
+    before = outputs()
+    monkeypatch.setattr(folders, "append", full)
+    assert not any(result.ok for result in go(sources, Copy("!")).values())
+    assert outputs() == before
+    monkeypatch.setattr(folders, "append", append)
+    assert all(result.resumed for result in go(sources).values())
+
+
 def test_half_a_line_of_a_manifest_is_no_row(tmp_path):
     file = tmp_path / "manifest.jsonl"
     file.write_bytes(b'{"file": "a"}\n{"file": "b", "by')
