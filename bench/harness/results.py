@@ -48,10 +48,19 @@ def _value(text: str) -> int | float | str | None:
 
 
 def write_json(path: Path, value: Mapping[str, Any], *, extra: Mapping[str, Any] | None = None) -> None:
-    """Write ``value`` as JSON behind the key ``machine``, to which ``extra`` adds keys."""
+    """Write ``value`` as JSON behind the key ``machine``, to which ``extra`` adds keys; of numbers seven digits."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    document = {"machine": machine() | (extra or {}), **value}
+    document = shortened({"machine": machine() | (extra or {}), **value})
     write_atomic(path, json.dumps(document, indent=1).encode() + b"\n")
+
+
+def shortened(value: Any) -> Any:
+    """Return JSON's values with numbers that are not whole rounded to seven digits."""
+    if isinstance(value, Mapping):
+        return {key: shortened(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [shortened(one) for one in value]
+    return float(f"{value:.7g}") if isinstance(value, float) else value
 
 
 @contextlib.contextmanager

@@ -106,7 +106,7 @@ def encode(
     \b
     defaults   network  width  hidden layers  steps  batch  learning rate
     image      siren    56     5              3000   4096   0.001
-    audio      siren    128    3              8000   4096   0.0005
+    audio      siren    128    3              8000   4096   0.001
     shape      siren    64     3              3000   4096   0.001
     scene      nerf     64     4              6000   320    0.002
     """  # noqa: D301 - \b tells click to keep the lines

@@ -25,6 +25,9 @@ _ITERATIONS = 4
 # The default learning rate of Muon decreases with the hidden neurons beyond this number, less in fits of fewer steps.
 _NEURONS, _SHORT = 192, 2500
 
+# The first frequency above which a first layer moves more slowly than the other layers.
+_FASTEST = 45.0
+
 
 class Adam(torch.optim.Adam):
     """Adam of torch, whose steps the extension takes where it can.
@@ -303,11 +306,47 @@ def _rotate(matrix: Tensor, left: Tensor | None, right: Tensor | None) -> Tensor
 OPTIMIZERS: dict[str, Callable[[list[Tensor], float], Optimizer]] = {"adam": Adam, "muon": Muon, "soap": Soap}
 
 
+def make_optimizer(
+    name: str, network: nn.Module, names: Sequence[str], tensors: Sequence[Tensor], learning_rate: float
+) -> Optimizer:
+    """Return an optimizer of networks, in which the first layer of fast sines moves at a share of the learning rate.
+
+    The phases of a first layer move by its first frequency times the step. Above a frequency of 45, which pictures
+    have, its share is 45 / first_omega: its phases move as theirs. At the whole rate sounds lose what was learned.
+
+    Parameters
+    ----------
+    name : str
+        Key of ``OPTIMIZERS``.
+    network : Module
+        One of them.
+    names : sequence of str
+        Of the tensors in the network.
+    tensors : sequence of Tensor
+        Stacks [K, ...].
+    learning_rate : float
+        Of all other layers.
+    """
+    share = min(1.0, _FASTEST / network.first_omega) if isinstance(network, Siren) else 1.0
+    parts: dict[float, list[Tensor]] = {}
+    for key, tensor in zip(names, tensors, strict=True):
+        parts.setdefault(share if key.startswith("layers.0.") else 1.0, []).append(tensor)
+    groups: list[Any] = [{"params": part, "share": of_rate} for of_rate, part in parts.items()]
+    optimizer = OPTIMIZERS[name](groups, learning_rate)
+    set_learning_rate(optimizer, learning_rate)
+    return optimizer
+
+
+def set_learning_rate(optimizer: Optimizer, learning_rate: float) -> None:
+    """Give each group of an optimizer of :func:`make_optimizer` its share of a learning rate."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate * group["share"]
+
+
 def default_optimizer(network: nn.Module) -> str:
     """Return the name of the best optimizer at equal CPU time where that was measured, else Adam.
 
-    Muon for SIRENs of two coordinates or more (``bench/results/optimizers.md``). Of one coordinate, at the first
-    frequencies that sounds need, Muon learns next to nothing where Adam does.
+    Muon for SIRENs of two coordinates or more (``bench/results/optimizers.md``), Adam for those of one: of sounds.
     """
     return "muon" if type(network) is Siren and network.in_features > 1 else "adam"
 

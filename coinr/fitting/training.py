@@ -21,7 +21,7 @@ from coinr.fitting.first_steps import FirstSteps
 from coinr.fitting.fused_gradients import FusedGradients
 from coinr.fitting.gradients import BatchedGradients, Gradients, SeparateGradients
 from coinr.fitting.grid_gradients import GridGradients
-from coinr.fitting.optimizers import OPTIMIZERS, Adam, Muon
+from coinr.fitting.optimizers import Adam, Muon, make_optimizer, set_learning_rate
 from coinr.fitting.options import TrainOptions
 from coinr.fitting.samples import Sampler, block_steps
 from coinr.fitting.stack import Stack
@@ -141,7 +141,8 @@ class _Run:
         self.samplers, self.sampler_of = list(samplers.values()), sampler_of
         tensors, count, network = gradients.stack.tensors, len(gradients.networks), gradients.networks[0]
         self.rate = options.learning_rate_of(network, gradients.signals[0].recipe)
-        self.optimizer = OPTIMIZERS[options.optimizer_of(network)](tensors, self.rate)
+        name = options.optimizer_of(network)
+        self.optimizer = make_optimizer(name, network, gradients.stack.names, tensors, self.rate)
         self.first_steps = FirstSteps(tensors, gradients.stack.names, options.start)
         self.scaler = torch.amp.GradScaler(tensors[0].device.type, enabled=options.mixed)
         self.state = State(gradients.stack.copy(), [-math.inf] * count, [[] for _ in range(count)])
@@ -195,8 +196,7 @@ class _Run:
 
     def _advance(self, row: int, learning_rate: float) -> Tensor:
         """Take one step, and return the errors [K] before it."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate
+        set_learning_rate(self.optimizer, learning_rate)
         errors = self.gradients.compute(row, self.scaler.scale(self._one))
         self._move()
         return errors

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from coinr.fitting.optimizers import OPTIMIZERS, default_optimizer
+from coinr.fitting.optimizers import default_optimizer, make_optimizer, set_learning_rate
 from coinr.fitting.options import TrainOptions
 from coinr.fitting.stack import Stack
 from coinr.fitting.training import make_gradients
@@ -36,7 +36,9 @@ class Joint(Learner):
         )
         fit = TrainOptions(options.steps, options.batch, options.learning_rate)
         self._rate = fit.learning_rate_of(network, signals[0].recipe)
-        self._optimizer = OPTIMIZERS[default_optimizer(network)](self._stack.tensors, self._rate)
+        self._optimizer = make_optimizer(
+            default_optimizer(network), network, self._stack.names, self._stack.tensors, self._rate
+        )
         last = own_layers(network)
         self._shared = [
             tensor
@@ -60,8 +62,7 @@ class Joint(Learner):
         for tensor in self._shared:
             assert tensor.grad is not None
             tensor.grad = tensor.grad.mean(0, keepdim=True).expand_as(tensor).contiguous()
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._rate * cosine(share)
+        set_learning_rate(self._optimizer, self._rate * cosine(share))
         self.workers.run(self._optimizer.step)
         with torch.no_grad():
             for tensor in self._shared:  # members may differ in the last bits

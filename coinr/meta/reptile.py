@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from torch import nn
 
-from coinr.fitting.optimizers import OPTIMIZERS, default_optimizer
+from coinr.fitting.optimizers import default_optimizer, make_optimizer
 from coinr.fitting.options import TrainOptions
 from coinr.fitting.stack import Stack
 from coinr.fitting.training import make_gradients
@@ -40,7 +41,7 @@ class Reptile(Learner):
         self._share = options.learning_rate
         rate = fit.learning_rate_of(network, signals[0].recipe)
         self._rate = rate if options.inner_rate is not None else _OF_A_FIT * rate
-        self._optimizer = OPTIMIZERS[default_optimizer(network)]
+        self._optimizer = partial(make_optimizer, default_optimizer(network), network, self._stack.names)
 
     def step(self, share: float) -> float:
         """Implement :meth:`Learner.step`."""

@@ -10,7 +10,7 @@ import torch
 from skimage import data
 
 from coinr.errors import InputError
-from coinr.fitting import fit, fit_many, training
+from coinr.fitting import fit, fit_many, optimizers, training
 from tests.grids import fast_where
 
 SETTINGS = {"width": 8, "hidden_layers": 1, "batch": 700, "progress": False}
@@ -178,7 +178,7 @@ def _rates(monkeypatch):
             rates.append(self.param_groups[0]["lr"])
             return super().step(closure)
 
-    monkeypatch.setitem(training.OPTIMIZERS, "adam", Recording)
+    monkeypatch.setitem(optimizers.OPTIMIZERS, "adam", Recording)
     return rates
 
 

@@ -13,9 +13,11 @@ from coinr.fitting.optimizers import (
     Soap,
     default_learning_rate,
     default_optimizer,
+    make_optimizer,
     orthogonal_factor,
+    set_learning_rate,
 )
-from coinr.networks import build_network
+from coinr.networks import Siren, build_network
 from coinr.signals.image.signal import ImageSignal
 
 
@@ -363,3 +365,18 @@ def test_a_wide_fit_goes_at_the_default_rate():
     name = "layers.1.weight"
     assert torch.equal(weights[0][name], weights[1][name])
     assert not torch.equal(weights[0][name], weights[2][name])
+
+
+@pytest.mark.parametrize(("first_omega", "share"), [(30.0, 1.0), (45.0, 1.0), (90.0, 0.5), (3000.0, 0.015)])
+@pytest.mark.parametrize("name", sorted(OPTIMIZERS))
+def test_a_first_layer_of_fast_sines_moves_at_a_share_of_the_rate(name, first_omega, share):
+    network = Siren(1, 1, 4, 2, first_omega=first_omega)
+    names, tensors = zip(
+        *((key, value.detach()[None].clone()) for key, value in network.named_parameters()), strict=True
+    )
+    optimizer = make_optimizer(name, network, names, tensors, 1e-3)
+    set_learning_rate(optimizer, 2e-4)
+    rates = {id(one): group["lr"] for group in optimizer.param_groups for one in group["params"]}
+    assert {key: rates[id(one)] for key, one in zip(names, tensors, strict=True)} == {
+        key: pytest.approx(2e-4 * (share if key.startswith("layers.0.") else 1.0)) for key in names
+    }

@@ -44,7 +44,7 @@ class AudioSignal(GridSignal):
     kind = "audio"
     metric = "SNR"
     unit = "dB"
-    recipe = Recipe("siren", width=128, hidden_layers=3, steps=8000, budget_steps=8000, batch=4096, learning_rate=5e-4)
+    recipe = Recipe("siren", width=128, hidden_layers=3, steps=8000, budget_steps=8000, batch=4096, learning_rate=1e-3)
 
     @independent
     @checked
