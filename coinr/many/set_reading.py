@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from itertools import accumulate
+from operator import index
 from typing import Any, Self, TypeVar
 
 import torch
@@ -80,7 +81,7 @@ class NetworkSet:
         LimitError
             If a group of members takes more than the decoded bytes of the limits.
         InputError
-            If the set is closed.
+            If it is named by something else, or the set is closed.
         """
         number = self._number(at)
         group = bisect_right(self._ends, number)
@@ -91,8 +92,14 @@ class NetworkSet:
 
     def _number(self, at: int | str) -> int:
         if isinstance(at, str):
+            if at not in self._by_key():
+                raise KeyError(f"no member has the key {at!r}")
             return self._by_key()[at]
-        number = at + len(self) if at < 0 else at
+        try:
+            number = index(at)
+        except TypeError:
+            raise InputError(f"a member is named by its key or its number, not by {at!r}") from None
+        number += len(self) if number < 0 else 0
         if not 0 <= number < len(self):
             raise IndexError(f"{at} is no number of a member; there are {len(self)}")
         return number

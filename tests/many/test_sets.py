@@ -59,6 +59,9 @@ def test_members_come_back_by_key_and_by_number(path, base):
         for missing, error in (("net/99", KeyError), (12, IndexError), (-13, IndexError)):
             with pytest.raises(error, match=str(missing)):
                 members[missing]
+        for other in (1.5, None, b"net/3"):
+            with pytest.raises(InputError, match="a member is named by its key or its number, not by"):
+                members[other]
     with pytest.raises(InputError, match="closed"):
         open_set_closed(path)[0]
 
