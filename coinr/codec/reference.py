@@ -42,15 +42,14 @@ class SharedTable:
 
     def __init__(self, entries: Mapping[str, Entry], digest: bytes) -> None:
         found = entries[STATISTICS]
-        sides = found.layout.shape
-        if found.dtype.name != "uint8" or len(sides) != 2 or not 0 < found.layout.size <= STATISTICS_BYTES:
-            raise ReferenceNetworkError(
-                f"the base's {STATISTICS!r} must be uint8 [rows, columns] of 1 to {STATISTICS_BYTES} bytes, "
-                f"got {found.dtype} {list(sides)}"
-            )
         self.tensors = [(entry.name, entry.layout) for entry in entries.values() if entry.name != STATISTICS]
-        self.examples, self.columns = to_bytes(found.array), sides[1]
+        self.examples, self.columns = to_bytes(found.array), found.layout.shape[1]
         self.digest = digest
+
+
+def _is_statistics(layout: Layout) -> bool:
+    """Return whether a tensor of that name can hold tables; one that cannot is a tensor like others."""
+    return layout.dtype.name == "uint8" and len(layout.shape) == 2 and 0 < layout.size <= STATISTICS_BYTES
 
 
 class ReferenceNetwork:
@@ -65,8 +64,6 @@ class ReferenceNetwork:
     ------
     StateDictError
         If it is no such mapping.
-    ReferenceNetworkError
-        If its statistics are ill-formed.
 
     Attributes
     ----------
@@ -77,7 +74,8 @@ class ReferenceNetwork:
     def __init__(self, sd: StateDict) -> None:
         self._entries = {entry.name: entry for entry in read_state_dict(to_state_dict(sd))}
         self.shared = None
-        if STATISTICS in self._entries:
+        statistics = self._entries.get(STATISTICS)
+        if statistics is not None and _is_statistics(statistics.layout):
             everything = [(name, entry.layout) for name, entry in self._entries.items()]
             self.shared = SharedTable(self._entries, self.digest(everything)[:SHARED_HASH_BYTES])
 

@@ -144,9 +144,11 @@ def test_every_reader_needs_the_base_itself(plain, base, tmp_path):
     + [torch.ones(2, 1 << 15, 2, dtype=torch.uint8), torch.ones(257, 256, dtype=torch.uint8)],
     ids=["floats", "one row", "empty", "three sides", "too large"],
 )
-def test_statistics_of_another_form_are_refused(plain, statistics):
-    with pytest.raises(ReferenceNetworkError, match=r"statistics\.table' must be uint8"):
-        coinr.encode_state_dict(network(1), base=plain | {STATISTICS: statistics})
+def test_a_tensor_of_that_name_and_another_form_is_one_of_the_network(plain, statistics):
+    own, base = network(1) | {STATISTICS: statistics}, plain | {STATISTICS: statistics}
+    blob = coinr.encode_state_dict(own, base=base, profile="lossless")
+    assert not is_shared(blob)
+    assert same(coinr.decode_state_dict(blob, base=base), own)
 
 
 def test_the_hash_is_that_of_the_format(base):
