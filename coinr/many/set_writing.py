@@ -136,11 +136,16 @@ def _member(item: Any) -> Member:
     if not isinstance(item, tuple) or not 2 <= len(item) <= len(Member._fields):
         raise InputError(f"a member is (key, file or state dict, score, metadata), got {describe_value(item)}")
     member = Member(*item)
-    if not isinstance(member.key, str) or not member.key:
-        raise InputError(f"the key of a member is a text that is not empty, got {describe_value(member.key)}")
+    if not isinstance(member.key, str) or not member.key or not _is_unicode(member.key):
+        raise InputError(f"the key of a member is a valid text that is not empty, got {describe_value(member.key)}")
     if member.score is not None and (isinstance(member.score, bool) or not isinstance(member.score, int | float)):
         raise InputError(f"member {member.key!r}: score is a number or None, got {describe_value(member.score)}")
     return member
+
+
+def _is_unicode(text: str) -> bool:
+    """Return whether a text has no lone surrogates, which UTF-8 cannot hold."""
+    return not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _checked_members(

@@ -120,6 +120,7 @@ BLOB = coinr.encode_state_dict({"w": torch.ones(2)})
         ([("a", {"w": torch.ones(2)}), ("b", {"w": torch.tensor([torch.nan])})], "member 'b'"),
         ([("", BLOB)], "key of a member"),
         ([(3, BLOB)], "key of a member"),
+        ([("\ud800", BLOB)], "key of a member"),
         ([("a",)], "a member is"),
         (["ab"], "a member is"),
         ([("a", BLOB, "good")], "score is a number"),
