@@ -1,5 +1,6 @@
 """Every command line of README and docs runs as it stands, on small files that are made here."""
 
+import glob
 import json
 import math
 import shlex
@@ -85,7 +86,7 @@ def commands():
 
 
 def succeeds(arguments):
-    result = run(*arguments)
+    result = run(*(path for word in arguments for path in (sorted(glob.glob(word)) if "*" in word else [word])))
     assert result.exit_code == 0, (arguments, result.stderr)
     if "-o" in arguments:
         assert Path(arguments[arguments.index("-o") + 1]).stat().st_size > 0
